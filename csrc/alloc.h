@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The one place csrc/ gets memory from; it can be made to fail on purpose. */
+#ifndef FL_ALLOC_H
+#define FL_ALLOC_H
+
+#include <stddef.h>
+
+/* 64-byte aligned, not cleared; NULL when memory is short or `bytes` overflowed to SIZE_MAX. */
+void *fl_alloc(size_t bytes);
+void fl_free(void *p);
+
+/* Let `n` more allocations succeed and all later ones fail; n < 0 (the start): none fails. */
+void fl_alloc_fail_after(long n);
+
+/* a * b and a + b, SIZE_MAX once anything overflows. */
+size_t fl_mul(size_t a, size_t b);
+size_t fl_sum2(size_t a, size_t b);
+
+#endif

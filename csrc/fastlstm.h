@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public face of the C core. No Python, no files, no environment; memory only through
+ * fl_alloc (alloc.h). Sizes are in elements, strides in floats.
+ *
+ * Letters: T time, B batch, I input, H hidden, P projection, L layers, D directions;
+ * K = P if there is a projection, else H: the width of a state h and of one direction's output.
+ */
+#ifndef FASTLSTM_H
+#define FASTLSTM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct fl_kernels fl_kernels;
+
+enum { FL_OK = 0, FL_NO_MEMORY = -1, FL_INTERRUPTED = -2 };
+
+/* ---- instruction sets, best first ---- */
+
+int fl_isa_count(void);
+const char *fl_isa_name(int i);
+int fl_isa_built(int i);                 /* compiled into this library */
+int fl_isa_runnable(int i);              /* built, and this CPU and its system can run it */
+const fl_kernels *fl_isa_kernels(int i); /* NULL unless runnable */
+size_t fl_isa_lanes(const fl_kernels *k);
+
+/* ---- a network: shapes and packed weights; read-only once set, so any number of threads may
+        run it at the same time ---- */
+
+typedef struct fl_config {
+    size_t input, hidden, proj; /* proj = 0: none */
+    size_t layers, dirs;        /* dirs = 1 or 2 */
+} fl_config;
+
+typedef struct fl_net fl_net;
+
+/* NULL when memory is short. All weights start as zeros. */
+fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels);
+void fl_net_free(fl_net *net);
+size_t fl_net_bytes(const fl_net *net);
+
+/*
+ * Packs one layer and direction, from contiguous arrays in PyTorch's layout and gate order i f g o:
+ * w_ih (4H, I or D K), w_hh (4H, K), b_ih and b_hh (4H) or NULL, w_hr (P, H) or NULL. Copies all.
+ */
+void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
+                const float *b_ih, const float *b_hh, const float *w_hr);
+
+/* ---- one forward call ---- */
+
+typedef struct fl_call {
+    size_t steps, batch; /* T, B; both at least 1 */
+    const float *x;      /* element (t, b, i) at x + t * x_t + b * x_b + i */
+    ptrdiff_t x_t, x_b;
+    float *y; /* (t, b, d * K + j) at y + t * y_t + b * y_b + d * K + j; NULL: not wanted.
+                 Zero past a row's length. Overlaps no input. */
+    ptrdiff_t y_t, y_b;
+    const float *h0, *c0;   /* (L * D, B, K) and (L * D, B, H), contiguous; NULL: zeros */
+    float *hn, *cn;         /* the same shapes; may be h0 and c0 themselves; NULL: not wanted */
+    const int64_t *lengths; /* B values in 0 .. T; NULL: all T */
+    /* Called about every millisecond of work; a nonzero answer ends the call with
+       FL_INTERRUPTED. NULL: never. */
+    int (*poll)(void *);
+    void *poll_arg;
+} fl_call;
+
+/* FL_OK, FL_NO_MEMORY (nothing written) or FL_INTERRUPTED (outputs partly written). */
+int fl_forward(const fl_net *net, const fl_call *call);
+
+/* Bytes of workspace fl_forward takes for this call, for reports. */
+size_t fl_forward_workspace(const fl_net *net, const fl_call *call);
+
+#endif

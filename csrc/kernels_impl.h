@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every kernel, written once. Included by kernels_<isa>.c after its vec_<isa>.h, with
+ *
+ *   FL_NAME      a string, the instruction set's name        FL_TABLE   the table's symbol
+ *   FL_TILE_M    rows in the register tile, 1 .. 8
+ *   FL_TILE_P    panels taken together when there is one row only, 1 .. 4
+ *
+ * The register tile is FL_TILE_M rows x one panel (FL_NV vectors), or one row x FL_TILE_P panels:
+ * enough independent chains to hide the latency of fma without splitting any sum.
+ */
+#include <stdint.h>
+
+#include "kernels.h"
+#include "vecmath.h"
+#include "cells.h"
+
+#define FL_GROUP (FL_NV * FL_LANES) /* floats across a panel */
+#define FL_MAX_TILE 8
+/* A loop of constant length, unrolled early enough for the sums to live in registers. */
+#define FL_FOR(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+
+/*
+ * acc[j][v] += sum_k a[m][k * a_step] * panel[q][k][v], panels `apart` floats apart, for M rows and
+ * one panel (j = m) or one row and P panels (j = q). M and P are constants where this is inlined.
+ */
+FL_INLINE void fl_sum(const int M, const int P, vf acc[FL_MAX_TILE][FL_NV], size_t k,
+                      const float *const *rows, ptrdiff_t a_step, const float *panel, size_t apart)
+{
+    const float *a[FL_MAX_TILE];
+    FL_FOR (m, M)
+        a[m] = rows[m];
+    for (ptrdiff_t i = 0, end = (ptrdiff_t)k * a_step; i != end; i += a_step, panel += FL_GROUP) {
+        vf s[FL_MAX_TILE];
+        if (M > 1) /* one row is bound by bandwidth already; more rows gain 5 % out of L2 */
+            FL_FOR (v, FL_NV)
+                FL_PREFETCH(panel + 32 * FL_GROUP + v * FL_LANES);
+        FL_FOR (m, M)
+            s[m] = vf_set1(a[m][i]);
+        FL_FOR (q, P)
+            FL_FOR (v, FL_NV) {
+                vf b = vf_load(panel + (size_t)q * apart + v * FL_LANES);
+                if (M > 1)
+                    b = vf_keep(b);
+                FL_FOR (m, M)
+                    acc[m + q][v] = vf_fma(s[m], b, acc[m + q][v]);
+            }
+    }
+}
+
+FL_INLINE void fl_gemm_tile(const int M, const int P, const fl_gemm *g, size_t p, size_t r)
+{
+    const size_t apart = g->k * FL_GROUP;
+    vf acc[FL_MAX_TILE][FL_NV];
+    FL_FOR (q, P)
+        FL_FOR (v, FL_NV) {
+            vf b = g->init ? vf_load(g->init + (p + q) * FL_GROUP + v * FL_LANES) : vf_set1(0.0f);
+            FL_FOR (m, M)
+                acc[m + q][v] = b;
+        }
+    fl_sum(M, P, acc, g->k, g->a + r, g->a_step, g->panel + p * apart, apart);
+    FL_FOR (m, M)
+        FL_FOR (q, P)
+            FL_FOR (v, FL_NV)
+                vf_store(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES,
+                         acc[m + q][v]);
+}
+
+FL_INLINE void fl_step_tile(const int M, const int P, const fl_step *s, size_t p, size_t r)
+{
+    const size_t apart = s->k * FL_GROUP;
+    vf acc[FL_MAX_TILE][FL_NV];
+    FL_FOR (m, M)
+        FL_FOR (q, P)
+            FL_FOR (v, FL_NV)
+                acc[m + q][v] =
+                    vf_load(s->z + (p + q) * s->z_panel + (r + m) * FL_GROUP + v * FL_LANES);
+    fl_sum(M, P, acc, s->k, s->h + r, 1, s->panel + p * apart, apart);
+    FL_FOR (m, M)
+        FL_FOR (q, P) {
+            const size_t unit = (p + q) * FL_LANES;
+            float *cp = s->c + (r + m) * s->c_row + unit;
+            vf c = vf_load(cp);
+            vf h = fl_lstm_gates(acc[m + q], &c);
+            vf_store(cp, c);
+            if (unit + FL_LANES <= s->hidden)
+                vf_storeu(s->hout[r + m] + unit, h);
+            else
+                vf_storen(s->hout[r + m] + unit, h, s->hidden - unit);
+        }
+}
+
+/* Tiles of 1 .. FL_TILE_M rows, and of one row x FL_TILE_P panels, as plain functions. */
+#define FL_TILES(op)                                                                               \
+    typedef void fl_##op##_fn(const fl_##op *, size_t p, size_t r);                                \
+    FL_TILE_FN(op, 1)                                                                              \
+    FL_TILE_FN(op, 2)                                                                              \
+    FL_TILE_FN(op, 3) FL_TILE_FN(op, 4) FL_TILE_FN(op, 5) FL_TILE_FN(op, 6) FL_TILE_FN(op, 7)      \
+        FL_TILE_FN(op, 8) static void fl_##op##_wide(const fl_##op *s, size_t p, size_t r)         \
+    {                                                                                              \
+        fl_##op##_tile(1, FL_TILE_P, s, p, r);                                                     \
+    }                                                                                              \
+    static fl_##op##_fn *const fl_##op##_of[] = {fl_##op##_1, fl_##op##_2, fl_##op##_3,            \
+                                                 fl_##op##_4, fl_##op##_5, fl_##op##_6,            \
+                                                 fl_##op##_7, fl_##op##_8};                        \
+    /* rows x panels [p0, p1): panels outside, so that one panel serves all rows while it is in    \
+       cache; rows in nearly equal parts, so that no small tile is left over at the end */         \
+    FL_INLINE void fl_##op##_all(const fl_##op *s, size_t p0, size_t p1)                           \
+    {                                                                                              \
+        size_t p = p0;                                                                             \
+        if (s->rows == 1)                                                                          \
+            for (; p + FL_TILE_P <= p1; p += FL_TILE_P)                                            \
+                fl_##op##_wide(s, p, 0);                                                           \
+        for (; p < p1; p++)                                                                        \
+            for (size_t r = 0, left = (s->rows + FL_TILE_M - 1) / FL_TILE_M; left; left--) {       \
+                size_t m = (s->rows - r + left - 1) / left;                                        \
+                fl_##op##_of[m - 1](s, p, r);                                                      \
+                r += m;                                                                            \
+            }                                                                                      \
+    }
+
+#define FL_TILE_FN(op, M)                                                                          \
+    static void fl_##op##_##M(const fl_##op *s, size_t p, size_t r)                                \
+    {                                                                                              \
+        fl_##op##_tile(M <= FL_TILE_M ? M : 1, 1, s, p, r);                                        \
+    }
+
+FL_TILES(gemm)
+FL_TILES(step)
+
+static void fl_gemm_run(const fl_gemm *g) { fl_gemm_all(g, 0, g->panels); }
+
+static void fl_lstm_step_run(const fl_step *s) { fl_step_all(s, s->p0, s->p1); }
+
+static int fl_any_tiny(const float *x, size_t n)
+{
+    const vf tiny = vf_set1(FL_TINY);
+    size_t i = 0;
+    for (; i + FL_LANES <= n; i += FL_LANES)
+        if (vf_any_flush(vf_loadu(x + i), tiny))
+            return 1;
+    return i < n && vf_any_flush(vf_loadn(x + i, n - i), tiny);
+}
+
+/* A function of one vector over n floats. */
+#define FL_MAP(fn, expr)                                                                           \
+    static void fn(float *y, const float *x, size_t n)                                             \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        for (; i + FL_LANES <= n; i += FL_LANES) {                                                 \
+            vf v = vf_loadu(x + i);                                                                \
+            vf_storeu(y + i, expr);                                                                \
+        }                                                                                          \
+        if (i < n) {                                                                               \
+            vf v = vf_loadn(x + i, n - i);                                                         \
+            vf_storen(y + i, expr, n - i);                                                         \
+        }                                                                                          \
+    }
+FL_MAP(fl_flush_map, vf_flush(v, vf_set1(FL_TINY)))
+FL_MAP(fl_sigmoid_map, fl_sigmoid(v))
+FL_MAP(fl_tanh_map, fl_tanh(v))
+
+/* Twelve chains hide the latency of fma on every machine met so far (4 cycles x 2 a cycle, or
+   5 x 2). The factors are read through volatile so that nothing is folded away. */
+static double fl_probe_fma(size_t n)
+{
+    volatile float one = 1.0f, small = 0x1p-30f;
+    vf a = vf_set1(one), b = vf_set1(small), acc[12];
+    FL_FOR (i, 12)
+        acc[i] = vf_set1(one);
+    for (size_t k = 0; k < n; k++) {
+        FL_FOR (i, 12)
+            acc[i] = vf_fma(a, b, acc[i]);
+    }
+    for (int i = 1; i < 12; i++)
+        acc[0] = vf_add(acc[0], acc[i]);
+    float sink[FL_LANES];
+    vf_storeu(sink, acc[0]);
+    one = sink[0];
+    return (double)n * 12 * FL_LANES * 2;
+}
+
+static float fl_probe_read(const float *x, size_t n)
+{
+    vf acc[8];
+    FL_FOR (i, 8)
+        acc[i] = vf_set1(0.0f);
+    for (size_t k = 0; k + 8 * FL_LANES <= n; k += 8 * FL_LANES) {
+        FL_FOR (i, 8)
+            acc[i] = vf_add(acc[i], vf_loadu(x + k + i * FL_LANES));
+    }
+    for (int i = 1; i < 8; i++)
+        acc[0] = vf_add(acc[0], acc[i]);
+    float sink[FL_LANES];
+    vf_storeu(sink, acc[0]);
+    return sink[0];
+}
+
+const fl_kernels FL_TABLE = {
+    FL_NAME,      FL_LANES,       fl_gemm_run, fl_lstm_step_run, fl_any_tiny,
+    fl_flush_map, fl_sigmoid_map, fl_tanh_map, fl_probe_fma,     fl_probe_read,
+};

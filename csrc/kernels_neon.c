@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#if !defined(__aarch64__)
+#error "this file is for AArch64"
+#endif
+#include "kernels.h"
+#include "vec_neon.h"
+
+/* 32 registers: 24 sums + 4 weights + 2 broadcasts for 6 rows; 16 sums for 4 panels of one row. */
+#define FL_NAME "neon"
+#define FL_TABLE fl_kernels_neon
+#define FL_TILE_M 6
+#define FL_TILE_P 4
+#include "kernels_impl.h"

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""LSTMs on CPUs: PyTorch's interface and weights, a C engine underneath, no PyTorch needed.
+
+    lstm = fastlstm.load("model.pt")            # or fastlstm.LSTM(input_size, hidden_size, ...)
+    y, (h, c) = lstm(x)                         # x (T, B, I)
+    stream = lstm.stream(); y = stream.step(x)  # one step at a time
+"""
+
+from .config import config_dict, runnable_isas, show_config
+from .errors import LoadError
+from .layers import LSTM
+from .stream import Stream
+
+__version__ = "0.1.0"
+__all__ = [
+    "LSTM",
+    "LoadError",
+    "Stream",
+    "config_dict",
+    "load",
+    "load_all",
+    "read_state_dict",
+    "runnable_isas",
+    "show_config",
+]
+
+_LOADERS = ("load", "load_all", "read_state_dict")
+
+
+def __getattr__(name):
+    # The loaders are a third of the package and many programs never read a file.
+    if name in _LOADERS:
+        from . import loaders
+
+        for each in _LOADERS:
+            globals()[each] = getattr(loaders, each)
+        return globals()[name]
+    raise AttributeError(f"module 'fastlstm' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MIT
+"""`python -m fastlstm`."""
+
+import sys
+
+from fastlstm.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

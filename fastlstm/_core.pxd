@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""The C API of csrc/fastlstm.h as Cython sees it, and the kernels' table for probes."""
+
+from libc.stdint cimport int64_t
+
+
+cdef extern from "fastlstm.h" nogil:
+    ctypedef struct fl_kernels:
+        pass
+
+    enum:
+        FL_OK
+        FL_NO_MEMORY
+        FL_INTERRUPTED
+
+    int fl_isa_count()
+    const char *fl_isa_name(int i)
+    int fl_isa_built(int i)
+    int fl_isa_runnable(int i)
+    const fl_kernels *fl_isa_kernels(int i)
+    size_t fl_isa_lanes(const fl_kernels *k)
+
+    ctypedef struct fl_config:
+        size_t input, hidden, proj, layers, dirs
+
+    ctypedef struct fl_net:
+        pass
+
+    fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
+    void fl_net_free(fl_net *net)
+    size_t fl_net_bytes(const fl_net *net)
+    void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
+                    const float *b_ih, const float *b_hh, const float *w_hr)
+
+    ctypedef struct fl_call:
+        size_t steps, batch
+        const float *x
+        ptrdiff_t x_t, x_b
+        float *y
+        ptrdiff_t y_t, y_b
+        const float *h0
+        const float *c0
+        float *hn
+        float *cn
+        const int64_t *lengths
+        int (*poll)(void *) noexcept nogil
+        void *poll_arg
+
+    int fl_forward(const fl_net *net, const fl_call *call)
+    size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
+
+
+cdef extern from "alloc.h" nogil:
+    void *fl_alloc(size_t bytes)
+    void fl_free(void *p)
+    void fl_alloc_fail_after(long n)
+
+
+cdef extern from "kernels.h" nogil:
+    ctypedef struct fl_gemm:
+        size_t rows, panels, k
+        const float **a
+        ptrdiff_t a_step
+        const float *panel
+        const float *init
+        float *c
+        size_t c_panel, c_row
+
+    ctypedef struct fl_step:
+        size_t rows, p0, p1, k, hidden
+        const float *panel
+        const float *z
+        size_t z_panel
+        const float **h
+        float **hout
+        float *c
+        size_t c_row
+
+    ctypedef struct fl_table "fl_kernels":
+        size_t lanes
+        void (*gemm)(const fl_gemm *) noexcept nogil
+        void (*lstm_step)(const fl_step *) noexcept nogil
+        void (*sigmoid)(float *y, const float *x, size_t n) noexcept nogil
+        void (*tanh)(float *y, const float *x, size_t n) noexcept nogil
+        double (*probe_fma)(size_t n) noexcept nogil
+        float (*probe_read)(const float *x, size_t n) noexcept nogil

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+# Part of _core.pyx: the kernels one by one, for tests and benchmarks. Not public.
+
+
+cdef fl_table *table_of(isa) except NULL:
+    return <fl_table *>kernels_of(isa)
+
+
+cdef object mapped(const float[::1] x, isa, bint tanh):
+    cdef fl_table *k = table_of(isa)
+    cdef object y = _empty(x.shape[0], _float32)
+    cdef float[::1] out = y
+    cdef size_t n = x.shape[0]
+    if n:
+        with nogil:
+            (k.tanh if tanh else k.sigmoid)(&out[0], &x[0], n)
+    return y
+
+
+def sigmoid(x, isa=None):
+    """The gates' sigmoid over a contiguous float32 vector, as the kernels compute it."""
+    return mapped(x, isa, False)
+
+
+def tanh(x, isa=None):
+    """The gates' tanh over a contiguous float32 vector, as the kernels compute it."""
+    return mapped(x, isa, True)
+
+
+def fma_peak(isa=None, seconds=0.1):
+    """GFLOP/s of independent fused multiply-adds on this core: the best of many short samples."""
+    cdef fl_table *k = table_of(isa)
+    cdef double best = 0, start, end, flop
+    cdef double stop = fl_clock() + seconds
+    while fl_clock() < stop:
+        with nogil:
+            start = fl_clock()
+            flop = k.probe_fma(100_000)
+            end = fl_clock()
+        best = max(best, flop / (end - start))
+    return best / 1e9
+
+
+def read_bandwidth(nbytes, seconds=0.1, isa=None):
+    """GB/s of reading `nbytes` of float32 in order, again and again: the best sample."""
+    cdef fl_table *k = table_of(isa)
+    data = numpy.zeros(max(nbytes // 4, 1024), numpy.float32)
+    cdef const float[::1] v = data
+    cdef size_t n = v.shape[0], i, rounds = max(1, (4 << 20) // (4 * v.shape[0]))
+    cdef double best = 0, start, end
+    cdef double stop = fl_clock() + seconds
+    cdef volatile float sink
+    while fl_clock() < stop:
+        with nogil:
+            start = fl_clock()
+            for i in range(rounds):
+                sink = k.probe_read(&v[0], n)
+            end = fl_clock()
+        best = max(best, 4.0 * n * rounds / (end - start))
+    return best / 1e9
+
+
+cdef class Bench:
+    """Buffers for one kernel at one size, with random contents. `gemm()` and `step()` run it
+    `repeats` times and return the seconds one run took.
+
+    Bench(isa, rows, k, hidden): gemm makes rows x 4 * hidden sums over k; step is one time step of
+    an LSTM of `hidden` units whose state is k wide.
+    """
+
+    cdef fl_table *table
+    cdef fl_gemm g
+    cdef fl_step s
+    cdef list keep
+    cdef const float **rows_in
+    cdef float **rows_out
+
+    def __cinit__(self, isa, size_t rows, size_t k, size_t hidden):
+        self.table = table_of(isa)
+        cdef size_t lanes = self.table.lanes, group = 4 * lanes
+        cdef size_t panels = (hidden + lanes - 1) // lanes, r
+        self.keep = []
+        self.rows_in = <const float **>fl_alloc(rows * sizeof(float *))
+        self.rows_out = <float **>fl_alloc(rows * sizeof(float *))
+        if self.rows_in == NULL or self.rows_out == NULL:
+            raise MemoryError
+        cdef float *a = self.floats(rows * k)
+        cdef float *h = self.floats(rows * hidden)
+        for r in range(rows):
+            self.rows_in[r] = a + r * k
+            self.rows_out[r] = h + r * hidden
+        self.g.rows = rows
+        self.g.panels = panels
+        self.g.k = k
+        self.g.a = self.rows_in
+        self.g.a_step = 1
+        self.g.panel = self.floats(panels * k * group)
+        self.g.init = self.floats(panels * group)
+        self.g.c = self.floats(panels * rows * group)
+        self.g.c_panel = rows * group
+        self.g.c_row = group
+        self.s.rows = rows
+        self.s.p1 = panels
+        self.s.k = k
+        self.s.hidden = hidden
+        self.s.panel = self.g.panel
+        self.s.z = self.floats(panels * rows * group)
+        self.s.z_panel = rows * group
+        self.s.h = self.rows_in
+        self.s.hout = self.rows_out
+        self.s.c = self.floats(rows * panels * lanes)
+        self.s.c_row = panels * lanes
+
+    def __dealloc__(self):
+        fl_free(<void *>self.rows_in)
+        fl_free(<void *>self.rows_out)
+
+    cdef float *floats(self, size_t n) except NULL:
+        """n random floats around 0, 64-byte aligned, kept alive."""
+        array = numpy.random.default_rng(len(self.keep)).standard_normal(n + 16, numpy.float32)
+        array *= 0.1
+        self.keep.append(array)
+        cdef float[::1] v = array
+        return <float *>((<uintptr_t>&v[0] + 63) // 64 * 64)
+
+    def gemm(self, size_t repeats=1):
+        cdef size_t i
+        cdef double start
+        with nogil:
+            start = fl_clock()
+            for i in range(repeats):
+                self.table.gemm(&self.g)
+            start = fl_clock() - start
+        return start / repeats
+
+    def step(self, size_t repeats=1):
+        cdef size_t i
+        cdef double start
+        with nogil:
+            start = fl_clock()
+            for i in range(repeats):
+                self.table.lstm_step(&self.s)
+            start = fl_clock() - start
+        return start / repeats
+
+    def result(self):
+        """What the last step() wrote: (rows, hidden)."""
+        cdef size_t r, rows = self.s.rows
+        h = _empty((rows, self.s.hidden), _float32)
+        cdef float[:, ::1] v = h
+        for r in range(rows):
+            memcpy(&v[r, 0], self.rows_out[r], self.s.hidden * sizeof(float))
+        return h
+
+
+def fail_allocations(long after):
+    """Test tool: let `after` allocations of the C core succeed, fail the rest; -1 ends it."""
+    fl_alloc_fail_after(after)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Arguments made canonical, or refused in words: float32, the right shapes, unit stride last.
+
+Every refusal is a ValueError or TypeError that holds both what was expected and what was given,
+raised before any output exists.
+"""
+
+import operator
+
+import numpy as np
+
+
+def size(name, value, least=1):
+    """An int of at least `least`; torch's words for what it refuses."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} should be of type int, got: bool")
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} should be of type int, got: {type(value).__name__}") from None
+    if value < least:
+        what = "greater than zero" if least == 1 else f"at least {least}"
+        raise ValueError(f"{name} must be {what}, got {value}")
+    if value > 2**40:
+        raise ValueError(f"{name} must be at most 2**40, got {value}")
+    return value
+
+
+def real(name, value):
+    """Any real array as an ndarray of float32; other kinds are a TypeError."""
+    if hasattr(value, "detach"):  # a torch tensor, perhaps one that requires grad
+        value = value.detach().cpu()
+        value = value.float().numpy() if value.is_floating_point() else value.numpy()
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as e:
+        raise TypeError(f"{name} is not an array of numbers: {e}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.dtype != np.float32 or not array.dtype.isnative:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+    return array
+
+
+def rows(name, value):
+    """Like `real`, with unit stride in the last axis and aligned; a copy only where needed."""
+    array = real(name, value)
+    last = array.strides[-1] if array.ndim and array.shape[-1] > 1 else 4
+    if last != 4 or not array.flags.aligned or any(s % 4 for s in array.strides):
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def sequence(value, input_size, batch_first):
+    """(x as a canonical (T, B, I) or (B, T, I) array, was it batched, T, B)."""
+    x = rows("input", value)
+    if x.ndim not in (2, 3):
+        raise ValueError(
+            f"LSTM: Expected input to be 2D or 3D, got {x.ndim}D instead: shape {x.shape}"
+        )
+    batched = x.ndim == 3
+    if x.shape[-1] != input_size:
+        raise ValueError(
+            f"input.size(-1) must be equal to input_size. Expected {input_size}, "
+            f"got {x.shape[-1]}: input has shape {x.shape}"
+        )
+    if not batched:
+        x = x[None] if batch_first else x[:, None]
+    steps, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
+    if steps == 0:
+        raise ValueError(
+            f"Expected sequence length to be larger than 0 in LSTM: input has shape {x.shape}"
+        )
+    return x, batched, steps, batch
+
+
+def states(value, shapes, batched):
+    """(h0, c0) as contiguous arrays of `shapes` (each (L * D, B, n)), or None."""
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray) or not isinstance(value, (tuple, list)) or len(value) != 2:
+        got = f"{type(value).__name__}"
+        got += f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
+        raise TypeError(f"state must be a pair (h0, c0), got {got}")
+    done = []
+    for i, (part, shape) in enumerate(zip(value, shapes, strict=True)):
+        array = real(f"state[{i}]", part)
+        want = shape if batched else (shape[0], shape[2])
+        if array.shape != want:
+            raise ValueError(f"Expected hidden[{i}] size {want}, got {array.shape}")
+        done.append(np.ascontiguousarray(array).reshape(shape))
+    return tuple(done)
+
+
+def lengths(value, steps, batch):
+    """(B,) int64, contiguous, each in 0..T; or None."""
+    if value is None:
+        return None
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as e:
+        raise TypeError(f"lengths is not an array of integers: {e}") from None
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
+    if array.shape != (batch,):
+        raise ValueError(f"Expected lengths of shape ({batch},), got {array.shape}")
+    if batch and not (0 <= int(array.min()) and int(array.max()) <= steps):
+        raise ValueError(
+            f"lengths must be in 0..{steps}, the input's steps; got {int(array.min())} to "
+            f"{int(array.max())}"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def output(out, shape, inputs):
+    """Refuse an `out` that cannot take a result of `shape`, or that overlaps an input."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
+    if out.dtype != np.float32 or not out.dtype.isnative:
+        raise TypeError(f"out must be float32, got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"Expected out of shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"out of shape {out.shape} is read-only")
+    if not out.size:
+        return
+    if out.shape[-1] > 1 and out.strides[-1] != 4:
+        raise ValueError(
+            f"out must have unit stride in its last axis: shape {out.shape}, strides {out.strides}"
+        )
+    if not out.flags.aligned or any(s % 4 for s in out.strides):
+        raise ValueError(f"out must be aligned to its items: strides {out.strides}")
+    for array in inputs:
+        if np.may_share_memory(out, array):
+            raise ValueError(
+                f"out of shape {out.shape} overlaps an input of shape {array.shape} in memory"
+            )
+    low = sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True) if n > 1)
+    reach = 4
+    for stride, n in low:
+        if stride < reach:
+            raise ValueError(
+                f"out's elements overlap one another: shape {out.shape}, strides {out.strides}"
+            )
+        reach += (n - 1) * stride

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""What is built, what runs here, and what was chosen; the environment variables, read once."""
+
+import operator
+import os
+import platform
+import sys
+import sysconfig
+
+import numpy
+
+from . import _core
+
+_ISAS = {name: (built, runnable) for name, built, runnable in _core.isas()}
+
+
+def runnable_isas():
+    """Names of the instruction sets this build holds and this CPU runs, best first."""
+    return [name for name, (_, runnable) in _ISAS.items() if runnable]
+
+
+def check_isa(isa):
+    """`isa` if it runs here; a ValueError that says why not otherwise."""
+    if isa is None:
+        return DEFAULT_ISA
+    if not isinstance(isa, str):
+        raise TypeError(f"isa must be a str or None, got {type(isa).__name__}")
+    good = ", ".join(runnable_isas())
+    if isa not in _ISAS:
+        raise ValueError(f"isa {isa!r} is not known; this machine can run: {good}")
+    built, runnable = _ISAS[isa]
+    if not built:
+        raise ValueError(f"isa {isa!r} is not built into this package; it can run: {good}")
+    if not runnable:
+        raise ValueError(f"isa {isa!r} is built, but this CPU lacks it; it can run: {good}")
+    return isa
+
+
+def check_num_threads(n):
+    """`n` as an int of at least 1, or None."""
+    if n is None:
+        return None
+    if isinstance(n, bool):
+        raise TypeError("num_threads must be an int or None, got bool")
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(f"num_threads must be an int or None, got {type(n).__name__}") from None
+    if not 1 <= n <= 1024:
+        raise ValueError(f"num_threads must be in 1..1024, got {n}")
+    return n
+
+
+def _from_environment(name, check, convert=str):
+    text = os.environ.get(name, "")
+    if not text:
+        return None
+    try:
+        return check(convert(text))
+    except (ValueError, TypeError) as e:
+        raise ImportError(f"{name}={text}: {e}") from None
+
+
+def _check_backend(name):
+    if name != "c":
+        raise ValueError(f"backend {name!r} is not known; there is: c")
+    return name
+
+
+DEFAULT_ISA = runnable_isas()[0]
+DEFAULT_ISA = _from_environment("FASTLSTM_ISA", check_isa) or DEFAULT_ISA
+BACKEND = _from_environment("FASTLSTM_BACKEND", _check_backend) or "c"
+
+
+def config_dict():
+    """What `show_config` prints, as a dict of plain values."""
+    from . import __version__
+
+    def state(built, runnable):
+        return "runs" if runnable else "built, this CPU lacks it" if built else "not built"
+
+    return {
+        "fastlstm": __version__,
+        "backend": BACKEND,
+        "isa": DEFAULT_ISA,
+        "isa_from": "FASTLSTM_ISA" if os.environ.get("FASTLSTM_ISA") else "the best that runs",
+        "isas": {name: state(*flags) for name, flags in _ISAS.items()},
+        "threads": 1,
+        "compiler": _core.compiler(),
+        "python": platform.python_version()
+        + (" free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""),
+        "numpy": numpy.__version__,
+        "platform": f"{sys.platform} {platform.machine()}",
+    }
+
+
+def show_config():
+    """Print version, backend, instruction sets (built, runnable, chosen), threads and compiler."""
+    c = config_dict()
+    sets = "\n".join(f"    {name:<12} {text}" for name, text in c["isas"].items())
+    print(
+        f"fastlstm {c['fastlstm']}\n"
+        f"backend   {c['backend']}\n"
+        f"isa       {c['isa']} ({c['isa_from']})\n{sets}\n"
+        f"threads   {c['threads']}\n"
+        f"compiler  {c['compiler']}\n"
+        f"python    {c['python']}, numpy {c['numpy']}, {c['platform']}"
+    )

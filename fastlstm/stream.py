@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""A layer that keeps its state: sequences given piece by piece, as they arrive."""
+
+import numpy as np
+
+from . import _core, checks
+
+
+class Stream:
+    """`batch_size` rows of a one-directional stack and their states, zeros at the start.
+
+    The outputs' bits are those of one call over the whole sequence, however it is cut. A call that
+    raises leaves the state as it was. A stream belongs to one thread at a time; it keeps the
+    weights its layer had when it was made.
+    """
+
+    def __init__(self, layer, batch_size=1):
+        if layer.bidirectional:
+            raise ValueError(
+                "a bidirectional layer cannot stream: its reverse direction starts at the end of "
+                "the sequence. Call the layer on whole sequences instead"
+            )
+        self._batch = checks.size("batch_size", batch_size)
+        self._layer = layer
+        self._net = layer._net
+        self._core = _core.State(self._net, self._batch)
+
+    @property
+    def batch_size(self):
+        """Rows."""
+        return self._batch
+
+    def _shapes(self):
+        layer = self._layer
+        return (
+            (layer.num_layers, self._batch, layer.proj_size or layer.hidden_size),
+            (layer.num_layers, self._batch, layer.hidden_size),
+        )
+
+    def __call__(self, x, out=None):
+        """y for the next T steps: x (T, B, I), or (B, T, I) with batch_first, or (T, I) if there is
+        one row; y has x's layout, and is `out` if given. Errors as LSTM's."""
+        y = self._core.advance(x, out, False)
+        if y is not None:
+            return y
+        layer = self._layer
+        x, batched, _, batch = checks.sequence(x, layer.input_size, layer.batch_first)
+        if batch != self._batch:
+            raise ValueError(f"this stream has {self._batch} rows, input of shape {x.shape} {batch}")
+        return self._advance(x, out, layer.output_size, batched, 0 if layer.batch_first else 1)
+
+    def step(self, x, out=None):
+        """y (B, K) for one step x (B, I); y is `out` if given: then nothing is allocated."""
+        y = self._core.advance(x, out, True)
+        if y is not None:
+            return y
+        layer = self._layer
+        x = checks.rows("input", x)
+        if x.shape != (self._batch, layer.input_size):
+            raise ValueError(
+                f"Expected a step of shape {(self._batch, layer.input_size)}, got {x.shape}"
+            )
+        return self._advance(x, out, layer.output_size, True, None)
+
+    def _advance(self, x, out, width, batched, axis):
+        """The general path: x is canonical by now; `axis` is the batch's, None for one step."""
+        y = out
+        if out is not None:
+            shape = (*x.shape[:-1], width)
+            want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
+            checks.output(out, want, (x,))
+            y = out if batched else np.expand_dims(out, axis)
+        y = self._core.advance(x, y, axis is None)
+        if y is None:
+            raise ValueError(f"input of shape {x.shape} with strides {x.strides} cannot be used")
+        if out is not None:
+            return out
+        return y if batched else y.squeeze(axis)
+
+    @property
+    def state(self):
+        """(h, c): copies, (L, B, K) and (L, B, H). Settable from such a pair."""
+        return self._core.get()
+
+    @state.setter
+    def state(self, value):
+        if value is None:
+            raise TypeError("state must be a pair (h, c), got NoneType; reset() makes it zeros")
+        self._core.set(*checks.states(value, self._shapes(), True))
+
+    def reset(self, rows=None):
+        """Make the state zeros: of all rows, or of `rows`, their numbers or a (B,) bool mask."""
+        h, c = self.state
+        if rows is None:
+            rows = slice(None)
+        else:
+            rows = np.asarray(rows)
+            if rows.size == 0 and rows.dtype.kind == "f":
+                rows = rows.astype(np.intp)  # an empty list
+            if rows.dtype.kind not in "iub":
+                raise TypeError(f"rows must be row numbers or a mask, got dtype {rows.dtype}")
+            if rows.ndim > 1 or (rows.dtype.kind == "b" and rows.shape != (self._batch,)):
+                raise ValueError(
+                    f"Expected row numbers or a mask of shape ({self._batch},), got {rows.shape}"
+                )
+            if rows.dtype.kind != "b" and rows.size:
+                low, high = int(rows.min()), int(rows.max())
+                if low < -self._batch or high >= self._batch:
+                    raise ValueError(
+                        f"rows {low} to {high} are not all among this stream's {self._batch}"
+                    )
+        h[:, rows] = 0
+        c[:, rows] = 0
+        self._core.set(h, c)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Builds the extension: one static library per instruction set, each with its own flags.
+
+FASTLSTM_CFLAGS adds compiler and linker flags to everything (the sanitizer builds use it). No flag
+ever comes from the host's CPU: which kernels run is decided at run time (csrc/dispatch.c).
+"""
+
+import os
+import platform
+import shlex
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+MSVC = sys.platform == "win32"
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+ARM = platform.machine().lower() in ("aarch64", "arm64")
+
+# name, source, flags for gcc and clang, flags for MSVC
+KERNELS = [("generic", [], [])]
+if X86:
+    KERNELS += [
+        ("generic_fma", ["-mfma"], ["/arch:AVX2"]),
+        ("avx2", ["-mavx2", "-mfma"], ["/arch:AVX2"]),
+        (
+            "avx512",
+            "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma".split(),
+            ["/arch:AVX512"],
+        ),
+    ]
+elif ARM:
+    KERNELS += [("neon", [], [])]
+
+extra = shlex.split(os.environ.get("FASTLSTM_CFLAGS", ""))
+# A fused multiply-add happens where the code names one and nowhere else.
+common = ["/O2", "/fp:precise"] if MSVC else ["-std=c11", "-O3", "-ffp-contract=off"]
+common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
+macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
+
+HEADERS = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".h")]
+
+
+def library(name, sources, flags, macros=()):
+    return (
+        name,
+        {
+            "sources": sources,
+            "cflags": common + flags + extra,
+            "macros": list(macros),
+            "obj_deps": {"": HEADERS, **{s: HEADERS for s in sources}},
+        },
+    )
+
+
+libraries = [
+    library(f"fl_{name}", [f"csrc/kernels_{name}.c"], msvc if MSVC else gcc)
+    for name, gcc, msvc in KERNELS
+]
+libraries.append(
+    library("fl_core", [f"csrc/{n}.c" for n in ("lstm", "pack", "dispatch", "alloc")], [], macros)
+)
+
+extension = Extension(
+    "fastlstm._core",
+    ["fastlstm/_core.pyx"],
+    include_dirs=["csrc"],
+    depends=HEADERS + ["fastlstm/_probes.pxi", "fastlstm/_core.pxd"],
+    # Names given here and to setup() are linked and built first; the core refers to the kernels.
+    libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS],
+    extra_compile_args=[] if MSVC else ["-O2", "-fvisibility=hidden", *extra],
+    extra_link_args=[] if MSVC else ["-Wl,-z,noexecstack", *extra]
+    if sys.platform == "linux"
+    else extra,
+)
+
+setup(
+    libraries=libraries,
+    ext_modules=cythonize([extension], build_dir="build"),
+)

@@ -4,6 +4,7 @@
  * same to their own number of lanes, so that all of them give the same bits.
  *
  *   vf_fma(a, b, c)      a * b + c in one rounding (two where the compiler's target has no fma)
+ *   vf_fnma(a, b, c)     c - a * b, likewise
  *   vf_min(a, b)         a < b ? a : b, so a NaN in b comes through; vf_max likewise
  *   vf_copysign(a, s)    a with the sign bit of s; a must not be negative
  *   vf_shl23(a)          the bits of a, shifted left by 23: turns an integer n + 127, kept in the
@@ -54,6 +55,7 @@ FL_INLINE vf vf_sub(vf a, vf b) { FL_EACH(a.v[i] - b.v[i]); }
 FL_INLINE vf vf_mul(vf a, vf b) { FL_EACH(a.v[i] * b.v[i]); }
 FL_INLINE vf vf_div(vf a, vf b) { FL_EACH(a.v[i] / b.v[i]); }
 FL_INLINE vf vf_fma(vf a, vf b, vf c) { FL_EACH(FL_FMA1(a.v[i], b.v[i], c.v[i])); }
+FL_INLINE vf vf_fnma(vf a, vf b, vf c) { FL_EACH(FL_FMA1(-a.v[i], b.v[i], c.v[i])); }
 FL_INLINE vf vf_min(vf a, vf b) { FL_EACH(a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
 FL_INLINE vf vf_max(vf a, vf b) { FL_EACH(a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
 

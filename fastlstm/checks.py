@@ -47,9 +47,9 @@ def rows(name, value):
     """Like `real`, with unit stride in the last axis and aligned; a copy only where needed."""
     array = real(name, value)
     last = array.strides[-1] if array.ndim and array.shape[-1] > 1 else 4
-    if last != 4 or not array.flags.aligned or any(s % 4 for s in array.strides):
+    if last != 4 or any(s % 4 for s in array.strides):
         array = np.ascontiguousarray(array)
-    return array
+    return array if array.flags.aligned else array.copy()
 
 
 def sequence(value, input_size, batch_first):
@@ -89,7 +89,8 @@ def states(value, shapes, batched):
         want = shape if batched else (shape[0], shape[2])
         if array.shape != want:
             raise ValueError(f"Expected hidden[{i}] size {want}, got {array.shape}")
-        done.append(np.ascontiguousarray(array).reshape(shape))
+        array = np.ascontiguousarray(array)
+        done.append((array if array.flags.aligned else array.copy()).reshape(shape))
     return tuple(done)
 
 

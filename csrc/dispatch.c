@@ -54,7 +54,7 @@ static uint64_t saved_state(void)
 }
 #endif
 
-static int cpu_features(void)
+static int probe_cpu(void)
 {
     int have = 0;
 #if defined(FL_X86)
@@ -76,6 +76,16 @@ static int cpu_features(void)
         have |= CPU_AVX512;
 #endif
     return have;
+}
+
+/* Asked once: CPUID takes microseconds natively and tens of them in a virtual machine. Threads that
+   meet here all find the same answer. */
+static int cpu_features(void)
+{
+    static volatile int known; /* 1 + features; 0: not asked yet */
+    if (!known)
+        known = 1 + probe_cpu();
+    return known - 1;
 }
 
 /* Best first. A name is listed even when it is not built here, so that an error can say so. */

@@ -367,8 +367,7 @@ static int run_block(job *j)
     return FL_OK;
 }
 
-/* Rows by length, longest first, equal lengths in their own order: a counting-free merge sort
-   would be shorter to run, but B is small and insertion into sorted order is plain. */
+/* Rows by length, longest first, equal lengths in their own order (Shell's sort: no memory). */
 static void sort_rows(job *j)
 {
     const int64_t *len = j->call->lengths;

@@ -44,9 +44,10 @@ def fma_peak(isa=None, seconds=0.1):
 def read_bandwidth(nbytes, seconds=0.1, isa=None):
     """GB/s of reading `nbytes` of float32 in order, again and again: the best sample."""
     cdef fl_table *k = table_of(isa)
-    data = numpy.zeros(max(nbytes // 4, 1024), numpy.float32)
+    cdef size_t n = max(nbytes // 4, 1024), i, rounds = max(1, (4 << 20) // (4 * n))
+    data = numpy.zeros(n + 16, numpy.float32)
     cdef const float[::1] v = data
-    cdef size_t n = v.shape[0], i, rounds = max(1, (4 << 20) // (4 * v.shape[0]))
+    cdef const float *x = <const float *>((<uintptr_t>&v[0] + 63) // 64 * 64)
     cdef double best = 0, start, end
     cdef double stop = fl_clock() + seconds
     cdef volatile float sink
@@ -54,7 +55,7 @@ def read_bandwidth(nbytes, seconds=0.1, isa=None):
         with nogil:
             start = fl_clock()
             for i in range(rounds):
-                sink = k.probe_read(&v[0], n)
+                sink = k.probe_read(x, n)
             end = fl_clock()
         best = max(best, 4.0 * n * rounds / (end - start))
     return best / 1e9

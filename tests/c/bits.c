@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Prints, for every instruction set that runs here, a hash of the bits of the activations over a
+ * sample of all floats and of forward calls over drawn shapes, weights and inputs. Everything is
+ * drawn from integers, so every machine draws the same: lines that differ between two machines or
+ * two instruction sets with fused multiply-add are broken promises. No Python, no torch.
+ *
+ *     bits [cases [stride of the sample of floats]]
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../csrc/alloc.h"
+#include "../../csrc/fastlstm.h"
+#include "../../csrc/kernels.h"
+
+static uint64_t state;
+
+static uint32_t draw(void) /* splitmix64, Steele et al. 2014 */
+{
+    uint64_t z = (state += 0x9e3779b97f4a7c15u);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (uint32_t)((z ^ z >> 31) >> 32);
+}
+
+static size_t between(size_t low, size_t high) { return low + draw() % (high - low + 1); }
+
+/* -1 .. 1 in steps of 2^-16, times scale: exact on every machine */
+static float *floats(size_t n, float scale)
+{
+    float *p = fl_alloc((n + 1) * sizeof(float));
+    if (!p)
+        exit(2);
+    for (size_t i = 0; i < n; i++)
+        p[i] = ((float)(draw() >> 15) - 65536.0f) * (scale / 65536.0f);
+    return p;
+}
+
+static uint64_t hash(uint64_t h, const float *p, size_t n) /* FNV-1a over words */
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, p + i, 4);
+        if ((u & 0x7fffffffu) > 0x7f800000u)
+            u = 0x7fc00000u; /* NaNs count as equal: their payloads differ between CPUs */
+        h = (h ^ u) * 0x100000001b3u;
+    }
+    return h;
+}
+
+static void activations(const fl_kernels *k, unsigned stride)
+{
+    float x[4096], y[4096];
+    uint64_t s = 1, t = 1;
+    for (uint64_t bits = 0; bits < 0x100000000u;) {
+        size_t n = 0;
+        for (; n < 4096 && bits < 0x100000000u; n++, bits += stride) {
+            uint32_t u = (uint32_t)bits;
+            memcpy(x + n, &u, 4);
+        }
+        k->sigmoid(y, x, n);
+        s = hash(s, y, n);
+        k->tanh(y, x, n);
+        t = hash(t, y, n);
+    }
+    printf("%s activations %016llx %016llx\n", k->name, (unsigned long long)s,
+           (unsigned long long)t);
+}
+
+static void forward(const fl_kernels *k, unsigned number)
+{
+    state = number;
+    fl_config f = {.input = between(1, 40),
+                   .hidden = between(1, 70),
+                   .layers = between(1, 3),
+                   .dirs = between(1, 2)};
+    f.proj = draw() % 3 == 0 && f.hidden > 1 ? between(1, f.hidden - 1) : 0;
+    size_t width = f.proj ? f.proj : f.hidden;
+    fl_call c = {.steps = between(1, 20), .batch = draw() % 4 ? between(1, 9) : between(10, 140)};
+    /* From ordinary values to the edge of the subnormals */
+    float scale = draw() % 8 ? 2.0f : draw() % 2 ? 0x1p-95f : 0x1p-125f;
+
+    fl_net *net = fl_net_new(&f, k);
+    if (!net)
+        exit(2);
+    for (size_t l = 0; l < f.layers; l++)
+        for (size_t d = 0; d < f.dirs; d++) {
+            size_t in = l ? f.dirs * width : f.input;
+            float *w = floats(4 * f.hidden * in, 0.5f), *r = floats(4 * f.hidden * width, 0.5f);
+            float *b = floats(4 * f.hidden, draw() % 3 ? 0.5f : 0.0f);
+            float *p = floats(f.proj * f.hidden, 0.5f);
+            fl_net_set(net, l, d, w, r, b, b, f.proj ? p : NULL);
+            fl_free(w), fl_free(r), fl_free(b), fl_free(p);
+        }
+    size_t rows = f.layers * f.dirs * c.batch, out = c.steps * c.batch * f.dirs * width;
+    float *x = floats(c.steps * c.batch * f.input, scale), *y = floats(out, 1);
+    float *h0 = floats(rows * width, scale), *c0 = floats(rows * f.hidden, scale);
+    int64_t *lengths = fl_alloc(c.batch * sizeof *lengths);
+    for (size_t b = 0; b < c.batch; b++)
+        lengths[b] = (int64_t)between(0, c.steps);
+    c.x = x, c.y = y;
+    c.x_t = (ptrdiff_t)(c.batch * f.input), c.x_b = (ptrdiff_t)f.input;
+    c.y_t = (ptrdiff_t)(c.batch * f.dirs * width), c.y_b = (ptrdiff_t)(f.dirs * width);
+    if (draw() % 2)
+        c.h0 = h0, c.c0 = c0;
+    if (draw() % 2)
+        c.lengths = lengths;
+    c.hn = h0, c.cn = c0;
+    if (fl_forward(net, &c) != FL_OK)
+        exit(2);
+    uint64_t sum = hash(hash(hash(1, y, out), h0, rows * width), c0, rows * f.hidden);
+    printf("%s case %u %016llx\n", k->name, number, (unsigned long long)sum);
+    fl_free(x), fl_free(y), fl_free(h0), fl_free(c0), fl_free(lengths);
+    fl_net_free(net);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned cases = argc > 1 ? (unsigned)atoi(argv[1]) : 200;
+    unsigned stride = argc > 2 ? (unsigned)atoi(argv[2]) : 1021;
+    for (int i = 0; i < fl_isa_count(); i++)
+        if (fl_isa_runnable(i)) {
+            activations(fl_isa_kernels(i), stride);
+            for (unsigned n = 1; n <= cases; n++)
+                forward(fl_isa_kernels(i), n);
+        }
+    return 0;
+}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""The C core without Python, natively and on emulated CPUs: the same bits from x86-64 and AArch64.
+
+tests/c/bits.c is built here with the system's compiler and, where a cross compiler and qemu are
+installed (gcc-aarch64-linux-gnu, qemu-user), for AArch64 too. With CI set they must be there.
+"""
+
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+X86 = platform.machine() in ("x86_64", "AMD64")
+FULL = bool(os.environ.get("FASTLSTM_FULL"))
+NATIVE = (5000, 251) if FULL else (400, 1021)  # cases, stride of the sample of floats
+EMULATED = (1000, 4093) if FULL else (100, 65521)
+
+BASE = ["-std=c11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
+X86_KERNELS = {
+    "generic": [],
+    "generic_fma": ["-mfma"],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma".split(),
+}
+ARM_KERNELS = {"generic": [], "neon": []}
+
+
+def build(folder, compiler, kernels, *link):
+    macros = [f"-DFL_BUILD_{name.upper()}" for name in kernels if name != "generic"]
+    objects = []
+
+    def compile_one(source, flags):
+        target = folder / (source.stem + ".o")
+        subprocess.run(
+            [compiler, *BASE, *flags, *macros, "-c", source, "-o", target], check=True, timeout=300
+        )
+        objects.append(target)
+
+    for name, flags in kernels.items():
+        compile_one(ROOT / "csrc" / f"kernels_{name}.c", flags)
+    for name in ("lstm", "pack", "dispatch", "alloc"):
+        compile_one(ROOT / "csrc" / f"{name}.c", [])
+    compile_one(ROOT / "tests/c/bits.c", [])
+    program = folder / "bits"
+    subprocess.run([compiler, *objects, *link, "-lm", "-o", program], check=True, timeout=300)
+    return program
+
+
+def lines(command, cases, stride):
+    """{instruction set: [lines without it]}."""
+    run = subprocess.run(
+        [*command, str(cases), str(stride)], check=True, capture_output=True, text=True, timeout=1800
+    )
+    found = {}
+    for line in run.stdout.splitlines():
+        isa, _, rest = line.partition(" ")
+        found.setdefault(isa, []).append(rest)
+    for isa, rest in found.items():
+        assert len(rest) == cases + 1, isa
+    return found
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory):
+    kernels = X86_KERNELS if X86 else ARM_KERNELS
+    return build(tmp_path_factory.mktemp("native"), os.environ.get("CC", "cc"), kernels)
+
+
+def fused(found):
+    """The lines every fused instruction set must print, after checking that they all do."""
+    sets = {isa: rest for isa, rest in found.items() if not (X86 and isa == "generic")}
+    assert sets
+    first = next(iter(sets.values()))
+    for isa, rest in sets.items():
+        wrong = [f"{a} / {b}" for a, b in zip(first, rest, strict=True) if a != b]
+        assert not wrong, (isa, len(wrong), wrong[:5])
+    return first
+
+
+@pytest.mark.skipif(not X86, reason="one instruction set has fused multiply-add here")
+def test_every_fused_instruction_set_gives_the_same_bits(native):
+    assert len(fused(lines([native], *NATIVE))) == NATIVE[0] + 1
+
+
+def need(*programs):
+    missing = [p for p in programs if not shutil.which(p)]
+    if missing and not os.environ.get("CI"):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    assert not missing, f"not installed: {', '.join(missing)}"
+
+
+@pytest.mark.skipif(not X86, reason="native already")
+@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a72"])
+def test_aarch64_gives_the_bits_of_x86(native, tmp_path, cpu):
+    need("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    arm = build(tmp_path, "aarch64-linux-gnu-gcc", ARM_KERNELS, "-static")
+    found = lines(["qemu-aarch64", "-cpu", cpu, arm], *EMULATED)
+    assert set(found) == {"generic", "neon"}
+    here = fused(lines([native], *EMULATED))
+    for isa, rest in found.items():
+        wrong = [f"{a} / {b}" for a, b in zip(here, rest, strict=True) if a != b]
+        assert not wrong, (isa, len(wrong), wrong[:5])
+
+
+@pytest.mark.skipif(not X86, reason="x86-64 only")
+@pytest.mark.parametrize(
+    "cpu, runnable",
+    [("Nehalem", {"generic"}), ("Haswell", {"generic", "generic-fma", "avx2"})],
+)
+def test_emulated_x86_runs_what_its_cpu_has(native, cpu, runnable):
+    need("qemu-x86_64")
+    found = lines(["qemu-x86_64", "-cpu", cpu, native], *EMULATED)
+    assert set(found) == runnable
+    here = lines([native], *EMULATED)
+    for isa, rest in found.items():
+        assert rest == (here[isa] if isa in here else fused(here)), isa

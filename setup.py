@@ -65,7 +65,7 @@ extension = Extension(
     "fastlstm._core",
     ["fastlstm/_core.pyx"],
     include_dirs=["csrc"],
-    depends=HEADERS + ["fastlstm/_probes.pxi", "fastlstm/_core.pxd"],
+    depends=HEADERS + [f"fastlstm/{n}" for n in ("_core.pxd", "_buffers.pxi", "_probes.pxi")],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS],
     extra_compile_args=[] if MSVC else ["-O2", "-fvisibility=hidden", *extra],

@@ -71,7 +71,7 @@ def main(argv=None):
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001 - the outermost place: a sentence, not a traceback
+    except Exception as error:  # the outermost place: a sentence, not a traceback
         if getattr(args, "debug", False):
             traceback.print_exc()
         print(f"fastlstm: {describe(error)}", file=sys.stderr)

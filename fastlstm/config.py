@@ -69,6 +69,7 @@ def _check_backend(name):
 
 DEFAULT_ISA = runnable_isas()[0]
 DEFAULT_ISA = _from_environment("FASTLSTM_ISA", check_isa) or DEFAULT_ISA
+NUM_THREADS = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
 BACKEND = _from_environment("FASTLSTM_BACKEND", _check_backend) or "c"
 
 

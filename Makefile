@@ -1,0 +1,71 @@
+# Every target sets itself up: a virtual environment in .venv, the extension built and installed.
+#
+#   make demo        a PyTorch checkpoint writes prose, without PyTorch
+#   make test        what a change must pass            make test-full   the long version
+#   make bench       the table against PyTorch, ONNX Runtime and OpenVINO
+#   make asan        the suite on an extension built with AddressSanitizer and UBSan
+#   make lint        formatters and linters, Python and C
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
+
+.PHONY: demo test test-full bench asan lint format wheel clean
+
+demo: $(VENV)/.built
+	$(BIN)/fastlstm demo
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
+
+test-full: $(VENV)/.test lint
+	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q tests --timeout 7200 --durations 20
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/compare.py $(BENCH)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror csrc/*.c csrc/*.h tests/c/*.c
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i csrc/*.c csrc/*.h tests/c/*.c
+
+# A second environment, so that the sanitized extension never meets the ordinary one.
+asan: $(VENV)-asan/.asan
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	FASTLSTM_ASAN=1 $(VENV)-asan/bin/python -m pytest -q -p no:cacheprovider $(or $(TESTS),tests)
+
+wheel: $(VENV)/.built
+	$(BIN)/pip install -q build
+	$(BIN)/python -m build --wheel
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.built: $(BIN)/python $(SOURCES)
+	$(BIN)/pip install -q -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.built
+	$(BIN)/pip install -q -e '.[test]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.built
+	$(BIN)/pip install -q -e '.[bench]'
+	touch $@
+
+$(VENV)-asan/.asan: $(SOURCES)
+	$(PYTHON) -m venv $(VENV)-asan
+	FASTLSTM_CFLAGS="-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
+	$(VENV)-asan/bin/pip install -q '.[test]'
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info fastlstm/*.so $(VENV)/.built $(VENV)/.test $(VENV)/.bench

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""The kernels by themselves, for every instruction set that runs here, under pytest-benchmark.
+
+    pytest benchmarks/test_bench_kernels.py                      times, by group
+    pytest benchmarks/test_bench_kernels.py --benchmark-disable  each once: a smoke test
+
+A timed call runs its kernel many times in C, so divide by `runs` in the extra info for one run
+(`seconds_each` is the C clock's own figure). tests/ checks what the kernels compute in detail;
+here it is only that they gave finite, sensible numbers.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from harness import model
+from harness.shapes import Shape
+
+import fastlstm
+from fastlstm import _core
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(_core, "Bench"), reason="another backend: there are no C kernels to time"
+)
+ISAS = fastlstm.runnable_isas()
+TARGET_SECONDS = 200e-6
+every_isa = pytest.mark.parametrize("isa", ISAS)
+
+
+def runs_for(flop):
+    """How often a kernel of `flop` operations has to run for about 0.2 ms at 50 GFLOP/s."""
+    return max(1, math.ceil(TARGET_SECONDS * 50e9 / flop))
+
+
+def timed(benchmark, kernel, flop):
+    """Time `kernel(repeats)`; it returns the seconds of one run by its own clock."""
+    runs = runs_for(flop)
+    seconds = benchmark(kernel, runs)
+    assert 0 < seconds < 10
+    benchmark.extra_info.update(runs=runs, seconds_each=seconds, gflops=flop / seconds / 1e9)
+
+
+@pytest.mark.benchmark(group="gemm")
+@every_isa
+@pytest.mark.parametrize(
+    "rows, k, hidden", [(1, 128, 128), (4, 128, 128), (24, 128, 128), (24, 512, 512), (48, 80, 128)]
+)
+def test_gemm(benchmark, isa, rows, k, hidden):
+    """The input product of a chunk: `rows` rows, k inputs, 4 x hidden sums."""
+    timed(benchmark, _core.Bench(isa, rows, k, hidden).gemm, 8 * rows * k * hidden)
+
+
+@pytest.mark.benchmark(group="step")
+@every_isa
+@pytest.mark.parametrize(
+    "rows, hidden", [(1, 16), (1, 64), (1, 128), (1, 256), (4, 128), (24, 128), (32, 256)]
+)
+def test_step(benchmark, isa, rows, hidden):
+    """One time step: the recurrent product with the gates behind it."""
+    bench = _core.Bench(isa, rows, hidden, hidden)
+    timed(benchmark, bench.step, 8 * rows * hidden * hidden)
+    h = bench.result()
+    assert h.shape == (rows, hidden)
+    assert np.isfinite(h).all()
+    assert 0 < np.abs(h).max() <= 1  # o * tanh(c)
+
+
+@pytest.mark.benchmark(group="gates")
+@every_isa
+@pytest.mark.parametrize("name, exact", [("sigmoid", lambda x: 1 / (1 + np.exp(-x))),
+                                         ("tanh", np.tanh)], ids=["sigmoid", "tanh"])  # fmt: skip
+def test_gates(benchmark, isa, name, exact):
+    """The gates' functions over a vector that fits the second-level cache."""
+    x = np.random.default_rng(0).uniform(-6, 6, 65536).astype(np.float32)
+    y = benchmark(getattr(_core, name), x, isa)
+    np.testing.assert_allclose(y, exact(x.astype(np.float64)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.benchmark(group="pack")
+@every_isa
+@pytest.mark.parametrize("hidden", [64, 256, 500])
+def test_pack(benchmark, isa, hidden):
+    """Weights into panels, into a network that exists."""
+    shape = Shape(2, 3, hidden, hidden)
+    weights = model.make_weights(shape)
+    net = _core.Net(hidden, hidden, 0, 1, 1, isa, False)
+    names = [f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    benchmark(net.set, 0, 0, *(weights[name] for name in names), None)
+    x = model.make_input(shape)
+    y, _ = net.forward(x, None, None, None, True)
+    np.testing.assert_allclose(y, model.forward64(weights, shape, x)[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.benchmark(group="limits")
+@every_isa
+def test_fma_peak(benchmark, isa):
+    """What every per cent of the peak is counted from."""
+    gflops = benchmark.pedantic(_core.fma_peak, (isa, 0.02), rounds=3)
+    assert gflops > 0.1
+    benchmark.extra_info["gflops"] = gflops
+
+
+@pytest.mark.benchmark(group="limits")
+@pytest.mark.parametrize("kib", [16, 256, 4096])
+def test_read_bandwidth(benchmark, kib):
+    gigabytes = benchmark.pedantic(_core.read_bandwidth, (kib * 1024, 0.02), rounds=3)
+    assert gigabytes > 0.1
+    benchmark.extra_info["gigabytes_per_second"] = gigabytes

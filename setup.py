@@ -34,7 +34,7 @@ elif ARM:
 
 extra = shlex.split(os.environ.get("FASTLSTM_CFLAGS", ""))
 # A fused multiply-add happens where the code names one and nowhere else.
-common = ["/O2", "/fp:precise"] if MSVC else ["-std=c11", "-O3", "-ffp-contract=off"]
+common = ["/O2", "/fp:precise"] if MSVC else ["-std=gnu11", "-O3", "-ffp-contract=off"]
 common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
 
@@ -58,7 +58,7 @@ libraries = [
     for name, gcc, msvc in KERNELS
 ]
 libraries.append(
-    library("fl_core", [f"csrc/{n}.c" for n in ("lstm", "pack", "dispatch", "alloc")], [], macros)
+    library("fl_core", [f"csrc/{n}.c" for n in ("forward", "tile", "team", "pack", "dispatch", "alloc")], [], macros)
 )
 
 extension = Extension(
@@ -69,9 +69,7 @@ extension = Extension(
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS],
     extra_compile_args=[] if MSVC else ["-O2", "-fvisibility=hidden", *extra],
-    extra_link_args=[] if MSVC else ["-Wl,-z,noexecstack", *extra]
-    if sys.platform == "linux"
-    else extra,
+    extra_link_args=["-pthread", "-Wl,-z,noexecstack", *extra] if sys.platform == "linux" else extra,
 )
 
 setup(

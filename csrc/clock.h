@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Monotonic seconds. */
+/* Time, and ways to pass it: fl_clock() in monotonic seconds; fl_pause() for a few cycles, in a
+   loop that waits; fl_nap() gives the CPU away for about 50 us. */
 #ifndef FL_CLOCK_H
 #define FL_CLOCK_H
 
 #if defined(_WIN32)
 #include <windows.h>
+#define fl_pause() YieldProcessor()
+static inline void fl_nap(void) { Sleep(0); }
 static inline double fl_clock(void)
 {
     LARGE_INTEGER ticks, rate;
@@ -14,6 +17,19 @@ static inline double fl_clock(void)
 }
 #else
 #include <time.h>
+static inline void fl_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+static inline void fl_nap(void)
+{
+    struct timespec t = {0, 50000};
+    nanosleep(&t, NULL);
+}
 static inline double fl_clock(void)
 {
     struct timespec t;

@@ -96,7 +96,8 @@ FL_INLINE void fl_step_tile(const int M, const int P, const fl_step *s, size_t p
     FL_TILE_FN(op, 1)                                                                              \
     FL_TILE_FN(op, 2)                                                                              \
     FL_TILE_FN(op, 3)                                                                              \
-    FL_TILE_FN(op, 4) FL_TILE_FN(op, 5) FL_TILE_FN(op, 6) FL_TILE_FN(op, 7)                        \
+    FL_TILE_FN(op, 4)                                                                              \
+    FL_TILE_FN(op, 5) FL_TILE_FN(op, 6) FL_TILE_FN(op, 7)                                          \
         FL_TILE_FN(op, 8) static void fl_##op##_wide(const fl_##op *s, size_t p, size_t r)         \
     {                                                                                              \
         fl_##op##_tile(1, FL_TILE_P, s, p, r);                                                     \

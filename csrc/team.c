@@ -5,13 +5,13 @@
  *     IDLE or ASLEEP --caller--> ASKED --worker--> RUNNING or AWAITED --worker--> IDLE
  *                                  +----caller, taking it back----> IDLE
  *
- * The side that waits spins a little, then turns IDLE into ASLEEP or RUNNING into AWAITED and
- * sleeps; the other side finds that word when it exchanges the state, and wakes it. From take() to
- * give_back() a worker belongs to one caller, so at most one thread sleeps on its condition.
- * Callers meet only at the list of idle workers. Workers live until the process ends.
+ * The side that waits spins a little, then makes IDLE ASLEEP, or RUNNING AWAITED, and sleeps; the
+ * other side finds that when it exchanges the state, and wakes it. From take() to give_back() a
+ * worker is one caller's, so at most one thread sleeps on its condition. Callers meet only at the
+ * list of idle workers. Workers live until the process ends.
  */
 #if defined(__linux__)
-#define _GNU_SOURCE /* CPU_COUNT; the POSIX functions, in a strict C11 compile */
+#define _GNU_SOURCE /* CPU_COUNT, names; POSIX in a strict C11 compile */
 #endif
 
 #include "team.h"
@@ -23,14 +23,15 @@
 
 enum { MAX_WORKERS = 1023, STACK_BYTES = 512 << 10 };
 
-/* How long a worker stays awake after work, and a caller awake for its last workers. Waking a
-   sleeper takes 5 to 50 us, so a longer spin would cost more than it can save; a shorter one would
-   let workers fall asleep between two calls of a stream, which Python makes some 5 us apart. */
+/* How long a worker stays awake after work, and a caller for its last workers. Waking a sleeper
+   takes 5 to 50 us, so a longer spin costs more than it can save; a much shorter one would let
+   workers fall asleep between the calls of a stream, which Python makes 5 to 20 us apart. */
 static const double SPIN_SECONDS = 50e-6;
 
 typedef struct worker worker;
 static void serve(worker *w);
 
+/* The system's primitives. */
 #if defined(_WIN32)
 #include <process.h>
 #include <windows.h>
@@ -40,28 +41,21 @@ typedef CONDITION_VARIABLE condition;
 #define MUTEX_INIT SRWLOCK_INIT
 #define cpu_pause() YieldProcessor()
 
-static void lock_init(mutex *m) { InitializeSRWLock(m); }
 static void lock(mutex *m) { AcquireSRWLockExclusive(m); }
 static void unlock(mutex *m) { ReleaseSRWLockExclusive(m); }
 static void condition_init(condition *c) { InitializeConditionVariable(c); }
+static void lock_init(mutex *m) { InitializeSRWLock(m); }
 static void condition_wait(condition *c, mutex *m) { SleepConditionVariableSRW(c, m, INFINITE, 0); }
 static void condition_signal(condition *c) { WakeConditionVariable(c); }
 static size_t cpus(void) { return GetActiveProcessorCount(ALL_PROCESSOR_GROUPS); }
-static int fork_ready(void) { return 1; }
 
-static unsigned __stdcall thread_main(void *w)
-{
-    serve(w);
-    return 0;
-}
+static unsigned __stdcall thread_main(void *w) { return serve(w), 0; }
 
 static int start(worker *w)
 {
-    uintptr_t t =
-        _beginthreadex(NULL, STACK_BYTES, thread_main, w, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
-    if (t)
-        CloseHandle((HANDLE)t);
-    return t != 0;
+    const unsigned reserve = STACK_SIZE_PARAM_IS_A_RESERVATION;
+    uintptr_t t = _beginthreadex(NULL, STACK_BYTES, thread_main, w, reserve, NULL);
+    return t && CloseHandle((HANDLE)t);
 }
 #else
 #include <pthread.h>
@@ -74,16 +68,16 @@ typedef pthread_cond_t condition;
 #define MUTEX_INIT PTHREAD_MUTEX_INITIALIZER
 #if defined(__x86_64__) || defined(__i386__)
 #define cpu_pause() __builtin_ia32_pause()
-#elif defined(__aarch64__) || defined(__arm__)
+#elif defined(__aarch64__)
 #define cpu_pause() __asm__ volatile("yield")
 #else
 #define cpu_pause() ((void)0)
 #endif
 
-static void lock_init(mutex *m) { pthread_mutex_init(m, NULL); }
 static void lock(mutex *m) { pthread_mutex_lock(m); }
 static void unlock(mutex *m) { pthread_mutex_unlock(m); }
 static void condition_init(condition *c) { pthread_cond_init(c, NULL); }
+static void lock_init(mutex *m) { pthread_mutex_init(m, NULL); }
 static void condition_wait(condition *c, mutex *m) { pthread_cond_wait(c, m); }
 static void condition_signal(condition *c) { pthread_cond_signal(c); }
 
@@ -91,28 +85,10 @@ static size_t cpus(void)
 {
 #if defined(__linux__)
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        return (size_t)CPU_COUNT(&set);
-#endif
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : (size_t)CPU_COUNT(&set);
+#else
     return (size_t)sysconf(_SC_NPROCESSORS_ONLN);
-}
-
-static void before_fork(void);
-static void after_fork(void);
-static void after_fork_in_child(void);
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-static int fork_handled;
-
-static void handle_fork(void)
-{
-    fork_handled = pthread_atfork(before_fork, after_fork, after_fork_in_child) == 0;
-}
-
-/* Called before the team's lock is first taken, so that no child is born with it locked. */
-static int fork_ready(void)
-{
-    pthread_once(&fork_once, handle_fork);
-    return fork_handled;
+#endif
 }
 
 static void *thread_main(void *w)
@@ -127,21 +103,20 @@ static void *thread_main(void *w)
 }
 
 /* Signals sent to the process are for other threads, the interpreter's main thread above all.
-   Those a thread raises itself stay open, for a crash to be reported where it happens. */
+   Those of a thread's own faults stay open: a crash is reported where it happens. */
 static int start(worker *w)
 {
-    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     pthread_t thread;
     pthread_attr_t attr;
-    sigset_t blocked, before;
-    if (pthread_attr_init(&attr))
-        return 0;
+    sigset_t all, before;
+    sigfillset(&all);
+    for (int i = 0; i < 4; i++)
+        sigdelset(&all, own[i]);
+    pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&blocked);
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        sigdelset(&blocked, own[i]);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int e = pthread_create(&thread, &attr, thread_main, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
@@ -161,14 +136,38 @@ struct worker {
     condition wake;
 };
 
-/* Static, so that it costs memory only as far as it is used, and none can be refused. */
+/* Static: it takes memory only as far as it is used, and none can be refused. */
 static struct {
     mutex lock;
-    worker *idle; /* the last to work first: it is the likeliest to be awake */
-    size_t alive; /* worker[0 .. alive - 1] have threads */
-    size_t forks; /* that lie between this process and the team's first use */
+    worker *idle;        /* the last to work first: the likeliest to be awake */
+    atomic_size_t alive; /* worker[0 .. alive - 1] have threads */
+    size_t forks;        /* survived by this process, as a child */
     worker worker[MAX_WORKERS];
 } team = {.lock = MUTEX_INIT};
+
+#if defined(_WIN32)
+static int fork_safe(void) { return 1; }
+#else
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static int fork_handled;
+
+/* In the child, where no worker is. All is written anew, so nothing need be whole, or unlocked, at
+   the time of the fork. A call that forked finds its workers idle, and gives none back. */
+static void forget(void)
+{
+    for (size_t i = 0; i < team.alive; i++)
+        atomic_store(&team.worker[i].state, IDLE);
+    team.idle = NULL;
+    team.alive = 0;
+    team.forks++;
+    lock_init(&team.lock);
+}
+
+static void handle_fork(void) { fork_handled = !pthread_atfork(NULL, NULL, forget); }
+
+/* Called before the lock is first taken: no child is born with it locked. */
+static int fork_safe(void) { return !pthread_once(&fork_once, handle_fork) && fork_handled; }
+#endif
 
 /* Returns when w's state is neither `from` nor `asleep`, the state of sleeping in `from`. */
 static void wait_while(worker *w, int from, int asleep, double spin)
@@ -180,8 +179,7 @@ static void wait_while(worker *w, int from, int asleep, double spin)
             cpu_pause();
         }
     lock(&w->lock);
-    int expected = from;
-    atomic_compare_exchange_strong(&w->state, &expected, asleep);
+    atomic_compare_exchange_strong(&w->state, &(int){from}, asleep);
     while (atomic_load_explicit(&w->state, memory_order_acquire) == asleep)
         condition_wait(&w->wake, &w->lock);
     unlock(&w->lock);
@@ -190,11 +188,11 @@ static void wait_while(worker *w, int from, int asleep, double spin)
 /* Gives w a new state, and wakes the thread that sleeps in `asleep`, if that was the old one. */
 static void hand_over(worker *w, int state, int asleep)
 {
-    if (atomic_exchange_explicit(&w->state, state, memory_order_acq_rel) != asleep)
-        return;
-    lock(&w->lock); /* it let go of the lock when it slept */
-    unlock(&w->lock);
-    condition_signal(&w->wake);
+    if (atomic_exchange_explicit(&w->state, state, memory_order_acq_rel) == asleep) {
+        lock(&w->lock); /* the sleeper lets go of it once it can hear the signal */
+        unlock(&w->lock);
+        condition_signal(&w->wake);
+    }
 }
 
 static void serve(worker *w)
@@ -202,9 +200,8 @@ static void serve(worker *w)
     fesetenv(FE_DFL_ENV); /* a thread inherits its maker's */
     for (double spin = 0;;) {
         wait_while(w, IDLE, ASLEEP, spin);
-        int asked = ASKED;
-        spin = 0; /* taken back: the call may be long over */
-        if (atomic_compare_exchange_strong(&w->state, &asked, RUNNING)) {
+        spin = 0; /* if taken back, the call may be long over */
+        if (atomic_compare_exchange_strong(&w->state, &(int){ASKED}, RUNNING)) {
             w->work(w->arg, w->index);
             hand_over(w, IDLE, AWAITED);
             spin = SPIN_SECONDS;
@@ -212,7 +209,7 @@ static void serve(worker *w)
     }
 }
 
-/* A new worker for a call that wants n. One call alone gets all it asks for; when others hold the
+/* A new worker for a call that wants n. One call alone gets all it asks for; when others hold
    workers, there are more only for CPUs that would stand idle. */
 static worker *make(size_t n)
 {
@@ -220,7 +217,7 @@ static worker *make(size_t n)
     if (team.alive == MAX_WORKERS || (team.alive >= n && team.alive + 1 >= cpus()))
         return NULL;
     atomic_init(&w->state, IDLE);
-    lock_init(&w->lock); /* after a fork for the second time: its first thread is not here */
+    lock_init(&w->lock);
     condition_init(&w->wake);
     if (!start(w))
         return NULL;
@@ -228,7 +225,7 @@ static worker *make(size_t n)
     return w;
 }
 
-/* Up to n workers that are the caller's until it gives them back. */
+/* Up to n workers, the caller's until they are given back. */
 static worker *take(size_t n, size_t *forks)
 {
     worker *mine = NULL;
@@ -262,44 +259,19 @@ static void give_back(worker *mine, size_t forks)
 void fl_team_run(size_t threads, void (*work)(void *arg, size_t worker), void *arg)
 {
     size_t forks = 0;
-    worker *mine = threads > 1 && fork_ready() ? take(threads - 1, &forks) : NULL;
+    worker *mine = threads > 1 && fork_safe() ? take(threads - 1, &forks) : NULL;
     for (worker *w = mine; w; w = w->next) {
         w->work = work;
         w->arg = arg;
         hand_over(w, ASKED, ASLEEP);
     }
     work(arg, 0);
-    for (worker *w = mine; w; w = w->next) {
-        int asked = ASKED;
-        atomic_compare_exchange_strong(&w->state, &asked, IDLE);
-    }
+    for (worker *w = mine; w; w = w->next)
+        atomic_compare_exchange_strong(&w->state, &(int){ASKED}, IDLE);
     for (worker *w = mine; w; w = w->next)
         wait_while(w, RUNNING, AWAITED, SPIN_SECONDS);
     if (mine)
         give_back(mine, forks);
 }
 
-size_t fl_team_size(void)
-{
-    lock(&team.lock);
-    size_t n = team.alive;
-    unlock(&team.lock);
-    return n;
-}
-
-#if !defined(_WIN32)
-static void before_fork(void) { lock(&team.lock); }
-static void after_fork(void) { unlock(&team.lock); }
-
-/* The only thread here is the one that forked. Should it be inside a call, that finds its workers
-   idle, and gives none back. */
-static void after_fork_in_child(void)
-{
-    for (size_t i = 0; i < team.alive; i++)
-        atomic_store(&team.worker[i].state, IDLE);
-    team.idle = NULL;
-    team.alive = 0;
-    team.forks++;
-    lock_init(&team.lock);
-}
-#endif
+size_t fl_team_size(void) { return team.alive; }

@@ -6,7 +6,13 @@
     stream = lstm.stream(); y = stream.step(x)  # one step at a time
 """
 
-from .config import config_dict, runnable_isas, show_config
+from .config import (
+    config_dict,
+    get_num_threads,
+    runnable_isas,
+    set_num_threads,
+    show_config,
+)
 from .errors import LoadError
 from .layers import LSTM
 from .stream import Stream
@@ -17,10 +23,12 @@ __all__ = [
     "LoadError",
     "Stream",
     "config_dict",
+    "get_num_threads",
     "load",
     "load_all",
     "read_state_dict",
     "runnable_isas",
+    "set_num_threads",
     "show_config",
 ]
 

@@ -43,6 +43,7 @@ cdef extern from "fastlstm.h" nogil:
         float *hn
         float *cn
         const int64_t *lengths
+        size_t threads
         int (*poll)(void *) noexcept nogil
         void *poll_arg
 

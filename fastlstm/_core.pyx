@@ -193,12 +193,12 @@ cdef class Net:
         with nogil:
             fl_net_set(self.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], bi, bh, hr)
 
-    def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences):
+    def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences, size_t threads):
         """(y, (h, c)), or None when an array is not canonical.
 
         x (T, B, I) or, with batch_first, (B, T, I); state None or (h0, c0) contiguous; out None or
         an array for y; lengths None or (B,), already checked; sequences: y is every step's output,
-        otherwise the last layer's final h, (B, D * K).
+        otherwise the last layer's final h, (B, D * K); threads: how many may work on it.
         """
         cdef Py_buffer views[6]
         cdef fl_call call
@@ -268,6 +268,7 @@ cdef class Net:
             call.cn = <float *>views[CN].buf
             if lengths is not None:
                 call.lengths = &lengths[0]
+            call.threads = threads
             self.run(&call)
 
             if not sequences:
@@ -350,7 +351,7 @@ cdef class State:
         memcpy(self.h(self.current), &h[0, 0, 0], self.size_h * sizeof(float))
         memcpy(self.h(self.current) + self.size_h, &c[0, 0, 0], self.size_c * sizeof(float))
 
-    def advance(self, x, out, bint single):
+    def advance(self, x, out, bint single, size_t threads):
         """y for a chunk x, and the state moves on; or None when an array is not canonical, and the
         state stays. single: x is one step (B, I), y (B, K); otherwise x and y are as in forward."""
         cdef Py_buffer x_, y_
@@ -399,6 +400,7 @@ cdef class State:
             call.c0 = self.h(self.current) + self.size_h
             call.hn = self.h(1 - self.current)
             call.cn = self.h(1 - self.current) + self.size_h
+            call.threads = threads
             net.run(&call)
             self.current = 1 - self.current
             return y

@@ -69,8 +69,46 @@ def _check_backend(name):
 
 DEFAULT_ISA = runnable_isas()[0]
 DEFAULT_ISA = _from_environment("FASTLSTM_ISA", check_isa) or DEFAULT_ISA
-NUM_THREADS = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
+_num_threads = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
 BACKEND = _from_environment("FASTLSTM_BACKEND", _check_backend) or "c"
+
+
+def usable_cpus():
+    """CPUs this process may use: its affinity, and on Linux its control group's quota."""
+    try:
+        n = len(os.sched_getaffinity(0))
+    except AttributeError:
+        n = os.cpu_count() or 1
+    for quota, period in (
+        ("/sys/fs/cgroup/cpu.max", None),
+        ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+    ):
+        try:
+            with open(quota) as file:
+                words = file.read().split()
+            if period:
+                with open(period) as file:
+                    words += file.read().split()
+            if int(words[0]) > 0:
+                n = min(n, max(1, -(-int(words[0]) // int(words[1]))))
+        except (OSError, ValueError, IndexError, ZeroDivisionError):
+            pass
+    return n
+
+
+def get_num_threads():
+    """The threads a call may use that says nothing else: `set_num_threads`, else the environment's
+    FASTLSTM_NUM_THREADS, else the CPUs this process may use. Small work takes one in any case."""
+    global _num_threads
+    if _num_threads is None:
+        _num_threads = min(usable_cpus(), 1024)
+    return _num_threads
+
+
+def set_num_threads(n):
+    """Set what `get_num_threads` gives, for calls that start later; None: as if never set."""
+    global _num_threads
+    _num_threads = check_num_threads(n)
 
 
 def config_dict():
@@ -86,7 +124,7 @@ def config_dict():
         "isa": DEFAULT_ISA,
         "isa_from": "FASTLSTM_ISA" if os.environ.get("FASTLSTM_ISA") else "the best that runs",
         "isas": {name: state(*flags) for name, flags in _ISAS.items()},
-        "threads": 1,
+        "threads": get_num_threads(),
         "compiler": _core.compiler(),
         "python": platform.python_version()
         + (" free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""),

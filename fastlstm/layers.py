@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from . import _core, checks
+from . import _core, checks, config
 from .config import check_isa, check_num_threads
 from .stream import Stream
 
@@ -26,7 +26,7 @@ class LSTM:
     bidirectional  True: D = 2, a second set of layers reads the sequence backwards
     proj_size      P > 0: h' = W_hr h' of P features (Sak et al. 2014); P < H
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best
-    num_threads    accepted for a later version; a call runs on its caller's thread
+    num_threads    threads a call may use; None: `fastlstm.get_num_threads()`. Small work takes one
 
     New layers hold random weights, U(-1/sqrt(H), 1/sqrt(H)) as torch's do.
 
@@ -253,7 +253,7 @@ class LSTM:
 
     # ---- running ----
 
-    def __call__(self, x, state=None, *, lengths=None, out=None, return_sequences=True):
+    def __call__(self, x, state=None, *, lengths=None, out=None, return_sequences=True, num_threads=None):
         """y, (h, c) for a whole sequence.
 
         x        (T, B, I), (B, T, I) with batch_first, or unbatched (T, I); any real dtype
@@ -261,6 +261,7 @@ class LSTM:
                  unbatched; None: zeros
         lengths  (B,) integers, 0..T, in any order: row b is x's first lengths[b] steps
         out      float32 array for y, unit stride in the last axis, apart from all inputs
+        num_threads        for this call
         return_sequences   False: y is only the final h of the last layer, its directions side by
                  side, (B, D K), and memory does not grow with T in one-directional stacks
 
@@ -268,13 +269,19 @@ class LSTM:
         (L D, B, H) are the states after each row's last step. Raises ValueError or TypeError that
         names both shapes, MemoryError, KeyboardInterrupt; never a partial result.
         """
+        threads = self._threads(num_threads)
         if lengths is None:
-            done = self._net.forward(x, state, out, None, bool(return_sequences))
+            done = self._net.forward(x, state, out, None, bool(return_sequences), threads)
             if done is not None:
                 return done
-        return self._any_call(x, state, lengths, out, bool(return_sequences))
+        return self._any_call(x, state, lengths, out, bool(return_sequences), threads)
 
-    def _any_call(self, x, state, lengths, out, sequences):
+    def _threads(self, for_call=None):
+        if for_call is not None:
+            return check_num_threads(for_call)
+        return self.num_threads or config._num_threads or config.get_num_threads()
+
+    def _any_call(self, x, state, lengths, out, sequences, threads):
         x, batched, steps, batch = checks.sequence(x, self.input_size, self.batch_first)
         lanes = self.num_layers * self.num_directions
         width = self.proj_size or self.hidden_size
@@ -291,7 +298,7 @@ class LSTM:
         if batch == 0:
             y = np.zeros(shape, np.float32) if y is None else y
             return y, tuple(np.zeros(s, np.float32) for s in shapes)
-        done = self._net.forward(x, state, y, lengths, sequences)
+        done = self._net.forward(x, state, y, lengths, sequences, threads)
         if done is None:
             raise ValueError(
                 f"input of shape {x.shape} with strides {x.strides} and out of shape {shape} "

@@ -20,7 +20,7 @@ NATIVE = (5000, 251) if FULL else (400, 1021)  # cases, stride of the sample of 
 EMULATED = (1000, 4093) if FULL else (100, 65521)
 EMULATED_FMA = (100, 65521) if FULL else (10, 16777213)  # qemu emulates x86's fma 100 times slower
 
-BASE = ["-std=c11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
+BASE = ["-std=gnu11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 X86_KERNELS = {
     "generic": [],
     "generic_fma": ["-mfma"],
@@ -43,11 +43,11 @@ def build(folder, compiler, kernels, *link):
 
     for name, flags in kernels.items():
         compile_one(ROOT / "csrc" / f"kernels_{name}.c", flags)
-    for name in ("lstm", "pack", "dispatch", "alloc"):
+    for name in ("forward", "tile", "team", "pack", "dispatch", "alloc"):
         compile_one(ROOT / "csrc" / f"{name}.c", [])
     compile_one(ROOT / "tests/c/bits.c", [])
     program = folder / "bits"
-    subprocess.run([compiler, *objects, *link, "-lm", "-o", program], check=True, timeout=300)
+    subprocess.run([compiler, *objects, *link, "-lm", "-pthread", "-o", program], check=True, timeout=300)
     return program
 
 

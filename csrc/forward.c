@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The network, forward: workspace, order of the tiles, and who takes which. Knows no instruction
+ * set.
+ *
+ * A tile is ready when the tile before it in time is done and what it reads from the layer below
+ * is there: in a one-directional stack the same chunk of that layer, in a bidirectional one all of
+ * it. Whoever is free takes the next ready tile, uppermost layer first. That one rule gives batch
+ * parallelism, both directions side by side and a wavefront across layers, and for one thread a
+ * walk that takes a chunk through all layers before the next, so memory does not grow with T.
+ */
+#include <string.h>
+
+#include "alloc.h"
+#include "clock.h"
+#include "forward.h"
+#include "team.h"
+
+/* Rows of a block, and rows (steps x block rows) of a chunk. 24 rows fill every register tile and
+   make the input product compute-bound; more only spread the panels' traffic thinner. The bound on
+   block rows keeps z (rows x 4H floats) near the size of a core's cache whatever B is. */
+enum { BLOCK_ROWS = 64, CHUNK_ROWS = 48 };
+
+/* Rows that a block must have before one is made for another thread. */
+enum { SPLIT_ROWS = 4 };
+
+/* Less work than this, in flop, is not worth waking anyone for: about 30 us of AVX-512. */
+static const double TEAM_FLOP = 3e6;
+
+/* Chunks between two layers of a one-directional stack when several threads may work on it. */
+enum { RING = 3 };
+
+/* How long a thread looks for a ready tile before it leaves, or, the caller, naps. A nap counts as
+   this much work towards the next poll. */
+static const double IDLE_SECONDS = 50e-6, IDLE_FLOP = 5e6;
+
+/* A room that waits for a block, and one that is being opened or closed. */
+#define VACANT SIZE_MAX
+#define TAKEN (SIZE_MAX - 1)
+
+static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
+
+/* The next `count` items of `size` bytes at *at, advanced by whole cache lines; counts only when
+   base is NULL. */
+static void *carve(char *base, size_t *at, size_t count, size_t size)
+{
+    void *p = base ? base + *at : NULL;
+    *at = fl_sum2(*at, fl_sum2(fl_mul(count, size), 63));
+    if (*at != SIZE_MAX)
+        *at = *at / 64 * 64;
+    return p;
+}
+
+/* Does a layer write its output to between[which]? In a bidirectional stack the top one writes to
+   y and the one below it to a buffer, in turn; y takes the even turns where it is wanted. */
+static int uses_between(const fl_job *j, int which)
+{
+    const size_t layers = j->net->config.layers;
+    if (j->net->config.dirs == 1)
+        return which == 0;
+    return which ? layers >= 2 : !j->call->y;
+}
+
+/* How many threads can help: as many as there are lanes that can run side by side, and one if the
+   work is small. Decides the blocks too: at least one for each thread where rows allow it. */
+static void share_out(fl_job *j)
+{
+    const fl_config *f = &j->net->config;
+    const size_t batch = j->call->batch;
+    const double flop = 8.0 * (double)f->hidden * (double)(f->input + j->net->width) *
+                        (double)batch * (double)j->call->steps * (double)(f->layers * f->dirs);
+    j->threads = flop < TEAM_FLOP || !j->call->threads ? 1 : j->call->threads;
+    j->blocks = ceil_div(batch, BLOCK_ROWS);
+    if (j->threads > 1) {
+        size_t most = batch / SPLIT_ROWS ? batch / SPLIT_ROWS : 1;
+        size_t want = ceil_div(j->blocks, j->threads) * j->threads;
+        j->blocks = want < most ? want : j->blocks > most ? j->blocks : most;
+        size_t lanes = j->blocks * f->dirs * (f->dirs == 1 ? f->layers : 1);
+        if (j->threads > lanes)
+            j->threads = lanes;
+    }
+    j->rows_max = ceil_div(batch, j->blocks);
+    j->rooms = j->threads < j->blocks ? j->threads : j->blocks;
+    j->ring = j->threads > 1 ? RING : 1;
+    j->chunk_steps = ceil_div(CHUNK_ROWS, j->rows_max);
+    if (j->chunk_steps > j->call->steps)
+        j->chunk_steps = j->call->steps;
+    j->chunk_rows = j->chunk_steps * j->rows_max;
+}
+
+/* Carves the workspace from `base`, or only measures it if base is NULL. */
+static size_t lay_out(fl_job *j, const fl_net *net, const fl_call *call, char *base)
+{
+    const fl_config *f = &net->config;
+    const size_t fs = sizeof(float), lanes = f->layers * f->dirs;
+    j->net = net;
+    j->call = call;
+    share_out(j);
+    j->hidden_pad = net->panels * net->kernels->lanes;
+    j->proj_pad = net->proj_panels * net->group;
+
+    size_t at = 0;
+    j->order = carve(base, &at, call->lengths ? call->batch : 0, sizeof(size_t));
+    if (!call->lengths)
+        j->order = NULL;
+    j->block = carve(base, &at, j->blocks, sizeof(fl_block));
+    j->room = carve(base, &at, j->rooms, sizeof(fl_room));
+    j->desk = carve(base, &at, j->threads, sizeof(fl_desk));
+    fl_lane *lane = carve(base, &at, fl_mul(j->blocks, lanes), sizeof(fl_lane));
+    if (base) {
+        memset(lane, 0, j->blocks * lanes * sizeof *lane);
+        memset(j->block, 0, j->blocks * sizeof *j->block);
+        for (size_t i = 0; i < j->blocks; i++)
+            j->block[i].lane = lane + i * lanes;
+    }
+
+    size_t between = fl_mul(j->rows_max, fl_mul(f->dirs, net->width));
+    between = f->dirs == 1 ? fl_mul(between, fl_mul(j->chunk_steps, fl_mul(f->layers, j->ring)))
+                           : fl_mul(between, call->steps);
+    for (size_t i = 0; i < j->rooms; i++) {
+        fl_room r = {.guest = VACANT,
+                     .length = carve(base, &at, j->rows_max, sizeof(size_t)),
+                     .c = carve(base, &at, fl_mul(fl_mul(lanes, j->rows_max), j->hidden_pad), fs),
+                     .h = carve(base, &at, fl_mul(fl_mul(lanes, j->rows_max), net->width), fs)};
+        for (int w = 0; w < 2; w++)
+            r.between[w] = carve(base, &at, uses_between(j, w) ? between : 0, fs);
+        if (base)
+            memcpy(&j->room[i], &r, sizeof r);
+    }
+    for (size_t i = 0; i < j->threads; i++) {
+        fl_desk d = {
+            .a = carve(base, &at, j->chunk_rows, sizeof(float *)),
+            .h_in = carve(base, &at, j->rows_max, sizeof(float *)),
+            .h_out = carve(base, &at, j->rows_max, sizeof(float *)),
+            .z = carve(base, &at, fl_mul(fl_mul(net->panels, j->chunk_rows), net->group), fs),
+            .full_h = carve(base, &at, f->proj ? fl_mul(j->rows_max, j->hidden_pad) : 0, fs),
+            .proj = carve(base, &at, f->proj ? fl_mul(j->rows_max, j->proj_pad) : 0, fs),
+            .flushed = carve(base, &at, fl_mul(j->chunk_rows, f->input), fs),
+            .polls = i == 0};
+        if (base)
+            j->desk[i] = d;
+    }
+    return at;
+}
+
+size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
+{
+    fl_job j;
+    return lay_out(&j, net, call, NULL);
+}
+
+/* The user's arrays as the rows of a block see them. */
+static fl_seq outer(const fl_job *j, const fl_block *block, const float *base, ptrdiff_t t,
+                    ptrdiff_t b)
+{
+    ptrdiff_t shift = j->order ? 0 : (ptrdiff_t)block->first * b;
+    return (fl_seq){base ? (float *)(uintptr_t)base + shift : NULL, t, b,
+                    j->order ? j->order + block->first : NULL, 0};
+}
+
+/* What a layer's chunk k writes to, and the layer above reads from. */
+static fl_seq output(const fl_job *j, const fl_block *block, size_t layer, size_t k)
+{
+    const fl_call *call = j->call;
+    const size_t row = j->net->config.dirs * j->net->width,
+                 above = j->net->config.layers - 1 - layer;
+    fl_seq q = {block->between[0], (ptrdiff_t)(j->rows_max * row), (ptrdiff_t)row, NULL, 0};
+    if (call->y && (j->net->config.dirs == 1 ? above == 0 : above % 2 == 0))
+        return outer(j, block, call->y, call->y_t, call->y_b);
+    if (j->net->config.dirs == 1) {
+        q.base += (layer * j->ring + k % j->ring) * j->chunk_steps * j->rows_max * row;
+        q.start = k * j->chunk_steps;
+    } else {
+        q.base = block->between[above % 2];
+    }
+    return q;
+}
+
+/* The index of row r of a block in the caller's batch. */
+static size_t batch_row(const fl_job *j, const fl_block *block, size_t r)
+{
+    return j->order ? j->order[block->first + r] : block->first + r;
+}
+
+static void start_block(const fl_job *j, size_t number, const fl_room *room)
+{
+    const fl_net *net = j->net;
+    const fl_call *call = j->call;
+    const size_t hidden = net->config.hidden, lanes = net->config.layers * net->config.dirs;
+    fl_block *block = &j->block[number];
+    block->first = number * call->batch / j->blocks;
+    block->rows = (number + 1) * call->batch / j->blocks - block->first;
+    block->length = room->length;
+    block->c = room->c;
+    block->h = room->h;
+    block->between[0] = room->between[0];
+    block->between[1] = room->between[1];
+    for (size_t r = 0; r < block->rows; r++)
+        block->length[r] =
+            call->lengths ? (size_t)call->lengths[batch_row(j, block, r)] : call->steps;
+    block->chunks = ceil_div(block->length[0], j->chunk_steps);
+    for (size_t i = 0; i < lanes; i++)
+        for (size_t r = 0; r < block->rows; r++) {
+            size_t b = i * call->batch + batch_row(j, block, r);
+            float *c = block->c + (i * j->rows_max + r) * j->hidden_pad;
+            float *h = block->h + (i * j->rows_max + r) * net->width;
+            memset(c, 0, j->hidden_pad * sizeof(float));
+            memset(h, 0, net->width * sizeof(float));
+            if (call->c0)
+                net->kernels->flush(c, call->c0 + b * hidden, hidden);
+            if (call->h0)
+                net->kernels->flush(h, call->h0 + b * net->width, net->width);
+        }
+}
+
+/* Final states to the caller; y past the rows' lengths to 0, last, since y may have served between
+   two layers. */
+static void end_block(const fl_job *j, const fl_block *block)
+{
+    const fl_net *net = j->net;
+    const fl_call *call = j->call;
+    const size_t hidden = net->config.hidden, lanes = net->config.layers * net->config.dirs;
+    for (size_t i = 0; i < lanes; i++)
+        for (size_t r = 0; r < block->rows; r++) {
+            size_t b = i * call->batch + batch_row(j, block, r);
+            if (call->cn)
+                memcpy(call->cn + b * hidden, block->c + (i * j->rows_max + r) * j->hidden_pad,
+                       hidden * sizeof(float));
+            if (call->hn)
+                memcpy(call->hn + b * net->width, block->h + (i * j->rows_max + r) * net->width,
+                       net->width * sizeof(float));
+        }
+    if (!call->y || !j->order)
+        return;
+    fl_seq y = outer(j, block, call->y, call->y_t, call->y_b);
+    for (size_t r = 0; r < block->rows; r++)
+        for (size_t t = block->length[r]; t < call->steps; t++)
+            memset(fl_seq_at(&y, t, r), 0, net->config.dirs * net->width * sizeof(float));
+}
+
+static size_t done(const fl_job *j, const fl_block *block, size_t layer, size_t dir)
+{
+    return atomic_load_explicit(&block->lane[layer * j->net->config.dirs + dir].done,
+                                memory_order_acquire);
+}
+
+/* May chunk k of a layer run, as far as the layers below and above go? */
+static int ready(const fl_job *j, const fl_block *block, size_t layer, size_t k)
+{
+    const size_t layers = j->net->config.layers;
+    if (j->net->config.dirs == 2)
+        return layer == 0 || (done(j, block, layer - 1, 0) == block->chunks &&
+                              done(j, block, layer - 1, 1) == block->chunks);
+    return (layer == 0 || done(j, block, layer - 1, 0) > k) &&
+           (layer == layers - 1 || done(j, block, layer + 1, 0) + j->ring > k);
+}
+
+/* Runs tiles of one lane for as long as they are ready; how many. */
+static size_t work_lane(fl_job *j, fl_desk *desk, fl_block *block, size_t layer, size_t dir)
+{
+    fl_lane *lane = &block->lane[layer * j->net->config.dirs + dir];
+    size_t ran = 0;
+    int idle = 0;
+    if (atomic_load_explicit(&lane->busy, memory_order_relaxed))
+        return 0; /* a look, before the exchange that would pull the line away from its owner */
+    if (!atomic_compare_exchange_strong_explicit(&lane->busy, &idle, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return 0;
+    size_t k = atomic_load_explicit(&lane->done, memory_order_relaxed);
+    for (; k < block->chunks && ready(j, block, layer, k); ran++) {
+        const size_t s0 = k * j->chunk_steps, left = block->length[0] - s0;
+        fl_seq in = layer ? output(j, block, layer - 1, k)
+                          : outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
+        fl_seq out = output(j, block, layer, k);
+        if (fl_tile(j, desk, block, layer, dir, &in, &out, s0,
+                    left < j->chunk_steps ? s0 + left : s0 + j->chunk_steps) != FL_OK)
+            break; /* j->stopped says why */
+        atomic_store_explicit(&lane->done, ++k, memory_order_release);
+    }
+    atomic_store_explicit(&lane->busy, 0, memory_order_release);
+    return ran;
+}
+
+/* Runs what is ready in a room's block; opens and closes blocks when due. How much was done. */
+static size_t work_room(fl_job *j, fl_desk *desk, fl_room *room)
+{
+    const size_t layers = j->net->config.layers, dirs = j->net->config.dirs;
+    size_t ran = 0, guest = VACANT;
+    if (atomic_compare_exchange_strong_explicit(&room->guest, &guest, TAKEN, memory_order_acquire,
+                                                memory_order_acquire)) {
+        guest = atomic_fetch_add_explicit(&j->next_block, 1, memory_order_relaxed);
+        if (guest >= j->blocks)
+            return 0; /* the room stays taken: there is nothing left for it */
+        start_block(j, guest, room);
+        atomic_store_explicit(&room->guest, guest, memory_order_release);
+        ran++;
+    } else if (guest == TAKEN) {
+        return 0;
+    }
+    fl_block *block = &j->block[guest];
+    for (size_t l = layers; l-- > 0;)
+        for (size_t d = 0; d < dirs; d++)
+            ran += work_lane(j, desk, block, l, d);
+    for (size_t l = 0; l < layers; l++)
+        for (size_t d = 0; d < dirs; d++)
+            if (done(j, block, l, d) < block->chunks)
+                return ran;
+    if (!atomic_exchange_explicit(&block->closed, 1, memory_order_relaxed)) {
+        end_block(j, block);
+        atomic_store_explicit(&room->guest, VACANT, memory_order_release);
+        atomic_fetch_sub_explicit(&j->blocks_left, 1, memory_order_release);
+        ran++;
+    }
+    return ran;
+}
+
+static int finished(fl_job *j)
+{
+    return atomic_load_explicit(&j->blocks_left, memory_order_acquire) == 0 ||
+           atomic_load_explicit(&j->stopped, memory_order_relaxed) != FL_OK;
+}
+
+/* One thread's part. The caller (worker 0) stays until all is done; others leave when there has
+   been nothing for them for a while. */
+static void work(void *arg, size_t worker)
+{
+    fl_job *j = arg;
+    fl_desk *desk = &j->desk[worker];
+    double idle_since = 0;
+    while (!finished(j)) {
+        size_t ran = 0;
+        for (size_t i = 0; i < j->rooms; i++)
+            ran += work_room(j, desk, &j->room[(worker + i) % j->rooms]);
+        if (ran) {
+            idle_since = 0;
+            continue;
+        }
+        fl_pause();
+        const double now = fl_clock();
+        if (idle_since == 0)
+            idle_since = now;
+        if (now - idle_since < IDLE_SECONDS)
+            continue;
+        if (worker)
+            return;
+        fl_nap(); /* whoever holds the tile we need may be waiting for this very CPU */
+        fl_stop(j, desk, IDLE_FLOP);
+    }
+}
+
+/* Rows by length, longest first, equal lengths in their own order (Shell's sort: no memory). */
+static void sort_rows(fl_job *j)
+{
+    const int64_t *len = j->call->lengths;
+    const size_t n = j->call->batch;
+    size_t gap = 1;
+    for (size_t i = 0; i < n; i++)
+        j->order[i] = i;
+    while (gap < n / 3)
+        gap = 3 * gap + 1;
+    for (; gap; gap /= 3)
+        for (size_t i = gap; i < n; i++) {
+            size_t b = j->order[i], k = i;
+            for (; k >= gap; k -= gap) {
+                size_t a = j->order[k - gap];
+                if (len[a] > len[b] || (len[a] == len[b] && a < b))
+                    break;
+                j->order[k] = a;
+            }
+            j->order[k] = b;
+        }
+}
+
+int fl_forward(const fl_net *net, const fl_call *call)
+{
+    fl_job j;
+    size_t bytes = lay_out(&j, net, call, NULL);
+    char *workspace = fl_alloc(bytes);
+    if (!workspace)
+        return FL_NO_MEMORY;
+    lay_out(&j, net, call, workspace);
+    if (j.order)
+        sort_rows(&j);
+    atomic_init(&j.next_block, 0);
+    atomic_init(&j.blocks_left, j.blocks);
+    atomic_init(&j.stopped, FL_OK);
+    fl_team_run(j.threads, work, &j);
+    int e = atomic_load_explicit(&j.stopped, memory_order_relaxed);
+    fl_free(workspace);
+    return e;
+}

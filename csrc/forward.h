@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One forward call, as forward.c (who works on what) and tile.c (one piece of the work) see it.
+ *
+ * The rows of a call are sorted longest first, so that the rows still running at any step are the
+ * first few, and cut into blocks. The work is a grid of tiles: block x layer x direction x chunk of
+ * time. A lane is the tiles of one block, layer and direction; they follow one another in time.
+ *
+ * Steps are counted in processing order: s = 0, 1, ...; the time a row is at is t = s forward and
+ * t = length - 1 - s in reverse, so a row's reverse pass starts at its own true end.
+ */
+#ifndef FL_FORWARD_H
+#define FL_FORWARD_H
+
+#include <stdatomic.h>
+
+#include "net.h"
+
+/* Rows in time: (t, r) at base + (t - start) * t_step + (order ? order[r] : r) * r_step. */
+typedef struct fl_seq {
+    float *base;
+    ptrdiff_t t_step, r_step;
+    const size_t *order;
+    size_t start;
+} fl_seq;
+
+/* Progress of a lane. Whoever sets `busy` owns its next tile, number `done`. */
+typedef struct fl_lane {
+    atomic_int busy;
+    atomic_size_t done;
+} fl_lane;
+
+/* A block of rows. Lanes and state live as long as the call; the rest is set when a block is
+   started and belongs to the room it is in, which the next block gets. */
+typedef struct fl_block {
+    atomic_int closed; /* someone has taken on, or done, what is due at its end */
+    fl_lane *lane;     /* [L * D] */
+    size_t first, rows, chunks;
+    size_t *length; /* [rows_max] of its rows, descending */
+    float *c;       /* [L * D][rows_max][hidden_pad] */
+    float *h;       /* [L * D][rows_max][K]: the state after the last chunk */
+    /* What layers pass up. D = 1: [L][ring][chunk_steps][rows_max][K], a ring of chunks above each
+       layer. D = 2: two buffers [T][rows_max][2 K], above the odd and the even layers. */
+    float *between[2];
+} fl_block;
+
+/* Room for one block under way. */
+typedef struct fl_room {
+    atomic_size_t guest; /* VACANT, TAKEN (by who will open or close it), or a block's index */
+    size_t *length;
+    float *c, *h, *between[2];
+} fl_room;
+
+/* What one thread needs to work on a tile. */
+typedef struct fl_desk {
+    const float **a;    /* [chunk_rows] row pointers for gemm */
+    const float **h_in; /* [rows_max] */
+    float **h_out;      /* [rows_max] */
+    float *z;           /* [panels][chunk_rows][G] */
+    float *full_h;      /* [rows_max][hidden_pad], with a projection: h before it */
+    float *proj;        /* [rows_max][proj_pad], with a projection */
+    float *flushed;     /* [chunk_rows][I]: rows of x that held tiny values */
+    double flop;        /* since the last poll */
+    int polls;          /* the caller's own desk: it alone asks whether to stop */
+} fl_desk;
+
+typedef struct fl_job {
+    const fl_net *net;
+    const fl_call *call;
+    size_t threads, blocks, rooms, ring;
+    size_t rows_max, chunk_steps, chunk_rows;
+    size_t hidden_pad, proj_pad; /* H and P in whole panels: row lengths of c, full_h, proj */
+    size_t *order;               /* [B] rows, longest first; NULL without lengths */
+    fl_block *block;             /* [blocks] */
+    fl_room *room;               /* [rooms] */
+    fl_desk *desk;               /* [threads] */
+    atomic_size_t next_block;
+    atomic_size_t blocks_left; /* not finished yet */
+    atomic_int stopped;        /* FL_OK, or why everyone should leave */
+} fl_job;
+
+/* The row pointer of (t, r). */
+static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
+{
+    size_t row = q->order ? q->order[r] : r;
+    return q->base + (ptrdiff_t)(t - q->start) * q->t_step + (ptrdiff_t)row * q->r_step;
+}
+
+/* Is it time to ask the caller's poll, and was its answer, or someone's before, to stop? */
+int fl_stop(fl_job *j, fl_desk *desk, double flop);
+
+/* Steps s0 .. s1 - 1 of one layer and direction of a block's rows: from `in` to `out`. FL_OK, or
+   FL_INTERRUPTED with the lane left in pieces. */
+int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_t dir,
+            const fl_seq *in, const fl_seq *out, size_t s0, size_t s1);
+
+#endif

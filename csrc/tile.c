@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One tile: a chunk of steps of one layer and direction, for one block of rows. One gemm makes the
+ * input product z of all its steps, then the steps follow one another.
+ */
+#include <string.h>
+
+#include "forward.h"
+
+/* Work between two polls, in flop: about a millisecond of AVX-512, 20 ms of the slowest target. */
+static const double POLL_FLOP = 1e8;
+
+int fl_stop(fl_job *j, fl_desk *desk, double flop)
+{
+    desk->flop += flop;
+    if (desk->flop < POLL_FLOP)
+        return 0;
+    desk->flop = 0;
+    if (desk->polls && j->call->poll && j->call->poll(j->call->poll_arg))
+        atomic_store_explicit(&j->stopped, FL_INTERRUPTED, memory_order_relaxed);
+    return atomic_load_explicit(&j->stopped, memory_order_relaxed) != FL_OK;
+}
+
+/* Panels to hand a kernel at once, so that a poll is never far off. */
+static size_t panel_span(size_t panels, double flop_per_panel)
+{
+    double span = POLL_FLOP / flop_per_panel;
+    return span >= (double)panels ? panels : (size_t)span / 4 * 4 + 4;
+}
+
+static int run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
+{
+    const size_t panels = g.panels, group = j->net->group;
+    const double each = 2.0 * (double)g.rows * (double)g.k * (double)group;
+    const size_t span = panel_span(panels, each);
+    for (size_t p = 0; p < panels; p += g.panels) {
+        g.panels = panels - p < span ? panels - p : span;
+        j->net->kernels->gemm(&g);
+        g.panel += g.panels * g.k * group;
+        g.init = g.init ? g.init + g.panels * group : NULL;
+        g.c += g.panels * g.c_panel;
+        if (fl_stop(j, desk, each * (double)g.panels))
+            return FL_INTERRUPTED;
+    }
+    return FL_OK;
+}
+
+static int run_step(fl_job *j, fl_desk *desk, fl_step s)
+{
+    const size_t panels = j->net->panels;
+    const double each = 2.0 * (double)s.rows * (double)s.k * (double)j->net->group;
+    const size_t span = panel_span(panels, each);
+    for (s.p0 = 0; s.p0 < panels; s.p0 = s.p1) {
+        s.p1 = panels - s.p0 < span ? panels : s.p0 + span;
+        j->net->kernels->lstm_step(&s);
+        if (fl_stop(j, desk, each * (double)(s.p1 - s.p0)))
+            return FL_INTERRUPTED;
+    }
+    return FL_OK;
+}
+
+/* h = w_hr . full_h for the first `rows` rows, to h_out[]. */
+static int project(fl_job *j, fl_desk *desk, const fl_layer *y, size_t rows)
+{
+    const fl_net *net = j->net;
+    for (size_t r = 0; r < rows; r++)
+        desk->a[r] = desk->full_h + r * j->hidden_pad;
+    fl_gemm g = {.rows = rows,
+                 .panels = net->proj_panels,
+                 .k = net->config.hidden,
+                 .a = desk->a,
+                 .a_step = 1,
+                 .panel = y->proj,
+                 .c = desk->proj,
+                 .c_panel = net->group,
+                 .c_row = j->proj_pad};
+    int e = run_gemm(j, desk, g);
+    for (size_t r = 0; r < rows; r++) {
+        net->kernels->flush(desk->proj + r * j->proj_pad, desk->proj + r * j->proj_pad, net->width);
+        memcpy(desk->h_out[r], desk->proj + r * j->proj_pad, net->width * sizeof(float));
+    }
+    return e;
+}
+
+/* The rows still running at step s, given how many ran before. */
+static size_t active(const fl_block *block, size_t rows, size_t s)
+{
+    while (rows && block->length[rows - 1] <= s)
+        rows--;
+    return rows;
+}
+
+static size_t time_of(const fl_block *block, size_t dir, size_t r, size_t s)
+{
+    return dir ? block->length[r] - 1 - s : s;
+}
+
+int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_t dir,
+            const fl_seq *in, const fl_seq *out, size_t s0, size_t s1)
+{
+    const fl_net *net = j->net;
+    const size_t lane = layer * net->config.dirs + dir, width = net->width;
+    const fl_layer *y = &net->layer[lane];
+    float *h = block->h + lane * j->rows_max * width;
+    const size_t rows0 = active(block, block->rows, s0);
+
+    size_t n = 0;
+    for (size_t s = s0, rows = rows0; s < s1; s++) {
+        rows = active(block, rows, s);
+        for (size_t r = 0; r < rows; r++, n++) {
+            desk->a[n] = fl_seq_at(in, time_of(block, dir, r, s), r);
+            if (layer == 0 && net->kernels->any_tiny(desk->a[n], y->in)) {
+                float *copy = desk->flushed + n * y->in;
+                net->kernels->flush(copy, desk->a[n], y->in);
+                desk->a[n] = copy;
+            }
+        }
+    }
+    fl_gemm g = {.rows = n,
+                 .panels = net->panels,
+                 .k = y->in,
+                 .a = desk->a,
+                 .a_step = 1,
+                 .panel = y->w,
+                 .init = y->bias,
+                 .c = desk->z,
+                 .c_panel = n * net->group,
+                 .c_row = net->group};
+    int e = run_gemm(j, desk, g);
+
+    fl_step step = {.k = width,
+                    .hidden = net->config.hidden,
+                    .panel = y->r,
+                    .z = desk->z,
+                    .z_panel = n * net->group,
+                    .h = desk->h_in,
+                    .hout = desk->h_out,
+                    .c = block->c + lane * j->rows_max * j->hidden_pad,
+                    .c_row = j->hidden_pad};
+    for (size_t r = 0; r < rows0; r++)
+        desk->h_in[r] = h + r * width;
+    for (size_t s = s0, rows = rows0; s < s1 && e == FL_OK; s++) {
+        rows = active(block, rows, s);
+        for (size_t r = 0; r < rows; r++)
+            desk->h_out[r] = net->proj_panels
+                                 ? desk->full_h + r * j->hidden_pad
+                                 : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
+        step.rows = rows;
+        e = run_step(j, desk, step);
+        step.z += rows * net->group;
+        if (net->proj_panels && e == FL_OK) {
+            for (size_t r = 0; r < rows; r++)
+                desk->h_out[r] = fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
+            e = project(j, desk, y, rows);
+        }
+        for (size_t r = 0; r < rows; r++)
+            desk->h_in[r] = desk->h_out[r];
+    }
+    for (size_t r = 0; r < rows0 && e == FL_OK; r++)
+        memcpy(h + r * width, desk->h_in[r], width * sizeof(float));
+    return e;
+}

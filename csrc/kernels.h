@@ -84,9 +84,12 @@ typedef struct fl_gemm {
  *   hout    rows pointers, `hidden` floats each: the state after it; any alignment, no overlap with
  *           h; exactly `hidden` floats are written
  *   c       row r at c + r * c_row; 64-byte aligned, padded to whole panels; the padding stays 0
+ *   down    take the panels from p1 - 1 to p0. A caller that turns round at every step finds what
+ *           it read last still in cache: panels twice the size of L2 are half served from it
  */
 typedef struct fl_step {
     size_t rows, p0, p1, k, hidden;
+    int down;
     const float *panel;
     const float *z;
     size_t z_panel;

@@ -146,6 +146,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                                  ? desk->full_h + r * j->hidden_pad
                                  : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
         step.rows = rows;
+        step.down = (int)(s & 1);
         e = run_step(j, desk, step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {

@@ -69,6 +69,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct fl_step:
         size_t rows, p0, p1, k, hidden
+        int down
         const float *panel
         const float *z
         size_t z_panel

@@ -59,7 +59,3 @@ void fl_free(void *p)
     free(p);
 #endif
 }
-
-size_t fl_mul(size_t a, size_t b) { return a && b > SIZE_MAX / a ? SIZE_MAX : a * b; }
-
-size_t fl_sum2(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }

@@ -4,6 +4,7 @@
 #define FL_ALLOC_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* 64-byte aligned, not cleared; NULL when memory is short or `bytes` overflowed to SIZE_MAX. */
 void *fl_alloc(size_t bytes);
@@ -17,7 +18,8 @@ void fl_free(void *p);
 void fl_alloc_fail_after(long n);
 
 /* a * b and a + b, SIZE_MAX once anything overflows. */
-size_t fl_mul(size_t a, size_t b);
-size_t fl_sum2(size_t a, size_t b);
+static inline size_t fl_mul(size_t a, size_t b) { return a && b > SIZE_MAX / a ? SIZE_MAX : a * b; }
+
+static inline size_t fl_sum2(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
 
 #endif

@@ -60,11 +60,13 @@
  *   a       rows pointers, each to K floats a_step apart; any alignment
  *   panel   [panels][k][FL_NV * L], 64-byte aligned
  *   init    [panels][FL_NV * L], 64-byte aligned; NULL stands for zeros
+ *   down    take the panels from the last to the first, see step
  *   c       element (p, r) is a vector group of FL_NV * L floats at c + p * c_panel + r * c_row;
  *           64-byte aligned, and c_panel, c_row multiples of L; overlaps nothing
  */
 typedef struct fl_gemm {
     size_t rows, panels, k;
+    int down;
     const float *const *a;
     ptrdiff_t a_step;
     const float *panel, *init;

@@ -160,7 +160,7 @@ static void fl_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, si
 
 static void fl_gemm_run(const fl_gemm *g)
 {
-    fl_tiles(fl_gemm_tiles, g, g->rows, g->k, g->panel, 0, g->panels, 0);
+    fl_tiles(fl_gemm_tiles, g, g->rows, g->k, g->panel, 0, g->panels, g->down);
 }
 
 static void fl_lstm_step_run(const fl_step *s)

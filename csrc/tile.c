@@ -117,6 +117,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
         }
     }
     fl_gemm g = {.rows = n,
+                 .down = (int)(s0 / j->chunk_steps & 1) ^ j->call->turn,
                  .panels = net->panels,
                  .k = y->in,
                  .a = desk->a,
@@ -146,7 +147,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                                  ? desk->full_h + r * j->hidden_pad
                                  : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
         step.rows = rows;
-        step.down = (int)(s & 1);
+        step.down = (int)(s & 1) ^ j->call->turn;
         e = run_step(j, desk, step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {

@@ -43,6 +43,7 @@ cdef extern from "fastlstm.h" nogil:
         float *hn
         float *cn
         const int64_t *lengths
+        int turn
         size_t threads
         int (*poll)(void *) noexcept nogil
         void *poll_arg
@@ -60,6 +61,7 @@ cdef extern from "alloc.h" nogil:
 cdef extern from "kernels.h" nogil:
     ctypedef struct fl_gemm:
         size_t rows, panels, k
+        int down
         const float **a
         ptrdiff_t a_step
         const float *panel

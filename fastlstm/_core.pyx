@@ -17,6 +17,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -78,7 +79,7 @@ cdef const fl_kernels *kernels_of(str isa) except NULL:
     raise ValueError(f"instruction set {isa!r} does not run here")
 
 
-# ---- signals ----
+# ---- signals and threads ----
 
 # Python delivers signals to its main thread only, so only calls made there need to ask. A child
 # forked from another thread makes that thread its main one.
@@ -93,16 +94,26 @@ def _after_fork():
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
+cdef size_t default_threads = 1
+
+
+def set_default_threads(size_t n):
+    """For calls that say 0 threads."""
+    global default_threads
+    default_threads = n
+
+
 cdef struct Poll:
-    double asked  # when signals were last looked at
-    void *errors  # a list, borrowed: gets the exception a handler raised
+    double asked  # when signals were last looked at; 0: not in this call
+    PyObject *error  # the exception that a handler raised, owned; or NULL
 
 
 cdef int ask_signals(Poll *poll) noexcept with gil:
     try:
         PyErr_CheckSignals()
     except BaseException as e:
-        (<list>poll.errors).append(e)
+        Py_INCREF(e)
+        poll.error = <PyObject *>e
         return 1
     return 0
 
@@ -110,6 +121,8 @@ cdef int ask_signals(Poll *poll) noexcept with gil:
 cdef int on_poll(void *arg) noexcept nogil:
     cdef Poll *poll = <Poll *>arg
     cdef double now = fl_clock()
+    if poll.asked == 0:
+        poll.asked = now
     if now - poll.asked < 0.02:
         return 0
     poll.asked = now
@@ -139,6 +152,7 @@ cdef class Net:
     cdef fl_config config
     cdef bint batch_first
     cdef size_t width  # K: of h, and of one direction's output
+    cdef int turn
 
     def __cinit__(self, input, hidden, proj, layers, dirs, str isa, bint batch_first):
         cdef const fl_kernels *kernels = kernels_of(isa)
@@ -285,13 +299,16 @@ cdef class Net:
         """fl_forward without the GIL; signals are looked after; errors become exceptions."""
         cdef Poll poll
         cdef int e
-        cdef list errors
+        cdef object error
+        poll.asked = 0
+        poll.error = NULL
         if PyThread_get_thread_ident() == main_thread:
-            errors = []
-            poll.asked = fl_clock()
-            poll.errors = <void *>errors
             call.poll = on_poll
             call.poll_arg = &poll
+        if call.threads == 0:
+            call.threads = default_threads
+        call.turn = self.turn
+        self.turn ^= 1  # only a hint: calls at the same time may take the same turn
         with nogil:
             e = fl_forward(self.net, call)
         if e == FL_NO_MEMORY:
@@ -299,7 +316,9 @@ cdef class Net:
                 f"no memory for a workspace of {fl_forward_workspace(self.net, call)} bytes"
             )
         if e == FL_INTERRUPTED:
-            raise errors[0]
+            error = <object>poll.error
+            Py_DECREF(error)
+            raise error
         return 0
 
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from . import _core, checks, config
+from . import _core, checks
 from .config import check_isa, check_num_threads
 from .stream import Stream
 
@@ -269,17 +269,14 @@ class LSTM:
         (L D, B, H) are the states after each row's last step. Raises ValueError or TypeError that
         names both shapes, MemoryError, KeyboardInterrupt; never a partial result.
         """
-        threads = self._threads(num_threads)
+        threads = self.num_threads or 0
+        if num_threads is not None:
+            threads = check_num_threads(num_threads)
         if lengths is None:
             done = self._net.forward(x, state, out, None, bool(return_sequences), threads)
             if done is not None:
                 return done
         return self._any_call(x, state, lengths, out, bool(return_sequences), threads)
-
-    def _threads(self, for_call=None):
-        if for_call is not None:
-            return check_num_threads(for_call)
-        return self.num_threads or config._num_threads or config.get_num_threads()
 
     def _any_call(self, x, state, lengths, out, sequences, threads):
         x, batched, steps, batch = checks.sequence(x, self.input_size, self.batch_first)

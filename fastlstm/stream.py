@@ -23,6 +23,7 @@ class Stream:
         self._batch = checks.size("batch_size", batch_size)
         self._layer = layer
         self._net = layer._net
+        self._threads = layer.num_threads or 0
         self._core = _core.State(self._net, self._batch)
 
     @property
@@ -40,7 +41,7 @@ class Stream:
     def __call__(self, x, out=None):
         """y for the next T steps: x (T, B, I), or (B, T, I) with batch_first, or (T, I) if there is
         one row; y has x's layout, and is `out` if given. Errors as LSTM's."""
-        y = self._core.advance(x, out, False, self._layer._threads())
+        y = self._core.advance(x, out, False, self._threads)
         if y is not None:
             return y
         layer = self._layer
@@ -51,7 +52,7 @@ class Stream:
 
     def step(self, x, out=None):
         """y (B, K) for one step x (B, I); y is `out` if given: then nothing is allocated."""
-        y = self._core.advance(x, out, True, self._layer._threads())
+        y = self._core.advance(x, out, True, self._threads)
         if y is not None:
             return y
         layer = self._layer
@@ -70,7 +71,7 @@ class Stream:
             want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
             checks.output(out, want, (x,))
             y = out if batched else np.expand_dims(out, axis)
-        y = self._core.advance(x, y, axis is None, self._layer._threads())
+        y = self._core.advance(x, y, axis is None, self._threads)
         if y is None:
             raise ValueError(f"input of shape {x.shape} with strides {x.strides} cannot be used")
         if out is not None:

@@ -21,6 +21,13 @@ int fl_stop(fl_job *j, fl_desk *desk, double flop)
     return atomic_load_explicit(&j->stopped, memory_order_relaxed) != FL_OK;
 }
 
+/* What a kernel call counts for, a panel: its products, and about as much as the rest of it takes.
+ */
+static double panel_flop(const fl_job *j, size_t rows, size_t k)
+{
+    return 2.0 * (double)rows * (double)(k + 16) * (double)j->net->group;
+}
+
 /* Panels to hand a kernel at once, so that a poll is never far off. */
 static size_t panel_span(size_t panels, double flop_per_panel)
 {
@@ -31,7 +38,7 @@ static size_t panel_span(size_t panels, double flop_per_panel)
 static int run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
 {
     const size_t panels = g.panels, group = j->net->group;
-    const double each = 2.0 * (double)g.rows * (double)g.k * (double)group;
+    const double each = panel_flop(j, g.rows, g.k);
     const size_t span = panel_span(panels, each);
     for (size_t p = 0; p < panels; p += g.panels) {
         g.panels = panels - p < span ? panels - p : span;
@@ -48,7 +55,7 @@ static int run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
 static int run_step(fl_job *j, fl_desk *desk, fl_step s)
 {
     const size_t panels = j->net->panels;
-    const double each = 2.0 * (double)s.rows * (double)s.k * (double)j->net->group;
+    const double each = panel_flop(j, s.rows, s.k);
     const size_t span = panel_span(panels, each);
     for (s.p0 = 0; s.p0 < panels; s.p0 = s.p1) {
         s.p1 = panels - s.p0 < span ? panels : s.p0 + span;

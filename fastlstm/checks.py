@@ -95,11 +95,12 @@ def states(value, shapes, batched):
 
 
 def lengths(value, steps, batch):
-    """(B,) int64, contiguous, each in 0..T; or None."""
+    """(B,) int64, contiguous, each in 0..T; or None. A copy: what was checked must stay so even if
+    another thread writes to the caller's array during the call."""
     if value is None:
         return None
     try:
-        array = np.asarray(value)
+        array = np.array(value)
     except (ValueError, TypeError, RuntimeError) as e:
         raise TypeError(f"lengths is not an array of integers: {e}") from None
     if array.dtype.kind not in "iu":

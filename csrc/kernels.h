@@ -47,12 +47,12 @@
 #define FL_ALIGN 64     /* bytes: of panels, of z, of c */
 
 /*
- * Inputs and states below 2^-96 (1.3e-29) in magnitude count as zero. Subnormal factors cost up to
- * 40 ns each on some CPUs; the threshold is far above them so that products of a tiny state with a
- * small weight stay normal too. An explicit flush, not the CPU's mode: it gives the same bits on
- * every CPU and leaves the caller's floating-point control register alone.
+ * Inputs x and states below 2^-62 (2.2e-19) in magnitude count as zero. Subnormal factors cost up
+ * to 40 ns each on some CPUs, and the gates' polynomials square their argument: from here on no
+ * square is subnormal. An explicit flush, not the CPU's mode: it gives the same bits on every CPU
+ * and leaves the caller's floating-point control register alone.
  */
-#define FL_TINY 0x1p-96f
+#define FL_TINY 0x1p-62f
 
 /*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]

@@ -32,7 +32,7 @@ class LSTM:
 
     For given weights and a given row, the bits of the output do not depend on the batch around it,
     on how time is cut into calls, on padding, on alignment, or on the instruction set (all that
-    have a fused multiply-add). Inputs and states below 2**-96 in magnitude count as zero.
+    have a fused multiply-add). Inputs and states below 2**-62 in magnitude count as zero.
     Calls on one object from many threads at once are safe.
     """
 
@@ -52,7 +52,7 @@ class LSTM:
     ):
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
-        self.num_layers = checks.size("num_layers", num_layers)
+        self.num_layers = checks.size("num_layers", num_layers, most=10_000)
         self.proj_size = checks.size("proj_size", proj_size, least=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
@@ -137,7 +137,6 @@ class LSTM:
             self.num_layers,
             self.num_directions,
             self.isa,
-            self.batch_first,
         )
         for layer in range(self.num_layers):
             for direction, reverse in enumerate(("", "_reverse")[: self.num_directions]):
@@ -187,7 +186,7 @@ class LSTM:
                         f"{_size(shape)}."
                     )
                 else:
-                    weights[name] = np.array(array, order="C")
+                    weights[name] = checks.contiguous(array).copy()
         if problems:
             problems += _prefix_hint(shapes, names)
             raise ValueError(
@@ -239,7 +238,7 @@ class LSTM:
             raise TypeError(f"batch_first must be a bool, got {type(batch_first).__name__}")
         made.batch_first, made.dropout = bool(batch_first), 0.0
         made.isa, made.num_threads = check_isa(isa), check_num_threads(num_threads)
-        made._set({name: np.array(own[name], order="C") for name in made._shapes()})
+        made._set({name: checks.contiguous(own[name]).copy() for name in made._shapes()})
         return made
 
     def __getstate__(self):
@@ -273,7 +272,9 @@ class LSTM:
         if num_threads is not None:
             threads = check_num_threads(num_threads)
         if lengths is None:
-            done = self._net.forward(x, state, out, None, bool(return_sequences), threads)
+            done = self._net.forward(
+                x, state, out, None, bool(return_sequences), self.batch_first, threads
+            )
             if done is not None:
                 return done
         return self._any_call(x, state, lengths, out, bool(return_sequences), threads)
@@ -284,18 +285,18 @@ class LSTM:
         width = self.proj_size or self.hidden_size
         shapes = (lanes, batch, width), (lanes, batch, self.hidden_size)
         state = checks.states(state, shapes, batched)
-        lengths = checks.lengths(lengths, steps, batch)
+        given, lengths = lengths, checks.lengths(lengths, steps, batch)
         shape = (*x.shape[:2], self.output_size) if sequences else (batch, self.output_size)
         y = None
         if out is not None:
             axis = (0 if self.batch_first else 1) if sequences else 0
             want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
-            checks.output(out, want, (x, *(state or ())))
+            checks.output(out, want, (x, *(state or ()), given))
             y = out if batched else np.expand_dims(out, axis)
         if batch == 0:
             y = np.zeros(shape, np.float32) if y is None else y
             return y, tuple(np.zeros(s, np.float32) for s in shapes)
-        done = self._net.forward(x, state, y, lengths, sequences, threads)
+        done = self._net.forward(x, state, y, lengths, sequences, self.batch_first, threads)
         if done is None:
             raise ValueError(
                 f"input of shape {x.shape} with strides {x.strides} and out of shape {shape} "

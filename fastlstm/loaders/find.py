@@ -65,6 +65,10 @@ def _text(key):
     return f"{part}_l{layer}{'_reverse' if reverse else ''}"
 
 
+def _list(keys):
+    return ", ".join(map(_text, keys[:8]))
+
+
 def _layer(group):
     """The Layer that `group`, {(part, layer, reverse): array}, makes up; _Misfit if none."""
     first = ("weight_hh", 0, False)
@@ -75,7 +79,8 @@ def _layer(group):
         proj, hidden = _shape(group, ("weight_hr", 0, False), 2)
     gates = rows // hidden
     if rows % hidden or gates not in _KINDS or (proj and (gates != 4 or proj != width)):
-        raise _Misfit(f"{_text(first)} {(rows, width)} fits no LSTM, GRU or RNN")
+        with_hr = f" with weight_hr_l0 {(proj, hidden)}" if proj else ""
+        raise _Misfit(f"{_text(first)} {(rows, width)}{with_hr} fits no LSTM, GRU or RNN")
     layers = 1 + max(layer for _, layer, _ in group)
     directions = 1 + any(reverse for _, _, reverse in group)
     bias = any(part.startswith("bias") for part, _, _ in group)
@@ -83,10 +88,20 @@ def _layer(group):
     parts = {"weight_ih": None, "weight_hh": (rows, width)}
     parts |= {"weight_hr": (proj, hidden)} if proj else {}
     parts |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
-    if len(group) != len(parts) * layers * directions:
+    due = {
+        (part, layer, reverse)
+        for part in parts
+        for layer in range(layers)
+        for reverse in (False, True)[:directions]
+    }
+    if due != group.keys():
+        lack, over = sorted(due - group.keys()), sorted(group.keys() - due)
+        there = [key for key in group if lack and key[1:] == lack[0][1:]]
         raise _Misfit(
-            f"{len(group)} arrays, {len(parts) * layers * directions} make up {layers} layers "
-            f"in {directions} directions"
+            f"{len(group)} arrays, {len(due)} make up {layers} layers in {directions} directions"
+            + (f"; missing: {_list(lack)}" if lack else "")
+            + (f", beside {_list(there)}" if there else "")
+            + (f"; not among them: {_list(over)}" if over else "")
         )
     for layer in range(layers):
         parts["weight_ih"] = (rows, directions * width if layer else size)

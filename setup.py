@@ -17,7 +17,9 @@ MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
-# name, source, flags for gcc and clang, flags for MSVC
+CORE = ["forward", "tile", "team", "pack", "dispatch", "alloc"]
+
+# name, and clang, flags for MSVC
 KERNELS = [("generic", [], [])]
 if X86:
     KERNELS += [
@@ -25,7 +27,7 @@ if X86:
         ("avx2", ["-mavx2", "-mfma"], ["/arch:AVX2"]),
         (
             "avx512",
-            "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma".split(),
+            ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
             ["/arch:AVX512"],
         ),
     ]
@@ -48,7 +50,7 @@ def library(name, sources, flags, macros=()):
             "sources": sources,
             "cflags": common + flags + extra,
             "macros": list(macros),
-            "obj_deps": {"": HEADERS, **{s: HEADERS for s in sources}},
+            "obj_deps": {"": HEADERS, **dict.fromkeys(sources, HEADERS)},
         },
     )
 
@@ -58,7 +60,12 @@ libraries = [
     for name, gcc, msvc in KERNELS
 ]
 libraries.append(
-    library("fl_core", [f"csrc/{n}.c" for n in ("forward", "tile", "team", "pack", "dispatch", "alloc")], [], macros)
+    library(
+        "fl_core",
+        [f"csrc/{n}.c" for n in ("forward", "tile", "team", "pack", "dispatch", "alloc")],
+        [],
+        macros,
+    )
 )
 
 extension = Extension(
@@ -69,7 +76,9 @@ extension = Extension(
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),
     extra_compile_args=[] if MSVC else ["-O2", "-fvisibility=hidden", *extra],
-    extra_link_args=["-pthread", "-Wl,-z,noexecstack", *extra] if sys.platform == "linux" else extra,
+    extra_link_args=["-pthread", "-Wl,-z,noexecstack", *extra]
+    if sys.platform == "linux"
+    else extra,
 )
 
 setup(

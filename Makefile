@@ -45,6 +45,7 @@ asan: $(VENV)-asan/.asan
 wheel: $(VENV)/.built
 	$(BIN)/pip install -q build
 	$(BIN)/python -m build --wheel
+	ls -l dist
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -25,7 +25,7 @@ if X86:
         ("avx2", ["-mavx2", "-mfma"], ["/arch:AVX2"]),
         (
             "avx512",
-            "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma".split(),
+            ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
             ["/arch:AVX512"],
         ),
     ]
@@ -39,6 +39,7 @@ common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
 
 HEADERS = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".h")]
+SOURCES = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".c")]
 
 
 def library(name, sources, flags, macros=()):
@@ -48,7 +49,7 @@ def library(name, sources, flags, macros=()):
             "sources": sources,
             "cflags": common + flags + extra,
             "macros": list(macros),
-            "obj_deps": {"": HEADERS, **{s: HEADERS for s in sources}},
+            "obj_deps": {"": HEADERS, **dict.fromkeys(sources, HEADERS)},
         },
     )
 
@@ -57,19 +58,23 @@ libraries = [
     library(f"fl_{name}", [f"csrc/kernels_{name}.c"], msvc if MSVC else gcc)
     for name, gcc, msvc in KERNELS
 ]
-libraries.append(
-    library("fl_core", [f"csrc/{n}.c" for n in ("forward", "tile", "team", "pack", "dispatch", "alloc")], [], macros)
-)
+CORE = [name for name in SOURCES if "kernels_" not in name]
+libraries.append(library("fl_core", CORE, [], macros))
 
 extension = Extension(
     "fastlstm._core",
     ["fastlstm/_core.pyx"],
     include_dirs=["csrc"],
-    depends=HEADERS + [f"fastlstm/{n}" for n in ("_core.pxd", "_buffers.pxi", "_probes.pxi")],
+    # the libraries' sources too: a change in one must link the extension anew
+    depends=HEADERS
+    + SOURCES
+    + [f"fastlstm/_{n}" for n in ["core.pxd", "buffers.pxi", "train.pxi", "probes.pxi"]],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS],
     extra_compile_args=[] if MSVC else ["-O2", "-fvisibility=hidden", *extra],
-    extra_link_args=["-pthread", "-Wl,-z,noexecstack", *extra] if sys.platform == "linux" else extra,
+    extra_link_args=["-pthread", "-Wl,-z,noexecstack", *extra]
+    if sys.platform == "linux"
+    else extra,
 )
 
 setup(

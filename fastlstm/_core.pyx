@@ -17,7 +17,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 import os
@@ -139,6 +139,7 @@ cdef class Net:
     cdef fl_config config
     cdef bint batch_first
     cdef size_t width  # K: of h, and of one direction's output
+    cdef public object weights, turned  # training.py's: what was packed, and a Turned or None
 
     def __cinit__(self, input, hidden, proj, layers, dirs, str isa, bint batch_first):
         cdef const fl_kernels *kernels = kernels_of(isa)
@@ -411,4 +412,5 @@ cdef class State:
                 PyBuffer_Release(&y_)
 
 
+include "_train.pxi"
 include "_probes.pxi"

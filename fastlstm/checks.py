@@ -106,12 +106,27 @@ def lengths(value, steps, batch):
         raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
     if array.shape != (batch,):
         raise ValueError(f"Expected lengths of shape ({batch},), got {array.shape}")
-    if batch and not (0 <= int(array.min()) and int(array.max()) <= steps):
+    if batch and not (int(array.min()) >= 0 and int(array.max()) <= steps):
         raise ValueError(
             f"lengths must be in 0..{steps}, the input's steps; got {int(array.min())} to "
             f"{int(array.max())}"
         )
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def seed(value):
+    """An int in 0..2**64-1; None: a random one."""
+    if value is None:
+        return int(np.random.default_rng().integers(2**64, dtype=np.uint64))
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError("seed must be an int, got bool")
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"seed must be an int, got {type(value).__name__}") from None
+    if not 0 <= value < 2**64:
+        raise ValueError(f"seed must be in 0..2**64-1, got {value}")
+    return value
 
 
 def output(out, shape, inputs):

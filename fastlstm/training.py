@@ -44,13 +44,14 @@ class Tape:
         return f"Tape(y {self._y_shape}, {self.nbytes} bytes)"
 
 
-def forward(lstm, x, state, lengths, seed, threads):
+def forward(lstm, x, state, lengths, seed, threads, dropout=None):
     x, batched, steps, batch = checks.sequence(x, lstm.input_size, lstm.batch_first)
     lanes, width = lstm.num_layers * lstm.num_directions, lstm.proj_size or lstm.hidden_size
     shapes = (lanes, batch, width), (lanes, batch, lstm.hidden_size)
     state = checks.states(state, shapes, batched)
     lengths = checks.lengths(lengths, steps, batch)
-    dropout = lstm.dropout if lstm.num_layers > 1 else 0.0
+    dropout = lstm.dropout if dropout is None else dropout
+    dropout = dropout if lstm.num_layers > 1 else 0.0
     seed = checks.seed(seed) if dropout or seed is not None else 0
     if batch == 0:
         y = np.zeros((*x.shape[:2], lstm.output_size), np.float32)

@@ -70,7 +70,7 @@ extension = Extension(
     + SOURCES
     + [f"fastlstm/_{n}" for n in ["core.pxd", "buffers.pxi", "train.pxi", "probes.pxi"]],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
-    libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS],
+    libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),
     extra_compile_args=[] if MSVC else ["-O2", "-fvisibility=hidden", *extra],
     extra_link_args=["-pthread", "-Wl,-z,noexecstack", *extra]
     if sys.platform == "linux"

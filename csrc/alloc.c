@@ -6,20 +6,32 @@
 #include <stdlib.h>
 #if defined(_WIN32)
 #include <malloc.h>
+#elif defined(__linux__)
+#include <sys/mman.h>
 #endif
 
 static long fail_after = -1; /* a test's tool: set while no other thread allocates */
 
 void fl_alloc_fail_after(long n) { fail_after = n; }
 
+static int failing(void)
+{
+    if (fail_after > 0)
+        fail_after--;
+    else if (fail_after == 0)
+        return 1;
+    return 0;
+}
+
 /*
  * A block begins with its size, a line before what the caller sees. Big ones that are freed stay on
- * a shelf of two, for the next training step's tape and workspace: the system would hand these out
- * as new pages at every call, whose first touch took 45 ms of a step of 320 (50 x 64 x 512; 2 us
- * for each 4 KiB in a virtual machine). A block is used again for no less than half its size, and
- * leaves the shelf when two others have come. Inference at ordinary sizes never gets here.
+ * a shelf, for the next training step's tape, workspace and packed weights: the system would hand
+ * these out as new pages at every call, whose first touch took 45 ms of a step of 320 (50 x 64 x
+ * 512; 2 us for each 4 KiB in a virtual machine). A block is used again for no less than half its
+ * size, and leaves the shelf when as many others as it holds have come. Inference at ordinary sizes
+ * never gets here.
  */
-enum { HEAD = 64, SHELF = 2, SHELVED_FROM = 4 << 20 };
+enum { HEAD = 64, SHELF = 4, SHELVED_FROM = 4 << 20 };
 static _Atomic(size_t *) shelf[SHELF];
 
 #if defined(__SANITIZE_ADDRESS__) || defined(FL_NO_SHELF)
@@ -37,14 +49,11 @@ static void release(size_t *block)
 #endif
 }
 
-void *fl_alloc(size_t bytes)
+static void *allocate(size_t bytes, int lasting)
 {
-    if (bytes > SIZE_MAX - 63 - HEAD)
+    const size_t huge = (size_t)1 << 21;
+    if (bytes > SIZE_MAX - 63 - HEAD - huge || failing())
         return NULL;
-    if (fail_after >= 0 && fail_after-- == 0) {
-        fail_after = 0;
-        return NULL;
-    }
     bytes = (bytes ? (bytes + 63) / 64 * 64 : 64) + HEAD;
     size_t *block;
     for (int i = 0; SHELVED(bytes) && i < SHELF; i++) {
@@ -57,14 +66,28 @@ void *fl_alloc(size_t bytes)
     }
 #if defined(_WIN32)
     block = _aligned_malloc(bytes, 64);
+#elif defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (lasting && bytes >= huge / 2) {
+        bytes = (bytes + huge - 1) / huge * huge;
+        block = aligned_alloc(huge, bytes);
+        if (block)
+            (void)madvise(block, bytes, MADV_HUGEPAGE); /* a wish: the system may say no */
+    } else {
+        block = aligned_alloc(64, bytes);
+    }
 #else
     block = aligned_alloc(64, bytes);
 #endif
+    (void)lasting;
     if (!block)
         return NULL;
     *block = bytes;
     return (char *)block + HEAD;
 }
+
+void *fl_alloc(size_t bytes) { return allocate(bytes, 0); }
+
+void *fl_alloc_lasting(size_t bytes) { return allocate(bytes, 1); }
 
 void fl_free(void *p)
 {
@@ -79,7 +102,3 @@ void fl_free(void *p)
     }
     release(block);
 }
-
-size_t fl_mul(size_t a, size_t b) { return a && b > SIZE_MAX / a ? SIZE_MAX : a * b; }
-
-size_t fl_sum2(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }

@@ -244,7 +244,7 @@ int fl_backward(const fl_net *net, const fl_turned *turned, const fl_back_call *
     b.asks.poll_arg = call->poll_arg;
     b.j.net = net;
     b.j.call = &b.asks;
-    char *workspace = fl_alloc(lay_out(&b, NULL));
+    char *workspace = fl_alloc_lasting(lay_out(&b, NULL));
     if (!workspace)
         return FL_NO_MEMORY;
     lay_out(&b, workspace);

@@ -62,6 +62,8 @@ typedef struct fl_call {
     const float *h0, *c0;   /* (L * D, B, K) and (L * D, B, H), contiguous; NULL: zeros */
     float *hn, *cn;         /* the same shapes; may be h0 and c0 themselves; NULL: not wanted */
     const int64_t *lengths; /* B values in 0 .. T; NULL: all T */
+    int turn;               /* of two calls that follow one another on the same network, give one 0
+                               and one 1: each then starts where the caches still hold weights */
     size_t threads;         /* at most so many work on the call; 0 and 1: the caller alone */
     /* Called about every millisecond of work; a nonzero answer ends the call with
        FL_INTERRUPTED. NULL: never. */

@@ -47,12 +47,15 @@
 #define FL_ALIGN 64     /* bytes: of panels, of z, of c */
 
 /*
- * Inputs and states below 2^-96 (1.3e-29) in magnitude count as zero. Subnormal factors cost up to
- * 40 ns each on some CPUs; the threshold is far above them so that products of a tiny state with a
- * small weight stay normal too. An explicit flush, not the CPU's mode: it gives the same bits on
- * every CPU and leaves the caller's floating-point control register alone.
+ * Inputs x and states below 2^-62 (2.2e-19) in magnitude count as zero. Subnormal factors cost up
+ * to 40 ns each on some CPUs, and the gates' polynomials square their argument: from here on no
+ * square is subnormal. An explicit flush, not the CPU's mode: it gives the same bits on every CPU
+ * and leaves the caller's floating-point control register alone.
  */
-#define FL_TINY 0x1p-96f
+#define FL_TINY 0x1p-62f
+
+/* The same for gradients, whose scale is the loss's: 1.3e-29. */
+#define FL_TINY_GRADIENT 0x1p-96f
 
 /*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
@@ -61,12 +64,13 @@
  *   panel   [panels][k][FL_NV * L], 64-byte aligned
  *   init    [panels][FL_NV * L], 64-byte aligned; NULL stands for zeros
  *   add     nonzero: the sums start from c's own contents, init is not looked at; a long k may so
- * be cut into several calls, with the bits of one c       element (p, r) is a vector group of FL_NV
- * * L floats at c + p * c_panel + r * c_row; 64-byte aligned, and c_panel, c_row multiples of L;
- * overlaps nothing
+ * be cut into several calls, with the bits of one down    take the panels from the last to the
+ * first, see step c       element (p, r) is a vector group of FL_NV * L floats at c + p * c_panel +
+ * r * c_row; 64-byte aligned, and c_panel, c_row multiples of L; overlaps nothing
  */
 typedef struct fl_gemm {
     size_t rows, panels, k;
+    int down;
     const float *const *a;
     ptrdiff_t a_step;
     const float *panel, *init;
@@ -87,9 +91,12 @@ typedef struct fl_gemm {
  *   hout    rows pointers, `hidden` floats each: the state after it; any alignment, no overlap with
  *           h; exactly `hidden` floats are written
  *   c       row r at c + r * c_row; 64-byte aligned, padded to whole panels; the padding stays 0
+ *   down    take the panels from p1 - 1 to p0. A caller that turns round at every step finds what
+ *           it read last still in cache: panels twice the size of L2 are half served from it
  */
 typedef struct fl_step {
     size_t rows, p0, p1, k, hidden;
+    int down;
     const float *panel;
     const float *z;
     size_t z_panel;

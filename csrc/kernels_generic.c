@@ -7,4 +7,5 @@
 #define FL_TABLE fl_kernels_generic
 #define FL_TILE_M 2
 #define FL_TILE_P 2
+#define FL_WIDE_BYTES SIZE_MAX
 #include "kernels_impl.h"

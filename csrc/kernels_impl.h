@@ -3,8 +3,9 @@
  * Every kernel, written once. Included by kernels_<isa>.c after its vec_<isa>.h, with
  *
  *   FL_NAME      a string, the instruction set's name        FL_TABLE   the table's symbol
- *   FL_TILE_M    rows in the register tile, 1 .. 8
- *   FL_TILE_P    panels taken together when there is one row only, 1 .. 4
+ *   FL_TILE_M    rows in the register tile, 1 .. 6
+ *   FL_TILE_P    panels taken together when there is one row only, 1 .. 4, as long as all of them
+ *                have no more than FL_WIDE_BYTES
  *
  * The register tile is FL_TILE_M rows x one panel (FL_NV vectors), or one row x FL_TILE_P panels:
  * enough independent chains to hide the latency of fma without splitting any sum.
@@ -16,25 +17,38 @@
 #include "cells.h"
 
 #define FL_GROUP (FL_NV * FL_LANES) /* floats across a panel */
-#define FL_MAX_TILE 8
+#define FL_MAX_TILE 6
 /* A loop of constant length, unrolled early enough for the sums to live in registers. */
 #define FL_FOR(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+
+/* Panels larger than this altogether are taken not to stay in L2 from one step to the next. */
+#define FL_NEAR_BYTES (1u << 20)
+
+/* Memory to fetch while a tile runs. */
+typedef struct fl_soon {
+    const float *at;
+    size_t step; /* FL_GROUP at most */
+} fl_soon;
 
 /*
  * acc[j][v] += sum_k a[m][k * a_step] * panel[q][k][v], panels `apart` floats apart, for M rows and
  * one panel (j = m) or one row and P panels (j = q). M and P are constants where this is inlined.
+ * Meanwhile fetches k * soon.step floats at soon.at.
  */
 FL_INLINE void fl_sum(const int M, const int P, vf acc[FL_MAX_TILE][FL_NV], size_t k,
-                      const float *const *rows, ptrdiff_t a_step, const float *panel, size_t apart)
+                      const float *const *rows, ptrdiff_t a_step, const float *panel, size_t apart,
+                      fl_soon soon)
 {
     const float *a[FL_MAX_TILE];
     FL_FOR (m, M)
         a[m] = rows[m];
     for (ptrdiff_t i = 0, end = (ptrdiff_t)k * a_step; i != end; i += a_step, panel += FL_GROUP) {
         vf s[FL_MAX_TILE];
-        if (M > 1) /* one row is bound by bandwidth already; more rows gain 5 % out of L2 */
-            FL_FOR (v, FL_NV)
-                FL_PREFETCH(panel + 32 * FL_GROUP + v * FL_LANES);
+        if (M > 1) { /* one row is bound by bandwidth as it is */
+            FL_FOR (v, FL_GROUP / 16)
+                FL_PREFETCH(soon.at + v * 16);
+            soon.at += soon.step;
+        }
         FL_FOR (m, M)
             s[m] = vf_set1(a[m][i]);
         FL_FOR (q, P)
@@ -48,7 +62,8 @@ FL_INLINE void fl_sum(const int M, const int P, vf acc[FL_MAX_TILE][FL_NV], size
     }
 }
 
-FL_INLINE void fl_gemm_tile(const int M, const int P, const fl_gemm *g, size_t p, size_t r)
+FL_INLINE void fl_gemm_tile(const int M, const int P, const fl_gemm *g, size_t p, size_t r,
+                            fl_soon soon)
 {
     const size_t apart = g->k * FL_GROUP;
     vf acc[FL_MAX_TILE][FL_NV];
@@ -64,7 +79,7 @@ FL_INLINE void fl_gemm_tile(const int M, const int P, const fl_gemm *g, size_t p
                 FL_FOR (v, FL_NV)
                     acc[m + q][v] =
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
-    fl_sum(M, P, acc, g->k, g->a + r, g->a_step, g->panel + p * apart, apart);
+    fl_sum(M, P, acc, g->k, g->a + r, g->a_step, g->panel + p * apart, apart, soon);
     FL_FOR (m, M)
         FL_FOR (q, P)
             FL_FOR (v, FL_NV)
@@ -72,7 +87,8 @@ FL_INLINE void fl_gemm_tile(const int M, const int P, const fl_gemm *g, size_t p
                          acc[m + q][v]);
 }
 
-FL_INLINE void fl_step_tile(const int M, const int P, const fl_step *s, size_t p, size_t r)
+FL_INLINE void fl_step_tile(const int M, const int P, const fl_step *s, size_t p, size_t r,
+                            fl_soon soon)
 {
     const size_t apart = s->k * FL_GROUP;
     vf acc[FL_MAX_TILE][FL_NV];
@@ -81,7 +97,7 @@ FL_INLINE void fl_step_tile(const int M, const int P, const fl_step *s, size_t p
             FL_FOR (v, FL_NV)
                 acc[m + q][v] =
                     vf_load(s->z + (p + q) * s->z_panel + (r + m) * FL_GROUP + v * FL_LANES);
-    fl_sum(M, P, acc, s->k, s->h + r, 1, s->panel + p * apart, apart);
+    fl_sum(M, P, acc, s->k, s->h + r, 1, s->panel + p * apart, apart, soon);
     FL_FOR (m, M)
         FL_FOR (q, P) {
             const size_t unit = (p + q) * FL_LANES;
@@ -97,49 +113,66 @@ FL_INLINE void fl_step_tile(const int M, const int P, const fl_step *s, size_t p
 }
 
 /* Tiles of 1 .. FL_TILE_M rows, and of one row x FL_TILE_P panels, as plain functions. */
+typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_soon soon);
+
+#define FL_TILE(op, name, M, P)                                                                    \
+    static void fl_##op##_##name(const void *args, size_t p, size_t r, fl_soon soon)               \
+    {                                                                                              \
+        fl_##op##_tile(M, P, args, p, r, soon);                                                    \
+    }
+#define FL_ROWS(op, M) FL_TILE(op, M, M <= FL_TILE_M ? M : 1, 1)
 #define FL_TILES(op)                                                                               \
-    typedef void fl_##op##_fn(const fl_##op *, size_t p, size_t r);                                \
-    FL_TILE_FN(op, 1)                                                                              \
-    FL_TILE_FN(op, 2)                                                                              \
-    FL_TILE_FN(op, 3)                                                                              \
-    FL_TILE_FN(op, 4)                                                                              \
-    FL_TILE_FN(op, 5)                                                                              \
-    FL_TILE_FN(op, 6) FL_TILE_FN(op, 7) FL_TILE_FN(op, 8) static void fl_##op##_wide(              \
-        const fl_##op *s, size_t p, size_t r)                                                      \
-    {                                                                                              \
-        fl_##op##_tile(1, FL_TILE_P, s, p, r);                                                     \
-    }                                                                                              \
-    static fl_##op##_fn *const fl_##op##_of[] = {fl_##op##_1, fl_##op##_2, fl_##op##_3,            \
-                                                 fl_##op##_4, fl_##op##_5, fl_##op##_6,            \
-                                                 fl_##op##_7, fl_##op##_8};                        \
-    /* rows x panels [p0, p1): panels outside, so that one panel serves all rows while it is in    \
-       cache; rows in nearly equal parts, so that no small tile is left over at the end */         \
-    FL_INLINE void fl_##op##_all(const fl_##op *s, size_t p0, size_t p1)                           \
-    {                                                                                              \
-        size_t p = p0;                                                                             \
-        if (s->rows == 1)                                                                          \
-            for (; p + FL_TILE_P <= p1; p += FL_TILE_P)                                            \
-                fl_##op##_wide(s, p, 0);                                                           \
-        for (; p < p1; p++)                                                                        \
-            for (size_t r = 0, left = (s->rows + FL_TILE_M - 1) / FL_TILE_M; left; left--) {       \
-                size_t m = (s->rows - r + left - 1) / left;                                        \
-                fl_##op##_of[m - 1](s, p, r);                                                      \
-                r += m;                                                                            \
-            }                                                                                      \
-    }
-
-#define FL_TILE_FN(op, M)                                                                          \
-    static void fl_##op##_##M(const fl_##op *s, size_t p, size_t r)                                \
-    {                                                                                              \
-        fl_##op##_tile(M <= FL_TILE_M ? M : 1, 1, s, p, r);                                        \
-    }
-
+    FL_ROWS(op, 1)                                                                                 \
+    FL_ROWS(op, 2)                                                                                 \
+    FL_ROWS(op, 3)                                                                                 \
+    FL_ROWS(op, 4)                                                                                 \
+    FL_ROWS(op, 5)                                                                                 \
+    FL_ROWS(op, 6)                                                                                 \
+    FL_TILE(op, wide, 1, FL_TILE_P)                                                                \
+    static fl_tile_fn *const fl_##op##_tiles[] = {fl_##op##_wide, fl_##op##_1, fl_##op##_2,        \
+                                                  fl_##op##_3,    fl_##op##_4, fl_##op##_5,        \
+                                                  fl_##op##_6};
 FL_TILES(gemm)
 FL_TILES(step)
 
-static void fl_gemm_run(const fl_gemm *g) { fl_gemm_all(g, 0, g->panels); }
+/*
+ * rows x panels p0 .. p1 - 1, from the last panel to the first if `down`. Panels outside, so that
+ * one panel serves all rows while it is near; rows in nearly equal parts, so that no small tile is
+ * left over at the end. While a panel is worked on, the one after it is fetched to L2, if all of
+ * them are too large to stay there: 8 % at H = 512, B = 16; where they do stay it would cost 5 %.
+ */
+static void fl_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, size_t k,
+                     const float *panel, size_t p0, size_t p1, int down)
+{
+    const size_t size = k * FL_GROUP, bytes = (p1 - p0) * size * sizeof(float);
+    const size_t tiles_of = (rows + FL_TILE_M - 1) / FL_TILE_M, share = tiles_of < 4 ? tiles_of : 4;
+    if (rows == 1 && bytes <= FL_WIDE_BYTES)
+        for (; p0 + FL_TILE_P <= p1; p0 += FL_TILE_P)
+            tiles[0](args, p0, 0, (fl_soon){panel, 0});
+    for (size_t n = p1 - p0, i = 0; i < n; i++) {
+        const size_t p = down ? p1 - 1 - i : p0 + i;
+        const float *next = panel + (down ? p - 1 : p + 1) * size;
+        const int far = bytes > FL_NEAR_BYTES && i + 1 < n && share > 1;
+        for (size_t r = 0, t = 0; t < tiles_of; t++) {
+            const size_t m = (rows - r + tiles_of - t - 1) / (tiles_of - t);
+            fl_soon soon = {panel + p * size + 32 * FL_GROUP, FL_GROUP};
+            if (far && t < share)
+                soon = (fl_soon){next + t * (size / share), FL_GROUP / share};
+            tiles[m](args, p, r, soon);
+            r += m;
+        }
+    }
+}
 
-static void fl_lstm_step_run(const fl_step *s) { fl_step_all(s, s->p0, s->p1); }
+static void fl_gemm_run(const fl_gemm *g)
+{
+    fl_tiles(fl_gemm_tiles, g, g->rows, g->k, g->panel, 0, g->panels, g->down);
+}
+
+static void fl_lstm_step_run(const fl_step *s)
+{
+    fl_tiles(fl_step_tiles, s, s->rows, s->k, s->panel, s->p0, s->p1, s->down);
+}
 
 static void fl_lstm_keep_run(const fl_keep *s)
 {

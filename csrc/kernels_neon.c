@@ -10,4 +10,5 @@
 #define FL_TABLE fl_kernels_neon
 #define FL_TILE_M 6
 #define FL_TILE_P 4
+#define FL_WIDE_BYTES SIZE_MAX
 #include "kernels_impl.h"

@@ -48,7 +48,7 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
         one = fl_sum2(one, fl_mul(fl_mul(proj_panels, group), config->hidden));
         floats = fl_sum2(floats, fl_mul(one, upper ? count - config->dirs : config->dirs));
     }
-    fl_net *net = fl_alloc(fl_mul(floats, sizeof(float)));
+    fl_net *net = fl_alloc_lasting(fl_mul(floats, sizeof(float)));
     if (!net)
         return NULL;
     memset(net, 0, floats * sizeof(float));

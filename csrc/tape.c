@@ -40,7 +40,7 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
     const size_t each = at - first;
     at = fl_sum2(first, fl_mul(lanes, each));
 
-    char *base = fl_alloc(at);
+    char *base = fl_alloc_lasting(at);
     if (!base)
         return NULL;
     fl_tape *k = (fl_tape *)base;

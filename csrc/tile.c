@@ -22,6 +22,13 @@ int fl_stop(fl_job *j, fl_desk *desk, double flop)
     return atomic_load_explicit(&j->stopped, memory_order_relaxed) != FL_OK;
 }
 
+/* What a kernel call counts for, a panel: its products, and about as much as the rest of it takes.
+ */
+static double panel_flop(const fl_job *j, size_t rows, size_t k)
+{
+    return 2.0 * (double)rows * (double)(k + 16) * (double)j->net->group;
+}
+
 /* Panels to hand a kernel at once, so that a poll is never far off. */
 static size_t panel_span(size_t panels, double flop_per_panel)
 {
@@ -32,7 +39,7 @@ static size_t panel_span(size_t panels, double flop_per_panel)
 int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
 {
     const size_t panels = g.panels, group = j->net->group;
-    const double each = 2.0 * (double)g.rows * (double)g.k * (double)group;
+    const double each = panel_flop(j, g.rows, g.k);
     const size_t span = panel_span(panels, each);
     for (size_t p = 0; p < panels; p += g.panels) {
         g.panels = panels - p < span ? panels - p : span;
@@ -49,7 +56,7 @@ int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
 static int run_step(fl_job *j, fl_desk *desk, fl_step s)
 {
     const size_t panels = j->net->panels;
-    const double each = 2.0 * (double)s.rows * (double)s.k * (double)j->net->group;
+    const double each = panel_flop(j, s.rows, s.k);
     const size_t span = panel_span(panels, each);
     for (s.p0 = 0; s.p0 < panels; s.p0 = s.p1) {
         s.p1 = panels - s.p0 < span ? panels : s.p0 + span;
@@ -68,6 +75,7 @@ static int run_keep(fl_job *j, fl_desk *desk, const fl_block *block, const fl_st
     const fl_tape *tape = j->call->tape;
     const size_t n = tape->offset[step] + block->first;
     fl_gemm g = {.rows = s->rows,
+                 .down = s->down,
                  .panels = net->panels,
                  .k = s->k,
                  .a = s->h,
@@ -151,6 +159,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
         }
     }
     fl_gemm g = {.rows = n,
+                 .down = (int)(s0 / j->chunk_steps & 1) ^ j->call->turn,
                  .panels = net->panels,
                  .k = y->in,
                  .a = desk->a,
@@ -180,6 +189,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                                  ? desk->full_h + r * j->hidden_pad
                                  : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
         step.rows = rows;
+        step.down = (int)(s & 1) ^ j->call->turn;
         e = j->call->tape ? run_keep(j, desk, block, &step, lane, s) : run_step(j, desk, step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {

@@ -36,7 +36,7 @@ fl_turned *fl_turned_new(const fl_net *net)
         floats = fl_sum2(floats, fl_mul(columns, kk));
         floats = fl_sum2(floats, f->proj ? fl_mul(fl_plain_pad(net, f->hidden), f->proj) : 0);
     }
-    fl_turned *turned = fl_alloc(fl_mul(floats, sizeof(float)));
+    fl_turned *turned = fl_alloc_lasting(fl_mul(floats, sizeof(float)));
     if (!turned)
         return NULL;
     memset(turned, 0, floats * sizeof(float));

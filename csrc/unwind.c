@@ -41,7 +41,7 @@ static void owed(const fl_back_job *b, size_t layer, size_t dir, size_t t, size_
 
 /* dh += dz R for rows whose dz are at dz_rows. */
 static int through_state(fl_back_job *b, fl_bench *bench, const fl_turned_layer *y, size_t rows,
-                         const float *dz_rows)
+                         const float *dz_rows, size_t step)
 {
     const fl_net *net = b->j.net;
     const size_t kk = net->panels * net->group, pad = fl_plain_pad(net, net->width);
@@ -56,6 +56,7 @@ static int through_state(fl_back_job *b, fl_bench *bench, const fl_turned_layer 
                  .c = bench->dh,
                  .c_panel = net->group,
                  .c_row = pad,
+                 .down = (int)(step & 1),
                  .add = 1};
     return rows ? fl_run_gemm(&b->j, &bench->desk, g) : FL_OK;
 }
@@ -158,7 +159,7 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
                 for (size_t i = 0; i < width; i++)
                     bench->dh[r * pad + i] += dhn[i];
             }
-            e = through_state(b, bench, y, ended, after);
+            e = through_state(b, bench, y, ended, after, s);
             if (e == FL_OK && net->config.proj)
                 e = through_projection(b, bench, y, delta, live, n);
             if (e != FL_OK)
@@ -189,7 +190,7 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
 
     /* What is owed to the initial state; rows of no steps pass on what their final one is owed. */
     memset(bench->dh, 0, rows * pad * sizeof(float));
-    e = call->dh0 ? through_state(b, bench, y, live, after) : FL_OK;
+    e = call->dh0 ? through_state(b, bench, y, live, after, 1) : FL_OK;
     for (size_t r = 0; r < rows; r++) {
         const size_t at = lane * k->batch + k->order[first + r];
         const float *dh = bench->dh + r * pad;

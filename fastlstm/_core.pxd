@@ -46,6 +46,7 @@ cdef extern from "fastlstm.h" nogil:
         float *hn
         float *cn
         const int64_t *lengths
+        int turn
         size_t threads
         int (*poll)(void *) noexcept nogil
         void *poll_arg
@@ -103,6 +104,7 @@ cdef extern from "alloc.h" nogil:
 cdef extern from "kernels.h" nogil:
     ctypedef struct fl_gemm:
         size_t rows, panels, k
+        int down
         const float **a
         ptrdiff_t a_step
         const float *panel
@@ -112,6 +114,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct fl_step:
         size_t rows, p0, p1, k, hidden
+        int down
         const float *panel
         const float *z
         size_t z_panel

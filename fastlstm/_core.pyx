@@ -17,6 +17,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -78,7 +79,7 @@ cdef const fl_kernels *kernels_of(str isa) except NULL:
     raise ValueError(f"instruction set {isa!r} does not run here")
 
 
-# ---- signals ----
+# ---- signals and threads ----
 
 # Python delivers signals to its main thread only, so only calls made there need to ask. A child
 # forked from another thread makes that thread its main one.
@@ -93,16 +94,26 @@ def _after_fork():
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
+cdef size_t default_threads = 1
+
+
+def set_default_threads(size_t n):
+    """For calls that say 0 threads."""
+    global default_threads
+    default_threads = n
+
+
 cdef struct Poll:
-    double asked  # when signals were last looked at
-    void *errors  # a list, borrowed: gets the exception a handler raised
+    double asked  # when signals were last looked at; 0: not in this call
+    PyObject *error  # the exception that a handler raised, owned; or NULL
 
 
 cdef int ask_signals(Poll *poll) noexcept with gil:
     try:
         PyErr_CheckSignals()
     except BaseException as e:
-        (<list>poll.errors).append(e)
+        Py_INCREF(e)
+        poll.error = <PyObject *>e
         return 1
     return 0
 
@@ -110,6 +121,8 @@ cdef int ask_signals(Poll *poll) noexcept with gil:
 cdef int on_poll(void *arg) noexcept nogil:
     cdef Poll *poll = <Poll *>arg
     cdef double now = fl_clock()
+    if poll.asked == 0:
+        poll.asked = now
     if now - poll.asked < 0.02:
         return 0
     poll.asked = now
@@ -132,23 +145,22 @@ cdef class Net:
     """Packed weights. Never changes once filled, so any number of threads may call it at once;
     new weights go into a new Net.
 
-    Net(input, hidden, proj, layers, dirs, isa, batch_first)
+    Net(input, hidden, proj, layers, dirs, isa)
     """
 
     cdef fl_net *net
     cdef fl_config config
-    cdef bint batch_first
     cdef size_t width  # K: of h, and of one direction's output
     cdef public object weights, turned  # training.py's: what was packed, and a Turned or None
+    cdef int turn
 
-    def __cinit__(self, input, hidden, proj, layers, dirs, str isa, bint batch_first):
+    def __cinit__(self, input, hidden, proj, layers, dirs, str isa):
         cdef const fl_kernels *kernels = kernels_of(isa)
         self.config.input = input
         self.config.hidden = hidden
         self.config.proj = proj
         self.config.layers = layers
         self.config.dirs = dirs
-        self.batch_first = batch_first
         self.width = self.config.proj or self.config.hidden
         with nogil:
             self.net = fl_net_new(&self.config, kernels)
@@ -194,7 +206,8 @@ cdef class Net:
         with nogil:
             fl_net_set(self.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], bi, bh, hr)
 
-    def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences, size_t threads):
+    def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences,
+                bint batch_first, size_t threads):
         """(y, (h, c)), or None when an array is not canonical.
 
         x (T, B, I) or, with batch_first, (B, T, I); state None or (h0, c0) contiguous; out None or
@@ -216,15 +229,15 @@ cdef class Net:
         try:
             if not view(x, 3, 0, x_):
                 return None
-            call.steps = x_.shape[1 if self.batch_first else 0]
-            call.batch = x_.shape[0 if self.batch_first else 1]
+            call.steps = x_.shape[1 if batch_first else 0]
+            call.batch = x_.shape[0 if batch_first else 1]
             if (call.steps == 0 or call.batch == 0
                     or <size_t>x_.shape[2] != self.config.input
                     or (lengths is not None and <size_t>lengths.shape[0] != call.batch)):
                 return None
             call.x = <const float *>x_.buf
-            call.x_t = x_.strides[1 if self.batch_first else 0] // 4
-            call.x_b = x_.strides[0 if self.batch_first else 1] // 4
+            call.x_t = x_.strides[1 if batch_first else 0] // 4
+            call.x_b = x_.strides[0 if batch_first else 1] // 4
 
             if state is not None:
                 if type(state) is not tuple or len(<tuple>state) != 2:
@@ -257,8 +270,18 @@ cdef class Net:
                         if i != Y and views[i].buf != NULL and not disjoint(y_, &views[i]):
                             return None
                 call.y = <float *>y_.buf
-                call.y_t = y_.strides[1 if self.batch_first else 0] // 4
-                call.y_b = y_.strides[0 if self.batch_first else 1] // 4
+                call.y_t = y_.strides[1 if batch_first else 0] // 4
+                call.y_b = y_.strides[0 if batch_first else 1] // 4
+
+            elif out is not None:
+                if not view(out, 2, PyBUF_WRITABLE, y_):
+                    return None
+                if (<size_t>y_.shape[0] != call.batch or <size_t>y_.shape[1] != first
+                        or (y_.shape[0] > 1 and abs(y_.strides[0]) < y_.shape[1] * 4)):
+                    return None
+                for i in range(4):
+                    if i != Y and views[i].buf != NULL and not disjoint(y_, &views[i]):
+                        return None
 
             h = _empty((lanes, call.batch, self.width), _float32)
             c = _empty((lanes, call.batch, self.config.hidden), _float32)
@@ -286,13 +309,16 @@ cdef class Net:
         """fl_forward without the GIL; signals are looked after; errors become exceptions."""
         cdef Poll poll
         cdef int e
-        cdef list errors
+        cdef object error
+        poll.asked = 0
+        poll.error = NULL
         if PyThread_get_thread_ident() == main_thread:
-            errors = []
-            poll.asked = fl_clock()
-            poll.errors = <void *>errors
             call.poll = on_poll
             call.poll_arg = &poll
+        if call.threads == 0:
+            call.threads = default_threads
+        call.turn = self.turn
+        self.turn ^= 1  # only a hint: calls at the same time may take the same turn
         with nogil:
             e = fl_forward(self.net, call)
         if e == FL_NO_MEMORY:
@@ -300,30 +326,34 @@ cdef class Net:
                 f"no memory for a workspace of {fl_forward_workspace(self.net, call)} bytes"
             )
         if e == FL_INTERRUPTED:
-            raise errors[0]
+            error = <object>poll.error
+            Py_DECREF(error)
+            raise error
         return 0
 
 
 cdef class State:
     """A stream's state, kept in C: two sets, so that a call that fails leaves the last one whole.
 
-    State(net, batch)
+    State(net, batch, batch_first)
     """
 
     cdef Net net
-    cdef readonly Py_ssize_t batch
+    cdef Py_ssize_t batch
+    cdef bint batch_first
     cdef float *memory
     cdef size_t size_h, size_c  # floats in h and c
     cdef int current
 
-    def __cinit__(self, Net net, Py_ssize_t batch):
+    def __cinit__(self, Net net, Py_ssize_t batch, bint batch_first):
         cdef size_t lanes = net.config.layers * net.config.dirs
-        cdef object floats = lanes * batch * (net.width + net.config.hidden)
+        cdef object floats = <object>lanes * batch * (net.width + net.config.hidden)
         self.net = net
         self.batch = batch
-        self.size_h = lanes * batch * net.width
-        self.size_c = lanes * batch * net.config.hidden
-        if floats * 8 < 2**62:
+        self.batch_first = batch_first
+        self.size_h = lanes * <size_t>batch * net.width  # no overflow if `floats` passes below
+        self.size_c = lanes * <size_t>batch * net.config.hidden
+        if floats < 2**60:
             self.memory = <float *>fl_alloc(2 * (self.size_h + self.size_c) * sizeof(float))
         if self.memory == NULL:
             raise MemoryError(f"no memory for the states of {batch} rows")
@@ -358,7 +388,7 @@ cdef class State:
         cdef Py_buffer x_, y_
         cdef Net net = self.net
         cdef fl_call call
-        cdef int t = 1 if net.batch_first else 0
+        cdef int t = 1 if self.batch_first else 0
         cdef int axis = 1 if single else 2
         cdef object y = out
         memset(&call, 0, sizeof(call))

@@ -9,6 +9,7 @@ cdef class Tape:
     cdef fl_tape *tape
     cdef readonly Net net
     cdef readonly Py_ssize_t steps, batch
+    cdef readonly bint batch_first
 
     def __dealloc__(self):
         fl_tape_free(self.tape)
@@ -66,10 +67,10 @@ cdef int check_weights(Net net, size_t layer, size_t direction, w_ih, w_hh, w_hr
 
 def forward_train(Net net, const float[:, :, :] x, const float[:, :, ::1] h0,
                   const float[:, :, ::1] c0, const int64_t[::1] lengths, float dropout,
-                  uint64_t seed, size_t threads):
+                  uint64_t seed, bint batch_first, size_t threads):
     """y, h, c, Tape. x as in Net.forward; h0 and c0 None or both arrays."""
     cdef fl_call call
-    cdef int t = 1 if net.batch_first else 0
+    cdef int t = 1 if batch_first else 0
     cdef size_t lanes = net.config.layers * net.config.dirs
     cdef size_t first = net.config.dirs * net.width
     cdef Tape tape = Tape.__new__(Tape)
@@ -105,6 +106,7 @@ def forward_train(Net net, const float[:, :, :] x, const float[:, :, ::1] h0,
     call.threads = threads
     tape.net = net
     tape.steps = call.steps
+    tape.batch_first = batch_first
     tape.batch = call.batch
     with nogil:
         tape.tape = fl_tape_new(net.net, &call, dropout, seed)
@@ -126,14 +128,16 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
     cdef Net net = tape.net
     cdef fl_back_call call
     cdef Poll poll
-    cdef int e, t = 1 if net.batch_first else 0
+    cdef int e, t = 1 if tape.batch_first else 0
     cdef Py_ssize_t lanes = net.config.layers * net.config.dirs, i
-    cdef list errors
     cdef float[:, :, ::1] dx_, dh0_, dc0_
     cdef float[:, ::1] m
     cdef float[::1] v
     dx = dh0 = dc0 = None
+    cdef object error
     memset(&call, 0, sizeof(call))
+    poll.asked = 0
+    poll.error = NULL
     if turned.net is not net:
         raise ValueError("the weights are not the tape's")
     if dy is not None:
@@ -190,11 +194,8 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
                 to[i].w_hr = &m[0, 0]
         call.tape = tape.tape
         call.grads = to
-        call.threads = threads
+        call.threads = threads or default_threads
         if PyThread_get_thread_ident() == main_thread:
-            errors = []
-            poll.asked = fl_clock()
-            poll.errors = <void *>errors
             call.poll = on_poll
             call.poll_arg = &poll
         with nogil:
@@ -204,7 +205,9 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
     if e == FL_NO_MEMORY:
         raise MemoryError("no memory for backward's workspace")
     if e == FL_INTERRUPTED:
-        raise errors[0]
+        error = <object>poll.error
+        Py_DECREF(error)
+        raise error
     return dx, dh0, dc0
 
 

@@ -10,8 +10,8 @@ import operator
 import numpy as np
 
 
-def size(name, value, least=1):
-    """An int of at least `least`; torch's words for what it refuses."""
+def size(name, value, least=1, most=2**40):
+    """An int in least..most; torch's words for what it refuses."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} should be of type int, got: bool")
     try:
@@ -21,13 +21,14 @@ def size(name, value, least=1):
     if value < least:
         what = "greater than zero" if least == 1 else f"at least {least}"
         raise ValueError(f"{name} must be {what}, got {value}")
-    if value > 2**40:
-        raise ValueError(f"{name} must be at most 2**40, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, got {value}")
     return value
 
 
 def real(name, value):
-    """Any real array as an ndarray of float32; other kinds are a TypeError."""
+    """Any array of real numbers as an ndarray, its dtype and layout as they are; other kinds are a
+    TypeError. Nothing of the array's size is allocated, so shapes are looked at first."""
     if hasattr(value, "detach"):  # a torch tensor, perhaps one that requires grad
         value = value.detach().cpu()
         value = value.float().numpy() if value.is_floating_point() else value.numpy()
@@ -37,24 +38,29 @@ def real(name, value):
         raise TypeError(f"{name} is not an array of numbers: {e}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.dtype != np.float32 or not array.dtype.isnative:
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
     return array
 
 
-def rows(name, value):
-    """Like `real`, with unit stride in the last axis and aligned; a copy only where needed."""
-    array = real(name, value)
+def rows(array):
+    """float32, aligned, with unit stride in the last axis; a copy only where needed."""
+    if array.dtype != np.float32 or not array.dtype.isnative:
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32, order="C")
     last = array.strides[-1] if array.ndim and array.shape[-1] > 1 else 4
     if last != 4 or any(s % 4 for s in array.strides):
         array = np.ascontiguousarray(array)
     return array if array.flags.aligned else array.copy()
 
 
-def sequence(value, input_size, batch_first):
-    """(x as a canonical (T, B, I) or (B, T, I) array, was it batched, T, B)."""
-    x = rows("input", value)
+def contiguous(array):
+    """float32, aligned and contiguous; a copy only where needed."""
+    return np.ascontiguousarray(rows(array))
+
+
+def sequence(value, input_size, batch_first, rows_due=None):
+    """(x as a canonical (T, B, I) or (B, T, I) array, was it batched, T, B); B must be `rows_due`
+    where that is given."""
+    x = real("input", value)
     if x.ndim not in (2, 3):
         raise ValueError(
             f"LSTM: Expected input to be 2D or 3D, got {x.ndim}D instead: shape {x.shape}"
@@ -72,7 +78,9 @@ def sequence(value, input_size, batch_first):
         raise ValueError(
             f"Expected sequence length to be larger than 0 in LSTM: input has shape {x.shape}"
         )
-    return x, batched, steps, batch
+    if rows_due is not None and batch != rows_due:
+        raise ValueError(f"this stream has {rows_due} rows, input of shape {x.shape} has {batch}")
+    return (rows(x) if x.size else x), batched, steps, batch
 
 
 def states(value, shapes, batched):
@@ -89,13 +97,13 @@ def states(value, shapes, batched):
         want = shape if batched else (shape[0], shape[2])
         if array.shape != want:
             raise ValueError(f"Expected hidden[{i}] size {want}, got {array.shape}")
-        array = np.ascontiguousarray(array)
-        done.append((array if array.flags.aligned else array.copy()).reshape(shape))
+        done.append(contiguous(array).reshape(shape))
     return tuple(done)
 
 
 def lengths(value, steps, batch):
-    """(B,) int64, contiguous, each in 0..T; or None."""
+    """(B,) int64, contiguous, each in 0..T; or None. A copy: what was checked must stay so even if
+    another thread writes to the caller's array during the call."""
     if value is None:
         return None
     try:
@@ -106,7 +114,8 @@ def lengths(value, steps, batch):
         raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
     if array.shape != (batch,):
         raise ValueError(f"Expected lengths of shape ({batch},), got {array.shape}")
-    if batch and not (int(array.min()) >= 0 and int(array.max()) <= steps):
+    array = np.array(array)
+    if batch and not (0 <= int(array.min()) and int(array.max()) <= steps):
         raise ValueError(
             f"lengths must be in 0..{steps}, the input's steps; got {int(array.min())} to "
             f"{int(array.max())}"
@@ -130,7 +139,8 @@ def seed(value):
 
 
 def output(out, shape, inputs):
-    """Refuse an `out` that cannot take a result of `shape`, or that overlaps an input."""
+    """Refuse an `out` that cannot take a result of `shape`, or that overlaps one of the arrays
+    among `inputs`."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
     if out.dtype != np.float32 or not out.dtype.isnative:
@@ -148,7 +158,7 @@ def output(out, shape, inputs):
     if not out.flags.aligned or any(s % 4 for s in out.strides):
         raise ValueError(f"out must be aligned to its items: strides {out.strides}")
     for array in inputs:
-        if np.may_share_memory(out, array):
+        if isinstance(array, np.ndarray) and np.may_share_memory(out, array):
             raise ValueError(
                 f"out of shape {out.shape} overlaps an input of shape {array.shape} in memory"
             )

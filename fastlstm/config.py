@@ -69,7 +69,6 @@ def _check_backend(name):
 
 DEFAULT_ISA = runnable_isas()[0]
 DEFAULT_ISA = _from_environment("FASTLSTM_ISA", check_isa) or DEFAULT_ISA
-_num_threads = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
 BACKEND = _from_environment("FASTLSTM_BACKEND", _check_backend) or "c"
 
 
@@ -99,16 +98,19 @@ def usable_cpus():
 def get_num_threads():
     """The threads a call may use that says nothing else: `set_num_threads`, else the environment's
     FASTLSTM_NUM_THREADS, else the CPUs this process may use. Small work takes one in any case."""
-    global _num_threads
-    if _num_threads is None:
-        _num_threads = min(usable_cpus(), 1024)
     return _num_threads
 
 
 def set_num_threads(n):
     """Set what `get_num_threads` gives, for calls that start later; None: as if never set."""
     global _num_threads
-    _num_threads = check_num_threads(n)
+    _num_threads = check_num_threads(n) or _start_threads
+    _core.set_default_threads(_num_threads)
+
+
+_start_threads = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
+_start_threads = _start_threads or min(usable_cpus(), 1024)
+set_num_threads(None)
 
 
 def config_dict():

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from . import _core, checks, config, training
+from . import _core, checks, training
 from .config import check_isa, check_num_threads
 from .stream import Stream
 
@@ -32,7 +32,7 @@ class LSTM:
 
     For given weights and a given row, the bits of the output do not depend on the batch around it,
     on how time is cut into calls, on padding, on alignment, or on the instruction set (all that
-    have a fused multiply-add). Inputs and states below 2**-96 in magnitude count as zero.
+    have a fused multiply-add). Inputs and states below 2**-62 in magnitude count as zero.
     Calls on one object from many threads at once are safe.
     """
 
@@ -52,7 +52,7 @@ class LSTM:
     ):
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
-        self.num_layers = checks.size("num_layers", num_layers)
+        self.num_layers = checks.size("num_layers", num_layers, most=10_000)
         self.proj_size = checks.size("proj_size", proj_size, least=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
@@ -137,7 +137,6 @@ class LSTM:
             self.num_layers,
             self.num_directions,
             self.isa,
-            self.batch_first,
         )
         for layer in range(self.num_layers):
             for direction, reverse in enumerate(("", "_reverse")[: self.num_directions]):
@@ -188,7 +187,7 @@ class LSTM:
                         f"{_size(shape)}."
                     )
                 else:
-                    weights[name] = np.array(array, order="C")
+                    weights[name] = checks.contiguous(array).copy()
         if problems:
             problems += _prefix_hint(shapes, names)
             raise ValueError(
@@ -240,7 +239,7 @@ class LSTM:
             raise TypeError(f"batch_first must be a bool, got {type(batch_first).__name__}")
         made.batch_first, made.dropout = bool(batch_first), 0.0
         made.isa, made.num_threads = check_isa(isa), check_num_threads(num_threads)
-        made._set({name: np.array(own[name], order="C") for name in made._shapes()})
+        made._set({name: checks.contiguous(own[name]).copy() for name in made._shapes()})
         return made
 
     def __getstate__(self):
@@ -270,17 +269,16 @@ class LSTM:
         (L D, B, H) are the states after each row's last step. Raises ValueError or TypeError that
         names both shapes, MemoryError, KeyboardInterrupt; never a partial result.
         """
-        threads = self._threads(num_threads)
+        threads = self.num_threads or 0
+        if num_threads is not None:
+            threads = check_num_threads(num_threads)
         if lengths is None:
-            done = self._net.forward(x, state, out, None, bool(return_sequences), threads)
+            done = self._net.forward(
+                x, state, out, None, bool(return_sequences), self.batch_first, threads
+            )
             if done is not None:
                 return done
         return self._any_call(x, state, lengths, out, bool(return_sequences), threads)
-
-    def _threads(self, for_call=None):
-        if for_call is not None:
-            return check_num_threads(for_call)
-        return self.num_threads or config._num_threads or config.get_num_threads()
 
     def _any_call(self, x, state, lengths, out, sequences, threads):
         x, batched, steps, batch = checks.sequence(x, self.input_size, self.batch_first)
@@ -288,18 +286,18 @@ class LSTM:
         width = self.proj_size or self.hidden_size
         shapes = (lanes, batch, width), (lanes, batch, self.hidden_size)
         state = checks.states(state, shapes, batched)
-        lengths = checks.lengths(lengths, steps, batch)
+        given, lengths = lengths, checks.lengths(lengths, steps, batch)
         shape = (*x.shape[:2], self.output_size) if sequences else (batch, self.output_size)
         y = None
         if out is not None:
             axis = (0 if self.batch_first else 1) if sequences else 0
             want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
-            checks.output(out, want, (x, *(state or ())))
+            checks.output(out, want, (x, *(state or ()), given))
             y = out if batched else np.expand_dims(out, axis)
         if batch == 0:
             y = np.zeros(shape, np.float32) if y is None else y
             return y, tuple(np.zeros(s, np.float32) for s in shapes)
-        done = self._net.forward(x, state, y, lengths, sequences, threads)
+        done = self._net.forward(x, state, y, lengths, sequences, self.batch_first, threads)
         if done is None:
             raise ValueError(
                 f"input of shape {x.shape} with strides {x.strides} and out of shape {shape} "
@@ -322,6 +320,9 @@ class LSTM:
         The tape keeps a copy of x, `tape.nbytes` bytes in all (see Tape). Raises as a call does.
         """
         return training.forward(self, x, state, lengths, seed, self._threads(num_threads))
+
+    def _threads(self, for_call):
+        return (self.num_threads or 0) if for_call is None else check_num_threads(for_call)
 
     def backward(self, tape, dy=None, dstate=None, *, input_grad=True, num_threads=None):
         """Grads (.x, .state, .params): of a loss whose gradients are dy and dstate = (dh, dc) with

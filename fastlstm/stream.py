@@ -22,8 +22,9 @@ class Stream:
             )
         self._batch = checks.size("batch_size", batch_size)
         self._layer = layer
-        self._net = layer._net
-        self._core = _core.State(self._net, self._batch)
+        self._net, self._batch_first = layer._net, layer.batch_first
+        self._threads = layer.num_threads or 0
+        self._core = _core.State(self._net, self._batch, layer.batch_first)
 
     @property
     def batch_size(self):
@@ -40,27 +41,26 @@ class Stream:
     def __call__(self, x, out=None):
         """y for the next T steps: x (T, B, I), or (B, T, I) with batch_first, or (T, I) if there is
         one row; y has x's layout, and is `out` if given. Errors as LSTM's."""
-        y = self._core.advance(x, out, False, self._layer._threads())
+        y = self._core.advance(x, out, False, self._threads)
         if y is not None:
             return y
         layer = self._layer
-        x, batched, _, batch = checks.sequence(x, layer.input_size, layer.batch_first)
-        if batch != self._batch:
-            raise ValueError(f"this stream has {self._batch} rows, input of shape {x.shape} {batch}")
-        return self._advance(x, out, layer.output_size, batched, 0 if layer.batch_first else 1)
+        first = self._batch_first
+        x, batched, _, _ = checks.sequence(x, layer.input_size, first, self._batch)
+        return self._advance(x, out, layer.output_size, batched, 0 if first else 1)
 
     def step(self, x, out=None):
         """y (B, K) for one step x (B, I); y is `out` if given: then nothing is allocated."""
-        y = self._core.advance(x, out, True, self._layer._threads())
+        y = self._core.advance(x, out, True, self._threads)
         if y is not None:
             return y
         layer = self._layer
-        x = checks.rows("input", x)
+        x = checks.real("input", x)
         if x.shape != (self._batch, layer.input_size):
             raise ValueError(
                 f"Expected a step of shape {(self._batch, layer.input_size)}, got {x.shape}"
             )
-        return self._advance(x, out, layer.output_size, True, None)
+        return self._advance(checks.rows(x), out, layer.output_size, True, None)
 
     def _advance(self, x, out, width, batched, axis):
         """The general path: x is canonical by now; `axis` is the batch's, None for one step."""
@@ -70,7 +70,7 @@ class Stream:
             want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
             checks.output(out, want, (x,))
             y = out if batched else np.expand_dims(out, axis)
-        y = self._core.advance(x, y, axis is None, self._layer._threads())
+        y = self._core.advance(x, y, axis is None, self._threads)
         if y is None:
             raise ValueError(f"input of shape {x.shape} with strides {x.strides} cannot be used")
         if out is not None:

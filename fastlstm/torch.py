@@ -152,13 +152,8 @@ def _time_first(engine):
     """The same engine for (T, B, I) input; a PackedSequence knows no batch_first."""
     if not engine.batch_first:
         return engine
-    twin = getattr(engine, "_time_first", None)
-    if twin is None:
-        twin = layers.LSTM.__new__(layers.LSTM)
-        twin.__dict__.update(engine.__dict__)
-        twin.batch_first = False
-        twin._set(engine._weights)
-        engine._time_first = twin
+    twin = layers.LSTM.__new__(layers.LSTM)
+    twin.__dict__.update(engine.__dict__, batch_first=False)
     return twin
 
 

@@ -60,7 +60,9 @@ def forward(lstm, x, state, lengths, seed, threads, dropout=None):
         tape._net, tape._x_shape = lstm._net, x.shape
         return y, (h, c), tape
     h0, c0 = state or (None, None)
-    y, h, c, core = _core.forward_train(lstm._net, x, h0, c0, lengths, dropout, seed, threads)
+    y, h, c, core = _core.forward_train(
+        lstm._net, x, h0, c0, lengths, dropout, seed, lstm.batch_first, threads
+    )
     if not batched:
         y = y[0] if lstm.batch_first else y[:, 0]
         h, c = h[:, 0], c[:, 0]
@@ -92,10 +94,10 @@ def _upstream(name, value, shape):
     """A gradient from above as a canonical array of `shape`; None stays."""
     if value is None:
         return None
-    array = checks.rows(name, value)
+    array = checks.real(name, value)
     if array.shape != shape:
         raise ValueError(f"Expected {name} of shape {shape}, got {array.shape}")
-    return array
+    return checks.rows(array) if array.size else array
 
 
 def backward(lstm, tape, dy, dstate, input_grad, threads):
@@ -132,15 +134,15 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
         dh0, dc0 = (np.zeros(s, np.float32) for s in tape._state_shapes)
     else:
         if not tape._batched:
-            axis = 0 if lstm.batch_first else 1
+            axis = 0 if tape._core.batch_first else 1
             dy = None if dy is None else np.expand_dims(dy, axis)
             dh, dc = (None if d is None else d[:, None] for d in (dh, dc))
-        dh, dc = (None if d is None else np.ascontiguousarray(d) for d in (dh, dc))
+        dh, dc = (None if d is None else checks.contiguous(d) for d in (dh, dc))
         dx, dh0, dc0 = _core.backward(
             _turned(lstm, net), tape._core, dy, dh, dc, input_grad, True, lanes, threads
         )
         if not tape._batched:
-            dx = dx if dx is None else dx[0] if lstm.batch_first else dx[:, 0]
+            dx = dx if dx is None else dx[0] if tape._core.batch_first else dx[:, 0]
             dh0, dc0 = dh0[:, 0], dc0[:, 0]
     for layer in range(lstm.num_layers):
         for direction, reverse in enumerate(("", "_reverse")[: lstm.num_directions]):

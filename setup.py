@@ -41,6 +41,7 @@ common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
 
 HEADERS = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".h")]
+SOURCES = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".c")]
 
 
 def library(name, sources, flags, macros=()):
@@ -59,20 +60,17 @@ libraries = [
     library(f"fl_{name}", [f"csrc/kernels_{name}.c"], msvc if MSVC else gcc)
     for name, gcc, msvc in KERNELS
 ]
-libraries.append(
-    library(
-        "fl_core",
-        [f"csrc/{n}.c" for n in ("forward", "tile", "team", "pack", "dispatch", "alloc")],
-        [],
-        macros,
-    )
-)
+CORE = [name for name in SOURCES if "kernels_" not in name]
+libraries.append(library("fl_core", CORE, [], macros))
 
 extension = Extension(
     "fastlstm._core",
     ["fastlstm/_core.pyx"],
     include_dirs=["csrc"],
-    depends=HEADERS + [f"fastlstm/{n}" for n in ("_core.pxd", "_buffers.pxi", "_probes.pxi")],
+    # the libraries' sources too: a change in one must link the extension anew
+    depends=HEADERS
+    + SOURCES
+    + [f"fastlstm/_{n}" for n in ["core.pxd", "buffers.pxi", "train.pxi", "probes.pxi"]],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),
     extra_compile_args=[] if MSVC else ["-O2", "-g0", "-fvisibility=hidden", *extra],

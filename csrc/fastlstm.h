@@ -49,6 +49,9 @@ void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const 
 
 /* ---- one forward call ---- */
 
+/* What a training call keeps for fl_backward. */
+typedef struct fl_tape fl_tape;
+
 typedef struct fl_call {
     size_t steps, batch; /* T, B; both at least 1 */
     const float *x;      /* element (t, b, i) at x + t * x_t + b * x_b + i */
@@ -66,10 +69,68 @@ typedef struct fl_call {
        FL_INTERRUPTED. NULL: never. */
     int (*poll)(void *);
     void *poll_arg;
+    fl_tape *tape; /* from fl_tape_new for this very call; NULL: inference. y, hn, cn have the same
+                      bits either way, but for dropout */
 } fl_call;
 
 /* FL_OK, FL_NO_MEMORY (nothing written) or FL_INTERRUPTED (outputs partly written). */
 int fl_forward(const fl_net *net, const fl_call *call);
+
+/*
+ * Memory for one call's tape: call's sizes and lengths are read, its tape is not yet set. NULL when
+ * memory is short. dropout in 0 .. 1: the probability of zeroing an output of any layer but the
+ * last; the masks follow from the seed alone. A tape whose fl_forward did not end with FL_OK is
+ * only good for fl_tape_free.
+ */
+fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed);
+void fl_tape_free(fl_tape *tape);
+size_t fl_tape_bytes(const fl_tape *tape);
+
+/*
+ * Dropout: y[i] = x[i] m_i / (1 - rate) for features first .. first + n - 1 of a row; y may be x.
+ * m_i is 0 with probability `rate`, drawn from a counter: the layer's, step's and batch row's
+ * number (layer * T + t) * B + b and the feature, so neither threads nor order matter.
+ */
+void fl_mask(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
+             size_t first);
+
+/* ---- backward ---- */
+
+/* The weights once more, as backward needs them; read-only once set. */
+typedef struct fl_turned fl_turned;
+
+/* NULL when memory is short. */
+fl_turned *fl_turned_new(const fl_net *net);
+void fl_turned_free(fl_turned *turned);
+size_t fl_turned_bytes(const fl_turned *turned);
+/* The same arrays as fl_net_set's. */
+void fl_turned_set(fl_turned *turned, size_t layer, size_t dir, const float *w_ih,
+                   const float *w_hh, const float *w_hr);
+
+/* Gradients of one layer and direction, contiguous, PyTorch's layout; all written, not added to. */
+typedef struct fl_grads {
+    float *w_ih, *w_hh; /* (4H, in), (4H, K) */
+    float *bias;        /* (4H): of b_ih, and of b_hh, which has the same; NULL: not wanted */
+    float *w_hr;        /* (P, H); NULL without a projection */
+} fl_grads;
+
+typedef struct fl_back_call {
+    const fl_tape *tape;
+    const float *dy; /* (t, b, d * K + j) as y in fl_call; NULL: zeros. Not read past lengths. */
+    ptrdiff_t dy_t, dy_b;
+    const float *dhn, *dcn; /* as hn, cn; NULL: zeros */
+    float *dx;              /* as x; 0 past a row's length; NULL: not wanted. No overlap. */
+    ptrdiff_t dx_t, dx_b;
+    float *dh0, *dc0;      /* as h0, c0; NULL: not wanted */
+    const fl_grads *grads; /* [L][D] */
+    size_t threads;
+    int (*poll)(void *);
+    void *poll_arg;
+} fl_back_call;
+
+/* FL_OK, FL_NO_MEMORY (nothing written) or FL_INTERRUPTED (outputs partly written). The bits do not
+   depend on `threads`. The tape stays as it is. */
+int fl_backward(const fl_net *net, const fl_turned *turned, const fl_back_call *call);
 
 /* Bytes of workspace fl_forward takes for this call, for reports. */
 size_t fl_forward_workspace(const fl_net *net, const fl_call *call);

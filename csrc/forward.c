@@ -14,6 +14,7 @@
 #include "alloc.h"
 #include "clock.h"
 #include "forward.h"
+#include "tape.h"
 #include "team.h"
 
 /* Rows of a block, and rows (steps x block rows) of a chunk. 24 rows fill every register tile and
@@ -60,6 +61,8 @@ static void *carve(char *base, size_t *at, size_t count, size_t size)
 static int uses_between(const fl_job *j, int which)
 {
     const size_t layers = j->net->config.layers;
+    if (j->call->tape)
+        return 0; /* the tape has them all */
     if (j->net->config.dirs == 1)
         return which == 0;
     return which ? layers >= 2 : !j->call->y;
@@ -166,6 +169,8 @@ static fl_seq outer(const fl_job *j, const fl_block *block, const float *base, p
 static fl_seq output(const fl_job *j, const fl_block *block, size_t layer, size_t k)
 {
     const fl_call *call = j->call;
+    if (call->tape)
+        return fl_tape_seq(j, block, layer, 0);
     const size_t row = j->net->config.dirs * j->net->width,
                  above = j->net->config.layers - 1 - layer;
     fl_seq q = {block->between[0], (ptrdiff_t)(j->rows_max * row), (ptrdiff_t)row, NULL, 0};
@@ -215,6 +220,8 @@ static void start_block(const fl_job *j, size_t number, const fl_room *room)
             if (call->h0)
                 net->kernels->flush(h, call->h0 + b * net->width, net->width);
         }
+    if (call->tape)
+        fl_tape_start(j, block);
 }
 
 /* Final states to the caller; y past the rows' lengths to 0, last, since y may have served between
@@ -273,8 +280,9 @@ static size_t work_lane(fl_job *j, fl_desk *desk, fl_block *block, size_t layer,
     size_t k = atomic_load_explicit(&lane->done, memory_order_relaxed);
     for (; k < block->chunks && ready(j, block, layer, k); ran++) {
         const size_t s0 = k * j->chunk_steps, left = block->length[0] - s0;
-        fl_seq in = layer ? output(j, block, layer - 1, k)
-                          : outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
+        fl_seq in = j->call->tape ? fl_tape_seq(j, block, layer, 1)
+                    : layer       ? output(j, block, layer - 1, k)
+                                  : outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
         fl_seq out = output(j, block, layer, k);
         if (fl_tile(j, desk, block, layer, dir, &in, &out, s0,
                     left < j->chunk_steps ? s0 + left : s0 + j->chunk_steps) != FL_OK)
@@ -386,6 +394,8 @@ int fl_forward(const fl_net *net, const fl_call *call)
     lay_out(&j, net, call, workspace);
     if (j.order)
         sort_rows(&j);
+    if (call->tape)
+        fl_tape_begin(call->tape, call, j.order);
     atomic_init(&j.next_block, 0);
     atomic_init(&j.blocks_left, j.blocks);
     atomic_init(&j.stopped, FL_OK);

@@ -89,6 +89,9 @@ static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
 /* Is it time to ask the caller's poll, and was its answer, or someone's before, to stop? */
 int fl_stop(fl_job *j, fl_desk *desk, double flop);
 
+/* gemm, with fl_stop asked between spans of panels: FL_OK or FL_INTERRUPTED. */
+int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g);
+
 /* Steps s0 .. s1 - 1 of one layer and direction of a block's rows: from `in` to `out`. FL_OK, or
    FL_INTERRUPTED with the lane left in pieces. */
 int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_t dir,

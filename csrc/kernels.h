@@ -54,15 +54,19 @@
  */
 #define FL_TINY 0x1p-62f
 
+/* The same for gradients, whose scale is the loss's: 1.3e-29. */
+#define FL_TINY_GRADIENT 0x1p-96f
+
 /*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
  *
  *   a       rows pointers, each to K floats a_step apart; any alignment
  *   panel   [panels][k][FL_NV * L], 64-byte aligned
  *   init    [panels][FL_NV * L], 64-byte aligned; NULL stands for zeros
- *   down    take the panels from the last to the first, see step
- *   c       element (p, r) is a vector group of FL_NV * L floats at c + p * c_panel + r * c_row;
- *           64-byte aligned, and c_panel, c_row multiples of L; overlaps nothing
+ *   add     nonzero: the sums start from c's own contents, init is not looked at; a long k may so
+ * be cut into several calls, with the bits of one down    take the panels from the last to the
+ * first, see step c       element (p, r) is a vector group of FL_NV * L floats at c + p * c_panel +
+ * r * c_row; 64-byte aligned, and c_panel, c_row multiples of L; overlaps nothing
  */
 typedef struct fl_gemm {
     size_t rows, panels, k;
@@ -72,6 +76,7 @@ typedef struct fl_gemm {
     const float *panel, *init;
     float *c;
     size_t c_panel, c_row;
+    int add;
 } fl_gemm;
 
 /*
@@ -101,11 +106,65 @@ typedef struct fl_step {
     size_t c_row;
 } fl_step;
 
+/*
+ * keep:  the gates of one time step from complete sums, for training: what step does after its
+ *        product, to the same bits, with the activations kept
+ *
+ *   z       sums: group (p, r) at z + p * z_panel + r * FL_NV * L
+ *   gates   activations i, f, g, o, the same picture with gates_panel
+ *   c       as in step, in place;  c_out: a copy of the rows' new c, c_row floats apart too
+ *   hout    as in step
+ */
+typedef struct fl_keep {
+    size_t rows, panels, hidden;
+    const float *z;
+    size_t z_panel;
+    float *gates;
+    size_t gates_panel;
+    float *c, *c_out;
+    size_t c_row;
+    float *const *hout;
+} fl_keep;
+
+/*
+ * back:  the gates' gradients of one time step, elementwise; t = tanh(c)
+ *
+ *        dc' = dc + dh o (1 - t^2)
+ *        dz_i = dc' g i (1 - i)      dz_f = dc' c_prev f (1 - f)      dz_g = dc' i (1 - g^2)
+ *        dz_o = dh t o (1 - o)       dc = dc' f                       h = o t
+ *
+ *   gates   as keep left them
+ *   c, c_prev, dc   row r at + r * c_row, 64-byte aligned, padded to whole panels
+ *   dh      row r at dh + r * dh_row, padded likewise, 0 in the padding
+ *   dz      group (p, r) at dz + p * dz_panel + r * FL_NV * L: over all steps, a packed panel whose
+ *           k is the row
+ *   dz_row  the same values, row r at dz_rows + r * panels * FL_NV * L: a gemm's rows
+ *   h       NULL, or where the h before a projection goes: a packed plain matrix whose k is the
+ * row, column u at h + u / (FL_NV * L) * h_panel + r * FL_NV * L + u % (FL_NV * L)
+ */
+typedef struct fl_back {
+    size_t rows, panels;
+    const float *gates;
+    size_t gates_panel;
+    const float *c, *c_prev;
+    float *dc;
+    size_t c_row;
+    const float *dh;
+    size_t dh_row;
+    float *dz;
+    size_t dz_panel;
+    float *dz_rows;
+    float *h;
+    size_t h_panel;
+} fl_back;
+
 typedef struct fl_kernels {
     const char *name;
     size_t lanes;
     void (*gemm)(const fl_gemm *);
     void (*lstm_step)(const fl_step *);
+    void (*lstm_keep)(const fl_keep *);
+    void (*lstm_back)(const fl_back *);
     /* Does any of n floats lie strictly between 0 and FL_TINY in magnitude? */
     int (*any_tiny)(const float *x, size_t n);
     /* y = x with those floats made 0; n floats; y may be x */

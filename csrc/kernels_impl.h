@@ -73,6 +73,12 @@ FL_INLINE void fl_gemm_tile(const int M, const int P, const fl_gemm *g, size_t p
             FL_FOR (m, M)
                 acc[m + q][v] = b;
         }
+    if (g->add)
+        FL_FOR (m, M)
+            FL_FOR (q, P)
+                FL_FOR (v, FL_NV)
+                    acc[m + q][v] =
+                        vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
     fl_sum(M, P, acc, g->k, g->a + r, g->a_step, g->panel + p * apart, apart, soon);
     FL_FOR (m, M)
         FL_FOR (q, P)
@@ -168,6 +174,51 @@ static void fl_lstm_step_run(const fl_step *s)
     fl_tiles(fl_step_tiles, s, s->rows, s->k, s->panel, s->p0, s->p1, s->down);
 }
 
+static void fl_lstm_keep_run(const fl_keep *s)
+{
+    for (size_t p = 0; p < s->panels; p++)
+        for (size_t r = 0; r < s->rows; r++) {
+            const size_t unit = p * FL_LANES;
+            const float *z = s->z + p * s->z_panel + r * FL_GROUP;
+            float *gates = s->gates + p * s->gates_panel + r * FL_GROUP;
+            vf a[FL_NV], kept[FL_NV], c = vf_load(s->c + r * s->c_row + unit);
+            FL_FOR (v, FL_NV)
+                a[v] = vf_load(z + v * FL_LANES);
+            vf h = fl_lstm_keep(a, &c, kept);
+            FL_FOR (v, FL_NV)
+                vf_store(gates + v * FL_LANES, kept[v]);
+            vf_store(s->c + r * s->c_row + unit, c);
+            vf_store(s->c_out + r * s->c_row + unit, c);
+            if (unit + FL_LANES <= s->hidden)
+                vf_storeu(s->hout[r] + unit, h);
+            else
+                vf_storen(s->hout[r] + unit, h, s->hidden - unit);
+        }
+}
+
+static void fl_lstm_back_run(const fl_back *s)
+{
+    for (size_t p = 0; p < s->panels; p++)
+        for (size_t r = 0; r < s->rows; r++) {
+            const size_t at = r * s->c_row + p * FL_LANES;
+            const float *gates = s->gates + p * s->gates_panel + r * FL_GROUP;
+            float *dz = s->dz + p * s->dz_panel + r * FL_GROUP;
+            float *dz_row = s->dz_rows + (r * s->panels + p) * FL_GROUP;
+            vf kept[FL_NV], d[FL_NV], dc = vf_load(s->dc + at);
+            FL_FOR (v, FL_NV)
+                kept[v] = vf_load(gates + v * FL_LANES);
+            vf h = fl_lstm_back(kept, vf_load(s->c + at), vf_load(s->c_prev + at),
+                                vf_load(s->dh + r * s->dh_row + p * FL_LANES), &dc, d);
+            vf_store(s->dc + at, dc);
+            FL_FOR (v, FL_NV) {
+                vf_store(dz + v * FL_LANES, d[v]);
+                vf_store(dz_row + v * FL_LANES, d[v]);
+            }
+            if (s->h)
+                vf_store(s->h + p / FL_NV * s->h_panel + r * FL_GROUP + p % FL_NV * FL_LANES, h);
+        }
+}
+
 static int fl_any_tiny(const float *x, size_t n)
 {
     const vf tiny = vf_set1(FL_TINY);
@@ -233,6 +284,6 @@ static float fl_probe_read(const float *x, size_t n)
 }
 
 const fl_kernels FL_TABLE = {
-    FL_NAME,      FL_LANES,       fl_gemm_run, fl_lstm_step_run, fl_any_tiny,
-    fl_flush_map, fl_sigmoid_map, fl_tanh_map, fl_probe_fma,     fl_probe_read,
+    FL_NAME,     FL_LANES,     fl_gemm_run,    fl_lstm_step_run, fl_lstm_keep_run, fl_lstm_back_run,
+    fl_any_tiny, fl_flush_map, fl_sigmoid_map, fl_tanh_map,      fl_probe_fma,     fl_probe_read,
 };

@@ -1,32 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* PyTorch's layout -> panels. Done once, when weights are set; a call never packs. */
-#include <math.h>
 #include <string.h>
 
 #include "alloc.h"
 #include "net.h"
-
-/* Subnormal weights become 0: as factors they would cost an assist at every use. */
-static float no_subnormal(float w) { return fabsf(w) < 0x1p-126f ? 0.0f : w; }
+#include "pack.h"
+#include "transpose.h"
 
 /*
  * panel[p][k][v * lanes + l] = w[column(p, v, l)][k], w having `k` columns in memory.
  * Gates: vector v holds gate v of units p * lanes + l, rows v * n + unit of w, n = H.
  * Plain: vector v continues vector v - 1: row (p * FL_NV + v) * lanes + l of w, n = N.
+ * Units past n are left as they are: 0 from the start.
  */
 static void pack(float *panel, const float *w, size_t n, size_t k, size_t lanes, size_t panels,
                  int gates)
 {
     const size_t group = FL_NV * lanes;
-    for (size_t p = 0; p < panels; p++, panel += k * group)
-        for (size_t v = 0; v < FL_NV; v++)
-            for (size_t l = 0; l < lanes; l++) {
-                size_t unit = gates ? p * lanes + l : (p * FL_NV + v) * lanes + l;
-                const float *row = w + (gates ? v * n + unit : unit) * k;
-                float *to = panel + v * lanes + l;
-                for (size_t i = 0; i < k; i++)
-                    to[i * group] = unit < n ? no_subnormal(row[i]) : 0.0f;
-            }
+    for (size_t p = 0; p < panels; p++, panel += k * group) {
+        for (size_t v = 0; v < FL_NV; v++) {
+            const size_t unit = gates ? p * lanes : (p * FL_NV + v) * lanes;
+            if (unit < n)
+                fl_transpose(panel + v * lanes, group, w + (gates ? v * n + unit : unit) * k, k,
+                             n - unit < lanes ? n - unit : lanes, k);
+        }
+        fl_no_subnormals(panel, k * group);
+    }
 }
 
 static size_t align_floats(size_t n) { return fl_mul(fl_sum2(n, 15) / 16, 16); }
@@ -93,8 +92,9 @@ void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const 
     for (size_t u = 0; u < hidden; u++)
         for (size_t g = 0; g < FL_NV; g++) {
             float b = (b_ih ? b_ih[g * hidden + u] : 0.0f) + (b_hh ? b_hh[g * hidden + u] : 0.0f);
-            y->bias[u / lanes * net->group + g * lanes + u % lanes] = no_subnormal(b);
+            y->bias[u / lanes * net->group + g * lanes + u % lanes] = b;
         }
+    fl_no_subnormals(y->bias, net->panels * net->group);
     if (y->proj)
         pack(y->proj, w_hr, net->config.proj, hidden, lanes, net->proj_panels, 0);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "forward.h"
+#include "tape.h"
 
 /* Work between two polls, in flop: about a millisecond of AVX-512, 20 ms of the slowest target. */
 static const double POLL_FLOP = 1e8;
@@ -35,7 +36,7 @@ static size_t panel_span(size_t panels, double flop_per_panel)
     return span >= (double)panels ? panels : (size_t)span / 4 * 4 + 4;
 }
 
-static int run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
+int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
 {
     const size_t panels = g.panels, group = j->net->group;
     const double each = panel_flop(j, g.rows, g.k);
@@ -66,6 +67,40 @@ static int run_step(fl_job *j, fl_desk *desk, fl_step s)
     return FL_OK;
 }
 
+/* The same for training: the product to z itself, then the gates to the tape. */
+static int run_keep(fl_job *j, fl_desk *desk, const fl_block *block, const fl_step *s, size_t lane,
+                    size_t step)
+{
+    const fl_net *net = j->net;
+    const fl_tape *tape = j->call->tape;
+    const size_t n = tape->offset[step] + block->first;
+    fl_gemm g = {.rows = s->rows,
+                 .down = s->down,
+                 .panels = net->panels,
+                 .k = s->k,
+                 .a = s->h,
+                 .a_step = 1,
+                 .panel = s->panel,
+                 .c = (float *)(uintptr_t)s->z,
+                 .c_panel = s->z_panel,
+                 .c_row = net->group,
+                 .add = 1};
+    int e = fl_run_gemm(j, desk, g);
+    fl_keep k = {.rows = s->rows,
+                 .panels = net->panels,
+                 .hidden = s->hidden,
+                 .z = s->z,
+                 .z_panel = s->z_panel,
+                 .gates = tape->lane[lane].gates + n * net->group,
+                 .gates_panel = tape->total * net->group,
+                 .c = s->c,
+                 .c_out = fl_tape_c(tape, lane, step + 1) + block->first * s->c_row,
+                 .c_row = s->c_row,
+                 .hout = s->hout};
+    net->kernels->lstm_keep(&k);
+    return e;
+}
+
 /* h = w_hr . full_h for the first `rows` rows, to h_out[]. */
 static int project(fl_job *j, fl_desk *desk, const fl_layer *y, size_t rows)
 {
@@ -81,7 +116,7 @@ static int project(fl_job *j, fl_desk *desk, const fl_layer *y, size_t rows)
                  .c = desk->proj,
                  .c_panel = net->group,
                  .c_row = j->proj_pad};
-    int e = run_gemm(j, desk, g);
+    int e = fl_run_gemm(j, desk, g);
     for (size_t r = 0; r < rows; r++) {
         net->kernels->flush(desk->proj + r * j->proj_pad, desk->proj + r * j->proj_pad, net->width);
         memcpy(desk->h_out[r], desk->proj + r * j->proj_pad, net->width * sizeof(float));
@@ -116,7 +151,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
         rows = active(block, rows, s);
         for (size_t r = 0; r < rows; r++, n++) {
             desk->a[n] = fl_seq_at(in, time_of(block, dir, r, s), r);
-            if (layer == 0 && net->kernels->any_tiny(desk->a[n], y->in)) {
+            if (layer == 0 && !j->call->tape && net->kernels->any_tiny(desk->a[n], y->in)) {
                 float *copy = desk->flushed + n * y->in;
                 net->kernels->flush(copy, desk->a[n], y->in);
                 desk->a[n] = copy;
@@ -134,7 +169,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                  .c = desk->z,
                  .c_panel = n * net->group,
                  .c_row = net->group};
-    int e = run_gemm(j, desk, g);
+    int e = fl_run_gemm(j, desk, g);
 
     fl_step step = {.k = width,
                     .hidden = net->config.hidden,
@@ -155,7 +190,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                                  : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
         step.rows = rows;
         step.down = (int)(s & 1) ^ j->call->turn;
-        e = run_step(j, desk, step);
+        e = j->call->tape ? run_keep(j, desk, block, &step, lane, s) : run_step(j, desk, step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)
@@ -167,5 +202,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
     }
     for (size_t r = 0; r < rows0 && e == FL_OK; r++)
         memcpy(h + r * width, desk->h_in[r], width * sizeof(float));
+    if (j->call->tape && e == FL_OK)
+        fl_tape_pass(j, block, layer, dir, s0, s1);
     return e;
 }

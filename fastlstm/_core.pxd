@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The C API of csrc/fastlstm.h as Cython sees it, and the kernels' table for probes."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "fastlstm.h" nogil:
@@ -32,6 +32,9 @@ cdef extern from "fastlstm.h" nogil:
     void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                     const float *b_ih, const float *b_hh, const float *w_hr)
 
+    ctypedef struct fl_tape:
+        pass
+
     ctypedef struct fl_call:
         size_t steps, batch
         const float *x
@@ -47,9 +50,49 @@ cdef extern from "fastlstm.h" nogil:
         size_t threads
         int (*poll)(void *) noexcept nogil
         void *poll_arg
+        fl_tape *tape
 
     int fl_forward(const fl_net *net, const fl_call *call)
     size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
+
+    fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed)
+    void fl_tape_free(fl_tape *tape)
+    size_t fl_tape_bytes(const fl_tape *tape)
+
+    void fl_mask(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
+                 size_t first)
+
+    ctypedef struct fl_turned:
+        pass
+
+    fl_turned *fl_turned_new(const fl_net *net)
+    void fl_turned_free(fl_turned *turned)
+    size_t fl_turned_bytes(const fl_turned *turned)
+    void fl_turned_set(fl_turned *turned, size_t layer, size_t dir, const float *w_ih,
+                       const float *w_hh, const float *w_hr)
+
+    ctypedef struct fl_grads:
+        float *w_ih
+        float *w_hh
+        float *bias
+        float *w_hr
+
+    ctypedef struct fl_back_call:
+        const fl_tape *tape
+        const float *dy
+        ptrdiff_t dy_t, dy_b
+        const float *dhn
+        const float *dcn
+        float *dx
+        ptrdiff_t dx_t, dx_b
+        float *dh0
+        float *dc0
+        const fl_grads *grads
+        size_t threads
+        int (*poll)(void *) noexcept nogil
+        void *poll_arg
+
+    int fl_backward(const fl_net *net, const fl_turned *turned, const fl_back_call *call)
 
 
 cdef extern from "alloc.h" nogil:

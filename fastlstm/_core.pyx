@@ -18,7 +18,7 @@ from cpython.buffer cimport (
 )
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 import os
@@ -151,6 +151,7 @@ cdef class Net:
     cdef fl_net *net
     cdef fl_config config
     cdef size_t width  # K: of h, and of one direction's output
+    cdef public object weights, turned  # training.py's: what was packed, and a Turned or None
     cdef int turn
 
     def __cinit__(self, input, hidden, proj, layers, dirs, str isa):
@@ -441,4 +442,5 @@ cdef class State:
                 PyBuffer_Release(&y_)
 
 
+include "_train.pxi"
 include "_probes.pxi"

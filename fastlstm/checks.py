@@ -123,6 +123,21 @@ def lengths(value, steps, batch):
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
+def seed(value):
+    """An int in 0..2**64-1; None: a random one."""
+    if value is None:
+        return int(np.random.default_rng().integers(2**64, dtype=np.uint64))
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError("seed must be an int, got bool")
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"seed must be an int, got {type(value).__name__}") from None
+    if not 0 <= value < 2**64:
+        raise ValueError(f"seed must be in 0..2**64-1, got {value}")
+    return value
+
+
 def output(out, shape, inputs):
     """Refuse an `out` that cannot take a result of `shape`, or that overlaps one of the arrays
     among `inputs`."""

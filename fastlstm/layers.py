@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from . import _core, checks
+from . import _core, checks, training
 from .config import check_isa, check_num_threads
 from .stream import Stream
 
@@ -21,8 +21,13 @@ class LSTM:
     hidden_size    H, units of each layer and direction
     num_layers     L, layers stacked: each takes the outputs of the one below
     bias           False: no b
+<<<<<<< HEAD
     batch_first    True: inputs and outputs are (B, T, ...), not (T, B, ...); states are as before
     dropout        kept for torch's sake; inference does not drop anything
+=======
+    batch_first    True: inputs and outputs are (B, T, ...), not (T, B, ...); states stay (L D, B, n)
+    dropout        between layers, in `forward_train` alone; inference does not drop anything
+>>>>>>> train
     bidirectional  True: D = 2, a second set of layers reads the sequence backwards
     proj_size      P > 0: h' = W_hr h' of P features (Sak et al. 2014); P < H
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best
@@ -150,6 +155,7 @@ class LSTM:
                     weights.get(f"bias_hh{end}"),
                     weights.get(f"weight_hr{end}"),
                 )
+        net.weights = weights
         self._weights, self._net = weights, net
 
     def state_dict(self):
@@ -309,6 +315,41 @@ class LSTM:
             y = y[0] if self.batch_first or not sequences else y[:, 0]
             h, c = h[:, 0], c[:, 0]
         return (y if out is None else out), (h, c)
+
+    def forward_train(self, x, state=None, *, lengths=None, seed=None, num_threads=None):
+        """y, (h, c), tape: a call whose gradients can be had from `backward`.
+
+        x, state, lengths, num_threads and the results are as in a call, to the same bits. With
+        `dropout` and more than one layer, each output of a layer is zeroed with that probability on
+        its way to the next and the others are divided by 1 - dropout; the masks follow from `seed`,
+        an int in 0..2**64-1 (None: a random one), whatever the number of threads.
+
+        The tape keeps a copy of x, `tape.nbytes` bytes in all (see Tape). Raises as a call does.
+        """
+        return training.forward(self, x, state, lengths, seed, self._threads(num_threads))
+
+    def _threads(self, for_call):
+        return (self.num_threads or 0) if for_call is None else check_num_threads(for_call)
+
+    def backward(self, tape, dy=None, dstate=None, *, input_grad=True, num_threads=None):
+        """Grads (.x, .state, .params): of a loss whose gradients are dy and dstate = (dh, dc) with
+        respect to what `forward_train` returned with `tape`.
+
+        dy       like y, any real dtype; None: zeros. What it holds past a row's length is ignored
+        dstate   (dh, dc), like h and c, or None; either may be None: zeros
+        input_grad   False: .x is None, which saves its product
+
+        Every gradient is float32 and has the shape of what it is of; .state is always there. Their
+        bits do not depend on num_threads. Gradients below 2**-96 in magnitude count as zero within.
+        Raises ValueError for shapes that differ from the tape's and for a tape of other weights,
+        TypeError for what is no tape, MemoryError, KeyboardInterrupt.
+
+        Source: backpropagation through time of the class' formulas, Graves and Schmidhuber 2005,
+        without truncation.
+        """
+        return training.backward(
+            self, tape, dy, dstate, bool(input_grad), self._threads(num_threads)
+        )
 
     def stream(self, batch_size=1):
         """A Stream: `batch_size` rows whose state stays between calls. ValueError if bidirectional,

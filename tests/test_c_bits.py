@@ -43,8 +43,9 @@ def build(folder, compiler, kernels, *link):
 
     for name, flags in kernels.items():
         compile_one(ROOT / "csrc" / f"kernels_{name}.c", flags)
-    for name in ("forward", "tile", "team", "pack", "dispatch", "alloc"):
-        compile_one(ROOT / "csrc" / f"{name}.c", [])
+    for source in sorted((ROOT / "csrc").glob("*.c")):
+        if not source.name.startswith("kernels_"):
+            compile_one(source, [])
     compile_one(ROOT / "tests/c/bits.c", [])
     program = folder / "bits"
     subprocess.run(

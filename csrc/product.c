@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Gradients of the weights: one product over all N rows of the tape, in its order,
+ *
+ *     [dW | dR | db][column, j] = sum_n dz[n][column] * [x | h_before | 1][n][j]
+ *
+ * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + K + 1 columns j.
+ * Cut along n, so that the rows stay in cache for all panels. The rows are laid out in strips of
+ * STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each n, and gathering
+ * them from where x and h are is copying lines (a transposed copy costs 16 times the moves).
+ */
+#include <string.h>
+
+#include "alloc.h"
+#include "backward.h"
+#include "transpose.h"
+
+enum { STRIP = 16 };
+
+static size_t strips_of(size_t columns) { return (columns + STRIP - 1) / STRIP; }
+
+size_t fl_product_strips(const fl_net *net, size_t in, size_t span_n)
+{
+    size_t strips = fl_sum2(fl_sum2(strips_of(in), strips_of(net->width)), 1);
+    return fl_mul(fl_mul(strips, STRIP), span_n);
+}
+
+/* `columns` floats of n rows, to strips of span_n rows each. */
+static float *gather(float *strips, const float *const *rows, size_t n, size_t columns,
+                     size_t span_n)
+{
+    for (size_t at = 0; at < columns; at += STRIP, strips += span_n * STRIP) {
+        const size_t left = columns - at;
+        if (left >= STRIP)
+            for (size_t i = 0; i < n; i++)
+                memcpy(strips + i * STRIP, rows[i] + at, STRIP * sizeof(float));
+        else
+            for (size_t i = 0; i < n; i++)
+                memcpy(strips + i * STRIP, rows[i] + at, left * sizeof(float));
+    }
+    return strips;
+}
+
+/* Pointers to the rows of a set of strips. */
+static const float **strip_rows(const float **a, const float *strips, size_t columns, size_t span_n)
+{
+    for (size_t j = 0; j < columns; j++)
+        *a++ = strips + j / STRIP * span_n * STRIP + j % STRIP;
+    return a;
+}
+
+/* Rows of the input and of the state before it, for numbers n0 .. n1 - 1. *s: the step of n0, then
+   of n1. */
+static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t n0,
+                      size_t n1, size_t *s)
+{
+    const fl_net *net = b->j.net;
+    const fl_tape *k = b->tape;
+    for (size_t n = n0; n < n1; n++) {
+        while (n >= k->offset[*s + 1])
+            ++*s;
+        const size_t r = n - k->offset[*s];
+        bench->from[0][n - n0] =
+            fl_tape_in(k, net->config.input, layer, fl_tape_time(k, dir, *s, r), r);
+        bench->from[1][n - n0] =
+            *s ? fl_tape_out(k, layer, fl_tape_time(k, dir, *s - 1, r), r) + dir * net->width
+               : k->lane[layer * net->config.dirs + dir].h0 + r * net->width;
+    }
+}
+
+/* Sums of panels p0 .. p1 - 1, [p][rows][G], to PyTorch's layout: columns j0 .. j0 + n - 1. */
+static void unpack(const fl_net *net, const float *sums, size_t rows, size_t p0, size_t p1,
+                   size_t j0, size_t n, float *to)
+{
+    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
+    for (size_t p = p0; p < p1; p++)
+        for (size_t v = 0; v < FL_NV; v++) {
+            const size_t unit = p * lanes, left = hidden - unit;
+            fl_transpose(to + (v * hidden + unit) * n, n,
+                         sums + ((p - p0) * rows + j0) * net->group + v * lanes, net->group, n,
+                         left < lanes ? left : lanes);
+        }
+}
+
+/* dW_hr[p][u] = sum_n dh[n][p] h[n][u], h as the panels. */
+static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, float *to)
+{
+    const fl_net *net = b->j.net;
+    const fl_tape *k = b->tape;
+    const size_t rows = net->width, hidden = net->config.hidden, group = net->group;
+    const size_t panels = fl_plain_pad(net, hidden) / group;
+    strip_rows(bench->a, bench->strips, rows, b->span_n);
+    for (size_t q = 0; q < panels; q++) {
+        for (size_t n0 = 0; n0 < k->total; n0 += b->span_n) {
+            const size_t n = k->total - n0 < b->span_n ? k->total - n0 : b->span_n;
+            for (size_t i = 0; i < n; i++)
+                bench->from[0][i] = delta->dh + (n0 + i) * rows;
+            gather(bench->strips, bench->from[0], n, rows, b->span_n);
+            fl_gemm g = {.rows = rows,
+                         .panels = 1,
+                         .k = n,
+                         .a = bench->a,
+                         .a_step = STRIP,
+                         .panel = delta->h + (q * k->total + n0) * group,
+                         .c = bench->sums,
+                         .c_row = group,
+                         .add = n0 != 0};
+            if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
+                return FL_INTERRUPTED;
+        }
+        const size_t left = hidden - q * group;
+        for (size_t p = 0; p < rows; p++)
+            memcpy(to + p * hidden + q * group, bench->sums + p * group,
+                   (left < group ? left : group) * sizeof(float));
+    }
+    return FL_OK;
+}
+
+int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t p0, size_t p1)
+{
+    const fl_net *net = b->j.net;
+    const fl_tape *k = b->tape;
+    const fl_delta *delta = &b->delta[layer % 2][dir];
+    const fl_grads *to = &b->call->grads[layer * net->config.dirs + dir];
+    const size_t in = fl_layer_in(net, layer), width = net->width, rows = in + width + 1;
+    const size_t hidden = net->config.hidden, lanes = net->kernels->lanes, group = net->group;
+    float *const x_strips = bench->strips,
+                 *const h_strips = x_strips + strips_of(in) * STRIP * b->span_n,
+                 *const ones = h_strips + strips_of(width) * STRIP * b->span_n;
+
+    if (to->w_hr && p0 == 0 && k->total && projection(b, bench, delta, to->w_hr) != FL_OK)
+        return FL_INTERRUPTED;
+    if (to->w_hr && p0 == 0 && !k->total)
+        memset(to->w_hr, 0, width * hidden * sizeof(float));
+
+    const float **a = strip_rows(bench->a, x_strips, in, b->span_n);
+    a = strip_rows(a, h_strips, width, b->span_n);
+    *a = ones;
+    for (size_t i = 0; i < b->span_n; i++)
+        ones[i * STRIP] = 1.0f;
+    if (!k->total)
+        memset(bench->sums, 0, (p1 - p0) * rows * group * sizeof(float));
+    for (size_t n0 = 0, s = 0; n0 < k->total; n0 += b->span_n) {
+        const size_t n = k->total - n0 < b->span_n ? k->total - n0 : b->span_n;
+        find_rows(b, bench, layer, dir, n0, n0 + n, &s);
+        gather(x_strips, bench->from[0], n, in, b->span_n);
+        gather(h_strips, bench->from[1], n, width, b->span_n);
+        for (size_t p = p0; p < p1; p++) {
+            fl_gemm g = {.rows = rows,
+                         .panels = 1,
+                         .k = n,
+                         .a = bench->a,
+                         .a_step = STRIP,
+                         .panel = delta->dz + (p * k->total + n0) * group,
+                         .c = bench->sums + (p - p0) * rows * group,
+                         .c_row = group,
+                         .add = n0 != 0};
+            if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
+                return FL_INTERRUPTED;
+        }
+    }
+    unpack(net, bench->sums, rows, p0, p1, 0, in, to->w_ih);
+    unpack(net, bench->sums, rows, p0, p1, in, width, to->w_hh);
+    for (size_t p = p0; p < p1 && to->bias; p++) {
+        const float *db = bench->sums + ((p - p0 + 1) * rows - 1) * group;
+        for (size_t v = 0; v < FL_NV; v++)
+            for (size_t l = 0; l < lanes && p * lanes + l < hidden; l++)
+                to->bias[v * hidden + p * lanes + l] = db[v * lanes + l];
+    }
+    return FL_OK;
+}

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: MIT
+"""PyTorch models on this engine: `LSTM`, an nn.LSTM that runs here, and `accelerate(model)`.
+
+    import fastlstm.torch
+    fastlstm.torch.accelerate(model)      # every nn.LSTM inside, in place; state_dict as before
+
+What the engine does not do (other dtypes and devices, torch.compile, autocast, torch.func,
+forward-mode AD, gradients of gradients) runs in PyTorch, with one warning for each reason.
+"""
+
+import warnings
+import weakref
+
+import numpy as np
+import torch
+from torch import _VF
+from torch.autograd import forward_ad
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from . import layers, training
+
+_warned = set()
+
+
+def _warn(reason):
+    if reason not in _warned:
+        _warned.add(reason)
+        warnings.warn(f"fastlstm.torch: {reason} runs in PyTorch, at PyTorch's speed", stacklevel=4)
+
+
+class LSTM(torch.nn.LSTM):
+    """torch.nn.LSTM: the same arguments, results, gradients and state_dict, computed by fastlstm.
+
+    float32 on the CPU, padded or packed, with any options of nn.LSTM. Threads: torch's number,
+    `torch.get_num_threads()`. Dropout between layers is seeded from torch's generator, so it is
+    repeatable after `torch.manual_seed`, with other masks than nn.LSTM's.
+
+    Weights may change in any way between calls: each call compares them with the ones it has packed
+    (about 0.1 ms per million weights) and packs them again if they differ.
+    """
+
+    _fastlstm = None  # (engine, copies of its weights as tensors)
+
+    def forward(self, input, hx=None):
+        reason = self._why_not(input, hx)
+        if reason is not None:
+            if reason:
+                _warn(reason)
+            return super().forward(input, hx)
+        if not isinstance(input, PackedSequence):
+            return self._run(input, hx, None)
+        # Rows of a PackedSequence come longest first; padded, they are the engine's `lengths`.
+        sizes, order, back = input.batch_sizes, input.sorted_indices, input.unsorted_indices
+        x, lengths = pad_packed_sequence(PackedSequence(input.data, sizes))
+        if hx is not None:
+            hx = self.permute_hidden(hx, order)
+        y, state = self._run(x, hx, lengths)
+        y = pack_padded_sequence(y, lengths).data
+        return PackedSequence(y, sizes, order, back), self.permute_hidden(state, back)
+
+    def _why_not(self, input, hx):
+        """None if the engine can run this; why not, in words; "" for what PyTorch will refuse."""
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return "torch.compile or tracing"
+        packed = isinstance(input, PackedSequence)
+        x = input.data if packed else input
+        self._update_flat_weights()
+        state = () if hx is None else hx
+        if not isinstance(x, torch.Tensor) or not isinstance(state, (tuple, list)):
+            return ""
+        if len(state) not in (0, 2) or not all(isinstance(s, torch.Tensor) for s in state):
+            return ""
+        for t in (x, *state, *self._flat_weights):
+            if t.dtype != torch.float32:
+                return f"{str(t.dtype).removeprefix('torch.')}"
+            if t.device.type != "cpu":
+                return f"device {t.device.type}"
+            if type(t) not in (torch.Tensor, torch.nn.Parameter) or t.layout != torch.strided:
+                return f"a {type(t).__name__} of layout {t.layout}"
+            if torch._C._functorch.is_functorch_wrapped_tensor(t):
+                return "torch.func"
+        if torch.is_autocast_enabled("cpu"):
+            return "autocast"
+        if forward_ad._current_level >= 0:
+            return "forward-mode differentiation"
+        rank = 2 if packed else x.dim()
+        if rank not in (2, 3) or x.shape[-1] != self.input_size or x.numel() == 0:
+            return ""
+        if packed:
+            rows = (int(input.batch_sizes[0]),)
+        else:
+            rows = () if rank == 2 else (x.shape[0 if self.batch_first else 1],)
+        lanes = self.num_layers * (2 if self.bidirectional else 1)
+        for s, n in zip(state, (self.proj_size or self.hidden_size, self.hidden_size)):
+            if s.shape != (lanes, *rows, n):
+                return ""
+        return None
+
+    def _engine(self):
+        """A fastlstm.LSTM with the weights as they are now."""
+        weights, cached = self._flat_weights, self._fastlstm
+        if cached is not None and all(map(torch.equal, weights, cached[1])):
+            return cached[0]
+        copies = [w.detach().clone(memory_format=torch.contiguous_format) for w in weights]
+        engine = layers.LSTM.__new__(layers.LSTM)
+        engine.input_size, engine.hidden_size = self.input_size, self.hidden_size
+        engine.num_layers, engine.proj_size = self.num_layers, self.proj_size
+        engine.bias, engine.bidirectional = self.bias, self.bidirectional
+        engine.batch_first, engine.dropout = self.batch_first, 0.0
+        engine.isa, engine.num_threads = layers.check_isa(None), None
+        names = self._flat_weights_names
+        engine._set({n: w.numpy() for n, w in zip(names, copies, strict=True)})
+        self.__dict__["_fastlstm"] = engine, copies
+        return engine
+
+    def _run(self, x, hx, lengths):
+        engine = self._engine()
+        if lengths is not None:
+            engine = _time_first(engine)
+            lengths = lengths.numpy()
+        dropout, seed = 0.0, 0
+        if self.training and self.dropout and self.num_layers > 1:
+            dropout = float(self.dropout)
+            seed = int(torch.empty((), dtype=torch.int64).random_())
+        h0, c0 = (None, None) if hx is None else hx
+        inputs = (x, h0, c0, *self._flat_weights)
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+            y, h, c = _Run.apply(engine, lengths, dropout, seed, *inputs)
+            return y, (h, c)
+        state = None if hx is None else (_numpy(h0), _numpy(c0))
+        threads = torch.get_num_threads()
+        if dropout:
+            y, (h, c), _ = training.forward(
+                engine, _numpy(x), state, lengths, seed, threads, dropout
+            )
+        else:
+            y, (h, c) = engine(_numpy(x), state, lengths=lengths, num_threads=threads)
+        y, h, c = map(torch.from_numpy, (y, h, c))
+        return y, (h, c)
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_fastlstm", None)
+        return state
+
+
+def _numpy(t):
+    return t.detach().numpy()
+
+
+def _time_first(engine):
+    """The same engine for (T, B, I) input; a PackedSequence knows no batch_first."""
+    if not engine.batch_first:
+        return engine
+    twin = layers.LSTM.__new__(layers.LSTM)
+    twin.__dict__.update(engine.__dict__, batch_first=False)
+    return twin
+
+
+class _Held:
+    """A tape that lives as long as a tensor does: autograd frees what is saved for backward when
+    backward is over, but not what else the graph's node refers to."""
+
+    def __init__(self, tape):
+        self.tape, self._room = tape, np.zeros(1, np.float32)
+        self.__array_interface__ = self._room.__array_interface__
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, engine, lengths, dropout, seed, x, h0, c0, *weights):
+        ctx.given = h0 is not None
+        ctx.engine, ctx.threads = engine, torch.get_num_threads()
+        ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
+        inputs = (x, h0, c0) if ctx.given else (x,)
+        y, (h, c), tape = _forward(ctx, *inputs)
+        held = _Held(tape)
+        ctx.held = weakref.ref(held)
+        ctx.save_for_backward(torch.from_numpy(np.asarray(held)), *inputs, *weights)
+        ctx.set_materialize_grads(False)
+        return tuple(map(torch.from_numpy, (y, h, c)))
+
+    @staticmethod
+    def backward(ctx, dy, dh, dc):
+        wanted = ctx.needs_input_grad[4:]
+        _room, *saved = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True
+            return _differentiable(ctx, saved, (dy, dh, dc), wanted)
+        held = ctx.held()
+        if held is not None:
+            tape = held.tape
+        else:  # hooks on saved tensors have put something else in its place
+            tape = _forward(ctx, *saved[: 3 if ctx.given else 1])[2]
+        up = [None if d is None else _numpy(d) for d in (dy, dh, dc)]
+        grads = training.backward(ctx.engine, tape, up[0], up[1:], wanted[0], ctx.threads)
+        h0, c0 = grads.state if ctx.given else (None, None)
+        found = (grads.x, h0, c0, *grads.params.values())
+        found = (torch.from_numpy(g) if w else None for g, w in zip(found, wanted, strict=True))
+        return None, None, None, None, *found
+
+
+def _forward(ctx, x, h0=None, c0=None):
+    state = None if h0 is None else (_numpy(h0), _numpy(c0))
+    return training.forward(
+        ctx.engine, _numpy(x), state, ctx.lengths, ctx.seed, ctx.threads, ctx.dropout
+    )
+
+
+def _differentiable(ctx, saved, upstream, wanted):
+    """The gradients as functions of all they depend on, by PyTorch."""
+    _warn("backward(create_graph=True)")
+    if ctx.dropout:
+        raise RuntimeError(
+            "fastlstm.torch.LSTM: gradients of gradients through dropout are not supported; "
+            "use torch.nn.LSTM, or .eval()"
+        )
+    e, x, weights = ctx.engine, saved[0], saved[3 if ctx.given else 1 :]
+    axis = 0 if e.batch_first else 1
+    batched = x.dim() == 3
+    xb = x if batched else x.unsqueeze(axis)
+    if ctx.given:
+        state = [s if batched else s.unsqueeze(1) for s in saved[1:3]]
+    else:
+        lanes = e.num_layers * e.num_directions
+        rows = xb.shape[axis]
+        state = [x.new_zeros(lanes, rows, n) for n in (e.proj_size or e.hidden_size, e.hidden_size)]
+    options = (e.bias, e.num_layers, 0.0, False, e.bidirectional)
+    with torch.backends.mkldnn.flags(enabled=False):  # its kernels have no second derivative
+        if ctx.lengths is None:
+            y, h, c = _VF.lstm(xb, state, weights, *options, e.batch_first)
+        else:
+            packed = pack_padded_sequence(xb, torch.from_numpy(ctx.lengths))
+            y, h, c = _VF.lstm(packed.data, packed.batch_sizes, state, weights, *options)
+            y, _ = pad_packed_sequence(PackedSequence(y, packed.batch_sizes))
+        if not batched:
+            y, h, c = y.squeeze(axis), h.squeeze(1), c.squeeze(1)
+        pairs = [(o, u) for o, u in zip((y, h, c), upstream, strict=True) if u is not None]
+        inputs = [x, *(saved[1:3] if ctx.given else (None, None)), *weights]
+        asked = [t for t, w in zip(inputs, wanted, strict=True) if w]
+        found = torch.autograd.grad(
+            [o for o, _ in pairs], asked, [u for _, u in pairs], create_graph=True,
+            allow_unused=True,
+        )  # fmt: skip
+    found = iter(found)
+    return None, None, None, None, *(next(found) if w else None for w in wanted)
+
+
+def accelerate(model):
+    """Make every torch.nn.LSTM in `model` (itself included) a fastlstm.torch.LSTM, in place, and
+    return how many there were. Parameters, hooks and state_dict stay as they are; subclasses of
+    nn.LSTM are left alone, since they may do something else in forward. TypeError if `model` is no
+    torch.nn.Module."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    found = [m for m in model.modules() if type(m) is torch.nn.LSTM]
+    for module in found:
+        module.__class__ = LSTM
+    return len(found)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""References for gradients, in float64: torch's autograd, and finite differences of the oracle."""
+
+import warnings
+
+import numpy as np
+import oracle
+import torch
+from hypothesis import strategies as st
+
+SMALL = 1e-24  # gradients that have vanished below this count as zero; the engine's bound is 2^-96
+
+UPSTREAM = st.sets(st.sampled_from(("dy", "dh", "dc")), min_size=1).map(sorted)
+
+
+def zeros_for(case, x):
+    """The initial states a call without any starts from."""
+    rows = () if case.B is None else (case.B,)
+    lanes = case.L * case.D
+    return (
+        np.zeros((lanes, *rows, case.P or case.H), np.float32),
+        np.zeros((lanes, *rows, case.H), np.float32),
+    )
+
+
+def draw_upstream(case, outputs, names):
+    """dy, dh, dc for the outputs y, h, c: random where named, else None."""
+    rng = case.rng("upstream")
+    drawn = [rng.uniform(-1, 1, a.shape).astype(np.float32) for a in outputs]
+    return [d if n in names else None for d, n in zip(drawn, ("dy", "dh", "dc"), strict=True)]
+
+
+def torch_gradients(case, x, state, lengths, upstream, params=None):
+    """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
+    module = torch.nn.LSTM(
+        case.I, case.H, case.L, case.bias, case.batch_first,
+        bidirectional=case.D == 2, proj_size=case.P, dtype=torch.float64,
+    )  # fmt: skip
+    params = case.params() if params is None else params
+    module.load_state_dict({n: torch.from_numpy(p).double() for n, p in params.items()})
+    x = torch.from_numpy(x.copy()).double().requires_grad_()
+    state = zeros_for(case, x) if state is None else state
+    h0, c0 = (torch.from_numpy(s).double().requires_grad_() for s in state)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported")
+        if lengths is None:
+            y, (h, c) = module(x, (h0, c0))
+        else:
+            packed = torch.nn.utils.rnn.pack_padded_sequence(
+                x, torch.from_numpy(lengths), case.batch_first, enforce_sorted=False
+            )
+            y, (h, c) = module(packed, (h0, c0))
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, case.batch_first, total_length=case.T)
+        loss = sum(
+            (out * torch.from_numpy(up)).sum()
+            for out, up in zip((y, h, c), upstream, strict=True)
+            if up is not None
+        )
+        loss.backward()
+    named = {"x": x, "h0": h0, "c0": c0, **dict(module.named_parameters())}
+    return {n: np.zeros(p.shape) if p.grad is None else p.grad.numpy() for n, p in named.items()}
+
+
+def difference_gradients(case, x, state, lengths, upstream, step=1e-5):
+    """The same by central differences of the oracle, one element at a time."""
+    arrays = {"x": x}
+    arrays["h0"], arrays["c0"] = zeros_for(case, x) if state is None else state
+    arrays |= case.params()
+    arrays = {n: a.astype(np.float64) for n, a in arrays.items()}
+
+    def loss():
+        params = {n: a for n, a in arrays.items() if n not in ("x", "h0", "c0")}
+        outputs = oracle.lstm(
+            params, arrays["x"], (arrays["h0"], arrays["c0"]),
+            batch_first=case.batch_first, lengths=lengths,
+        )  # fmt: skip
+        return sum(
+            (out * up).sum() for out, up in zip(outputs, upstream, strict=True) if up is not None
+        )
+
+    gradients = {}
+    for name, array in arrays.items():
+        gradients[name] = gradient = np.empty(array.shape)
+        for at in np.ndindex(array.shape):
+            middle = array[at]
+            array[at] = middle + step
+            above = loss()
+            array[at] = middle - step
+            gradient[at] = (above - loss()) / (2 * step)
+            array[at] = middle
+    return gradients
+
+
+def named(grads):
+    """{name: gradient} of what LSTM.backward returned."""
+    h0, c0 = grads.state
+    return {"x": grads.x, "h0": h0, "c0": c0, **grads.params}
+
+
+def assert_close(ours, reference, tolerance=1e-5):
+    """Every gradient within `tolerance` of the reference's largest element."""
+    assert list(ours) == list(reference)
+    for name, want in reference.items():
+        got = ours[name]
+        assert got.dtype == np.float32, name
+        assert got.shape == want.shape, name
+        limit = tolerance * np.abs(want).max(initial=0.0) + SMALL
+        error = np.abs(got - want).max(initial=0.0)
+        assert error <= limit, f"{name}: error {error:.2e}, allowed {limit:.2e}"

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: MIT
+"""LSTM.forward_train and LSTM.backward: every gradient against float64, and what else they promise.
+
+Relative 1e-5, in float32, of the largest element of each gradient, against torch's float64 autograd
+and against central differences of the float64 oracle.
+"""
+
+import copy
+import dataclasses
+import signal
+import threading
+import time
+
+import gradients
+import numpy as np
+import pytest
+from cases import Case, cases
+from conftest import FULL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastlstm
+
+ISAS = fastlstm.runnable_isas()
+AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else (150, 15, 40)
+X_FORMS = ("plain", "strided", "negative", "fortran", "float64", "read-only")
+
+
+def train(layer, case, names=("dy", "dh", "dc"), **options):
+    """(outputs, upstream, named gradients) of a Case."""
+    x, state, lengths = case.call_arrays()
+    y, (h, c), tape = layer.forward_train(x, state, lengths=lengths, **options)
+    options.pop("seed", None)
+    up = gradients.draw_upstream(case, (y, h, c), names)
+    dstate = None if up[1] is None and up[2] is None else tuple(up[1:])
+    return (y, h, c), up, gradients.named(layer.backward(tape, up[0], dstate, **options))
+
+
+def same_bits(ours, others):
+    assert list(ours) == list(others)
+    for name in ours:
+        assert ours[name].tobytes() == others[name].tobytes(), name
+
+
+# ---- the numbers ----
+
+
+@settings(max_examples=AUTOGRAD)
+@given(case=cases(last=False), names=gradients.UPSTREAM)
+def test_gradients_are_torchs_in_float64(case, names):
+    x, state, lengths = case.as_seen()
+    reference = None
+    for isa in ISAS:
+        layer = case.layer(isa)
+        outputs, up, ours = train(layer, case, names)
+        y, (h, c) = layer(x, state, lengths=lengths)
+        for trained, plain in zip(outputs, (y, h, c), strict=True):
+            assert trained.tobytes() == plain.tobytes()
+        if reference is None:
+            reference = gradients.torch_gradients(case, x, state, lengths, up)
+        gradients.assert_close(ours, reference)
+
+
+@st.composite
+def small_cases(draw):
+    H = draw(st.integers(1, 5))
+    return Case(
+        I=draw(st.integers(1, 4)),
+        H=H,
+        L=draw(st.integers(1, 2)),
+        D=draw(st.integers(1, 2)),
+        P=draw(st.integers(0, H - 1)),
+        T=draw(st.integers(1, 5)),
+        B=draw(st.sampled_from((None, 1, 2, 3))),
+        bias=draw(st.booleans()),
+        batch_first=draw(st.booleans()),
+        state=draw(st.booleans()),
+        lengths="none",
+        seed=draw(st.integers(0, 2**32 - 1)),
+    )
+
+
+@settings(max_examples=DIFFERENCES)
+@given(case=small_cases(), zeros=st.booleans(), names=gradients.UPSTREAM)
+def test_gradients_are_finite_differences(case, zeros, names):
+    if case.B is not None and zeros:
+        case = dataclasses.replace(case, lengths="zeros too")
+    x, state, lengths = case.as_seen()
+    for isa in ISAS:
+        _, up, ours = train(case.layer(isa), case, names)
+        if isa == ISAS[0]:
+            reference = gradients.difference_gradients(case, x, state, lengths, up)
+        # the differences themselves are good to 1e-10 of the loss's terms
+        for name, want in reference.items():
+            limit = 1e-5 * np.abs(want).max(initial=0.0) + 1e-8
+            assert np.abs(ours[name] - want).max(initial=0.0) <= limit, name
+
+
+def test_a_wrong_gradient_would_be_seen():
+    case = Case(I=5, H=7, L=2, D=2, T=6, B=3)
+    x, state, lengths = case.as_seen()
+    _, up, ours = train(case.layer(), case)
+    reference = gradients.torch_gradients(case, x, state, lengths, up)
+    for name in ours:
+        wrong = dict(ours)
+        wrong[name] = ours[name] * np.float32(1 + 3e-5)
+        with pytest.raises(AssertionError, match=name):
+            gradients.assert_close(wrong, reference)
+
+
+@pytest.mark.parametrize("form", X_FORMS)
+def test_upstream_gradients_of_any_layout(form):
+    from cases import in_form
+
+    case = Case(I=6, H=9, T=7, B=3, batch_first=form != "plain", lengths="some")
+    x, _, lengths = case.as_seen()
+    layer = case.layer()
+    y, (h, c), tape = layer.forward_train(x, lengths=lengths)
+    up = gradients.draw_upstream(case, (y, h, c), ("dy", "dh", "dc"))
+    # what stands past the lengths is not looked at
+    row = up[0] if case.batch_first else up[0].swapaxes(0, 1)
+    plain = gradients.named(layer.backward(tape, up[0], up[1:]))
+    for b, n in enumerate(lengths):
+        row[b, n:] = np.nan
+    formed = [in_form(u, form, case.rng("form")) for u in up]
+    if form == "float64":  # not a value that float32 rounds elsewhere
+        formed = [u.astype(np.float64) for u in up]
+    same_bits(gradients.named(layer.backward(tape, formed[0], formed[1:])), plain)
+
+
+def test_nothing_upstream_is_zero():
+    case = Case(I=3, H=5, L=2, D=2, P=2, T=4, B=2, state=True)
+    x, state, _ = case.as_seen()
+    layer = case.layer()
+    *_, tape = layer.forward_train(x, state)
+    for gradient in gradients.named(layer.backward(tape)).values():
+        assert not gradient.any()
+
+
+def test_without_the_inputs_gradient_the_rest_is_the_same():
+    for D in (1, 2):
+        case = Case(I=6, H=9, L=2, D=D, T=7, B=3)
+        x, _, _ = case.as_seen()
+        layer = case.layer()
+        y, _, tape = layer.forward_train(x)
+        full = gradients.named(layer.backward(tape, y))
+        less = layer.backward(tape, y, input_grad=False)
+        assert less.x is None
+        full["x"] = None
+        for name, gradient in gradients.named(less).items():
+            if name != "x":
+                assert gradient.tobytes() == full[name].tobytes(), name
+
+
+def test_an_empty_batch():
+    layer = fastlstm.LSTM(3, 4)
+    y, (h, c), tape = layer.forward_train(np.zeros((5, 0, 3), np.float32))
+    assert y.shape == (5, 0, 4)
+    grads = layer.backward(tape, y, (h, c))
+    assert grads.x.shape == (5, 0, 3)
+    assert grads.state[0].shape == (1, 0, 4)
+    assert all(not g.any() for g in grads.params.values())
+
+
+def test_nan_stays_in_its_row():
+    case = Case(I=5, H=20, L=2, D=2, T=6, B=9)
+    x, _, _ = case.as_seen()
+    layer = case.layer()
+    y, _, tape = layer.forward_train(x)
+    clean = layer.backward(tape, y)
+    x[3, 4] = np.nan
+    dirty, _, tape = layer.forward_train(x)
+    grads = layer.backward(tape, dirty)
+    others = np.arange(9) != 4
+    assert np.isnan(grads.x[:, 4]).any()
+    assert grads.x[:, others].tobytes() == clean.x[:, others].tobytes()
+
+
+def test_a_huge_gradient_is_not_lost_and_a_vanished_one_costs_nothing():
+    case = Case(I=4, H=16, T=200, B=2, scale=0.1)
+    x, _, _ = case.as_seen()
+    layer = case.layer()
+    _, (h, _), tape = layer.forward_train(x)
+    dh = np.full_like(h, 1e20)
+    grads = layer.backward(tape, None, (dh, None))
+    reference = gradients.torch_gradients(case, x, None, None, (None, dh, None))
+    gradients.assert_close(gradients.named(grads), reference)
+    grads = layer.backward(tape, None, (np.full_like(h, 1e-30), None))
+    tiny = np.abs(grads.x)
+    assert not ((tiny > 0) & (tiny < 2.0**-126)).any()
+
+
+# ---- the bits ----
+
+
+@settings(max_examples=THREADS)
+@given(case=cases(last=False), dropout=st.sampled_from((0.0, 0.0, 0.4)))
+def test_same_bits_for_any_number_of_threads(case, dropout):
+    layer = case.layer(dropout=dropout)
+    first, _, one = train(layer, case, num_threads=1, seed=7)
+    for threads in (2, 3, 5, 8, 16):
+        outputs, _, many = train(layer, case, num_threads=threads, seed=7)
+        for a, b in zip(first, outputs, strict=True):
+            assert a.tobytes() == b.tobytes()
+        same_bits(one, many)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(I=40, H=64, L=3, T=60, B=37, lengths="some"),
+        Case(I=40, H=48, L=2, D=2, T=50, B=70, lengths="zeros too"),
+        Case(I=64, H=130, L=1, T=90, B=1),
+        Case(I=40, H=64, L=2, D=2, P=30, T=40, B=33, lengths="some"),
+    ],
+    ids=Case.name,
+)
+def test_same_bits_with_work_for_many_threads(case):
+    layer = case.layer()
+    _, _, one = train(layer, case, num_threads=1)
+    for threads in (*range(2, 17), *(2, 3, 4) * 3):
+        same_bits(one, train(layer, case, num_threads=threads)[2])
+
+
+def test_one_tape_serves_many_threads_at_once():
+    case = Case(I=20, H=40, L=2, D=2, T=30, B=17, lengths="some")
+    x, _, lengths = case.as_seen()
+    layer = case.layer()
+    y, _, tape = layer.forward_train(x, lengths=lengths)
+    want = gradients.named(layer.backward(tape, y))
+    fresh = copy.deepcopy(layer)  # its first backward packs, in all threads at once
+    y, _, tape = fresh.forward_train(x, lengths=lengths)
+    found = []
+
+    def run():
+        for _ in range(5):
+            found.append(gradients.named(fresh.backward(tape, y, num_threads=2)))
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(found) == 30
+    for each in found:
+        same_bits(want, each)
+
+
+def test_the_tape_is_its_own():
+    """Neither the caller's x nor the y it was given may change what backward sees."""
+    case = Case(I=6, H=9, L=2, T=7, B=3)
+    x, _, _ = case.as_seen()
+    layer = case.layer()
+    y, _, tape = layer.forward_train(x)
+    dy = np.ones_like(y)
+    want = gradients.named(layer.backward(tape, dy))
+    x[...] = np.nan
+    y[...] = np.nan
+    same_bits(want, gradients.named(layer.backward(tape, dy)))
+
+
+def test_nbytes_is_what_the_class_says():
+    for D, dropout in ((1, 0.0), (2, 0.0), (2, 0.5)):
+        I, H, L, T, B = 32, 64, 3, 50, 20
+        layer = fastlstm.LSTM(I, H, L, bidirectional=D == 2, dropout=dropout)
+        *_, tape = layer.forward_train(np.zeros((T, B, I), np.float32))
+        S = T * B
+        words = S * D * L * 5 * H + T * B * (I + L * D * H)
+        words += T * B * (L - 1) * D * H if dropout else 0
+        assert 4 * words <= tape.nbytes <= 4 * words * 1.05 + 4096
+    assert "bytes" in repr(tape)
+
+
+# ---- invalid use ----
+
+
+def test_tapes_of_others_are_refused():
+    case = Case(I=4, H=5, T=3, B=2)
+    x, _, _ = case.as_seen()
+    layer, twin = case.layer(), case.layer()
+    y, _, tape = layer.forward_train(x)
+    with pytest.raises(ValueError, match="another layer, or"):
+        twin.backward(tape, y)
+    layer.load_state_dict(layer.state_dict())
+    with pytest.raises(ValueError, match="before load_state_dict"):
+        layer.backward(tape, y)
+    for wrong in (None, 3, y, tape._core, "tape"):
+        with pytest.raises(TypeError, match="forward_train"):
+            layer.backward(wrong, y)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_upstream_gradients_of_other_shapes_are_refused(batched):
+    case = Case(I=4, H=5, T=3, B=2 if batched else None)
+    x, _, _ = case.as_seen()
+    layer = case.layer()
+    y, (h, c), tape = layer.forward_train(x)
+    good = layer.backward(tape, y, (h, c))
+    for dy in (y[:-1], y[..., :-1], y[None], np.zeros(3), 1.0):
+        with pytest.raises(ValueError, match="Expected dy of shape"):
+            layer.backward(tape, dy)
+    for dstate in ((h[..., 1:], c), (h, c[:0]), (h, np.zeros((7, 7)))):
+        with pytest.raises(ValueError, match=r"Expected dstate\[\d\] of shape"):
+            layer.backward(tape, y, dstate)
+    for dstate in (h, (h,), (h, c, c), 5, "hc"):
+        with pytest.raises(TypeError, match="dstate must be a pair"):
+            layer.backward(tape, y, dstate)
+    with pytest.raises(TypeError, match="dy"):
+        layer.backward(tape, y.astype(complex))
+    for seed, error in ((-1, ValueError), (2**64, ValueError), (1.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match="seed"):
+            layer.forward_train(x, seed=seed)
+    again = layer.backward(tape, y, (h, c))
+    same_bits(gradients.named(good), gradients.named(again))
+
+
+def test_forward_train_refuses_what_a_call_refuses():
+    layer = fastlstm.LSTM(4, 5)
+    x = np.zeros((3, 2, 4), np.float32)
+    for args, options in (
+        ((x[..., 1:],), {}),
+        ((x[:0],), {}),
+        ((x, (x, x)), {}),
+        ((x,), {"lengths": [1, 9]}),
+        (("x",), {}),
+        ((x,), {"num_threads": 0}),
+    ):
+        with pytest.raises((ValueError, TypeError)) as plain:
+            layer(*args, **options)
+        with pytest.raises(plain.type) as trained:
+            layer.forward_train(*args, **options)
+        assert str(trained.value) == str(plain.value)
+
+
+def test_no_memory_leaves_all_as_it_was():
+    case = Case(I=4, H=9, L=2, D=2, P=3, T=6, B=3)
+    x, _, _ = case.as_seen()
+    layer = case.layer()
+    y, _, tape = layer.forward_train(x)
+    want = None
+    fail = fastlstm._core.fail_allocations
+    failed = 0
+    for n in range(20):
+        fail(n)
+        try:
+            y, _, tape = layer.forward_train(x)
+            grads = layer.backward(tape, y)
+        except MemoryError:
+            failed += 1
+        else:
+            break
+        finally:
+            fail(-1)
+        y, _, tape = layer.forward_train(x)
+        got = gradients.named(layer.backward(tape, y))
+        want = want or got
+        same_bits(got, want)
+    assert failed >= 3
+    same_bits(gradients.named(grads), want)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ctrl_c_ends_a_long_backward(threads):
+    layer = fastlstm.LSTM(256, 256, num_threads=threads)
+    x = np.zeros((400, 64, 256), np.float32)
+    y, _, tape = layer.forward_train(x)
+    layer.backward(tape, y)
+    started = []
+
+    def interrupt():
+        time.sleep(0.05)
+        started.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)
+
+    for _ in range(3):
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            while True:
+                layer.backward(tape, y)
+        late = time.monotonic() - started[-1]
+        thread.join()
+        assert late < (2.0 if FULL else 1.0)  # 0.1 s on a quiet machine
+    assert np.isfinite(layer.backward(tape, y).x).all()

@@ -17,7 +17,7 @@ MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
-CORE = ["forward", "tile", "team", "pack", "dispatch", "alloc"]
+CORE = ["forward", "tile", "lone", "team", "pack", "dispatch", "alloc"]
 
 # name, and clang, flags for MSVC
 KERNELS = [("generic", [], [])]
@@ -62,7 +62,7 @@ libraries = [
 libraries.append(
     library(
         "fl_core",
-        [f"csrc/{n}.c" for n in ("forward", "tile", "team", "pack", "dispatch", "alloc")],
+        [f"csrc/{n}.c" for n in ("forward", "tile", "lone", "team", "pack", "dispatch", "alloc")],
         [],
         macros,
     )

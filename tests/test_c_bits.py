@@ -43,7 +43,7 @@ def build(folder, compiler, kernels, *link):
 
     for name, flags in kernels.items():
         compile_one(ROOT / "csrc" / f"kernels_{name}.c", flags)
-    for name in ("forward", "tile", "team", "pack", "dispatch", "alloc"):
+    for name in ("forward", "tile", "lone", "team", "pack", "dispatch", "alloc"):
         compile_one(ROOT / "csrc" / f"{name}.c", [])
     compile_one(ROOT / "tests/c/bits.c", [])
     program = folder / "bits"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Time, and ways to pass it: fl_clock() in monotonic seconds; fl_pause() for a few cycles, in a
-   loop that waits; fl_nap() gives the CPU away for about 50 us. */
+   loop that waits; fl_nap() gives the CPU away for about 50 us, fl_doze() for 1 ms. */
 #ifndef FL_CLOCK_H
 #define FL_CLOCK_H
 
@@ -8,6 +8,7 @@
 #include <windows.h>
 #define fl_pause() YieldProcessor()
 static inline void fl_nap(void) { Sleep(0); }
+static inline void fl_doze(void) { Sleep(1); }
 static inline double fl_clock(void)
 {
     LARGE_INTEGER ticks, rate;
@@ -28,6 +29,11 @@ static inline void fl_pause(void)
 static inline void fl_nap(void)
 {
     struct timespec t = {0, 50000};
+    nanosleep(&t, NULL);
+}
+static inline void fl_doze(void)
+{
+    struct timespec t = {0, 1000000};
     nanosleep(&t, NULL);
 }
 static inline double fl_clock(void)

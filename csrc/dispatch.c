@@ -3,6 +3,8 @@
  * Which instruction sets this library holds, and which of them run here. Compiled with the
  * target's baseline flags. setup.py defines FL_BUILD_<ISA> for each set it compiles.
  */
+#include <stdatomic.h>
+
 #include "fastlstm.h"
 #include "kernels.h"
 
@@ -82,10 +84,13 @@ static int probe_cpu(void)
    meet here all find the same answer. */
 static int cpu_features(void)
 {
-    static volatile int known; /* 1 + features; 0: not asked yet */
-    if (!known)
-        known = 1 + probe_cpu();
-    return known - 1;
+    static atomic_int known; /* 1 + features; 0: not asked yet */
+    int features = atomic_load_explicit(&known, memory_order_relaxed) - 1;
+    if (features < 0) {
+        features = probe_cpu();
+        atomic_store_explicit(&known, 1 + features, memory_order_relaxed);
+    }
+    return features;
 }
 
 /* Best first. A name is listed even when it is not built here, so that an error can say so. */

@@ -77,36 +77,39 @@ static void share_out(fl_job *j)
     const double flop = 8.0 * (double)f->hidden * (double)(f->input + j->net->width) *
                         (double)batch * (double)j->call->steps * (double)(f->layers * f->dirs);
     j->threads = flop < TEAM_FLOP || !j->call->threads ? 1 : j->call->threads;
+    j->parts = 1;
     j->blocks = ceil_div(batch, BLOCK_ROWS);
     if (j->threads > 1) {
         size_t most = batch / SPLIT_ROWS ? batch / SPLIT_ROWS : 1;
         size_t want = ceil_div(j->blocks, j->threads) * j->threads;
         j->blocks = want < most ? want : j->blocks > most ? j->blocks : most;
         size_t lanes = j->blocks * f->dirs * (f->dirs == 1 ? f->layers : 1);
-        if (j->threads > lanes)
+        if (lanes == 1)
+            j->threads = j->parts = fl_lone_parts(j->net, j->call, j->threads);
+        else if (j->threads > lanes)
             j->threads = lanes;
     }
     j->rows_max = ceil_div(batch, j->blocks);
     j->rooms = j->threads < j->blocks ? j->threads : j->blocks;
-    j->ring = j->threads > 1 ? RING : 1;
+    j->ring = j->threads > 1 && j->parts == 1 ? RING : 1;
     j->chunk_steps = ceil_div(CHUNK_ROWS, j->rows_max);
     if (j->chunk_steps > j->call->steps)
         j->chunk_steps = j->call->steps;
     j->chunk_rows = j->chunk_steps * j->rows_max;
+    j->hidden_pad = j->net->panels * j->net->kernels->lanes;
+    j->proj_pad = j->net->proj_panels * j->net->group;
 }
 
-/* Carves the workspace from `base`, or only measures it if base is NULL. */
-static size_t lay_out(fl_job *j, const fl_net *net, const fl_call *call, char *base)
+/* Carves the workspace from `base`, where the job itself is, or only measures it if base is NULL.
+ */
+static size_t lay_out(fl_job *j, char *base)
 {
+    const fl_net *net = j->net;
+    const fl_call *call = j->call;
     const fl_config *f = &net->config;
     const size_t fs = sizeof(float), lanes = f->layers * f->dirs;
-    j->net = net;
-    j->call = call;
-    share_out(j);
-    j->hidden_pad = net->panels * net->kernels->lanes;
-    j->proj_pad = net->proj_panels * net->group;
-
     size_t at = 0;
+    carve(base, &at, 1, sizeof *j);
     j->order = carve(base, &at, call->lengths ? call->batch : 0, sizeof(size_t));
     if (!call->lengths)
         j->order = NULL;
@@ -147,13 +150,18 @@ static size_t lay_out(fl_job *j, const fl_net *net, const fl_call *call, char *b
         if (base)
             j->desk[i] = d;
     }
+    void *lone = carve(base, &at, 1, j->parts > 1 ? fl_lone_bytes(j) : 0);
+    j->lone = NULL;
+    if (base && j->parts > 1)
+        fl_lone_init(j, lone);
     return at;
 }
 
 size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
 {
-    fl_job j;
-    return lay_out(&j, net, call, NULL);
+    fl_job j = {.net = net, .call = call};
+    share_out(&j);
+    return lay_out(&j, NULL);
 }
 
 /* The user's arrays as the rows of a block see them. */
@@ -360,48 +368,65 @@ static void work(void *arg, size_t worker)
     }
 }
 
-/* Rows by length, longest first, equal lengths in their own order (Shell's sort: no memory). */
-static void sort_rows(fl_job *j)
+/* The same for a lone stream. */
+static void work_lone(void *arg, size_t worker)
 {
-    const int64_t *len = j->call->lengths;
-    const size_t n = j->call->batch;
-    size_t gap = 1;
-    for (size_t i = 0; i < n; i++)
-        j->order[i] = i;
-    while (gap < n / 3)
-        gap = 3 * gap + 1;
-    for (; gap; gap /= 3)
-        for (size_t i = gap; i < n; i++) {
-            size_t b = j->order[i], k = i;
-            for (; k >= gap; k -= gap) {
-                size_t a = j->order[k - gap];
-                if (len[a] > len[b] || (len[a] == len[b] && a < b))
-                    break;
-                j->order[k] = a;
-            }
-            j->order[k] = b;
-        }
+    fl_job *j = arg;
+    if (worker) {
+        fl_lone_follow(j, worker);
+        return;
+    }
+    fl_block *block = &j->block[0];
+    start_block(j, 0, &j->room[0]);
+    const fl_seq in = outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
+    fl_lone_lead(j, block, &in, output(j, block, 0, 0));
+    if (!finished(j))
+        end_block(j, block);
+    atomic_store_explicit(&j->blocks_left, 0, memory_order_release);
 }
+
+/* One thread less needs the job. */
+static void let_go(fl_job *j, size_t holders)
+{
+    if (atomic_fetch_sub_explicit(&j->holders, holders, memory_order_acq_rel) == holders) {
+        fl_net_free((fl_net *)(uintptr_t)j->net);
+        fl_free(j);
+    }
+}
+
+static void let_go_last(void *job) { let_go(job, 1); }
 
 int fl_forward(const fl_net *net, const fl_call *call)
 {
-    fl_job j;
+    fl_job sizes = {.net = net, .call = call};
     _Alignas(FL_ALIGN) char small[SMALL_BYTES];
-    const size_t bytes = lay_out(&j, net, call, NULL);
-    char *workspace = bytes <= sizeof small ? small : fl_alloc(bytes);
-    if (!workspace)
+    share_out(&sizes);
+    const size_t bytes = lay_out(&sizes, NULL);
+    const int outlives = sizes.parts > 1; /* partners may still use the job after the call */
+    fl_job *j = (fl_job *)(bytes <= sizeof small && !outlives ? small : fl_alloc(bytes));
+    if (!j)
         return FL_NO_MEMORY;
-    lay_out(&j, net, call, workspace);
-    if (j.order)
-        sort_rows(&j);
+    memcpy(j, &sizes, sizeof sizes);
+    lay_out(j, (char *)j);
+    if (j->order)
+        fl_sort_rows(j);
     if (call->tape)
-        fl_tape_begin(call->tape, call, j.order);
-    atomic_init(&j.next_block, 0);
-    atomic_init(&j.blocks_left, j.blocks);
-    atomic_init(&j.stopped, FL_OK);
-    fl_team_run(j.threads, work, &j);
-    int e = atomic_load_explicit(&j.stopped, memory_order_relaxed);
-    if (workspace != small)
-        fl_free(workspace);
+        fl_tape_begin(call->tape, call, j->order);
+    atomic_init(&j->next_block, 0);
+    atomic_init(&j->blocks_left, j->blocks);
+    atomic_init(&j->stopped, FL_OK);
+    size_t left = 0; /* threads that go on after the call */
+    if (outlives) {
+        atomic_init(&j->holders, j->threads);
+        fl_net_hold(net);
+        left = fl_team_lend(j->threads, work_lone, j, let_go_last);
+    } else {
+        fl_team_run(j->threads, work, j);
+    }
+    const int e = atomic_load_explicit(&j->stopped, memory_order_relaxed);
+    if (outlives)
+        let_go(j, j->threads - left);
+    else if ((char *)j != small)
+        fl_free(j);
     return e;
 }

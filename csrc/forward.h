@@ -68,15 +68,18 @@ typedef struct fl_job {
     const fl_net *net;
     const fl_call *call;
     size_t threads, blocks, rooms, ring;
+    size_t parts; /* of a lone stream's units; 1: they are not split */
     size_t rows_max, chunk_steps, chunk_rows;
     size_t hidden_pad, proj_pad; /* H and P in whole panels: row lengths of c, full_h, proj */
     size_t *order;               /* [B] rows, longest first; NULL without lengths */
     fl_block *block;             /* [blocks] */
     fl_room *room;               /* [rooms] */
     fl_desk *desk;               /* [threads] */
+    struct fl_lone *lone;        /* NULL: the work is a grid of tiles */
     atomic_size_t next_block;
     atomic_size_t blocks_left; /* not finished yet */
     atomic_int stopped;        /* FL_OK, or why everyone should leave */
+    atomic_size_t holders;     /* threads that may still use the workspace, this job and the net */
 } fl_job;
 
 /* The row pointer of (t, r). */
@@ -89,12 +92,39 @@ static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
 /* Is it time to ask the caller's poll, and was its answer, or someone's before, to stop? */
 int fl_stop(fl_job *j, fl_desk *desk, double flop);
 
-/* gemm, with fl_stop asked between spans of panels: FL_OK or FL_INTERRUPTED. */
+/* Fills j->order: rows by length, longest first, equal lengths in their own order. */
+void fl_sort_rows(fl_job *j);
+
+/* The rows of a block still running at step s, given how many ran before. */
+size_t fl_active(const fl_block *block, size_t rows, size_t s);
+
+/* A kernel's work with polls in between: all panels of g, panels p0 .. p1 - 1 of s. FL_OK, or
+   FL_INTERRUPTED with the work in pieces. */
 int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g);
+int fl_run_step(fl_job *j, fl_desk *desk, fl_step s);
 
 /* Steps s0 .. s1 - 1 of one layer and direction of a block's rows: from `in` to `out`. FL_OK, or
    FL_INTERRUPTED with the lane left in pieces. */
 int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_t dir,
             const fl_seq *in, const fl_seq *out, size_t s0, size_t s1);
+
+/*
+ * The lone stream: one layer, one direction, one block of few rows (lone.c). Its units are split
+ * among the threads, step by step. A partner may still be at work when the call is over: it then
+ * touches the job, its desk, the tables and the weights, nothing else.
+ */
+
+/* Into how many parts to split a call of one lane, on at most `threads` threads; 1: do not. */
+size_t fl_lone_parts(const fl_net *net, const fl_call *call, size_t threads);
+
+/* The memory that lone.c needs, in bytes (SIZE_MAX: too many), and its setting up, in memory
+   aligned to FL_ALIGN. */
+size_t fl_lone_bytes(const fl_job *j);
+void fl_lone_init(fl_job *j, void *memory);
+
+/* Worker 0's part: all steps of the block, from `in` to `out` (whose start moves with the steps if
+   the call wants no y). And everyone else's: to help until j->blocks_left is 0. */
+void fl_lone_lead(fl_job *j, const fl_block *block, const fl_seq *in, fl_seq out);
+void fl_lone_follow(fl_job *j, size_t worker);
 
 #endif

@@ -3,6 +3,8 @@
 #ifndef FL_NET_H
 #define FL_NET_H
 
+#include <stdatomic.h>
+
 #include "fastlstm.h"
 #include "kernels.h"
 
@@ -23,7 +25,11 @@ struct fl_net {
     size_t proj_panels; /* ceil(P / G), or 0 */
     size_t width;       /* K */
     size_t bytes;
-    fl_layer layer[]; /* [layers][dirs], then the panels themselves */
+    atomic_size_t holders; /* the owner, and calls that may outlive it */
+    fl_layer layer[];      /* [layers][dirs], then the panels themselves */
 };
+
+/* Puts off fl_net_free's freeing until one more fl_net_free. */
+void fl_net_hold(const fl_net *net);
 
 #endif

@@ -59,6 +59,7 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
     net->proj_panels = proj_panels;
     net->width = width;
     net->bytes = floats * sizeof(float);
+    atomic_init(&net->holders, 1);
 
     float *next = (float *)net + at;
     for (size_t i = 0; i < count; i++) {
@@ -78,7 +79,16 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
     return net;
 }
 
-void fl_net_free(fl_net *net) { fl_free(net); }
+void fl_net_hold(const fl_net *net)
+{
+    atomic_fetch_add_explicit(&((fl_net *)(uintptr_t)net)->holders, 1, memory_order_relaxed);
+}
+
+void fl_net_free(fl_net *net)
+{
+    if (net && atomic_fetch_sub_explicit(&net->holders, 1, memory_order_acq_rel) == 1)
+        fl_free(net);
+}
 
 size_t fl_net_bytes(const fl_net *net) { return net->bytes; }
 

@@ -5,6 +5,8 @@
  *     IDLE or ASLEEP --caller--> ASKED --worker--> RUNNING or AWAITED --worker--> IDLE
  *                                  +----caller, taking it back----> IDLE
  *
+ *     RUNNING --caller, not waiting--> LEFT --worker, joining the idle itself--> IDLE
+ *
  * The side that waits spins a little, then makes IDLE ASLEEP, or RUNNING AWAITED, and sleeps; the
  * other side finds that when it exchanges the state, and wakes it. From take() to give_back() a
  * worker is one caller's, so at most one thread sleeps on its condition. Callers meet only at the
@@ -28,6 +30,10 @@ enum { MAX_WORKERS = 1023, STACK_BYTES = 512 << 10 };
    much shorter one lets workers fall asleep between the calls of a stream, 5 to 20 us apart. */
 static const double SPIN_SECONDS = 50e-6;
 
+/* How long a caller that need not wait for its workers gives them to return nevertheless: one left
+   behind is not there for a call that follows at once. */
+static const double LEAVE_SECONDS = 5e-6;
+
 typedef struct worker worker;
 static void serve(worker *w);
 
@@ -47,8 +53,8 @@ static void condition_init(condition *c) { InitializeConditionVariable(c); }
 static void lock_init(mutex *m) { InitializeSRWLock(m); }
 static void condition_wait(condition *c, mutex *m) { SleepConditionVariableSRW(c, m, INFINITE, 0); }
 static void condition_signal(condition *c) { WakeConditionVariable(c); }
-static size_t cpus(void) { return GetActiveProcessorCount(ALL_PROCESSOR_GROUPS); }
-static int this_cpu(void) { return (int)GetCurrentProcessorNumber(); }
+size_t fl_cpus(void) { return GetActiveProcessorCount(ALL_PROCESSOR_GROUPS); }
+int fl_cpu(void) { return (int)GetCurrentProcessorNumber(); }
 
 static unsigned __stdcall thread_main(void *w) { return serve(w), 0; }
 
@@ -84,16 +90,16 @@ static void condition_signal(condition *c) { pthread_cond_signal(c); }
 
 #if defined(__linux__)
 static void set_name(void) { pthread_setname_np(pthread_self(), "fastlstm"); }
-static int this_cpu(void) { return sched_getcpu(); }
-static size_t cpus(void)
+int fl_cpu(void) { return sched_getcpu(); }
+size_t fl_cpus(void)
 {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) ? 1 : (size_t)CPU_COUNT(&set);
 }
 #else /* macOS */
 static void set_name(void) { pthread_setname_np("fastlstm"); }
-static int this_cpu(void) { return -1; }
-static size_t cpus(void) { return (size_t)sysconf(_SC_NPROCESSORS_ONLN); }
+int fl_cpu(void) { return -1; }
+size_t fl_cpus(void) { return (size_t)sysconf(_SC_NPROCESSORS_ONLN); }
 #endif
 
 static void *thread_main(void *w)
@@ -125,12 +131,13 @@ static int start(worker *w)
 }
 #endif
 
-enum { IDLE, ASLEEP, ASKED, RUNNING, AWAITED };
+enum { IDLE, ASLEEP, ASKED, RUNNING, AWAITED, LEFT };
 
 struct worker {
     _Alignas(64) atomic_int state; /* a cache line apart from other workers' */
     void (*work)(void *, size_t);  /* the call, written by its caller before ASKED */
     void *arg;
+    void (*release)(void *); /* when it is LEFT; or NULL: it is waited for */
     size_t index;
     int cpu;      /* the caller's then, -1 unknown */
     worker *next; /* among the idle, or among its caller's */
@@ -169,15 +176,23 @@ static void handle_fork(void) { fork_handled = !pthread_atfork(NULL, NULL, forge
 static int fork_safe(void) { return !pthread_once(&fork_once, handle_fork) && fork_handled; }
 #endif
 
-/* Returns when w's state is neither `from` nor `asleep`, the state of sleeping in `from`. */
-static void wait_while(worker *w, int from, int asleep, double spin)
+/* Spins while w is in a state, for at most so many seconds. Has it left the state? */
+static int spin_while(worker *w, int state, double spin)
 {
     for (double end = spin > 0 ? fl_clock() + spin : 0; spin > 0; spin = end - fl_clock())
         for (int i = 0; i < 32; i++) {
-            if (atomic_load_explicit(&w->state, memory_order_acquire) != from)
-                return;
+            if (atomic_load_explicit(&w->state, memory_order_acquire) != state)
+                return 1;
             cpu_pause();
         }
+    return 0;
+}
+
+/* Returns when w's state is neither `from` nor `asleep`, the state of sleeping in `from`. */
+static void wait_while(worker *w, int from, int asleep, double spin)
+{
+    if (spin_while(w, from, spin))
+        return;
     lock(&w->lock);
     atomic_compare_exchange_strong(&w->state, &(int){from}, asleep);
     while (atomic_load_explicit(&w->state, memory_order_acquire) == asleep)
@@ -185,14 +200,26 @@ static void wait_while(worker *w, int from, int asleep, double spin)
     unlock(&w->lock);
 }
 
-/* Gives w a new state, and wakes the thread that sleeps in `asleep`, if that was the old one. */
-static void hand_over(worker *w, int state, int asleep)
+/* Gives w a new state, and wakes the thread that sleeps in `asleep`, if that was the old one, which
+   is returned. */
+static int hand_over(worker *w, int state, int asleep)
 {
-    if (atomic_exchange_explicit(&w->state, state, memory_order_acq_rel) == asleep) {
+    const int old = atomic_exchange_explicit(&w->state, state, memory_order_acq_rel);
+    if (old == asleep) {
         lock(&w->lock); /* the sleeper lets go of it once it can hear the signal */
         unlock(&w->lock);
         condition_signal(&w->wake);
     }
+    return old;
+}
+
+/* Idle, it joins the others. Nobody else has w. */
+static void rejoin(worker *w)
+{
+    lock(&team.lock);
+    w->next = team.idle;
+    team.idle = w;
+    unlock(&team.lock);
 }
 
 /* Where a worker woke on its caller's CPU, its spin held the caller up: a call took 52 us, not 2.
@@ -204,10 +231,13 @@ static void serve(worker *w)
         wait_while(w, IDLE, ASLEEP, spin);
         spin = 0; /* if taken back, the call may be long over */
         if (atomic_compare_exchange_strong(&w->state, &(int){ASKED}, RUNNING)) {
-            w->work(w->arg, w->index);
             const int cpu = w->cpu;
-            hand_over(w, IDLE, AWAITED);
-            spin = cpu >= 0 && cpu == this_cpu() ? 0 : SPIN_SECONDS;
+            w->work(w->arg, w->index);
+            if (hand_over(w, IDLE, AWAITED) == LEFT) {
+                w->release(w->arg);
+                rejoin(w);
+            }
+            spin = cpu >= 0 && cpu == fl_cpu() ? 0 : SPIN_SECONDS;
         }
     }
 }
@@ -217,7 +247,7 @@ static void serve(worker *w)
 static worker *make(size_t n)
 {
     worker *w = &team.worker[team.alive];
-    if (team.alive == MAX_WORKERS || (team.alive >= n && team.alive + 1 >= cpus()))
+    if (team.alive == MAX_WORKERS || (team.alive >= n && team.alive + 1 >= fl_cpus()))
         return NULL;
     atomic_init(&w->state, IDLE);
     lock_init(&w->lock);
@@ -258,25 +288,49 @@ static void give_back(worker *mine)
     unlock(&team.lock);
 }
 
-void fl_team_run(size_t threads, void (*work)(void *arg, size_t worker), void *arg)
+static size_t run(size_t threads, void (*work)(void *, size_t), void *arg, void (*release)(void *))
 {
     const size_t forks = team.forks;
-    const int cpu = threads > 1 ? this_cpu() : -1;
+    const int cpu = threads > 1 ? fl_cpu() : -1;
+    size_t left = 0;
     worker *mine = threads > 1 && fork_safe() ? take(threads - 1) : NULL;
     for (worker *w = mine; w; w = w->next) {
         w->work = work;
         w->arg = arg;
+        w->release = release;
         w->cpu = cpu;
         hand_over(w, ASKED, ASLEEP);
     }
     work(arg, 0);
     if (forks != team.forks || !mine) /* a child of this call, or alone */
-        return;
+        return 0;
     for (worker *w = mine; w; w = w->next)
         atomic_compare_exchange_strong(&w->state, &(int){ASKED}, IDLE);
-    for (worker *w = mine; w; w = w->next)
-        wait_while(w, RUNNING, AWAITED, SPIN_SECONDS);
+    for (worker **at = &mine, *w; (w = *at);) {
+        worker *next = w->next; /* a worker left to its work has its own use for w->next */
+        if (!release)
+            wait_while(w, RUNNING, AWAITED, SPIN_SECONDS);
+        else if (!spin_while(w, RUNNING, LEAVE_SECONDS) &&
+                 atomic_compare_exchange_strong(&w->state, &(int){RUNNING}, LEFT)) {
+            *at = next;
+            left++;
+            continue;
+        }
+        at = &w->next;
+    }
     give_back(mine);
+    return left;
+}
+
+void fl_team_run(size_t threads, void (*work)(void *arg, size_t worker), void *arg)
+{
+    run(threads, work, arg, NULL);
+}
+
+size_t fl_team_lend(size_t threads, void (*work)(void *arg, size_t worker), void *arg,
+                    void (*release)(void *arg))
+{
+    return run(threads, work, arg, release);
 }
 
 size_t fl_team_size(void) { return team.alive; }

@@ -23,6 +23,20 @@
  */
 void fl_team_run(size_t threads, void (*work)(void *arg, size_t worker), void *arg);
 
+/*
+ * The same, but workers still at work a few microseconds after work(arg, 0) has returned are left
+ * to it: each calls release(arg) once its own work(arg, i) has returned. Returns how many those
+ * are. For calls that would rather lose a worker that is not on a CPU than wait for it.
+ */
+size_t fl_team_lend(size_t threads, void (*work)(void *arg, size_t worker), void *arg,
+                    void (*release)(void *arg));
+
+/* CPUs that this process may use now. */
+size_t fl_cpus(void);
+
+/* The CPU that the calling thread is on; -1 where the system does not say. */
+int fl_cpu(void);
+
 /* Workers alive, idle ones included. */
 size_t fl_team_size(void);
 

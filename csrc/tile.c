@@ -53,13 +53,13 @@ int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
     return FL_OK;
 }
 
-static int run_step(fl_job *j, fl_desk *desk, fl_step s)
+int fl_run_step(fl_job *j, fl_desk *desk, fl_step s)
 {
-    const size_t panels = j->net->panels;
+    const size_t end = s.p1;
     const double each = panel_flop(j, s.rows, s.k);
-    const size_t span = panel_span(panels, each);
-    for (s.p0 = 0; s.p0 < panels; s.p0 = s.p1) {
-        s.p1 = panels - s.p0 < span ? panels : s.p0 + span;
+    const size_t span = panel_span(end - s.p0, each);
+    for (; s.p0 < end; s.p0 = s.p1) {
+        s.p1 = end - s.p0 < span ? end : s.p0 + span;
         j->net->kernels->lstm_step(&s);
         if (fl_stop(j, desk, each * (double)(s.p1 - s.p0)))
             return FL_INTERRUPTED;
@@ -124,8 +124,7 @@ static int project(fl_job *j, fl_desk *desk, const fl_layer *y, size_t rows)
     return e;
 }
 
-/* The rows still running at step s, given how many ran before. */
-static size_t active(const fl_block *block, size_t rows, size_t s)
+size_t fl_active(const fl_block *block, size_t rows, size_t s)
 {
     while (rows && block->length[rows - 1] <= s)
         rows--;
@@ -144,11 +143,11 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
     const size_t lane = layer * net->config.dirs + dir, width = net->width;
     const fl_layer *y = &net->layer[lane];
     float *h = block->h + lane * j->rows_max * width;
-    const size_t rows0 = active(block, block->rows, s0);
+    const size_t rows0 = fl_active(block, block->rows, s0);
 
     size_t n = 0;
     for (size_t s = s0, rows = rows0; s < s1; s++) {
-        rows = active(block, rows, s);
+        rows = fl_active(block, rows, s);
         for (size_t r = 0; r < rows; r++, n++) {
             desk->a[n] = fl_seq_at(in, time_of(block, dir, r, s), r);
             if (layer == 0 && !j->call->tape && net->kernels->any_tiny(desk->a[n], y->in)) {
@@ -171,7 +170,8 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                  .c_row = net->group};
     int e = fl_run_gemm(j, desk, g);
 
-    fl_step step = {.k = width,
+    fl_step step = {.p1 = net->panels,
+                    .k = width,
                     .hidden = net->config.hidden,
                     .panel = y->r,
                     .z = desk->z,
@@ -183,14 +183,14 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
     for (size_t r = 0; r < rows0; r++)
         desk->h_in[r] = h + r * width;
     for (size_t s = s0, rows = rows0; s < s1 && e == FL_OK; s++) {
-        rows = active(block, rows, s);
+        rows = fl_active(block, rows, s);
         for (size_t r = 0; r < rows; r++)
             desk->h_out[r] = net->proj_panels
                                  ? desk->full_h + r * j->hidden_pad
                                  : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
         step.rows = rows;
         step.down = (int)(s & 1) ^ j->call->turn;
-        e = j->call->tape ? run_keep(j, desk, block, &step, lane, s) : run_step(j, desk, step);
+        e = j->call->tape ? run_keep(j, desk, block, &step, lane, s) : fl_run_step(j, desk, step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)

@@ -21,13 +21,8 @@ class LSTM:
     hidden_size    H, units of each layer and direction
     num_layers     L, layers stacked: each takes the outputs of the one below
     bias           False: no b
-<<<<<<< HEAD
     batch_first    True: inputs and outputs are (B, T, ...), not (T, B, ...); states are as before
-    dropout        kept for torch's sake; inference does not drop anything
-=======
-    batch_first    True: inputs and outputs are (B, T, ...), not (T, B, ...); states stay (L D, B, n)
     dropout        between layers, in `forward_train` alone; inference does not drop anything
->>>>>>> train
     bidirectional  True: D = 2, a second set of layers reads the sequence backwards
     proj_size      P > 0: h' = W_hr h' of P features (Sak et al. 2014); P < H
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""One layer, one direction, few rows: units split across threads, with one thread's bits."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from cases import Case
+from conftest import FULL
+
+THREADS = [2, 3, 4, 5, 8, 16]
+# T, B, I, H: parts of equal and of unequal size, H no multiple of any vector, spans that end early
+SHAPES = [
+    (100, 1, 192, 192), (100, 1, 64, 256), (97, 1, 33, 201), (64, 2, 100, 288), (49, 3, 7, 400),
+    (61, 1, 1, 513), (17, 7, 40, 333), (8, 1, 300, 300), (7, 1, 300, 300), (1, 3, 512, 512),
+]  # fmt: skip
+
+
+def bits(result):
+    y, (h, c) = result
+    return y.tobytes() + h.tobytes() + c.tobytes()
+
+
+@pytest.mark.parametrize("T, B, I, H", SHAPES)
+def test_any_number_of_threads_gives_the_same_bits(T, B, I, H, isa):
+    case = Case(I=I, H=H, T=T, B=B, seed=T)
+    layer, rng = case.layer(isa=isa), np.random.default_rng(T)
+    x = rng.standard_normal((T, B, I)).astype(np.float32)
+    state = tuple(rng.standard_normal((1, B, H)).astype(np.float32) for _ in range(2))
+    lengths = rng.integers(0, T + 1, B)
+    for arguments in [{}, {"state": state}, {"state": state, "lengths": lengths},
+                      {"return_sequences": False}]:  # fmt: skip
+        want = bits(layer(x, num_threads=1, **arguments))
+        for n in THREADS:
+            for _ in range(20 if FULL else 2):
+                assert bits(layer(x, num_threads=n, **arguments)) == want, (n, arguments.keys())
+
+
+def test_tiny_inputs_and_a_strided_view():
+    case = Case(I=200, H=256, T=60, B=2)
+    layer, rng = case.layer(), np.random.default_rng(5)
+    x = rng.standard_normal((60, 4, 200)).astype(np.float32)
+    x[::3] *= np.float32(1e-38)
+    x = x[:, ::2]
+    assert bits(layer(x, num_threads=2)) == bits(layer(x, num_threads=1))
+
+
+def test_a_stream_in_chunks_gives_the_bits_of_one_call():
+    case = Case(I=64, H=256, T=300, B=1)
+    one, two = case.layer(num_threads=1), case.layer(num_threads=2)
+    x = np.random.default_rng(6).standard_normal((300, 1, 64)).astype(np.float32)
+    want = one(x)[0]
+    stream, at = two.stream(), 0
+    for n in [1, 50, 7, 120, 3, 119]:
+        assert stream(x[at : at + n]).tobytes() == want[at : at + n].tobytes()
+        at += n
+    assert at == 300
+
+
+def test_callers_that_outnumber_the_cpus():
+    """Each wants partners, few get any, and those stop answering now and then."""
+    case = Case(I=64, H=256, T=80, B=1)
+    layer = case.layer()
+    inputs = np.random.default_rng(7).standard_normal((4, 80, 1, 64)).astype(np.float32)
+    want = [bits(layer(x, num_threads=1)) for x in inputs]
+    wrong = []
+
+    def work(i):
+        for n in range(2000 if FULL else 40):
+            if bits(layer(inputs[i % 4], num_threads=2 + n % 15)) != want[i % 4]:
+                wrong.append((i, n))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+SHORT_LIVED = """
+import threading, numpy as np, fastlstm
+x = np.ones((40, 1, 64), np.float32)
+def work():
+    for _ in range({count}):
+        layer = fastlstm.LSTM(64, 256, num_threads=2)
+        y = layer(x)[0]
+        del layer  # a partner may still be at work on its weights
+        assert not y.any()  # weights start as zeros
+threads = [threading.Thread(target=work) for _ in range(6)]
+for t in threads: t.start()
+for t in threads: t.join()
+"""
+
+
+def test_a_layer_may_go_while_a_partner_is_still_at_work():
+    script = SHORT_LIVED.format(count=500 if FULL else 30)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_of_a_process_that_splits_streams():
+    case = Case(I=64, H=256, T=100, B=1)
+    layer = case.layer(num_threads=2)
+    x = np.random.default_rng(8).standard_normal((100, 1, 64)).astype(np.float32)
+    want = bits(layer(x))
+    for _ in range(100 if FULL else 10):
+        child = os.fork()
+        if child == 0:
+            os._exit(bits(layer(x)) != want)
+        assert bits(layer(x)) == want
+        assert os.waitpid(child, 0)[1] == 0

@@ -30,14 +30,13 @@ def draw_upstream(case, outputs, names):
     return [d if n in names else None for d, n in zip(drawn, ("dy", "dh", "dc"), strict=True)]
 
 
-def torch_gradients(case, x, state, lengths, upstream, params=None):
+def torch_gradients(case, x, state, lengths, upstream):
     """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
     module = torch.nn.LSTM(
         case.I, case.H, case.L, case.bias, case.batch_first,
         bidirectional=case.D == 2, proj_size=case.P, dtype=torch.float64,
     )  # fmt: skip
-    params = case.params() if params is None else params
-    module.load_state_dict({n: torch.from_numpy(p).double() for n, p in params.items()})
+    module.load_state_dict({n: torch.from_numpy(p) for n, p in case.params().items()})
     x = torch.from_numpy(x.copy()).double().requires_grad_()
     state = zeros_for(case, x) if state is None else state
     h0, c0 = (torch.from_numpy(s).double().requires_grad_() for s in state)
@@ -97,13 +96,24 @@ def named(grads):
     return {"x": grads.x, "h0": h0, "c0": c0, **grads.params}
 
 
-def assert_close(ours, reference, tolerance=1e-5):
-    """Every gradient within `tolerance` of the reference's largest element."""
+def assert_close(ours, reference, tolerance=1e-5, together=False):
+    """Every gradient within `tolerance` of the reference's largest element.
+
+    together: of the largest among the weights of the same layer and direction, which are one
+    product with the same dz. For matrices of a few elements over hundreds of steps: their terms may
+    cancel, all of them, to where 1e-5 is beyond float32; torch in float32 was seen at 1.6e-5 (I 1,
+    H 1, L 2, D 2, T 256).
+    """
     assert list(ours) == list(reference)
+    scales = {name: np.abs(want).max(initial=0.0) for name, want in reference.items()}
     for name, want in reference.items():
         got = ours[name]
         assert got.dtype == np.float32, name
         assert got.shape == want.shape, name
-        limit = tolerance * np.abs(want).max(initial=0.0) + SMALL
+        scale = scales[name]
+        if together and "_l" in name:
+            end = name[name.index("_l") :]
+            scale = max(s for n, s in scales.items() if n.endswith(end))
+        limit = tolerance * scale + SMALL
         error = np.abs(got - want).max(initial=0.0)
         assert error <= limit, f"{name}: error {error:.2e}, allowed {limit:.2e}"

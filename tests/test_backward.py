@@ -2,11 +2,13 @@
 """LSTM.forward_train and LSTM.backward: every gradient against float64, and what else they promise.
 
 Relative 1e-5, in float32, of the largest element of each gradient, against torch's float64 autograd
-and against central differences of the float64 oracle.
+and against central differences of the float64 oracle; see gradients.assert_close for what float32
+cannot give.
 """
 
 import copy
 import dataclasses
+import gc
 import signal
 import threading
 import time
@@ -58,7 +60,7 @@ def test_gradients_are_torchs_in_float64(case, names):
             assert trained.tobytes() == plain.tobytes()
         if reference is None:
             reference = gradients.torch_gradients(case, x, state, lengths, up)
-        gradients.assert_close(ours, reference)
+        gradients.assert_close(ours, reference, together=case.H < 4 and case.T > 40)
 
 
 @st.composite
@@ -257,6 +259,26 @@ def test_the_tape_is_its_own():
     x[...] = np.nan
     y[...] = np.nan
     same_bits(want, gradients.named(layer.backward(tape, dy)))
+
+
+def test_nothing_is_kept_in_a_cycle():
+    """Packed weights and tapes go when the last name for them goes, not at a later collection."""
+
+    def alive():
+        return sum(type(o).__name__ in ("Net", "Turned", "Tape") for o in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        layer = fastlstm.LSTM(3, 4)
+        y, _, tape = layer.forward_train(np.zeros((5, 2, 3), np.float32))
+        layer.backward(tape, y)
+        assert alive() >= before + 3
+        del layer, tape
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_nbytes_is_what_the_class_says():

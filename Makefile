@@ -40,11 +40,12 @@ format: $(VENV)/.test
 asan: $(VENV)-asan/.asan
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	FASTLSTM_ASAN=1 $(VENV)-asan/bin/python -m pytest -q -p no:cacheprovider $(or $(TESTS),tests)
+	FASTLSTM_ASAN=1 $(VENV)-asan/bin/pytest -q -p no:cacheprovider $(or $(TESTS),tests)
 
 wheel: $(VENV)/.built
 	$(BIN)/pip install -q build
 	$(BIN)/python -m build --wheel
+	ls -l dist
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -29,15 +29,15 @@ static int failing(void)
  * these out as new pages at every call, whose first touch took 45 ms of a step of 320 (50 x 64 x
  * 512; 2 us for each 4 KiB in a virtual machine), and a third of forward_train at 100 x 16 x 64. A
  * block is used again for no less than half its size, and leaves the shelf when as many others as
- * it holds have come.
+ * it holds have come. Very big ones are not kept.
  */
-enum { HEAD = 64, SHELF = 8, SHELVED_FROM = 256 << 10 };
+enum { HEAD = 64, SHELF = 8, SHELVED_FROM = 256 << 10, SHELVED_TO = 64 << 20 };
 static _Atomic(size_t *) shelf[SHELF];
 
 #if defined(__SANITIZE_ADDRESS__) || defined(FL_NO_SHELF)
 #define SHELVED(bytes) ((void)(bytes), 0) /* a block used again would hide a use after free */
 #else
-#define SHELVED(bytes) ((bytes) >= SHELVED_FROM)
+#define SHELVED(bytes) ((bytes) >= SHELVED_FROM && (bytes) <= SHELVED_TO)
 #endif
 
 static void release(size_t *block)

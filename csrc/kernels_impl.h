@@ -57,7 +57,7 @@ FL_INLINE void fl_sum(const int M, const int P, vf acc[FL_MAX_TILE][FL_NV], size
                 if (M > 1)
                     b = vf_keep(b);
                 FL_FOR (m, M)
-                    acc[m + q][v] = vf_fma(s[m], b, acc[m + q][v]);
+                    acc[m + q][v] = vf_mad(s[m], b, acc[m + q][v]);
             }
     }
 }
@@ -257,7 +257,7 @@ static double fl_probe_fma(size_t n)
         acc[i] = vf_set1(one);
     for (size_t k = 0; k < n; k++) {
         FL_FOR (i, 12)
-            acc[i] = vf_fma(a, b, acc[i]);
+            acc[i] = vf_mad(a, b, acc[i]);
     }
     for (int i = 1; i < 12; i++)
         acc[0] = vf_add(acc[0], acc[i]);

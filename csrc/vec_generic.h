@@ -3,7 +3,9 @@
  * Vectors of 4 floats in plain C, and the meaning of every operation: the other vec_*.h do the
  * same to their own number of lanes, so that all of them give the same bits.
  *
- *   vf_fma(a, b, c)      a * b + c in one rounding (two where the compiler's target has no fma)
+ *   vf_fma(a, b, c)      a * b + c in one rounding; without the instruction, from doubles, which is
+ *                        the same but for sums that lie all but half way between two floats
+ *   vf_mad(a, b, c)      the same for the long sums; two roundings where there is no instruction
  *   vf_fnma(a, b, c)     c - a * b, likewise
  *   vf_min(a, b)         a < b ? a : b, so a NaN in b comes through; vf_max likewise
  *   vf_copysign(a, s)    a with the sign bit of s; a must not be negative
@@ -31,7 +33,8 @@ typedef struct {
 #if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define FL_FMA1(a, b, c) __builtin_fmaf(a, b, c)
 #else
-#define FL_FMA1(a, b, c) ((a) * (b) + (c))
+#define FL_FMA1(a, b, c) ((float)((double)(a) * (b) + (c)))
+#define FL_TWO_ROUNDINGS 1
 #endif
 
 /* clang-format off */
@@ -55,6 +58,11 @@ FL_INLINE vf vf_sub(vf a, vf b) { FL_EACH(a.v[i] - b.v[i]); }
 FL_INLINE vf vf_mul(vf a, vf b) { FL_EACH(a.v[i] * b.v[i]); }
 FL_INLINE vf vf_div(vf a, vf b) { FL_EACH(a.v[i] / b.v[i]); }
 FL_INLINE vf vf_fma(vf a, vf b, vf c) { FL_EACH(FL_FMA1(a.v[i], b.v[i], c.v[i])); }
+#if defined(FL_TWO_ROUNDINGS)
+FL_INLINE vf vf_mad(vf a, vf b, vf c) { FL_EACH(a.v[i] * b.v[i] + c.v[i]); }
+#else
+FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
+#endif
 FL_INLINE vf vf_fnma(vf a, vf b, vf c) { FL_EACH(FL_FMA1(-a.v[i], b.v[i], c.v[i])); }
 FL_INLINE vf vf_min(vf a, vf b) { FL_EACH(a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
 FL_INLINE vf vf_max(vf a, vf b) { FL_EACH(a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }

@@ -40,6 +40,7 @@ FL_INLINE vf vf_sub(vf a, vf b) { return vsubq_f32(a, b); }
 FL_INLINE vf vf_mul(vf a, vf b) { return vmulq_f32(a, b); }
 FL_INLINE vf vf_div(vf a, vf b) { return vdivq_f32(a, b); }
 FL_INLINE vf vf_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
 FL_INLINE vf vf_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); }
 FL_INLINE vf vf_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 FL_INLINE vf vf_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """LSTMs on CPUs: PyTorch's interface and weights, a C engine underneath, no PyTorch needed.
 
-    lstm = fastlstm.load("model.pt")            # or fastlstm.LSTM(input_size, hidden_size, ...)
-    y, (h, c) = lstm(x)                         # x (T, B, I)
-    stream = lstm.stream(); y = stream.step(x)  # one step at a time
+lstm = fastlstm.load("model.pt")            # or fastlstm.LSTM(input_size, hidden_size, ...)
+y, (h, c) = lstm(x)                         # x (T, B, I)
+stream = lstm.stream(); y = stream.step(x)  # one step at a time
 """
 
 from .config import (

@@ -115,7 +115,7 @@ def lengths(value, steps, batch):
     if array.shape != (batch,):
         raise ValueError(f"Expected lengths of shape ({batch},), got {array.shape}")
     array = np.array(array)
-    if batch and not (0 <= int(array.min()) and int(array.max()) <= steps):
+    if batch and not (int(array.min()) >= 0 and int(array.max()) <= steps):
         raise ValueError(
             f"lengths must be in 0..{steps}, the input's steps; got {int(array.min())} to "
             f"{int(array.max())}"

@@ -21,8 +21,13 @@ class LSTM:
     hidden_size    H, units of each layer and direction
     num_layers     L, layers stacked: each takes the outputs of the one below
     bias           False: no b
+<<<<<<< HEAD
+    batch_first    True: inputs and outputs are (B, T, ...), not (T, B, ...); states are as before
+    dropout        kept for torch's sake; inference does not drop anything
+=======
     batch_first    True: inputs and outputs are (B, T, ...), not (T, B, ...); states stay (L D, B, n)
     dropout        between layers, in `forward_train` alone; inference does not drop anything
+>>>>>>> train
     bidirectional  True: D = 2, a second set of layers reads the sequence backwards
     proj_size      P > 0: h' = W_hr h' of P features (Sak et al. 2014); P < H
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best
@@ -190,9 +195,7 @@ class LSTM:
                     weights[name] = checks.contiguous(array).copy()
         if problems:
             problems += _prefix_hint(shapes, names)
-            raise ValueError(
-                "Error(s) in loading state_dict for LSTM:\n\t" + "\n\t".join(problems)
-            )
+            raise ValueError("Error(s) in loading state_dict for LSTM:\n\t" + "\n\t".join(problems))
         self._set(weights)
         return missing, unexpected
 
@@ -212,8 +215,10 @@ class LSTM:
         if not isinstance(prefix, str):
             raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
         named = [(k, v) for k, v in state_dict.items() if isinstance(k, str)]
-        if prefix and not prefix.endswith(".") and not any(
-            k.startswith(f"{prefix}weight_ih_l0") for k, _ in named
+        if (
+            prefix
+            and not prefix.endswith(".")
+            and not any(k.startswith(f"{prefix}weight_ih_l0") for k, _ in named)
         ):
             prefix += "."
         own = {}
@@ -253,7 +258,9 @@ class LSTM:
 
     # ---- running ----
 
-    def __call__(self, x, state=None, *, lengths=None, out=None, return_sequences=True, num_threads=None):
+    def __call__(
+        self, x, state=None, *, lengths=None, out=None, return_sequences=True, num_threads=None
+    ):
         """y, (h, c) for a whole sequence.
 
         x        (T, B, I), (B, T, I) with batch_first, or unbatched (T, I); any real dtype

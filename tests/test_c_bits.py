@@ -48,7 +48,9 @@ def build(folder, compiler, kernels, *link):
             compile_one(source, [])
     compile_one(ROOT / "tests/c/bits.c", [])
     program = folder / "bits"
-    subprocess.run([compiler, *objects, *link, "-lm", "-pthread", "-o", program], check=True, timeout=300)
+    subprocess.run(
+        [compiler, *objects, *link, "-lm", "-pthread", "-o", program], check=True, timeout=300
+    )
     return program
 
 

@@ -20,7 +20,7 @@ import sys
 from harness import environment  # noqa: F401 - before NumPy is loaded
 
 # isort: split
-from harness import forward, kernels, machine, probes, report, shapes, targets
+from harness import forward, kernels, machine, probes, report, shapes, targets, training
 from peers import MODULES, load_peers
 
 
@@ -37,6 +37,8 @@ def jobs_of(suite: str) -> list:
         return [shape_job(shape) for shape in shapes.QUICK]
     if suite == "grid":
         return grid
+    if suite == "training":
+        return [("training", training.training_rows)]
     jobs = [
         ("step", targets.step_rows),
         ("stream", targets.stream_rows),
@@ -51,6 +53,7 @@ def jobs_of(suite: str) -> list:
         ("memory", probes.memory_rows),
         ("import", probes.import_rows),
         ("wheel", probes.wheel_rows),
+        ("training", training.training_rows),
     ]
     return jobs
 
@@ -59,9 +62,11 @@ def parse(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n", 1)[0],
         epilog="The names for --only: step, stream, kernel, sequence, batch, stack, ragged, "
-        "subnormal, busy (two threads and more), memory, import, wheel.",
+        "subnormal, busy (two threads and more), memory, import, wheel, training.",
     )
-    parser.add_argument("--suite", choices=["grid", "targets", "quick", "all"], default="quick")
+    parser.add_argument(
+        "--suite", choices=["grid", "targets", "training", "quick", "all"], default="quick"
+    )
     parser.add_argument(
         "--shape",
         action="append",

@@ -27,7 +27,6 @@ typedef struct fl_turned_layer {
 } fl_turned_layer;
 
 struct fl_turned {
-    const fl_net *net;
     size_t bytes;
     fl_turned_layer layer[];
 };

@@ -103,9 +103,9 @@ typedef struct fl_turned fl_turned;
 fl_turned *fl_turned_new(const fl_net *net);
 void fl_turned_free(fl_turned *turned);
 size_t fl_turned_bytes(const fl_turned *turned);
-/* The same arrays as fl_net_set's. */
-void fl_turned_set(fl_turned *turned, size_t layer, size_t dir, const float *w_ih,
-                   const float *w_hh, const float *w_hr);
+/* The same arrays as fl_net_set's; net is the one it was made for. */
+void fl_turned_set(fl_turned *turned, const fl_net *net, size_t layer, size_t dir,
+                   const float *w_ih, const float *w_hh, const float *w_hr);
 
 /* Gradients of one layer and direction, contiguous, PyTorch's layout; all written, not added to. */
 typedef struct fl_grads {

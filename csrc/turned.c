@@ -40,7 +40,6 @@ fl_turned *fl_turned_new(const fl_net *net)
     if (!turned)
         return NULL;
     memset(turned, 0, floats * sizeof(float));
-    turned->net = net;
     turned->bytes = floats * sizeof(float);
     float *next = (float *)turned + at;
     for (size_t i = 0; i < count; i++) {
@@ -61,10 +60,9 @@ void fl_turned_free(fl_turned *turned) { fl_free(turned); }
 
 size_t fl_turned_bytes(const fl_turned *turned) { return turned->bytes; }
 
-void fl_turned_set(fl_turned *turned, size_t layer, size_t dir, const float *w_ih,
-                   const float *w_hh, const float *w_hr)
+void fl_turned_set(fl_turned *turned, const fl_net *net, size_t layer, size_t dir,
+                   const float *w_ih, const float *w_hh, const float *w_hr)
 {
-    const fl_net *net = turned->net;
     const fl_turned_layer *y = &turned->layer[layer * net->config.dirs + dir];
     const size_t kk = net->panels * net->group, gates = FL_NV * net->config.hidden;
     pack_rows(net, y->w, kk, w_ih, gates, fl_layer_in(net, layer), 1);

@@ -68,8 +68,8 @@ cdef extern from "fastlstm.h" nogil:
     fl_turned *fl_turned_new(const fl_net *net)
     void fl_turned_free(fl_turned *turned)
     size_t fl_turned_bytes(const fl_turned *turned)
-    void fl_turned_set(fl_turned *turned, size_t layer, size_t dir, const float *w_ih,
-                       const float *w_hh, const float *w_hr)
+    void fl_turned_set(fl_turned *turned, const fl_net *net, size_t layer, size_t dir,
+                       const float *w_ih, const float *w_hh, const float *w_hr)
 
     ctypedef struct fl_grads:
         float *w_ih

@@ -20,16 +20,17 @@ cdef class Tape:
 
 
 cdef class Turned:
-    """A Net's weights once more, packed for backward. Filled, it never changes.
+    """A Net's weights once more, packed for backward. Filled, it never changes. The Net refers to
+    it, not it to the Net: no cycle keeps the memory of either.
 
     Turned(net)
     """
 
     cdef fl_turned *turned
-    cdef readonly Net net
+    cdef object weights  # the Net's, which tell whose this is
 
     def __cinit__(self, Net net):
-        self.net = net
+        self.weights = net.weights
         with nogil:
             self.turned = fl_turned_new(net.net)
         if self.turned == NULL:
@@ -42,16 +43,16 @@ cdef class Turned:
     def nbytes(self):
         return fl_turned_bytes(self.turned)
 
-    def set(self, size_t layer, size_t direction, const float[:, ::1] w_ih,
+    def set(self, Net net, size_t layer, size_t direction, const float[:, ::1] w_ih,
             const float[:, ::1] w_hh, const float[:, ::1] w_hr):
-        """Pack one layer and direction, of the shapes Net.set has checked."""
+        """Pack one layer and direction of the Net this was made for."""
         cdef const float *hr = NULL
-        check_weights(self.net, layer, direction, w_ih.shape, w_hh.shape,
+        check_weights(net, layer, direction, w_ih.shape, w_hh.shape,
                       None if w_hr is None else w_hr.shape)
         if w_hr is not None:
             hr = &w_hr[0, 0]
         with nogil:
-            fl_turned_set(self.turned, layer, direction, &w_ih[0, 0], &w_hh[0, 0], hr)
+            fl_turned_set(self.turned, net.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], hr)
 
 
 cdef int check_weights(Net net, size_t layer, size_t direction, w_ih, w_hh, w_hr) except -1:
@@ -138,7 +139,7 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
     memset(&call, 0, sizeof(call))
     poll.asked = 0
     poll.error = NULL
-    if turned.net is not net:
+    if net.weights is None or turned.weights is not net.weights:
         raise ValueError("the weights are not the tape's")
     if dy is not None:
         if (dy.shape[t] != tape.steps or dy.shape[1 - t] != tape.batch

@@ -80,6 +80,7 @@ def _turned(lstm, net):
             for direction, reverse in enumerate(("", "_reverse")[: lstm.num_directions]):
                 end = f"_l{layer}{reverse}"
                 turned.set(
+                    net,
                     layer,
                     direction,
                     net.weights[f"weight_ih{end}"],

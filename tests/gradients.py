@@ -30,14 +30,13 @@ def draw_upstream(case, outputs, names):
     return [d if n in names else None for d, n in zip(drawn, ("dy", "dh", "dc"), strict=True)]
 
 
-def torch_gradients(case, x, state, lengths, upstream, params=None):
+def torch_gradients(case, x, state, lengths, upstream):
     """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
     module = torch.nn.LSTM(
         case.I, case.H, case.L, case.bias, case.batch_first,
         bidirectional=case.D == 2, proj_size=case.P, dtype=torch.float64,
     )  # fmt: skip
-    params = case.params() if params is None else params
-    module.load_state_dict({n: torch.from_numpy(p).double() for n, p in params.items()})
+    module.load_state_dict({n: torch.from_numpy(p) for n, p in case.params().items()})
     x = torch.from_numpy(x.copy()).double().requires_grad_()
     state = zeros_for(case, x) if state is None else state
     h0, c0 = (torch.from_numpy(s).double().requires_grad_() for s in state)

@@ -7,6 +7,7 @@ and against central differences of the float64 oracle.
 
 import copy
 import dataclasses
+import gc
 import signal
 import threading
 import time
@@ -23,6 +24,10 @@ import fastlstm
 
 ISAS = fastlstm.runnable_isas()
 AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else (150, 15, 40)
+# Steps of layers of one to three units: over hundreds of steps all terms of their few gradients may
+# cancel, to where 1e-5 of the sum is beyond float32. torch in float32 was seen at 1.6e-5 of float64
+# (I 1, H 1, L 2, D 2, T 256), this engine at 1.8e-5.
+SHORT = 40
 X_FORMS = ("plain", "strided", "negative", "fortran", "float64", "read-only")
 
 
@@ -48,6 +53,8 @@ def same_bits(ours, others):
 @settings(max_examples=AUTOGRAD)
 @given(case=cases(last=False), names=gradients.UPSTREAM)
 def test_gradients_are_torchs_in_float64(case, names):
+    if case.H < 4:  # see SHORT
+        case = dataclasses.replace(case, T=min(case.T, SHORT))
     x, state, lengths = case.as_seen()
     reference = None
     for isa in ISAS:
@@ -257,6 +264,26 @@ def test_the_tape_is_its_own():
     x[...] = np.nan
     y[...] = np.nan
     same_bits(want, gradients.named(layer.backward(tape, dy)))
+
+
+def test_nothing_is_kept_in_a_cycle():
+    """Packed weights and tapes go when the last name for them goes, not at a later collection."""
+
+    def alive():
+        return sum(type(o).__name__ in ("Net", "Turned", "Tape") for o in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        layer = fastlstm.LSTM(3, 4)
+        y, _, tape = layer.forward_train(np.zeros((5, 2, 3), np.float32))
+        layer.backward(tape, y)
+        assert alive() >= before + 3
+        del layer, tape
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_nbytes_is_what_the_class_says():

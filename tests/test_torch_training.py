@@ -129,7 +129,7 @@ DDP = """
     dist.all_gather(both, found[1][0])
     assert torch.equal(*both)
     dist.destroy_process_group()
-    # All is checked; leave without finalising the interpreter. About one process in ten ended there
+    # All is checked; leave without finalising the interpreter. About one run in ten ended there
     # in std::terminate otherwise (a thread of PyTorch's that wants the GIL, it seems), never with
     # the model deleted first.
     sys.stderr.flush()

@@ -83,11 +83,11 @@ def test_pack(benchmark, isa, hidden):
     """Weights into panels, into a network that exists."""
     shape = Shape(2, 3, hidden, hidden)
     weights = model.make_weights(shape)
-    net = _core.Net(hidden, hidden, 0, 1, 1, isa, False)
+    net = _core.Net(hidden, hidden, 0, 1, 1, isa)
     names = [f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     benchmark(net.set, 0, 0, *(weights[name] for name in names), None)
     x = model.make_input(shape)
-    y, _ = net.forward(x, None, None, None, True)
+    y, _ = net.forward(x, None, None, None, True, False, 1)
     np.testing.assert_allclose(y, model.forward64(weights, shape, x)[0], rtol=0, atol=1e-5)
 
 

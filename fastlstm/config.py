@@ -9,9 +9,9 @@ import sysconfig
 
 import numpy
 
-from . import _core
+from .backends import NAME, REASON, core
 
-_ISAS = {name: (built, runnable) for name, built, runnable in _core.isas()}
+_ISAS = {name: (built, runnable) for name, built, runnable in core.isas()}
 
 
 def runnable_isas():
@@ -26,6 +26,8 @@ def check_isa(isa):
     if not isinstance(isa, str):
         raise TypeError(f"isa must be a str or None, got {type(isa).__name__}")
     good = ", ".join(runnable_isas())
+    if isa not in _ISAS and NAME != "c":
+        raise ValueError(f"isa {isa!r} is not one of the {NAME} backend's; it has: {good}")
     if isa not in _ISAS:
         raise ValueError(f"isa {isa!r} is not known; this machine can run: {good}")
     built, runnable = _ISAS[isa]
@@ -61,15 +63,8 @@ def _from_environment(name, check, convert=str):
         raise ImportError(f"{name}={text}: {e}") from None
 
 
-def _check_backend(name):
-    if name != "c":
-        raise ValueError(f"backend {name!r} is not known; there is: c")
-    return name
-
-
 DEFAULT_ISA = runnable_isas()[0]
 DEFAULT_ISA = _from_environment("FASTLSTM_ISA", check_isa) or DEFAULT_ISA
-BACKEND = _from_environment("FASTLSTM_BACKEND", _check_backend) or "c"
 
 
 def usable_cpus():
@@ -105,7 +100,7 @@ def set_num_threads(n):
     """Set what `get_num_threads` gives, for calls that start later; None: as if never set."""
     global _num_threads
     _num_threads = check_num_threads(n) or _start_threads
-    _core.set_default_threads(_num_threads)
+    core.set_default_threads(_num_threads)
 
 
 _start_threads = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
@@ -122,12 +117,13 @@ def config_dict():
 
     return {
         "fastlstm": __version__,
-        "backend": BACKEND,
+        "backend": NAME,
+        "backend_from": REASON,
         "isa": DEFAULT_ISA,
         "isa_from": "FASTLSTM_ISA" if os.environ.get("FASTLSTM_ISA") else "the best that runs",
         "isas": {name: state(*flags) for name, flags in _ISAS.items()},
         "threads": get_num_threads(),
-        "compiler": _core.compiler(),
+        "compiler": core.compiler(),
         "python": platform.python_version()
         + (" free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""),
         "numpy": numpy.__version__,
@@ -141,7 +137,7 @@ def show_config():
     sets = "\n".join(f"    {name:<12} {text}" for name, text in c["isas"].items())
     print(
         f"fastlstm {c['fastlstm']}\n"
-        f"backend   {c['backend']}\n"
+        f"backend   {c['backend']} ({c['backend_from']})\n"
         f"isa       {c['isa']} ({c['isa_from']})\n{sets}\n"
         f"threads   {c['threads']}\n"
         f"compiler  {c['compiler']}\n"

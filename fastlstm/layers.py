@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from . import _core, checks, training
+from . import checks, training
+from .backends import core
 from .config import check_isa, check_num_threads
 from .stream import Stream
 
@@ -130,7 +131,7 @@ class LSTM:
     def _set(self, weights):
         """Pack `weights`, checked float32 arrays under torch's names, and take them over: calls
         already running keep the old ones."""
-        net = _core.Net(
+        net = core.Net(
             self.input_size,
             self.hidden_size,
             self.proj_size,
@@ -247,7 +248,7 @@ class LSTM:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        if self.isa not in {name for name, _, runs in _core.isas() if runs}:
+        if self.isa not in {name for name, _, runs in core.isas() if runs}:
             self.isa = check_isa(None)  # made on another machine
         self._set(self._weights)
 

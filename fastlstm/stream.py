@@ -3,7 +3,8 @@
 
 import numpy as np
 
-from . import _core, checks
+from . import checks
+from .backends import core
 
 
 class Stream:
@@ -24,7 +25,7 @@ class Stream:
         self._layer = layer
         self._net, self._batch_first = layer._net, layer.batch_first
         self._threads = layer.num_threads or 0
-        self._core = _core.State(self._net, self._batch, layer.batch_first)
+        self._core = core.State(self._net, self._batch, layer.batch_first)
 
     @property
     def batch_size(self):

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, checks
+from . import checks
+from .backends import core as engine
 
 
 class Grads(NamedTuple):
@@ -60,7 +61,7 @@ def forward(lstm, x, state, lengths, seed, threads, dropout=None):
         tape._net, tape._x_shape = lstm._net, x.shape
         return y, (h, c), tape
     h0, c0 = state or (None, None)
-    y, h, c, core = _core.forward_train(
+    y, h, c, core = engine.forward_train(
         lstm._net, x, h0, c0, lengths, dropout, seed, lstm.batch_first, threads
     )
     if not batched:
@@ -75,7 +76,7 @@ def _turned(lstm, net):
     """The weights packed for backward: once for each Net. Two threads that come here together both
     pack, to the same contents."""
     if net.turned is None:
-        turned = _core.Turned(net)
+        turned = engine.Turned(net)
         for layer in range(lstm.num_layers):
             for direction, reverse in enumerate(("", "_reverse")[: lstm.num_directions]):
                 end = f"_l{layer}{reverse}"
@@ -139,7 +140,7 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
             dy = None if dy is None else np.expand_dims(dy, axis)
             dh, dc = (None if d is None else d[:, None] for d in (dh, dc))
         dh, dc = (None if d is None else checks.contiguous(d) for d in (dh, dc))
-        dx, dh0, dc0 = _core.backward(
+        dx, dh0, dc0 = engine.backward(
             _turned(lstm, net), tape._core, dy, dh, dc, input_grad, True, lanes, threads
         )
         if not tape._batched:

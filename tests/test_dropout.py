@@ -50,7 +50,7 @@ def test_dropout_gradients(L, D, P, B, T, H, seed, rate):
     case = Case(I=3, H=H, L=L, D=D, P=P, T=T, B=B, state=True, seed=seed % 2**32)
     x, state, _ = case.as_seen()
     row = D * (P or H)
-    masks = [fastlstm._core.dropout_mask(seed, rate, layer, T, B, row) for layer in range(L - 1)]
+    masks = [fastlstm.backends.core.dropout_mask(seed, rate, layer, T, B, row) for layer in range(L - 1)]
     layer = case.layer(dropout=rate)
     y, (h, c), tape = layer.forward_train(x, state, seed=seed)
     up = gradients.draw_upstream(case, (y, h, c), ("dy", "dh", "dc"))
@@ -64,13 +64,13 @@ def test_dropout_gradients(L, D, P, B, T, H, seed, rate):
 def test_dropout_masks_look_random():
     T, B, row = 50, 40, 96
     for rate in (0.1, 0.5, 0.8):
-        a = fastlstm._core.dropout_mask(1, rate, 0, T, B, row)
+        a = fastlstm.backends.core.dropout_mask(1, rate, 0, T, B, row)
         assert set(np.unique(a)) == {0, 1}
         n = a.size
         assert abs(a.mean() - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / n)
         others = [
-            fastlstm._core.dropout_mask(2, rate, 0, T, B, row),
-            fastlstm._core.dropout_mask(1, rate, 1, T, B, row),
+            fastlstm.backends.core.dropout_mask(2, rate, 0, T, B, row),
+            fastlstm.backends.core.dropout_mask(1, rate, 1, T, B, row),
             np.roll(a, 1, 0), np.roll(a, 1, 1), np.roll(a, 1, 2), np.roll(a, 7, 2),
         ]  # fmt: skip
         for b in others:

@@ -1,0 +1,462 @@
+# SPDX-License-Identifier: MIT
+"""What Numba compiles: the C core's arithmetic, operation for operation, vectorised by LLVM.
+
+A sum is one chain in one order, bias, x[0] .. x[I-1], h[0] .. h[K-1], each product added by a fused
+multiply-add; sigmoid and tanh are the sequences of csrc/vecmath.h. So the bits are the C core's
+on every CPU with that instruction. Shapes and letters: network.py. Every constant is a float32:
+a Python float would turn the sum it stands in into float64.
+"""
+
+import llvmlite.binding
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LSTM, GRU, GRU_BEFORE, RNN_TANH, RNN_RELU = range(5)
+_features = llvmlite.binding.get_host_cpu_features()
+FUSED = bool(_features.get("fma") or _features.get("fp-armv8"))
+
+
+def f32(text):
+    return np.float32(float.fromhex(text))
+
+
+ZERO, ONE = np.float32(0), np.float32(1)
+TINY, TINY_GRADIENT = f32("0x1p-62"), f32("0x1p-96")  # see csrc/kernels.h
+LOG2E, LN2_HI, LN2_LO = f32("0x1.715476p+0"), f32("0x1.62e4p-1"), f32("0x1.7f7d1cp-20")
+ROUND_SIGMOID, ROUND_TANH = np.float32(0x3 << 22) + np.float32(63), np.float32(0x3 << 22) + 127
+ROUND_TANH, HALF_LN2, MINUS_2LOG2E = np.float32(ROUND_TANH), f32("0x1.62e43p-2"), -2 * LOG2E
+LOWEST, HIGHEST, FAR = np.float32(-104.5), np.float32(30), np.float32(20)
+SIGMOID_NUM, BACK = f32("0x1p-64"), f32("0x1p64")
+POLY = [f32(h) for h in (
+    "-0x1p-1", "0x1.5554aep-3", "-0x1.555486p-5", "0x1.1228f4p-7", "-0x1.6d9a5cp-10"
+)]  # fmt: skip
+P0, P1, P2, P3, P4 = POLY
+Q0, Q1, Q2, Q3, Q4 = (np.float32(q * 2.0 ** (n + 2)) for n, q in enumerate(POLY))
+# A tile of sums in registers: 16 of the 32 of AVX-512, 8 of the 16 of AVX2, of 32 of NEON.
+LANES = 16 if _features.get("avx512f") else 8
+ROWS, VECTORS = 4, 4 if LANES == 16 else 2
+TILE = LANES * VECTORS
+
+
+@intrinsic
+def fma(context, a, b, c):
+    """a b + c, rounded once; twice on a CPU that would have to call a library for it."""
+
+    def emit(context, builder, signature, values):
+        a, b, c = values
+        return builder.fma(a, b, c) if FUSED else builder.fadd(builder.fmul(a, b), c)
+
+    return types.float32(types.float32, types.float32, types.float32), emit
+
+
+@intrinsic
+def shl23(context, a):
+    """The low bits of a as an exponent."""
+
+    def emit(context, builder, signature, values):
+        bits = builder.bitcast(values[0], ir.IntType(32))
+        return builder.bitcast(builder.shl(bits, bits.type(23)), ir.FloatType())
+
+    return types.float32(types.float32), emit
+
+
+@intrinsic
+def with_sign(context, a, s):
+    """a >= 0 with the sign bit of s."""
+
+    def emit(context, builder, signature, values):
+        a, s = (builder.bitcast(v, ir.IntType(32)) for v in values)
+        return builder.bitcast(builder.or_(a, builder.and_(s, s.type(1 << 31))), ir.FloatType())
+
+    return types.float32(types.float32, types.float32), emit
+
+
+def jit(function):
+    return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+@jit
+def flush(a, tiny):
+    return ZERO if abs(a) < tiny else a
+
+
+@jit
+def sigmoid_den(a):
+    a = HIGHEST if HIGHEST < a else a
+    a = LOWEST if LOWEST > a else a
+    t = fma(a, -LOG2E, ROUND_SIGMOID)
+    n = t - ROUND_SIGMOID
+    r = fma(n, LN2_LO, fma(n, LN2_HI, a))
+    r2 = r * r
+    high = fma(r2, P4, fma(r, P3, P2))
+    p = fma(r2, fma(r2, high, fma(r, P1, P0)), r)
+    s = shl23(t)
+    hi = s + SIGMOID_NUM
+    lo = SIGMOID_NUM - (hi - s)
+    return hi + fma(-s, p, lo)
+
+
+@jit
+def sigmoid(a):
+    return SIGMOID_NUM / sigmoid_den(a)
+
+
+@jit
+def tanh_parts(x):
+    """(numerator, denominator) of tanh(x)."""
+    b = abs(x)
+    b = FAR if FAR < b else b
+    t = fma(b, MINUS_2LOG2E, ROUND_TANH)
+    n = t - ROUND_TANH
+    r = fma(n, HALF_LN2, b)
+    r2 = r * r
+    high = fma(r2, Q4, fma(r, Q3, Q2))
+    p = fma(r2, fma(r2, high, fma(r, Q1, Q0)), r + r)
+    s = shl23(t)
+    return with_sign(fma(s, p, ONE - s), x), fma(-s, p, ONE + s)
+
+
+@jit
+def tanh(x):
+    num, den = tanh_parts(x)
+    return num / den
+
+
+def _tile(builder, context, signature, values):
+    """LLVM code of `tile` below: the sums stay in ROWS x VECTORS registers over all k."""
+    vector, real = ir.VectorType(ir.FloatType(), LANES), ir.FloatType()
+    z, a, w = (context.make_array(t)(context, builder, v) for t, v in zip(signature.args[:3], values))
+    first, column, tiny = values[3:]
+    size, wide = (builder.extract_value(w.shape, k) for k in (0, 1))
+    z_row, a_row = (builder.extract_value(x.shape, 1) for x in (z, a))
+    one = ir.IntType(32)
+    fused = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANES}f32"
+    )
+    absolute = builder.module.declare_intrinsic("llvm.fabs", [real])
+
+    def at(data, row, row_size, offset, kind):
+        index = builder.add(builder.mul(row, row_size), offset)
+        return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
+
+    def plus(value, n):
+        return builder.add(value, value.type(n))
+
+    places, sums = [], []
+    for r in range(ROWS):
+        for v in range(VECTORS):
+            places.append(at(z.data, plus(first, r), z_row, plus(column, v * LANES), vector))
+            sums.append(cgutils.alloca_once_value(builder, builder.load(places[-1], align=4)))
+    with cgutils.for_range(builder, size) as loop:
+        weights = [
+            builder.load(at(w.data, loop.index, wide, plus(column, v * LANES), vector), align=4)
+            for v in range(VECTORS)
+        ]
+        for r in range(ROWS):
+            x = builder.load(at(a.data, plus(first, r), a_row, loop.index, real))
+            small = builder.fcmp_ordered("<", builder.call(absolute, [x]), tiny)
+            x = builder.select(small, x.type(0.0), x)
+            lone = builder.insert_element(ir.Constant(vector, ir.Undefined), x, one(0))
+            all_of_it = builder.shuffle_vector(
+                lone, lone, ir.Constant(ir.VectorType(one, LANES), [0] * LANES)
+            )
+            for v in range(VECTORS):
+                sum_ = sums[r * VECTORS + v]
+                if FUSED:
+                    value = builder.call(fused, [all_of_it, weights[v], builder.load(sum_)])
+                else:
+                    value = builder.fadd(builder.fmul(all_of_it, weights[v]), builder.load(sum_))
+                builder.store(value, sum_)
+    for place, sum_ in zip(places, sums):
+        builder.store(builder.load(sum_), place, align=4)
+
+
+@intrinsic
+def tile(context, z, a, w, first, column, tiny):
+    """ROWS rows from `first` and TILE columns from `column` of z += a w. LLVM's own vectoriser
+    keeps no block of sums in registers: without this, products run at half the speed."""
+
+    def emit(context, builder, signature, values):
+        _tile(builder, context, signature, values)
+        return context.get_dummy_value()
+
+    return types.void(z, a, w, types.int64, types.int64, types.float32), emit
+
+
+@jit
+def add_one(z, a, w, c0, c1, tiny):
+    """Columns c0 to c1 of z (N,) += a (k,) w, eight k at a time."""
+    size, k, z = w.shape[0], 0, z[c0:c1]
+    while k + 8 <= size:
+        w0, w1, w2, w3 = w[k, c0:c1], w[k + 1, c0:c1], w[k + 2, c0:c1], w[k + 3, c0:c1]
+        w4, w5, w6, w7 = w[k + 4, c0:c1], w[k + 5, c0:c1], w[k + 6, c0:c1], w[k + 7, c0:c1]
+        a0, a1 = flush(a[k], tiny), flush(a[k + 1], tiny)
+        a2, a3 = flush(a[k + 2], tiny), flush(a[k + 3], tiny)
+        a4, a5 = flush(a[k + 4], tiny), flush(a[k + 5], tiny)
+        a6, a7 = flush(a[k + 6], tiny), flush(a[k + 7], tiny)
+        for j in range(c1 - c0):
+            v = fma(a3, w3[j], fma(a2, w2[j], fma(a1, w1[j], fma(a0, w0[j], z[j]))))
+            z[j] = fma(a7, w7[j], fma(a6, w6[j], fma(a5, w5[j], fma(a4, w4[j], v))))
+        k += 8
+    while k < size:
+        w0, a0 = w[k, c0:c1], flush(a[k], tiny)
+        for j in range(c1 - c0):
+            z[j] = fma(a0, w0[j], z[j])
+        k += 1
+
+
+@jit
+def add(z, a, w, n, c0, c1, tiny):
+    """Columns c0 to c1 of z += a w for the first n rows. What of a is below `tiny` in magnitude
+    counts as zero."""
+    rows = n // ROWS * ROWS
+    tiled = c0 + (c1 - c0) // TILE * TILE
+    for j in range(c0, tiled if rows else c0, TILE):
+        for r in range(0, rows, ROWS):
+            tile(z, a, w, r, j, tiny)
+    for r in range(n):
+        add_one(z[r], a[r], w, tiled if r < rows else c0, c1, tiny)
+
+
+@jit
+def lstm_gates(z, c, h):
+    """One row: z (4 H,) sums; c (H,) and h (H,) are replaced."""
+    H = len(c)
+    zi, zf, zg, zo = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
+    for j in range(H):
+        i_den, o_den = sigmoid_den(zi[j]) * BACK, sigmoid_den(zo[j]) * BACK
+        f = sigmoid(zf[j])
+        g, g_den = tanh_parts(zg[j])
+        state = flush(fma(f, c[j], g / (i_den * g_den)), TINY)
+        t, t_den = tanh_parts(state)
+        c[j] = state
+        h[j] = flush(t / (o_den * t_den), TINY)
+
+
+@jit
+def lstm_keep(z):
+    """One row's sums become activations."""
+    H = len(z) // 4
+    zi, zf, zg, zo = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
+    for j in range(H):
+        zi[j] = flush(sigmoid(zi[j]), TINY_GRADIENT)
+        zf[j] = flush(sigmoid(zf[j]), TINY_GRADIENT)
+        zg[j] = flush(tanh(zg[j]), TINY_GRADIENT)
+        zo[j] = flush(sigmoid(zo[j]), TINY_GRADIENT)
+
+
+@jit
+def lstm_back(z, c, c_prev, dh, dc, dz):
+    H = len(c)
+    zi, zf, zg, zo = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
+    di, df, dg, do = dz[:H], dz[H : 2 * H], dz[2 * H : 3 * H], dz[3 * H :]
+    for j in range(H):
+        i, f, g, o = zi[j], zf[j], zg[j], zo[j]
+        t = tanh(c[j])
+        dho = dh[j] * o
+        d = fma(dho, fma(-t, t, ONE), dc[j])
+        di[j] = flush(d * g * fma(-i, i, i), TINY_GRADIENT)
+        df[j] = flush(d * c_prev[j] * fma(-f, f, f), TINY_GRADIENT)
+        dg[j] = flush(d * i * fma(-g, g, ONE), TINY_GRADIENT)
+        do[j] = flush(dho * t * (ONE - o), TINY_GRADIENT)
+        dc[j] = flush(d * f, TINY_GRADIENT)
+
+
+@jit
+def gru_reset(z, H):
+    """One row's sums of r and u become activations."""
+    for j in range(2 * H):
+        z[j] = sigmoid(z[j])
+
+
+@jit
+def gru_state(z, h):
+    """One row: n = tanh of its sum; h' = (1 - u) n + u h."""
+    H = len(h)
+    zu, zn = z[H : 2 * H], z[2 * H :]
+    for j in range(H):
+        zn[j] = tanh(zn[j])
+        h[j] = flush(fma(zu[j], h[j] - zn[j], zn[j]), TINY)
+
+
+@jit
+def gru_back(z, h0, dh, dz):
+    """One row: dz of n and u; dh becomes its part that bypasses the gates."""
+    H = len(h0)
+    zu, zn, du, dn = z[H : 2 * H], z[2 * H :], dz[H : 2 * H], dz[2 * H :]
+    for j in range(H):
+        u, n, d = zu[j], zn[j], dh[j]
+        dn[j] = flush(d * (ONE - u) * fma(-n, n, ONE), TINY_GRADIENT)
+        du[j] = flush(d * (h0[j] - n) * fma(-u, u, u), TINY_GRADIENT)
+        dh[j] = d * u
+
+
+@jit
+def rnn_state(z, h, relu):
+    for j in range(len(h)):
+        z[j] = (ZERO if z[j] < ZERO else z[j]) if relu else tanh(z[j])
+        h[j] = flush(z[j], TINY)
+
+
+@jit
+def step(kind, r, proj, bias_n, z, s, keep, h, c, n, scratch):
+    """One step of the first n rows. z (B, N): W x + b, and on return, if `keep`, the activations;
+    s (B, H) gets what else `unstep` needs; scratch (B, N)."""
+    H, K = c.shape[1] if kind == LSTM else h.shape[1], h.shape[1]
+    gru = kind == GRU or kind == GRU_BEFORE
+    add(z, h, r, n, 0, 2 * H if gru else z.shape[1], ZERO)
+    to, a, w, c0, c1 = z, scratch, r, 2 * H, 3 * H  # the second product, if there is one
+    if kind == LSTM:
+        for i in range(n):
+            lstm_gates(z[i], c[i], scratch[i, :H] if proj.size else h[i])
+            if keep:
+                lstm_keep(z[i])
+                s[i, :] = c[i]
+        if proj.size == 0:
+            return
+        h[:n] = ZERO
+        to, w, c0, c1 = h, proj, 0, K
+    elif gru:
+        for i in range(n):
+            gru_reset(z[i], H)
+            if kind == GRU:
+                scratch[i, 2 * H :] = bias_n
+            else:
+                for j in range(H):
+                    scratch[i, j] = flush(z[i, j] * h[i, j], TINY)
+        if kind == GRU:
+            to, a = scratch, h
+    else:
+        for i in range(n):
+            rnn_state(z[i], h[i], kind == RNN_RELU)
+        return
+    add(to, a, w, n, c0, c1, ZERO)
+    for i in range(n):
+        if kind == LSTM:
+            for j in range(K):
+                h[i, j] = flush(h[i, j], TINY)
+        else:
+            if kind == GRU:
+                for j in range(H):
+                    z[i, 2 * H + j] = fma(z[i, j], scratch[i, 2 * H + j], z[i, 2 * H + j])
+                if keep:
+                    s[i, :] = scratch[i, 2 * H :]
+            gru_state(z[i], h[i])
+
+
+@jit
+def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch):
+    """The same step back: dz from dh and dc, which become those of the state before."""
+    K = dh.shape[1]
+    H = dc.shape[1] if kind == LSTM else K
+    delta, w = dz, w_hh  # what dh is made of
+    if kind == GRU or kind == GRU_BEFORE:
+        for i in range(n):
+            gru_back(z[i], h0[i], dh[i], dz[i])
+    if kind == GRU_BEFORE or w_hr.size:
+        for i in range(n):
+            scratch[i, :H] = ZERO
+            if kind == GRU_BEFORE:
+                scratch[i, H : 2 * H] = dz[i, 2 * H :]
+        if kind == GRU_BEFORE:
+            through = np.empty((n, H), np.float32)
+            through[:, :] = scratch[:n, H : 2 * H]
+            add(scratch, through, w_hh[2 * H :], n, 0, H, ZERO)
+        else:
+            add(scratch, dh, w_hr, n, 0, H, ZERO)
+    if kind == LSTM:
+        for i in range(n):
+            full = scratch[i, :H] if w_hr.size else dh[i]
+            lstm_back(z[i], s[i], c0[i], full, dc[i], dz[i])
+        dh[:n] = ZERO
+    elif kind == GRU:
+        delta = scratch
+        for i in range(n):
+            for j in range(H):
+                r, dn = z[i, j], dz[i, 2 * H + j]
+                dz[i, j] = flush(dn * s[i, j] * fma(-r, r, r), TINY_GRADIENT)
+                scratch[i, 2 * H + j] = flush(dn * r, TINY_GRADIENT)
+            scratch[i, : 2 * H] = dz[i, : 2 * H]
+    elif kind == GRU_BEFORE:
+        w = w_hh[: 2 * H]
+        for i in range(n):
+            for j in range(H):
+                r, reset = z[i, j], scratch[i, j]  # the gradient of r h
+                dz[i, j] = flush(reset * h0[i, j] * fma(-r, r, r), TINY_GRADIENT)
+                dh[i, j] = fma(reset, r, dh[i, j])
+    else:
+        for i in range(n):
+            for j in range(K):
+                y = z[i, j]
+                slope = (ONE if y > ZERO else ZERO) if kind == RNN_RELU else fma(-y, y, ONE)
+                dz[i, j] = flush(dh[i, j] * slope, TINY_GRADIENT)
+        dh[:n] = ZERO
+    add(dh, delta, w, n, 0, K, ZERO)
+
+
+def forward(kind, w, r, proj, bias, bias_n, a, z, s, rows, back, h, c, y):
+    """Some steps of one layer and direction: Cell.forward in numpy.py says which is what."""
+    steps, B, N = z.shape
+    keep = s.shape[0] > 0
+    sums = z.reshape(steps * B, N)
+    for i in range(steps * B):
+        sums[i, :] = bias
+    add(sums, a.reshape(steps * B, w.shape[0]), w, steps * B, 0, N, TINY)
+    scratch = np.empty((B, N), np.float32)
+    for i in range(steps):
+        t = steps - 1 - i if back else i
+        n = rows[t]
+        step(kind, r, proj, bias_n, z[t], s[t] if keep else scratch, keep, h, c, n, scratch)
+        for b in range(n):
+            for j in range(h.shape[1]):
+                y[t, b, j] = h[b, j]
+        for b in range(n, B):
+            for j in range(h.shape[1]):
+                y[t, b, j] = ZERO
+            if keep:
+                z[t, b, :] = ZERO
+                s[t, b, :] = ZERO
+
+
+def backward(kind, w_hh, w_hr, z, s, h0, c0, dy, rows, back, dh, dc, dz):
+    """The same steps back: Cell.backward in numpy.py."""
+    steps, B, N = z.shape
+    scratch = np.empty((B, N), np.float32)
+    for i in range(steps):
+        t = i if back else steps - 1 - i
+        n = rows[t]
+        for b in range(n):
+            for j in range(dh.shape[1]):
+                dh[b, j] += dy[t, b, j]
+            dy[t, b, :] = dh[b]
+        unstep(kind, w_hh, w_hr, z[t], s[t], h0[t], c0[t], dh, dc, dz[t], n, scratch)
+        dy[t, n:] = ZERO
+        dz[t, n:] = ZERO
+
+
+_f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
+_y, _rows = types.float32[:, :, :], types.int64[::1]
+SIGNATURES = {
+    forward: (types.int64, _f2, _f2, _f2, _f1, _f1, _f3, _f3, _f3, _rows, types.boolean, _f2, _f2, _y),
+    backward: (types.int64, _f2, _f2, _f3, _f3, _f3, _f3, _f3, _rows, types.boolean, _f2, _f2, _f3),
+}  # fmt: skip
+
+
+def compiled(function):
+    """`function` in machine code for its one signature, from the cache on disk where there is one.
+
+    The cache is beside this file or, where that cannot be written, in the user's cache directory
+    or NUMBA_CACHE_DIR; where nothing can be written there is none.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        dispatcher = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no place that can be written
+        dispatcher = numba.njit(**options)(function)
+    dispatcher.compile(SIGNATURES[function])
+    dispatcher.disable_compile()
+    return dispatcher

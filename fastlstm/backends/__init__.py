@@ -8,8 +8,11 @@ its name and `REASON` why it was chosen, in words.
 import importlib
 import os
 
-NAMES = ("c", "numba", "numpy")  # best first
-_MODULES = {"c": "fastlstm._core", "numba": f"{__name__}.numba", "numpy": f"{__name__}.numpy"}
+MODULES = {  # best first
+    "c": "fastlstm._core",
+    "numba": f"{__name__}.numba",
+    "numpy": f"{__name__}.numpy",
+}
 _HELP = {
     "c": "the extension is not there: install a wheel that has it, or a C compiler and build again",
     "numba": "pip install fastlstm[numba]",
@@ -19,15 +22,15 @@ _HELP = {
 
 def _choose():
     asked = os.environ.get("FASTLSTM_BACKEND", "")
-    if asked and asked not in NAMES:
+    if asked and asked not in MODULES:
         raise ImportError(
             f"FASTLSTM_BACKEND={asked}: backend {asked!r} is not known; there are: "
-            + ", ".join(NAMES)
+            + ", ".join(MODULES)
         )
     missing = []
-    for name in (asked,) if asked else NAMES:
+    for name in (asked,) if asked else MODULES:
         try:
-            module = importlib.import_module(_MODULES[name])
+            module = importlib.import_module(MODULES[name])
         except Exception as e:  # one that is there but broken must not stop the next
             missing.append(f"no {name} backend: {e}")
             if asked:

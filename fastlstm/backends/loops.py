@@ -39,7 +39,7 @@ Q0, Q1, Q2, Q3, Q4 = (np.float32(q * 2.0 ** (n + 2)) for n, q in enumerate(POLY)
 # A tile of sums in registers: 16 of the 32 of AVX-512, 8 of the 16 of AVX2, of 32 of NEON.
 LANES = 16 if _features.get("avx512f") else 8
 ROWS, VECTORS = 4, 4 if LANES == 16 else 2
-TILE = LANES * VECTORS
+PANEL = 64
 
 
 @intrinsic
@@ -85,6 +85,20 @@ def flush(a, tiny):
 
 
 @jit
+def flushed(a):
+    """a, or a copy whose tiny elements are zeros."""
+    tiny, flat = 0, a.reshape(a.size)
+    for x in flat:
+        tiny += (ZERO < abs(x)) & (abs(x) < TINY)
+    if tiny == 0:
+        return a
+    copy = np.empty(a.size, np.float32)
+    for i in range(a.size):
+        copy[i] = flush(flat[i], TINY)
+    return copy.reshape(a.shape)
+
+
+@jit
 def sigmoid_den(a):
     a = HIGHEST if HIGHEST < a else a
     a = LOWEST if LOWEST > a else a
@@ -126,100 +140,110 @@ def tanh(x):
     return num / den
 
 
-def _tile(builder, context, signature, values):
-    """LLVM code of `tile` below: the sums stay in ROWS x VECTORS registers over all k."""
-    vector, real = ir.VectorType(ir.FloatType(), LANES), ir.FloatType()
-    z, a, w = (context.make_array(t)(context, builder, v) for t, v in zip(signature.args[:3], values))
-    first, column, tiny = values[3:]
-    size, wide = (builder.extract_value(w.shape, k) for k in (0, 1))
-    z_row, a_row = (builder.extract_value(x.shape, 1) for x in (z, a))
-    one = ir.IntType(32)
-    fused = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANES}f32"
-    )
-    absolute = builder.module.declare_intrinsic("llvm.fabs", [real])
+def make_tile(rows, vectors):
+    """tile(z, a, w, r, j, b, p, q, k0, k1): `rows` rows of z, from r on, and `vectors` vectors of
+    columns from j on, += rows b on of a times k0 to k1 of panel p's columns from q on.
 
-    def at(data, row, row_size, offset, kind):
-        index = builder.add(builder.mul(row, row_size), offset)
-        return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
-
-    def plus(value, n):
-        return builder.add(value, value.type(n))
-
-    places, sums = [], []
-    for r in range(ROWS):
-        for v in range(VECTORS):
-            places.append(at(z.data, plus(first, r), z_row, plus(column, v * LANES), vector))
-            sums.append(cgutils.alloca_once_value(builder, builder.load(places[-1], align=4)))
-    with cgutils.for_range(builder, size) as loop:
-        weights = [
-            builder.load(at(w.data, loop.index, wide, plus(column, v * LANES), vector), align=4)
-            for v in range(VECTORS)
-        ]
-        for r in range(ROWS):
-            x = builder.load(at(a.data, plus(first, r), a_row, loop.index, real))
-            small = builder.fcmp_ordered("<", builder.call(absolute, [x]), tiny)
-            x = builder.select(small, x.type(0.0), x)
-            lone = builder.insert_element(ir.Constant(vector, ir.Undefined), x, one(0))
-            all_of_it = builder.shuffle_vector(
-                lone, lone, ir.Constant(ir.VectorType(one, LANES), [0] * LANES)
-            )
-            for v in range(VECTORS):
-                sum_ = sums[r * VECTORS + v]
-                if FUSED:
-                    value = builder.call(fused, [all_of_it, weights[v], builder.load(sum_)])
-                else:
-                    value = builder.fadd(builder.fmul(all_of_it, weights[v]), builder.load(sum_))
-                builder.store(value, sum_)
-    for place, sum_ in zip(places, sums):
-        builder.store(builder.load(sum_), place, align=4)
-
-
-@intrinsic
-def tile(context, z, a, w, first, column, tiny):
-    """ROWS rows from `first` and TILE columns from `column` of z += a w. LLVM's own vectoriser
-    keeps no block of sums in registers: without this, products run at half the speed."""
+    The sums stay in registers over all k. LLVM's vectoriser would keep them in memory, at a third
+    of the speed, so this is its code written out.
+    """
+    vector, real, index = ir.VectorType(ir.FloatType(), LANES), ir.FloatType(), ir.IntType(32)
+    splat = ir.Constant(ir.VectorType(index, LANES), [0] * LANES)
 
     def emit(context, builder, signature, values):
-        _tile(builder, context, signature, values)
+        z, a, w = (
+            context.make_array(t)(context, builder, v) for t, v in zip(signature.args[:3], values)
+        )
+        r, j, b, p, q, k0, k1 = values[3:]
+        fused = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANES}f32"
+        )
+        z_row, a_row, size = (builder.extract_value(x.shape, 1) for x in (z, a, w))
+
+        def at(data, row, row_size, column, kind):
+            place = builder.gep(data, [builder.add(builder.mul(row, row_size), column)])
+            return builder.bitcast(place, kind.as_pointer())
+
+        def plus(value, n):
+            return builder.add(value, value.type(n))
+
+        first = builder.mul(p, size)
+        places, sums = [], []
+        for m in range(rows):
+            for v in range(vectors):
+                places.append(at(z.data, plus(r, m), z_row, plus(j, v * LANES), vector))
+                sums.append(cgutils.alloca_once_value(builder, builder.load(places[-1], align=4)))
+        with cgutils.for_range_slice(builder, k0, k1, k0.type(1), inc=True) as (k, _):
+            row = builder.add(first, k)
+            weights = [
+                builder.load(at(w.data, row, row.type(PANEL), plus(q, v * LANES), vector), align=4)
+                for v in range(vectors)
+            ]
+            for m in range(rows):
+                x = builder.load(at(a.data, plus(b, m), a_row, builder.sub(k, k0), real))
+                x = builder.insert_element(ir.Constant(vector, ir.Undefined), x, index(0))
+                x = builder.shuffle_vector(x, x, splat)
+                for v in range(vectors):
+                    total = builder.load(sums[m * vectors + v])
+                    if FUSED:
+                        total = builder.call(fused, [x, weights[v], total])
+                    else:
+                        total = builder.fadd(builder.fmul(x, weights[v]), total)
+                    builder.store(total, sums[m * vectors + v])
+        for place, total in zip(places, sums):
+            builder.store(builder.load(total), place, align=4)
         return context.get_dummy_value()
 
-    return types.void(z, a, w, types.int64, types.int64, types.float32), emit
+    @intrinsic
+    def tile(context, z, a, w, r, j, b, p, q, k0, k1):
+        return types.void(z, a, w, *[types.int64] * 7), emit
+
+    return tile
+
+
+tile_rows, tile_row = make_tile(ROWS, VECTORS), make_tile(1, PANEL // LANES)
+
+
+def pack(w):
+    """w (k, N) as panels of PANEL columns, one after the other: (panels, k, PANEL), zeros past N,
+    from a multiple of 64 bytes on. A panel stays in a cache while all rows go through it."""
+    k, n = w.shape
+    panels = -(-n // PANEL)
+    room = np.zeros(panels * k * PANEL + 16, np.float32)
+    start = -room.ctypes.data % 64 // 4
+    packed = room[start : start + panels * k * PANEL].reshape(panels, k, PANEL)
+    for p in range(panels):
+        part = w[:, p * PANEL : (p + 1) * PANEL]
+        packed[p, :, : part.shape[1]] = part
+    return packed
 
 
 @jit
-def add_one(z, a, w, c0, c1, tiny):
-    """Columns c0 to c1 of z (N,) += a (k,) w, eight k at a time."""
-    size, k, z = w.shape[0], 0, z[c0:c1]
-    while k + 8 <= size:
-        w0, w1, w2, w3 = w[k, c0:c1], w[k + 1, c0:c1], w[k + 2, c0:c1], w[k + 3, c0:c1]
-        w4, w5, w6, w7 = w[k + 4, c0:c1], w[k + 5, c0:c1], w[k + 6, c0:c1], w[k + 7, c0:c1]
-        a0, a1 = flush(a[k], tiny), flush(a[k + 1], tiny)
-        a2, a3 = flush(a[k + 2], tiny), flush(a[k + 3], tiny)
-        a4, a5 = flush(a[k + 4], tiny), flush(a[k + 5], tiny)
-        a6, a7 = flush(a[k + 6], tiny), flush(a[k + 7], tiny)
-        for j in range(c1 - c0):
-            v = fma(a3, w3[j], fma(a2, w2[j], fma(a1, w1[j], fma(a0, w0[j], z[j]))))
-            z[j] = fma(a7, w7[j], fma(a6, w6[j], fma(a5, w5[j], fma(a4, w4[j], v))))
-        k += 8
-    while k < size:
-        w0, a0 = w[k, c0:c1], flush(a[k], tiny)
-        for j in range(c1 - c0):
-            z[j] = fma(a0, w0[j], z[j])
-        k += 1
-
-
-@jit
-def add(z, a, w, n, c0, c1, tiny):
-    """Columns c0 to c1 of z += a w for the first n rows. What of a is below `tiny` in magnitude
-    counts as zero."""
+def add(z, a, w, n, wide, k0, k1):
+    """The first n rows and `wide` columns of z += a w, for k0 to k1 of the packed w's k."""
     rows = n // ROWS * ROWS
-    tiled = c0 + (c1 - c0) // TILE * TILE
-    for j in range(c0, tiled if rows else c0, TILE):
-        for r in range(0, rows, ROWS):
-            tile(z, a, w, r, j, tiny)
-    for r in range(n):
-        add_one(z[r], a[r], w, tiled if r < rows else c0, c1, tiny)
+    edge = np.zeros((ROWS if wide % PANEL else 0, PANEL), np.float32)
+    for p in range(w.shape[0]):
+        j = p * PANEL
+        if j + PANEL <= wide:
+            for r in range(0, rows, ROWS):
+                for q in range(0, PANEL, VECTORS * LANES):
+                    tile_rows(z, a, w, r, j + q, r, p, q, k0, k1)
+            for r in range(rows, n):
+                tile_row(z, a, w, r, j, r, p, 0, k0, k1)
+            continue
+        for r in range(0, n, ROWS):
+            m = min(ROWS, n - r)
+            for i in range(m):
+                edge[i, : wide - j] = z[r + i, j:wide]
+            if m == ROWS:
+                for q in range(0, PANEL, VECTORS * LANES):
+                    tile_rows(edge, a, w, 0, q, r, p, q, k0, k1)
+            else:
+                for i in range(m):
+                    tile_row(edge, a, w, i, 0, r + i, p, 0, k0, k1)
+            for i in range(m):
+                z[r + i, j:wide] = edge[i, : wide - j]
 
 
 @jit
@@ -267,10 +291,10 @@ def lstm_back(z, c, c_prev, dh, dc, dz):
 
 
 @jit
-def gru_reset(z, H):
-    """One row's sums of r and u become activations."""
+def gru_reset(sums, z, H):
+    """One row's activations of r and u."""
     for j in range(2 * H):
-        z[j] = sigmoid(z[j])
+        z[j] = sigmoid(sums[j])
 
 
 @jit
@@ -303,114 +327,116 @@ def rnn_state(z, h, relu):
 
 
 @jit
-def step(kind, r, proj, bias_n, z, s, keep, h, c, n, scratch):
+def step(kind, r, r2, bias_n, z, s, keep, h, c, n, scratch):
     """One step of the first n rows. z (B, N): W x + b, and on return, if `keep`, the activations;
-    s (B, H) gets what else `unstep` needs; scratch (B, N)."""
-    H, K = c.shape[1] if kind == LSTM else h.shape[1], h.shape[1]
-    gru = kind == GRU or kind == GRU_BEFORE
-    add(z, h, r, n, 0, 2 * H if gru else z.shape[1], ZERO)
-    to, a, w, c0, c1 = z, scratch, r, 2 * H, 3 * H  # the second product, if there is one
+    s (B, H) gets what else `unstep` needs; scratch (B, N). r2: the second product's matrix, the
+    projection or "gru_before"'s R_n."""
+    N, K = z.shape[1], h.shape[1]
+    H = c.shape[1] if kind == LSTM else K
+    if kind == GRU:  # n's own sum apart, in scratch
+        for i in range(n):
+            for j in range(2 * H):
+                scratch[i, j] = z[i, j]
+            for j in range(H):
+                scratch[i, 2 * H + j] = bias_n[j]
+        add(scratch, h, r, n, N, 0, K)
+    else:
+        add(z, h, r, n, 2 * H if kind == GRU_BEFORE else N, 0, K)
     if kind == LSTM:
         for i in range(n):
-            lstm_gates(z[i], c[i], scratch[i, :H] if proj.size else h[i])
+            lstm_gates(z[i], c[i], scratch[i, :H] if r2.size else h[i])
             if keep:
                 lstm_keep(z[i])
                 s[i, :] = c[i]
-        if proj.size == 0:
-            return
-        h[:n] = ZERO
-        to, w, c0, c1 = h, proj, 0, K
-    elif gru:
+        if r2.size:
+            h[:n] = ZERO
+            add(h, scratch, r2, n, K, 0, H)
+            for i in range(n):
+                for j in range(K):
+                    h[i, j] = flush(h[i, j], TINY)
+    elif kind == GRU:
         for i in range(n):
-            gru_reset(z[i], H)
-            if kind == GRU:
-                scratch[i, 2 * H :] = bias_n
-            else:
-                for j in range(H):
-                    scratch[i, j] = flush(z[i, j] * h[i, j], TINY)
-        if kind == GRU:
-            to, a = scratch, h
+            gru_reset(scratch[i], z[i], H)
+            for j in range(H):
+                z[i, 2 * H + j] = fma(z[i, j], scratch[i, 2 * H + j], z[i, 2 * H + j])
+            if keep:
+                s[i, :] = scratch[i, 2 * H :]
+            gru_state(z[i], h[i])
+    elif kind == GRU_BEFORE:
+        for i in range(n):
+            gru_reset(z[i], z[i], H)
+            for j in range(H):
+                scratch[i, j] = z[i, 2 * H + j]
+                scratch[i, H + j] = flush(z[i, j] * h[i, j], TINY)
+        reset = np.empty((n, H), np.float32)
+        reset[:, :] = scratch[:n, H : 2 * H]
+        add(scratch, reset, r2, n, H, 0, H)
+        for i in range(n):
+            z[i, 2 * H :] = scratch[i, :H]
+            gru_state(z[i], h[i])
     else:
         for i in range(n):
             rnn_state(z[i], h[i], kind == RNN_RELU)
-        return
-    add(to, a, w, n, c0, c1, ZERO)
-    for i in range(n):
-        if kind == LSTM:
-            for j in range(K):
-                h[i, j] = flush(h[i, j], TINY)
-        else:
-            if kind == GRU:
-                for j in range(H):
-                    z[i, 2 * H + j] = fma(z[i, j], scratch[i, 2 * H + j], z[i, 2 * H + j])
-                if keep:
-                    s[i, :] = scratch[i, 2 * H :]
-            gru_state(z[i], h[i])
 
 
 @jit
 def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch):
     """The same step back: dz from dh and dc, which become those of the state before."""
-    K = dh.shape[1]
+    N, K = z.shape[1], dh.shape[1]
     H = dc.shape[1] if kind == LSTM else K
-    delta, w = dz, w_hh  # what dh is made of
-    if kind == GRU or kind == GRU_BEFORE:
+    if kind == LSTM:
+        if w_hr.size:
+            scratch[:n, :H] = ZERO
+            add(scratch, dh, w_hr, n, H, 0, K)
+        for i in range(n):
+            lstm_back(z[i], s[i], c0[i], scratch[i, :H] if w_hr.size else dh[i], dc[i], dz[i])
+    elif kind == RNN_TANH or kind == RNN_RELU:
+        for i in range(n):
+            for j in range(K):
+                y = z[i, j]
+                slope = (ONE if y > ZERO else ZERO) if kind == RNN_RELU else fma(-y, y, ONE)
+                dz[i, j] = flush(dh[i, j] * slope, TINY_GRADIENT)
+    else:
         for i in range(n):
             gru_back(z[i], h0[i], dh[i], dz[i])
-    if kind == GRU_BEFORE or w_hr.size:
-        for i in range(n):
-            scratch[i, :H] = ZERO
-            if kind == GRU_BEFORE:
-                scratch[i, H : 2 * H] = dz[i, 2 * H :]
-        if kind == GRU_BEFORE:
-            through = np.empty((n, H), np.float32)
-            through[:, :] = scratch[:n, H : 2 * H]
-            add(scratch, through, w_hh[2 * H :], n, 0, H, ZERO)
-        else:
-            add(scratch, dh, w_hr, n, 0, H, ZERO)
-    if kind == LSTM:
-        for i in range(n):
-            full = scratch[i, :H] if w_hr.size else dh[i]
-            lstm_back(z[i], s[i], c0[i], full, dc[i], dz[i])
-        dh[:n] = ZERO
-    elif kind == GRU:
-        delta = scratch
+    if kind == GRU:
         for i in range(n):
             for j in range(H):
                 r, dn = z[i, j], dz[i, 2 * H + j]
                 dz[i, j] = flush(dn * s[i, j] * fma(-r, r, r), TINY_GRADIENT)
                 scratch[i, 2 * H + j] = flush(dn * r, TINY_GRADIENT)
             scratch[i, : 2 * H] = dz[i, : 2 * H]
-    elif kind == GRU_BEFORE:
-        w = w_hh[: 2 * H]
+        add(dh, scratch, w_hh, n, K, 0, N)
+        return
+    if kind == GRU_BEFORE:
+        dn, reset = np.empty((n, H), np.float32), np.zeros((n, H), np.float32)
+        dn[:, :] = dz[:n, 2 * H :]
+        add(reset, dn, w_hh, n, H, 2 * H, N)  # the gradient of r h
         for i in range(n):
             for j in range(H):
-                r, reset = z[i, j], scratch[i, j]  # the gradient of r h
-                dz[i, j] = flush(reset * h0[i, j] * fma(-r, r, r), TINY_GRADIENT)
-                dh[i, j] = fma(reset, r, dh[i, j])
+                r, d = z[i, j], reset[i, j]
+                dz[i, j] = flush(d * h0[i, j] * fma(-r, r, r), TINY_GRADIENT)
+                dh[i, j] = fma(d, r, dh[i, j])
+        N = 2 * H
     else:
-        for i in range(n):
-            for j in range(K):
-                y = z[i, j]
-                slope = (ONE if y > ZERO else ZERO) if kind == RNN_RELU else fma(-y, y, ONE)
-                dz[i, j] = flush(dh[i, j] * slope, TINY_GRADIENT)
         dh[:n] = ZERO
-    add(dh, delta, w, n, 0, K, ZERO)
+    add(dh, dz, w_hh, n, K, 0, N)
 
 
-def forward(kind, w, r, proj, bias, bias_n, a, z, s, rows, back, h, c, y):
+def forward(kind, w, r, r2, bias, bias_n, a, z, s, rows, back, h, c, y):
     """Some steps of one layer and direction: Cell.forward in numpy.py says which is what."""
     steps, B, N = z.shape
     keep = s.shape[0] > 0
     sums = z.reshape(steps * B, N)
     for i in range(steps * B):
         sums[i, :] = bias
-    add(sums, a.reshape(steps * B, w.shape[0]), w, steps * B, 0, N, TINY)
+    I = a.shape[2]
+    add(sums, flushed(a.reshape(steps * B, I)), w, steps * B, N, 0, I)
     scratch = np.empty((B, N), np.float32)
     for i in range(steps):
         t = steps - 1 - i if back else i
         n = rows[t]
-        step(kind, r, proj, bias_n, z[t], s[t] if keep else scratch, keep, h, c, n, scratch)
+        step(kind, r, r2, bias_n, z[t], s[t] if keep else scratch, keep, h, c, n, scratch)
         for b in range(n):
             for j in range(h.shape[1]):
                 y[t, b, j] = h[b, j]
@@ -441,8 +467,8 @@ def backward(kind, w_hh, w_hr, z, s, h0, c0, dy, rows, back, dh, dc, dz):
 _f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
 _y, _rows = types.float32[:, :, :], types.int64[::1]
 SIGNATURES = {
-    forward: (types.int64, _f2, _f2, _f2, _f1, _f1, _f3, _f3, _f3, _rows, types.boolean, _f2, _f2, _y),
-    backward: (types.int64, _f2, _f2, _f3, _f3, _f3, _f3, _f3, _rows, types.boolean, _f2, _f2, _f3),
+    forward: (types.int64, _f3, _f3, _f3, _f1, _f1, _f3, _f3, _f3, _rows, types.boolean, _f2, _f2, _y),
+    backward: (types.int64, _f3, _f3, _f3, _f3, _f3, _f3, _f3, _rows, types.boolean, _f2, _f2, _f3),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ made here; the arithmetic of a cell is theirs, as objects with
     forward(lane, a, z, s, rows, back, h, c, y)    some steps of one layer and direction
     backward(lane, z, s, h0, c0, dy, rows, back, dh, dc, dz)     the same steps, in reverse
     prepare(training)                              called once before the others
+    pack(lane), turn(lane)                         the weights as forward, and backward, want them
     recurrent(z, s, h0, dz)                        what the gradients of W_hh and b_hh are made of
 
 Letters as in csrc/: T time, B batch, I input, H hidden, K = P or H, N = G H, n steps of a chunk.
@@ -37,17 +38,17 @@ class Lane:
     def __init__(self, cell, hidden, w_ih, w_hh, b_ih, b_hh, w_hr):
         w_hr = np.empty((0, 0), np.float32) if w_hr is None else w_hr
         self.w_ih, self.w_hh, self.w_hr = _mine(w_ih), _mine(w_hh), _mine(w_hr)
-        self.w, self.r, self.proj = _plain(w_ih.T), _plain(w_hh.T), _plain(w_hr.T)
+        self.w, self.r, self.proj = plain(w_ih.T), plain(w_hh.T), plain(w_hr.T)
         zeros = np.zeros(w_ih.shape[0], np.float32)
         b_ih, b_hh = zeros if b_ih is None else b_ih, zeros if b_hh is None else b_hh
         self.bias_n = np.zeros(hidden, np.float32)
         if cell == "gru":
-            self.bias_n, b_hh = _plain(b_hh[2 * hidden :]), b_hh.copy()
+            self.bias_n, b_hh = plain(b_hh[2 * hidden :]), b_hh.copy()
             b_hh[2 * hidden :] = 0
-        self.bias = _plain(b_ih + b_hh)
+        self.bias = plain(b_ih + b_hh)
 
 
-def _plain(array):
+def plain(array):
     """A contiguous copy, without subnormals."""
     array = np.array(array, np.float32, order="C")
     array[np.abs(array) < np.finfo(np.float32).tiny] = 0
@@ -81,8 +82,8 @@ class Net:
 
     @property
     def nbytes(self):
-        lanes = [lane for lane in self.lanes if lane is not None]
-        return sum(a.nbytes for y in lanes for a in (y.w, y.r, y.proj, y.bias, y.bias_n))
+        lanes = [vars(lane) for lane in self.lanes if lane is not None]
+        return sum(a.nbytes for y in lanes for k, a in y.items() if k[:2] != "w_")
 
     def set(self, layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr):
         """Take one layer and direction; torch's shapes; biases and w_hr may be None."""
@@ -90,6 +91,7 @@ class Net:
         if any(b is not None and b.shape != (self.sums,) for b in (b_ih, b_hh)):
             raise ValueError("weights do not have the network's shapes")
         lane = Lane(self.kind, self.hidden, w_ih, w_hh, b_ih, b_hh, w_hr)
+        self.cell.pack(lane)
         self.lanes[layer * self.dirs + direction] = lane
 
     def forward(self, x, state, out, lengths, sequences, batch_first, threads):

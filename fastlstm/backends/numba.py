@@ -11,8 +11,8 @@ import llvmlite
 import numba
 
 from . import loops, network
-from . import numpy as plain
-from .network import State, set_default_threads
+from . import numpy as vectorised
+from .network import State, plain, set_default_threads
 from .tape import Turned, backward, drop, dropout_mask, forward_train
 
 __all__ = [
@@ -64,17 +64,28 @@ class Cell:
         if training:
             self._backward = _Compiled.of("backward")
 
+    def pack(self, lane):
+        H = lane.w_hh.shape[1]
+        if self.kind == loops.GRU_BEFORE:
+            lane.r, lane.proj = lane.r[:, : 2 * H], lane.r[:, 2 * H :]
+        lane.w, lane.r, lane.proj = map(loops.pack, (lane.w, lane.r, lane.proj))
+
+    def turn(self, lane):
+        lane.back, lane.back_proj = (loops.pack(plain(w)) for w in (lane.w_hh, lane.w_hr))
+
     def forward(self, lane, a, z, s, rows, back, h, c, y):
         self._forward(
             self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n, a, z, s, rows, back, h, c, y
         )  # fmt: skip
 
     def backward(self, lane, z, s, h0, c0, dy, rows, back, dh, dc, dz):
-        self._backward(self.kind, lane.w_hh, lane.w_hr, z, s, h0, c0, dy, rows, back, dh, dc, dz)
+        self._backward(
+            self.kind, lane.back, lane.back_proj, z, s, h0, c0, dy, rows, back, dh, dc, dz
+        )
 
 
 class Net(network.Net):
     name = "numba"
     cells = {  # noqa: RUF012
-        name: Cell(getattr(loops, name.upper()), like) for name, like in plain.Net.cells.items()
+        name: Cell(getattr(loops, name.upper()), like) for name, like in vectorised.Net.cells.items()
     }

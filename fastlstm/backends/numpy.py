@@ -48,6 +48,11 @@ class Cell:
     def prepare(self, training):
         """Nothing to compile."""
 
+    def pack(self, lane):
+        """Nothing to pack either."""
+
+    turn = pack
+
     def forward(self, lane, a, z, s, rows, back, h, c, y):
         """Steps over a (n, B, I). h (B, K) and c (B, H) move on; y (n, B, K) is filled, 0 where a
         row does not run. z (n, B, N) gets the activations, and s (n, B, H), unless it is empty,

@@ -56,18 +56,17 @@ class Tape:
 
 
 class Turned:
-    """As _core.Turned; backward here needs nothing that Net does not have.
+    """The weights as backward wants them; see _core.Turned. They are kept in the Net's lanes.
 
     Turned(net)
     """
-
-    nbytes = 0
 
     def __init__(self, net):
         self.weights = net.weights
 
     def set(self, net, layer, direction, w_ih, w_hh, w_hr):
         _check(net, layer, direction, w_ih, w_hh, w_hr)
+        net.cell.turn(net.lanes[layer * net.dirs + direction])
 
 
 def _mix64(z):

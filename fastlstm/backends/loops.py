@@ -85,6 +85,21 @@ def flush(a, tiny):
 
 
 @jit
+def copy(to, a):
+    """Numba's own to[:] = a looks for overlap first, which takes longer."""
+    for j in range(len(to)):
+        to[j] = a[j]
+
+
+@jit
+def clear(a, n):
+    """The first n rows."""
+    for i in range(n):
+        for j in range(a.shape[1]):
+            a[i, j] = ZERO
+
+
+@jit
 def flushed(a):
     """a, or a copy whose tiny elements are zeros."""
     tiny, flat = 0, a.reshape(a.size)
@@ -219,10 +234,10 @@ def pack(w):
 
 
 @jit
-def add(z, a, w, n, wide, k0, k1):
-    """The first n rows and `wide` columns of z += a w, for k0 to k1 of the packed w's k."""
+def add(z, a, w, n, wide, k0, k1, edge):
+    """The first n rows and `wide` columns of z += a w, for k0 to k1 of the packed w's k. edge
+    (ROWS, PANEL): room for the columns that fill no panel."""
     rows = n // ROWS * ROWS
-    edge = np.zeros((ROWS if wide % PANEL else 0, PANEL), np.float32)
     for p in range(w.shape[0]):
         j = p * PANEL
         if j + PANEL <= wide:
@@ -235,7 +250,7 @@ def add(z, a, w, n, wide, k0, k1):
         for r in range(0, n, ROWS):
             m = min(ROWS, n - r)
             for i in range(m):
-                edge[i, : wide - j] = z[r + i, j:wide]
+                copy(edge[i, : wide - j], z[r + i, j:wide])
             if m == ROWS:
                 for q in range(0, PANEL, VECTORS * LANES):
                     tile_rows(edge, a, w, 0, q, r, p, q, k0, k1)
@@ -243,7 +258,7 @@ def add(z, a, w, n, wide, k0, k1):
                 for i in range(m):
                     tile_row(edge, a, w, i, 0, r + i, p, 0, k0, k1)
             for i in range(m):
-                z[r + i, j:wide] = edge[i, : wide - j]
+                copy(z[r + i, j:wide], edge[i, : wide - j])
 
 
 @jit
@@ -326,68 +341,141 @@ def rnn_state(z, h, relu):
         h[j] = flush(z[j], TINY)
 
 
-@jit
-def step(kind, r, r2, bias_n, z, s, keep, h, c, n, scratch):
-    """One step of the first n rows. z (B, N): W x + b, and on return, if `keep`, the activations;
-    s (B, H) gets what else `unstep` needs; scratch (B, N). r2: the second product's matrix, the
-    projection or "gru_before"'s R_n."""
-    N, K = z.shape[1], h.shape[1]
-    H = c.shape[1] if kind == LSTM else K
-    if kind == GRU:  # n's own sum apart, in scratch
-        for i in range(n):
-            for j in range(2 * H):
-                scratch[i, j] = z[i, j]
-            for j in range(H):
-                scratch[i, 2 * H + j] = bias_n[j]
-        add(scratch, h, r, n, N, 0, K)
-    else:
-        add(z, h, r, n, 2 * H if kind == GRU_BEFORE else N, 0, K)
-    if kind == LSTM:
-        for i in range(n):
-            lstm_gates(z[i], c[i], scratch[i, :H] if r2.size else h[i])
-            if keep:
-                lstm_keep(z[i])
-                s[i, :] = c[i]
-        if r2.size:
-            h[:n] = ZERO
-            add(h, scratch, r2, n, K, 0, H)
-            for i in range(n):
-                for j in range(K):
-                    h[i, j] = flush(h[i, j], TINY)
-    elif kind == GRU:
-        for i in range(n):
-            gru_reset(scratch[i], z[i], H)
-            for j in range(H):
-                z[i, 2 * H + j] = fma(z[i, j], scratch[i, 2 * H + j], z[i, 2 * H + j])
-            if keep:
-                s[i, :] = scratch[i, 2 * H :]
-            gru_state(z[i], h[i])
-    elif kind == GRU_BEFORE:
-        for i in range(n):
-            gru_reset(z[i], z[i], H)
-            for j in range(H):
-                scratch[i, j] = z[i, 2 * H + j]
-                scratch[i, H + j] = flush(z[i, j] * h[i, j], TINY)
-        reset = np.empty((n, H), np.float32)
-        reset[:, :] = scratch[:n, H : 2 * H]
-        add(scratch, reset, r2, n, H, 0, H)
-        for i in range(n):
-            z[i, 2 * H :] = scratch[i, :H]
-            gru_state(z[i], h[i])
-    else:
-        for i in range(n):
-            rnn_state(z[i], h[i], kind == RNN_RELU)
+# Steps of a chunk in order. Small functions with few branches: in large ones Numba counts
+# references to every slice, atomically, and a small step takes twice its time.
 
 
 @jit
-def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch):
+def lstm_rows(z, c, h, n):
+    for i in range(n):
+        lstm_gates(z[i], c[i], h[i])
+
+
+@jit
+def lstm_projected(z, c, h, proj, full, n, edge):
+    """full (B, N): room for h before the projection."""
+    H, P = c.shape[1], h.shape[1]
+    for i in range(n):
+        lstm_gates(z[i], c[i], full[i, :H])
+    clear(h, n)
+    add(h, full, proj, n, P, 0, H, edge)
+    for i in range(n):
+        for j in range(P):
+            h[i, j] = flush(h[i, j], TINY)
+
+
+@jit
+def lstm_kept(z, s, c, n):
+    for i in range(n):
+        lstm_keep(z[i])
+        copy(s[i], c[i])
+
+
+@jit
+def gru_rows(z, s, keep, h, sums, bias_n, r, n, edge):
+    """n's own sum apart, in sums (B, N)."""
+    H = h.shape[1]
+    for i in range(n):
+        copy(sums[i, : 2 * H], z[i, : 2 * H])
+        copy(sums[i, 2 * H :], bias_n)
+    add(sums, h, r, n, 3 * H, 0, H, edge)
+    for i in range(n):
+        gru_reset(sums[i], z[i], H)
+        for j in range(H):
+            z[i, 2 * H + j] = fma(z[i, j], sums[i, 2 * H + j], z[i, 2 * H + j])
+        if keep:
+            copy(s[i], sums[i, 2 * H :])
+        gru_state(z[i], h[i])
+
+
+@jit
+def gru_before_rows(z, h, sums, reset, r, r_n, n, edge):
+    """reset (B, H): r h; sums (B, N): that of n in its first H columns."""
+    H = h.shape[1]
+    add(z, h, r, n, 2 * H, 0, H, edge)
+    for i in range(n):
+        gru_reset(z[i], z[i], H)
+        for j in range(H):
+            sums[i, j] = z[i, 2 * H + j]
+            reset[i, j] = flush(z[i, j] * h[i, j], TINY)
+    add(sums, reset, r_n, n, H, 0, H, edge)
+    for i in range(n):
+        copy(z[i, 2 * H :], sums[i, :H])
+        gru_state(z[i], h[i])
+
+
+@jit
+def rnn_rows(z, h, r, relu, n, edge):
+    add(z, h, r, n, h.shape[1], 0, h.shape[1], edge)
+    for i in range(n):
+        rnn_state(z[i], h[i], relu)
+
+
+@jit
+def put(y, h, n):
+    """A step's outputs; 0 where a row does not run."""
+    for b in range(n):
+        for j in range(h.shape[1]):
+            y[b, j] = h[b, j]
+    for b in range(n, y.shape[0]):
+        for j in range(h.shape[1]):
+            y[b, j] = ZERO
+
+
+@jit
+def rest_clear(z, s, n):
+    clear(z[n:], z.shape[0] - n)
+    clear(s[n:], s.shape[0] - n)
+
+
+@jit
+def lstm_steps(z, s, rows, back, r, proj, h, c, y, scratch, edge):
+    steps = z.shape[0]
+    for i in range(steps):
+        t = steps - 1 - i if back else i
+        n = rows[t]
+        add(z[t], h, r, n, z.shape[2], 0, h.shape[1], edge)
+        if proj.size:
+            lstm_projected(z[t], c, h, proj, scratch, n, edge)
+        else:
+            lstm_rows(z[t], c, h, n)
+        if s.shape[0]:
+            lstm_kept(z[t], s[t], c, n)
+        put(y[t], h, n)
+
+
+@jit
+def gru_steps(kind, z, s, rows, back, r, r_n, bias_n, h, y, scratch, edge):
+    steps, keep = z.shape[0], s.shape[0] > 0
+    reset = np.empty_like(h)
+    for i in range(steps):
+        t = steps - 1 - i if back else i
+        n = rows[t]
+        if kind == GRU:
+            gru_rows(z[t], s[t] if keep else reset, keep, h, scratch, bias_n, r, n, edge)
+        else:
+            gru_before_rows(z[t], h, scratch, reset, r, r_n, n, edge)
+        put(y[t], h, n)
+
+
+@jit
+def rnn_steps(z, rows, back, r, relu, h, y, edge):
+    steps = z.shape[0]
+    for i in range(steps):
+        t = steps - 1 - i if back else i
+        rnn_rows(z[t], h, r, relu, rows[t], edge)
+        put(y[t], h, rows[t])
+
+
+@jit
+def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch, edge):
     """The same step back: dz from dh and dc, which become those of the state before."""
     N, K = z.shape[1], dh.shape[1]
     H = dc.shape[1] if kind == LSTM else K
     if kind == LSTM:
         if w_hr.size:
-            scratch[:n, :H] = ZERO
-            add(scratch, dh, w_hr, n, H, 0, K)
+            clear(scratch, n)
+            add(scratch, dh, w_hr, n, H, 0, K, edge)
         for i in range(n):
             lstm_back(z[i], s[i], c0[i], scratch[i, :H] if w_hr.size else dh[i], dc[i], dz[i])
     elif kind == RNN_TANH or kind == RNN_RELU:
@@ -405,13 +493,14 @@ def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch):
                 r, dn = z[i, j], dz[i, 2 * H + j]
                 dz[i, j] = flush(dn * s[i, j] * fma(-r, r, r), TINY_GRADIENT)
                 scratch[i, 2 * H + j] = flush(dn * r, TINY_GRADIENT)
-            scratch[i, : 2 * H] = dz[i, : 2 * H]
-        add(dh, scratch, w_hh, n, K, 0, N)
+            copy(scratch[i, : 2 * H], dz[i, : 2 * H])
+        add(dh, scratch, w_hh, n, K, 0, N, edge)
         return
     if kind == GRU_BEFORE:
         dn, reset = np.empty((n, H), np.float32), np.zeros((n, H), np.float32)
-        dn[:, :] = dz[:n, 2 * H :]
-        add(reset, dn, w_hh, n, H, 2 * H, N)  # the gradient of r h
+        for i in range(n):
+            copy(dn[i], dz[i, 2 * H :])
+        add(reset, dn, w_hh, n, H, 2 * H, N, edge)  # the gradient of r h
         for i in range(n):
             for j in range(H):
                 r, d = z[i, j], reset[i, j]
@@ -419,49 +508,44 @@ def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch):
                 dh[i, j] = fma(d, r, dh[i, j])
         N = 2 * H
     else:
-        dh[:n] = ZERO
-    add(dh, dz, w_hh, n, K, 0, N)
+        clear(dh, n)
+    add(dh, dz, w_hh, n, K, 0, N, edge)
 
 
 def forward(kind, w, r, r2, bias, bias_n, a, z, s, rows, back, h, c, y):
-    """Some steps of one layer and direction: Cell.forward in numpy.py says which is what."""
+    """Some steps of one layer and direction: Cell.forward in numpy.py says which is what. r2: an
+    LSTM's projection, or R_n of "gru_before"."""
     steps, B, N = z.shape
-    keep = s.shape[0] > 0
+    I = a.shape[2]
+    scratch, edge = np.empty((B, N), np.float32), np.zeros((ROWS, PANEL), np.float32)
     sums = z.reshape(steps * B, N)
     for i in range(steps * B):
-        sums[i, :] = bias
-    I = a.shape[2]
-    add(sums, flushed(a.reshape(steps * B, I)), w, steps * B, N, 0, I)
-    scratch = np.empty((B, N), np.float32)
-    for i in range(steps):
-        t = steps - 1 - i if back else i
-        n = rows[t]
-        step(kind, r, r2, bias_n, z[t], s[t] if keep else scratch, keep, h, c, n, scratch)
-        for b in range(n):
-            for j in range(h.shape[1]):
-                y[t, b, j] = h[b, j]
-        for b in range(n, B):
-            for j in range(h.shape[1]):
-                y[t, b, j] = ZERO
-            if keep:
-                z[t, b, :] = ZERO
-                s[t, b, :] = ZERO
+        copy(sums[i], bias)
+    add(sums, flushed(a.reshape(steps * B, I)), w, steps * B, N, 0, I, edge)
+    if kind == LSTM:
+        lstm_steps(z, s, rows, back, r, r2, h, c, y, scratch, edge)
+    elif kind == GRU or kind == GRU_BEFORE:
+        gru_steps(kind, z, s, rows, back, r, r2, bias_n, h, y, scratch, edge)
+    else:
+        rnn_steps(z, rows, back, r, kind == RNN_RELU, h, y, edge)
+    for t in range(s.shape[0]):
+        rest_clear(z[t], s[t], rows[t])
 
 
 def backward(kind, w_hh, w_hr, z, s, h0, c0, dy, rows, back, dh, dc, dz):
     """The same steps back: Cell.backward in numpy.py."""
     steps, B, N = z.shape
-    scratch = np.empty((B, N), np.float32)
+    scratch, edge = np.empty((B, N), np.float32), np.zeros((ROWS, PANEL), np.float32)
     for i in range(steps):
         t = i if back else steps - 1 - i
         n = rows[t]
         for b in range(n):
             for j in range(dh.shape[1]):
                 dh[b, j] += dy[t, b, j]
-            dy[t, b, :] = dh[b]
-        unstep(kind, w_hh, w_hr, z[t], s[t], h0[t], c0[t], dh, dc, dz[t], n, scratch)
-        dy[t, n:] = ZERO
-        dz[t, n:] = ZERO
+            copy(dy[t, b], dh[b])
+        unstep(kind, w_hh, w_hr, z[t], s[t], h0[t], c0[t], dh, dc, dz[t], n, scratch, edge)
+        clear(dy[t, n:], B - n)
+        clear(dz[t, n:], B - n)
 
 
 _f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]

@@ -16,6 +16,8 @@ Inside, arrays are (T, B, ...) and rows stand longest first, so that the rows st
 t are the first rows[t], in both directions: backwards, a row joins at its last step.
 """
 
+import functools
+
 import numpy as np
 
 from .. import checks
@@ -134,7 +136,6 @@ class Net:
         """The state as callers have it."""
         return (h, c) if self.wide_c else h
 
-    @np.errstate(all="ignore")  # Inf and NaN are answers, not news
     def run(self, x, h, c, y, lengths, tape=None):
         """The whole forward pass. x (T, B, I); h and c are replaced; y (T, B, D K) or None."""
         T, B, _ = x.shape
@@ -191,10 +192,15 @@ class Net:
         return h, c
 
 
+@functools.lru_cache(16)
+def _all(T, B):
+    return np.full(T, B, np.int64)
+
+
 def sort(lengths, T, B):
     """order (B,) longest first, or None; rows (T,): how many run at each step; the last step."""
     if lengths is None:
-        return None, np.full(T, B, np.int64), T
+        return None, _all(T, B) if T <= CHUNK else np.full(T, B, np.int64), T
     order = np.argsort(-lengths, kind="stable")
     rows = B - np.searchsorted(np.sort(lengths), np.arange(T), side="right")
     return order, rows.astype(np.int64), int(lengths.max())

@@ -53,6 +53,7 @@ class Cell:
 
     turn = pack
 
+    @np.errstate(all="ignore")  # Inf and NaN are answers, not news
     def forward(self, lane, a, z, s, rows, back, h, c, y):
         """Steps over a (n, B, I). h (B, K) and c (B, H) move on; y (n, B, K) is filled, 0 where a
         row does not run. z (n, B, N) gets the activations, and s (n, B, H), unless it is empty,
@@ -69,6 +70,7 @@ class Cell:
                 if kept is not None:
                     s[t, :n] = kept
 
+    @np.errstate(all="ignore")
     def backward(self, lane, z, s, h0, c0, dy, rows, back, dh, dc, dz):
         """The same steps back. h0, c0 (n, B, ...): the states before each step; dy (n, B, K): the
         outputs' gradients, which become those of h; dh, dc: of the state after, then before; dz is

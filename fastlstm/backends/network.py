@@ -24,6 +24,7 @@ from .. import checks
 
 F32 = np.dtype(np.float32)
 TINY = np.float32(2.0**-62)  # states below count as zero, as in csrc/kernels.h
+NONE = np.empty((0, 0, 0), np.float32)
 CHUNK = 1 << 17  # floats of gate sums at once: they stay in a cache, and Ctrl-C gets its turn
 
 
@@ -144,52 +145,68 @@ class Net:
             h, c = h.take(order, 1), c.take(order, 1)
         if tape is not None:
             tape.h0, tape.c0 = h.copy(), c.copy()
-        D, K, top = self.dirs, self.width, self.layers - 1
         chunk = max(1, CHUNK // (B * self.sums))
-        z = np.empty((min(chunk, T), B, self.sums), np.float32)
-        none = np.empty((0, B, self.hidden), np.float32)
-        # a reverse direction begins at the end: then each layer runs over all steps at once
-        span = chunk if D == 1 and tape is None else max(end, 1)
-        scratch = np.empty((min(span, T), B, D * K), np.float32)
-        for t0 in range(0, end, span):
-            t1 = min(t0 + span, end)
-            a = x[t0:t1] if order is None else x[t0:t1, order]
-            if tape is not None:
-                a = tape.take(a)
-            for layer in range(self.layers):
-                direct = layer == top and y is not None and order is None and tape is None
-                if tape is not None:
-                    below = tape.out[layer]
-                elif direct:
-                    below = y[t0:t1]
-                elif layer == 0 or D == 1:  # in place: a step is read before it is written
-                    below = scratch[: t1 - t0]
-                else:
-                    below = np.empty_like(scratch[: t1 - t0])
-                for d in range(D):
-                    i = layer * D + d
-                    cuts = range(0, t1 - t0, chunk)
-                    for s0 in reversed(cuts) if d else cuts:
-                        part = slice(s0, min(s0 + chunk, t1 - t0))
-                        gates, kept = z[: part.stop - s0], none
-                        if tape is not None:
-                            gates, kept = tape.gates[i][part], tape.kept[i][part]
-                        self.cell.forward(
-                            self.lanes[i], _mine(a[part]), gates, kept,
-                            rows[t0 + s0 : t0 + part.stop], d == 1, h[i], c[i],
-                            below[part, :, d * K : (d + 1) * K],
-                        )  # fmt: skip
-                a = below if tape is None else tape.feed(layer)
-            if y is not None and order is not None:
-                y[t0:t1, order] = a
-            elif y is not None and not direct:
-                y[t0:t1] = a
-        if y is not None:
+        if tape is None and self.dirs == 1:
+            self.run_chunks(x, h, c, y, order, rows, end, chunk)
+        elif end:
+            self.run_layers(x, h, c, y, order, rows, end, chunk, tape)
+        if y is not None and end < T:
             y[end:] = 0
         if order is not None:
             back = np.argsort(order)
             h, c = h[:, back], c[:, back]
         return h, c
+
+    def run_chunks(self, x, h, c, y, order, rows, end, chunk):
+        """One direction: all layers over some steps, then over the next."""
+        n, B = min(chunk, end), x.shape[1]
+        z = np.empty((n, B, self.sums), np.float32)
+        direct = y is not None and order is None
+        scratch = None
+        if not direct or self.layers > 1:
+            scratch = np.empty((n, B, self.width), np.float32)
+        for t0 in range(0, end, chunk):
+            part = slice(t0, min(t0 + chunk, end))
+            a = x[part] if order is None else x[part, order]
+            for i, lane in enumerate(self.lanes):
+                if direct and i == self.layers - 1:
+                    to = y[part]
+                else:  # perhaps in place: a chunk's gate sums are made before its outputs
+                    to = scratch[: len(a)]
+                self.cell.forward(
+                    lane, _mine(a), z[: len(a)], NONE, rows[part], False, h[i], c[i], to
+                )
+                a = to
+            if y is not None and not direct:
+                y[part, order] = a
+
+    def run_layers(self, x, h, c, y, order, rows, end, chunk, tape):
+        """One layer over all steps, then the next: a reverse direction begins at the end, and a
+        tape keeps all outputs anyway."""
+        D, K, B = self.dirs, self.width, x.shape[1]
+        a = x[:end] if order is None else x[:end, order]
+        if tape is None:
+            z = np.empty((min(chunk, end), B, self.sums), np.float32)
+        else:
+            a = tape.take(a)
+        for layer in range(self.layers):
+            to = tape.out[layer][:end] if tape else np.empty((end, B, D * K), np.float32)
+            for i in range(layer * D, layer * D + D):
+                back = i % D == 1
+                cuts = range(0, end, chunk)
+                for t0 in reversed(cuts) if back else cuts:
+                    part = slice(t0, min(t0 + chunk, end))
+                    if tape is None:
+                        gates, kept = z[: part.stop - t0], NONE
+                    else:
+                        gates, kept = tape.gates[i][part], tape.kept[i][part]
+                    self.cell.forward(
+                        self.lanes[i], _mine(a[part]), gates, kept, rows[part], back, h[i], c[i],
+                        to[part, :, i % D * K : (i % D + 1) * K],
+                    )  # fmt: skip
+            a = tape.feed(layer) if tape else to
+        if y is not None:
+            y[:end, slice(None) if order is None else order] = a
 
 
 @functools.lru_cache(16)

@@ -103,12 +103,12 @@ class Net:
             return None
         xt = x.swapaxes(0, 1) if batch_first else x
         T, B, _ = xt.shape
-        state = self.states(state, B)
+        given, state = state, self.states(state, B)
         if state is None:
             return None
         first = self.dirs * self.width
         shape = (*x.shape[:2], first) if sequences else (B, first)
-        if out is not None and not _fits(out, shape, (x, *state)):
+        if out is not None and not _fits(out, shape, (x, *(given if type(given) is tuple else (given,)))):
             return None
         y = np.empty(shape, np.float32) if out is None else out
         yt = None
@@ -140,87 +140,105 @@ class Net:
     def run(self, x, h, c, y, lengths, tape=None):
         """The whole forward pass. x (T, B, I); h and c are replaced; y (T, B, D K) or None."""
         T, B, _ = x.shape
-        order, rows, end = sort(lengths, T, B)
-        if order is not None:
-            h, c = h.take(order, 1), c.take(order, 1)
+        order = Order(lengths, T, B) if tape is None else tape.order
+        h, c = order.sorted(h), order.sorted(c)
+        chunk = max(1, CHUNK // (B * self.sums))
         if tape is not None:
             tape.h0, tape.c0 = h.copy(), c.copy()
-        chunk = max(1, CHUNK // (B * self.sums))
         if tape is None and self.dirs == 1:
-            self.run_chunks(x, h, c, y, order, rows, end, chunk)
-        elif end:
-            self.run_layers(x, h, c, y, order, rows, end, chunk, tape)
-        if y is not None and end < T:
-            y[end:] = 0
-        if order is not None:
-            back = np.argsort(order)
-            h, c = h[:, back], c[:, back]
-        return h, c
+            self.run_chunks(x, h, c, y, order, chunk)
+        elif order.end:
+            self.run_layers(x, h, c, y, order, chunk, tape)
+        if y is not None and order.end < T:
+            y[order.end :] = 0
+        return order.back(h), order.back(c)
 
-    def run_chunks(self, x, h, c, y, order, rows, end, chunk):
+    def run_chunks(self, x, h, c, y, order, chunk):
         """One direction: all layers over some steps, then over the next."""
-        n, B = min(chunk, end), x.shape[1]
+        n, B = min(chunk, order.end), x.shape[1]
         z = np.empty((n, B, self.sums), np.float32)
-        direct = y is not None and order is None
+        direct = y is not None and order.rows is None
         scratch = None
         if not direct or self.layers > 1:
             scratch = np.empty((n, B, self.width), np.float32)
-        for t0 in range(0, end, chunk):
-            part = slice(t0, min(t0 + chunk, end))
-            a = x[part] if order is None else x[part, order]
+        for t0 in range(0, order.end, chunk):
+            part = slice(t0, min(t0 + chunk, order.end))
+            a, live = order.sorted(x[part]), order.live(part)
             for i, lane in enumerate(self.lanes):
                 if direct and i == self.layers - 1:
                     to = y[part]
                 else:  # perhaps in place: a chunk's gate sums are made before its outputs
                     to = scratch[: len(a)]
-                self.cell.forward(
-                    lane, _mine(a), z[: len(a)], NONE, rows[part], False, h[i], c[i], to
-                )
+                self.cell.forward(lane, _mine(a), z[: len(a)], NONE, live, False, h[i], c[i], to)
                 a = to
             if y is not None and not direct:
-                y[part, order] = a
+                y[part, order.rows] = a
 
-    def run_layers(self, x, h, c, y, order, rows, end, chunk, tape):
+    def run_layers(self, x, h, c, y, order, chunk, tape):
         """One layer over all steps, then the next: a reverse direction begins at the end, and a
         tape keeps all outputs anyway."""
-        D, K, B = self.dirs, self.width, x.shape[1]
-        a = x[:end] if order is None else x[:end, order]
-        if tape is None:
-            z = np.empty((min(chunk, end), B, self.sums), np.float32)
-        else:
-            a = tape.take(a)
+        D, K, B, end, top = self.dirs, self.width, x.shape[1], order.end, self.layers - 1
+        chunk = min(chunk, end)
+        a = x[:end]
+        z = np.empty((chunk if tape is None else 0, B, self.sums), np.float32)
+        if tape is not None:
+            a = tape.take(order.sorted(a))
+        if tape is None:  # layers write to these by turns, the top one to the first
+            buffers = [y, None]
+            if y is None or order.rows is not None:
+                wanted = y is not None or top > 1
+                buffers[0] = np.empty((end if wanted else chunk, B, D * K), np.float32)
+            if top:
+                buffers[1] = np.empty((end, B, D * K), np.float32)
         for layer in range(self.layers):
-            to = tape.out[layer][:end] if tape else np.empty((end, B, D * K), np.float32)
+            to = tape.out[layer][:end] if tape is not None else buffers[(top - layer) % 2]
             for i in range(layer * D, layer * D + D):
-                back = i % D == 1
                 cuts = range(0, end, chunk)
-                for t0 in reversed(cuts) if back else cuts:
+                for t0 in reversed(cuts) if i % D else cuts:
                     part = slice(t0, min(t0 + chunk, end))
-                    if tape is None:
-                        gates, kept = z[: part.stop - t0], NONE
-                    else:
+                    n = part.stop - t0
+                    gates, kept = z[:n], NONE
+                    if tape is not None:
                         gates, kept = tape.gates[i][part], tape.kept[i][part]
+                    below = a[part] if layer or tape is not None else order.sorted(a[part])
+                    mine = slice(i % D * K, (i % D + 1) * K)
                     self.cell.forward(
-                        self.lanes[i], _mine(a[part]), gates, kept, rows[part], back, h[i], c[i],
-                        to[part, :, i % D * K : (i % D + 1) * K],
+                        self.lanes[i], _mine(below), gates, kept, order.live(part), i % D == 1,
+                        h[i], c[i], to[part if len(to) >= end else slice(n), :, mine],
                     )  # fmt: skip
-            a = tape.feed(layer) if tape else to
-        if y is not None:
-            y[:end, slice(None) if order is None else order] = a
+            a = to if tape is None else tape.feed(layer)
+        if y is not None and y is not a:
+            y[:end, slice(None) if order.rows is None else order.rows] = a[:end]
 
 
-@functools.lru_cache(16)
-def _all(T, B):
-    return np.full(T, B, np.int64)
+class Order:
+    """Rows sorted by their lengths, longest first: rows (B,), or None without lengths; end, the
+    steps of the longest."""
+
+    def __init__(self, lengths, T, B):
+        self.rows, self.end, self.batch = None, T, B
+        if lengths is not None:
+            self.rows, self.end = np.argsort(-lengths, kind="stable"), int(lengths.max())
+            self.lengths, self.places = np.sort(lengths), np.argsort(self.rows)
+
+    def live(self, part):
+        """(n,) how many rows run at each of the steps of a slice."""
+        if self.rows is None:
+            return _all(part.stop - part.start, self.batch)
+        steps = np.arange(part.start, part.stop)
+        return self.batch - np.searchsorted(self.lengths, steps, side="right").astype(np.int64)
+
+    def sorted(self, a):
+        """(n, B, ...) in this order, contiguous if there is one."""
+        return a if self.rows is None else a.take(self.rows, 1)
+
+    def back(self, a):
+        return a if self.rows is None else a.take(self.places, 1)
 
 
-def sort(lengths, T, B):
-    """order (B,) longest first, or None; rows (T,): how many run at each step; the last step."""
-    if lengths is None:
-        return None, _all(T, B) if T <= CHUNK else np.full(T, B, np.int64), T
-    order = np.argsort(-lengths, kind="stable")
-    rows = B - np.searchsorted(np.sort(lengths), np.arange(T), side="right")
-    return order, rows.astype(np.int64), int(lengths.max())
+@functools.lru_cache(64)
+def _all(n, batch):
+    return np.full(n, batch, np.int64)
 
 
 def _mine(a):

@@ -7,7 +7,7 @@ NumPy's, over a chunk of steps at once.
 
 import numpy as np
 
-from .network import CHUNK, _check, _mine, sort
+from .network import CHUNK, Order, _check, _mine
 
 
 class Tape:
@@ -21,7 +21,9 @@ class Tape:
 
     def __init__(self, net, steps, batch, batch_first, lengths, dropout, seed):
         self.net, self.steps, self.batch, self.batch_first = net, steps, batch, batch_first
-        self.order, self.rows, self.end = sort(lengths, steps, batch)
+        self.order = Order(lengths, steps, batch)
+        self.end = self.order.end
+        self.rows = self.order.live(slice(0, steps))
         self.dropout, self.seed = dropout, seed
         shape, lanes = (steps, batch), range(net.layers * net.dirs)
         row = net.dirs * net.width
@@ -52,7 +54,7 @@ class Tape:
         return self.fed[layer][: self.end]
 
     def drop(self, a, layer):
-        return masked(a, self.dropout, self.seed, layer, self.order)
+        return masked(a, self.dropout, self.seed, layer, self.order.rows)
 
 
 class Turned:
@@ -126,7 +128,7 @@ def backward(turned, tape, dy, dh, dc, input_grad, state_grad, grads, threads):
     if net.weights is None or turned.weights is not net.weights:
         raise ValueError("the weights are not the tape's")
     T, B, D, K, end = tape.steps, tape.batch, net.dirs, net.width, tape.end
-    order = np.arange(B) if tape.order is None else tape.order
+    order = np.arange(B) if tape.order.rows is None else tape.order.rows
     down = np.zeros((end, B, D * K), np.float32)
     if dy is not None:
         down[...] = (dy.swapaxes(0, 1) if tape.batch_first else dy)[:end, order]

@@ -17,8 +17,6 @@ MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
-CORE = ["forward", "tile", "lone", "team", "pack", "dispatch", "alloc"]
-
 # name, and clang, flags for MSVC
 KERNELS = [("generic", [], [])]
 if X86:

@@ -415,6 +415,7 @@ int fl_forward(const fl_net *net, const fl_call *call)
     atomic_init(&j->next_block, 0);
     atomic_init(&j->blocks_left, j->blocks);
     atomic_init(&j->stopped, FL_OK);
+    j->forks = fl_team_forks();
     size_t left = 0; /* threads that go on after the call */
     if (outlives) {
         atomic_init(&j->holders, j->threads);
@@ -428,5 +429,5 @@ int fl_forward(const fl_net *net, const fl_call *call)
         let_go(j, j->threads - left);
     else if ((char *)j != small)
         fl_free(j);
-    return e;
+    return e == FL_FORKED ? fl_forward(net, call) : e;
 }

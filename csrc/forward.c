@@ -26,7 +26,11 @@ enum { BLOCK_ROWS = 64, CHUNK_ROWS = 48 };
 enum { SPLIT_ROWS = 4 };
 
 /* Less work than this, in flop, is not worth waking anyone for: about 30 us of AVX-512. */
+#if defined(FL_LONE_HOOK)
+static const double TEAM_FLOP = 0;
+#else
 static const double TEAM_FLOP = 3e6;
+#endif
 
 /* Chunks between two layers of a one-directional stack when several threads may work on it. */
 enum { RING = 3 };

@@ -23,7 +23,11 @@ enum { WAVE_CHUNKS = 16, WAVE_ROWS = 6 };
 enum { SPLIT_ROWS = 4 };
 
 /* Less work than this, in flop, is not worth waking anyone for: about 30 us of AVX-512. */
+#if defined(FL_LONE_HOOK)
+static const double TEAM_FLOP = 0;
+#else
 static const double TEAM_FLOP = 3e6;
+#endif
 
 /* Chunks between two layers of a one-directional stack when several threads may work on it. (3: a
    thread that runs out of room changes layers, and its caches, more often: 4 layers at H = 256
@@ -303,6 +307,7 @@ int fl_forward(const fl_net *net, const fl_call *call)
     atomic_init(&j->next_block, 0);
     atomic_init(&j->blocks_left, j->blocks);
     atomic_init(&j->stopped, FL_OK);
+    j->forks = fl_team_forks();
     size_t left = 0; /* threads that go on after the call */
     if (outlives) {
         atomic_init(&j->holders, j->threads);
@@ -316,5 +321,5 @@ int fl_forward(const fl_net *net, const fl_call *call)
         let_go(j, j->threads - left);
     else if ((char *)j != small)
         fl_free(j);
-    return e;
+    return e == FL_FORKED ? fl_forward(net, call) : e;
 }

@@ -82,6 +82,7 @@ typedef struct fl_job {
     atomic_size_t next_block;
     atomic_size_t blocks_left; /* not finished yet */
     atomic_int stopped;        /* FL_OK, or why everyone should leave */
+    size_t forks;              /* fl_team_forks() when the call began */
     atomic_size_t holders;     /* threads that may still use the workspace, this job and the net */
 } fl_job;
 
@@ -91,6 +92,11 @@ static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
     size_t row = q->order ? q->order[r] : r;
     return q->base + (ptrdiff_t)(t - q->start) * q->t_step + (ptrdiff_t)row * q->r_step;
 }
+
+/* Why a call stops in a child that the poll itself has forked (a signal handler of Python's may):
+   the workers are not there, and the tiles they had are in pieces. The child starts the call again.
+ */
+enum { FL_FORKED = -100 };
 
 /* Is it time to ask the caller's poll, and was its answer, or someone's before, to stop? */
 int fl_stop(fl_job *j, fl_desk *desk, double flop);

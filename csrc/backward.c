@@ -174,7 +174,7 @@ static int ready(fl_back_job *b, const fl_item *x)
 }
 
 /* dx past the lengths to 0, and, with two directions, the sum of their parts. */
-static void sum(const fl_back_job *b, size_t first, size_t rows)
+static void sum(fl_back_job *b, fl_bench *bench, size_t first, size_t rows)
 {
     const fl_tape *k = b->tape;
     const fl_config *f = &b->j.net->config;
@@ -189,6 +189,8 @@ static void sum(const fl_back_job *b, size_t first, size_t rows)
             else if (f->dirs == 2)
                 for (size_t i = 0; i < f->input; i++)
                     dx[i] = delta[0].down[at + i] + delta[1].down[at + i];
+            if (fl_stop(&b->j, &bench->desk, fl_moved(3 * f->input)))
+                return;
         }
 }
 
@@ -232,7 +234,7 @@ static void work(void *arg, size_t worker)
                 return;
             atomic_fetch_add_explicit(&b->parts_done[x.layer], 1, memory_order_release);
         } else {
-            sum(b, first, rows);
+            sum(b, bench, first, rows);
         }
     }
 }
@@ -253,12 +255,6 @@ int fl_backward(const fl_net *net, const fl_turned *turned, const fl_back_call *
         atomic_init(&b.lanes_done[i], 0);
     for (size_t i = 0; i < f->layers; i++)
         atomic_init(&b.parts_done[i], 0);
-    /* whole panels of h before the projection: what is past the units is never written */
-    const size_t full = fl_plain_pad(net, f->hidden);
-    for (size_t i = 0; f->proj && full > b.tape->hidden_pad && i < 4; i++)
-        if (b.delta[i / 2][i % 2].h && i / 2 < f->layers && i % 2 < f->dirs)
-            memset(b.delta[i / 2][i % 2].h + (full / net->group - 1) * b.tape->total * net->group,
-                   0, b.tape->total * net->group * sizeof(float));
     atomic_init(&b.next, 0);
     atomic_init(&b.j.stopped, FL_OK);
     fl_team_run(b.threads, work, &b);

@@ -68,18 +68,14 @@ static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_
     }
 }
 
-/* Sums of panels p0 .. p1 - 1, [p][rows][G], to PyTorch's layout: columns j0 .. j0 + n - 1. */
-static void unpack(const fl_net *net, const float *sums, size_t rows, size_t p0, size_t p1,
-                   size_t j0, size_t n, float *to)
+/* A panel's sums, [n][G], to PyTorch's layout: rows of n columns. */
+static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n, float *to)
 {
     const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
-    for (size_t p = p0; p < p1; p++)
-        for (size_t v = 0; v < FL_NV; v++) {
-            const size_t unit = p * lanes, left = hidden - unit;
-            fl_transpose(to + (v * hidden + unit) * n, n,
-                         sums + ((p - p0) * rows + j0) * net->group + v * lanes, net->group, n,
-                         left < lanes ? left : lanes);
-        }
+    const size_t unit = panel * lanes, left = hidden - unit;
+    for (size_t v = 0; v < FL_NV; v++)
+        fl_transpose(to + (v * hidden + unit) * n, n, sums + v * lanes, net->group, n,
+                     left < lanes ? left : lanes);
 }
 
 /* dW_hr[p][u] = sum_n dh[n][p] h[n][u], h as the panels. */
@@ -159,8 +155,13 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
                 return FL_INTERRUPTED;
         }
     }
-    unpack(net, bench->sums, rows, p0, p1, 0, in, to->w_ih);
-    unpack(net, bench->sums, rows, p0, p1, in, width, to->w_hh);
+    for (size_t p = p0; p < p1; p++) {
+        const float *sums = bench->sums + (p - p0) * rows * group;
+        unpack(net, sums, p, in, to->w_ih);
+        unpack(net, sums + in * group, p, width, to->w_hh);
+        if (fl_stop(&b->j, &bench->desk, fl_moved(rows * group)))
+            return FL_INTERRUPTED;
+    }
     for (size_t p = p0; p < p1 && to->bias; p++) {
         const float *db = bench->sums + ((p - p0 + 1) * rows - 1) * group;
         for (size_t v = 0; v < FL_NV; v++)

@@ -204,7 +204,7 @@ static size_t batch_row(const fl_job *j, const fl_block *block, size_t r)
     return j->order ? j->order[block->first + r] : block->first + r;
 }
 
-void fl_start_block(const fl_job *j, size_t number, const fl_room *room)
+void fl_start_block(fl_job *j, fl_desk *desk, size_t number, const fl_room *room)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -234,7 +234,7 @@ void fl_start_block(const fl_job *j, size_t number, const fl_room *room)
                 net->kernels->flush(h, call->h0 + b * net->width, net->width);
         }
     if (call->tape)
-        fl_tape_start(j, block);
+        fl_tape_start(j, desk, block);
 }
 
 void fl_end_block(const fl_job *j, const fl_block *block)

@@ -98,6 +98,9 @@ static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
  */
 enum { FL_FORKED = -100 };
 
+/* What moving n floats counts for: a float that comes from memory, or is the first on its page. */
+static inline double fl_moved(size_t n) { return 64.0 * (double)n; }
+
 /* Is it time to ask the caller's poll, and was its answer, or someone's before, to stop? */
 int fl_stop(fl_job *j, fl_desk *desk, double flop);
 
@@ -106,7 +109,7 @@ void fl_sort_rows(fl_job *j);
 
 /* A block's rows and initial states, in a room; its final states, and zeros past its rows' lengths,
    to the caller: last, since y may have served between two layers. */
-void fl_start_block(const fl_job *j, size_t number, const fl_room *room);
+void fl_start_block(fl_job *j, fl_desk *desk, size_t number, const fl_room *room);
 void fl_end_block(const fl_job *j, const fl_block *block);
 
 /* The caller's arrays as the rows of a block see them, and what chunk k of a layer writes to and

@@ -15,7 +15,8 @@ static size_t carve(size_t *at, size_t count, size_t size)
     return here;
 }
 
-fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed)
+fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
+                     size_t steps_before, size_t all)
 {
     const fl_config *f = &net->config;
     const size_t B = call->batch, T = call->steps, lanes = f->layers * f->dirs, fs = sizeof(float);
@@ -52,6 +53,8 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
                    .bytes = at,
                    .dropout = dropout,
                    .seed = seed,
+                   .first = steps_before,
+                   .all = all,
                    .order = (size_t *)(base + order),
                    .length = (size_t *)(base + length),
                    .offset = (size_t *)(base + offset),
@@ -86,7 +89,7 @@ void fl_tape_begin(fl_tape *k, const fl_call *call, const size_t *order)
     }
 }
 
-void fl_tape_start(const fl_job *j, const fl_block *block)
+void fl_tape_start(fl_job *j, fl_desk *desk, const fl_block *block)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -94,10 +97,6 @@ void fl_tape_start(const fl_job *j, const fl_block *block)
     const size_t lanes = net->config.layers * net->config.dirs, input = net->config.input;
     for (size_t r = 0; r < block->rows; r++) {
         const size_t row = block->first + r;
-        const float *x = call->x + (ptrdiff_t)k->order[row] * call->x_b;
-        for (size_t t = 0; t < block->length[r]; t++)
-            net->kernels->flush(fl_tape_in(k, input, 0, t, row), x + (ptrdiff_t)t * call->x_t,
-                                input);
         for (size_t i = 0; i < lanes; i++) {
             memcpy(k->lane[i].h0 + row * net->width, block->h + (i * j->rows_max + r) * net->width,
                    net->width * sizeof(float));
@@ -105,6 +104,15 @@ void fl_tape_start(const fl_job *j, const fl_block *block)
                    block->c + (i * j->rows_max + r) * k->hidden_pad, k->hidden_pad * sizeof(float));
         }
     }
+    for (size_t t = 0; t < block->length[0]; t++)
+        for (size_t r = 0; r < block->rows && block->length[r] > t; r++) {
+            const size_t row = block->first + r;
+            net->kernels->flush(
+                fl_tape_in(k, input, 0, t, row),
+                call->x + (ptrdiff_t)t * call->x_t + (ptrdiff_t)k->order[row] * call->x_b, input);
+            if (fl_stop(j, desk, fl_moved(2 * input)))
+                return;
+        }
 }
 
 fl_seq fl_tape_seq(const fl_job *j, const fl_block *block, size_t layer, int in)
@@ -173,5 +181,5 @@ void fl_mask(float *y, const float *x, size_t n, float rate, uint64_t seed, uint
 void fl_drop(const fl_tape *k, float *y, const float *x, size_t n, size_t layer, size_t t, size_t b,
              size_t first)
 {
-    fl_mask(y, x, n, k->dropout, k->seed, (layer * k->steps + t) * k->batch + b, first);
+    fl_mask(y, x, n, k->dropout, k->seed, (layer * k->all + k->first + t) * k->batch + b, first);
 }

@@ -26,13 +26,14 @@ struct fl_tape {
     size_t bytes;
     float dropout;
     uint64_t seed;
-    size_t *order;  /* [B] */
-    size_t *length; /* [B], descending */
-    size_t *offset; /* [T + 1] */
-    float *x;       /* [T][B][I], tiny values flushed */
-    float *out;     /* [L][T][B][D K]: every layer's output, before dropout */
-    float *fed;     /* [L - 1][T][B][D K]: the same after it; equal to out without dropout */
-    fl_kept lane[]; /* [L][D] */
+    size_t first, all; /* for the masks: step t is step first + t of a sequence of `all` */
+    size_t *order;     /* [B] */
+    size_t *length;    /* [B], descending */
+    size_t *offset;    /* [T + 1] */
+    float *x;          /* [T][B][I], tiny values flushed */
+    float *out;        /* [L][T][B][D K]: every layer's output, before dropout */
+    float *fed;        /* [L - 1][T][B][D K]: the same after it; equal to out without dropout */
+    fl_kept lane[];    /* [L][D] */
 };
 
 /* Row (t, r) of what layer `layer` takes in, and of what it gave out. */
@@ -62,8 +63,8 @@ static inline size_t fl_tape_time(const fl_tape *k, size_t dir, size_t s, size_t
 /* Rows, and offsets from the lengths: once the call has sorted its rows. */
 void fl_tape_begin(fl_tape *tape, const fl_call *call, const size_t *order);
 
-/* A block's inputs and initial states, which it has already, flushed. */
-void fl_tape_start(const fl_job *j, const fl_block *block);
+/* A block's inputs and initial states, which it has already, flushed. In pieces if j->stopped. */
+void fl_tape_start(fl_job *j, fl_desk *desk, const fl_block *block);
 
 /* The block's rows of a layer's input (in) or output. */
 fl_seq fl_tape_seq(const fl_job *j, const fl_block *block, size_t layer, int in);

@@ -68,8 +68,10 @@ cdef int check_weights(Net net, size_t layer, size_t direction, w_ih, w_hh, w_hr
 
 def forward_train(Net net, const float[:, :, :] x, const float[:, :, ::1] h0,
                   const float[:, :, ::1] c0, const int64_t[::1] lengths, float dropout,
-                  uint64_t seed, bint batch_first, size_t threads):
-    """y, h, c, Tape. x as in Net.forward; h0 and c0 None or both arrays."""
+                  uint64_t seed, bint batch_first, size_t threads, size_t first_step=0,
+                  size_t all_steps=0):
+    """y, h, c, Tape. x as in Net.forward; h0 and c0 None or both arrays. first_step, all_steps: x is
+    a part of a sequence (for dropout's masks); 0, 0: all of it."""
     cdef fl_call call
     cdef int t = 1 if batch_first else 0
     cdef size_t lanes = net.config.layers * net.config.dirs
@@ -110,7 +112,8 @@ def forward_train(Net net, const float[:, :, :] x, const float[:, :, ::1] h0,
     tape.batch_first = batch_first
     tape.batch = call.batch
     with nogil:
-        tape.tape = fl_tape_new(net.net, &call, dropout, seed)
+        tape.tape = fl_tape_new(net.net, &call, dropout, seed, first_step,
+                                all_steps or call.steps)
     if tape.tape == NULL:
         raise MemoryError(f"no memory for the tape of {call.steps} steps of {call.batch} rows")
     call.tape = tape.tape
@@ -212,13 +215,12 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
     return dx, dh0, dc0
 
 
-def dropout_mask(uint64_t seed, float rate, size_t layer, size_t steps, size_t batch, size_t row):
-    """(T, B, D K) of 0 and 1: what forward_train keeps of a layer's outputs. For tests."""
-    cdef float[::1] ones = numpy.ones(row, numpy.float32)
-    mask = _empty((steps, batch, row), _float32)
-    cdef float[:, :, ::1] m = mask
-    cdef size_t t, b
-    for t in range(steps):
-        for b in range(batch):
-            fl_mask(&m[t, b, 0], &ones[0], row, rate, seed, (layer * steps + t) * batch + b, 0)
-    return (mask != 0).astype(numpy.float32)
+def drop(float[:, :, ::1] y, float rate, uint64_t seed, size_t layer):
+    """Dropout in place of a layer's outputs (T, B, D K), or of their gradients, with the masks of
+    forward_train."""
+    cdef size_t t, b, steps = y.shape[0], batch = y.shape[1], row = y.shape[2]
+    with nogil:
+        for t in range(steps):
+            for b in range(batch):
+                fl_mask(&y[t, b, 0], &y[t, b, 0], row, rate, seed, (layer * steps + t) * batch + b,
+                        0)

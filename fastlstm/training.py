@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""LSTM.forward_train and LSTM.backward: arguments checked, one call into C each."""
+"""LSTM.forward_train and LSTM.backward: arguments checked, one call into C each; with checkpointing
+one for each segment (checkpoint.py)."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, checks
+from . import _core, checkpoint, checks
 
 
 class Grads(NamedTuple):
@@ -29,11 +30,18 @@ class Tape:
             rounded up to whole vectors: about 4 (S D L 5 H + T B (I + L D K)), and T B L D K more
             with dropout
 
+    With checkpoint=k it keeps instead x and all states after every k-th step, 4 B (T I +
+    (ceil(T / k) - 1) L D (K + H)) bytes, and for two directions 4 T B (L - 1) 2 K more for what
+    layers above the first take in; given initial states count as one more. `backward` has a tape as
+    above for a while, of k steps (for two directions: of one layer and direction), and gradients of
+    the weights twice.
+
     It serves any number of backward calls, from any threads, until the layer's weights change.
     """
 
-    def __init__(self, core, batched, y_shape, state_shapes):
-        self._core, self._batched = core, batched
+    def __init__(self, core, lstm, net, x_shape, batched, y_shape, state_shapes):
+        self._core, self._net, self._x_shape, self._batched = core, net, x_shape, batched
+        self._batch_first = lstm.batch_first
         self._y_shape, self._state_shapes = y_shape, state_shapes
 
     @property
@@ -44,7 +52,12 @@ class Tape:
         return f"Tape(y {self._y_shape}, {self.nbytes} bytes)"
 
 
-def forward(lstm, x, state, lengths, seed, threads, dropout=None):
+def _time_first(array, batch_first):
+    """(B, T, n) as (T, B, n) and back, a view; None stays."""
+    return array.swapaxes(0, 1) if batch_first and array is not None else array
+
+
+def forward(lstm, x, state, lengths, seed, threads, dropout=None, every=None):
     x, batched, steps, batch = checks.sequence(x, lstm.input_size, lstm.batch_first)
     lanes, width = lstm.num_layers * lstm.num_directions, lstm.proj_size or lstm.hidden_size
     shapes = (lanes, batch, width), (lanes, batch, lstm.hidden_size)
@@ -53,22 +66,25 @@ def forward(lstm, x, state, lengths, seed, threads, dropout=None):
     dropout = lstm.dropout if dropout is None else dropout
     dropout = dropout if lstm.num_layers > 1 else 0.0
     seed = checks.seed(seed) if dropout or seed is not None else 0
+    k, net = checkpoint.segment_steps(every, steps), lstm._net
     if batch == 0:
         y = np.zeros((*x.shape[:2], lstm.output_size), np.float32)
         h, c = (np.zeros(s, np.float32) for s in shapes)
-        tape = Tape(None, True, y.shape, shapes)
-        tape._net, tape._x_shape = lstm._net, x.shape
-        return y, (h, c), tape
-    h0, c0 = state or (None, None)
-    y, h, c, core = _core.forward_train(
-        lstm._net, x, h0, c0, lengths, dropout, seed, lstm.batch_first, threads
-    )
+        return y, (h, c), Tape(None, lstm, net, x.shape, True, y.shape, shapes)
+    if k is None:
+        h0, c0 = state or (None, None)
+        y, h, c, core = _core.forward_train(
+            net, x, h0, c0, lengths, dropout, seed, lstm.batch_first, threads
+        )
+    else:
+        y = np.empty((*x.shape[:2], lstm.output_size), np.float32)
+        kept = _time_first(np.array(x, order="C"), lstm.batch_first)
+        core = checkpoint.Kept(lstm, net, kept, lengths, k, dropout, seed)
+        h, c = core.forward(lstm, state, _time_first(y, lstm.batch_first), threads)
     if not batched:
         y = y[0] if lstm.batch_first else y[:, 0]
         h, c = h[:, 0], c[:, 0]
-    tape = Tape(core, batched, y.shape, (h.shape, c.shape))
-    tape._net, tape._x_shape = core.net, x.shape
-    return y, (h, c), tape
+    return y, (h, c), Tape(core, lstm, net, x.shape, batched, y.shape, (h.shape, c.shape))
 
 
 def _turned(lstm, net):
@@ -135,15 +151,22 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
         dh0, dc0 = (np.zeros(s, np.float32) for s in tape._state_shapes)
     else:
         if not tape._batched:
-            axis = 0 if tape._core.batch_first else 1
+            axis = 0 if tape._batch_first else 1
             dy = None if dy is None else np.expand_dims(dy, axis)
             dh, dc = (None if d is None else d[:, None] for d in (dh, dc))
         dh, dc = (None if d is None else checks.contiguous(d) for d in (dh, dc))
-        dx, dh0, dc0 = _core.backward(
-            _turned(lstm, net), tape._core, dy, dh, dc, input_grad, True, lanes, threads
-        )
+        if isinstance(tape._core, checkpoint.Kept):
+            dy = _time_first(dy, tape._batch_first)
+            dx, dh0, dc0 = tape._core.backward(
+                lstm, _turned, dy, dh, dc, input_grad, lanes, threads
+            )
+            dx = _time_first(dx, tape._batch_first)
+        else:
+            dx, dh0, dc0 = _core.backward(
+                _turned(lstm, net), tape._core, dy, dh, dc, input_grad, True, lanes, threads
+            )
         if not tape._batched:
-            dx = dx if dx is None else dx[0] if tape._core.batch_first else dx[:, 0]
+            dx = dx if dx is None else dx[0] if tape._batch_first else dx[:, 0]
             dh0, dc0 = dh0[:, 0], dc0[:, 0]
     for layer in range(lstm.num_layers):
         for direction, reverse in enumerate(("", "_reverse")[: lstm.num_directions]):

@@ -14,12 +14,14 @@ from .config import (
     show_config,
 )
 from .errors import LoadError
-from .layers import LSTM
+from .layers import GRU, LSTM, RNN
 from .stream import Stream
 
 __version__ = "0.1.0"
 __all__ = [
+    "GRU",
     "LSTM",
+    "RNN",
     "LoadError",
     "Stream",
     "config_dict",

@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from . import layers, training
+from .config import check_isa
 
 _warned = set()
 
@@ -107,7 +108,7 @@ class LSTM(torch.nn.LSTM):
         engine.num_layers, engine.proj_size = self.num_layers, self.proj_size
         engine.bias, engine.bidirectional = self.bias, self.bidirectional
         engine.batch_first, engine.dropout = self.batch_first, 0.0
-        engine.isa, engine.num_threads = layers.check_isa(None), None
+        engine.isa, engine.num_threads = check_isa(None), None
         names = self._flat_weights_names
         engine._set({n: w.numpy() for n, w in zip(names, copies, strict=True)})
         self.__dict__["_fastlstm"] = engine, copies

@@ -45,7 +45,7 @@ class Tape:
 
 
 def forward(lstm, x, state, lengths, seed, threads, dropout=None):
-    x, batched, steps, batch = checks.sequence(x, lstm.input_size, lstm.batch_first)
+    x, batched, steps, batch = checks.sequence(lstm, x)
     lanes, width = lstm.num_layers * lstm.num_directions, lstm.proj_size or lstm.hidden_size
     shapes = (lanes, batch, width), (lanes, batch, lstm.hidden_size)
     state = checks.states(state, shapes, batched)
@@ -123,7 +123,7 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
     for layer in range(lstm.num_layers):
         for reverse in ("", "_reverse")[: lstm.num_directions]:
             lanes.append([])
-            for name in ("weight_ih", "weight_hh", "bias_ih", "weight_hr"):
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"):
                 like = net.weights.get(f"{name}_l{layer}{reverse}")
                 lanes[-1].append(None if like is None else np.empty(like.shape, np.float32))
     if tape._core is None:
@@ -147,11 +147,11 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
             dh0, dc0 = dh0[:, 0], dc0[:, 0]
     for layer in range(lstm.num_layers):
         for direction, reverse in enumerate(("", "_reverse")[: lstm.num_directions]):
-            w_ih, w_hh, bias, w_hr = lanes[layer * lstm.num_directions + direction]
+            w_ih, w_hh, b_ih, b_hh, w_hr = lanes[layer * lstm.num_directions + direction]
             end = f"_l{layer}{reverse}"
             params[f"weight_ih{end}"], params[f"weight_hh{end}"] = w_ih, w_hh
-            if bias is not None:
-                params[f"bias_ih{end}"], params[f"bias_hh{end}"] = bias, bias.copy()
+            if b_ih is not None:
+                params[f"bias_ih{end}"], params[f"bias_hh{end}"] = b_ih, b_hh
             if w_hr is not None:
                 params[f"weight_hr{end}"] = w_hr
     return Grads(dx, (dh0, dc0), params)

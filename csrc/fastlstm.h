@@ -86,10 +86,12 @@ int fl_forward(const fl_net *net, const fl_call *call);
 /*
  * Memory for one call's tape: call's sizes and lengths are read, its tape is not yet set. NULL when
  * memory is short. dropout in 0 .. 1: the probability of zeroing an output of any layer but the
- * last; the masks follow from the seed alone. A tape whose fl_forward did not end with FL_OK is
- * only good for fl_tape_free.
+ * last; the masks follow from the seed alone. first, all: the call is steps first .. first + T - 1
+ * of a sequence of `all` steps, whose masks are meant; 0 and T for a whole one. A tape whose
+ * fl_forward did not end with FL_OK is only good for fl_tape_free.
  */
-fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed);
+fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
+                     size_t first, size_t all);
 void fl_tape_free(fl_tape *tape);
 size_t fl_tape_bytes(const fl_tape *tape);
 

@@ -15,7 +15,8 @@ static size_t carve(size_t *at, size_t count, size_t size)
     return here;
 }
 
-fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed)
+fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
+                     size_t steps_before, size_t all)
 {
     const fl_config *f = &net->config;
     const size_t B = call->batch, T = call->steps, lanes = f->layers * f->dirs, fs = sizeof(float);
@@ -53,6 +54,8 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
                    .bytes = at,
                    .dropout = dropout,
                    .seed = seed,
+                   .first = steps_before,
+                   .all = all,
                    .order = (size_t *)(base + order),
                    .length = (size_t *)(base + length),
                    .offset = (size_t *)(base + offset),
@@ -191,5 +194,5 @@ void fl_mask(float *y, const float *x, size_t n, float rate, uint64_t seed, uint
 void fl_drop(const fl_tape *k, float *y, const float *x, size_t n, size_t layer, size_t t, size_t b,
              size_t first)
 {
-    fl_mask(y, x, n, k->dropout, k->seed, (layer * k->steps + t) * k->batch + b, first);
+    fl_mask(y, x, n, k->dropout, k->seed, (layer * k->all + k->first + t) * k->batch + b, first);
 }

@@ -27,13 +27,14 @@ struct fl_tape {
     size_t bytes;
     float dropout;
     uint64_t seed;
-    size_t *order;  /* [B] */
-    size_t *length; /* [B], descending */
-    size_t *offset; /* [T + 1] */
-    float *x;       /* [T][B][I], tiny values flushed */
-    float *out;     /* [L][T][B][D K]: every layer's output, before dropout */
-    float *fed;     /* [L - 1][T][B][D K]: the same after it; equal to out without dropout */
-    fl_kept lane[]; /* [L][D] */
+    size_t first, all; /* for the masks: step t is step first + t of a sequence of `all` */
+    size_t *order;     /* [B] */
+    size_t *length;    /* [B], descending */
+    size_t *offset;    /* [T + 1] */
+    float *x;          /* [T][B][I], tiny values flushed */
+    float *out;        /* [L][T][B][D K]: every layer's output, before dropout */
+    float *fed;        /* [L - 1][T][B][D K]: the same after it; equal to out without dropout */
+    fl_kept lane[];    /* [L][D] */
 };
 
 /* Row (t, r) of what layer `layer` takes in, and of what it gave out. */

@@ -56,7 +56,8 @@ cdef extern from "fastlstm.h" nogil:
     int fl_forward(const fl_net *net, const fl_call *call)
     size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
 
-    fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed)
+    fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
+                         size_t first, size_t all)
     void fl_tape_free(fl_tape *tape)
     size_t fl_tape_bytes(const fl_tape *tape)
 

@@ -154,7 +154,7 @@ cdef class Net:
     cdef fl_config config
     cdef readonly str cell
     cdef size_t gates
-    cdef bint has_c  # else the state is h alone
+    cdef readonly bint has_c  # else the state is h alone
     cdef size_t width  # K: of h, and of one direction's output
     cdef public object weights, turned  # training.py's: what was packed, and a Turned or None
     cdef int turn

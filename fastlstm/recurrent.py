@@ -329,7 +329,9 @@ class Recurrent:
             state = self._state([s[:, 0] for s in self._parts(state)])
         return (y if out is None else out), state
 
-    def forward_train(self, x, state=None, *, lengths=None, seed=None, num_threads=None):
+    def forward_train(
+        self, x, state=None, *, lengths=None, seed=None, checkpoint=None, num_threads=None
+    ):
         """y, (h, c), tape (of a GRU or RNN y, h, tape): a call whose gradients can be had from
         `backward`.
 
@@ -338,9 +340,17 @@ class Recurrent:
         its way to the next and the others are divided by 1 - dropout; the masks follow from `seed`,
         an int in 0..2**64-1 (None: a random one), whatever the number of threads.
 
+        checkpoint   k, an int: the tape keeps x and the states after every k-th step alone, and
+            `backward` runs each k steps forward once more: about k / T of the memory for one more
+            forward call. y and the states have the same bits; gradients differ by rounding, by some
+            1e-6 of their largest element, since sums over time are cut at every k-th step.
+            True: about sqrt(T) steps. k times the batch should be some hundreds of rows, or the
+            gradients of the weights take longer to add up
+
         The tape keeps a copy of x, `tape.nbytes` bytes in all (see Tape). Raises as a call does.
         """
-        return training.forward(self, x, state, lengths, seed, self._threads(num_threads))
+        threads = self._threads(num_threads)
+        return training.forward(self, x, state, lengths, seed, threads, every=checkpoint)
 
     def _threads(self, for_call):
         return (self.num_threads or 0) if for_call is None else check_num_threads(for_call)

@@ -53,48 +53,51 @@ int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
     return FL_OK;
 }
 
-int fl_run_step(fl_job *j, fl_desk *desk, fl_step s)
+int fl_run_step(fl_job *j, fl_desk *desk, fl_step *s)
 {
-    const size_t end = s.p1;
-    const double each = panel_flop(s.rows, s.k, j->net->group);
+    const size_t first = s->p0, end = s->p1;
+    const double each = panel_flop(s->rows, s->k, j->net->group);
+    const size_t span = panel_span(end - first, each);
     void (*const run)(const fl_step *) = j->call->tape ? j->net->cell->keep : j->net->cell->step;
-    const size_t span = panel_span(end - s.p0, each);
-    for (; s.p0 < end; s.p0 = s.p1) {
-        s.p1 = end - s.p0 < span ? end : s.p0 + span;
-        run(&s);
-        if (fl_stop(j, desk, each * (double)(s.p1 - s.p0)))
-            return FL_INTERRUPTED;
+    int e = FL_OK;
+    for (; s->p0 < end && e == FL_OK; s->p0 = s->p1) {
+        s->p1 = end - s->p0 < span ? end : s->p0 + span;
+        run(s);
+        if (fl_stop(j, desk, each * (double)(s->p1 - s->p0)))
+            e = FL_INTERRUPTED;
     }
-    return FL_OK;
+    s->p0 = first;
+    s->p1 = end;
+    return e;
 }
 
 /* A step of a cell that resets h before its last gate's product. */
-static int run_reset(fl_job *j, fl_desk *desk, fl_step s)
+static int run_reset(fl_job *j, fl_desk *desk, const fl_step *s)
 {
     const fl_net *net = j->net;
     const size_t last = net->panels - net->unit_panels; /* its first panel */
-    fl_gemm g = {.rows = s.rows,
+    fl_gemm g = {.rows = s->rows,
                  .vectors = net->cell->vectors,
                  .panels = last,
-                 .down = s.down,
-                 .k = s.k,
-                 .a = s.h,
+                 .down = s->down,
+                 .k = s->k,
+                 .a = s->h,
                  .a_step = 1,
-                 .panel = s.panel,
-                 .c = (float *)(uintptr_t)s.z,
-                 .c_panel = s.z_panel,
+                 .panel = s->panel,
+                 .c = (float *)(uintptr_t)s->z,
+                 .c_panel = s->z_panel,
                  .c_row = net->group,
                  .add = 1};
     int e = fl_run_gemm(j, desk, g);
-    net->cell->reset(&s);
-    for (size_t r = 0; r < s.rows; r++)
-        desk->a[r] = s.c + r * s.c_row;
+    net->cell->reset(s);
+    for (size_t r = 0; r < s->rows; r++)
+        desk->a[r] = s->c + r * s->c_row;
     g.panels = net->unit_panels;
     g.a = desk->a;
-    g.panel += last * s.k * net->group;
-    g.c += last * s.z_panel;
+    g.panel += last * s->k * net->group;
+    g.c += last * s->z_panel;
     e = e == FL_OK ? fl_run_gemm(j, desk, g) : e;
-    (j->call->tape ? net->cell->keep : net->cell->step)(&s);
+    (j->call->tape ? net->cell->keep : net->cell->step)(s);
     return e;
 }
 
@@ -112,7 +115,7 @@ static int project(fl_job *j, fl_desk *desk, const fl_layer *y, size_t rows)
                  .a_step = 1,
                  .panel = y->proj,
                  .c = desk->proj,
-                 .c_panel = net->group,
+                 .c_panel = net->plain,
                  .c_row = j->proj_pad};
     int e = fl_run_gemm(j, desk, g);
     for (size_t r = 0; r < rows; r++) {
@@ -194,7 +197,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
         step.down = (int)(s & 1) ^ j->call->turn;
         if (j->call->tape)
             fl_tape_step(j, block, lane, s, &step);
-        e = (net->cell->reset ? run_reset : fl_run_step)(j, desk, step);
+        e = net->cell->reset ? run_reset(j, desk, &step) : fl_run_step(j, desk, &step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)

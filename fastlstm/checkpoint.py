@@ -151,7 +151,8 @@ class Kept:
         return tuple(np.concatenate(parts) for parts in zip(*finals, strict=True))
 
     def backward(self, lstm, turn, dy, dstate, input_grad, grads, threads):
-        """dx and gradients of the initial state as _core.backward's; turn(lstm, net) makes a net's Turned."""
+        """dx and gradients of the initial state as _core.backward's; turn(lstm, net) makes a net's
+        Turned."""
         dstates = []
         for i, stacks in reversed(list(enumerate(self.stacks))):
             x, dx = self.inputs[i], None

@@ -15,7 +15,8 @@ Algorithms, 2nd edition, section 3.1), and with e_x the error a layer inherits f
     p  = V h'                  e_p = gamma(n) |V| |h'| + |V| e_h
 
     GRU: r, z as i, f, o above, e_m of m = R_n h + d_n and e_x of x's half k as e_z
-    n = tanh(k + r m)          e_n = e_x + r e_m + e_r |m| + e_r e_m + gamma(2) (|k| + r |m|) + A |n|
+    n = tanh(k + r m)          e_n = e_x + r e_m + e_r |m| + e_r e_m + gamma(2) (|k| + r |m|)
+                                     + A |n|
     with the reset first       m = R_n (r h) + k in one sum, from e_rh = e_r |h| + u r |h|
     h' = n + z (h - n)         e_h = (1 - z) e_n + e_z (|h - n| + e_n) + gamma(2) (|n| + z |h - n|)
     RNN: h' = tanh(z) or max(z, 0):  e_h = e_z + A |h'|

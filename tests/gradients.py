@@ -96,7 +96,7 @@ def difference_gradients(case, x, state, lengths, upstream, step=1e-5):
 
 
 def assert_slopes(case, x, state, lengths, upstream, ours, step=1e-5, tolerance=1e-5):
-    """The oracle's loss, along a drawn direction of each array, has the slope that gradients say."""
+    """The oracle's loss has, along a drawn direction of each array, the slope the gradients say."""
     arrays = {"x": x}
     arrays["h0"], arrays["c0"] = zeros_for(case, x) if state is None else state
     arrays |= case.params()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""forward_train and backward of every cell: every gradient against float64, and what else they promise.
+"""forward_train and backward of every cell: gradients against float64, and what else they promise.
 
 Relative 1e-5, in float32, of the largest element of each gradient, against torch's float64 autograd
 and against central differences of the float64 oracle.

@@ -59,7 +59,8 @@ typedef struct fl_bench {
     float *strips;         /* a product's rows for SPAN_N numbers, see product.c */
     const float **from[2]; /* [SPAN_N] rows of the input and of the state */
     const float **h[2];    /* [rows_max] rows of h before and after a step, for cells without c */
-    float *sums;           /* [panels of a part][in + 1 + K + 1][G] */
+    float *sums;           /* [panels of a part][in + 1 + K + 1][G]: of a stretch of spans */
+    float *totals;         /* the same, of the stretches before it; NULL if there is only one */
 } fl_bench;
 
 typedef struct fl_back_job {
@@ -69,7 +70,8 @@ typedef struct fl_back_job {
     const fl_back_call *call;
     const fl_tape *tape;
     size_t threads, blocks, parts;
-    size_t rows_max, chunk_rows, part_panels, span_n;
+    size_t rows_max, chunk_rows, part_panels;
+    size_t span_n, stretch;    /* numbers of a product's span, spans of a stretch */
     fl_delta delta[2][2];      /* [layer % 2][direction] */
     fl_bench *bench;           /* [threads] */
     atomic_size_t next;        /* item of the list of all work */

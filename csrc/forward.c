@@ -205,7 +205,7 @@ static size_t batch_row(const fl_job *j, const fl_block *block, size_t r)
     return j->order ? j->order[block->first + r] : block->first + r;
 }
 
-static void start_block(const fl_job *j, size_t number, const fl_room *room)
+static void start_block(fl_job *j, fl_desk *desk, size_t number, const fl_room *room)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -236,7 +236,7 @@ static void start_block(const fl_job *j, size_t number, const fl_room *room)
                 net->kernels->flush(h, call->h0 + b * net->width, net->width);
         }
     if (call->tape)
-        fl_tape_start(j, block);
+        fl_tape_start(j, desk, block);
 }
 
 /* Final states to the caller; y past the rows' lengths to 0, last, since y may have served between
@@ -318,7 +318,7 @@ static size_t work_room(fl_job *j, fl_desk *desk, fl_room *room)
         guest = atomic_fetch_add_explicit(&j->next_block, 1, memory_order_relaxed);
         if (guest >= j->blocks)
             return 0; /* the room stays taken: there is nothing left for it */
-        start_block(j, guest, room);
+        start_block(j, desk, guest, room);
         atomic_store_explicit(&room->guest, guest, memory_order_release);
         ran++;
     } else if (guest == TAKEN) {
@@ -384,7 +384,7 @@ static void work_lone(void *arg, size_t worker)
         return;
     }
     fl_block *block = &j->block[0];
-    start_block(j, 0, &j->room[0]);
+    start_block(j, &j->desk[0], 0, &j->room[0]);
     const fl_seq in = outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
     fl_lone_lead(j, block, &in, output(j, block, 0, 0));
     if (!finished(j))

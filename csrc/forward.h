@@ -89,6 +89,9 @@ static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
     return q->base + (ptrdiff_t)(t - q->start) * q->t_step + (ptrdiff_t)row * q->r_step;
 }
 
+/* What moving n floats counts for: a float that comes from memory, or is the first on its page. */
+static inline double fl_moved(size_t n) { return 64.0 * (double)n; }
+
 /* Is it time to ask the caller's poll, and was its answer, or someone's before, to stop? */
 int fl_stop(fl_job *j, fl_desk *desk, double flop);
 

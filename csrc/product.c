@@ -7,9 +7,10 @@
  * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + 1 + K columns j. A
  * GRU's dz differs towards h and b_hh: there it is one gemm for x | 1 and one for h_before | 1. For
  * the last gate of a cell that resets h, r h stands for h_before.
- * Cut along n, so that the rows stay in cache for all panels. The rows are laid out in strips of
- * STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each n, and gathering
- * them from where x and h are is copying lines (a transposed copy costs 16 times the moves).
+ * Cut along n into spans, so that the rows stay in cache for all panels. The rows are laid out in
+ * strips of STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each n, and
+ * gathering them from where x and h are is copying lines (a transposed copy costs 16 times the
+ * moves).
  */
 #include <string.h>
 
@@ -70,18 +71,30 @@ static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_
     }
 }
 
-/* Sums of panels p0 .. p1 - 1, [p][rows][G], to PyTorch's layout: columns j0 .. j0 + n - 1. */
-static void unpack(const fl_net *net, const float *sums, size_t rows, size_t p0, size_t p1,
-                   size_t j0, size_t n, float *to)
+/* A panel's sums, [n][G], to PyTorch's layout: rows of n columns. */
+static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n, float *to)
 {
-    for (size_t p = p0; p < p1; p++)
-        for (size_t v = 0; v < net->cell->vectors; v++) {
-            size_t left, row = fl_gate_row(net, p, v, &left);
-            if (left)
-                fl_transpose(to + row * n, n,
-                             sums + ((p - p0) * rows + j0) * net->group + v * net->kernels->lanes,
-                             net->group, n, left);
-        }
+    for (size_t v = 0; v < net->cell->vectors; v++) {
+        size_t left, row = fl_gate_row(net, panel, v, &left);
+        if (left)
+            fl_transpose(to + row * n, n, sums + v * net->kernels->lanes, net->group, n, left);
+    }
+}
+
+/* Spans n0 .. of a stretch are summed in bench->sums, stretches in bench->totals. */
+static int continues(const fl_back_job *b, size_t n0) { return n0 / b->span_n % b->stretch != 0; }
+
+/* After the span at n0: the n sums from `at` on to the totals, if a stretch ends. */
+static void add_up(const fl_back_job *b, fl_bench *bench, size_t n0, size_t at, size_t n)
+{
+    const size_t after = n0 + b->span_n;
+    if (!bench->totals || (after < b->tape->total && continues(b, after)))
+        return;
+    float *const to = bench->totals + at;
+    const float *const from = bench->sums + at;
+    const int first = n0 / b->span_n < b->stretch;
+    for (size_t i = 0; i < n; i++)
+        to[i] = first ? from[i] : to[i] + from[i];
 }
 
 /* dW_hr[p][u] = sum_n dh[n][p] h[n][u], h as the panels. */
@@ -91,6 +104,7 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
     const fl_tape *k = b->tape;
     const size_t rows = net->width, hidden = net->config.hidden, group = net->plain;
     const size_t panels = fl_plain_pad(net, hidden) / group;
+    const float *const sums = bench->totals ? bench->totals : bench->sums;
     strip_rows(bench->a, bench->strips, rows, b->span_n);
     for (size_t q = 0; q < panels; q++) {
         for (size_t n0 = 0; n0 < k->total; n0 += b->span_n) {
@@ -107,13 +121,14 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
                          .panel = delta->h + (q * k->total + n0) * group,
                          .c = bench->sums,
                          .c_row = group,
-                         .add = n0 != 0};
+                         .add = continues(b, n0)};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
+            add_up(b, bench, n0, 0, rows * group);
         }
         const size_t left = hidden - q * group;
         for (size_t p = 0; p < rows; p++)
-            memcpy(to + p * hidden + q * group, bench->sums + p * group,
+            memcpy(to + p * hidden + q * group, sums + p * group,
                    (left < group ? left : group) * sizeof(float));
     }
     return FL_OK;
@@ -165,24 +180,29 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
                          .panel = delta->dz + (p * k->total + n0) * group,
                          .c = bench->sums + (p - p0) * rows * group,
                          .c_row = group,
-                         .add = n0 != 0};
+                         .add = continues(b, n0)};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
-            if (!apart)
-                continue;
             g.a += g.rows;
             g.c += g.rows * group;
             g.rows = width + 1;
             g.panel = delta->dzh + (p * k->total + n0) * group;
-            if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
+            if (apart && fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
+            add_up(b, bench, n0, (p - p0) * rows * group, rows * group);
         }
     }
-    unpack(net, bench->sums, rows, p0, p1, 0, in, to->w_ih);
-    unpack(net, bench->sums, rows, p0, p1, in + 1, width, to->w_hh);
-    if (to->b_ih) {
-        unpack(net, bench->sums, rows, p0, p1, in, 1, to->b_ih);
-        unpack(net, bench->sums, rows, p0, p1, apart ? rows - 1 : in, 1, to->b_hh);
+    const float *all = bench->totals ? bench->totals : bench->sums;
+    for (size_t p = p0; p < p1; p++) {
+        const float *sums = all + (p - p0) * rows * group;
+        unpack(net, sums, p, in, to->w_ih);
+        unpack(net, sums + (in + 1) * group, p, width, to->w_hh);
+        if (to->b_ih) {
+            unpack(net, sums + in * group, p, 1, to->b_ih);
+            unpack(net, sums + (apart ? rows - 1 : in) * group, p, 1, to->b_hh);
+        }
+        if (fl_stop(&b->j, &bench->desk, fl_moved(rows * group)))
+            return FL_INTERRUPTED;
     }
     return FL_OK;
 }

@@ -92,7 +92,7 @@ void fl_tape_begin(fl_tape *k, const fl_call *call, const size_t *order)
     }
 }
 
-void fl_tape_start(const fl_job *j, const fl_block *block)
+void fl_tape_start(fl_job *j, fl_desk *desk, const fl_block *block)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -100,10 +100,6 @@ void fl_tape_start(const fl_job *j, const fl_block *block)
     const size_t lanes = net->config.layers * net->config.dirs, input = net->config.input;
     for (size_t r = 0; r < block->rows; r++) {
         const size_t row = block->first + r;
-        const float *x = call->x + (ptrdiff_t)k->order[row] * call->x_b;
-        for (size_t t = 0; t < block->length[r]; t++)
-            net->kernels->flush(fl_tape_in(k, input, 0, t, row), x + (ptrdiff_t)t * call->x_t,
-                                input);
         for (size_t i = 0; i < lanes; i++) {
             memcpy(k->lane[i].h0 + row * net->width, block->h + (i * j->rows_max + r) * net->width,
                    net->width * sizeof(float));
@@ -113,6 +109,15 @@ void fl_tape_start(const fl_job *j, const fl_block *block)
                        k->hidden_pad * sizeof(float));
         }
     }
+    for (size_t t = 0; t < block->length[0]; t++)
+        for (size_t r = 0; r < block->rows && block->length[r] > t; r++) {
+            const size_t row = block->first + r;
+            net->kernels->flush(
+                fl_tape_in(k, input, 0, t, row),
+                call->x + (ptrdiff_t)t * call->x_t + (ptrdiff_t)k->order[row] * call->x_b, input);
+            if (fl_stop(j, desk, fl_moved(2 * input)))
+                return;
+        }
 }
 
 void fl_tape_step(const fl_job *j, const fl_block *block, size_t lane, size_t s, fl_step *step)

@@ -72,8 +72,8 @@ static inline const float *fl_tape_h(const fl_tape *k, const fl_net *net, size_t
 /* Rows, and offsets from the lengths: once the call has sorted its rows. */
 void fl_tape_begin(fl_tape *tape, const fl_call *call, const size_t *order);
 
-/* A block's inputs and initial states, which it has already, flushed. */
-void fl_tape_start(const fl_job *j, const fl_block *block);
+/* A block's inputs and initial states, which it has already, flushed. In pieces if j->stopped. */
+void fl_tape_start(fl_job *j, fl_desk *desk, const fl_block *block);
 
 /* Where step s of a lane keeps its activations and c. */
 void fl_tape_step(const fl_job *j, const fl_block *block, size_t lane, size_t s, fl_step *step);

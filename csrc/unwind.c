@@ -157,7 +157,8 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
     const fl_tape *k = b->tape;
     const size_t lane = layer * net->config.dirs + dir, width = net->width,
                  hidden = net->config.hidden;
-    const size_t kk = net->panels * net->group, pad = fl_plain_pad(net, width);
+    const size_t kk = net->panels * net->group, pad = fl_plain_pad(net, width),
+                 full = fl_plain_pad(net, hidden);
     const size_t *length = k->length + first;
     const fl_turned_layer *y = &b->turned->layer[lane];
     fl_delta *delta = &b->delta[layer % 2][dir];
@@ -190,6 +191,9 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
                 for (size_t i = 0; i < width; i++)
                     bench->dh[r * pad + i] += dhn[i];
             }
+            if (net->config.proj) /* whole panels of h: what is past the units is not written */
+                memset(delta->h + ((full / net->plain - 1) * k->total + n) * net->plain, 0,
+                       live * net->plain * sizeof(float));
             e = through_state(b, bench, y, ended, after, s);
             if (e == FL_OK && net->config.proj)
                 e = through_projection(b, bench, y, delta, live, n);
@@ -211,7 +215,7 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
                          .dc = bench->dc,
                          .c_row = k->hidden_pad,
                          .dh = net->config.proj ? bench->dh_full : bench->dh,
-                         .dh_row = net->config.proj ? fl_plain_pad(net, hidden) : pad,
+                         .dh_row = net->config.proj ? full : pad,
                          .dz = delta->dz + n * net->group,
                          .dzh = delta->dzh + n * net->group,
                          .dz_panel = k->total * net->group,

@@ -6,6 +6,7 @@ y, (h, c) = lstm(x)                         # x (T, B, I)
 stream = lstm.stream(); y = stream.step(x)  # one step at a time
 """
 
+from .cells import GRUCell, LSTMCell, RNNCell
 from .config import (
     config_dict,
     get_num_threads,
@@ -22,7 +23,10 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "GRUCell",
+    "LSTMCell",
     "LoadError",
+    "RNNCell",
     "Stream",
     "config_dict",
     "get_num_threads",

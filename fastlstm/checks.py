@@ -85,23 +85,26 @@ def sequence(layer, value, rows_due=None):
     return (rows(x) if x.size else x), batched, steps, batch
 
 
-def states(value, shapes, batched):
-    """(h0, c0) or (h0,) as contiguous arrays of `shapes` (each (L * D, B, n)), or None."""
+def states(value, shapes, batched, lanes=True):
+    """(h0, c0) or (h0,) as contiguous arrays of `shapes` (each (L * D, B, n)), or None; given
+    without the axis B if not `batched`, without L * D if not `lanes`."""
     if value is None:
         return None
     if len(shapes) == 1:
-        return (_state("state", "hidden", value, shapes[0], batched),)
+        return (_state("state", "hidden", value, shapes[0], (lanes, batched, True)),)
     if isinstance(value, np.ndarray) or not isinstance(value, (tuple, list)) or len(value) != 2:
         got = f"{type(value).__name__}"
         got += f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
         raise TypeError(f"state must be a pair (h0, c0), got {got}")
-    named = enumerate(zip(value, shapes, strict=True))
-    return tuple(_state(f"state[{i}]", f"hidden[{i}]", v, s, batched) for i, (v, s) in named)
+    return tuple(
+        _state(f"state[{i}]", f"hidden[{i}]", part, shape, (lanes, batched, True))
+        for i, (part, shape) in enumerate(zip(value, shapes, strict=True))
+    )
 
 
-def _state(name, torchs_name, value, shape, batched):
+def _state(name, torchs_name, value, shape, axes):
     array = real(name, value)
-    want = shape if batched else (shape[0], shape[2])
+    want = tuple(n for n, there in zip(shape, axes, strict=True) if there)
     if array.shape != want:
         raise ValueError(f"Expected {torchs_name} size {want}, got {array.shape}")
     return contiguous(array).reshape(shape)

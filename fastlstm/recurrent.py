@@ -150,35 +150,9 @@ class Recurrent:
         torch's text when a shape differs, or when strict and the names differ; then nothing has
         changed.
         """
-        if not hasattr(state_dict, "keys") or not hasattr(state_dict, "__getitem__"):
-            raise TypeError(
-                f"Expected state_dict to be dict-like, got {type(state_dict).__name__}."
-            )
-        shapes = self._shapes()
-        names = list(state_dict.keys())
-        missing = [name for name in shapes if name not in state_dict]
-        unexpected = [name for name in names if name not in shapes]
-        problems, weights = [], dict(self._weights)
-        if strict and missing:
-            problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}. ")
-        if strict and unexpected:
-            problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
-        for name, shape in shapes.items():
-            if name in state_dict:
-                array = checks.real(name, state_dict[name])
-                if array.shape != shape:
-                    problems.append(
-                        f"size mismatch for {name}: copying a param with shape "
-                        f"{_size(array.shape)} from checkpoint, the shape in current model is "
-                        f"{_size(shape)}."
-                    )
-                else:
-                    weights[name] = checks.contiguous(array).copy()
-        if problems:
-            problems += _prefix_hint(self.kind, shapes, names)
-            raise ValueError(
-                f"Error(s) in loading state_dict for {self.kind}:\n\t" + "\n\t".join(problems)
-            )
+        weights, missing, unexpected = taken(
+            self.kind, self._shapes(), self._weights, state_dict, strict
+        )
         self._set(weights)
         return missing, unexpected
 
@@ -379,6 +353,35 @@ class Recurrent:
         """A Stream: `batch_size` rows whose state stays between calls. ValueError if bidirectional,
         since the reverse direction starts at an end that a stream does not have."""
         return Stream(self, batch_size)
+
+
+def taken(kind, shapes, weights, state_dict, strict):
+    """load_state_dict for weights of `shapes`, {name: shape}: (new ones, missing, unexpected)."""
+    if not hasattr(state_dict, "keys") or not hasattr(state_dict, "__getitem__"):
+        raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict).__name__}.")
+    names = list(state_dict.keys())
+    missing = [name for name in shapes if name not in state_dict]
+    unexpected = [name for name in names if name not in shapes]
+    problems, weights = [], dict(weights)
+    if strict and missing:
+        problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}. ")
+    if strict and unexpected:
+        problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
+    for name, shape in shapes.items():
+        if name in state_dict:
+            array = checks.real(name, state_dict[name])
+            if array.shape != shape:
+                problems.append(
+                    f"size mismatch for {name}: copying a param with shape "
+                    f"{_size(array.shape)} from checkpoint, the shape in current model is "
+                    f"{_size(shape)}."
+                )
+            else:
+                weights[name] = checks.contiguous(array).copy()
+    if problems:
+        problems += _prefix_hint(kind, shapes, names)
+        raise ValueError(f"Error(s) in loading state_dict for {kind}:\n\t" + "\n\t".join(problems))
+    return weights, missing, unexpected
 
 
 def _quoted(names):

@@ -31,13 +31,13 @@ def draw_upstream(case, outputs, names):
     return [d if n in names else None for d, n in zip(drawn, ("dy", "dh", "dc"), strict=True)]
 
 
-def torch_gradients(case, x, state, lengths, upstream):
+def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
     """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
-    module = cases.torch_module(case, torch.float64)
+    module = cases.torch_module(case, dtype)
     module.load_state_dict({n: torch.from_numpy(p) for n, p in case.params().items()})
-    x = torch.from_numpy(x.copy()).double().requires_grad_()
+    x = torch.from_numpy(x.copy()).to(dtype).requires_grad_()
     state = zeros_for(case, x) if state is None else state
-    h0, c0 = (torch.from_numpy(s).double().requires_grad_() for s in state)
+    h0, c0 = (torch.from_numpy(s.copy()).to(dtype).requires_grad_() for s in state)
 
     def call(x):
         if case.cell == "lstm":
@@ -122,6 +122,14 @@ def named(grads):
     """{name: gradient} of what LSTM.backward returned."""
     h0, c0 = grads.state
     return {"x": grads.x, "h0": h0, "c0": c0, **grads.params}
+
+
+def relative_errors(ours, reference):
+    """{name: error as a part of the reference's largest element}."""
+    return {
+        n: np.abs(ours[n] - want).max(initial=0.0) / (np.abs(want).max(initial=0.0) + SMALL)
+        for n, want in reference.items()
+    }
 
 
 def assert_close(ours, reference, tolerance=1e-5):

@@ -218,7 +218,7 @@ def at_offset(values, offset):
     start = -raw.ctypes.data % 64 + offset
     view = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
     view[...] = values
-    assert view.ctypes.data % 64 == offset
+    assert view.ctypes.data % 64 == offset or not view.size
     return view
 
 
@@ -345,7 +345,7 @@ def test_every_fused_instruction_set_gives_the_same_bits(rng):
         if "generic" in ISAS:  # two roundings where the others have one: close, no more is promised
             near = flat(built(shape, "generic")(x[:1], (h, c)))
             for a, b in zip(near, flat(built(shape, FUSED[0])(x[:1], (h, c))), strict=True):
-                assert np.abs(a - b).max() <= 1e-4
+                assert np.abs(a - b).max(initial=0.0) <= 1e-4
     assert bits.count >= min(MINIMUM["isas"], 80 * (len(FUSED) - 1))
 
 

@@ -54,8 +54,9 @@ static void share_out(fl_back_job *b)
     const fl_net *net = b->j.net;
     const fl_config *f = &net->config;
     const size_t batch = b->tape->batch;
-    const double flop = 16.0 * (double)f->hidden * (double)(f->input + net->width) *
-                        (double)b->tape->total * (double)(f->layers * f->dirs);
+    const double flop = 4.0 * (double)net->cell->gates * (double)f->hidden *
+                        (double)(f->input + net->width) * (double)b->tape->total *
+                        (double)(f->layers * f->dirs);
     b->threads = flop < TEAM_FLOP || !b->call->threads ? 1 : b->call->threads;
     b->blocks = ceil_div(batch, BLOCK_ROWS);
     if (b->threads > 1) {
@@ -84,8 +85,9 @@ static size_t lay_out(fl_back_job *b, char *base)
     const fl_config *f = &net->config;
     const size_t fs = sizeof(float), upper = f->dirs * net->width;
     const size_t in_max = f->layers > 1 && upper > f->input ? upper : f->input;
-    const size_t rows = fl_sum2(fl_sum2(in_max, net->width), 1), kk = net->panels * net->group;
+    const size_t rows = fl_sum2(fl_sum2(in_max, net->width), 2), kk = net->panels * net->group;
     const size_t full = fl_plain_pad(net, f->hidden);
+    const int apart = fl_apart(net);
     size_t at = 0;
     share_out(b);
     b->span_n = STRIP_FLOATS / rows;
@@ -105,11 +107,14 @@ static size_t lay_out(fl_back_job *b, char *base)
                 down = f->input;
             fl_delta x = {
                 .dz = carve(base, &at, fl_mul(kk, k->total), fs),
+                .dzh = carve(base, &at, apart ? fl_mul(kk, k->total) : 0, fs),
                 .h = carve(base, &at, f->proj ? fl_mul(full, k->total) : 0, fs),
                 .dh = carve(base, &at, f->proj ? fl_mul(net->width, k->total) : 0, fs),
                 .down = carve(base, &at, fl_mul(fl_mul(k->steps, k->batch), down), fs),
                 .down_row = down,
             };
+            if (!apart)
+                x.dzh = x.dz;
             b->delta[parity][d] = x;
         }
     const size_t sums = fl_mul(fl_mul(b->part_panels, rows), net->group);
@@ -120,18 +125,24 @@ static size_t lay_out(fl_back_job *b, char *base)
             .desk = {.polls = i == 0},
             .a = carve(base, &at, pointers, sizeof(float *)),
             .dz_rows = carve(base, &at, fl_mul(2 * b->chunk_rows, kk), fs),
+            .dzh_rows = carve(base, &at, apart ? fl_mul(2 * b->chunk_rows, kk) : 0, fs),
             .dh = carve(base, &at, fl_mul(b->rows_max, fl_plain_pad(net, net->width)), fs),
-            .dh_full = carve(base, &at, f->proj ? fl_mul(b->rows_max, full) : 0, fs),
+            .dh_full =
+                carve(base, &at, f->proj || net->cell->reset ? fl_mul(b->rows_max, full) : 0, fs),
             .dc = carve(base, &at, fl_mul(b->rows_max, k->hidden_pad), fs),
             .dx = carve(base, &at, fl_mul(b->chunk_rows, fl_plain_pad(net, in_max)), fs),
             .strips = carve(base, &at, fl_product_strips(net, in_max, b->span_n), fs),
             .from = {carve(base, &at, b->span_n, sizeof(float *)),
                      carve(base, &at, b->span_n, sizeof(float *))},
+            .h = {carve(base, &at, b->rows_max, sizeof(float *)),
+                  carve(base, &at, b->rows_max, sizeof(float *))},
             .sums = carve(base, &at, sums, fs),
             .totals = carve(base, &at, many ? sums : 0, fs),
         };
         if (!many)
             x.totals = NULL;
+        if (!apart)
+            x.dzh_rows = x.dz_rows;
         if (base)
             b->bench[i] = x;
     }

@@ -2,9 +2,11 @@
 /*
  * Gradients of the weights: one product over all N rows of the tape, in its order,
  *
- *     [dW | dR | db][column, j] = sum_n dz[n][column] * [x | h_before | 1][n][j]
+ *     [dW | db | dR][column, j] = sum_n dz[n][column] * [x | 1 | h_before][n][j]
  *
- * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + K + 1 columns j.
+ * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + 1 + K columns j. A
+ * GRU's dz differs towards h and b_hh: there it is one gemm for x | 1 and one for h_before | 1. For
+ * the last gate of a cell that resets h, r h stands for h_before.
  * Cut along n into spans, so that the rows stay in cache for all panels. The rows are laid out in
  * strips of STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each n, and
  * gathering them from where x and h are is copying lines (a transposed copy costs 16 times the
@@ -50,10 +52,10 @@ static const float **strip_rows(const float **a, const float *strips, size_t col
     return a;
 }
 
-/* Rows of the input and of the state before it, for numbers n0 .. n1 - 1. *s: the step of n0, then
-   of n1. */
-static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t n0,
-                      size_t n1, size_t *s)
+/* Rows of the input and of the state before it, or r h of it, for numbers n0 .. n1 - 1. *s: the
+   step of n0, then of n1. */
+static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, int reset,
+                      size_t n0, size_t n1, size_t *s)
 {
     const fl_net *net = b->j.net;
     const fl_tape *k = b->tape;
@@ -64,19 +66,19 @@ static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_
         bench->from[0][n - n0] =
             fl_tape_in(k, net->config.input, layer, fl_tape_time(k, dir, *s, r), r);
         bench->from[1][n - n0] =
-            *s ? fl_tape_out(k, layer, fl_tape_time(k, dir, *s - 1, r), r) + dir * net->width
-               : k->lane[layer * net->config.dirs + dir].h0 + r * net->width;
+            reset ? k->lane[layer * net->config.dirs + dir].c + (k->batch + n) * k->hidden_pad
+                  : fl_tape_h(k, net, layer, dir, *s, r);
     }
 }
 
 /* A panel's sums, [n][G], to PyTorch's layout: rows of n columns. */
 static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n, float *to)
 {
-    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
-    const size_t unit = panel * lanes, left = hidden - unit;
-    for (size_t v = 0; v < FL_NV; v++)
-        fl_transpose(to + (v * hidden + unit) * n, n, sums + v * lanes, net->group, n,
-                     left < lanes ? left : lanes);
+    for (size_t v = 0; v < net->cell->vectors; v++) {
+        size_t left, row = fl_gate_row(net, panel, v, &left);
+        if (left)
+            fl_transpose(to + row * n, n, sums + v * net->kernels->lanes, net->group, n, left);
+    }
 }
 
 /* Spans n0 .. of a stretch are summed in bench->sums, stretches in bench->totals. */
@@ -100,7 +102,7 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
 {
     const fl_net *net = b->j.net;
     const fl_tape *k = b->tape;
-    const size_t rows = net->width, hidden = net->config.hidden, group = net->group;
+    const size_t rows = net->width, hidden = net->config.hidden, group = net->plain;
     const size_t panels = fl_plain_pad(net, hidden) / group;
     const float *const sums = bench->totals ? bench->totals : bench->sums;
     strip_rows(bench->a, bench->strips, rows, b->span_n);
@@ -111,6 +113,7 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
                 bench->from[0][i] = delta->dh + (n0 + i) * rows;
             gather(bench->strips, bench->from[0], n, rows, b->span_n);
             fl_gemm g = {.rows = rows,
+                         .vectors = FL_NV,
                          .panels = 1,
                          .k = n,
                          .a = bench->a,
@@ -137,18 +140,25 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
     const fl_tape *k = b->tape;
     const fl_delta *delta = &b->delta[layer % 2][dir];
     const fl_grads *to = &b->call->grads[layer * net->config.dirs + dir];
-    const size_t in = fl_layer_in(net, layer), width = net->width, rows = in + width + 1;
-    const size_t hidden = net->config.hidden, lanes = net->kernels->lanes, group = net->group;
+    const size_t in = fl_layer_in(net, layer), width = net->width, group = net->group;
+    const size_t apart = (size_t)fl_apart(net), rows = in + 1 + width + apart;
+    const size_t hidden = net->config.hidden, last = net->panels - net->unit_panels;
+    const int reset = net->cell->reset && p0 >= last;
     float *const x_strips = bench->strips,
                  *const h_strips = x_strips + strips_of(in) * STRIP * b->span_n,
                  *const ones = h_strips + strips_of(width) * STRIP * b->span_n;
 
+    if (net->cell->reset && p0 < last && p1 > last) {
+        int e = fl_product(b, bench, layer, dir, p0, last);
+        return e == FL_OK ? fl_product(b, bench, layer, dir, last, p1) : e;
+    }
     if (to->w_hr && p0 == 0 && k->total && projection(b, bench, delta, to->w_hr) != FL_OK)
         return FL_INTERRUPTED;
     if (to->w_hr && p0 == 0 && !k->total)
         memset(to->w_hr, 0, width * hidden * sizeof(float));
 
     const float **a = strip_rows(bench->a, x_strips, in, b->span_n);
+    *a++ = ones;
     a = strip_rows(a, h_strips, width, b->span_n);
     *a = ones;
     for (size_t i = 0; i < b->span_n; i++)
@@ -157,11 +167,12 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
         memset(bench->sums, 0, (p1 - p0) * rows * group * sizeof(float));
     for (size_t n0 = 0, s = 0; n0 < k->total; n0 += b->span_n) {
         const size_t n = k->total - n0 < b->span_n ? k->total - n0 : b->span_n;
-        find_rows(b, bench, layer, dir, n0, n0 + n, &s);
+        find_rows(b, bench, layer, dir, reset, n0, n0 + n, &s);
         gather(x_strips, bench->from[0], n, in, b->span_n);
         gather(h_strips, bench->from[1], n, width, b->span_n);
         for (size_t p = p0; p < p1; p++) {
-            fl_gemm g = {.rows = rows,
+            fl_gemm g = {.rows = apart ? in + 1 : rows,
+                         .vectors = net->cell->vectors,
                          .panels = 1,
                          .k = n,
                          .a = bench->a,
@@ -172,6 +183,12 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
                          .add = continues(b, n0)};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
+            g.a += g.rows;
+            g.c += g.rows * group;
+            g.rows = width + 1;
+            g.panel = delta->dzh + (p * k->total + n0) * group;
+            if (apart && fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
+                return FL_INTERRUPTED;
             add_up(b, bench, n0, (p - p0) * rows * group, rows * group);
         }
     }
@@ -179,15 +196,13 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
     for (size_t p = p0; p < p1; p++) {
         const float *sums = all + (p - p0) * rows * group;
         unpack(net, sums, p, in, to->w_ih);
-        unpack(net, sums + in * group, p, width, to->w_hh);
+        unpack(net, sums + (in + 1) * group, p, width, to->w_hh);
+        if (to->b_ih) {
+            unpack(net, sums + in * group, p, 1, to->b_ih);
+            unpack(net, sums + (apart ? rows - 1 : in) * group, p, 1, to->b_hh);
+        }
         if (fl_stop(&b->j, &bench->desk, fl_moved(rows * group)))
             return FL_INTERRUPTED;
-    }
-    for (size_t p = p0; p < p1 && to->bias; p++) {
-        const float *db = all + ((p - p0 + 1) * rows - 1) * group;
-        for (size_t v = 0; v < FL_NV; v++)
-            for (size_t l = 0; l < lanes && p * lanes + l < hidden; l++)
-                to->bias[v * hidden + p * lanes + l] = db[v * lanes + l];
     }
     return FL_OK;
 }

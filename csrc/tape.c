@@ -20,7 +20,8 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
 {
     const fl_config *f = &net->config;
     const size_t B = call->batch, T = call->steps, lanes = f->layers * f->dirs, fs = sizeof(float);
-    const size_t row = f->dirs * net->width, pad = net->panels * net->kernels->lanes;
+    const size_t row = f->dirs * net->width, pad = net->unit_panels * net->units;
+    const int has_c = net->cell->has_c || net->cell->reset;
     size_t total = 0, at = 0;
     if (call->lengths)
         for (size_t b = 0; b < B; b++)
@@ -36,8 +37,8 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
         dropout > 0 ? carve(&at, fl_mul(fl_mul(fl_mul(B, T), row), f->layers - 1), fs) : out;
     const size_t first = at;
     carve(&at, fl_mul(B, net->width), fs);
-    carve(&at, fl_mul(fl_sum2(B, total), pad), fs);
-    carve(&at, fl_mul(fl_mul(net->panels, net->group), total), fs);
+    carve(&at, has_c ? fl_mul(fl_sum2(B, total), pad) : 0, fs);
+    carve(&at, fl_mul(fl_mul(net->panels, net->cell->kept * net->kernels->lanes), total), fs);
     const size_t each = at - first;
     at = fl_sum2(first, fl_mul(lanes, each));
 
@@ -64,8 +65,10 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
     for (size_t i = 0; i < lanes; i++) {
         size_t here = first + i * each;
         k->lane[i].h0 = (float *)(base + carve(&here, fl_mul(B, net->width), fs));
-        k->lane[i].c = (float *)(base + carve(&here, fl_mul(B + total, pad), fs));
-        k->lane[i].gates = (float *)(base + here);
+        k->lane[i].c = (float *)(base + carve(&here, has_c ? fl_mul(B + total, pad) : 0, fs));
+        k->lane[i].kept = (float *)(base + here);
+        if (!has_c)
+            k->lane[i].c = NULL;
     }
     return k;
 }
@@ -100,8 +103,10 @@ void fl_tape_start(fl_job *j, fl_desk *desk, const fl_block *block)
         for (size_t i = 0; i < lanes; i++) {
             memcpy(k->lane[i].h0 + row * net->width, block->h + (i * j->rows_max + r) * net->width,
                    net->width * sizeof(float));
-            memcpy(k->lane[i].c + row * k->hidden_pad,
-                   block->c + (i * j->rows_max + r) * k->hidden_pad, k->hidden_pad * sizeof(float));
+            if (net->cell->has_c)
+                memcpy(k->lane[i].c + row * k->hidden_pad,
+                       block->c + (i * j->rows_max + r) * k->hidden_pad,
+                       k->hidden_pad * sizeof(float));
         }
     }
     for (size_t t = 0; t < block->length[0]; t++)
@@ -113,6 +118,19 @@ void fl_tape_start(fl_job *j, fl_desk *desk, const fl_block *block)
             if (fl_stop(j, desk, fl_moved(2 * input)))
                 return;
         }
+}
+
+void fl_tape_step(const fl_job *j, const fl_block *block, size_t lane, size_t s, fl_step *step)
+{
+    const fl_tape *k = j->call->tape;
+    const fl_cell *cell = j->net->cell;
+    const size_t group = cell->kept * j->net->kernels->lanes;
+    step->kept = k->lane[lane].kept + (k->offset[s] + block->first) * group;
+    step->kept_panel = k->total * group;
+    if (cell->has_c || cell->reset) {
+        float *c = fl_tape_c(k, lane, s + 1) + block->first * k->hidden_pad;
+        *(cell->reset ? &step->c : &step->c_out) = c;
+    }
 }
 
 fl_seq fl_tape_seq(const fl_job *j, const fl_block *block, size_t layer, int in)

@@ -53,8 +53,7 @@ class Stack:
 
     def train(self, net, x, cut, within, state, threads):
         return _core.forward_train(
-            net, x[cut], *(state or (None, None)), within, self.rate, self.seed, False, threads,
-            cut.start, len(x),
+            net, x[cut], state, within, self.rate, self.seed, False, threads, cut.start, len(x)
         )  # fmt: skip
 
     def forward(self, net, x, state, y, threads):
@@ -62,9 +61,11 @@ class Stack:
         for cut, within in self.parts(len(x)):
             self.starts.append(state)
             if self.rate:
-                y[cut], *state, _ = self.train(net, x, cut, within, state, threads)
+                y[cut], state, _ = self.train(net, x, cut, within, state, threads)
             else:
-                _, state = net.forward(x[cut], state, y[cut], within, True, False, threads)
+                whole = state if net.has_c or state is None else state[0]
+                _, state = net.forward(x[cut], whole, y[cut], within, True, False, threads)
+                state = state if net.has_c else (state,)
         return state
 
     def backward(self, net, turned, x, dy, dstate, dx, grads, threads):
@@ -76,8 +77,8 @@ class Stack:
             list(zip(self.parts(len(x)), self.starts, strict=True))
         ):
             tape = self.train(net, x, cut, within, state, threads)[-1]
-            part, *dstate = _core.backward(
-                turned, tape, None if dy is None else dy[cut], *dstate, dx is not None, True, into,
+            part, dstate = _core.backward(
+                turned, tape, None if dy is None else dy[cut], dstate, dx is not None, True, into,
                 threads,
             )  # fmt: skip
             del tape  # before there is another
@@ -129,7 +130,7 @@ class Kept:
         return turned_around(array, self.lengths) if d else array
 
     def forward(self, lstm, state, y, threads):
-        """h, c; outputs to y."""
+        """The final state's arrays; outputs to y."""
         if state is not None:  # the caller may write to his
             state = tuple(s.copy() for s in state)
         finals, width = [], lstm.proj_size or lstm.hidden_size
@@ -149,8 +150,9 @@ class Kept:
                 self.inputs.append(out)
         return tuple(np.concatenate(parts) for parts in zip(*finals, strict=True))
 
-    def backward(self, lstm, turn, dy, dh, dc, input_grad, grads, threads):
-        """dx, dh0, dc0 as _core.backward's; turn(lstm, net) makes a net's Turned."""
+    def backward(self, lstm, turn, dy, dstate, input_grad, grads, threads):
+        """dx and gradients of the initial state as _core.backward's; turn(lstm, net) makes a net's
+        Turned."""
         dstates = []
         for i, stacks in reversed(list(enumerate(self.stacks))):
             x, dx = self.inputs[i], None
@@ -159,7 +161,7 @@ class Kept:
                 width = one.output_size
                 part = dy if dy is None else self.seen(dy[..., d * width : (d + 1) * width], d)
                 into = np.empty_like(x) if i or input_grad else None
-                end = [None if a is None else a[own] for a in (dh, dc)]
+                end = tuple(None if a is None else a[own] for a in dstate)
                 to = grads[2 * i + d : 2 * i + d + 1] if len(stacks) == 2 else grads
                 args = net, turn(one, net), self.seen(x, d), part, end, into, to, threads
                 dstates.append(stack.backward(*args))
@@ -170,5 +172,4 @@ class Kept:
                 dx = np.ascontiguousarray(dx)
                 _core.drop(dx, self.rate, self.seed, i - 1)
             dy = dx
-        dh0, dc0 = (np.concatenate(parts) for parts in zip(*reversed(dstates), strict=True))
-        return dx, dh0, dc0
+        return dx, [np.concatenate(parts) for parts in zip(*reversed(dstates), strict=True)]

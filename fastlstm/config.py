@@ -9,9 +9,10 @@ import sysconfig
 
 import numpy
 
-from .backends import NAME, REASON, core
+from .backends import NAME, REASON
+from .backends import core as _core
 
-_ISAS = {name: (built, runnable) for name, built, runnable in core.isas()}
+_ISAS = {name: (built, runnable) for name, built, runnable in _core.isas()}
 
 
 def runnable_isas():
@@ -93,14 +94,12 @@ def usable_cpus():
 def get_num_threads():
     """The threads a call may use that says nothing else: `set_num_threads`, else the environment's
     FASTLSTM_NUM_THREADS, else the CPUs this process may use. Small work takes one in any case."""
-    return _num_threads
+    return _core.default_threads()
 
 
 def set_num_threads(n):
     """Set what `get_num_threads` gives, for calls that start later; None: as if never set."""
-    global _num_threads
-    _num_threads = check_num_threads(n) or _start_threads
-    core.set_default_threads(_num_threads)
+    _core.set_default_threads(check_num_threads(n) or _start_threads)
 
 
 _start_threads = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
@@ -123,7 +122,7 @@ def config_dict():
         "isa_from": "FASTLSTM_ISA" if os.environ.get("FASTLSTM_ISA") else "the best that runs",
         "isas": {name: state(*flags) for name, flags in _ISAS.items()},
         "threads": get_num_threads(),
-        "compiler": core.compiler(),
+        "compiler": _core.compiler(),
         "python": platform.python_version()
         + (" free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""),
         "numpy": numpy.__version__,

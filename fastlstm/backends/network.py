@@ -28,8 +28,18 @@ NONE = np.empty((0, 0, 0), np.float32)
 CHUNK = 1 << 17  # floats of gate sums at once: they stay in a cache, and Ctrl-C gets its turn
 
 
+CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")
+_threads = 1
+
+
 def set_default_threads(n):
-    """These backends work on the caller's thread."""
+    """Remembered, no more: these backends work on the caller's thread."""
+    global _threads
+    _threads = n
+
+
+def default_threads():
+    return _threads
 
 
 class Lane:
@@ -67,10 +77,7 @@ class Net:
 
     name, cells = "", {}
 
-    def __init__(self, *arguments):
-        if not isinstance(arguments[0], str):
-            arguments = ("lstm", *arguments)
-        cell, input, hidden, proj, layers, dirs, isa = arguments
+    def __init__(self, cell, input, hidden, proj, layers, dirs, isa):
         if isa not in (None, self.name):
             raise ValueError(f"instruction set {isa!r} does not run here")
         self.kind, self.cell = cell, self.cells[cell]
@@ -136,6 +143,9 @@ class Net:
     def outer(self, h, c):
         """The state as callers have it."""
         return (h, c) if self.wide_c else h
+
+    def parts(self, h, c):
+        return (h, c) if self.wide_c else (h,)
 
     def run(self, x, h, c, y, lengths, tape=None):
         """The whole forward pass. x (T, B, I); h and c are replaced; y (T, B, D K) or None."""

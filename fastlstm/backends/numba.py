@@ -12,11 +12,11 @@ import numba
 
 from . import loops, network
 from . import numpy as vectorised
-from .network import State, plain, set_default_threads
-from .tape import Turned, backward, drop, dropout_mask, forward_train
+from .network import CELLS, State, default_threads, plain, set_default_threads
+from .tape import Turned, backward, drop, forward_train
 
 __all__ = [
-    "Net", "State", "Turned", "backward", "compiler", "drop", "dropout_mask", "forward_train",
+    "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop", "forward_train",
     "isas", "set_default_threads", "warmup",
 ]  # fmt: skip
 

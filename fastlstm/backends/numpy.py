@@ -9,11 +9,11 @@ d + name is the gradient of a loss with respect to name. network.py says what ca
 import numpy as np
 
 from . import network
-from .network import State, set_default_threads
-from .tape import Turned, backward, drop, dropout_mask, forward_train
+from .network import CELLS, State, default_threads, set_default_threads
+from .tape import Turned, backward, drop, forward_train
 
 __all__ = [
-    "Net", "State", "Turned", "backward", "compiler", "drop", "dropout_mask", "forward_train",
+    "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop", "forward_train",
     "isas", "set_default_threads",
 ]  # fmt: skip
 

@@ -54,7 +54,8 @@ class Tape:
         return self.fed[layer][: self.end]
 
     def drop(self, a, layer):
-        return masked(a, self.dropout, self.seed, layer, self.order.rows)
+        steps = self.all_steps, self.first_step
+        return masked(a, self.dropout, self.seed, layer, *steps, self.order.rows)
 
 
 class Turned:
@@ -86,45 +87,53 @@ def _mix32(h):
 
 def drop(y, rate, seed, layer):
     """Dropout in place of a layer's outputs (T, B, D K), or of their gradients."""
-    y[...] = masked(y, rate, seed, layer)
+    y[...] = masked(y, rate, seed, layer, len(y), 0)
 
 
-def masked(a, rate, seed, layer, order=None):
-    kept = dropout_mask(seed, rate, layer, *a.shape)
+def masked(a, rate, seed, layer, all_steps, first_step, order=None):
+    """a (T, B, D K) with dropout, where a is the steps from first_step on of all_steps."""
+    steps, batch, row = a.shape
+    first = (layer * all_steps + first_step) * batch
+    kept = _kept(seed, rate, first, steps * batch, row).reshape(a.shape)
     kept = kept if order is None else kept[:, order]
     rate = np.float32(rate)
     scale = np.float32(1) / (np.float32(1) - rate) if rate < 1 else np.float32(0)
-    return np.where(kept != 0, a * scale, np.float32(0))
+    return np.where(kept, a * scale, np.float32(0))
 
 
-def dropout_mask(seed, rate, layer, steps, batch, row):
-    """(T, B, D K) of 0 and 1: what forward_train keeps of a layer's outputs; csrc/tape.c's masks."""
-    numbers = np.arange(layer * steps * batch, (layer + 1) * steps * batch, dtype=np.uint64)
+def _kept(seed, rate, first, count, row):
+    """(count, row) of bool: what stays of the rows from number `first` on; csrc/tape.c's masks."""
+    numbers = np.arange(first, first + count, dtype=np.uint64)
     start = (seed + 0x9E3779B97F4A7C15) % 2**64
     key = _mix64(_mix64(np.full(1, start, np.uint64)) ^ (numbers + np.uint64(1)))
     low = key.astype(np.uint32)[:, None]  # the low half
     high = (key >> np.uint64(32)).astype(np.uint32)[:, None] | np.uint32(1)
     limit = np.uint32(float(np.float32(rate)) * 2**24 + 0.5)
     u = _mix32(np.arange(row, dtype=np.uint32) * high + low) >> np.uint32(8)
-    return (u >= limit).astype(np.float32).reshape(steps, batch, row)
+    return u >= limit
 
 
-def forward_train(net, x, h0, c0, lengths, dropout, seed, batch_first, threads):
-    """y, h, c, Tape; as _core.forward_train."""
+def forward_train(
+    net, x, state, lengths, dropout, seed, batch_first, threads, first_step=0, all_steps=0
+):
+    """y, the final state, Tape; as _core.forward_train."""
     xt = x.swapaxes(0, 1) if batch_first else x
     T, B, _ = xt.shape
     net.cell.prepare(True)
-    state = None if h0 is None else ((h0, c0) if net.wide_c else h0)
+    if state is not None:
+        state = tuple(state) if net.wide_c else state[0]
     tape = Tape(net, T, B, batch_first, lengths, dropout, seed)
+    tape.first_step, tape.all_steps = first_step, all_steps or T
     y = np.empty((*x.shape[:2], net.dirs * net.width), np.float32)
     h, c = net.run(xt, *net.states(state, B), y.swapaxes(0, 1) if batch_first else y, lengths, tape)
-    return y, h, c, tape
+    return y, net.parts(h, c), tape
 
 
 @np.errstate(all="ignore")
-def backward(turned, tape, dy, dh, dc, input_grad, state_grad, grads, threads):
-    """(dx, dh0, dc0); as _core.backward."""
+def backward(turned, tape, dy, dstate, input_grad, state_grad, grads, threads):
+    """dx and the gradients of the initial state; as _core.backward."""
     net = tape.net
+    dh, dc = (*dstate, None)[:2]
     if net.weights is None or turned.weights is not net.weights:
         raise ValueError("the weights are not the tape's")
     T, B, D, K, end = tape.steps, tape.batch, net.dirs, net.width, tape.end
@@ -152,7 +161,7 @@ def backward(turned, tape, dy, dh, dc, input_grad, state_grad, grads, threads):
         dx = np.zeros((B, T, net.input) if tape.batch_first else (T, B, net.input), np.float32)
         (dx.swapaxes(0, 1) if tape.batch_first else dx)[:end, order] = down
     back = np.argsort(order)
-    return dx, dh[:, back], dc[:, back]
+    return dx, net.parts(dh.take(back, 1), dc.take(back, 1))
 
 
 def _lane(tape, i, back, a, dy, dh, dc, grads, below):
@@ -160,7 +169,7 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
     `below` unless that is empty."""
     net, lane, end = tape.net, tape.net.lanes[i], tape.end
     B, K, d = tape.batch, net.width, i % net.dirs
-    w_ih, w_hh, *biases, w_hr = grads
+    w_ih, w_hh, b_ih, b_hh, w_hr = grads
     for array in grads:
         if array is not None:
             array[...] = 0
@@ -187,9 +196,9 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
             delta = delta.reshape(len(flat), -1)
             w_hh[which] += delta.T @ v.reshape(len(flat), -1)
             sums.append(delta.sum(0))
-        if biases[0] is not None:
-            for bias, add in zip(biases, (flat.sum(0), np.concatenate(sums))):
-                bias += add
+        if b_ih is not None:
+            b_ih += flat.sum(0)
+            b_hh += np.concatenate(sums)
         if w_hr is not None:
             full = gates[part, :, 3 * net.hidden :] * np.tanh(kept[part])
             w_hr += dhs.reshape(len(flat), -1).T @ full.reshape(len(flat), -1)

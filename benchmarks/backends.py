@@ -20,7 +20,7 @@ from statistics import median
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FASTLSTM_NUM_THREADS"):
     os.environ[name] = "1"
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 GRID = [
     (1, 1, 64, 64), (1, 1, 128, 128), (1, 1, 256, 256), (1, 1000, 1, 16), (1, 1000, 1, 32),
@@ -33,7 +33,7 @@ TRAIN = [(1, 100, 128, 128), (16, 100, 64, 64), (32, 100, 128, 128), (32, 100, 2
 FIRST = """
 import time
 start = time.perf_counter()
-import numpy as np
+import numpy as np  # noqa: E402
 import fastlstm
 lstm = fastlstm.LSTM(64, 64)
 made = time.perf_counter()

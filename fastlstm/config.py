@@ -107,6 +107,13 @@ _start_threads = _start_threads or min(usable_cpus(), 1024)
 set_num_threads(None)
 
 
+def warmup():
+    """Compile, or load from disk, all that calls and training need: seconds, once in a process, on
+    the numba backend; nothing to do on the others. Without it, making a layer prepares its calls
+    and the first forward_train its training."""
+    getattr(_core, "warmup", lambda: None)()
+
+
 def config_dict():
     """What `show_config` prints, as a dict of plain values."""
     from . import __version__

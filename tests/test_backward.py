@@ -426,7 +426,10 @@ def test_no_memory_leaves_all_as_it_was(cell):
     layer = case.layer()
     y, _, tape = layer.forward_train(x)
     want = None
-    fail = fastlstm._core.fail_allocations
+    core = fastlstm.backends.core
+    if not hasattr(core, "fail_allocations"):
+        pytest.skip("the C core's allocator is the one that can be made to fail")
+    fail = core.fail_allocations
     failed = 0
     for n in range(20):
         fail(n)

@@ -7,6 +7,7 @@ its name and `REASON` why it was chosen, in words.
 
 import importlib
 import os
+import warnings
 
 MODULES = {  # best first
     "c": "fastlstm._core",
@@ -28,7 +29,7 @@ def _choose():
             + ", ".join(MODULES)
         )
     missing = []
-    for name in (asked,) if asked else MODULES:
+    for name in [asked] if asked else MODULES:
         try:
             module = importlib.import_module(MODULES[name])
         except Exception as e:  # one that is there but broken must not stop the next
@@ -37,6 +38,13 @@ def _choose():
                 raise ImportError(f"FASTLSTM_BACKEND={asked}: {e}; {_HELP[name]}") from None
         else:
             reason = "FASTLSTM_BACKEND" if asked else "; ".join(missing) or "the best that works"
+            if missing:
+                warnings.warn(
+                    f"fastlstm runs on {name}, slower than its C core: {reason}. "
+                    f"FASTLSTM_BACKEND={name} says that this is meant",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
             return module, name, reason
     raise AssertionError("NumPy is always there")
 

@@ -109,13 +109,15 @@ class Net:
         if not _canonical(x, 3) or x.shape[2] != self.input or 0 in x.shape:
             return None
         xt = x.swapaxes(0, 1) if batch_first else x
-        T, B, _ = xt.shape
+        B = xt.shape[1]
         given, state = state, self.states(state, B)
         if state is None:
             return None
         first = self.dirs * self.width
         shape = (*x.shape[:2], first) if sequences else (B, first)
-        if out is not None and not _fits(out, shape, (x, *(given if type(given) is tuple else (given,)))):
+        if out is not None and not _fits(
+            out, shape, (x, *(given if type(given) is tuple else (given,)))
+        ):
             return None
         y = np.empty(shape, np.float32) if out is None else out
         yt = None

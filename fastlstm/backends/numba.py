@@ -10,14 +10,14 @@ import threading
 import llvmlite
 import numba
 
-from . import loops, network
+from . import arithmetic, loops, network
 from . import numpy as vectorised
 from .network import CELLS, State, default_threads, plain, set_default_threads
 from .tape import Turned, backward, drop, forward_train
 
 __all__ = [
-    "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop", "forward_train",
-    "isas", "set_default_threads", "warmup",
+    "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",
+    "forward_train", "isas", "set_default_threads", "warmup",
 ]  # fmt: skip
 
 _lock = threading.Lock()
@@ -48,7 +48,7 @@ class _Compiled:
         if name not in cls.made:
             with _lock:
                 if name not in cls.made:
-                    cls.made[name] = loops.compiled(getattr(loops, name))
+                    cls.made[name] = loops.compiled(name)
         return cls.made[name]
 
 
@@ -68,14 +68,15 @@ class Cell:
         H = lane.w_hh.shape[1]
         if self.kind == loops.GRU_BEFORE:
             lane.r, lane.proj = lane.r[:, : 2 * H], lane.r[:, 2 * H :]
-        lane.w, lane.r, lane.proj = map(loops.pack, (lane.w, lane.r, lane.proj))
+        lane.w, lane.r, lane.proj = map(arithmetic.pack, (lane.w, lane.r, lane.proj))
 
     def turn(self, lane):
-        lane.back, lane.back_proj = (loops.pack(plain(w)) for w in (lane.w_hh, lane.w_hr))
+        lane.back, lane.back_proj = (arithmetic.pack(plain(w)) for w in (lane.w_hh, lane.w_hr))
 
     def forward(self, lane, a, z, s, rows, back, h, c, y):
         self._forward(
-            self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n, a, z, s, rows, back, h, c, y
+            self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n, a, z, s, rows, back, h,
+            c, y,
         )  # fmt: skip
 
     def backward(self, lane, z, s, h0, c0, dy, rows, back, dh, dc, dz):
@@ -87,5 +88,6 @@ class Cell:
 class Net(network.Net):
     name = "numba"
     cells = {  # noqa: RUF012
-        name: Cell(getattr(loops, name.upper()), like) for name, like in vectorised.Net.cells.items()
+        name: Cell(getattr(loops, name.upper()), like)
+        for name, like in vectorised.Net.cells.items()
     }

@@ -13,8 +13,8 @@ from .network import CELLS, State, default_threads, set_default_threads
 from .tape import Turned, backward, drop, forward_train
 
 __all__ = [
-    "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop", "forward_train",
-    "isas", "set_default_threads",
+    "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",
+    "forward_train", "isas", "set_default_threads",
 ]  # fmt: skip
 
 
@@ -80,9 +80,7 @@ class Cell:
             dh[:n] += dy[t, :n]
             dy[t, :n] = dh[:n]
             dy[t, n:] = dz[t, n:] = 0
-            self.unstep(
-                lane, z[t, :n], s[t, :n], h0[t, :n], c0[t, :n], dh[:n], dc[:n], dz[t, :n]
-            )
+            self.unstep(lane, z[t, :n], s[t, :n], h0[t, :n], c0[t, :n], dh[:n], dc[:n], dz[t, :n])
 
     def recurrent(self, z, s, h0, dz):
         """(gates, d, v) such that dW_hh = sum of d^T v, and db_hh = sum of d, for those gates."""
@@ -166,7 +164,7 @@ class GRU(Cell):
 
 
 class GRUBefore(Cell):
-    """The same with n = tanh(W_n x + b_n + R_n (r h)): reset before the product (Cho et al. 2014)."""
+    """The same with n = tanh(W_n x + b_n + R_n (r h)): reset, then product (Cho et al. 2014)."""
 
     gates = 3
 

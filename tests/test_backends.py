@@ -108,18 +108,19 @@ def test_a_backend_that_was_asked_for_and_is_not_there_is_an_error():
 
 @pytest.mark.parametrize("name", [n for n in BACKENDS if n != "c"])
 def test_an_instruction_set_is_the_backend_itself(name):
-    script = """
+    script = f"""
 import fastlstm
-print(fastlstm.runnable_isas(), fastlstm.LSTM(1, 1).isa, fastlstm.LSTM(1, 1, isa={0!r}).isa)
+print(fastlstm.runnable_isas(), fastlstm.LSTM(1, 1).isa, fastlstm.LSTM(1, 1, isa={name!r}).isa)
 try:
     fastlstm.LSTM(1, 1, isa="avx2")
 except ValueError as e:
     print(e)
 fastlstm.warmup()
-""".format(name)
+"""
     done = python(script, FASTLSTM_BACKEND=name)
     assert done.stdout.splitlines() == [
-        f"['{name}'] {name} {name}", f"isa 'avx2' is not one of the {name} backend's; it has: {name}"
+        f"['{name}'] {name} {name}",
+        f"isa 'avx2' is not one of the {name} backend's; it has: {name}",
     ], done.stderr  # fmt: skip
     done = python("import fastlstm", FASTLSTM_BACKEND=name, FASTLSTM_ISA="avx2")
     assert "ImportError: FASTLSTM_ISA=avx2: isa 'avx2' is not one" in done.stderr
@@ -178,7 +179,10 @@ def installed(tmp_path):
     with zipfile.ZipFile(wheel) as file:
         file.extractall(tmp_path / "there")
     assert not list((tmp_path / "there").glob("fastlstm/_core.*.so"))
-    return wheel, f"import sys; sys.path.insert(0, {str(tmp_path / 'there')!r})\n"
+    path = f"import sys; sys.path.insert(0, {str(tmp_path / 'there')!r})\n"
+    # an editable install finds modules before any path does
+    path += "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in str(f)]\n"
+    return wheel, path
 
 
 def test_no_compiler_no_extension_and_it_runs(tmp_path):

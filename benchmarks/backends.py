@@ -58,7 +58,7 @@ def modules():
 def nets(found, weights, I, H):
     made = {}
     for name, core in found.items():
-        made[name] = net = core.Net(*(["lstm"] if name != "c" else []), I, H, 0, 1, 1, None)
+        made[name] = net = core.Net("lstm", I, H, 0, 1, 1, None)
         net.set(0, 0, *weights, None)
         net.weights = {"weight_ih_l0": weights[0]}
     return made
@@ -132,10 +132,10 @@ def train_calls(found, B, T, I, H):
         turned.set(net, 0, 0, weights[0], weights[1], None)
 
         def run(core=core, net=net, turned=turned):
-            tape = core.forward_train(net, x, None, None, None, 0.0, 0, False, 1)[-1]
+            tape = core.forward_train(net, x, None, None, 0.0, 0, False, 1)[-1]
             into = [np.empty_like(w) for w in weights]
-            grads = [[*into[: 4 if EVERY_BIAS else 3], None]]
-            core.backward(turned, tape, dy, None, None, True, True, grads, 1)
+            grads = [[*into, None]]
+            core.backward(turned, tape, dy, (None, None), True, True, grads, 1)
             return into[1]
 
         calls[name] = run
@@ -152,9 +152,6 @@ def train_calls(found, B, T, I, H):
         error = np.abs(call() - want).max() / np.abs(want).max()
         assert error < 1e-4, f"{name}'s gradient is {error} away from torch's"
     return {**calls, "torch": run_torch}
-
-
-EVERY_BIAS = False
 
 
 def table(title, grid, make, found, seconds):

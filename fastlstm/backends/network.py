@@ -87,7 +87,8 @@ class Net:
         self.width = proj or hidden
         self.lanes = [None] * (layers * dirs)
         self.sums = self.cell.gates * hidden
-        self.wide_c = hidden if cell == "lstm" else 0
+        self.has_c = cell == "lstm"
+        self.wide_c = hidden if self.has_c else 0
         self.weights = self.turned = None
 
     @property

@@ -10,6 +10,9 @@ import numpy as np
 from .network import CHUNK, Order, _check, _mine
 
 
+ROWS = 512  # of a product that is added to the gradients of the weights
+
+
 class Tape:
     """What one forward call keeps for backward; rows stand longest first. Never changes once the
     call is over.
@@ -175,7 +178,8 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
             array[...] = 0
     out = tape.out[i // net.dirs][:, :, d * K : (d + 1) * K]
     gates, kept = tape.gates[i], tape.kept[i]
-    chunk = max(1, CHUNK // (B * net.sums))
+    # few rows for each product: one chain of many thousand terms is less exact
+    chunk = max(1, min(CHUNK // net.sums, ROWS) // B)
     dz_all = np.empty((min(chunk, end), B, net.sums), np.float32)
     cuts = range(0, end, chunk)
     for t0 in cuts if back else reversed(cuts):

@@ -9,7 +9,6 @@ import numpy as np
 
 from .network import CHUNK, Order, _check, _mine
 
-
 ROWS = 512  # of a product that is added to the gradients of the weights
 
 

@@ -23,10 +23,10 @@ import fastlstm
 
 ISAS = fastlstm.runnable_isas()
 AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else (150, 15, 40)
-# Where a layer passes on one number, or few units run for hundreds of steps, all terms of a gradient
-# may cancel, to where 1e-5 of what is left is beyond float32: rounding the weights' last bit moves
-# some by 2e-5. A draw does not count if torch in float32 too misses the same gradient by more than
-# this (6e-7 is usual): about one draw in a hundred.
+# Where a layer passes on one number, or few units run for hundreds of steps, all terms of one
+# gradient may cancel, to where 1e-5 of what is left is beyond float32: rounding the weights' last
+# bit moves some by 2e-5. A draw does not count if torch in float32 too misses the same gradient by
+# more than this (6e-7 is usual): about one draw in a hundred.
 BEYOND_FLOAT32 = 1e-6
 X_FORMS = ("plain", "strided", "negative", "fortran", "float64", "read-only")
 

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 from conftest import FULL
-from test_c_bits import ARM_KERNELS, BASE, ROOT, X86, X86_KERNELS
+from test_c_bits import ARM_KERNELS, X86, X86_KERNELS, build
 
 CALLS = 20000 if FULL else 400
 BRIEF = 1_000_000 if FULL else 3000  # of few steps each
@@ -27,25 +27,13 @@ FOUND = re.compile(r"seated (\d+), spans (\d+), left behind (\d+), rejoined (\d+
 @pytest.fixture(scope="module", params=SANITIZERS)
 def driver(request, tmp_path_factory):
     folder, flags = tmp_path_factory.mktemp(request.param), SANITIZERS[request.param]
-    kernels = X86_KERNELS if X86 else ARM_KERNELS
-    macros = [f"-DFL_BUILD_{name.upper()}" for name in kernels if name != "generic"]
-    common = [os.environ.get("CC", "cc"), *BASE, *flags, *macros, "-DFL_LONE_HOOK", "-g1"]
-    objects = []
-
-    def compile_one(source, *more):
-        objects.append(folder / (source.stem + ".o"))
-        command = [*common, *more, "-c", source, "-o", objects[-1]]
-        subprocess.run(command, check=True, timeout=300)
-
-    for name, more in kernels.items():
-        compile_one(ROOT / "csrc" / f"kernels_{name}.c", *more)
-    for source in sorted((ROOT / "csrc").glob("*.c")):
-        if not source.name.startswith("kernels_"):
-            compile_one(source)
-    compile_one(ROOT / "tests/c/lone_driver.c")
-    program = folder / "lone_driver"
-    subprocess.run([*common, *objects, "-lm", "-pthread", "-o", program], check=True, timeout=300)
-    return program
+    return build(
+        folder,
+        os.environ.get("CC", "cc"),
+        X86_KERNELS if X86 else ARM_KERNELS,
+        driver="lone_driver",
+        flags=[*flags, "-DFL_LONE_HOOK", "-g1"],
+    )
 
 
 def run(driver, *arguments):

@@ -14,7 +14,7 @@ import gradients
 import numpy as np
 import pytest
 import torch
-from cases import CELLS, OTHERS, Case, cases
+from cases import CELLS, Case, cases
 from conftest import FULL
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
@@ -147,6 +147,8 @@ def test_a_wrong_gradient_would_be_seen(cell):
     _, up, ours = train(case.layer(), case)
     reference = gradients.torch_gradients(case, x, state, lengths, up)
     for name in ours:
+        if not ours[name].size:
+            continue  # c, of cells that have none
         wrong = dict(ours)
         wrong[name] = ours[name] * np.float32(1 + 3e-5)
         with pytest.raises(AssertionError, match=name):
@@ -256,15 +258,6 @@ def test_same_bits_for_any_number_of_threads(cell):
             same_bits(one, many)
 
     check()
-
-
-@pytest.mark.parametrize("cell", OTHERS)
-def test_same_bits_on_every_fused_instruction_set(cell):
-    case = Case(I=20, H=70, L=2, D=2, T=12, B=9, lengths="zeros too", state=True, cell=cell)
-    fused = [isa for isa in ISAS if isa != "generic"]
-    want = train(case.layer(fused[0]), case)[2]
-    for isa in fused[1:]:
-        same_bits(want, train(case.layer(isa), case)[2])
 
 
 @pytest.mark.parametrize(

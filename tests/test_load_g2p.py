@@ -17,8 +17,8 @@ ARCHIVE = "2a7aabf1fc7f270fcc3349881407988c9245173c2413debbe5432f4a4f31319f"
 WEIGHTS = "g2p_en/checkpoint20.npz"
 SHA256 = "b8af35e4596d8dd5836dfd3fe9b2ba4f97b9c311efe8879544cbcfcbd566d8c6"
 # These weights are large (|R| up to 1.1): float32 sums of 512 products are off by more than with
-# freshly drawn ones. Over words, torch was 0.5e-6 to 4e-6 from float64, this engine, which sums each
-# in one chain, 2e-6 to 5e-6; over 500 random letters both were 8e-6.
+# freshly drawn ones. Over words, torch was 0.5e-6 to 4e-6 from float64, this engine, which sums in
+# one chain, 2e-6 to 5e-6; over 500 random letters both were 8e-6.
 BOUND = 2e-5
 
 START, END = 2, 3  # of the phonemes

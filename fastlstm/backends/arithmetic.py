@@ -75,7 +75,7 @@ def with_sign(context, a, s):
 
 
 def jit(function):
-    return numba.njit(nogil=True, error_model="numpy")(function)
+    return numba.njit(error_model="numpy")(function)
 
 
 @jit

@@ -13,11 +13,11 @@ import math
 
 import numpy as np
 import pytest
-from harness import model
-from harness.shapes import Shape
 
 import fastlstm
 from fastlstm import _core
+from fastlstm.bench import model
+from fastlstm.bench.shapes import Shape
 
 pytestmark = pytest.mark.skipif(
     not hasattr(_core, "Bench"), reason="another backend: there are no C kernels to time"

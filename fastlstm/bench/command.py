@@ -229,8 +229,9 @@ def run(args) -> int:
         else:
             sys.stdout.write(text)
         return 0
-    if args.output:
+    if args.output and not Path(args.output).exists():
         Path(args.output).touch()  # what cannot be written is said now, not after the run
+        Path(args.output).unlink()
     found = rows.load(args.source) if args.source else measured(args)
     write(found, form, args.output)
     if any(row.targets for row in found.rows):

@@ -52,9 +52,9 @@ def target_text(row: Row) -> str:
 # heading, cell, right-aligned
 COLUMNS = [
     ("case", lambda row: row.case, False),
+    ("who", who_text, False),
     ("T, B, I, H", shape_text, False),
     ("threads", lambda row: str(row.threads) if row.shape else "", True),
-    ("who", who_text, False),
     ("p50 us", _scaled("p50", 1e6), True),
     ("p90 us", _scaled("p90", 1e6), True),
     ("p99 us", _scaled("p99", 1e6), True),
@@ -99,19 +99,19 @@ def aligned(columns) -> str:
 
 
 def verdicts(rows: list[Row]) -> list[tuple]:
-    """[(case, shape, threads, what, asked, found, verdict)] of every target, in the rows' order."""
+    """[VERDICT_HEADINGS] of every target, in the rows' order."""
     found = []
     for row in rows:
         for target in row.targets:
             verdict = target.verdict() + (", noisy" if row.noisy and target.met is not None else "")
             asked, value = f"{target.sign} {target.bound:g}", number(target.value)
             found.append(
-                (row.case, shape_text(row), str(row.threads), target.what, asked, value, verdict)
+                (row.case, verdict, target.what, value, asked, shape_text(row), str(row.threads))
             )
     return found
 
 
-VERDICT_HEADINGS = ("case", "T, B, I, H", "threads", "what", "asked", "found", "verdict")
+VERDICT_HEADINGS = ("case", "verdict", "what", "found", "asked", "T, B, I, H", "threads")
 
 
 def counted(rows: list[Row]) -> str:

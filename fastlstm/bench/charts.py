@@ -84,7 +84,7 @@ def ratio_bars(width: int, bars: list[plots.Bar]) -> str:
     if not bars:
         return ""
     narrow = width < 600
-    left, right, pitch, top = (4, width - 4, 58, 26) if narrow else (318, width - 216, 26, 26)
+    left, right, pitch, top = (4, width - 4, 58, 26) if narrow else (318, width - 232, 26, 26)
     low = min(0.8, *(bar.low for bar in bars)) / 1.05
     high = max(1.5, *(max(bar.high, bar.asked or 0) for bar in bars)) * 1.05
     x = Log(low, high, left + 2, right)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .rows import Row
 from .shapes import Shape
 from .stats import QUANTILES
-from .tables import number, shape_text
+from .tables import duration, number, shape_text
 
 ENGINES = ("fastlstm", "torch", "onnxruntime", "openvino", "ncnn")
 DENSE = ("step", "stream", "sequence", "batch", "stack")
@@ -146,9 +146,9 @@ def strips(rows: list[Row]) -> list[tuple[str, str, list[Strip]]]:
         made = []
         for row in shown:
             multiples = {q: v / unit for q, v in zip(QUANTILES, row.latency, strict=True)}
-            p50, p99 = (number(row.latency[QUANTILES.index(q)] * 1e6) for q in (50, 99))
-            made.append(Strip(row.who, engine(row), multiples, f"p50 {p50} us, p99 {p99} us"))
-        found.append((title(shown[0]), f"1 is {number(unit * 1e6)} us", made))
+            p50, p99 = (duration(row.latency[QUANTILES.index(q)]) for q in (50, 99))
+            made.append(Strip(row.who, engine(row), multiples, f"p50 {p50}, p99 {p99}"))
+        found.append((title(shown[0]), f"1 is {duration(unit)}", made))
     return found
 
 

@@ -22,6 +22,11 @@ def number(value, digits=3) -> str:
     return f"{value:.{min(places, 4)}f}" if abs(value) >= 1e-4 else f"{value:.1e}"
 
 
+def duration(seconds: float) -> str:
+    """In us below a millisecond, in ms above."""
+    return f"{number(seconds * 1e6)} us" if seconds < 1e-3 else f"{number(seconds * 1e3)} ms"
+
+
 def _scaled(name, scale):
     def cell(row):
         value = getattr(row, name)

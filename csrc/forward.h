@@ -101,7 +101,8 @@ size_t fl_active(const fl_block *block, size_t rows, size_t s);
 /* A kernel's work with polls in between: all panels of g, panels p0 .. p1 - 1 of s. FL_OK, or
    FL_INTERRUPTED with the work in pieces. */
 int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g);
-int fl_run_step(fl_job *j, fl_desk *desk, fl_step s);
+int fl_run_step(fl_job *j, fl_desk *desk, fl_step *s); /* by address: a copy made of wide loads
+   would wait for the narrow stores before it, and those for the last step, 25 % at H = 16 */
 
 /* Steps s0 .. s1 - 1 of one layer and direction of a block's rows: from `in` to `out`. FL_OK, or
    FL_INTERRUPTED with the lane left in pieces. */

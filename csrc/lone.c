@@ -142,7 +142,7 @@ static int step(fl_job *j, fl_desk *desk, const table *t, size_t i, size_t k)
                  .hout = desk->h_out,
                  .c = t->c[to],
                  .c_row = pad};
-    return fl_run_step(j, desk, s);
+    return fl_run_step(j, desk, &s);
 }
 
 /* Asks for the others' parts of h at once: their lines are in other cores' caches. */

@@ -53,18 +53,21 @@ int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
     return FL_OK;
 }
 
-int fl_run_step(fl_job *j, fl_desk *desk, fl_step s)
+int fl_run_step(fl_job *j, fl_desk *desk, fl_step *s)
 {
-    const size_t end = s.p1;
-    const double each = panel_flop(j, s.rows, s.k);
-    const size_t span = panel_span(end - s.p0, each);
-    for (; s.p0 < end; s.p0 = s.p1) {
-        s.p1 = end - s.p0 < span ? end : s.p0 + span;
-        j->net->kernels->lstm_step(&s);
-        if (fl_stop(j, desk, each * (double)(s.p1 - s.p0)))
-            return FL_INTERRUPTED;
+    const size_t first = s->p0, end = s->p1;
+    const double each = panel_flop(j, s->rows, s->k);
+    const size_t span = panel_span(end - first, each);
+    int e = FL_OK;
+    for (; s->p0 < end && e == FL_OK; s->p0 = s->p1) {
+        s->p1 = end - s->p0 < span ? end : s->p0 + span;
+        j->net->kernels->lstm_step(s);
+        if (fl_stop(j, desk, each * (double)(s->p1 - s->p0)))
+            e = FL_INTERRUPTED;
     }
-    return FL_OK;
+    s->p0 = first;
+    s->p1 = end;
+    return e;
 }
 
 /* The same for training: the product to z itself, then the gates to the tape. */
@@ -190,7 +193,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                                  : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
         step.rows = rows;
         step.down = (int)(s & 1) ^ j->call->turn;
-        e = j->call->tape ? run_keep(j, desk, block, &step, lane, s) : fl_run_step(j, desk, step);
+        e = j->call->tape ? run_keep(j, desk, block, &step, lane, s) : fl_run_step(j, desk, &step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)

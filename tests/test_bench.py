@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastlstm import cli
-from fastlstm.bench import cases, command, machine, model, page, plots, rows, stats, tables
+from fastlstm.bench import cases, command, kernels, machine, model, page, plots, rows, stats, tables
 from fastlstm.bench.rows import Aim, Row, Run, Target
 from fastlstm.bench.shapes import Shape, parse
 
@@ -187,6 +187,16 @@ def test_the_reference_knows_three_cells():
             wanted = np.tanh(a + b)[0]
         y, _, _ = model.forward64(weights, shape, x)
         np.testing.assert_allclose(y[0, 0, 0], wanted, rtol=1e-12)
+
+
+def test_rtneural_is_taken_at_its_fastest_build():
+    """Two builds, as benchmarks/rtneural/run.sh prints them."""
+    line = "I   1 H  16  RTNeural {} ns  avx512: sequence {} ns ({})  a call a step    203 ns ({})"
+    text = "\n".join(
+        ["RTNeural at -O3 ", line.format("   200", "   100", "0.50", "1.01"),
+         "RTNeural at -O3 -march=native", line.format("   101", "   103", "1.02", "2.01")]
+    )  # fmt: skip
+    assert kernels.fastest_of_rtneural(text) == {(1, 16): 1.02}
 
 
 # Reports

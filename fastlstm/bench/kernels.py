@@ -8,7 +8,12 @@ states, which ends with the gates.
 
 from __future__ import annotations
 
+import functools
 import math
+import os
+import re
+import subprocess
+from pathlib import Path
 
 import numpy as np
 
@@ -61,8 +66,36 @@ def _missing(case) -> list[Row]:
     return [Row(case.name, case.kind, "fastlstm", shape=case.shape.record(), notes=[note])]
 
 
+@functools.cache
+def rtneural() -> dict[tuple[int, int], float]:
+    """{(I, H): our time over RTNeural's for a step of a long sequence}, against its fastest build.
+
+    RTNeural is C++ whose sizes are fixed when it is compiled: benchmarks/rtneural/run.sh builds
+    both and times them in one process. {} without the sources beside this package or without
+    RTNEURAL, the place of RTNeural's, in the environment.
+    """
+    script = Path(fastlstm.__file__).parents[1] / "benchmarks" / "rtneural" / "run.sh"
+    if not os.environ.get("RTNEURAL") or not script.exists():
+        return {}
+    done = subprocess.run([str(script)], capture_output=True, text=True, timeout=1800, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise RuntimeError(f"{script.name}: {last[0]}")
+    return fastest_of_rtneural(done.stdout)
+
+
+def fastest_of_rtneural(text: str) -> dict[tuple[int, int], float]:
+    """What run.sh prints, one line for each size and build -> our time over the best build's."""
+    line = r"I +(\d+) H +(\d+) +RTNeural +\d+ ns .*?: sequence +\d+ ns \(([\d.]+)\)"
+    found: dict[tuple[int, int], float] = {}
+    for inputs, hidden, over in re.findall(line, text):
+        key = int(inputs), int(hidden)
+        found[key] = max(found.get(key, 0.0), float(over))
+    return found
+
+
 def kernel_rows(case, ctx) -> list[Row]:
-    """The C step for every instruction set that runs here."""
+    """The C step for every instruction set that runs here; against RTNeural where it is."""
     if not hasattr(_core, "Bench"):
         return _missing(case)
     steps = [CStep(isa, case.shape) for isa in fastlstm.runnable_isas()]
@@ -75,7 +108,11 @@ def kernel_rows(case, ctx) -> list[Row]:
         row.latency = []
         if step is not steps[0]:
             row.ratio = measure.ratio(step, steps[0], f"this / {steps[0].variant}")
-    rows[0].measured["ns"] = steps[0].median * 1e9
+    shape = case.shape
+    over = rtneural().get((shape.I, shape.H))
+    if over is not None:
+        rows[0].measured["of RTNeural's time"] = over
+        rows[0].notes.append(f"{over:.2f} of RTNeural's time, its fastest build, in one process")
     doubt(rows)
     return rows
 

@@ -349,6 +349,7 @@ def test_what_moved_is_what_left_the_range():
     assert len(found) == 1 and (gone, new) == ([], [])
     assert found[0][-2] == "+25.0 %"
     assert same == 1
+    assert [row[-2] for row in tables.moved(before, some_run(1.6))[0]] == ["-20.0 %"]
     slower, _, _, _ = tables.moved(before, some_run(2.0, seconds=2e-3))
     assert [row[4] for row in slower] == ["us"], "a row without a ratio is compared by its times"
 

@@ -148,11 +148,13 @@ def progress(total: int):
         progress.TimeElapsedColumn(),
         progress.TextColumn("{task.description}", markup=False),
     )
-    with progress.Progress(*columns, console=console, transient=True) as bar:
+    # Drawn by us alone: a thread of its own would take the interpreter in the middle of a sample.
+    bar = progress.Progress(*columns, console=console, transient=True, auto_refresh=False)
+    with bar:
         task = bar.add_task("", total=total)
 
         def show(text, done=None):
-            bar.update(task, description=text, completed=done)
+            bar.update(task, description=text, completed=done, refresh=True)
 
         yield show
 

@@ -261,8 +261,9 @@ int fl_backward(const fl_net *net, const fl_turned *turned, const fl_back_call *
                    0, b.tape->total * net->group * sizeof(float));
     atomic_init(&b.next, 0);
     atomic_init(&b.j.stopped, FL_OK);
+    b.j.forks = fl_team_forks();
     fl_team_run(b.threads, work, &b);
     int e = atomic_load_explicit(&b.j.stopped, memory_order_relaxed);
     fl_free(workspace);
-    return e;
+    return e == FL_FORKED ? fl_backward(net, turned, call) : e;
 }

@@ -60,7 +60,8 @@ typedef struct fl_call {
                  Zero past a row's length. Overlaps no input. */
     ptrdiff_t y_t, y_b;
     const float *h0, *c0;   /* (L * D, B, K) and (L * D, B, H), contiguous; NULL: zeros */
-    float *hn, *cn;         /* the same shapes; may be h0 and c0 themselves; NULL: not wanted */
+    float *hn, *cn;         /* the same shapes; may be h0 and c0 themselves, unless the poll may
+                               fork; NULL: not wanted */
     const int64_t *lengths; /* B values in 0 .. T; NULL: all T */
     int turn;               /* of two calls that follow one another on the same network, give one 0
                                and one 1: each then starts where the caches still hold weights */

@@ -7,6 +7,7 @@
 
 #include "forward.h"
 #include "tape.h"
+#include "team.h"
 
 /* Work between two polls, in flop: about a millisecond of AVX-512, 20 ms of the slowest target. */
 static const double POLL_FLOP = 1e8;
@@ -19,6 +20,8 @@ int fl_stop(fl_job *j, fl_desk *desk, double flop)
     desk->flop = 0;
     if (desk->polls && j->call->poll && j->call->poll(j->call->poll_arg))
         atomic_store_explicit(&j->stopped, FL_INTERRUPTED, memory_order_relaxed);
+    else if (desk->polls && j->forks != fl_team_forks())
+        atomic_store_explicit(&j->stopped, FL_FORKED, memory_order_relaxed);
     return atomic_load_explicit(&j->stopped, memory_order_relaxed) != FL_OK;
 }
 

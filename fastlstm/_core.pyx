@@ -30,9 +30,6 @@ import numpy
 cdef object _empty = numpy.empty
 cdef object _float32 = numpy.dtype(numpy.float32)
 
-cdef extern from "pythread.h":
-    unsigned long PyThread_get_thread_ident() noexcept nogil
-
 cdef extern from "clock.h" nogil:
     double fl_clock()
 
@@ -79,58 +76,9 @@ cdef const fl_kernels *kernels_of(str isa) except NULL:
     raise ValueError(f"instruction set {isa!r} does not run here")
 
 
-# ---- signals and threads ----
-
-# Python delivers signals to its main thread only, so only calls made there need to ask. A child
-# forked from another thread makes that thread its main one.
-cdef unsigned long main_thread = threading.main_thread().ident
-
-
-def _after_fork():
-    global main_thread
-    main_thread = PyThread_get_thread_ident()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-cdef size_t default_threads = 1
-
-
-def set_default_threads(size_t n):
-    """For calls that say 0 threads."""
-    global default_threads
-    default_threads = n
-
-
-cdef struct Poll:
-    double asked  # when signals were last looked at; 0: not in this call
-    PyObject *error  # the exception that a handler raised, owned; or NULL
-
-
-cdef int ask_signals(Poll *poll) noexcept with gil:
-    try:
-        PyErr_CheckSignals()
-    except BaseException as e:
-        Py_INCREF(e)
-        poll.error = <PyObject *>e
-        return 1
-    return 0
-
-
-cdef int on_poll(void *arg) noexcept nogil:
-    cdef Poll *poll = <Poll *>arg
-    cdef double now = fl_clock()
-    if poll.asked == 0:
-        poll.asked = now
-    if now - poll.asked < 0.02:
-        return 0
-    poll.asked = now
-    return ask_signals(poll)
-
-
 # ---- the network ----
 
+include "_threads.pxi"
 include "_buffers.pxi"
 
 DEF X = 0
@@ -316,7 +264,7 @@ cdef class Net:
             call.poll = on_poll
             call.poll_arg = &poll
         if call.threads == 0:
-            call.threads = default_threads
+            call.threads = fastlstm_get_num_threads()
         call.turn = self.turn
         self.turn ^= 1  # only a hint: calls at the same time may take the same turn
         with nogil:

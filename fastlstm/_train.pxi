@@ -195,7 +195,7 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
                 to[i].w_hr = &m[0, 0]
         call.tape = tape.tape
         call.grads = to
-        call.threads = threads or default_threads
+        call.threads = threads or <size_t>fastlstm_get_num_threads()
         if PyThread_get_thread_ident() == main_thread:
             call.poll = on_poll
             call.poll_arg = &poll

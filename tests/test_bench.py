@@ -11,7 +11,20 @@ import numpy as np
 import pytest
 
 from fastlstm import cli
-from fastlstm.bench import cases, command, kernels, machine, model, page, plots, rows, stats, tables
+from fastlstm.bench import (
+    cases,
+    command,
+    forward,
+    kernels,
+    machine,
+    measure,
+    model,
+    page,
+    plots,
+    rows,
+    stats,
+    tables,
+)
 from fastlstm.bench.rows import Aim, Row, Run, Target
 from fastlstm.bench.shapes import Shape, parse
 
@@ -352,6 +365,33 @@ def test_what_moved_is_what_left_the_range():
     assert [row[-2] for row in tables.moved(before, some_run(1.6))[0]] == ["-20.0 %"]
     slower, _, _, _ = tables.moved(before, some_run(2.0, seconds=2e-3))
     assert [row[4] for row in slower] == ["us"], "a row without a ratio is compared by its times"
+
+
+def test_another_best_peer_is_still_compared():
+    after = some_run(2.5)
+    after.rows[0].ratio.of = "ncnn / this"
+    ((*_, of, was, now, change, _),), _, _, _ = tables.moved(some_run(2.0), after)
+    assert (of, was, now, change) == ("torch / this, now ncnn / this", "2.00", "2.50", "+25.0 %")
+
+
+def test_the_best_peer_has_the_smallest_ratio_not_the_smallest_median():
+    """A peer that was disturbed with us is not the slower for it."""
+
+    def entry(who, walls):
+        made = measure.Entry(who, lambda: None)
+        made.walls = walls
+        return made
+
+    ours = entry("fastlstm", [1.0, 1.0, 9.0, 9.0, 9.0])
+    good = entry("torch", [2.0, 2.0, 18.0, 18.0, 18.0])  # 2, median 18
+    calm = entry("ncnn", [9.0, 9.0, 9.0, 30.0, 30.0])  # 3.3, median 9
+    wrong = entry("openvino", [0.1] * 5)
+    wrong.wrong = True
+    entries = [ours, good, calm, wrong]
+    found = [Row("a", "batch", each.who) for each in entries]
+    forward.add_ratios(found, entries)
+    assert (found[0].ratio.of, found[0].ratio.median) == ("torch / this", 2.0)
+    assert found[2].ratio.median == pytest.approx(10 / 3)
 
 
 def test_rows_of_one_run_alone_are_named():

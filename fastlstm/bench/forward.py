@@ -132,14 +132,15 @@ def add_limits(rows, ctx, case, peak) -> None:
 def add_ratios(rows, entries) -> None:
     """Ours: the best peer's time / ours. The others: their time / our fastest.
 
-    A peer whose numbers are wrong is never the best.
+    The best peer is the one with the smallest ratio, since drift that meets both is not in it; one
+    whose numbers are wrong is never the best.
     """
     ours = [entry for entry in entries if entry.who == "fastlstm"]
     others = [entry for entry in entries if not entry.who.startswith("fastlstm")]
     right = [entry for entry in others if not entry.wrong]
     for row, entry in zip(rows, entries, strict=True):
         if entry in ours and right:
-            best = min(right, key=lambda other: other.median)
+            best = min(right, key=lambda other: measure.ratio(other, entry, "").median)
             above, below, of = best, entry, f"{best.who} / this"
         elif entry not in ours and ours:
             fastest = min(ours, key=lambda other: other.median)

@@ -87,13 +87,12 @@ class Row:
 
     @property
     def key(self) -> tuple:
+        """The same row in another run. Of ours some kinds of case have a row for each variant;
+        which variant of another engine was the fastest may change."""
         shape = self.shape and tuple(self.shape.values())
-        return self.case, shape, self.threads, self.who, self.variant if self.many else ""
-
-    @property
-    def many(self) -> bool:
-        """Whether one engine has several rows in such a case, one for each variant."""
-        return self.kind in ("step", "stream", "share", "kernel", "train")
+        several = self.kind in ("step", "stream", "share", "kernel", "train")
+        variant = self.variant if several and self.who == "fastlstm" else ""
+        return self.case, shape, self.threads, self.who, variant
 
     def remarks(self) -> str:
         marks = [f"WRONG by {self.error:.1e}"] if self.wrong else []

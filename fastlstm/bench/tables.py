@@ -174,37 +174,41 @@ def _middle_and_range(row: Row):
 
 
 def moved(before: Run, after: Run) -> tuple[list[tuple], list[str], list[str], int]:
-    """([(case, shape, threads, who, of, before, after, change, remark)], gone, new, the same).
+    """([MOVED_HEADINGS], rows of `before` alone, of `after` alone, how many have not moved).
 
-    A value has moved when the ranges over the rounds of the two runs do not touch. Ratios are
-    compared where both rows have the same one, else times.
+    A value has moved when the ranges over the rounds of the two runs do not touch. It is the
+    ratio, whichever peer was the best, or else the time.
     """
     old = {row.key: row for row in before.rows}
     new = {row.key: row for row in after.rows}
     found, same = [], 0
     for key, row in new.items():
-        if key not in old:
-            continue
-        pairs = _middle_and_range(old[key]), _middle_and_range(row)
-        if None in pairs:
+        pairs = key in old and (_middle_and_range(old[key]), _middle_and_range(row))
+        if not pairs or None in pairs:
             continue
         (of, was, low, high), (of_now, now, low_now, high_now) = pairs
-        if of != of_now or (low_now <= high and low <= high_now):
-            same += of == of_now
-            if of != of_now:
-                text = f"{number(was)} {of}", f"{number(now)} {of_now}"
-                found.append((row.case, shape_text(row), str(row.threads), who_text(row), "", *text,
-                              "", "another peer is the best"))  # fmt: skip
+        if (of == "us") != (of_now == "us"):
+            continue
+        if low_now <= high and low <= high_now:
+            same += 1
             continue
         noisy = "noisy" if old[key].noisy or row.noisy else ""
+        of = of if of == of_now else f"{of}, now {of_now}"
         change = f"{100 * (now / was - 1):+.1f} %"
-        found.append(
-            (row.case, shape_text(row), str(row.threads), who_text(row), of, number(was),
-             number(now), change, noisy)
-        )  # fmt: skip
-    gone = [" ".join(map(str, filter(None, key))) for key in old if key not in new]
-    added = [" ".join(map(str, filter(None, key))) for key in new if key not in old]
+        values = number(was), number(now), change, noisy
+        found.append((row.case, shape_text(row), str(row.threads), who_text(row), of, *values))
+    gone = [_named(row) for key, row in old.items() if key not in new]
+    added = [_named(row) for key, row in new.items() if key not in old]
     return found, gone, added, same
+
+
+def _named(row: Row) -> str:
+    return f"{row.case} {shape_text(row)} {who_text(row)}".replace("  ", " ")
+
+
+MOVED_HEADINGS = (
+    "case", "T, B, I, H", "threads", "who", "of", "before", "after", "change", "remarks"
+)  # fmt: skip
 
 
 def compared(before: Run, after: Run) -> str:

@@ -73,8 +73,9 @@ static void share_out(fl_job *j)
 {
     const fl_config *f = &j->net->config;
     const size_t batch = j->call->batch;
-    const double flop = 8.0 * (double)f->hidden * (double)(f->input + j->net->width) *
-                        (double)batch * (double)j->call->steps * (double)(f->layers * f->dirs);
+    const double flop = 2.0 * (double)j->net->cell->gates * (double)f->hidden *
+                        (double)(f->input + j->net->width) * (double)batch *
+                        (double)j->call->steps * (double)(f->layers * f->dirs);
     j->threads = flop < TEAM_FLOP || !j->call->threads ? 1 : j->call->threads;
     j->parts = 1;
     j->blocks = ceil_div(batch, BLOCK_ROWS);
@@ -104,8 +105,8 @@ static void share_out(fl_job *j)
     const double step_flop = flop / (double)(f->layers * f->dirs * batch * j->call->steps);
     j->patience = step_flop * (double)j->chunk_rows / IDLE_RATE;
     j->patience = (j->patience < IDLE_MOST ? j->patience : IDLE_MOST) + IDLE_SECONDS;
-    j->hidden_pad = j->net->panels * j->net->kernels->lanes;
-    j->proj_pad = j->net->proj_panels * j->net->group;
+    j->hidden_pad = j->net->unit_panels * j->net->units;
+    j->proj_pad = j->net->proj_panels * j->net->plain;
 }
 
 /* Carves the workspace from `base`, where the job itself is, or only measures it if base is NULL.
@@ -136,10 +137,13 @@ static size_t lay_out(fl_job *j, char *base)
     between = f->dirs == 1 ? fl_mul(between, fl_mul(j->chunk_steps, fl_mul(f->layers, j->ring)))
                            : fl_mul(between, call->steps);
     for (size_t i = 0; i < j->rooms; i++) {
-        fl_room r = {.guest = FL_VACANT,
-                     .length = carve(base, &at, j->rows_max, sizeof(size_t)),
-                     .c = carve(base, &at, fl_mul(fl_mul(lanes, j->rows_max), j->hidden_pad), fs),
-                     .h = carve(base, &at, fl_mul(fl_mul(lanes, j->rows_max), net->width), fs)};
+        fl_room r = {
+            .guest = FL_VACANT,
+            .length = carve(base, &at, j->rows_max, sizeof(size_t)),
+            .c =
+                carve(base, &at,
+                      fl_mul(fl_mul(net->cell->has_c ? lanes : 0, j->rows_max), j->hidden_pad), fs),
+            .h = carve(base, &at, fl_mul(fl_mul(lanes, j->rows_max), net->width), fs)};
         for (int w = 0; w < 2; w++)
             r.between[w] = carve(base, &at, uses_between(j, w) ? between : 0, fs);
         if (base)
@@ -151,7 +155,9 @@ static size_t lay_out(fl_job *j, char *base)
             .h_in = carve(base, &at, j->rows_max, sizeof(float *)),
             .h_out = carve(base, &at, j->rows_max, sizeof(float *)),
             .z = carve(base, &at, fl_mul(fl_mul(net->panels, j->chunk_rows), net->group), fs),
-            .full_h = carve(base, &at, f->proj ? fl_mul(j->rows_max, j->hidden_pad) : 0, fs),
+            .full_h =
+                carve(base, &at,
+                      f->proj || net->cell->reset ? fl_mul(j->rows_max, j->hidden_pad) : 0, fs),
             .proj = carve(base, &at, f->proj ? fl_mul(j->rows_max, j->proj_pad) : 0, fs),
             .flushed = carve(base, &at, fl_mul(j->chunk_rows, f->input), fs),
             .polls = i == 0};
@@ -204,7 +210,7 @@ static size_t batch_row(const fl_job *j, const fl_block *block, size_t r)
     return j->order ? j->order[block->first + r] : block->first + r;
 }
 
-void fl_start_block(const fl_job *j, size_t number, const fl_room *room)
+void fl_start_block(fl_job *j, fl_desk *desk, size_t number, const fl_room *room)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -224,17 +230,18 @@ void fl_start_block(const fl_job *j, size_t number, const fl_room *room)
     for (size_t i = 0; i < lanes; i++)
         for (size_t r = 0; r < block->rows; r++) {
             size_t b = i * call->batch + batch_row(j, block, r);
-            float *c = block->c + (i * j->rows_max + r) * j->hidden_pad;
+            float *c = net->cell->has_c ? block->c + (i * j->rows_max + r) * j->hidden_pad : NULL;
             float *h = block->h + (i * j->rows_max + r) * net->width;
-            memset(c, 0, j->hidden_pad * sizeof(float));
+            if (c)
+                memset(c, 0, j->hidden_pad * sizeof(float));
             memset(h, 0, net->width * sizeof(float));
-            if (call->c0)
+            if (c && call->c0)
                 net->kernels->flush(c, call->c0 + b * hidden, hidden);
             if (call->h0)
                 net->kernels->flush(h, call->h0 + b * net->width, net->width);
         }
     if (call->tape)
-        fl_tape_start(j, block);
+        fl_tape_start(j, desk, block);
 }
 
 void fl_end_block(const fl_job *j, const fl_block *block)
@@ -245,7 +252,7 @@ void fl_end_block(const fl_job *j, const fl_block *block)
     for (size_t i = 0; i < lanes; i++)
         for (size_t r = 0; r < block->rows; r++) {
             size_t b = i * call->batch + batch_row(j, block, r);
-            if (call->cn)
+            if (call->cn && net->cell->has_c)
                 memcpy(call->cn + b * hidden, block->c + (i * j->rows_max + r) * j->hidden_pad,
                        hidden * sizeof(float));
             if (call->hn)
@@ -269,7 +276,7 @@ static void work_lone(void *arg, size_t worker)
         return;
     }
     fl_block *block = &j->block[0];
-    fl_start_block(j, 0, &j->room[0]);
+    fl_start_block(j, &j->desk[0], 0, &j->room[0]);
     const fl_seq in = fl_outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
     fl_lone_lead(j, block, &in, fl_output(j, block, 0, 0));
     if (!fl_finished(j))

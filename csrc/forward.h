@@ -38,7 +38,7 @@ typedef struct fl_block {
     fl_lane *lane;     /* [L * D] */
     size_t first, rows, chunks;
     size_t *length; /* [rows_max] of its rows, descending */
-    float *c;       /* [L * D][rows_max][hidden_pad] */
+    float *c;       /* [L * D][rows_max][hidden_pad], of cells with c */
     float *h;       /* [L * D][rows_max][K]: the state after the last chunk */
     /* What layers pass up. D = 1: [L][ring][chunk_steps][rows_max][K], a ring of chunks above each
        layer. D = 2: two buffers [T][rows_max][2 K], above the odd and the even layers. */
@@ -59,7 +59,7 @@ typedef struct fl_desk {
     const float **h_in; /* [rows_max] */
     float **h_out;      /* [rows_max] */
     float *z;           /* [panels][chunk_rows][G] */
-    float *full_h;      /* [rows_max][hidden_pad], with a projection: h before it */
+    float *full_h;      /* [rows_max][hidden_pad]: h before a projection, or r h of a reset */
     float *proj;        /* [rows_max][proj_pad], with a projection */
     float *flushed;     /* [chunk_rows][I]: rows of x that held tiny values */
     double flop;        /* since the last poll */
@@ -98,6 +98,9 @@ static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
  */
 enum { FL_FORKED = -100 };
 
+/* What moving n floats counts for: a float that comes from memory, or is the first on its page. */
+static inline double fl_moved(size_t n) { return 64.0 * (double)n; }
+
 /* Is it time to ask the caller's poll, and was its answer, or someone's before, to stop? */
 int fl_stop(fl_job *j, fl_desk *desk, double flop);
 
@@ -106,7 +109,7 @@ void fl_sort_rows(fl_job *j);
 
 /* A block's rows and initial states, in a room; its final states, and zeros past its rows' lengths,
    to the caller: last, since y may have served between two layers. */
-void fl_start_block(const fl_job *j, size_t number, const fl_room *room);
+void fl_start_block(fl_job *j, fl_desk *desk, size_t number, const fl_room *room);
 void fl_end_block(const fl_job *j, const fl_block *block);
 
 /* The caller's arrays as the rows of a block see them, and what chunk k of a layer writes to and
@@ -128,9 +131,10 @@ void fl_work(void *arg, size_t worker);
 /* The rows of a block still running at step s, given how many ran before. */
 size_t fl_active(const fl_block *block, size_t rows, size_t s);
 
-/* A kernel's work with polls in between: all panels of g, panels p0 .. p1 - 1 of s. FL_OK, or
-   FL_INTERRUPTED with the work in pieces. (s by address: a copy is made of wide loads, which wait
-   for the narrow stores before them, and those for the step before: 85 ns, not 72, at H = 16.) */
+/* A kernel's work with polls in between: all panels of g, panels p0 .. p1 - 1 of s, kept if the
+   call has a tape. FL_OK, or FL_INTERRUPTED with the work in pieces. (s by address: a copy is made
+   of wide loads, which wait for the narrow stores before them, and those for the step before: 85
+   ns, not 72, at H = 16.) */
 int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g);
 int fl_run_step(fl_job *j, fl_desk *desk, fl_step *s);
 

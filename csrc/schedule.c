@@ -69,7 +69,7 @@ static size_t work_room(fl_job *j, fl_desk *desk, fl_room *room)
         guest = atomic_fetch_add_explicit(&j->next_block, 1, memory_order_relaxed);
         if (guest >= j->blocks)
             return 0; /* the room stays taken: there is nothing left for it */
-        fl_start_block(j, guest, room);
+        fl_start_block(j, desk, guest, room);
         atomic_store_explicit(&room->guest, guest, memory_order_release);
         ran++;
     } else if (guest == FL_TAKEN) {

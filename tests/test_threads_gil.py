@@ -137,9 +137,14 @@ def own_time(pid):
 
 
 def interrupt(I, H, L, D, B, isa, threads, how):
-    script = INTERRUPTED.format(arguments=(I, H, L, D, B, isa, threads, how, INTERRUPTS))
+    watch(INTERRUPTED.format(arguments=(I, H, L, D, B, isa, threads, how, INTERRUPTS)), threads)
+
+
+def watch(script, threads):
+    """Interrupt a child INTERRUPTS times, each after it says "calling"; it answers with the clock
+    and its own time, then that it still computes the same."""
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    late, rng = [], np.random.default_rng([I, H, B])
+    late, rng = [], np.random.default_rng(list(script.encode()))
     try:
         for _ in range(INTERRUPTS):
             assert child.stdout.readline() == "calling\n"

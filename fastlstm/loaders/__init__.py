@@ -2,7 +2,7 @@
 """Weights from files: formats are told by content, and none needs the library that wrote it.
 
     read_state_dict(path)   {name: array}, every tensor in the file
-    load(path)              its LSTM               load_all(path)   all of them
+    load(path)              its recurrent layer    load_all(path)   all of them
     sniff(path)             the format's name
 
 Whatever a file does wrong raises LoadError, which names the file, the place and the rule. A file
@@ -67,12 +67,17 @@ def _listed(layers):
 
 
 def _make(name, arrays, prefix, layer, options):
-    from .. import LSTM
+    from .. import layers
 
-    if layer.problem or layer.kind != "LSTM":
-        rule = layer.problem or f"a {layer.kind}: only LSTM layers can be loaded so far"
-        raise LoadError(f"{name}: prefix {show(prefix)}: {rule}")
-    return LSTM.from_state_dict(arrays, prefix=prefix, **options)
+    if layer.problem:
+        raise LoadError(f"{name}: prefix {show(prefix)}: {layer.problem}")
+    made = getattr(layers, layer.kind)
+    # what only another kind of layer has is not for this one
+    options = {k: v for k, v in options.items() if k in made.own or k not in _OWN}
+    return made.from_state_dict(arrays, prefix=prefix, **options)
+
+
+_OWN = ("reset_after", "nonlinearity")
 
 
 def _layers(path):
@@ -86,11 +91,13 @@ def _layers(path):
 
 
 def load(path, prefix=None, **options):
-    """The LSTM in a file, as a fastlstm.LSTM; sizes, layers and directions are read off the shapes.
+    """The LSTM, GRU or RNN in a file, as a fastlstm.LSTM, GRU or RNN; which one, sizes, layers and
+    directions are read off the shapes.
 
     prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
               with or without the last dot
-    options   for LSTM.from_state_dict: batch_first, isa, num_threads
+    options   for from_state_dict: batch_first, isa, num_threads; and what shapes do not tell:
+              nonlinearity ("tanh" unless given) for an RNN, reset_after for a GRU
     """
     if not isinstance(prefix, str | None):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
@@ -112,7 +119,7 @@ def load(path, prefix=None, **options):
 
 
 def load_all(path, **options):
-    """Every LSTM in a file: {prefix: fastlstm.LSTM} in the file's order. See `load`."""
+    """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`."""
     name, arrays, layers = _layers(path)
     return {prefix: _make(name, arrays, prefix, layer, options) for prefix, layer in layers.items()}
 

@@ -128,22 +128,22 @@ def test_every_kind_of_case(monkeypatch, tmp_path, case):
         assert any(row.who == "torch" and row.ratio.median > 0 for row in found)
 
 
-def test_other_cells_through_the_peers():
-    """The adapters' gate orders; fastlstm's own side is there once it has the class."""
-    from fastlstm.bench import model, peers
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+@pytest.mark.parametrize("carry", [False, True])
+def test_other_cells(cell, carry):
+    """Gate orders and states of every engine that has the cell: all but ncnn's adapter."""
+    from fastlstm.bench import forward, model, peers
 
     found, _ = peers.load_peers()
-    for cell in ("gru", "rnn"):
-        shape = Shape(5, 2, 3, 4, L=2, D=2, cell=cell)
-        weights, x = model.make_weights(shape), model.make_input(shape)
-        wanted = model.forward64(weights, shape, x)[0]
-        ran = set()
-        for name, module in found.items():
-            for variant in module.variants(shape, 1):
-                runner = module.build(weights, shape, 1, variant=variant)
-                runner.load(x)
-                runner.once()
-                assert abs(runner.output() - wanted).max() < 1e-6, (cell, name, variant)
-                runner.close()
-                ran.add(name)
-        assert "torch" in ran
+    shape = Shape(5, 2, 3, 4, L=2, D=1 if carry else 2, cell=cell)
+    weights, x = model.make_weights(shape), model.make_input(shape)
+    wanted, ran = forward.reference(weights, shape, x, carry, None), set()
+    for name, module in found.items():
+        for variant in module.variants(shape, 1, carry):
+            runner = module.build(weights, shape, 1, variant=variant, carry=carry)
+            runner.load(x)
+            runner.once(forward.CARRIED_CALLS if carry else 1)
+            assert abs(runner.output() - wanted).max() < 1e-6, (name, variant)
+            runner.close()
+            ran.add(name)
+    assert ran == set(found) - {"ncnn"}

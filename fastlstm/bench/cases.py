@@ -268,7 +268,7 @@ def with_threads(cases: list[Case], threads: list[int] | None, targeted: bool) -
 
 
 def with_cell(cases: list[Case], cell: str) -> list[Case]:
-    """The cases for another cell; what is only there for the LSTM is left out."""
+    """The cases for another cell; kinds that know the LSTM alone are left out."""
     if cell == "lstm":
         return cases
     return [

@@ -164,12 +164,10 @@ def measured(args):
     import fastlstm
 
     from . import forward, machine
-    from .peers import load_peers, ours
+    from .peers import load_peers
     from .rows import Run
 
     todo = cases_of(args)
-    if ours.layer(args.cell) is None:
-        raise ValueError(f"this fastlstm has no {args.cell.upper()}")
     wanted = None
     if args.vs is not None:
         wanted = [name for name in args.vs.split(",") if name not in ("", "none")]

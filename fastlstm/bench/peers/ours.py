@@ -18,14 +18,10 @@ def version() -> str:
     return fastlstm.__version__
 
 
-def layer(cell: str):
-    """The class of a cell, or None if this fastlstm has none."""
-    return getattr(fastlstm, {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}[cell], None)
+LAYERS = {"lstm": fastlstm.LSTM, "gru": fastlstm.GRU, "rnn": fastlstm.RNN}
 
 
 def variants(shape, threads, carry=False, lengths=None) -> list[str]:
-    if layer(shape.cell) is None:
-        return []
     if carry and not shape.bidirectional:
         return ["call", "call out", "stream", "stream out"]
     return ["call", "call out"]
@@ -33,7 +29,7 @@ def variants(shape, threads, carry=False, lengths=None) -> list[str]:
 
 class FastRunner(Runner):
     def __init__(self, weights, shape, threads, variant, carry, lengths):
-        lstm = layer(shape.cell).from_state_dict(weights, num_threads=threads)
+        lstm = LAYERS[shape.cell].from_state_dict(weights, num_threads=threads)
         self.shape = shape
         self.stream = None
         self.step = variant.startswith("stream") and shape.T == 1

@@ -19,6 +19,10 @@ enum { BLOCK_ROWS = 64, CHUNK_ROWS = 48 };
    tile: a layer starts when the one below has done its first chunk. */
 enum { WAVE_CHUNKS = 16, WAVE_ROWS = 6 };
 
+/* A layer with more bytes of weights does not stay in one core's cache. In a stack, the units of
+   one such layer after the other are then split, as a lone stream's. */
+static const double WAVE_BYTES = 1e12;
+
 /* Rows that a block must have before one is made for another thread. */
 enum { SPLIT_ROWS = 4 };
 
@@ -77,6 +81,8 @@ static void share_out(fl_job *j)
                         (double)(f->input + j->net->width) * (double)batch *
                         (double)j->call->steps * (double)(f->layers * f->dirs);
     j->threads = flop < TEAM_FLOP || !j->call->threads ? 1 : j->call->threads;
+    const double weights = /* bytes of a layer above another */
+        8.0 * (double)(j->net->cell->gates * f->hidden) * (double)j->net->width;
     j->parts = 1;
     j->blocks = ceil_div(batch, BLOCK_ROWS);
     if (j->threads > 1) {
@@ -84,8 +90,10 @@ static void share_out(fl_job *j)
         size_t want = ceil_div(j->blocks, j->threads) * j->threads;
         j->blocks = want < most ? want : j->blocks > most ? j->blocks : most;
         size_t lanes = j->blocks * f->dirs * (f->dirs == 1 ? f->layers : 1);
-        if (lanes == 1)
-            j->threads = j->parts = fl_lone_parts(j->net, j->call, j->threads);
+        if (j->blocks == 1 && f->dirs == 1 && (f->layers == 1 || weights > WAVE_BYTES))
+            j->parts = fl_lone_parts(j->net, j->call, j->threads);
+        if (j->parts > 1)
+            j->threads = j->parts;
         else if (j->threads > lanes)
             j->threads = lanes;
     }
@@ -277,8 +285,7 @@ static void work_lone(void *arg, size_t worker)
     }
     fl_block *block = &j->block[0];
     fl_start_block(j, &j->desk[0], 0, &j->room[0]);
-    const fl_seq in = fl_outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
-    fl_lone_lead(j, block, &in, fl_output(j, block, 0, 0));
+    fl_lone_lead(j, block);
     if (!fl_finished(j))
         fl_end_block(j, block);
     atomic_store_explicit(&j->blocks_left, 0, memory_order_release);

@@ -48,6 +48,7 @@ typedef struct seat {
 enum { LEFT = 1 };
 
 typedef struct table {
+    size_t layer;
     size_t s0, steps, rows, seats; /* a span: its rows are the same in all its steps */
     int down;                      /* which way to take the panels at first, as in kernels.h */
     float *x;                      /* [steps][rows][I], tiny values flushed */

@@ -168,19 +168,12 @@ def test_the_empty_prefix_is_a_prefix(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [torch.nn.GRU, torch.nn.RNN])
-def test_other_cells_are_refused_by_name(tmp_path, kind):
-    says = f"a {kind.__name__}: only LSTM layers can be loaded so far"
-    path = saved(tmp_path / "x.pt", ("net.", kind(3, 4)))
-    for call in (load, load_all):
-        with pytest.raises(LoadError, match=says):
-            call(path)
-    path = saved(tmp_path / "y.pt", ("a.", torch.nn.LSTM(3, 4)), ("b.", kind(3, 4)))
-    assert load(path, "a").hidden_size == 4
-    for prefix in ("b", "b."):
-        with pytest.raises(LoadError, match=says):
-            load(path, prefix)
-    with pytest.raises(LoadError, match=says):
-        load_all(path)
+def test_other_cells_are_found_too(tmp_path, kind):
+    path = saved(tmp_path / "x.pt", ("a.", torch.nn.LSTM(3, 4)), ("b.", kind(3, 4, 2)))
+    other = load(path, "b")
+    assert type(other) is getattr(fastlstm, kind.__name__)
+    assert (other.input_size, other.hidden_size, other.num_layers) == (3, 4, 2)
+    assert [type(layer) for layer in load_all(path).values()] == [fastlstm.LSTM, type(other)]
 
 
 def test_a_file_without_layers(tmp_path):

@@ -15,6 +15,7 @@ import traceback
 
 import fastlstm
 from fastlstm import demo
+from fastlstm.bench import command as bench
 
 
 def info_arguments(parser):
@@ -31,6 +32,7 @@ def info(args):
 
 COMMANDS = [
     ("demo", demo.HELP, demo.add_arguments, demo.run),
+    ("bench", bench.HELP, bench.add_arguments, bench.run),
     ("info", "what this installation is and what it will use", info_arguments, info),
 ]
 

@@ -22,14 +22,6 @@ def is_hdf5(source):
     return source.head.startswith(b"\x89HDF\r\n\x1a\n")
 
 
-def is_onnx(source):
-    """Protocol buffers have no signature: field 1 (ir_version, a small int), then another field of
-    an ONNX ModelProto, fields 2 to 8, 14 or 20."""
-    fields = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2)
-    head = source.head
-    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in fields
-
-
 def is_tflite(source):
     return source.head[4:8] == b"TFL3"
 
@@ -76,5 +68,4 @@ REFUSED = (
     ("npy", is_npy, "a NumPy .npy array has no names and is not read"),
     ("gzip", is_gzip, "a gzip archive is not read; unpack it first"),
     ("pickle", is_pickle, f"a plain pickle is not read; {_SAVE}"),
-    ("onnx", is_onnx, "ONNX is not read yet"),
 )

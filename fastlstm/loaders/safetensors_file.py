@@ -178,7 +178,7 @@ def _array(source, name, dtype, shape, data):
     return np.frombuffer(data, little).astype(_DTYPES[dtype], copy=False).reshape(shape)
 
 
-def read(source):
+def read(source, options=None):
     """{name: array} in the header's order; bfloat16 as float32, all other dtypes as they are."""
     if safetensors is None:
         raise source.error(

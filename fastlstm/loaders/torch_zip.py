@@ -355,7 +355,7 @@ def _array(tensor, storages):
     return np.ndarray(tensor.shape, base.dtype, base, tensor.offset * step, strides)
 
 
-def read(source):
+def read(source, options=None):
     """{name: array} of a checkpoint, in the file's order.
 
     float32, float64, float16, integers, bool and complex as they are; bfloat16 as float32.

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""What a reader gives, and the one place where a layer of a file becomes an object that runs."""
+
+import dataclasses
+
+from ..errors import LoadError
+from ..variants import RELU, Layer, variants
+from .source import show
+
+
+@dataclasses.dataclass
+class Contents:
+    """What is in a file.
+
+    arrays   {name: array}: the file's own tensors under their own names, and where those are not
+             torch's (ONNX, Keras), the layers' weights once more, under torch's
+    layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on
+    """
+
+    arrays: dict
+    layers: dict
+
+    def add(self, name, layer, weights):
+        """Put a layer and its weights, {torch's name: array}, under `name`, made unique."""
+        prefix, count = f"{name}.", 1
+        while prefix in self.layers or any(prefix + end in self.arrays for end in weights):
+            count += 1
+            prefix = f"{name}_{count}."
+        self.layers[prefix] = layer
+        self.arrays |= {prefix + end: array for end, array in weights.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the caller says of a file that does not say it itself: see `load`."""
+
+    activation: str | None = None
+    recurrent_activation: str | None = None
+    reset_after: bool | None = None
+    external_data: bool = False
+
+
+def weights_of(arrays, prefix, layer):
+    """{torch's name: array} of one layer, without its prefix."""
+    found = {}
+    for name, array in arrays.items():
+        end = name[len(prefix) :] if name.startswith(prefix) else "."
+        if "." not in end and end.startswith(("weight_", "bias_")):
+            found[f"{end}_l0" if layer.cell else end] = array
+    return found
+
+
+def _class(kind):
+    import fastlstm
+
+    return getattr(fastlstm, kind, None)
+
+
+def make(name, arrays, prefix, layer, options):
+    """The object that runs `layer`; LoadError for what the engine does not run yet.
+
+    options   for from_state_dict; batch_first is the file's unless given
+    """
+    place = f"{name}: prefix {show(prefix)}"
+    if layer.problem:
+        raise LoadError(f"{place}: {layer.problem}")
+    cls, lacks = _class(layer.kind), variants(layer)
+    if cls is None:
+        lacks = [f"a {layer.kind}", *lacks]
+    if lacks:
+        raise LoadError(
+            f"{place}: needs {', '.join(lacks)}, which the engine does not run yet; "
+            "read_state_dict gives its weights"
+        )
+    options = {"batch_first": layer.batch_first} | options
+    if layer.kind == "GRU":
+        options["reset_after"] = layer.reset_after
+    if layer.kind == "RNN":
+        options["nonlinearity"] = "relu" if layer.directions[0] == (RELU,) else "tanh"
+    return cls.from_state_dict(weights_of(arrays, prefix, layer), **options)
+
+
+__all__ = ["Contents", "Layer", "Options", "make", "weights_of"]

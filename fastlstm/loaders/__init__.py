@@ -14,6 +14,7 @@ stay within a small multiple of its size.
 import dataclasses
 
 from ..errors import LoadError
+from ..variants import Activation
 from .contents import Contents, Options, make
 from .find import find
 from .formats import FORMATS
@@ -23,6 +24,14 @@ __all__ = ["LoadError", "find", "inspect", "load", "load_all", "read_state_dict"
 
 # What wraps a model in checkpoints: a prefix need not repeat it.
 _WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.", "_orig_mod.")
+
+
+_OPTIONS = {
+    "activation": (str, Activation),
+    "recurrent_activation": (str, Activation),
+    "reset_after": (bool,),
+    "external_data": (bool,),
+}
 
 
 def _format(source):
@@ -54,9 +63,9 @@ def _options(given):
     """(what `given` says to the reader, the rest, which is for the engine)."""
     names = [field.name for field in dataclasses.fields(Options)]
     mine = {name: given[name] for name in names if name in given}
-    for name, kind in (("activation", str), ("recurrent_activation", str), ("reset_after", bool)):
-        if not isinstance(mine.get(name), kind | None):
-            raise TypeError(f"{name} must be a {kind.__name__}, got {type(mine[name]).__name__}")
+    for name, kinds in _OPTIONS.items():
+        if not isinstance(mine.get(name), (*kinds, type(None))):
+            raise TypeError(f"{name} must be a {kinds[0].__name__}, got {type(mine[name]).__name__}")
     return Options(**mine), {name: value for name, value in given.items() if name not in mine}
 
 

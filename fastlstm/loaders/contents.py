@@ -4,7 +4,7 @@
 import dataclasses
 
 from ..errors import LoadError
-from ..variants import RELU, Layer, variants
+from ..variants import RELU, Activation, Layer, variants
 from .source import show
 
 
@@ -34,8 +34,8 @@ class Contents:
 class Options:
     """What the caller says of a file that does not say it itself: see `load`."""
 
-    activation: str | None = None
-    recurrent_activation: str | None = None
+    activation: str | Activation | None = None
+    recurrent_activation: str | Activation | None = None
     reset_after: bool | None = None
     external_data: bool = False
 

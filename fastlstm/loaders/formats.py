@@ -5,17 +5,19 @@ The first test that holds decides, so the narrower tests come first. A reader is
 f(source, options) -> Contents, or {name: array} where torch's names tell the layers.
 """
 
-from . import onnx_file
-from .refused import REFUSED, REFUSED_FIRST
-from .safetensors_file import is_safetensors
-from .safetensors_file import read as read_safetensors
-from .torch_zip import is_torch_zip
-from .torch_zip import read as read_torch_zip
+from . import keras_file, npz, numpy_pickle, onnx_file, torch_script, torch_stream, torch_zip
+from . import safetensors_file as safetensors
+from .refused import REFUSED
 
 FORMATS = (
-    *REFUSED_FIRST,
-    ("torch", is_torch_zip, read_torch_zip),
-    ("safetensors", is_safetensors, read_safetensors),
+    ("torchscript", torch_script.is_torchscript, torch_script.read),
+    ("torch", torch_zip.is_torch_zip, torch_zip.read),
+    ("keras", keras_file.is_keras_zip, keras_file.read_zip),
+    ("npz", npz.is_npz, npz.read),
+    ("hdf5", keras_file.is_hdf5, keras_file.read_hdf5),
+    ("torch-stream", torch_stream.is_torch_stream, torch_stream.read),
+    ("pickle", numpy_pickle.is_pickle, numpy_pickle.read),
+    ("safetensors", safetensors.is_safetensors, safetensors.read),
     ("onnx", onnx_file.is_onnx, onnx_file.read),
     *REFUSED,
 )

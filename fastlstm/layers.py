@@ -242,6 +242,14 @@ class LSTM:
         made._set({name: checks.contiguous(own[name]).copy() for name in made._shapes()})
         return made
 
+    def save(self, path):
+        """Write the layer, weights and configuration, to a file that `fastlstm.load` maps into
+        memory, shared between processes. It is a safetensors file, which other libraries read. An
+        existing file is replaced, whole or not at all; OSError if it cannot be written."""
+        from .loaders.own import save
+
+        save(self, path)
+
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k != "_net"}
 

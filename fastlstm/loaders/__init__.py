@@ -157,16 +157,13 @@ def load(path, prefix=None, **options):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
     name, found, rest = _layers(path, options)
     prefix = _chosen(name, found.layers, prefix)
-    return make(name, found.arrays, prefix, found.layers[prefix], rest)
+    return make(name, found, prefix, rest)
 
 
 def load_all(path, **options):
     """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`."""
     name, found, rest = _layers(path, options)
-    return {
-        prefix: make(name, found.arrays, prefix, layer, rest)
-        for prefix, layer in found.layers.items()
-    }
+    return {prefix: make(name, found, prefix, rest) for prefix in found.layers}
 
 
 def sniff(path):

@@ -3,6 +3,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from ..errors import LoadError
 from ..variants import RELU, Activation, Layer, variants
 from .source import show
@@ -15,10 +17,12 @@ class Contents:
     arrays   {name: array}: the file's own tensors under their own names, and where those are not
              torch's (ONNX, Keras), the layers' weights once more, under torch's
     layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on
+    shared   True: the arrays are a read-only mapping of the file, which objects may keep
     """
 
     arrays: dict
     layers: dict
+    shared: bool = False
 
     def add(self, name, layer, weights):
         """Put a layer and its weights, {torch's name: array}, under `name`, made unique."""
@@ -45,7 +49,7 @@ def weights_of(arrays, prefix, layer):
     found = {}
     for name, array in arrays.items():
         end = name[len(prefix) :] if name.startswith(prefix) else "."
-        if "." not in end and end.startswith(("weight_", "bias_")):
+        if "." not in end and end.startswith(("weight_", "bias_", "peephole_", "initial_")):
             found[f"{end}_l0" if layer.cell else end] = array
     return found
 
@@ -56,12 +60,12 @@ def _class(kind):
     return getattr(fastlstm, kind, None)
 
 
-def make(name, arrays, prefix, layer, options):
-    """The object that runs `layer`; LoadError for what the engine does not run yet.
+def make(name, found, prefix, options):
+    """The object that runs found.layers[prefix]; LoadError for what the engine does not run yet.
 
     options   for from_state_dict; batch_first is the file's unless given
     """
-    place = f"{name}: prefix {show(prefix)}"
+    place, layer = f"{name}: prefix {show(prefix)}", found.layers[prefix]
     if layer.problem:
         raise LoadError(f"{place}: {layer.problem}")
     cls, lacks = _class(layer.kind), variants(layer)
@@ -72,12 +76,17 @@ def make(name, arrays, prefix, layer, options):
             f"{place}: needs {', '.join(lacks)}, which the engine does not run yet; "
             "read_state_dict gives its weights"
         )
-    options = {"batch_first": layer.batch_first} | options
+    told = {"batch_first": layer.batch_first}
     if layer.kind == "GRU":
-        options["reset_after"] = layer.reset_after
+        told["reset_after"] = layer.reset_after
     if layer.kind == "RNN":
-        options["nonlinearity"] = "relu" if layer.directions[0] == (RELU,) else "tanh"
-    return cls.from_state_dict(weights_of(arrays, prefix, layer), **options)
+        told["nonlinearity"] = "relu" if layer.directions[0] == (RELU,) else "tanh"
+    weights = weights_of(found.arrays, prefix, layer)
+    made = cls.from_state_dict(weights, **(told | options))
+    if found.shared and all(each.dtype == np.float32 for each in weights.values()):
+        # The copies give way to the mapping, whose pages processes share.
+        made._weights = made._net.weights = {each: weights[each] for each in made._weights}
+    return made
 
 
 __all__ = ["Contents", "Layer", "Options", "make", "weights_of"]

@@ -5,7 +5,7 @@ The first test that holds decides, so the narrower tests come first. A reader is
 f(source, options) -> Contents, or {name: array} where torch's names tell the layers.
 """
 
-from . import keras_file, npz, numpy_pickle, onnx_file, torch_script, torch_stream, torch_zip
+from . import keras_file, npz, numpy_pickle, onnx_file, own, torch_script, torch_stream, torch_zip
 from . import safetensors_file as safetensors
 from .refused import REFUSED
 
@@ -17,6 +17,7 @@ FORMATS = (
     ("hdf5", keras_file.is_hdf5, keras_file.read_hdf5),
     ("torch-stream", torch_stream.is_torch_stream, torch_stream.read),
     ("pickle", numpy_pickle.is_pickle, numpy_pickle.read),
+    ("fastlstm", own.is_own, own.read),
     ("safetensors", safetensors.is_safetensors, safetensors.read),
     ("onnx", onnx_file.is_onnx, onnx_file.read),
     *REFUSED,

@@ -339,7 +339,8 @@ class Object:
         array = np.frombuffer(self.file.take(at, size, "data"), kind.dtype)
         if kind.dtype == bool and array.view(np.uint8).max() > 1:
             raise self.error("a bool that is neither 0 nor 1")
-        return array.astype(kind.dtype.newbyteorder("="), copy=False).reshape(shape)
+        native = kind.dtype.newbyteorder("=")
+        return array.astype(native, copy=not array.flags.aligned).reshape(shape)
 
     def _where(self, size):
         """The address of a dataset's `size` bytes."""

@@ -68,9 +68,7 @@ def _made(run, raw, shape, dtype, fortran):
     flat = np.frombuffer(raw.view, kind) if due else np.empty(0, kind)
     if kind == bool and due and flat.view(np.uint8).max() > 1:
         raise run.error("a bool that is neither 0 nor 1")
-    if not kind.isnative:
-        run.charge(due)
-    flat = flat.astype(kind.newbyteorder("="), copy=False)
+    flat = flat.astype(kind.newbyteorder("="))  # the pickle's bytes are neither aligned nor ours
     return flat.reshape(tuple(sizes), order="F" if fortran else "C")
 
 
@@ -133,6 +131,11 @@ class _Arrays(Interpreter):
     """Keeps bytes, and takes the states of arrays and dtypes."""
 
     table = list(TABLE)
+
+    def _global(self, module, name):
+        if module.startswith("torch"):
+            raise self.error("a plain pickle of PyTorch's tensors: use torch.save instead")
+        super()._global(module, name)
 
     def push_bytes(self, count):
         self.charge(160)

@@ -98,7 +98,8 @@ class Tensor:
             raise self.error("a bool that is neither 0 nor 1")
         if self.code == BF16:
             flat = self._widened(flat)
-        return flat.astype(dtype_of(self.code), copy=False).reshape(self.dims)
+        flat = flat.astype(dtype_of(self.code), copy=not flat.flags.aligned)
+        return flat.reshape(self.dims)
 
     def _widened(self, flat):
         self.span.wire.charge_value(4 * flat.size)

@@ -17,8 +17,6 @@ MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
-CORE = ["forward", "tile", "lone", "team", "pack", "dispatch", "alloc"]
-
 # name, and clang, flags for MSVC
 KERNELS = [("generic", [], [])]
 if X86:
@@ -36,7 +34,8 @@ elif ARM:
 
 extra = shlex.split(os.environ.get("FASTLSTM_CFLAGS", ""))
 # A fused multiply-add happens where the code names one and nowhere else.
-common = ["/O2", "/fp:precise"] if MSVC else ["-std=gnu11", "-O3", "-g0", "-ffp-contract=off"]
+c11 = ["/std:c11", "/experimental:c11atomics"] if MSVC else []
+common = ["/O2", "/fp:precise", *c11] if MSVC else ["-std=gnu11", "-O3", "-g0", "-ffp-contract=off"]
 common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
 
@@ -70,10 +69,13 @@ extension = Extension(
     # the libraries' sources too: a change in one must link the extension anew
     depends=HEADERS
     + SOURCES
-    + [f"fastlstm/_{n}" for n in ["core.pxd", "buffers.pxi", "train.pxi", "probes.pxi"]],
+    + [
+        f"fastlstm/_{n}"
+        for n in ["core.pxd", "threads.pxi", "buffers.pxi", "stream.pxi", "train.pxi", "probes.pxi"]
+    ],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),
-    extra_compile_args=[] if MSVC else ["-O2", "-g0", "-fvisibility=hidden", *extra],
+    extra_compile_args=c11 if MSVC else ["-O2", "-g0", "-fvisibility=hidden", *extra],
     extra_link_args=["-pthread", "-Wl,-z,noexecstack", *extra]
     if sys.platform == "linux"
     else extra,

@@ -16,13 +16,15 @@
 
 /*
  * Weights as panels of plain columns whose k is what the forward panels had as columns; the gates'
- * k is in panel order, kk = p * G + v * lanes + l, with zero rows for the padding units:
+ * k is in panel order, kk = p * G + v * lanes + l, with zero rows for the padding units; with
+ * Q = FL_NV * lanes
  *
- *     [ceil(N / G)][kk or P][G]
+ *     [ceil(N / Q)][kk or P][Q]
  */
 typedef struct fl_turned_layer {
     float *w;    /* N = in, kk = panels * G */
-    float *r;    /* N = K */
+    float *r;    /* N = K; of cells that reset h, for all gates but the last */
+    float *last; /* N = K, the last gate's, of cells that reset h */
     float *proj; /* N = H, k = P */
 } fl_turned_layer;
 
@@ -35,7 +37,8 @@ struct fl_turned {
    the layer, since a layer's products run beside the lanes of the one below. */
 typedef struct fl_delta {
     float *dz;   /* [panels][N][G] */
-    float *h;    /* with a projection: h before it, [ceil(H / G)][N][G] */
+    float *dzh;  /* GRU: the same towards h; otherwise dz itself */
+    float *h;    /* with a projection: h before it, [ceil(H / Q)][N][Q] */
     float *dh;   /* with a projection: gradients of h after it, [N][K] */
     float *down; /* of the layer's input, [T][B][down_row], not if they go to dx at once. The same
                     down_row for all layers: one's block of rows may be written while another's, two
@@ -47,15 +50,17 @@ typedef struct fl_delta {
 typedef struct fl_bench {
     fl_desk desk;    /* for fl_stop and fl_run_gemm */
     const float **a; /* row pointers for gemm: chunk rows, or a product's rows */
-    float
-        *dz_rows; /* [2][chunk_rows][panels * G]: this chunk's dz and the one's after it in time */
-    float *dh;    /* [rows_max][plain_pad(K)] */
-    float *dh_full;        /* [rows_max][plain_pad(H)], with a projection */
+    /* [2][chunk_rows][panels * G]: this chunk's dz and the one's after it in time */
+    float *dz_rows, *dzh_rows;
+    float *dh;             /* [rows_max][plain_pad(K)] */
+    float *dh_full;        /* [rows_max][plain_pad(H)]: before a projection, or of r h */
     float *dc;             /* [rows_max][hidden_pad] */
     float *dx;             /* [chunk_rows][plain_pad(in)] */
     float *strips;         /* a product's rows for SPAN_N numbers, see product.c */
     const float **from[2]; /* [SPAN_N] rows of the input and of the state */
-    float *sums;           /* [panels of a part][in + K + 1][G] */
+    const float **h[2];    /* [rows_max] rows of h before and after a step, for cells without c */
+    float *sums;           /* [panels of a part][in + 1 + K + 1][G]: of a stretch of spans */
+    float *totals;         /* the same, of the stretches before it; NULL if there is only one */
 } fl_bench;
 
 typedef struct fl_back_job {
@@ -65,7 +70,8 @@ typedef struct fl_back_job {
     const fl_back_call *call;
     const fl_tape *tape;
     size_t threads, blocks, parts;
-    size_t rows_max, chunk_rows, part_panels, span_n;
+    size_t rows_max, chunk_rows, part_panels;
+    size_t span_n, stretch;    /* numbers of a product's span, spans of a stretch */
     fl_delta delta[2][2];      /* [layer % 2][direction] */
     fl_bench *bench;           /* [threads] */
     atomic_size_t next;        /* item of the list of all work */
@@ -76,13 +82,16 @@ typedef struct fl_back_job {
 /* Columns of a plain matrix, in whole panels. */
 static inline size_t fl_plain_pad(const fl_net *net, size_t columns)
 {
-    return (columns + net->group - 1) / net->group * net->group;
+    return (columns + net->plain - 1) / net->plain * net->plain;
 }
 
 static inline size_t fl_layer_in(const fl_net *net, size_t layer)
 {
     return layer ? net->config.dirs * net->width : net->config.input;
 }
+
+/* Are a cell's gradients towards h others than towards x? */
+static inline int fl_apart(const fl_net *net) { return net->config.cell == FL_GRU; }
 
 /* Back through time: rows first .. first + rows - 1 of the tape, one layer and direction. */
 int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t first, size_t rows);

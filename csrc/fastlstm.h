@@ -28,7 +28,12 @@ size_t fl_isa_lanes(const fl_kernels *k);
 /* ---- a network: shapes and packed weights; read-only once set, so any number of threads may
         run it at the same time ---- */
 
+/* The cells, with PyTorch's equations; FL_GRU_BEFORE resets h before the recurrent product (Keras'
+   reset_after=False). Only FL_LSTM has a state c and projections. */
+enum { FL_LSTM, FL_GRU, FL_GRU_BEFORE, FL_RNN_TANH, FL_RNN_RELU, FL_CELLS };
+
 typedef struct fl_config {
+    int cell;
     size_t input, hidden, proj; /* proj = 0: none */
     size_t layers, dirs;        /* dirs = 1 or 2 */
 } fl_config;
@@ -41,8 +46,9 @@ void fl_net_free(fl_net *net);
 size_t fl_net_bytes(const fl_net *net);
 
 /*
- * Packs one layer and direction, from contiguous arrays in PyTorch's layout and gate order i f g o:
- * w_ih (4H, I or D K), w_hh (4H, K), b_ih and b_hh (4H) or NULL, w_hr (P, H) or NULL. Copies all.
+ * Packs one layer and direction, from contiguous arrays in PyTorch's layout and gate order (i f g
+ * o; r z n): with G gates w_ih (G H, I or D K), w_hh (G H, K), b_ih and b_hh (G H) or NULL, w_hr
+ * (P, H) or NULL. Copies all.
  */
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                 const float *b_ih, const float *b_hh, const float *w_hr);
@@ -60,7 +66,8 @@ typedef struct fl_call {
                  Zero past a row's length. Overlaps no input. */
     ptrdiff_t y_t, y_b;
     const float *h0, *c0;   /* (L * D, B, K) and (L * D, B, H), contiguous; NULL: zeros */
-    float *hn, *cn;         /* the same shapes; may be h0 and c0 themselves; NULL: not wanted */
+    float *hn, *cn;         /* the same shapes; may be h0 and c0 themselves, unless the poll may
+                               fork; NULL: not wanted. c0 and cn: NULL for cells without c */
     const int64_t *lengths; /* B values in 0 .. T; NULL: all T */
     int turn;               /* of two calls that follow one another on the same network, give one 0
                                and one 1: each then starts where the caches still hold weights */
@@ -79,10 +86,12 @@ int fl_forward(const fl_net *net, const fl_call *call);
 /*
  * Memory for one call's tape: call's sizes and lengths are read, its tape is not yet set. NULL when
  * memory is short. dropout in 0 .. 1: the probability of zeroing an output of any layer but the
- * last; the masks follow from the seed alone. A tape whose fl_forward did not end with FL_OK is
- * only good for fl_tape_free.
+ * last; the masks follow from the seed alone. first, all: the call is steps first .. first + T - 1
+ * of a sequence of `all` steps, whose masks are meant; 0 and T for a whole one. A tape whose
+ * fl_forward did not end with FL_OK is only good for fl_tape_free.
  */
-fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed);
+fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
+                     size_t first, size_t all);
 void fl_tape_free(fl_tape *tape);
 size_t fl_tape_bytes(const fl_tape *tape);
 
@@ -109,8 +118,8 @@ void fl_turned_set(fl_turned *turned, const fl_net *net, size_t layer, size_t di
 
 /* Gradients of one layer and direction, contiguous, PyTorch's layout; all written, not added to. */
 typedef struct fl_grads {
-    float *w_ih, *w_hh; /* (4H, in), (4H, K) */
-    float *bias;        /* (4H): of b_ih, and of b_hh, which has the same; NULL: not wanted */
+    float *w_ih, *w_hh; /* (G H, in), (G H, K) */
+    float *b_ih, *b_hh; /* (G H); both NULL: not wanted */
     float *w_hr;        /* (P, H); NULL without a projection */
 } fl_grads;
 

@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The network, forward: workspace, order of the tiles, and who takes which. Knows no instruction
- * set.
- *
- * A tile is ready when the tile before it in time is done and what it reads from the layer below
- * is there: in a one-directional stack the same chunk of that layer, in a bidirectional one all of
- * it. Whoever is free takes the next ready tile, uppermost layer first. That one rule gives batch
- * parallelism, both directions side by side and a wavefront across layers, and for one thread a
- * walk that takes a chunk through all layers before the next, so memory does not grow with T.
+ * The network, forward: how a call is cut up, its workspace, its beginning and its end. Knows no
+ * instruction set. schedule.c and lone.c take the tiles, tile.c works on one.
  */
 #include <string.h>
 
 #include "alloc.h"
-#include "clock.h"
 #include "forward.h"
 #include "tape.h"
 #include "team.h"
@@ -22,26 +15,32 @@
    block rows keeps z (rows x 4H floats) near the size of a core's cache whatever B is. */
 enum { BLOCK_ROWS = 64, CHUNK_ROWS = 48 };
 
+/* Shared out, a stack has at least so many chunks, if they have as many rows as fill a register
+   tile: a layer starts when the one below has done its first chunk. */
+enum { WAVE_CHUNKS = 16, WAVE_ROWS = 6 };
+
 /* Rows that a block must have before one is made for another thread. */
 enum { SPLIT_ROWS = 4 };
 
 /* Less work than this, in flop, is not worth waking anyone for: about 30 us of AVX-512. */
+#if defined(FL_LONE_HOOK)
+static const double TEAM_FLOP = 0;
+#else
 static const double TEAM_FLOP = 3e6;
+#endif
 
-/* Chunks between two layers of a one-directional stack when several threads may work on it. */
-enum { RING = 3 };
+/* Chunks between two layers of a one-directional stack when several threads may work on it. (3: a
+   thread that runs out of room changes layers, and its caches, more often: 4 layers at H = 256
+   gained 1.66 from a second thread, not 1.82.) */
+enum { RING = 6 };
 
-/* How long a thread looks for a ready tile before it leaves, or, the caller, naps. A nap counts as
-   this much work towards the next poll. */
-static const double IDLE_SECONDS = 50e-6, IDLE_FLOP = 5e6;
+/* How long a thread looks for a ready tile before it naps between looks: this, and the time of a
+   tile at so many flop a second, but not for ever. */
+static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
 
 /* Workspace that a call keeps on its stack: enough for one step of a few hundred units, for which
    malloc would be a tenth of the time. */
 enum { SMALL_BYTES = 16384 };
-
-/* A room that waits for a block, and one that is being opened or closed. */
-#define VACANT SIZE_MAX
-#define TAKEN (SIZE_MAX - 1)
 
 static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
 
@@ -74,8 +73,9 @@ static void share_out(fl_job *j)
 {
     const fl_config *f = &j->net->config;
     const size_t batch = j->call->batch;
-    const double flop = 8.0 * (double)f->hidden * (double)(f->input + j->net->width) *
-                        (double)batch * (double)j->call->steps * (double)(f->layers * f->dirs);
+    const double flop = 2.0 * (double)j->net->cell->gates * (double)f->hidden *
+                        (double)(f->input + j->net->width) * (double)batch *
+                        (double)j->call->steps * (double)(f->layers * f->dirs);
     j->threads = flop < TEAM_FLOP || !j->call->threads ? 1 : j->call->threads;
     j->parts = 1;
     j->blocks = ceil_div(batch, BLOCK_ROWS);
@@ -93,11 +93,20 @@ static void share_out(fl_job *j)
     j->rooms = j->threads < j->blocks ? j->threads : j->blocks;
     j->ring = j->threads > 1 && j->parts == 1 ? RING : 1;
     j->chunk_steps = ceil_div(CHUNK_ROWS, j->rows_max);
+    if (j->ring > 1 && f->layers > 1 && f->dirs == 1) {
+        const size_t least = ceil_div(WAVE_ROWS, j->rows_max);
+        const size_t even = j->call->steps / WAVE_CHUNKS;
+        const size_t want = even > least ? even : least;
+        j->chunk_steps = want < j->chunk_steps ? want : j->chunk_steps;
+    }
     if (j->chunk_steps > j->call->steps)
         j->chunk_steps = j->call->steps;
     j->chunk_rows = j->chunk_steps * j->rows_max;
-    j->hidden_pad = j->net->panels * j->net->kernels->lanes;
-    j->proj_pad = j->net->proj_panels * j->net->group;
+    const double step_flop = flop / (double)(f->layers * f->dirs * batch * j->call->steps);
+    j->patience = step_flop * (double)j->chunk_rows / IDLE_RATE;
+    j->patience = (j->patience < IDLE_MOST ? j->patience : IDLE_MOST) + IDLE_SECONDS;
+    j->hidden_pad = j->net->unit_panels * j->net->units;
+    j->proj_pad = j->net->proj_panels * j->net->plain;
 }
 
 /* Carves the workspace from `base`, where the job itself is, or only measures it if base is NULL.
@@ -128,10 +137,13 @@ static size_t lay_out(fl_job *j, char *base)
     between = f->dirs == 1 ? fl_mul(between, fl_mul(j->chunk_steps, fl_mul(f->layers, j->ring)))
                            : fl_mul(between, call->steps);
     for (size_t i = 0; i < j->rooms; i++) {
-        fl_room r = {.guest = VACANT,
-                     .length = carve(base, &at, j->rows_max, sizeof(size_t)),
-                     .c = carve(base, &at, fl_mul(fl_mul(lanes, j->rows_max), j->hidden_pad), fs),
-                     .h = carve(base, &at, fl_mul(fl_mul(lanes, j->rows_max), net->width), fs)};
+        fl_room r = {
+            .guest = FL_VACANT,
+            .length = carve(base, &at, j->rows_max, sizeof(size_t)),
+            .c =
+                carve(base, &at,
+                      fl_mul(fl_mul(net->cell->has_c ? lanes : 0, j->rows_max), j->hidden_pad), fs),
+            .h = carve(base, &at, fl_mul(fl_mul(lanes, j->rows_max), net->width), fs)};
         for (int w = 0; w < 2; w++)
             r.between[w] = carve(base, &at, uses_between(j, w) ? between : 0, fs);
         if (base)
@@ -143,7 +155,9 @@ static size_t lay_out(fl_job *j, char *base)
             .h_in = carve(base, &at, j->rows_max, sizeof(float *)),
             .h_out = carve(base, &at, j->rows_max, sizeof(float *)),
             .z = carve(base, &at, fl_mul(fl_mul(net->panels, j->chunk_rows), net->group), fs),
-            .full_h = carve(base, &at, f->proj ? fl_mul(j->rows_max, j->hidden_pad) : 0, fs),
+            .full_h =
+                carve(base, &at,
+                      f->proj || net->cell->reset ? fl_mul(j->rows_max, j->hidden_pad) : 0, fs),
             .proj = carve(base, &at, f->proj ? fl_mul(j->rows_max, j->proj_pad) : 0, fs),
             .flushed = carve(base, &at, fl_mul(j->chunk_rows, f->input), fs),
             .polls = i == 0};
@@ -164,17 +178,14 @@ size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
     return lay_out(&j, NULL);
 }
 
-/* The user's arrays as the rows of a block see them. */
-static fl_seq outer(const fl_job *j, const fl_block *block, const float *base, ptrdiff_t t,
-                    ptrdiff_t b)
+fl_seq fl_outer(const fl_job *j, const fl_block *block, const float *base, ptrdiff_t t, ptrdiff_t b)
 {
     ptrdiff_t shift = j->order ? 0 : (ptrdiff_t)block->first * b;
     return (fl_seq){base ? (float *)(uintptr_t)base + shift : NULL, t, b,
                     j->order ? j->order + block->first : NULL, 0};
 }
 
-/* What a layer's chunk k writes to, and the layer above reads from. */
-static fl_seq output(const fl_job *j, const fl_block *block, size_t layer, size_t k)
+fl_seq fl_output(const fl_job *j, const fl_block *block, size_t layer, size_t k)
 {
     const fl_call *call = j->call;
     if (call->tape)
@@ -183,7 +194,7 @@ static fl_seq output(const fl_job *j, const fl_block *block, size_t layer, size_
                  above = j->net->config.layers - 1 - layer;
     fl_seq q = {block->between[0], (ptrdiff_t)(j->rows_max * row), (ptrdiff_t)row, NULL, 0};
     if (call->y && (j->net->config.dirs == 1 ? above == 0 : above % 2 == 0))
-        return outer(j, block, call->y, call->y_t, call->y_b);
+        return fl_outer(j, block, call->y, call->y_t, call->y_b);
     if (j->net->config.dirs == 1) {
         q.base += (layer * j->ring + k % j->ring) * j->chunk_steps * j->rows_max * row;
         q.start = k * j->chunk_steps;
@@ -199,7 +210,7 @@ static size_t batch_row(const fl_job *j, const fl_block *block, size_t r)
     return j->order ? j->order[block->first + r] : block->first + r;
 }
 
-static void start_block(const fl_job *j, size_t number, const fl_room *room)
+void fl_start_block(fl_job *j, fl_desk *desk, size_t number, const fl_room *room)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -219,22 +230,21 @@ static void start_block(const fl_job *j, size_t number, const fl_room *room)
     for (size_t i = 0; i < lanes; i++)
         for (size_t r = 0; r < block->rows; r++) {
             size_t b = i * call->batch + batch_row(j, block, r);
-            float *c = block->c + (i * j->rows_max + r) * j->hidden_pad;
+            float *c = net->cell->has_c ? block->c + (i * j->rows_max + r) * j->hidden_pad : NULL;
             float *h = block->h + (i * j->rows_max + r) * net->width;
-            memset(c, 0, j->hidden_pad * sizeof(float));
+            if (c)
+                memset(c, 0, j->hidden_pad * sizeof(float));
             memset(h, 0, net->width * sizeof(float));
-            if (call->c0)
+            if (c && call->c0)
                 net->kernels->flush(c, call->c0 + b * hidden, hidden);
             if (call->h0)
                 net->kernels->flush(h, call->h0 + b * net->width, net->width);
         }
     if (call->tape)
-        fl_tape_start(j, block);
+        fl_tape_start(j, desk, block);
 }
 
-/* Final states to the caller; y past the rows' lengths to 0, last, since y may have served between
-   two layers. */
-static void end_block(const fl_job *j, const fl_block *block)
+void fl_end_block(const fl_job *j, const fl_block *block)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -242,7 +252,7 @@ static void end_block(const fl_job *j, const fl_block *block)
     for (size_t i = 0; i < lanes; i++)
         for (size_t r = 0; r < block->rows; r++) {
             size_t b = i * call->batch + batch_row(j, block, r);
-            if (call->cn)
+            if (call->cn && net->cell->has_c)
                 memcpy(call->cn + b * hidden, block->c + (i * j->rows_max + r) * j->hidden_pad,
                        hidden * sizeof(float));
             if (call->hn)
@@ -251,121 +261,10 @@ static void end_block(const fl_job *j, const fl_block *block)
         }
     if (!call->y || !j->order)
         return;
-    fl_seq y = outer(j, block, call->y, call->y_t, call->y_b);
+    fl_seq y = fl_outer(j, block, call->y, call->y_t, call->y_b);
     for (size_t r = 0; r < block->rows; r++)
         for (size_t t = block->length[r]; t < call->steps; t++)
             memset(fl_seq_at(&y, t, r), 0, net->config.dirs * net->width * sizeof(float));
-}
-
-static size_t done(const fl_job *j, const fl_block *block, size_t layer, size_t dir)
-{
-    return atomic_load_explicit(&block->lane[layer * j->net->config.dirs + dir].done,
-                                memory_order_acquire);
-}
-
-/* May chunk k of a layer run, as far as the layers below and above go? */
-static int ready(const fl_job *j, const fl_block *block, size_t layer, size_t k)
-{
-    const size_t layers = j->net->config.layers;
-    if (j->net->config.dirs == 2)
-        return layer == 0 || (done(j, block, layer - 1, 0) == block->chunks &&
-                              done(j, block, layer - 1, 1) == block->chunks);
-    return (layer == 0 || done(j, block, layer - 1, 0) > k) &&
-           (layer == layers - 1 || done(j, block, layer + 1, 0) + j->ring > k);
-}
-
-/* Runs tiles of one lane for as long as they are ready; how many. */
-static size_t work_lane(fl_job *j, fl_desk *desk, fl_block *block, size_t layer, size_t dir)
-{
-    fl_lane *lane = &block->lane[layer * j->net->config.dirs + dir];
-    size_t ran = 0;
-    int idle = 0;
-    if (atomic_load_explicit(&lane->busy, memory_order_relaxed))
-        return 0; /* a look, before the exchange that would pull the line away from its owner */
-    if (!atomic_compare_exchange_strong_explicit(&lane->busy, &idle, 1, memory_order_acquire,
-                                                 memory_order_relaxed))
-        return 0;
-    size_t k = atomic_load_explicit(&lane->done, memory_order_relaxed);
-    for (; k < block->chunks && ready(j, block, layer, k); ran++) {
-        const size_t s0 = k * j->chunk_steps, left = block->length[0] - s0;
-        fl_seq in = j->call->tape ? fl_tape_seq(j, block, layer, 1)
-                    : layer       ? output(j, block, layer - 1, k)
-                                  : outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
-        fl_seq out = output(j, block, layer, k);
-        if (fl_tile(j, desk, block, layer, dir, &in, &out, s0,
-                    left < j->chunk_steps ? s0 + left : s0 + j->chunk_steps) != FL_OK)
-            break; /* j->stopped says why */
-        atomic_store_explicit(&lane->done, ++k, memory_order_release);
-    }
-    atomic_store_explicit(&lane->busy, 0, memory_order_release);
-    return ran;
-}
-
-/* Runs what is ready in a room's block; opens and closes blocks when due. How much was done. */
-static size_t work_room(fl_job *j, fl_desk *desk, fl_room *room)
-{
-    const size_t layers = j->net->config.layers, dirs = j->net->config.dirs;
-    size_t ran = 0, guest = VACANT;
-    if (atomic_compare_exchange_strong_explicit(&room->guest, &guest, TAKEN, memory_order_acquire,
-                                                memory_order_acquire)) {
-        guest = atomic_fetch_add_explicit(&j->next_block, 1, memory_order_relaxed);
-        if (guest >= j->blocks)
-            return 0; /* the room stays taken: there is nothing left for it */
-        start_block(j, guest, room);
-        atomic_store_explicit(&room->guest, guest, memory_order_release);
-        ran++;
-    } else if (guest == TAKEN) {
-        return 0;
-    }
-    fl_block *block = &j->block[guest];
-    for (size_t l = layers; l-- > 0;)
-        for (size_t d = 0; d < dirs; d++)
-            ran += work_lane(j, desk, block, l, d);
-    for (size_t l = 0; l < layers; l++)
-        for (size_t d = 0; d < dirs; d++)
-            if (done(j, block, l, d) < block->chunks)
-                return ran;
-    if (!atomic_exchange_explicit(&block->closed, 1, memory_order_relaxed)) {
-        end_block(j, block);
-        atomic_store_explicit(&room->guest, VACANT, memory_order_release);
-        atomic_fetch_sub_explicit(&j->blocks_left, 1, memory_order_release);
-        ran++;
-    }
-    return ran;
-}
-
-static int finished(fl_job *j)
-{
-    return atomic_load_explicit(&j->blocks_left, memory_order_acquire) == 0 ||
-           atomic_load_explicit(&j->stopped, memory_order_relaxed) != FL_OK;
-}
-
-/* One thread's part. The caller (worker 0) stays until all is done; others leave when there has
-   been nothing for them for a while. */
-static void work(void *arg, size_t worker)
-{
-    fl_job *j = arg;
-    fl_desk *desk = &j->desk[worker];
-    double idle_since = 0;
-    while (!finished(j)) {
-        size_t ran = 0;
-        for (size_t i = 0; i < j->rooms; i++)
-            ran += work_room(j, desk, &j->room[(worker + i) % j->rooms]);
-        if (ran) {
-            idle_since = 0;
-            continue;
-        }
-        fl_pause();
-        const double now = fl_clock();
-        if (idle_since == 0)
-            idle_since = now;
-        if (now - idle_since < IDLE_SECONDS)
-            continue;
-        if (worker)
-            return;
-        fl_nap(); /* whoever holds the tile we need may be waiting for this very CPU */
-        fl_stop(j, desk, IDLE_FLOP);
-    }
 }
 
 /* The same for a lone stream. */
@@ -377,11 +276,11 @@ static void work_lone(void *arg, size_t worker)
         return;
     }
     fl_block *block = &j->block[0];
-    start_block(j, 0, &j->room[0]);
-    const fl_seq in = outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
-    fl_lone_lead(j, block, &in, output(j, block, 0, 0));
-    if (!finished(j))
-        end_block(j, block);
+    fl_start_block(j, &j->desk[0], 0, &j->room[0]);
+    const fl_seq in = fl_outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
+    fl_lone_lead(j, block, &in, fl_output(j, block, 0, 0));
+    if (!fl_finished(j))
+        fl_end_block(j, block);
     atomic_store_explicit(&j->blocks_left, 0, memory_order_release);
 }
 
@@ -415,18 +314,19 @@ int fl_forward(const fl_net *net, const fl_call *call)
     atomic_init(&j->next_block, 0);
     atomic_init(&j->blocks_left, j->blocks);
     atomic_init(&j->stopped, FL_OK);
+    j->forks = fl_team_forks();
     size_t left = 0; /* threads that go on after the call */
     if (outlives) {
         atomic_init(&j->holders, j->threads);
         fl_net_hold(net);
         left = fl_team_lend(j->threads, work_lone, j, let_go_last);
     } else {
-        fl_team_run(j->threads, work, j);
+        fl_team_run(j->threads, fl_work, j);
     }
     const int e = atomic_load_explicit(&j->stopped, memory_order_relaxed);
     if (outlives)
         let_go(j, j->threads - left);
     else if ((char *)j != small)
         fl_free(j);
-    return e;
+    return e == FL_FORKED ? fl_forward(net, call) : e;
 }

@@ -14,12 +14,13 @@
 
 #include "kernels.h"
 #include "vecmath.h"
-#include "cells.h"
 
-#define FL_GROUP (FL_NV * FL_LANES) /* floats across a panel */
+#define FL_GROUP (FL_NV * FL_LANES) /* floats across a panel of FL_NV vectors */
 #define FL_MAX_TILE 6
 /* A loop of constant length, unrolled early enough for the sums to live in registers. */
 #define FL_FOR(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+
+#include "cells.h"
 
 /* Panels larger than this altogether are taken not to stay in L2 from one step to the next. */
 #define FL_NEAR_BYTES (1u << 20)
@@ -27,32 +28,33 @@
 /* Memory to fetch while a tile runs. */
 typedef struct fl_soon {
     const float *at;
-    size_t step; /* FL_GROUP at most */
+    size_t step; /* a panel's width at most */
 } fl_soon;
 
 /*
- * acc[j][v] += sum_k a[m][k * a_step] * panel[q][k][v], panels `apart` floats apart, for M rows and
- * one panel (j = m) or one row and P panels (j = q). M and P are constants where this is inlined.
- * Meanwhile fetches k * soon.step floats at soon.at.
+ * acc[j][v] += sum_k a[m][k * a_step] * panel[q][k][v], panels of V vectors, `apart` floats apart,
+ * for M rows and one panel (j = m) or one row and P panels (j = q). V, M and P are constants where
+ * this is inlined. Meanwhile fetches k * soon.step floats at soon.at.
  */
-FL_INLINE void fl_sum(const int M, const int P, vf acc[FL_MAX_TILE][FL_NV], size_t k,
+FL_INLINE void fl_sum(const int V, const int M, const int P, vf acc[FL_MAX_TILE][FL_NV], size_t k,
                       const float *const *rows, ptrdiff_t a_step, const float *panel, size_t apart,
                       fl_soon soon)
 {
     const float *a[FL_MAX_TILE];
     FL_FOR (m, M)
         a[m] = rows[m];
-    for (ptrdiff_t i = 0, end = (ptrdiff_t)k * a_step; i != end; i += a_step, panel += FL_GROUP) {
+    for (ptrdiff_t i = 0, end = (ptrdiff_t)k * a_step; i != end;
+         i += a_step, panel += V * FL_LANES) {
         vf s[FL_MAX_TILE];
         if (M > 1) { /* one row is bound by bandwidth as it is */
-            FL_FOR (v, FL_GROUP / 16)
+            FL_FOR (v, (V * FL_LANES + 15) / 16)
                 FL_PREFETCH(soon.at + v * 16);
             soon.at += soon.step;
         }
         FL_FOR (m, M)
             s[m] = vf_set1(a[m][i]);
         FL_FOR (q, P)
-            FL_FOR (v, FL_NV) {
+            FL_FOR (v, V) {
                 vf b = vf_load(panel + (size_t)q * apart + v * FL_LANES);
                 if (M > 1)
                     b = vf_keep(b);
@@ -62,78 +64,90 @@ FL_INLINE void fl_sum(const int M, const int P, vf acc[FL_MAX_TILE][FL_NV], size
     }
 }
 
-FL_INLINE void fl_gemm_tile(const int M, const int P, const fl_gemm *g, size_t p, size_t r,
-                            fl_soon soon)
+FL_INLINE void fl_gemm_tile(const int V, const int M, const int P, const fl_gemm *g, size_t p,
+                            size_t r, fl_soon soon)
 {
-    const size_t apart = g->k * FL_GROUP;
+    const size_t group = V * FL_LANES, apart = g->k * group;
     vf acc[FL_MAX_TILE][FL_NV];
     FL_FOR (q, P)
-        FL_FOR (v, FL_NV) {
-            vf b = g->init ? vf_load(g->init + (p + q) * FL_GROUP + v * FL_LANES) : vf_set1(0.0f);
+        FL_FOR (v, V) {
+            vf b = g->init ? vf_load(g->init + (p + q) * group + v * FL_LANES) : vf_set1(0.0f);
             FL_FOR (m, M)
                 acc[m + q][v] = b;
         }
     if (g->add)
         FL_FOR (m, M)
             FL_FOR (q, P)
-                FL_FOR (v, FL_NV)
+                FL_FOR (v, V)
                     acc[m + q][v] =
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
-    fl_sum(M, P, acc, g->k, g->a + r, g->a_step, g->panel + p * apart, apart, soon);
+    fl_sum(V, M, P, acc, g->k, g->a + r, g->a_step, g->panel + p * apart, apart, soon);
     FL_FOR (m, M)
         FL_FOR (q, P)
-            FL_FOR (v, FL_NV)
+            FL_FOR (v, V)
                 vf_store(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES,
                          acc[m + q][v]);
 }
 
-FL_INLINE void fl_step_tile(const int M, const int P, const fl_step *s, size_t p, size_t r,
-                            fl_soon soon)
+/* A step of the cell that `what` names, and whether its activations are kept. */
+#define FL_KEPT 16
+#define FL_CELL(what) ((what) % FL_KEPT)
+#define FL_VECTORS(what) (FL_CELL(what) == FL_GRU ? 3 : FL_NV)
+
+FL_INLINE void fl_step_tile(const int what, const int M, const int P, const fl_step *s, size_t p,
+                            size_t r, fl_soon soon)
 {
-    const size_t apart = s->k * FL_GROUP;
+    const int V = FL_VECTORS(what), keep = what / FL_KEPT;
+    const size_t group = V * FL_LANES, apart = s->k * group;
     vf acc[FL_MAX_TILE][FL_NV];
     FL_FOR (m, M)
         FL_FOR (q, P)
-            FL_FOR (v, FL_NV)
+            FL_FOR (v, V)
                 acc[m + q][v] =
-                    vf_load(s->z + (p + q) * s->z_panel + (r + m) * FL_GROUP + v * FL_LANES);
-    fl_sum(M, P, acc, s->k, s->h + r, 1, s->panel + p * apart, apart, soon);
+                    FL_CELL(what) == FL_GRU && v == 2
+                        ? vf_load(s->b_hn + (p + q) * FL_LANES)
+                        : vf_load(s->z + (p + q) * s->z_panel + (r + m) * group + v * FL_LANES);
+    fl_sum(V, M, P, acc, s->k, s->h + r, 1, s->panel + p * apart, apart, soon);
     FL_FOR (m, M)
         FL_FOR (q, P) {
-            const size_t unit = (p + q) * FL_LANES;
-            float *cp = s->c + (r + m) * s->c_row + unit;
-            vf c = vf_load(cp);
-            vf h = fl_lstm_gates(acc[m + q], &c);
-            vf_store(cp, c);
-            if (unit + FL_LANES <= s->hidden)
-                vf_storeu(s->hout[r + m] + unit, h);
+            if (FL_CELL(what) == FL_LSTM)
+                fl_lstm_step(keep, acc[m + q], s, p + q, r + m);
+            else if (FL_CELL(what) == FL_GRU)
+                fl_gru_step(keep, acc[m + q], s, p + q, r + m);
             else
-                vf_storen(s->hout[r + m] + unit, h, s->hidden - unit);
+                fl_rnn_step(FL_CELL(what) == FL_RNN_RELU, acc[m + q], s, p + q, r + m);
         }
 }
 
-/* Tiles of 1 .. FL_TILE_M rows, and of one row x FL_TILE_P panels, as plain functions. */
+/* Tiles of 1 .. FL_TILE_M rows, and of one row x FL_TILE_P panels, as plain functions: of gemm,
+   with the number of vectors, and of steps. */
 typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_soon soon);
 
-#define FL_TILE(op, name, M, P)                                                                    \
+#define FL_TILE(op, tile, what, name, M, P)                                                        \
     static void fl_##op##_##name(const void *args, size_t p, size_t r, fl_soon soon)               \
     {                                                                                              \
-        fl_##op##_tile(M, P, args, p, r, soon);                                                    \
+        tile(what, M, P, args, p, r, soon);                                                        \
     }
-#define FL_ROWS(op, M) FL_TILE(op, M, M <= FL_TILE_M ? M : 1, 1)
-#define FL_TILES(op)                                                                               \
-    FL_ROWS(op, 1)                                                                                 \
-    FL_ROWS(op, 2)                                                                                 \
-    FL_ROWS(op, 3)                                                                                 \
-    FL_ROWS(op, 4)                                                                                 \
-    FL_ROWS(op, 5)                                                                                 \
-    FL_ROWS(op, 6)                                                                                 \
-    FL_TILE(op, wide, 1, FL_TILE_P)                                                                \
+#define FL_ROWS(op, tile, what, M) FL_TILE(op, tile, what, M, M <= FL_TILE_M ? M : 1, 1)
+#define FL_TILES(op, tile, what)                                                                   \
+    FL_ROWS(op, tile, what, 1)                                                                     \
+    FL_ROWS(op, tile, what, 2)                                                                     \
+    FL_ROWS(op, tile, what, 3)                                                                     \
+    FL_ROWS(op, tile, what, 4)                                                                     \
+    FL_ROWS(op, tile, what, 5)                                                                     \
+    FL_ROWS(op, tile, what, 6)                                                                     \
+    FL_TILE(op, tile, what, wide, 1, FL_TILE_P)                                                    \
     static fl_tile_fn *const fl_##op##_tiles[] = {fl_##op##_wide, fl_##op##_1, fl_##op##_2,        \
                                                   fl_##op##_3,    fl_##op##_4, fl_##op##_5,        \
                                                   fl_##op##_6};
-FL_TILES(gemm)
-FL_TILES(step)
+FL_TILES(gemm, fl_gemm_tile, FL_NV)
+FL_TILES(gemm3, fl_gemm_tile, 3)
+FL_TILES(lstm, fl_step_tile, FL_LSTM)
+FL_TILES(lstm_keep, fl_step_tile, FL_LSTM + FL_KEPT)
+FL_TILES(gru, fl_step_tile, FL_GRU)
+FL_TILES(gru_keep, fl_step_tile, FL_GRU + FL_KEPT)
+FL_TILES(rnn_tanh, fl_step_tile, FL_RNN_TANH)
+FL_TILES(rnn_relu, fl_step_tile, FL_RNN_RELU)
 
 /*
  * rows x panels p0 .. p1 - 1, from the last panel to the first if `down`. Panels outside, so that
@@ -142,9 +156,9 @@ FL_TILES(step)
  * them are too large to stay there: 8 % at H = 512, B = 16; where they do stay it would cost 5 %.
  */
 static void fl_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, size_t k,
-                     const float *panel, size_t p0, size_t p1, int down)
+                     size_t group, const float *panel, size_t p0, size_t p1, int down)
 {
-    const size_t size = k * FL_GROUP, bytes = (p1 - p0) * size * sizeof(float);
+    const size_t size = k * group, bytes = (p1 - p0) * size * sizeof(float);
     const size_t tiles_of = (rows + FL_TILE_M - 1) / FL_TILE_M, share = tiles_of < 4 ? tiles_of : 4;
     if (rows == 1 && bytes <= FL_WIDE_BYTES)
         for (; p0 + FL_TILE_P <= p1; p0 += FL_TILE_P)
@@ -155,9 +169,9 @@ static void fl_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, si
         const int far = bytes > FL_NEAR_BYTES && i + 1 < n && share > 1;
         for (size_t r = 0, t = 0; t < tiles_of; t++) {
             const size_t m = (rows - r + tiles_of - t - 1) / (tiles_of - t);
-            fl_soon soon = {panel + p * size + 32 * FL_GROUP, FL_GROUP};
+            fl_soon soon = {panel + p * size + 32 * group, group};
             if (far && t < share)
-                soon = (fl_soon){next + t * (size / share), FL_GROUP / share};
+                soon = (fl_soon){next + t * (size / share), group / share};
             tiles[m](args, p, r, soon);
             r += m;
         }
@@ -166,58 +180,43 @@ static void fl_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, si
 
 static void fl_gemm_run(const fl_gemm *g)
 {
-    fl_tiles(fl_gemm_tiles, g, g->rows, g->k, g->panel, 0, g->panels, g->down);
+    fl_tiles(g->vectors == 3 ? fl_gemm3_tiles : fl_gemm_tiles, g, g->rows, g->k,
+             g->vectors * FL_LANES, g->panel, 0, g->panels, g->down);
 }
 
-static void fl_lstm_step_run(const fl_step *s)
-{
-    fl_tiles(fl_step_tiles, s, s->rows, s->k, s->panel, s->p0, s->p1, s->down);
-}
+#define FL_STEP(cell, what)                                                                        \
+    static void fl_##cell##_run(const fl_step *s)                                                  \
+    {                                                                                              \
+        fl_tiles(fl_##cell##_tiles, s, s->rows, s->k, FL_VECTORS(what) * FL_LANES, s->panel,       \
+                 s->p0, s->p1, s->down);                                                           \
+    }
+FL_STEP(lstm, FL_LSTM)
+FL_STEP(lstm_keep, FL_LSTM)
+FL_STEP(gru, FL_GRU)
+FL_STEP(gru_keep, FL_GRU)
+FL_STEP(rnn_tanh, FL_RNN_TANH)
+FL_STEP(rnn_relu, FL_RNN_RELU)
 
-static void fl_lstm_keep_run(const fl_keep *s)
-{
-    for (size_t p = 0; p < s->panels; p++)
-        for (size_t r = 0; r < s->rows; r++) {
-            const size_t unit = p * FL_LANES;
-            const float *z = s->z + p * s->z_panel + r * FL_GROUP;
-            float *gates = s->gates + p * s->gates_panel + r * FL_GROUP;
-            vf a[FL_NV], kept[FL_NV], c = vf_load(s->c + r * s->c_row + unit);
-            FL_FOR (v, FL_NV)
-                a[v] = vf_load(z + v * FL_LANES);
-            vf h = fl_lstm_keep(a, &c, kept);
-            FL_FOR (v, FL_NV)
-                vf_store(gates + v * FL_LANES, kept[v]);
-            vf_store(s->c + r * s->c_row + unit, c);
-            vf_store(s->c_out + r * s->c_row + unit, c);
-            if (unit + FL_LANES <= s->hidden)
-                vf_storeu(s->hout[r] + unit, h);
-            else
-                vf_storen(s->hout[r] + unit, h, s->hidden - unit);
-        }
-}
+/* Something for all panels p and rows r, or for all vectors v of them too. */
+#define FL_GROUPS(name, args, panels_, expr)                                                       \
+    static void name(const args *s)                                                                \
+    {                                                                                              \
+        for (size_t p = 0; p < s->panels_; p++)                                                    \
+            for (size_t r = 0; r < s->rows; r++)                                                   \
+                expr;                                                                              \
+    }
+#define FL_UNITS(name, args, panels_, expr)                                                        \
+    FL_GROUPS(name, args, panels_, for (size_t v = 0; v < FL_NV; v++) expr)
 
-static void fl_lstm_back_run(const fl_back *s)
-{
-    for (size_t p = 0; p < s->panels; p++)
-        for (size_t r = 0; r < s->rows; r++) {
-            const size_t at = r * s->c_row + p * FL_LANES;
-            const float *gates = s->gates + p * s->gates_panel + r * FL_GROUP;
-            float *dz = s->dz + p * s->dz_panel + r * FL_GROUP;
-            float *dz_row = s->dz_rows + (r * s->panels + p) * FL_GROUP;
-            vf kept[FL_NV], d[FL_NV], dc = vf_load(s->dc + at);
-            FL_FOR (v, FL_NV)
-                kept[v] = vf_load(gates + v * FL_LANES);
-            vf h = fl_lstm_back(kept, vf_load(s->c + at), vf_load(s->c_prev + at),
-                                vf_load(s->dh + r * s->dh_row + p * FL_LANES), &dc, d);
-            vf_store(s->dc + at, dc);
-            FL_FOR (v, FL_NV) {
-                vf_store(dz + v * FL_LANES, d[v]);
-                vf_store(dz_row + v * FL_LANES, d[v]);
-            }
-            if (s->h)
-                vf_store(s->h + p / FL_NV * s->h_panel + r * FL_GROUP + p % FL_NV * FL_LANES, h);
-        }
-}
+FL_GROUPS(fl_lstm_back_run, fl_back, panels, fl_lstm_back_at(s, p, r))
+FL_GROUPS(fl_gru_back_run, fl_back, panels, fl_gru_back_at(s, p, r))
+FL_UNITS(fl_rnn_tanh_back_run, fl_back, panels, fl_rnn_back_at(0, s, p, v, r))
+FL_UNITS(fl_rnn_relu_back_run, fl_back, panels, fl_rnn_back_at(1, s, p, v, r))
+FL_UNITS(fl_gru_before_reset_run, fl_step, p1, fl_gru_before_reset(s->kept != NULL, s, p, v, r))
+FL_UNITS(fl_gru_before_run, fl_step, p1, fl_gru_before_step(0, s, p, v, r))
+FL_UNITS(fl_gru_before_keep_run, fl_step, p1, fl_gru_before_step(1, s, p, v, r))
+FL_UNITS(fl_gru_before_back_run, fl_back, panels, fl_gru_before_back_at(s, p, v, r))
+FL_UNITS(fl_gru_before_back_reset_run, fl_back, panels, fl_gru_before_back_reset(s, p, v, r))
 
 static int fl_any_tiny(const float *x, size_t n)
 {
@@ -284,6 +283,49 @@ static float fl_probe_read(const float *x, size_t n)
 }
 
 const fl_kernels FL_TABLE = {
-    FL_NAME,     FL_LANES,     fl_gemm_run,    fl_lstm_step_run, fl_lstm_keep_run, fl_lstm_back_run,
-    fl_any_tiny, fl_flush_map, fl_sigmoid_map, fl_tanh_map,      fl_probe_fma,     fl_probe_read,
+    .name = FL_NAME,
+    .lanes = FL_LANES,
+    .cell = {[FL_LSTM] = {.gates = 4,
+                          .vectors = 4,
+                          .units = 1,
+                          .kept = 4,
+                          .has_c = 1,
+                          .step = fl_lstm_run,
+                          .keep = fl_lstm_keep_run,
+                          .back = fl_lstm_back_run},
+             [FL_GRU] = {.gates = 3,
+                         .vectors = 3,
+                         .units = 1,
+                         .kept = 4,
+                         .step = fl_gru_run,
+                         .keep = fl_gru_keep_run,
+                         .back = fl_gru_back_run},
+             [FL_GRU_BEFORE] = {.gates = 3,
+                                .vectors = FL_NV,
+                                .units = FL_NV,
+                                .kept = FL_NV,
+                                .step = fl_gru_before_run,
+                                .keep = fl_gru_before_keep_run,
+                                .reset = fl_gru_before_reset_run,
+                                .back = fl_gru_before_back_run,
+                                .back_reset = fl_gru_before_back_reset_run},
+             [FL_RNN_TANH] = {.gates = 1,
+                              .vectors = FL_NV,
+                              .units = FL_NV,
+                              .step = fl_rnn_tanh_run,
+                              .keep = fl_rnn_tanh_run,
+                              .back = fl_rnn_tanh_back_run},
+             [FL_RNN_RELU] = {.gates = 1,
+                              .vectors = FL_NV,
+                              .units = FL_NV,
+                              .step = fl_rnn_relu_run,
+                              .keep = fl_rnn_relu_run,
+                              .back = fl_rnn_relu_back_run}},
+    .gemm = fl_gemm_run,
+    .any_tiny = fl_any_tiny,
+    .flush = fl_flush_map,
+    .sigmoid = fl_sigmoid_map,
+    .tanh = fl_tanh_map,
+    .probe_fma = fl_probe_fma,
+    .probe_read = fl_probe_read,
 };

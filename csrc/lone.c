@@ -35,8 +35,9 @@ enum { ALONE_ROWS = 24 };
 
 size_t fl_lone_parts(const fl_net *net, const fl_call *call, size_t threads)
 {
-    size_t parts = net->config.hidden / PART_UNITS;
-    if (net->config.proj || call->tape || call->steps < MIN_STEPS)
+    /* a part has as much to do as PART_UNITS units of an LSTM */
+    size_t parts = net->config.hidden * net->cell->gates / 4 / PART_UNITS;
+    if (net->config.proj || net->cell->reset || call->tape || call->steps < MIN_STEPS)
         return 1;
     parts = parts < MAX_PARTS ? parts : MAX_PARTS;
     parts = parts < threads ? parts : threads;
@@ -87,11 +88,13 @@ void fl_lone_init(fl_job *j, void *memory)
     j->lone = lone;
 }
 
-/* The first panel of a seat: even numbers, as kernels take one row's panels by twos at least. */
+/* The first panel of a seat: even numbers, as kernels take one row's panels by twos at least,
+   unless they are few and wide. */
 static size_t first_panel(const fl_job *j, const table *t, size_t i)
 {
     const size_t panels = j->net->panels;
-    return i == t->seats ? panels : (panels * i / t->seats + 1) / 2 * 2;
+    const size_t by = j->net->units == j->net->plain ? 1 : 2;
+    return i == t->seats ? panels : (panels * i / t->seats + by - 1) / by * by;
 }
 
 /* The input product of a seat's panels, for all steps of the span. */
@@ -103,6 +106,7 @@ static int product(fl_job *j, fl_desk *desk, const table *t, size_t i)
     for (size_t m = 0; m < n; m++)
         desk->a[m] = t->x + m * y->in;
     fl_gemm g = {.rows = n,
+                 .vectors = net->cell->vectors,
                  .down = t->down,
                  .panels = first_panel(j, t, i + 1) - p0,
                  .k = y->in,
@@ -120,13 +124,14 @@ static int product(fl_job *j, fl_desk *desk, const table *t, size_t i)
 static int step(fl_job *j, fl_desk *desk, const table *t, size_t i, size_t k)
 {
     const fl_net *net = j->net;
-    const size_t from = k % 2, to = 1 - from, pad = j->hidden_pad, lanes = net->kernels->lanes;
+    const size_t from = k % 2, to = 1 - from, pad = j->hidden_pad, units = net->units;
     const size_t p0 = first_panel(j, t, i), p1 = first_panel(j, t, i + 1);
     for (size_t r = 0; r < t->rows; r++) {
-        const size_t u = r * pad + p0 * lanes;
+        const size_t u = r * pad + p0 * units;
         desk->h_in[r] = t->h[from] + r * pad;
         desk->h_out[r] = t->h[to] + r * pad;
-        memcpy(t->c[to] + u, t->c[from] + u, (p1 - p0) * lanes * sizeof(float));
+        if (net->cell->has_c)
+            memcpy(t->c[to] + u, t->c[from] + u, (p1 - p0) * units * sizeof(float));
     }
     HOOK(i ? "in step" : "caller in step");
     fl_step s = {.rows = t->rows,
@@ -138,18 +143,19 @@ static int step(fl_job *j, fl_desk *desk, const table *t, size_t i, size_t k)
                  .panel = net->layer[0].r,
                  .z = desk->z + k * t->rows * net->group,
                  .z_panel = t->steps * t->rows * net->group,
+                 .b_hn = net->layer[0].b_hn,
                  .h = desk->h_in,
                  .hout = desk->h_out,
                  .c = t->c[to],
                  .c_row = pad};
-    return fl_run_step(j, desk, s);
+    return fl_run_step(j, desk, &s);
 }
 
 /* Asks for the others' parts of h at once: their lines are in other cores' caches. */
 static void fetch(const fl_job *j, const table *t, size_t i, size_t k)
 {
-    const size_t pad = j->hidden_pad, lanes = j->net->kernels->lanes;
-    const size_t own = first_panel(j, t, i) * lanes, end = first_panel(j, t, i + 1) * lanes;
+    const size_t pad = j->hidden_pad, units = j->net->units;
+    const size_t own = first_panel(j, t, i) * units, end = first_panel(j, t, i + 1) * units;
     for (size_t r = 0; r < t->rows; r++) {
         const float *h = t->h[(k + 1) % 2] + r * pad;
         for (size_t u = 0; u < pad; u = u + 16 == own || (u < own && own < u + 16) ? end : u + 16)
@@ -290,7 +296,8 @@ static table *lay_table(fl_job *j, const fl_seq *in, size_t s0, size_t steps, si
     t->seats = seats;
     t->down = (int)(s0 / j->chunk_steps & 1) ^ j->call->turn;
     copy_rows(t->h[0], j->hidden_pad, lone->block->h, j->net->width, rows, j->net->width);
-    copy_rows(t->c[0], j->hidden_pad, lone->block->c, j->hidden_pad, rows, j->hidden_pad);
+    if (j->net->cell->has_c)
+        copy_rows(t->c[0], j->hidden_pad, lone->block->c, j->hidden_pad, rows, j->hidden_pad);
     for (size_t k = 0; k < steps; k++)
         for (size_t r = 0; r < rows; r++)
             take_in(j, t->x + (k * rows + r) * j->net->config.input, fl_seq_at(in, s0 + k, r));
@@ -358,7 +365,8 @@ static size_t lead(fl_job *j, table *t, const fl_seq *out)
         HOOK("span done");
     const fl_block *block = j->lone->block;
     copy_rows(block->h, hidden, t->h[k % 2], j->hidden_pad, t->rows, hidden);
-    copy_rows(block->c, j->hidden_pad, t->c[k % 2], j->hidden_pad, t->rows, j->hidden_pad);
+    if (j->net->cell->has_c)
+        copy_rows(block->c, j->hidden_pad, t->c[k % 2], j->hidden_pad, t->rows, j->hidden_pad);
     return k;
 }
 

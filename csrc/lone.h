@@ -8,8 +8,9 @@
 #include "forward.h"
 #include "team.h"
 
-#if defined(FL_LONE_HOOK) /* for tests: calls that may sleep, small parts, any number of them */
+#if defined(FL_LONE_HOOK) /* for tests: calls that may sleep, small work, parts, any number */
 int fl_lone_hook(const char *place);
+extern double fl_lone_patience;
 #define HOOK(place) (void)fl_lone_hook(place)
 enum { PART_UNITS = 8 };
 #else
@@ -22,7 +23,9 @@ enum { MAX_PARTS = 4, MIN_STEPS = 8 };
 /* How long the caller waits: for partners to arrive at the call's start, for an answer to its
    calling, and for a partner's step beyond the time its own share took. */
 #if defined(FL_LONE_HOOK) /* so that partners are seated on a loaded machine too */
-static const double ARRIVE_SECONDS = 5e-3, ANSWER_SECONDS = 1e-3, LATE_SECONDS = 300e-6;
+#define ARRIVE_SECONDS (5e-3 * fl_lone_patience)
+#define ANSWER_SECONDS (1e-3 * fl_lone_patience)
+#define LATE_SECONDS (300e-6 * fl_lone_patience)
 #else
 static const double ARRIVE_SECONDS = 5e-6, ANSWER_SECONDS = 3e-6, LATE_SECONDS = 20e-6;
 #endif

@@ -7,34 +7,36 @@
 #include "pack.h"
 #include "transpose.h"
 
-/*
- * panel[p][k][v * lanes + l] = w[column(p, v, l)][k], w having `k` columns in memory.
- * Gates: vector v holds gate v of units p * lanes + l, rows v * n + unit of w, n = H.
- * Plain: vector v continues vector v - 1: row (p * FL_NV + v) * lanes + l of w, n = N.
- * Units past n are left as they are: 0 from the start.
- */
-static void pack(float *panel, const float *w, size_t n, size_t k, size_t lanes, size_t panels,
-                 int gates)
+/* panel[p][k][at] = w[row][k] for n <= lanes rows of w, of `k` columns in memory, that go to one
+   vector: `column` of `group` columns to the panel. */
+static void pack_vector(float *panels, size_t group, size_t column, const float *w, size_t k,
+                        size_t n)
 {
-    const size_t group = FL_NV * lanes;
-    for (size_t p = 0; p < panels; p++, panel += k * group) {
-        for (size_t v = 0; v < FL_NV; v++) {
-            const size_t unit = gates ? p * lanes : (p * FL_NV + v) * lanes;
-            if (unit < n)
-                fl_transpose(panel + v * lanes, group, w + (gates ? v * n + unit : unit) * k, k,
-                             n - unit < lanes ? n - unit : lanes, k);
-        }
-        fl_no_subnormals(panel, k * group);
-    }
+    fl_transpose(panels + column / group * k * group + column % group, group, w, k, n, k);
+}
+
+/* The rows of all gates' weights to their panels. Units past H are left as they are: 0. */
+static void pack_gates(const fl_net *net, float *panels, const float *w, size_t k)
+{
+    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
+    for (size_t g = 0; g < net->cell->gates; g++)
+        for (size_t u = 0; u < hidden; u += lanes)
+            pack_vector(panels, net->group, fl_column(net, g, u), w + (g * hidden + u) * k, k,
+                        hidden - u < lanes ? hidden - u : lanes);
+    fl_no_subnormals(panels, net->panels * k * net->group);
 }
 
 static size_t align_floats(size_t n) { return fl_mul(fl_sum2(n, 15) / 16, 16); }
 
 fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
 {
-    const size_t group = FL_NV * kernels->lanes;
-    const size_t panels = fl_sum2(config->hidden, kernels->lanes - 1) / kernels->lanes;
-    const size_t proj_panels = fl_sum2(config->proj, group - 1) / group;
+    const fl_cell *cell = &kernels->cell[config->cell];
+    const size_t lanes = kernels->lanes, group = cell->vectors * lanes, plain = FL_NV * lanes;
+    const size_t units = cell->units * lanes;
+    const size_t unit_panels = fl_sum2(config->hidden, units - 1) / units;
+    const size_t panels = fl_mul(unit_panels, cell->gates * cell->units / cell->vectors);
+    const size_t proj_panels = fl_sum2(config->proj, plain - 1) / plain;
+    const size_t b_hn = config->cell == FL_GRU ? unit_panels * lanes : 0;
     const size_t width = config->proj ? config->proj : config->hidden;
     const size_t count = fl_mul(config->layers, config->dirs);
 
@@ -45,7 +47,8 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
         size_t in = upper ? fl_mul(config->dirs, width) : config->input;
         size_t k = fl_sum2(fl_sum2(in, width), 1); /* w, r, bias */
         size_t one = fl_mul(fl_mul(panels, group), k);
-        one = fl_sum2(one, fl_mul(fl_mul(proj_panels, group), config->hidden));
+        one = fl_sum2(one, fl_mul(fl_mul(proj_panels, plain), config->hidden));
+        one = align_floats(fl_sum2(one, b_hn));
         floats = fl_sum2(floats, fl_mul(one, upper ? count - config->dirs : config->dirs));
     }
     fl_net *net = fl_alloc_lasting(fl_mul(floats, sizeof(float)));
@@ -54,7 +57,11 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
     memset(net, 0, floats * sizeof(float));
     net->config = *config;
     net->kernels = kernels;
+    net->cell = cell;
     net->group = group;
+    net->plain = plain;
+    net->units = units;
+    net->unit_panels = unit_panels;
     net->panels = panels;
     net->proj_panels = proj_panels;
     net->width = width;
@@ -64,6 +71,7 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
     float *next = (float *)net + at;
     for (size_t i = 0; i < count; i++) {
         fl_layer *y = &net->layer[i];
+        float *const layer = next;
         y->in = i < config->dirs ? config->input : config->dirs * width;
         y->w = next;
         next += panels * group * y->in;
@@ -73,8 +81,13 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
         next += panels * group;
         if (proj_panels) {
             y->proj = next;
-            next += proj_panels * group * config->hidden;
+            next += proj_panels * plain * config->hidden;
         }
+        if (b_hn) {
+            y->b_hn = next;
+            next += b_hn;
+        }
+        next = layer + align_floats((size_t)(next - layer));
     }
     return net;
 }
@@ -95,16 +108,27 @@ size_t fl_net_bytes(const fl_net *net) { return net->bytes; }
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                 const float *b_ih, const float *b_hh, const float *w_hr)
 {
-    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
+    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden, plain = net->plain;
+    const size_t proj = net->config.proj;
     fl_layer *y = &net->layer[layer * net->config.dirs + dir];
-    pack(y->w, w_ih, hidden, y->in, lanes, net->panels, 1);
-    pack(y->r, w_hh, hidden, net->width, lanes, net->panels, 1);
+    pack_gates(net, y->w, w_ih, y->in);
+    pack_gates(net, y->r, w_hh, net->width);
     for (size_t u = 0; u < hidden; u++)
-        for (size_t g = 0; g < FL_NV; g++) {
-            float b = (b_ih ? b_ih[g * hidden + u] : 0.0f) + (b_hh ? b_hh[g * hidden + u] : 0.0f);
-            y->bias[u / lanes * net->group + g * lanes + u % lanes] = b;
+        for (size_t g = 0; g < net->cell->gates; g++) {
+            float b = b_ih ? b_ih[g * hidden + u] : 0.0f, b_h = b_hh ? b_hh[g * hidden + u] : 0.0f;
+            if (y->b_hn && g == 2)
+                y->b_hn[u] = b_h;
+            else
+                b = b + b_h;
+            y->bias[fl_column(net, g, u)] = b;
         }
     fl_no_subnormals(y->bias, net->panels * net->group);
-    if (y->proj)
-        pack(y->proj, w_hr, net->config.proj, hidden, lanes, net->proj_panels, 0);
+    if (y->b_hn)
+        fl_no_subnormals(y->b_hn, hidden);
+    if (!y->proj)
+        return;
+    for (size_t p = 0; p < proj; p += lanes)
+        pack_vector(y->proj, plain, p, w_hr + p * hidden, hidden,
+                    proj - p < lanes ? proj - p : lanes);
+    fl_no_subnormals(y->proj, net->proj_panels * hidden * plain);
 }

@@ -2,12 +2,15 @@
 /*
  * Gradients of the weights: one product over all N rows of the tape, in its order,
  *
- *     [dW | dR | db][column, j] = sum_n dz[n][column] * [x | h_before | 1][n][j]
+ *     [dW | db | dR][column, j] = sum_n dz[n][column] * [x | 1 | h_before][n][j]
  *
- * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + K + 1 columns j.
- * Cut along n, so that the rows stay in cache for all panels. The rows are laid out in strips of
- * STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each n, and gathering
- * them from where x and h are is copying lines (a transposed copy costs 16 times the moves).
+ * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + 1 + K columns j. A
+ * GRU's dz differs towards h and b_hh: there it is one gemm for x | 1 and one for h_before | 1. For
+ * the last gate of a cell that resets h, r h stands for h_before.
+ * Cut along n into spans, so that the rows stay in cache for all panels. The rows are laid out in
+ * strips of STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each n, and
+ * gathering them from where x and h are is copying lines (a transposed copy costs 16 times the
+ * moves).
  */
 #include <string.h>
 
@@ -49,10 +52,10 @@ static const float **strip_rows(const float **a, const float *strips, size_t col
     return a;
 }
 
-/* Rows of the input and of the state before it, for numbers n0 .. n1 - 1. *s: the step of n0, then
-   of n1. */
-static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t n0,
-                      size_t n1, size_t *s)
+/* Rows of the input and of the state before it, or r h of it, for numbers n0 .. n1 - 1. *s: the
+   step of n0, then of n1. */
+static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, int reset,
+                      size_t n0, size_t n1, size_t *s)
 {
     const fl_net *net = b->j.net;
     const fl_tape *k = b->tape;
@@ -63,23 +66,35 @@ static void find_rows(const fl_back_job *b, fl_bench *bench, size_t layer, size_
         bench->from[0][n - n0] =
             fl_tape_in(k, net->config.input, layer, fl_tape_time(k, dir, *s, r), r);
         bench->from[1][n - n0] =
-            *s ? fl_tape_out(k, layer, fl_tape_time(k, dir, *s - 1, r), r) + dir * net->width
-               : k->lane[layer * net->config.dirs + dir].h0 + r * net->width;
+            reset ? k->lane[layer * net->config.dirs + dir].c + (k->batch + n) * k->hidden_pad
+                  : fl_tape_h(k, net, layer, dir, *s, r);
     }
 }
 
-/* Sums of panels p0 .. p1 - 1, [p][rows][G], to PyTorch's layout: columns j0 .. j0 + n - 1. */
-static void unpack(const fl_net *net, const float *sums, size_t rows, size_t p0, size_t p1,
-                   size_t j0, size_t n, float *to)
+/* A panel's sums, [n][G], to PyTorch's layout: rows of n columns. */
+static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n, float *to)
 {
-    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
-    for (size_t p = p0; p < p1; p++)
-        for (size_t v = 0; v < FL_NV; v++) {
-            const size_t unit = p * lanes, left = hidden - unit;
-            fl_transpose(to + (v * hidden + unit) * n, n,
-                         sums + ((p - p0) * rows + j0) * net->group + v * lanes, net->group, n,
-                         left < lanes ? left : lanes);
-        }
+    for (size_t v = 0; v < net->cell->vectors; v++) {
+        size_t left, row = fl_gate_row(net, panel, v, &left);
+        if (left)
+            fl_transpose(to + row * n, n, sums + v * net->kernels->lanes, net->group, n, left);
+    }
+}
+
+/* Spans n0 .. of a stretch are summed in bench->sums, stretches in bench->totals. */
+static int continues(const fl_back_job *b, size_t n0) { return n0 / b->span_n % b->stretch != 0; }
+
+/* After the span at n0: the n sums from `at` on to the totals, if a stretch ends. */
+static void add_up(const fl_back_job *b, fl_bench *bench, size_t n0, size_t at, size_t n)
+{
+    const size_t after = n0 + b->span_n;
+    if (!bench->totals || (after < b->tape->total && continues(b, after)))
+        return;
+    float *const to = bench->totals + at;
+    const float *const from = bench->sums + at;
+    const int first = n0 / b->span_n < b->stretch;
+    for (size_t i = 0; i < n; i++)
+        to[i] = first ? from[i] : to[i] + from[i];
 }
 
 /* dW_hr[p][u] = sum_n dh[n][p] h[n][u], h as the panels. */
@@ -87,8 +102,9 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
 {
     const fl_net *net = b->j.net;
     const fl_tape *k = b->tape;
-    const size_t rows = net->width, hidden = net->config.hidden, group = net->group;
+    const size_t rows = net->width, hidden = net->config.hidden, group = net->plain;
     const size_t panels = fl_plain_pad(net, hidden) / group;
+    const float *const sums = bench->totals ? bench->totals : bench->sums;
     strip_rows(bench->a, bench->strips, rows, b->span_n);
     for (size_t q = 0; q < panels; q++) {
         for (size_t n0 = 0; n0 < k->total; n0 += b->span_n) {
@@ -97,6 +113,7 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
                 bench->from[0][i] = delta->dh + (n0 + i) * rows;
             gather(bench->strips, bench->from[0], n, rows, b->span_n);
             fl_gemm g = {.rows = rows,
+                         .vectors = FL_NV,
                          .panels = 1,
                          .k = n,
                          .a = bench->a,
@@ -104,13 +121,14 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
                          .panel = delta->h + (q * k->total + n0) * group,
                          .c = bench->sums,
                          .c_row = group,
-                         .add = n0 != 0};
+                         .add = continues(b, n0)};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
+            add_up(b, bench, n0, 0, rows * group);
         }
         const size_t left = hidden - q * group;
         for (size_t p = 0; p < rows; p++)
-            memcpy(to + p * hidden + q * group, bench->sums + p * group,
+            memcpy(to + p * hidden + q * group, sums + p * group,
                    (left < group ? left : group) * sizeof(float));
     }
     return FL_OK;
@@ -122,18 +140,25 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
     const fl_tape *k = b->tape;
     const fl_delta *delta = &b->delta[layer % 2][dir];
     const fl_grads *to = &b->call->grads[layer * net->config.dirs + dir];
-    const size_t in = fl_layer_in(net, layer), width = net->width, rows = in + width + 1;
-    const size_t hidden = net->config.hidden, lanes = net->kernels->lanes, group = net->group;
+    const size_t in = fl_layer_in(net, layer), width = net->width, group = net->group;
+    const size_t apart = (size_t)fl_apart(net), rows = in + 1 + width + apart;
+    const size_t hidden = net->config.hidden, last = net->panels - net->unit_panels;
+    const int reset = net->cell->reset && p0 >= last;
     float *const x_strips = bench->strips,
                  *const h_strips = x_strips + strips_of(in) * STRIP * b->span_n,
                  *const ones = h_strips + strips_of(width) * STRIP * b->span_n;
 
+    if (net->cell->reset && p0 < last && p1 > last) {
+        int e = fl_product(b, bench, layer, dir, p0, last);
+        return e == FL_OK ? fl_product(b, bench, layer, dir, last, p1) : e;
+    }
     if (to->w_hr && p0 == 0 && k->total && projection(b, bench, delta, to->w_hr) != FL_OK)
         return FL_INTERRUPTED;
     if (to->w_hr && p0 == 0 && !k->total)
         memset(to->w_hr, 0, width * hidden * sizeof(float));
 
     const float **a = strip_rows(bench->a, x_strips, in, b->span_n);
+    *a++ = ones;
     a = strip_rows(a, h_strips, width, b->span_n);
     *a = ones;
     for (size_t i = 0; i < b->span_n; i++)
@@ -142,11 +167,12 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
         memset(bench->sums, 0, (p1 - p0) * rows * group * sizeof(float));
     for (size_t n0 = 0, s = 0; n0 < k->total; n0 += b->span_n) {
         const size_t n = k->total - n0 < b->span_n ? k->total - n0 : b->span_n;
-        find_rows(b, bench, layer, dir, n0, n0 + n, &s);
+        find_rows(b, bench, layer, dir, reset, n0, n0 + n, &s);
         gather(x_strips, bench->from[0], n, in, b->span_n);
         gather(h_strips, bench->from[1], n, width, b->span_n);
         for (size_t p = p0; p < p1; p++) {
-            fl_gemm g = {.rows = rows,
+            fl_gemm g = {.rows = apart ? in + 1 : rows,
+                         .vectors = net->cell->vectors,
                          .panels = 1,
                          .k = n,
                          .a = bench->a,
@@ -154,18 +180,29 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
                          .panel = delta->dz + (p * k->total + n0) * group,
                          .c = bench->sums + (p - p0) * rows * group,
                          .c_row = group,
-                         .add = n0 != 0};
+                         .add = continues(b, n0)};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
+            g.a += g.rows;
+            g.c += g.rows * group;
+            g.rows = width + 1;
+            g.panel = delta->dzh + (p * k->total + n0) * group;
+            if (apart && fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
+                return FL_INTERRUPTED;
+            add_up(b, bench, n0, (p - p0) * rows * group, rows * group);
         }
     }
-    unpack(net, bench->sums, rows, p0, p1, 0, in, to->w_ih);
-    unpack(net, bench->sums, rows, p0, p1, in, width, to->w_hh);
-    for (size_t p = p0; p < p1 && to->bias; p++) {
-        const float *db = bench->sums + ((p - p0 + 1) * rows - 1) * group;
-        for (size_t v = 0; v < FL_NV; v++)
-            for (size_t l = 0; l < lanes && p * lanes + l < hidden; l++)
-                to->bias[v * hidden + p * lanes + l] = db[v * lanes + l];
+    const float *all = bench->totals ? bench->totals : bench->sums;
+    for (size_t p = p0; p < p1; p++) {
+        const float *sums = all + (p - p0) * rows * group;
+        unpack(net, sums, p, in, to->w_ih);
+        unpack(net, sums + (in + 1) * group, p, width, to->w_hh);
+        if (to->b_ih) {
+            unpack(net, sums + in * group, p, 1, to->b_ih);
+            unpack(net, sums + (apart ? rows - 1 : in) * group, p, 1, to->b_hh);
+        }
+        if (fl_stop(&b->j, &bench->desk, fl_moved(rows * group)))
+            return FL_INTERRUPTED;
     }
     return FL_OK;
 }

@@ -15,11 +15,13 @@ static size_t carve(size_t *at, size_t count, size_t size)
     return here;
 }
 
-fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed)
+fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
+                     size_t steps_before, size_t all)
 {
     const fl_config *f = &net->config;
     const size_t B = call->batch, T = call->steps, lanes = f->layers * f->dirs, fs = sizeof(float);
-    const size_t row = f->dirs * net->width, pad = net->panels * net->kernels->lanes;
+    const size_t row = f->dirs * net->width, pad = net->unit_panels * net->units;
+    const int has_c = net->cell->has_c || net->cell->reset;
     size_t total = 0, at = 0;
     if (call->lengths)
         for (size_t b = 0; b < B; b++)
@@ -35,8 +37,8 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
         dropout > 0 ? carve(&at, fl_mul(fl_mul(fl_mul(B, T), row), f->layers - 1), fs) : out;
     const size_t first = at;
     carve(&at, fl_mul(B, net->width), fs);
-    carve(&at, fl_mul(fl_sum2(B, total), pad), fs);
-    carve(&at, fl_mul(fl_mul(net->panels, net->group), total), fs);
+    carve(&at, has_c ? fl_mul(fl_sum2(B, total), pad) : 0, fs);
+    carve(&at, fl_mul(fl_mul(net->panels, net->cell->kept * net->kernels->lanes), total), fs);
     const size_t each = at - first;
     at = fl_sum2(first, fl_mul(lanes, each));
 
@@ -52,6 +54,8 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
                    .bytes = at,
                    .dropout = dropout,
                    .seed = seed,
+                   .first = steps_before,
+                   .all = all,
                    .order = (size_t *)(base + order),
                    .length = (size_t *)(base + length),
                    .offset = (size_t *)(base + offset),
@@ -61,8 +65,10 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
     for (size_t i = 0; i < lanes; i++) {
         size_t here = first + i * each;
         k->lane[i].h0 = (float *)(base + carve(&here, fl_mul(B, net->width), fs));
-        k->lane[i].c = (float *)(base + carve(&here, fl_mul(B + total, pad), fs));
-        k->lane[i].gates = (float *)(base + here);
+        k->lane[i].c = (float *)(base + carve(&here, has_c ? fl_mul(B + total, pad) : 0, fs));
+        k->lane[i].kept = (float *)(base + here);
+        if (!has_c)
+            k->lane[i].c = NULL;
     }
     return k;
 }
@@ -86,7 +92,7 @@ void fl_tape_begin(fl_tape *k, const fl_call *call, const size_t *order)
     }
 }
 
-void fl_tape_start(const fl_job *j, const fl_block *block)
+void fl_tape_start(fl_job *j, fl_desk *desk, const fl_block *block)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -94,16 +100,36 @@ void fl_tape_start(const fl_job *j, const fl_block *block)
     const size_t lanes = net->config.layers * net->config.dirs, input = net->config.input;
     for (size_t r = 0; r < block->rows; r++) {
         const size_t row = block->first + r;
-        const float *x = call->x + (ptrdiff_t)k->order[row] * call->x_b;
-        for (size_t t = 0; t < block->length[r]; t++)
-            net->kernels->flush(fl_tape_in(k, input, 0, t, row), x + (ptrdiff_t)t * call->x_t,
-                                input);
         for (size_t i = 0; i < lanes; i++) {
             memcpy(k->lane[i].h0 + row * net->width, block->h + (i * j->rows_max + r) * net->width,
                    net->width * sizeof(float));
-            memcpy(k->lane[i].c + row * k->hidden_pad,
-                   block->c + (i * j->rows_max + r) * k->hidden_pad, k->hidden_pad * sizeof(float));
+            if (net->cell->has_c)
+                memcpy(k->lane[i].c + row * k->hidden_pad,
+                       block->c + (i * j->rows_max + r) * k->hidden_pad,
+                       k->hidden_pad * sizeof(float));
         }
+    }
+    for (size_t t = 0; t < block->length[0]; t++)
+        for (size_t r = 0; r < block->rows && block->length[r] > t; r++) {
+            const size_t row = block->first + r;
+            net->kernels->flush(
+                fl_tape_in(k, input, 0, t, row),
+                call->x + (ptrdiff_t)t * call->x_t + (ptrdiff_t)k->order[row] * call->x_b, input);
+            if (fl_stop(j, desk, fl_moved(2 * input)))
+                return;
+        }
+}
+
+void fl_tape_step(const fl_job *j, const fl_block *block, size_t lane, size_t s, fl_step *step)
+{
+    const fl_tape *k = j->call->tape;
+    const fl_cell *cell = j->net->cell;
+    const size_t group = cell->kept * j->net->kernels->lanes;
+    step->kept = k->lane[lane].kept + (k->offset[s] + block->first) * group;
+    step->kept_panel = k->total * group;
+    if (cell->has_c || cell->reset) {
+        float *c = fl_tape_c(k, lane, s + 1) + block->first * k->hidden_pad;
+        *(cell->reset ? &step->c : &step->c_out) = c;
     }
 }
 
@@ -173,5 +199,5 @@ void fl_mask(float *y, const float *x, size_t n, float rate, uint64_t seed, uint
 void fl_drop(const fl_tape *k, float *y, const float *x, size_t n, size_t layer, size_t t, size_t b,
              size_t first)
 {
-    fl_mask(y, x, n, k->dropout, k->seed, (layer * k->steps + t) * k->batch + b, first);
+    fl_mask(y, x, n, k->dropout, k->seed, (layer * k->all + k->first + t) * k->batch + b, first);
 }

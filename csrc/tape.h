@@ -14,9 +14,10 @@
 
 /* One layer and direction. */
 typedef struct fl_kept {
-    float *h0;    /* [B][K] */
-    float *c;     /* [B + N][hidden_pad]: c0, then c after each (s, r) */
-    float *gates; /* [panels][N][G]: activations i, f, g, o */
+    float *h0;   /* [B][K] */
+    float *c;    /* [B + N][hidden_pad]: c0, then c after each (s, r). Cells that reset h: r h of
+                    (s, r) where c would be; others without c: NULL */
+    float *kept; /* [panels][N][cell.kept * lanes]: activations */
 } fl_kept;
 
 struct fl_tape {
@@ -26,13 +27,14 @@ struct fl_tape {
     size_t bytes;
     float dropout;
     uint64_t seed;
-    size_t *order;  /* [B] */
-    size_t *length; /* [B], descending */
-    size_t *offset; /* [T + 1] */
-    float *x;       /* [T][B][I], tiny values flushed */
-    float *out;     /* [L][T][B][D K]: every layer's output, before dropout */
-    float *fed;     /* [L - 1][T][B][D K]: the same after it; equal to out without dropout */
-    fl_kept lane[]; /* [L][D] */
+    size_t first, all; /* for the masks: step t is step first + t of a sequence of `all` */
+    size_t *order;     /* [B] */
+    size_t *length;    /* [B], descending */
+    size_t *offset;    /* [T + 1] */
+    float *x;          /* [T][B][I], tiny values flushed */
+    float *out;        /* [L][T][B][D K]: every layer's output, before dropout */
+    float *fed;        /* [L - 1][T][B][D K]: the same after it; equal to out without dropout */
+    fl_kept lane[];    /* [L][D] */
 };
 
 /* Row (t, r) of what layer `layer` takes in, and of what it gave out. */
@@ -59,11 +61,22 @@ static inline size_t fl_tape_time(const fl_tape *k, size_t dir, size_t s, size_t
     return dir ? k->length[r] - 1 - s : s;
 }
 
+/* Row r of a layer's h in direction dir after s of its steps. */
+static inline const float *fl_tape_h(const fl_tape *k, const fl_net *net, size_t layer, size_t dir,
+                                     size_t s, size_t r)
+{
+    return s ? fl_tape_out(k, layer, fl_tape_time(k, dir, s - 1, r), r) + dir * net->width
+             : k->lane[layer * net->config.dirs + dir].h0 + r * net->width;
+}
+
 /* Rows, and offsets from the lengths: once the call has sorted its rows. */
 void fl_tape_begin(fl_tape *tape, const fl_call *call, const size_t *order);
 
-/* A block's inputs and initial states, which it has already, flushed. */
-void fl_tape_start(const fl_job *j, const fl_block *block);
+/* A block's inputs and initial states, which it has already, flushed. In pieces if j->stopped. */
+void fl_tape_start(fl_job *j, fl_desk *desk, const fl_block *block);
+
+/* Where step s of a lane keeps its activations and c. */
+void fl_tape_step(const fl_job *j, const fl_block *block, size_t lane, size_t s, fl_step *step);
 
 /* The block's rows of a layer's input (in) or output. */
 fl_seq fl_tape_seq(const fl_job *j, const fl_block *block, size_t layer, int in);

@@ -94,7 +94,10 @@ int fl_cpu(void) { return sched_getcpu(); }
 size_t fl_cpus(void)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? 1 : (size_t)CPU_COUNT(&set);
+    if (!sched_getaffinity(0, sizeof set, &set))
+        return (size_t)CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN); /* more CPUs than a cpu_set_t holds */
+    return n > 0 ? (size_t)n : 1;
 }
 #else /* macOS */
 static void set_name(void) { pthread_setname_np("fastlstm"); }
@@ -334,3 +337,5 @@ size_t fl_team_lend(size_t threads, void (*work)(void *arg, size_t worker), void
 }
 
 size_t fl_team_size(void) { return team.alive; }
+
+size_t fl_team_forks(void) { return team.forks; }

@@ -31,6 +31,10 @@ void fl_team_run(size_t threads, void (*work)(void *arg, size_t worker), void *a
 size_t fl_team_lend(size_t threads, void (*work)(void *arg, size_t worker), void *arg,
                     void (*release)(void *arg));
 
+/* Forks between the process that first used the team and this one: if it has changed in the middle
+   of a call, the call's workers are gone, with whatever they had in hand. */
+size_t fl_team_forks(void);
+
 /* CPUs that this process may use now. */
 size_t fl_cpus(void);
 

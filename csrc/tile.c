@@ -7,6 +7,7 @@
 
 #include "forward.h"
 #include "tape.h"
+#include "team.h"
 
 /* Work between two polls, in flop: about a millisecond of AVX-512, 20 ms of the slowest target. */
 static const double POLL_FLOP = 1e8;
@@ -19,14 +20,16 @@ int fl_stop(fl_job *j, fl_desk *desk, double flop)
     desk->flop = 0;
     if (desk->polls && j->call->poll && j->call->poll(j->call->poll_arg))
         atomic_store_explicit(&j->stopped, FL_INTERRUPTED, memory_order_relaxed);
+    else if (desk->polls && j->forks != fl_team_forks())
+        atomic_store_explicit(&j->stopped, FL_FORKED, memory_order_relaxed);
     return atomic_load_explicit(&j->stopped, memory_order_relaxed) != FL_OK;
 }
 
 /* What a kernel call counts for, a panel: its products, and about as much as the rest of it takes.
  */
-static double panel_flop(const fl_job *j, size_t rows, size_t k)
+static double panel_flop(size_t rows, size_t k, size_t group)
 {
-    return 2.0 * (double)rows * (double)(k + 16) * (double)j->net->group;
+    return 2.0 * (double)rows * (double)(k + 16) * (double)group;
 }
 
 /* Panels to hand a kernel at once, so that a poll is never far off. */
@@ -38,8 +41,8 @@ static size_t panel_span(size_t panels, double flop_per_panel)
 
 int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
 {
-    const size_t panels = g.panels, group = j->net->group;
-    const double each = panel_flop(j, g.rows, g.k);
+    const size_t panels = g.panels, group = g.vectors * j->net->kernels->lanes;
+    const double each = panel_flop(g.rows, g.k, group);
     const size_t span = panel_span(panels, each);
     for (size_t p = 0; p < panels; p += g.panels) {
         g.panels = panels - p < span ? panels - p : span;
@@ -53,30 +56,33 @@ int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g)
     return FL_OK;
 }
 
-int fl_run_step(fl_job *j, fl_desk *desk, fl_step s)
+int fl_run_step(fl_job *j, fl_desk *desk, fl_step *s)
 {
-    const size_t end = s.p1;
-    const double each = panel_flop(j, s.rows, s.k);
-    const size_t span = panel_span(end - s.p0, each);
-    for (; s.p0 < end; s.p0 = s.p1) {
-        s.p1 = end - s.p0 < span ? end : s.p0 + span;
-        j->net->kernels->lstm_step(&s);
-        if (fl_stop(j, desk, each * (double)(s.p1 - s.p0)))
-            return FL_INTERRUPTED;
+    const size_t first = s->p0, end = s->p1;
+    const double each = panel_flop(s->rows, s->k, j->net->group);
+    const size_t span = panel_span(end - first, each);
+    void (*const run)(const fl_step *) = j->call->tape ? j->net->cell->keep : j->net->cell->step;
+    int e = FL_OK;
+    for (; s->p0 < end && e == FL_OK; s->p0 = s->p1) {
+        s->p1 = end - s->p0 < span ? end : s->p0 + span;
+        run(s);
+        if (fl_stop(j, desk, each * (double)(s->p1 - s->p0)))
+            e = FL_INTERRUPTED;
     }
-    return FL_OK;
+    s->p0 = first;
+    s->p1 = end;
+    return e;
 }
 
-/* The same for training: the product to z itself, then the gates to the tape. */
-static int run_keep(fl_job *j, fl_desk *desk, const fl_block *block, const fl_step *s, size_t lane,
-                    size_t step)
+/* A step of a cell that resets h before its last gate's product. */
+static int run_reset(fl_job *j, fl_desk *desk, const fl_step *s)
 {
     const fl_net *net = j->net;
-    const fl_tape *tape = j->call->tape;
-    const size_t n = tape->offset[step] + block->first;
+    const size_t last = net->panels - net->unit_panels; /* its first panel */
     fl_gemm g = {.rows = s->rows,
+                 .vectors = net->cell->vectors,
+                 .panels = last,
                  .down = s->down,
-                 .panels = net->panels,
                  .k = s->k,
                  .a = s->h,
                  .a_step = 1,
@@ -86,18 +92,15 @@ static int run_keep(fl_job *j, fl_desk *desk, const fl_block *block, const fl_st
                  .c_row = net->group,
                  .add = 1};
     int e = fl_run_gemm(j, desk, g);
-    fl_keep k = {.rows = s->rows,
-                 .panels = net->panels,
-                 .hidden = s->hidden,
-                 .z = s->z,
-                 .z_panel = s->z_panel,
-                 .gates = tape->lane[lane].gates + n * net->group,
-                 .gates_panel = tape->total * net->group,
-                 .c = s->c,
-                 .c_out = fl_tape_c(tape, lane, step + 1) + block->first * s->c_row,
-                 .c_row = s->c_row,
-                 .hout = s->hout};
-    net->kernels->lstm_keep(&k);
+    net->cell->reset(s);
+    for (size_t r = 0; r < s->rows; r++)
+        desk->a[r] = s->c + r * s->c_row;
+    g.panels = net->unit_panels;
+    g.a = desk->a;
+    g.panel += last * s->k * net->group;
+    g.c += last * s->z_panel;
+    e = e == FL_OK ? fl_run_gemm(j, desk, g) : e;
+    (j->call->tape ? net->cell->keep : net->cell->step)(s);
     return e;
 }
 
@@ -108,13 +111,14 @@ static int project(fl_job *j, fl_desk *desk, const fl_layer *y, size_t rows)
     for (size_t r = 0; r < rows; r++)
         desk->a[r] = desk->full_h + r * j->hidden_pad;
     fl_gemm g = {.rows = rows,
+                 .vectors = FL_NV,
                  .panels = net->proj_panels,
                  .k = net->config.hidden,
                  .a = desk->a,
                  .a_step = 1,
                  .panel = y->proj,
                  .c = desk->proj,
-                 .c_panel = net->group,
+                 .c_panel = net->plain,
                  .c_row = j->proj_pad};
     int e = fl_run_gemm(j, desk, g);
     for (size_t r = 0; r < rows; r++) {
@@ -159,6 +163,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
     }
     fl_gemm g = {.rows = n,
                  .down = (int)(s0 / j->chunk_steps & 1) ^ j->call->turn,
+                 .vectors = net->cell->vectors,
                  .panels = net->panels,
                  .k = y->in,
                  .a = desk->a,
@@ -170,15 +175,18 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                  .c_row = net->group};
     int e = fl_run_gemm(j, desk, g);
 
-    fl_step step = {.p1 = net->panels,
+    fl_step step = {.p1 = net->unit_panels,
                     .k = width,
                     .hidden = net->config.hidden,
                     .panel = y->r,
                     .z = desk->z,
                     .z_panel = n * net->group,
+                    .b_hn = y->b_hn,
                     .h = desk->h_in,
                     .hout = desk->h_out,
-                    .c = block->c + lane * j->rows_max * j->hidden_pad,
+                    .c = net->cell->reset   ? desk->full_h
+                         : net->cell->has_c ? block->c + lane * j->rows_max * j->hidden_pad
+                                            : NULL,
                     .c_row = j->hidden_pad};
     for (size_t r = 0; r < rows0; r++)
         desk->h_in[r] = h + r * width;
@@ -190,7 +198,9 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                                  : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
         step.rows = rows;
         step.down = (int)(s & 1) ^ j->call->turn;
-        e = j->call->tape ? run_keep(j, desk, block, &step, lane, s) : fl_run_step(j, desk, step);
+        if (j->call->tape)
+            fl_tape_step(j, block, lane, s, &step);
+        e = net->cell->reset ? run_reset(j, desk, &step) : fl_run_step(j, desk, &step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)

@@ -7,18 +7,20 @@
 #include "backward.h"
 #include "pack.h"
 
-/* `from` (rows, columns) to plain panels [q][k][G]; to_k maps a row to its k; other k stay 0. */
-static void pack_rows(const fl_net *net, float *panels, size_t k, const float *from, size_t rows,
-                      size_t columns, int gates)
+/* `from` (rows, columns), gates' weights from row `first` on, or a plain matrix's, to plain panels
+   [q][k][Q]. A row's k is its column of the forward panels, counted from the first row's panel, or
+   its own number; other k stay 0. */
+static void pack_rows(const fl_net *net, float *panels, size_t k, const float *from, size_t first,
+                      size_t rows, size_t columns, int gates)
 {
-    const size_t group = net->group, lanes = net->kernels->lanes, hidden = net->config.hidden;
-    for (size_t row = 0; row < rows; row++) {
-        const size_t u = row % hidden, v = row / hidden;
-        const size_t at = gates ? u / lanes * group + v * lanes + u % lanes : row;
-        for (size_t c = 0; c < columns; c += group) {
+    const size_t plain = net->plain, hidden = net->config.hidden;
+    const size_t before = gates ? fl_column(net, first / hidden, 0) / net->group * net->group : 0;
+    for (size_t row = first; row < first + rows; row++) {
+        const size_t at = gates ? fl_column(net, row / hidden, row % hidden) - before : row;
+        for (size_t c = 0; c < columns; c += plain) {
             const size_t left = columns - c;
-            memcpy(panels + (c / group * k + at) * group, from + row * columns + c,
-                   (left < group ? left : group) * sizeof(float));
+            memcpy(panels + (c / plain * k + at) * plain, from + row * columns + c,
+                   (left < plain ? left : plain) * sizeof(float));
         }
     }
     fl_no_subnormals(panels, fl_plain_pad(net, columns) * k);
@@ -48,6 +50,8 @@ fl_turned *fl_turned_new(const fl_net *net)
         next += fl_plain_pad(net, fl_layer_in(net, i / f->dirs)) * kk;
         y->r = next;
         next += fl_plain_pad(net, net->width) * kk;
+        if (net->cell->reset)
+            y->last = next - fl_plain_pad(net, net->width) * net->unit_panels * net->group;
         if (f->proj) {
             y->proj = next;
             next += fl_plain_pad(net, f->hidden) * f->proj;
@@ -64,9 +68,13 @@ void fl_turned_set(fl_turned *turned, const fl_net *net, size_t layer, size_t di
                    const float *w_ih, const float *w_hh, const float *w_hr)
 {
     const fl_turned_layer *y = &turned->layer[layer * net->config.dirs + dir];
-    const size_t kk = net->panels * net->group, gates = FL_NV * net->config.hidden;
-    pack_rows(net, y->w, kk, w_ih, gates, fl_layer_in(net, layer), 1);
-    pack_rows(net, y->r, kk, w_hh, gates, net->width, 1);
+    const size_t kk = net->panels * net->group, gates = net->cell->gates * net->config.hidden;
+    const size_t own = net->cell->reset ? net->unit_panels * net->group : 0; /* the last gate's */
+    const size_t last = own ? net->config.hidden : 0;
+    pack_rows(net, y->w, kk, w_ih, 0, gates, fl_layer_in(net, layer), 1);
+    pack_rows(net, y->r, kk - own, w_hh, 0, gates - last, net->width, 1);
+    if (y->last)
+        pack_rows(net, y->last, own, w_hh, gates - last, last, net->width, 1);
     if (y->proj)
-        pack_rows(net, y->proj, net->width, w_hr, net->width, net->config.hidden, 0);
+        pack_rows(net, y->proj, net->width, w_hr, 0, net->width, net->config.hidden, 0);
 }

@@ -5,6 +5,7 @@
  *
  *     dh = dy + what is owed to the final state + dz' R        dz' of the step after it in time
  *     dh, dc -> dz, dc                                         elementwise: `back` in kernels.h
+ *     for a cell that resets h:  d(r h) = dz R_last -> dz, dc  the first gate: `back_reset`
  *
  * and for a chunk of steps at once  dx = dz W.
  */
@@ -39,7 +40,8 @@ static void owed(const fl_back_job *b, size_t layer, size_t dir, size_t t, size_
         fl_drop(k, dh, dh, n, layer, t, k->order[r], first);
 }
 
-/* dh += dz R for rows whose dz are at dz_rows. */
+/* dh += dz R for rows whose dz towards h are at dz_rows; of cells that reset h, not the last
+ * gate's. */
 static int through_state(fl_back_job *b, fl_bench *bench, const fl_turned_layer *y, size_t rows,
                          const float *dz_rows, size_t step)
 {
@@ -48,13 +50,14 @@ static int through_state(fl_back_job *b, fl_bench *bench, const fl_turned_layer 
     for (size_t r = 0; r < rows; r++)
         bench->a[r] = dz_rows + r * kk;
     fl_gemm g = {.rows = rows,
-                 .panels = pad / net->group,
-                 .k = kk,
+                 .vectors = FL_NV,
+                 .panels = pad / net->plain,
+                 .k = y->last ? kk - net->unit_panels * net->group : kk,
                  .a = bench->a,
                  .a_step = 1,
                  .panel = y->r,
                  .c = bench->dh,
-                 .c_panel = net->group,
+                 .c_panel = net->plain,
                  .c_row = pad,
                  .down = (int)(step & 1),
                  .add = 1};
@@ -72,15 +75,40 @@ static int through_projection(fl_back_job *b, fl_bench *bench, const fl_turned_l
         memcpy(delta->dh + (n + r) * net->width, bench->a[r], net->width * sizeof(float));
     }
     fl_gemm g = {.rows = rows,
-                 .panels = full / net->group,
+                 .vectors = FL_NV,
+                 .panels = full / net->plain,
                  .k = net->width,
                  .a = bench->a,
                  .a_step = 1,
                  .panel = y->proj,
                  .c = bench->dh_full,
-                 .c_panel = net->group,
+                 .c_panel = net->plain,
                  .c_row = full};
     return fl_run_gemm(&b->j, &bench->desk, g);
+}
+
+/* The gradient of r h, dz R of the last gate, and what follows from it. */
+static int through_reset(fl_back_job *b, fl_bench *bench, const fl_turned_layer *y, fl_back *s)
+{
+    const fl_net *net = b->j.net;
+    const size_t own = net->unit_panels * net->group, pad = fl_plain_pad(net, net->width);
+    for (size_t r = 0; r < s->rows; r++)
+        bench->a[r] = s->dz_rows + (r + 1) * s->dz_row - own;
+    fl_gemm g = {.rows = s->rows,
+                 .vectors = FL_NV,
+                 .panels = pad / net->plain,
+                 .k = own,
+                 .a = bench->a,
+                 .a_step = 1,
+                 .panel = y->last,
+                 .c = bench->dh_full,
+                 .c_panel = net->plain,
+                 .c_row = pad};
+    int e = fl_run_gemm(&b->j, &bench->desk, g);
+    s->dh = bench->dh_full;
+    s->dh_row = pad;
+    net->cell->back_reset(s);
+    return e;
 }
 
 /* dx = dz W for the rows of steps s1 - 1 .. s0, in that order at dz_rows. */
@@ -100,13 +128,14 @@ static int through_input(fl_back_job *b, fl_bench *bench, size_t layer, size_t d
         for (size_t r = 0; r < rows0 && k->length[first + r] > s; r++, n++)
             bench->a[n] = dz_rows + n * kk;
     fl_gemm g = {.rows = n,
-                 .panels = pad / net->group,
+                 .vectors = FL_NV,
+                 .panels = pad / net->plain,
                  .k = kk,
                  .a = bench->a,
                  .a_step = 1,
                  .panel = b->turned->layer[layer * net->config.dirs + dir].w,
                  .c = bench->dx,
-                 .c_panel = net->group,
+                 .c_panel = net->plain,
                  .c_row = pad};
     int e = fl_run_gemm(&b->j, &bench->desk, g);
     n = 0;
@@ -128,25 +157,28 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
     const fl_tape *k = b->tape;
     const size_t lane = layer * net->config.dirs + dir, width = net->width,
                  hidden = net->config.hidden;
-    const size_t kk = net->panels * net->group, pad = fl_plain_pad(net, width);
+    const size_t kk = net->panels * net->group, pad = fl_plain_pad(net, width),
+                 full = fl_plain_pad(net, hidden);
     const size_t *length = k->length + first;
     const fl_turned_layer *y = &b->turned->layer[lane];
     fl_delta *delta = &b->delta[layer % 2][dir];
     const size_t chunk_steps = b->chunk_rows / rows;
-    float *dz_rows = bench->dz_rows, *after = dz_rows; /* dz of the step after, for `live` rows */
+    const float *after = bench->dzh_rows; /* dz of the step after, for `live` rows */
+    const int has_c = net->cell->has_c;
     size_t live = 0, half = 0;
     int e = FL_OK;
 
     memset(bench->dc, 0, rows * k->hidden_pad * sizeof(float));
     memset(bench->dh, 0, rows * pad * sizeof(float)); /* the padding stays 0 */
-    for (size_t r = 0; r < rows && call->dcn; r++)
+    for (size_t r = 0; r < rows && has_c && call->dcn; r++)
         memcpy(bench->dc + r * k->hidden_pad,
                call->dcn + (lane * k->batch + k->order[first + r]) * hidden,
                hidden * sizeof(float));
 
     for (size_t s1 = length[0], s0; s1 && e == FL_OK; s1 = s0, half ^= 1) {
         s0 = s1 > chunk_steps ? s1 - chunk_steps : 0;
-        float *chunk = dz_rows + half * b->chunk_rows * kk, *next = chunk;
+        size_t next = half * b->chunk_rows * kk;
+        const float *const chunk = bench->dz_rows + next;
         for (size_t s = s1; s-- > s0 && e == FL_OK;) {
             const size_t ended = live, n = k->offset[s] + first;
             while (live < rows && length[live] > s)
@@ -159,28 +191,43 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
                 for (size_t i = 0; i < width; i++)
                     bench->dh[r * pad + i] += dhn[i];
             }
+            if (net->config.proj) /* whole panels of h: what is past the units is not written */
+                memset(delta->h + ((full / net->plain - 1) * k->total + n) * net->plain, 0,
+                       live * net->plain * sizeof(float));
             e = through_state(b, bench, y, ended, after, s);
             if (e == FL_OK && net->config.proj)
                 e = through_projection(b, bench, y, delta, live, n);
             if (e != FL_OK)
                 return e;
+            for (size_t r = 0; r < live && !has_c; r++)
+                for (size_t i = 0; i < 2; i++)
+                    bench->h[i][r] = fl_tape_h(k, net, layer, dir, s + i, first + r);
+            const size_t kept = net->cell->kept * net->kernels->lanes;
             fl_back g = {.rows = live,
-                         .panels = net->panels,
-                         .gates = k->lane[lane].gates + n * net->group,
-                         .gates_panel = k->total * net->group,
-                         .c = fl_tape_c(k, lane, s + 1) + first * k->hidden_pad,
-                         .c_prev = fl_tape_c(k, lane, s) + first * k->hidden_pad,
+                         .panels = net->unit_panels,
+                         .hidden = hidden,
+                         .kept = k->lane[lane].kept + n * kept,
+                         .kept_panel = k->total * kept,
+                         .before = bench->h[0],
+                         .after = bench->h[1],
+                         .c = has_c ? fl_tape_c(k, lane, s + 1) + first * k->hidden_pad : NULL,
+                         .c_prev = has_c ? fl_tape_c(k, lane, s) + first * k->hidden_pad : NULL,
                          .dc = bench->dc,
                          .c_row = k->hidden_pad,
                          .dh = net->config.proj ? bench->dh_full : bench->dh,
-                         .dh_row = net->config.proj ? fl_plain_pad(net, hidden) : pad,
+                         .dh_row = net->config.proj ? full : pad,
                          .dz = delta->dz + n * net->group,
+                         .dzh = delta->dzh + n * net->group,
                          .dz_panel = k->total * net->group,
-                         .dz_rows = next,
-                         .h = net->config.proj ? delta->h + n * net->group : NULL,
-                         .h_panel = k->total * net->group};
-            net->kernels->lstm_back(&g);
-            after = next;
+                         .dz_rows = bench->dz_rows + next,
+                         .dzh_rows = bench->dzh_rows + next,
+                         .dz_row = kk,
+                         .h = net->config.proj ? delta->h + n * net->plain : NULL,
+                         .h_panel = k->total * net->plain};
+            net->cell->back(&g);
+            if (net->cell->reset)
+                e = through_reset(b, bench, y, &g);
+            after = g.dzh_rows;
             next += live * kk;
         }
         e = through_input(b, bench, layer, dir, first, live, s0, s1, chunk);
@@ -193,13 +240,19 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
     e = call->dh0 ? through_state(b, bench, y, live, after, 1) : FL_OK;
     for (size_t r = 0; r < rows; r++) {
         const size_t at = lane * k->batch + k->order[first + r];
+        float *past = bench->dc + r * k->hidden_pad;
         const float *dh = bench->dh + r * pad;
+        if (!has_c) /* what is owed past the products */
+            for (size_t i = 0; i < width; i++)
+                past[i] += dh[i];
+        if (!has_c)
+            dh = past;
         if (r >= live && call->dhn)
             dh = call->dhn + at * width;
         if (call->dh0)
             memcpy(call->dh0 + at * width, dh, width * sizeof(float));
-        if (call->dc0)
-            memcpy(call->dc0 + at * hidden, bench->dc + r * k->hidden_pad, hidden * sizeof(float));
+        if (has_c && call->dc0)
+            memcpy(call->dc0 + at * hidden, past, hidden * sizeof(float));
     }
     return e;
 }

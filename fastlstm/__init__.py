@@ -6,6 +6,7 @@ y, (h, c) = lstm(x)                         # x (T, B, I)
 stream = lstm.stream(); y = stream.step(x)  # one step at a time
 """
 
+from .cells import GRUCell, LSTMCell, RNNCell
 from .config import (
     config_dict,
     get_num_threads,
@@ -14,13 +15,18 @@ from .config import (
     show_config,
 )
 from .errors import LoadError
-from .layers import LSTM
+from .layers import GRU, LSTM, RNN
 from .stream import Stream
 
 __version__ = "0.1.0"
 __all__ = [
+    "GRU",
     "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
     "LoadError",
+    "RNNCell",
     "Stream",
     "config_dict",
     "get_num_threads",

@@ -21,6 +21,7 @@ cdef extern from "fastlstm.h" nogil:
     size_t fl_isa_lanes(const fl_kernels *k)
 
     ctypedef struct fl_config:
+        int cell
         size_t input, hidden, proj, layers, dirs
 
     ctypedef struct fl_net:
@@ -55,7 +56,8 @@ cdef extern from "fastlstm.h" nogil:
     int fl_forward(const fl_net *net, const fl_call *call)
     size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
 
-    fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed)
+    fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
+                         size_t first, size_t all)
     void fl_tape_free(fl_tape *tape)
     size_t fl_tape_bytes(const fl_tape *tape)
 
@@ -74,7 +76,8 @@ cdef extern from "fastlstm.h" nogil:
     ctypedef struct fl_grads:
         float *w_ih
         float *w_hh
-        float *bias
+        float *b_ih
+        float *b_hh
         float *w_hr
 
     ctypedef struct fl_back_call:
@@ -103,7 +106,7 @@ cdef extern from "alloc.h" nogil:
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct fl_gemm:
-        size_t rows, panels, k
+        size_t rows, vectors, panels, k
         int down
         const float **a
         ptrdiff_t a_step
@@ -118,15 +121,21 @@ cdef extern from "kernels.h" nogil:
         const float *panel
         const float *z
         size_t z_panel
+        const float *b_hn
         const float **h
         float **hout
         float *c
         size_t c_row
 
+    ctypedef struct fl_cell:
+        size_t gates, vectors, units
+        int has_c
+        void (*step)(const fl_step *) noexcept nogil
+
     ctypedef struct fl_table "fl_kernels":
         size_t lanes
+        fl_cell cell[5]
         void (*gemm)(const fl_gemm *) noexcept nogil
-        void (*lstm_step)(const fl_step *) noexcept nogil
         void (*sigmoid)(float *y, const float *x, size_t n) noexcept nogil
         void (*tanh)(float *y, const float *x, size_t n) noexcept nogil
         double (*probe_fma)(size_t n) noexcept nogil

@@ -30,9 +30,6 @@ import numpy
 cdef object _empty = numpy.empty
 cdef object _float32 = numpy.dtype(numpy.float32)
 
-cdef extern from "pythread.h":
-    unsigned long PyThread_get_thread_ident() noexcept nogil
-
 cdef extern from "clock.h" nogil:
     double fl_clock()
 
@@ -79,58 +76,11 @@ cdef const fl_kernels *kernels_of(str isa) except NULL:
     raise ValueError(f"instruction set {isa!r} does not run here")
 
 
-# ---- signals and threads ----
-
-# Python delivers signals to its main thread only, so only calls made there need to ask. A child
-# forked from another thread makes that thread its main one.
-cdef unsigned long main_thread = threading.main_thread().ident
-
-
-def _after_fork():
-    global main_thread
-    main_thread = PyThread_get_thread_ident()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-cdef size_t default_threads = 1
-
-
-def set_default_threads(size_t n):
-    """For calls that say 0 threads."""
-    global default_threads
-    default_threads = n
-
-
-cdef struct Poll:
-    double asked  # when signals were last looked at; 0: not in this call
-    PyObject *error  # the exception that a handler raised, owned; or NULL
-
-
-cdef int ask_signals(Poll *poll) noexcept with gil:
-    try:
-        PyErr_CheckSignals()
-    except BaseException as e:
-        Py_INCREF(e)
-        poll.error = <PyObject *>e
-        return 1
-    return 0
-
-
-cdef int on_poll(void *arg) noexcept nogil:
-    cdef Poll *poll = <Poll *>arg
-    cdef double now = fl_clock()
-    if poll.asked == 0:
-        poll.asked = now
-    if now - poll.asked < 0.02:
-        return 0
-    poll.asked = now
-    return ask_signals(poll)
-
-
 # ---- the network ----
 
+CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # as in fastlstm.h
+
+include "_threads.pxi"
 include "_buffers.pxi"
 
 DEF X = 0
@@ -145,17 +95,24 @@ cdef class Net:
     """Packed weights. Never changes once filled, so any number of threads may call it at once;
     new weights go into a new Net.
 
-    Net(input, hidden, proj, layers, dirs, isa)
+    Net(cell, input, hidden, proj, layers, dirs, isa), cell a name in CELLS
     """
 
     cdef fl_net *net
     cdef fl_config config
+    cdef readonly str cell
+    cdef size_t gates
+    cdef readonly bint has_c  # else the state is h alone
     cdef size_t width  # K: of h, and of one direction's output
     cdef public object weights, turned  # training.py's: what was packed, and a Turned or None
     cdef int turn
 
-    def __cinit__(self, input, hidden, proj, layers, dirs, str isa):
+    def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa):
         cdef const fl_kernels *kernels = kernels_of(isa)
+        self.cell = cell
+        self.config.cell = CELLS.index(cell)
+        self.gates = (<fl_table *>kernels).cell[self.config.cell].gates
+        self.has_c = (<fl_table *>kernels).cell[self.config.cell].has_c
         self.config.input = input
         self.config.hidden = hidden
         self.config.proj = proj
@@ -178,7 +135,7 @@ cdef class Net:
             const float[:, ::1] w_hh, const float[::1] b_ih, const float[::1] b_hh,
             const float[:, ::1] w_hr):
         """Pack one layer and direction; torch's shapes; biases and w_hr may be None."""
-        cdef size_t gates = 4 * self.config.hidden
+        cdef size_t gates = self.gates * self.config.hidden
         cdef size_t wide = self.config.input if layer == 0 else self.config.dirs * self.width
         if (
             layer >= self.config.layers
@@ -208,10 +165,10 @@ cdef class Net:
 
     def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences,
                 bint batch_first, size_t threads):
-        """(y, (h, c)), or None when an array is not canonical.
+        """(y, (h, c)), or (y, h) of cells without c, or None when an array is not canonical.
 
-        x (T, B, I) or, with batch_first, (B, T, I); state None or (h0, c0) contiguous; out None or
-        an array for y; lengths None or (B,), already checked; sequences: y is every step's output,
+        x (T, B, I) or, with batch_first, (B, T, I); state None or (h0, c0), or h0 contiguous;
+        out None or an array for y; lengths None or (B,), already checked; sequences: y is every step's output,
         otherwise the last layer's final h, (B, D * K); threads: how many may work on it.
         """
         cdef Py_buffer views[6]
@@ -222,7 +179,8 @@ cdef class Net:
         cdef size_t lanes = self.config.layers * self.config.dirs
         cdef size_t first = self.config.dirs * self.width
         cdef size_t a, b
-        cdef object y = None, h, c
+        cdef object y = None, h, c = None
+        cdef int parts = 2 if self.has_c else 1
         memset(&call, 0, sizeof(call))
         for i in range(6):
             views[i].buf = NULL
@@ -240,10 +198,10 @@ cdef class Net:
             call.x_b = x_.strides[0 if batch_first else 1] // 4
 
             if state is not None:
-                if type(state) is not tuple or len(<tuple>state) != 2:
+                if self.has_c and (type(state) is not tuple or len(<tuple>state) != 2):
                     return None
-                for i in range(2):
-                    if not view((<tuple>state)[i], 3, 0, &views[H0 + i]):
+                for i in range(parts):
+                    if not view((<tuple>state)[i] if self.has_c else state, 3, 0, &views[H0 + i]):
                         return None
                     a = self.config.hidden if i else self.width
                     if (<size_t>views[H0 + i].shape[0] != lanes
@@ -284,10 +242,10 @@ cdef class Net:
                         return None
 
             h = _empty((lanes, call.batch, self.width), _float32)
-            c = _empty((lanes, call.batch, self.config.hidden), _float32)
-            if not (view(h, 3, PyBUF_WRITABLE, &views[HN])
-                    and view(c, 3, PyBUF_WRITABLE, &views[CN])):
-                return None
+            if self.has_c:
+                c = _empty((lanes, call.batch, self.config.hidden), _float32)
+                view(c, 3, PyBUF_WRITABLE, &views[CN])
+            view(h, 3, PyBUF_WRITABLE, &views[HN])
             call.hn = <float *>views[HN].buf
             call.cn = <float *>views[CN].buf
             if lengths is not None:
@@ -299,7 +257,7 @@ cdef class Net:
                 y = _empty((call.batch, first), _float32) if out is None else out
                 top = h[lanes - self.config.dirs:]
                 y[...] = top.swapaxes(0, 1).reshape(call.batch, first)
-            return y, (h, c)
+            return y, ((h, c) if self.has_c else h)
         finally:
             for i in range(6):
                 if views[i].buf != NULL:
@@ -316,7 +274,7 @@ cdef class Net:
             call.poll = on_poll
             call.poll_arg = &poll
         if call.threads == 0:
-            call.threads = default_threads
+            call.threads = fastlstm_get_num_threads()
         call.turn = self.turn
         self.turn ^= 1  # only a hint: calls at the same time may take the same turn
         with nogil:
@@ -332,115 +290,6 @@ cdef class Net:
         return 0
 
 
-cdef class State:
-    """A stream's state, kept in C: two sets, so that a call that fails leaves the last one whole.
-
-    State(net, batch, batch_first)
-    """
-
-    cdef Net net
-    cdef Py_ssize_t batch
-    cdef bint batch_first
-    cdef float *memory
-    cdef size_t size_h, size_c  # floats in h and c
-    cdef int current
-
-    def __cinit__(self, Net net, Py_ssize_t batch, bint batch_first):
-        cdef size_t lanes = net.config.layers * net.config.dirs
-        cdef object floats = <object>lanes * batch * (net.width + net.config.hidden)
-        self.net = net
-        self.batch = batch
-        self.batch_first = batch_first
-        self.size_h = lanes * <size_t>batch * net.width  # no overflow if `floats` passes below
-        self.size_c = lanes * <size_t>batch * net.config.hidden
-        if floats < 2**60:
-            self.memory = <float *>fl_alloc(2 * (self.size_h + self.size_c) * sizeof(float))
-        if self.memory == NULL:
-            raise MemoryError(f"no memory for the states of {batch} rows")
-        memset(self.memory, 0, 2 * (self.size_h + self.size_c) * sizeof(float))
-
-    def __dealloc__(self):
-        fl_free(self.memory)
-
-    cdef float *h(self, int which) noexcept:
-        return self.memory + which * (self.size_h + self.size_c)
-
-    def get(self):
-        """(h, c): copies, (L, B, K) and (L, B, H)."""
-        cdef size_t lanes = self.net.config.layers
-        cdef object h = _empty((lanes, self.batch, self.net.width), _float32)
-        cdef object c = _empty((lanes, self.batch, self.net.config.hidden), _float32)
-        cdef float[:, :, ::1] to_h = h
-        cdef float[:, :, ::1] to_c = c
-        memcpy(&to_h[0, 0, 0], self.h(self.current), self.size_h * sizeof(float))
-        memcpy(&to_c[0, 0, 0], self.h(self.current) + self.size_h, self.size_c * sizeof(float))
-        return h, c
-
-    def set(self, const float[:, :, ::1] h, const float[:, :, ::1] c):
-        if <size_t>h.size != self.size_h or <size_t>c.size != self.size_c:
-            raise ValueError("the state does not have the stream's shape")
-        memcpy(self.h(self.current), &h[0, 0, 0], self.size_h * sizeof(float))
-        memcpy(self.h(self.current) + self.size_h, &c[0, 0, 0], self.size_c * sizeof(float))
-
-    def advance(self, x, out, bint single, size_t threads):
-        """y for a chunk x, and the state moves on; or None when an array is not canonical, and the
-        state stays. single: x is one step (B, I), y (B, K); otherwise x and y are as in forward."""
-        cdef Py_buffer x_, y_
-        cdef Net net = self.net
-        cdef fl_call call
-        cdef int t = 1 if self.batch_first else 0
-        cdef int axis = 1 if single else 2
-        cdef object y = out
-        memset(&call, 0, sizeof(call))
-        x_.buf = y_.buf = NULL
-        try:
-            if not view(x, axis + 1, 0, &x_):
-                return None
-            call.steps = 1 if single else x_.shape[t]
-            call.batch = self.batch
-            if (call.steps == 0
-                    or x_.shape[0 if single else 1 - t] != self.batch
-                    or <size_t>x_.shape[axis] != net.config.input):
-                return None
-            if y is None:
-                if single:
-                    y = _empty((x_.shape[0], net.width), _float32)
-                else:
-                    y = _empty((x_.shape[0], x_.shape[1], net.width), _float32)
-            if not view(y, axis + 1, PyBUF_WRITABLE, &y_):
-                return None
-            if (y_.shape[0] != x_.shape[0] or (not single and y_.shape[1] != x_.shape[1])
-                    or <size_t>y_.shape[axis] != net.width):
-                return None
-            if out is not None:
-                if not disjoint(&y_, &x_):
-                    return None
-                if single:
-                    if self.batch > 1 and abs(y_.strides[0]) < y_.shape[1] * 4:
-                        return None
-                elif not rows_apart(&y_):
-                    return None
-            call.x = <const float *>x_.buf
-            call.y = <float *>y_.buf
-            call.x_b = x_.strides[0 if single else 1 - t] // 4
-            call.y_b = y_.strides[0 if single else 1 - t] // 4
-            if not single:
-                call.x_t = x_.strides[t] // 4
-                call.y_t = y_.strides[t] // 4
-            call.h0 = self.h(self.current)
-            call.c0 = self.h(self.current) + self.size_h
-            call.hn = self.h(1 - self.current)
-            call.cn = self.h(1 - self.current) + self.size_h
-            call.threads = threads
-            net.run(&call)
-            self.current = 1 - self.current
-            return y
-        finally:
-            if x_.buf != NULL:
-                PyBuffer_Release(&x_)
-            if y_.buf != NULL:
-                PyBuffer_Release(&y_)
-
-
+include "_stream.pxi"
 include "_train.pxi"
 include "_probes.pxi"

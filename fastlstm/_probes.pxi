@@ -65,21 +65,26 @@ cdef class Bench:
     """Buffers for one kernel at one size, with random contents. `gemm()` and `step()` run it
     `repeats` times and return the seconds one run took.
 
-    Bench(isa, rows, k, hidden): gemm makes rows x 4 * hidden sums over k; step is one time step of
-    an LSTM of `hidden` units whose state is k wide.
+    Bench(isa, rows, k, hidden, cell="lstm"): gemm makes the sums of all gates of `hidden` units
+    over k; step is one time step of a cell (not "gru_before") whose state is k wide.
     """
 
     cdef fl_table *table
+    cdef fl_cell *cell
     cdef fl_gemm g
     cdef fl_step s
     cdef list keep
     cdef const float **rows_in
     cdef float **rows_out
 
-    def __cinit__(self, isa, size_t rows, size_t k, size_t hidden):
+    def __cinit__(self, isa, size_t rows, size_t k, size_t hidden, str cell="lstm"):
         self.table = table_of(isa)
-        cdef size_t lanes = self.table.lanes, group = 4 * lanes
-        cdef size_t panels = (hidden + lanes - 1) // lanes, r
+        self.cell = &self.table.cell[CELLS.index(cell)]
+        if cell == "gru_before":
+            raise ValueError("gru_before has no step of its own")
+        cdef size_t units = self.cell.units * self.table.lanes
+        cdef size_t group = self.cell.vectors * self.table.lanes
+        cdef size_t panels = (hidden + units - 1) // units, r
         self.keep = []
         self.rows_in = <const float **>fl_alloc(rows * sizeof(float *))
         self.rows_out = <float **>fl_alloc(rows * sizeof(float *))
@@ -91,6 +96,7 @@ cdef class Bench:
             self.rows_in[r] = a + r * k
             self.rows_out[r] = h + r * hidden
         self.g.rows = rows
+        self.g.vectors = self.cell.vectors
         self.g.panels = panels
         self.g.k = k
         self.g.a = self.rows_in
@@ -109,8 +115,9 @@ cdef class Bench:
         self.s.z_panel = rows * group
         self.s.h = self.rows_in
         self.s.hout = self.rows_out
-        self.s.c = self.floats(rows * panels * lanes)
-        self.s.c_row = panels * lanes
+        self.s.b_hn = self.floats(panels * units)
+        self.s.c = self.floats(rows * panels * units)
+        self.s.c_row = panels * units
 
     def __dealloc__(self):
         fl_free(<void *>self.rows_in)
@@ -141,7 +148,7 @@ cdef class Bench:
             start = fl_clock()
             for i in range(repeats):
                 self.s.down = i & 1
-                self.table.lstm_step(&self.s)
+                self.cell.step(&self.s)
             start = fl_clock() - start
         return start / repeats
 

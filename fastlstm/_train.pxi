@@ -56,7 +56,7 @@ cdef class Turned:
 
 
 cdef int check_weights(Net net, size_t layer, size_t direction, w_ih, w_hh, w_hr) except -1:
-    cdef size_t gates = 4 * net.config.hidden
+    cdef size_t gates = net.gates * net.config.hidden
     cdef size_t wide = net.config.input if layer == 0 else net.config.dirs * net.width
     hr = (net.config.proj, net.config.hidden) if net.config.proj else None
     if (layer >= net.config.layers or direction >= net.config.dirs
@@ -66,11 +66,15 @@ cdef int check_weights(Net net, size_t layer, size_t direction, w_ih, w_hh, w_hr
     return 0
 
 
-def forward_train(Net net, const float[:, :, :] x, const float[:, :, ::1] h0,
-                  const float[:, :, ::1] c0, const int64_t[::1] lengths, float dropout,
-                  uint64_t seed, bint batch_first, size_t threads):
-    """y, h, c, Tape. x as in Net.forward; h0 and c0 None or both arrays."""
+def forward_train(Net net, const float[:, :, :] x, state, const int64_t[::1] lengths,
+                  float dropout, uint64_t seed, bint batch_first, size_t threads,
+                  size_t first_step=0, size_t all_steps=0):
+    """y, the final state, Tape. x as in Net.forward; states are (h, c), or (h,) of cells without c;
+    the initial one None or such a tuple. first_step, all_steps: x is a part of a sequence (for
+    dropout's masks); 0, 0: all of it."""
     cdef fl_call call
+    cdef const float[:, :, ::1] h0
+    cdef const float[:, :, ::1] c0
     cdef int t = 1 if batch_first else 0
     cdef size_t lanes = net.config.layers * net.config.dirs
     cdef size_t first = net.config.dirs * net.width
@@ -82,18 +86,22 @@ def forward_train(Net net, const float[:, :, :] x, const float[:, :, ::1] h0,
             or (x.strides[2] != 4 and x.shape[2] > 1)
             or (lengths is not None and <size_t>lengths.shape[0] != call.batch)):
         raise ValueError("x does not fit")
-    if h0 is not None:
-        if (<size_t>h0.size != lanes * call.batch * net.width or c0 is None
-                or <size_t>c0.size != lanes * call.batch * net.config.hidden):
+    if state is not None:
+        h0 = state[0]
+        if len(state) != 1 + net.has_c or <size_t>h0.size != lanes * call.batch * net.width:
             raise ValueError("the state does not fit")
         call.h0 = &h0[0, 0, 0]
-        call.c0 = &c0[0, 0, 0]
+        if net.has_c:
+            c0 = state[1]
+            if <size_t>c0.size != lanes * call.batch * net.config.hidden:
+                raise ValueError("the state does not fit")
+            call.c0 = &c0[0, 0, 0]
     y = _empty((x.shape[0], x.shape[1], first), _float32)
     h = _empty((lanes, call.batch, net.width), _float32)
-    c = _empty((lanes, call.batch, net.config.hidden), _float32)
+    state = (h,)
     cdef float[:, :, ::1] y_ = y
     cdef float[:, :, ::1] h_ = h
-    cdef float[:, :, ::1] c_ = c
+    cdef float[:, :, ::1] c_
     call.x = &x[0, 0, 0]
     call.x_t = x.strides[t] // 4
     call.x_b = x.strides[1 - t] // 4
@@ -101,7 +109,10 @@ def forward_train(Net net, const float[:, :, :] x, const float[:, :, ::1] h0,
     call.y_t = y_.strides[t] // 4
     call.y_b = y_.strides[1 - t] // 4
     call.hn = &h_[0, 0, 0]
-    call.cn = &c_[0, 0, 0]
+    if net.has_c:
+        c_ = c = _empty((lanes, call.batch, net.config.hidden), _float32)
+        call.cn = &c_[0, 0, 0]
+        state = (h, c)
     if lengths is not None:
         call.lengths = &lengths[0]
     call.threads = threads
@@ -110,31 +121,34 @@ def forward_train(Net net, const float[:, :, :] x, const float[:, :, ::1] h0,
     tape.batch_first = batch_first
     tape.batch = call.batch
     with nogil:
-        tape.tape = fl_tape_new(net.net, &call, dropout, seed)
+        tape.tape = fl_tape_new(net.net, &call, dropout, seed, first_step,
+                                all_steps or call.steps)
     if tape.tape == NULL:
         raise MemoryError(f"no memory for the tape of {call.steps} steps of {call.batch} rows")
     call.tape = tape.tape
     net.run(&call)
-    return y, h, c, tape
+    return y, state, tape
 
 
-def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :, ::1] dh,
-             const float[:, :, ::1] dc, bint input_grad, bint state_grad, list grads,
-             size_t threads):
-    """(dx, dh0, dc0), None where not wanted; dy, dh, dc None for zeros.
+def backward(Turned turned, Tape tape, const float[:, :, :] dy, tuple dstate, bint input_grad,
+             bint state_grad, list grads, size_t threads):
+    """dx and the gradients of the initial state, None where not wanted. States are as in
+    forward_train; dy and what is in dstate None for zeros.
 
-    grads: for each layer and direction (w_ih, w_hh, bias or None, w_hr or None), contiguous float32
-    arrays, filled here.
+    grads: for each layer and direction (w_ih, w_hh, b_ih, b_hh, w_hr), contiguous float32 arrays,
+    filled here; the last three may be None.
     """
     cdef Net net = tape.net
     cdef fl_back_call call
+    cdef const float[:, :, ::1] dh = dstate[0]
+    cdef const float[:, :, ::1] dc = dstate[1] if net.has_c else None
     cdef Poll poll
     cdef int e, t = 1 if tape.batch_first else 0
     cdef Py_ssize_t lanes = net.config.layers * net.config.dirs, i
     cdef float[:, :, ::1] dx_, dh0_, dc0_
     cdef float[:, ::1] m
-    cdef float[::1] v
-    dx = dh0 = dc0 = None
+    cdef float[::1] v, w
+    dx = down = None
     cdef object error
     memset(&call, 0, sizeof(call))
     poll.asked = 0
@@ -167,9 +181,12 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
         call.dx_b = dx_.strides[1 - t] // 4
     if state_grad:
         dh0_ = dh0 = _empty((lanes, tape.batch, net.width), _float32)
-        dc0_ = dc0 = _empty((lanes, tape.batch, net.config.hidden), _float32)
         call.dh0 = &dh0_[0, 0, 0]
-        call.dc0 = &dc0_[0, 0, 0]
+        down = (dh0,)
+        if net.has_c:
+            dc0_ = dc0 = _empty((lanes, tape.batch, net.config.hidden), _float32)
+            call.dc0 = &dc0_[0, 0, 0]
+            down = (dh0, dc0)
     cdef fl_grads *to = <fl_grads *>fl_alloc(lanes * sizeof(fl_grads))
     if to == NULL:
         raise MemoryError("no memory for backward")
@@ -178,24 +195,27 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
         if len(grads) != lanes:
             raise ValueError("gradients for another network")
         for i in range(lanes):
-            w_ih, w_hh, bias, w_hr = grads[i]
+            w_ih, w_hh, b_ih, b_hh, w_hr = grads[i]
             check_weights(net, i // net.config.dirs, i % net.config.dirs, w_ih.shape, w_hh.shape,
                           None if w_hr is None else w_hr.shape)
             m = w_ih
             to[i].w_ih = &m[0, 0]
             m = w_hh
             to[i].w_hh = &m[0, 0]
-            if bias is not None:
-                v = bias
-                if <size_t>v.shape[0] != 4 * net.config.hidden:
+            if b_ih is not None:
+                v = b_ih
+                w = b_hh
+                if (<size_t>v.shape[0] != net.gates * net.config.hidden
+                        or w.shape[0] != v.shape[0]):
                     raise ValueError("gradients for another network")
-                to[i].bias = &v[0]
+                to[i].b_ih = &v[0]
+                to[i].b_hh = &w[0]
             if w_hr is not None:
                 m = w_hr
                 to[i].w_hr = &m[0, 0]
         call.tape = tape.tape
         call.grads = to
-        call.threads = threads or default_threads
+        call.threads = threads or <size_t>fastlstm_get_num_threads()
         if PyThread_get_thread_ident() == main_thread:
             call.poll = on_poll
             call.poll_arg = &poll
@@ -209,16 +229,15 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, const float[:, :
         error = <object>poll.error
         Py_DECREF(error)
         raise error
-    return dx, dh0, dc0
+    return dx, down
 
 
-def dropout_mask(uint64_t seed, float rate, size_t layer, size_t steps, size_t batch, size_t row):
-    """(T, B, D K) of 0 and 1: what forward_train keeps of a layer's outputs. For tests."""
-    cdef float[::1] ones = numpy.ones(row, numpy.float32)
-    mask = _empty((steps, batch, row), _float32)
-    cdef float[:, :, ::1] m = mask
-    cdef size_t t, b
-    for t in range(steps):
-        for b in range(batch):
-            fl_mask(&m[t, b, 0], &ones[0], row, rate, seed, (layer * steps + t) * batch + b, 0)
-    return (mask != 0).astype(numpy.float32)
+def drop(float[:, :, ::1] y, float rate, uint64_t seed, size_t layer):
+    """Dropout in place of a layer's outputs (T, B, D K), or of their gradients, with the masks of
+    forward_train."""
+    cdef size_t t, b, steps = y.shape[0], batch = y.shape[1], row = y.shape[2]
+    with nogil:
+        for t in range(steps):
+            for b in range(batch):
+                fl_mask(&y[t, b, 0], &y[t, b, 0], row, rate, seed, (layer * steps + t) * batch + b,
+                        0)

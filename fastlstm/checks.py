@@ -57,13 +57,14 @@ def contiguous(array):
     return np.ascontiguousarray(rows(array))
 
 
-def sequence(value, input_size, batch_first, rows_due=None):
-    """(x as a canonical (T, B, I) or (B, T, I) array, was it batched, T, B); B must be `rows_due`
-    where that is given."""
+def sequence(layer, value, rows_due=None):
+    """(x as a canonical (T, B, I) or (B, T, I) array, was it batched, T, B) for a call of `layer`;
+    B must be `rows_due` where that is given."""
+    input_size, batch_first = layer.input_size, layer.batch_first
     x = real("input", value)
     if x.ndim not in (2, 3):
         raise ValueError(
-            f"LSTM: Expected input to be 2D or 3D, got {x.ndim}D instead: shape {x.shape}"
+            f"{layer.kind}: Expected input to be 2D or 3D, got {x.ndim}D instead: shape {x.shape}"
         )
     batched = x.ndim == 3
     if x.shape[-1] != input_size:
@@ -76,29 +77,37 @@ def sequence(value, input_size, batch_first, rows_due=None):
     steps, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
     if steps == 0:
         raise ValueError(
-            f"Expected sequence length to be larger than 0 in LSTM: input has shape {x.shape}"
+            f"Expected sequence length to be larger than 0 in {layer.kind}: "
+            f"input has shape {x.shape}"
         )
     if rows_due is not None and batch != rows_due:
         raise ValueError(f"this stream has {rows_due} rows, input of shape {x.shape} has {batch}")
     return (rows(x) if x.size else x), batched, steps, batch
 
 
-def states(value, shapes, batched):
-    """(h0, c0) as contiguous arrays of `shapes` (each (L * D, B, n)), or None."""
+def states(value, shapes, batched, lanes=True):
+    """(h0, c0) or (h0,) as contiguous arrays of `shapes` (each (L * D, B, n)), or None; given
+    without the axis B if not `batched`, without L * D if not `lanes`."""
     if value is None:
         return None
+    if len(shapes) == 1:
+        return (_state("state", "hidden", value, shapes[0], (lanes, batched, True)),)
     if isinstance(value, np.ndarray) or not isinstance(value, (tuple, list)) or len(value) != 2:
         got = f"{type(value).__name__}"
         got += f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
         raise TypeError(f"state must be a pair (h0, c0), got {got}")
-    done = []
-    for i, (part, shape) in enumerate(zip(value, shapes, strict=True)):
-        array = real(f"state[{i}]", part)
-        want = shape if batched else (shape[0], shape[2])
-        if array.shape != want:
-            raise ValueError(f"Expected hidden[{i}] size {want}, got {array.shape}")
-        done.append(contiguous(array).reshape(shape))
-    return tuple(done)
+    return tuple(
+        _state(f"state[{i}]", f"hidden[{i}]", part, shape, (lanes, batched, True))
+        for i, (part, shape) in enumerate(zip(value, shapes, strict=True))
+    )
+
+
+def _state(name, torchs_name, value, shape, axes):
+    array = real(name, value)
+    want = tuple(n for n, there in zip(shape, axes, strict=True) if there)
+    if array.shape != want:
+        raise ValueError(f"Expected {torchs_name} size {want}, got {array.shape}")
+    return contiguous(array).reshape(shape)
 
 
 def lengths(value, steps, batch):

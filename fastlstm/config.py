@@ -98,14 +98,12 @@ def usable_cpus():
 def get_num_threads():
     """The threads a call may use that says nothing else: `set_num_threads`, else the environment's
     FASTLSTM_NUM_THREADS, else the CPUs this process may use. Small work takes one in any case."""
-    return _num_threads
+    return _core.default_threads()
 
 
 def set_num_threads(n):
     """Set what `get_num_threads` gives, for calls that start later; None: as if never set."""
-    global _num_threads
-    _num_threads = check_num_threads(n) or _start_threads
-    _core.set_default_threads(_num_threads)
+    _core.set_default_threads(check_num_threads(n) or _start_threads)
 
 
 _start_threads = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)

@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The recurrent layers people touch. No arithmetic: arguments, weights by name, and one call."""
+"""The recurrent layers people touch: their equations and arguments. The rest is recurrent.py's."""
 
-import math
+from typing import ClassVar
 
-import numpy as np
-
-from . import _core, checks, training
-from .config import check_isa, check_num_threads
-from .stream import Stream
+from .recurrent import Recurrent, flag
 
 
-class LSTM:
+class LSTM(Recurrent):
     """A long short-term memory network, with torch.nn.LSTM's arguments, shapes and weights.
 
         f = sigmoid(W_f [h, x] + b_f)        i = sigmoid(W_i [h, x] + b_i)
@@ -36,6 +32,8 @@ class LSTM:
     Calls on one object from many threads at once are safe.
     """
 
+    kind, gates, has_c, core = "LSTM", 4, True, "lstm"
+
     def __init__(
         self,
         input_size,
@@ -50,332 +48,99 @@ class LSTM:
         isa=None,
         num_threads=None,
     ):
-        self.input_size = checks.size("input_size", input_size)
-        self.hidden_size = checks.size("hidden_size", hidden_size)
-        self.num_layers = checks.size("num_layers", num_layers, most=10_000)
-        self.proj_size = checks.size("proj_size", proj_size, least=0)
-        if self.proj_size >= self.hidden_size:
-            raise ValueError(
-                f"proj_size has to be smaller than hidden_size, got {proj_size} and {hidden_size}"
-            )
-        for name, value in (("bias", bias), ("batch_first", batch_first)):
-            if not isinstance(value, (bool, np.bool_)):
-                raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
-        if not isinstance(bidirectional, (bool, np.bool_)):
-            raise TypeError(f"bidirectional must be a bool, got {type(bidirectional).__name__}")
-        if isinstance(dropout, bool) or not isinstance(dropout, (int, float, np.number)):
-            raise TypeError(f"dropout must be a number, got {type(dropout).__name__}")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout should be a number in range [0, 1], got {dropout}")
-        self.bias = bool(bias)
-        self.batch_first = bool(batch_first)
-        self.dropout = float(dropout)
-        self.bidirectional = bool(bidirectional)
-        self.isa = check_isa(isa)
-        self.num_threads = check_num_threads(num_threads)
-        self._set(self._random())
+        self._init(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
+            num_threads, proj_size,
+        )  # fmt: skip
+
+
+class GRU(Recurrent):
+    """A network of gated recurrent units, with torch.nn.GRU's arguments, shapes and weights.
+
+        r = sigmoid(W_r x + b_r + R_r h + d_r)          b: bias_ih, d: bias_hh
+        z = sigmoid(W_z x + b_z + R_z h + d_z)
+        n = tanh(W_n x + b_n + r (R_n h + d_n))         reset_after=True, as torch has it
+        n = tanh(W_n x + b_n + R_n (r h) + d_n)         reset_after=False (Cho et al. 2014)
+        h' = (1 - z) n + z h
+
+    reset_after   is the reset gate applied after the recurrent product? False is what Keras calls
+                  reset_after=False and ONNX linear_before_reset=0; it takes two products each step
+    The other arguments, and all that is said there, are LSTM's; there is no projection. The state
+    is h alone, (L D, B, H).
+    """
+
+    kind, gates = "GRU", 3
+    own: ClassVar = {"reset_after": True}
+
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        *,
+        reset_after=True,
+        isa=None,
+        num_threads=None,
+    ):
+        self.reset_after = reset_after
+        self._check_own()
+        self._init(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
+            num_threads,
+        )  # fmt: skip
+
+    def _check_own(self):
+        self.reset_after = flag("reset_after", self.reset_after)
 
     @property
-    def num_directions(self):
-        """D: 2 if bidirectional, else 1."""
-        return 2 if self.bidirectional else 1
+    def core(self):
+        return "gru" if self.reset_after else "gru_before"
+
+
+class RNN(Recurrent):
+    """An Elman network, with torch.nn.RNN's arguments, shapes and weights.
+
+        h' = tanh(W x + b + R h + d)    or    h' = max(W x + b + R h + d, 0)
+
+    nonlinearity   "tanh" or "relu"
+    The other arguments, and all that is said there, are LSTM's; there is no projection. The state
+    is h alone, (L D, B, H).
+    """
+
+    kind, gates = "RNN", 1
+    own: ClassVar = {"nonlinearity": "tanh"}
+
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        nonlinearity="tanh",
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        *,
+        isa=None,
+        num_threads=None,
+    ):
+        self.nonlinearity = nonlinearity
+        self._check_own()
+        self._init(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
+            num_threads,
+        )  # fmt: skip
+
+    def _check_own(self):
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise ValueError(
+                f"Unknown nonlinearity {self.nonlinearity!r}. Select from 'tanh' or 'relu'."
+            )
 
     @property
-    def output_size(self):
-        """Features of each step of the output: D P with a projection, else D H."""
-        return self.num_directions * (self.proj_size or self.hidden_size)
-
-    def __repr__(self):
-        text = f"LSTM({self.input_size}, {self.hidden_size}"
-        for name, default in (
-            ("num_layers", 1),
-            ("bias", True),
-            ("batch_first", False),
-            ("dropout", 0.0),
-            ("bidirectional", False),
-            ("proj_size", 0),
-        ):
-            if getattr(self, name) != default:
-                text += f", {name}={getattr(self, name)}"
-        return text + f", isa={self.isa!r})"
-
-    # ---- weights ----
-
-    def _shapes(self):
-        """{name: shape} of the weights, in torch's order."""
-        gates, width = 4 * self.hidden_size, self.proj_size or self.hidden_size
-        shapes = {}
-        for layer in range(self.num_layers):
-            wide = self.num_directions * width if layer else self.input_size
-            for reverse in ("", "_reverse")[: self.num_directions]:
-                end = f"_l{layer}{reverse}"
-                shapes[f"weight_ih{end}"] = (gates, wide)
-                shapes[f"weight_hh{end}"] = (gates, width)
-                if self.bias:
-                    shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (gates,)
-                if self.proj_size:
-                    shapes[f"weight_hr{end}"] = (self.proj_size, self.hidden_size)
-        return shapes
-
-    def _random(self):
-        rng = np.random.default_rng()
-        bound = 1 / math.sqrt(self.hidden_size)
-        weights = {}
-        for name, shape in self._shapes().items():
-            weights[name] = array = rng.random(shape, dtype=np.float32)
-            array *= 2 * bound
-            array -= bound
-        return weights
-
-    def _set(self, weights):
-        """Pack `weights`, checked float32 arrays under torch's names, and take them over: calls
-        already running keep the old ones."""
-        net = _core.Net(
-            self.input_size,
-            self.hidden_size,
-            self.proj_size,
-            self.num_layers,
-            self.num_directions,
-            self.isa,
-        )
-        for layer in range(self.num_layers):
-            for direction, reverse in enumerate(("", "_reverse")[: self.num_directions]):
-                end = f"_l{layer}{reverse}"
-                net.set(
-                    layer,
-                    direction,
-                    weights[f"weight_ih{end}"],
-                    weights[f"weight_hh{end}"],
-                    weights.get(f"bias_ih{end}"),
-                    weights.get(f"bias_hh{end}"),
-                    weights.get(f"weight_hr{end}"),
-                )
-        net.weights = weights
-        self._weights, self._net = weights, net
-
-    def state_dict(self):
-        """{name: float32 array}, copies, under torch's names and in torch's order."""
-        return {name: array.copy() for name, array in self._weights.items()}
-
-    def load_state_dict(self, state_dict, strict=True):
-        """Take the weights in `state_dict`, {name: array} under torch's names; arrays or tensors.
-
-        Returns (missing, unexpected), lists of names, empty when strict. Raises ValueError with
-        torch's text when a shape differs, or when strict and the names differ; then nothing has
-        changed.
-        """
-        if not hasattr(state_dict, "keys") or not hasattr(state_dict, "__getitem__"):
-            raise TypeError(
-                f"Expected state_dict to be dict-like, got {type(state_dict).__name__}."
-            )
-        shapes = self._shapes()
-        names = list(state_dict.keys())
-        missing = [name for name in shapes if name not in state_dict]
-        unexpected = [name for name in names if name not in shapes]
-        problems, weights = [], dict(self._weights)
-        if strict and missing:
-            problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}. ")
-        if strict and unexpected:
-            problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
-        for name, shape in shapes.items():
-            if name in state_dict:
-                array = checks.real(name, state_dict[name])
-                if array.shape != shape:
-                    problems.append(
-                        f"size mismatch for {name}: copying a param with shape "
-                        f"{_size(array.shape)} from checkpoint, the shape in current model is "
-                        f"{_size(shape)}."
-                    )
-                else:
-                    weights[name] = checks.contiguous(array).copy()
-        if problems:
-            problems += _prefix_hint(shapes, names)
-            raise ValueError("Error(s) in loading state_dict for LSTM:\n\t" + "\n\t".join(problems))
-        self._set(weights)
-        return missing, unexpected
-
-    @classmethod
-    def from_state_dict(
-        cls, state_dict, prefix="", batch_first=False, *, isa=None, num_threads=None
-    ):
-        """A layer made for the weights in `state_dict` whose names start with `prefix` ("encoder."
-        or "encoder"): sizes, layers, directions, bias and projection are read off their shapes.
-        Names without the prefix are left alone. ValueError if they make up no LSTM."""
-        from .loaders.find import find
-
-        if not hasattr(state_dict, "items"):
-            raise TypeError(
-                f"Expected state_dict to be dict-like, got {type(state_dict).__name__}."
-            )
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
-        named = [(k, v) for k, v in state_dict.items() if isinstance(k, str)]
-        if (
-            prefix
-            and not prefix.endswith(".")
-            and not any(k.startswith(f"{prefix}weight_ih_l0") for k, _ in named)
-        ):
-            prefix += "."
-        own = {}
-        for name, value in named:
-            if name.startswith(prefix) and "." not in name[len(prefix) :]:
-                end = name[len(prefix) :]
-                if end.startswith(("weight_", "bias_")):
-                    own[end] = checks.real(name, value)
-        layer = find(own).get("")
-        if layer is None:
-            others = {k[: k.rindex("weight_ih_l0")] for k, _ in named if "weight_ih_l0" in k}
-            raise ValueError(
-                f"no weight_ih_l0 under the prefix {prefix!r}; it is there under: "
-                f"{_quoted(sorted(others)[:20]) or 'none'}"
-            )
-        if layer.problem or layer.kind != "LSTM":
-            raise ValueError(f"under the prefix {prefix!r}: {layer.problem or f'a {layer.kind}'}")
-        made = cls.__new__(cls)
-        made.input_size, made.hidden_size = layer.input_size, layer.hidden_size
-        made.num_layers, made.proj_size = layer.num_layers, layer.proj_size
-        made.bias, made.bidirectional = layer.bias, layer.bidirectional
-        if not isinstance(batch_first, (bool, np.bool_)):
-            raise TypeError(f"batch_first must be a bool, got {type(batch_first).__name__}")
-        made.batch_first, made.dropout = bool(batch_first), 0.0
-        made.isa, made.num_threads = check_isa(isa), check_num_threads(num_threads)
-        made._set({name: checks.contiguous(own[name]).copy() for name in made._shapes()})
-        return made
-
-    def save(self, path):
-        """Write the layer, weights and configuration, to a file that `fastlstm.load` maps into
-        memory, shared between processes. It is a safetensors file, which other libraries read. An
-        existing file is replaced, whole or not at all; OSError if it cannot be written."""
-        from .loaders.own import save
-
-        save(self, path)
-
-    def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if k != "_net"}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        if self.isa not in {name for name, _, runs in _core.isas() if runs}:
-            self.isa = check_isa(None)  # made on another machine
-        self._set(self._weights)
-
-    # ---- running ----
-
-    def __call__(
-        self, x, state=None, *, lengths=None, out=None, return_sequences=True, num_threads=None
-    ):
-        """y, (h, c) for a whole sequence.
-
-        x        (T, B, I), (B, T, I) with batch_first, or unbatched (T, I); any real dtype
-        state    (h0, c0): (L D, B, K) and (L D, B, H), K = P or H, without the B axis if x is
-                 unbatched; None: zeros
-        lengths  (B,) integers, 0..T, in any order: row b is x's first lengths[b] steps
-        out      float32 array for y, unit stride in the last axis, apart from all inputs
-        num_threads        for this call
-        return_sequences   False: y is only the final h of the last layer, its directions side by
-                 side, (B, D K), and memory does not grow with T in one-directional stacks
-
-        y is float32, (T, B, D K) in x's layout, 0 past a row's length; h (L D, B, K) and c
-        (L D, B, H) are the states after each row's last step. Raises ValueError or TypeError that
-        names both shapes, MemoryError, KeyboardInterrupt; never a partial result.
-        """
-        threads = self.num_threads or 0
-        if num_threads is not None:
-            threads = check_num_threads(num_threads)
-        if lengths is None:
-            done = self._net.forward(
-                x, state, out, None, bool(return_sequences), self.batch_first, threads
-            )
-            if done is not None:
-                return done
-        return self._any_call(x, state, lengths, out, bool(return_sequences), threads)
-
-    def _any_call(self, x, state, lengths, out, sequences, threads):
-        x, batched, steps, batch = checks.sequence(x, self.input_size, self.batch_first)
-        lanes = self.num_layers * self.num_directions
-        width = self.proj_size or self.hidden_size
-        shapes = (lanes, batch, width), (lanes, batch, self.hidden_size)
-        state = checks.states(state, shapes, batched)
-        given, lengths = lengths, checks.lengths(lengths, steps, batch)
-        shape = (*x.shape[:2], self.output_size) if sequences else (batch, self.output_size)
-        y = None
-        if out is not None:
-            axis = (0 if self.batch_first else 1) if sequences else 0
-            want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
-            checks.output(out, want, (x, *(state or ()), given))
-            y = out if batched else np.expand_dims(out, axis)
-        if batch == 0:
-            y = np.zeros(shape, np.float32) if y is None else y
-            return y, tuple(np.zeros(s, np.float32) for s in shapes)
-        done = self._net.forward(x, state, y, lengths, sequences, self.batch_first, threads)
-        if done is None:
-            raise ValueError(
-                f"input of shape {x.shape} with strides {x.strides} and out of shape {shape} "
-                "cannot be used together"
-            )
-        y, (h, c) = done
-        if not batched:
-            y = y[0] if self.batch_first or not sequences else y[:, 0]
-            h, c = h[:, 0], c[:, 0]
-        return (y if out is None else out), (h, c)
-
-    def forward_train(self, x, state=None, *, lengths=None, seed=None, num_threads=None):
-        """y, (h, c), tape: a call whose gradients can be had from `backward`.
-
-        x, state, lengths, num_threads and the results are as in a call, to the same bits. With
-        `dropout` and more than one layer, each output of a layer is zeroed with that probability on
-        its way to the next and the others are divided by 1 - dropout; the masks follow from `seed`,
-        an int in 0..2**64-1 (None: a random one), whatever the number of threads.
-
-        The tape keeps a copy of x, `tape.nbytes` bytes in all (see Tape). Raises as a call does.
-        """
-        return training.forward(self, x, state, lengths, seed, self._threads(num_threads))
-
-    def _threads(self, for_call):
-        return (self.num_threads or 0) if for_call is None else check_num_threads(for_call)
-
-    def backward(self, tape, dy=None, dstate=None, *, input_grad=True, num_threads=None):
-        """Grads (.x, .state, .params): of a loss whose gradients are dy and dstate = (dh, dc) with
-        respect to what `forward_train` returned with `tape`.
-
-        dy       like y, any real dtype; None: zeros. What it holds past a row's length is ignored
-        dstate   (dh, dc), like h and c, or None; either may be None: zeros
-        input_grad   False: .x is None, which saves its product
-
-        Every gradient is float32 and has the shape of what it is of; .state is always there. Their
-        bits do not depend on num_threads. Gradients below 2**-96 in magnitude count as zero within.
-        Raises ValueError for shapes that differ from the tape's and for a tape of other weights,
-        TypeError for what is no tape, MemoryError, KeyboardInterrupt.
-
-        Source: backpropagation through time of the class' formulas, Graves and Schmidhuber 2005,
-        without truncation.
-        """
-        return training.backward(
-            self, tape, dy, dstate, bool(input_grad), self._threads(num_threads)
-        )
-
-    def stream(self, batch_size=1):
-        """A Stream: `batch_size` rows whose state stays between calls. ValueError if bidirectional,
-        since the reverse direction starts at an end that a stream does not have."""
-        return Stream(self, batch_size)
-
-
-def _quoted(names):
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _size(shape):
-    return f"torch.Size([{', '.join(map(str, shape))}])"
-
-
-def _prefix_hint(shapes, names):
-    """One line if every weight is there under a prefix; nothing otherwise."""
-    for name in names:
-        if isinstance(name, str) and name.endswith("weight_ih_l0"):
-            prefix = name[: -len("weight_ih_l0")]
-            if prefix and all(prefix + n in names for n in shapes):
-                return [
-                    f"All keys are there under the prefix {prefix!r}: use "
-                    f"LSTM.from_state_dict(state_dict, prefix={prefix!r}), or strip it."
-                ]
-    return []
+    def core(self):
+        return f"rnn_{self.nonlinearity}"

@@ -31,13 +31,6 @@ class Stream:
         """Rows."""
         return self._batch
 
-    def _shapes(self):
-        layer = self._layer
-        return (
-            (layer.num_layers, self._batch, layer.proj_size or layer.hidden_size),
-            (layer.num_layers, self._batch, layer.hidden_size),
-        )
-
     def __call__(self, x, out=None):
         """y for the next T steps: x (T, B, I), or (B, T, I) with batch_first, or (T, I) if there is
         one row; y has x's layout, and is `out` if given. Errors as LSTM's."""
@@ -45,9 +38,8 @@ class Stream:
         if y is not None:
             return y
         layer = self._layer
-        first = self._batch_first
-        x, batched, _, _ = checks.sequence(x, layer.input_size, first, self._batch)
-        return self._advance(x, out, layer.output_size, batched, 0 if first else 1)
+        x, batched, _, _ = checks.sequence(layer, x, self._batch)
+        return self._advance(x, out, layer.output_size, batched, 0 if self._batch_first else 1)
 
     def step(self, x, out=None):
         """y (B, K) for one step x (B, I); y is `out` if given: then nothing is allocated."""
@@ -79,18 +71,19 @@ class Stream:
 
     @property
     def state(self):
-        """(h, c): copies, (L, B, K) and (L, B, H). Settable from such a pair."""
+        """(h, c): copies, (L, B, K) and (L, B, H). Settable from such a pair. Of a GRU or RNN h."""
         return self._core.get()
 
     @state.setter
     def state(self, value):
         if value is None:
-            raise TypeError("state must be a pair (h, c), got NoneType; reset() makes it zeros")
-        self._core.set(*checks.states(value, self._shapes(), True))
+            what = "a pair (h, c)" if self._layer.has_c else "an array h"
+            raise TypeError(f"state must be {what}, got NoneType; reset() makes it zeros")
+        self._core.set(*checks.states(value, self._layer._state_shapes(self._batch), True))
 
     def reset(self, rows=None):
         """Make the state zeros: of all rows, or of `rows`, their numbers or a (B,) bool mask."""
-        h, c = self.state
+        parts = self._layer._parts(self.state)
         if rows is None:
             rows = slice(None)
         else:
@@ -109,6 +102,6 @@ class Stream:
                     raise ValueError(
                         f"rows {low} to {high} are not all among this stream's {self._batch}"
                     )
-        h[:, rows] = 0
-        c[:, rows] = 0
-        self._core.set(h, c)
+        for part in parts:
+            part[:, rows] = 0
+        self._core.set(*parts)

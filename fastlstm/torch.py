@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""PyTorch models on this engine: `LSTM`, an nn.LSTM that runs here, and `accelerate(model)`.
+"""PyTorch models on this engine: torch.nn's LSTM, GRU and RNN run here, and `accelerate(model)`.
 
     import fastlstm.torch
-    fastlstm.torch.accelerate(model)      # every nn.LSTM inside, in place; state_dict as before
+    fastlstm.torch.accelerate(model)      # every nn.LSTM, GRU, RNN inside; state_dict as before
 
 What the engine does not do (other dtypes and devices, torch.compile, autocast, torch.func,
 forward-mode AD, gradients of gradients) runs in PyTorch, with one warning for each reason.
@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from . import layers, training
+from .config import check_isa
 
 _warned = set()
 
@@ -28,16 +29,8 @@ def _warn(reason):
         warnings.warn(f"fastlstm.torch: {reason} runs in PyTorch, at PyTorch's speed", stacklevel=4)
 
 
-class LSTM(torch.nn.LSTM):
-    """torch.nn.LSTM: the same arguments, results, gradients and state_dict, computed by fastlstm.
-
-    float32 on the CPU, padded or packed, with any options of nn.LSTM. Threads: torch's number,
-    `torch.get_num_threads()`. Dropout between layers is seeded from torch's generator, so it is
-    repeatable after `torch.manual_seed`, with other masks than nn.LSTM's.
-
-    Weights may change in any way between calls: each call compares them with the ones it has packed
-    (about 0.1 ms per million weights) and packs them again if they differ.
-    """
+class _Module:
+    """What LSTM, GRU and RNN below share; the rest of each is torch.nn's."""
 
     _fastlstm = None  # (engine, copies of its weights as tensors)
 
@@ -65,10 +58,13 @@ class LSTM(torch.nn.LSTM):
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         self._update_flat_weights()
-        state = () if hx is None else hx
+        lstm = self._layer.has_c
+        state = () if hx is None else hx if lstm else (hx,)
         if not isinstance(x, torch.Tensor) or not isinstance(state, (tuple, list)):
             return ""
-        if len(state) not in (0, 2) or not all(isinstance(s, torch.Tensor) for s in state):
+        if hx is not None and len(state) != 1 + lstm:
+            return ""
+        if not all(isinstance(s, torch.Tensor) for s in state):
             return ""
         for t in (x, *state, *self._flat_weights):
             if t.dtype != torch.float32:
@@ -91,25 +87,32 @@ class LSTM(torch.nn.LSTM):
         else:
             rows = () if rank == 2 else (x.shape[0 if self.batch_first else 1],)
         lanes = self.num_layers * (2 if self.bidirectional else 1)
-        for s, n in zip(state, (self.proj_size or self.hidden_size, self.hidden_size)):
+        sizes = (self.proj_size or self.hidden_size, self.hidden_size)
+        for s, n in zip(state, sizes):
             if s.shape != (lanes, *rows, n):
                 return ""
         return None
 
     def _engine(self):
-        """A fastlstm.LSTM with the weights as they are now."""
+        """A layer of fastlstm with the weights as they are now."""
         weights, cached = self._flat_weights, self._fastlstm
         if cached is not None and all(map(torch.equal, weights, cached[1])):
             return cached[0]
         copies = [w.detach().clone(memory_format=torch.contiguous_format) for w in weights]
-        engine = layers.LSTM.__new__(layers.LSTM)
-        engine.input_size, engine.hidden_size = self.input_size, self.hidden_size
-        engine.num_layers, engine.proj_size = self.num_layers, self.proj_size
-        engine.bias, engine.bidirectional = self.bias, self.bidirectional
-        engine.batch_first, engine.dropout = self.batch_first, 0.0
-        engine.isa, engine.num_threads = layers.check_isa(None), None
-        names = self._flat_weights_names
-        engine._set({n: w.numpy() for n, w in zip(names, copies, strict=True)})
+        packed = dict(zip(self._flat_weights_names, (c.numpy() for c in copies), strict=True))
+        engine = self._layer._of(
+            packed.__getitem__,
+            input_size=self.input_size,
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            proj_size=self.proj_size,
+            bias=self.bias,
+            bidirectional=self.bidirectional,
+            batch_first=self.batch_first,
+            isa=check_isa(None),
+            num_threads=None,
+            **{name: getattr(self, name) for name in self._own},
+        )
         self.__dict__["_fastlstm"] = engine, copies
         return engine
 
@@ -122,26 +125,52 @@ class LSTM(torch.nn.LSTM):
         if self.training and self.dropout and self.num_layers > 1:
             dropout = float(self.dropout)
             seed = int(torch.empty((), dtype=torch.int64).random_())
-        h0, c0 = (None, None) if hx is None else hx
-        inputs = (x, h0, c0, *self._flat_weights)
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
-            y, h, c = _Run.apply(engine, lengths, dropout, seed, *inputs)
-            return y, (h, c)
-        state = None if hx is None else (_numpy(h0), _numpy(c0))
+        state = engine._parts(hx)
+        inputs = (x, *state, *self._flat_weights)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
+            y, *state = _Run.apply(engine, lengths, dropout, seed, len(state), *inputs)
+            return y, engine._state(state)
         threads = torch.get_num_threads()
+        state = engine._state([_numpy(s) for s in state]) if state else None
         if dropout:
-            y, (h, c), _ = training.forward(
+            y, state, _ = training.forward(
                 engine, _numpy(x), state, lengths, seed, threads, dropout
             )
         else:
-            y, (h, c) = engine(_numpy(x), state, lengths=lengths, num_threads=threads)
-        y, h, c = map(torch.from_numpy, (y, h, c))
-        return y, (h, c)
+            y, state = engine(_numpy(x), state, lengths=lengths, num_threads=threads)
+        state = [torch.from_numpy(s) for s in engine._parts(state)]
+        return torch.from_numpy(y), engine._state(state)
 
     def __getstate__(self):
         state = super().__getstate__()
         state.pop("_fastlstm", None)
         return state
+
+
+class LSTM(_Module, torch.nn.LSTM):
+    """torch.nn.LSTM: the same arguments, results, gradients and state_dict, computed by fastlstm.
+
+    float32 on the CPU, padded or packed, with any options of nn.LSTM. Threads: torch's number,
+    `torch.get_num_threads()`. Dropout between layers is seeded from torch's generator, so it is
+    repeatable after `torch.manual_seed`, with other masks than nn.LSTM's.
+
+    Weights may change in any way between calls: each call compares them with the ones it has packed
+    (about 0.1 ms per million weights) and packs them again if they differ.
+    """
+
+    _layer, _own = layers.LSTM, ()
+
+
+class GRU(_Module, torch.nn.GRU):
+    """torch.nn.GRU, computed by fastlstm; all that LSTM says holds."""
+
+    _layer, _own = layers.GRU, ()
+
+
+class RNN(_Module, torch.nn.RNN):
+    """torch.nn.RNN, computed by fastlstm; all that LSTM says holds."""
+
+    _layer, _own = layers.RNN, ("nonlinearity",)
 
 
 def _numpy(t):
@@ -152,7 +181,7 @@ def _time_first(engine):
     """The same engine for (T, B, I) input; a PackedSequence knows no batch_first."""
     if not engine.batch_first:
         return engine
-    twin = layers.LSTM.__new__(layers.LSTM)
+    twin = type(engine).__new__(type(engine))
     twin.__dict__.update(engine.__dict__, batch_first=False)
     return twin
 
@@ -168,39 +197,40 @@ class _Held:
 
 class _Run(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, engine, lengths, dropout, seed, x, h0, c0, *weights):
-        ctx.given = h0 is not None
+    def forward(ctx, engine, lengths, dropout, seed, parts, *inputs):
+        """parts: how many of the inputs x, state, weights are the state's; 0 if it is not given."""
+        ctx.parts = parts
         ctx.engine, ctx.threads = engine, torch.get_num_threads()
         ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
-        inputs = (x, h0, c0) if ctx.given else (x,)
-        y, (h, c), tape = _forward(ctx, *inputs)
+        y, state, tape = _forward(ctx, *inputs[: 1 + parts])
         held = _Held(tape)
         ctx.held = weakref.ref(held)
-        ctx.save_for_backward(torch.from_numpy(np.asarray(held)), *inputs, *weights)
+        ctx.save_for_backward(torch.from_numpy(np.asarray(held)), *inputs)
         ctx.set_materialize_grads(False)
-        return tuple(map(torch.from_numpy, (y, h, c)))
+        return tuple(map(torch.from_numpy, (y, *engine._parts(state))))
 
     @staticmethod
-    def backward(ctx, dy, dh, dc):
-        wanted = ctx.needs_input_grad[4:]
+    def backward(ctx, dy, *dstate):
+        wanted = ctx.needs_input_grad[5:]
         _room, *saved = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True
-            return _differentiable(ctx, saved, (dy, dh, dc), wanted)
+            return _differentiable(ctx, saved, (dy, *dstate), wanted)
         held = ctx.held()
         if held is not None:
             tape = held.tape
         else:  # hooks on saved tensors have put something else in its place
-            tape = _forward(ctx, *saved[: 3 if ctx.given else 1])[2]
-        up = [None if d is None else _numpy(d) for d in (dy, dh, dc)]
-        grads = training.backward(ctx.engine, tape, up[0], up[1:], wanted[0], ctx.threads)
-        h0, c0 = grads.state if ctx.given else (None, None)
-        found = (grads.x, h0, c0, *grads.params.values())
+            tape = _forward(ctx, *saved[: 1 + ctx.parts])[2]
+        dy, *dstate = (None if d is None else _numpy(d) for d in (dy, *dstate))
+        e = ctx.engine
+        grads = training.backward(e, tape, dy, e._state(dstate), wanted[0], ctx.threads)
+        state = e._parts(grads.state)[: ctx.parts]
+        found = (grads.x, *state, *grads.params.values())
         found = (torch.from_numpy(g) if w else None for g, w in zip(found, wanted, strict=True))
-        return None, None, None, None, *found
+        return None, None, None, None, None, *found
 
 
-def _forward(ctx, x, h0=None, c0=None):
-    state = None if h0 is None else (_numpy(h0), _numpy(c0))
+def _forward(ctx, x, *state):
+    state = ctx.engine._state([_numpy(s) for s in state]) if state else None
     return training.forward(
         ctx.engine, _numpy(x), state, ctx.lengths, ctx.seed, ctx.threads, ctx.dropout
     )
@@ -209,50 +239,53 @@ def _forward(ctx, x, h0=None, c0=None):
 def _differentiable(ctx, saved, upstream, wanted):
     """The gradients as functions of all they depend on, by PyTorch."""
     _warn("backward(create_graph=True)")
+    e, x, given = ctx.engine, saved[0], saved[1 : 1 + ctx.parts]
+    weights = saved[1 + ctx.parts :]
     if ctx.dropout:
         raise RuntimeError(
-            "fastlstm.torch.LSTM: gradients of gradients through dropout are not supported; "
-            "use torch.nn.LSTM, or .eval()"
+            f"fastlstm.torch.{e.kind}: gradients of gradients through dropout are not supported; "
+            f"use torch.nn.{e.kind}, or .eval()"
         )
-    e, x, weights = ctx.engine, saved[0], saved[3 if ctx.given else 1 :]
     axis = 0 if e.batch_first else 1
     batched = x.dim() == 3
     xb = x if batched else x.unsqueeze(axis)
-    if ctx.given:
-        state = [s if batched else s.unsqueeze(1) for s in saved[1:3]]
-    else:
-        lanes = e.num_layers * e.num_directions
-        rows = xb.shape[axis]
-        state = [x.new_zeros(lanes, rows, n) for n in (e.proj_size or e.hidden_size, e.hidden_size)]
+    state = [s if batched else s.unsqueeze(1) for s in given]
+    if not state:
+        state = [x.new_zeros(shape) for shape in e._state_shapes(xb.shape[axis])]
+    state = e._state(state)
     options = (e.bias, e.num_layers, 0.0, False, e.bidirectional)
+    run = getattr(_VF, e.core)
     with torch.backends.mkldnn.flags(enabled=False):  # its kernels have no second derivative
         if ctx.lengths is None:
-            y, h, c = _VF.lstm(xb, state, weights, *options, e.batch_first)
+            y, *state = run(xb, state, weights, *options, e.batch_first)
         else:
             packed = pack_padded_sequence(xb, torch.from_numpy(ctx.lengths))
-            y, h, c = _VF.lstm(packed.data, packed.batch_sizes, state, weights, *options)
+            y, *state = run(packed.data, packed.batch_sizes, state, weights, *options)
             y, _ = pad_packed_sequence(PackedSequence(y, packed.batch_sizes))
         if not batched:
-            y, h, c = y.squeeze(axis), h.squeeze(1), c.squeeze(1)
-        pairs = [(o, u) for o, u in zip((y, h, c), upstream, strict=True) if u is not None]
-        inputs = [x, *(saved[1:3] if ctx.given else (None, None)), *weights]
+            y, *state = y.squeeze(axis), *(s.squeeze(1) for s in state)
+        pairs = [(o, u) for o, u in zip((y, *state), upstream, strict=True) if u is not None]
+        inputs = [x, *given, *weights]
         asked = [t for t, w in zip(inputs, wanted, strict=True) if w]
         found = torch.autograd.grad(
             [o for o, _ in pairs], asked, [u for _, u in pairs], create_graph=True,
             allow_unused=True,
         )  # fmt: skip
     found = iter(found)
-    return None, None, None, None, *(next(found) if w else None for w in wanted)
+    return None, None, None, None, None, *(next(found) if w else None for w in wanted)
+
+
+_CLASSES = {torch.nn.LSTM: LSTM, torch.nn.GRU: GRU, torch.nn.RNN: RNN}
 
 
 def accelerate(model):
-    """Make every torch.nn.LSTM in `model` (itself included) a fastlstm.torch.LSTM, in place, and
-    return how many there were. Parameters, hooks and state_dict stay as they are; subclasses of
-    nn.LSTM are left alone, since they may do something else in forward. TypeError if `model` is no
-    torch.nn.Module."""
+    """Make every torch.nn.LSTM, GRU and RNN in `model` (itself included) one of this module, in
+    place, and return how many there were. Parameters, hooks and state_dict stay as they are;
+    subclasses of them are left alone, since they may do something else in forward. TypeError if
+    `model` is no torch.nn.Module."""
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    found = [m for m in model.modules() if type(m) is torch.nn.LSTM]
+    found = [m for m in model.modules() if type(m) in _CLASSES]
     for module in found:
-        module.__class__ = LSTM
+        module.__class__ = _CLASSES[type(module)]
     return len(found)

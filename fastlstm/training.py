@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""LSTM.forward_train and LSTM.backward: arguments checked, one call into C each."""
+"""A layer's forward_train and backward: arguments checked, one call into C each; with checkpointing
+one for each segment (checkpoint.py)."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, checks
+from . import _core, checkpoint, checks
 
 
 class Grads(NamedTuple):
     """Gradients of one backward call, float32 arrays, each with the shape of what it belongs to.
 
     x       like the input; None if it was not asked for
-    state   (dh0, dc0), like the initial states, given or not
+    state   (dh0, dc0), like the initial states, given or not; of a GRU or RNN dh0
     params  {torch's name: array}, in torch's order
     """
 
     x: np.ndarray | None
-    state: tuple | None
+    state: tuple | np.ndarray
     params: dict
 
 
@@ -26,14 +27,21 @@ class Tape:
     and gate activations.
 
     nbytes  bytes of it, for S real steps of all rows (T B without lengths), H and the vector length
-            rounded up to whole vectors: about 4 (S D L 5 H + T B (I + L D K)), and T B L D K more
-            with dropout
+            rounded up to whole vectors: about 4 (S D L n H + T B (I + L D K)), and T B L D K more
+            with dropout; n is 5 for an LSTM, 4 for a GRU, 0 for an RNN
+
+    With checkpoint=k it keeps instead x and all states after every k-th step, 4 B (T I +
+    (ceil(T / k) - 1) L D (K + H)) bytes, and for two directions 4 T B (L - 1) 2 K more for what
+    layers above the first take in; given initial states count as one more. `backward` has a tape as
+    above for a while, of k steps (for two directions: of one layer and direction), and gradients of
+    the weights twice.
 
     It serves any number of backward calls, from any threads, until the layer's weights change.
     """
 
-    def __init__(self, core, batched, y_shape, state_shapes):
-        self._core, self._batched = core, batched
+    def __init__(self, core, lstm, net, x_shape, batched, y_shape, state_shapes):
+        self._core, self._net, self._x_shape, self._batched = core, net, x_shape, batched
+        self._batch_first = lstm.batch_first
         self._y_shape, self._state_shapes = y_shape, state_shapes
 
     @property
@@ -44,31 +52,38 @@ class Tape:
         return f"Tape(y {self._y_shape}, {self.nbytes} bytes)"
 
 
-def forward(lstm, x, state, lengths, seed, threads, dropout=None):
-    x, batched, steps, batch = checks.sequence(x, lstm.input_size, lstm.batch_first)
-    lanes, width = lstm.num_layers * lstm.num_directions, lstm.proj_size or lstm.hidden_size
-    shapes = (lanes, batch, width), (lanes, batch, lstm.hidden_size)
+def _time_first(array, batch_first):
+    """(B, T, n) as (T, B, n) and back, a view; None stays."""
+    return array.swapaxes(0, 1) if batch_first and array is not None else array
+
+
+def forward(lstm, x, state, lengths, seed, threads, dropout=None, every=None):
+    x, batched, steps, batch = checks.sequence(lstm, x)
+    shapes = lstm._state_shapes(batch)
     state = checks.states(state, shapes, batched)
     lengths = checks.lengths(lengths, steps, batch)
     dropout = lstm.dropout if dropout is None else dropout
     dropout = dropout if lstm.num_layers > 1 else 0.0
     seed = checks.seed(seed) if dropout or seed is not None else 0
+    k, net = checkpoint.segment_steps(every, steps), lstm._net
     if batch == 0:
         y = np.zeros((*x.shape[:2], lstm.output_size), np.float32)
-        h, c = (np.zeros(s, np.float32) for s in shapes)
-        tape = Tape(None, True, y.shape, shapes)
-        tape._net, tape._x_shape = lstm._net, x.shape
-        return y, (h, c), tape
-    h0, c0 = state or (None, None)
-    y, h, c, core = _core.forward_train(
-        lstm._net, x, h0, c0, lengths, dropout, seed, lstm.batch_first, threads
-    )
+        state = lstm._state([np.zeros(s, np.float32) for s in shapes])
+        return y, state, Tape(None, lstm, net, x.shape, True, y.shape, shapes)
+    if k is None:
+        y, state, core = _core.forward_train(
+            net, x, state, lengths, dropout, seed, lstm.batch_first, threads
+        )
+    else:
+        y = np.empty((*x.shape[:2], lstm.output_size), np.float32)
+        kept = _time_first(np.array(x, order="C"), lstm.batch_first)
+        core = checkpoint.Kept(lstm, net, kept, lengths, k, dropout, seed)
+        state = core.forward(lstm, state, _time_first(y, lstm.batch_first), threads)
     if not batched:
         y = y[0] if lstm.batch_first else y[:, 0]
-        h, c = h[:, 0], c[:, 0]
-    tape = Tape(core, batched, y.shape, (h.shape, c.shape))
-    tape._net, tape._x_shape = core.net, x.shape
-    return y, (h, c), tape
+        state = [s[:, 0] for s in state]
+    tape = Tape(core, lstm, net, x.shape, batched, y.shape, tuple(s.shape for s in state))
+    return y, lstm._state(state), tape
 
 
 def _turned(lstm, net):
@@ -111,19 +126,22 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
             "layer, or to the ones before load_state_dict"
         )
     dy = _upstream("dy", dy, tape._y_shape)
-    dh = dc = None
-    if dstate is not None:
+    shapes = tape._state_shapes
+    if dstate is None:
+        up = (None,) * len(shapes)
+    elif not lstm.has_c:
+        up = (_upstream("dstate", dstate, shapes[0]),)
+    else:
         if isinstance(dstate, np.ndarray) or not isinstance(dstate, (tuple, list)):
             raise TypeError(f"dstate must be a pair (dh, dc), got {type(dstate).__name__}")
         if len(dstate) != 2:
             raise TypeError(f"dstate must be a pair (dh, dc), got {len(dstate)} parts")
-        dh = _upstream("dstate[0]", dstate[0], tape._state_shapes[0])
-        dc = _upstream("dstate[1]", dstate[1], tape._state_shapes[1])
+        up = [_upstream(f"dstate[{i}]", dstate[i], shapes[i]) for i in range(2)]
     params, lanes = {}, []
     for layer in range(lstm.num_layers):
         for reverse in ("", "_reverse")[: lstm.num_directions]:
             lanes.append([])
-            for name in ("weight_ih", "weight_hh", "bias_ih", "weight_hr"):
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"):
                 like = net.weights.get(f"{name}_l{layer}{reverse}")
                 lanes[-1].append(None if like is None else np.empty(like.shape, np.float32))
     if tape._core is None:
@@ -132,26 +150,31 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
                 if array is not None:
                     array[...] = 0
         dx = np.zeros(tape._x_shape, np.float32) if input_grad else None
-        dh0, dc0 = (np.zeros(s, np.float32) for s in tape._state_shapes)
+        down = [np.zeros(s, np.float32) for s in shapes]
     else:
         if not tape._batched:
-            axis = 0 if tape._core.batch_first else 1
+            axis = 0 if tape._batch_first else 1
             dy = None if dy is None else np.expand_dims(dy, axis)
-            dh, dc = (None if d is None else d[:, None] for d in (dh, dc))
-        dh, dc = (None if d is None else checks.contiguous(d) for d in (dh, dc))
-        dx, dh0, dc0 = _core.backward(
-            _turned(lstm, net), tape._core, dy, dh, dc, input_grad, True, lanes, threads
-        )
+            up = [None if d is None else d[:, None] for d in up]
+        up = tuple(None if d is None else checks.contiguous(d) for d in up)
+        if isinstance(tape._core, checkpoint.Kept):
+            dy = _time_first(dy, tape._batch_first)
+            dx, down = tape._core.backward(lstm, _turned, dy, up, input_grad, lanes, threads)
+            dx = _time_first(dx, tape._batch_first)
+        else:
+            dx, down = _core.backward(
+                _turned(lstm, net), tape._core, dy, up, input_grad, True, lanes, threads
+            )
         if not tape._batched:
-            dx = dx if dx is None else dx[0] if tape._core.batch_first else dx[:, 0]
-            dh0, dc0 = dh0[:, 0], dc0[:, 0]
+            dx = dx if dx is None else dx[0] if tape._batch_first else dx[:, 0]
+            down = [d[:, 0] for d in down]
     for layer in range(lstm.num_layers):
         for direction, reverse in enumerate(("", "_reverse")[: lstm.num_directions]):
-            w_ih, w_hh, bias, w_hr = lanes[layer * lstm.num_directions + direction]
+            w_ih, w_hh, b_ih, b_hh, w_hr = lanes[layer * lstm.num_directions + direction]
             end = f"_l{layer}{reverse}"
             params[f"weight_ih{end}"], params[f"weight_hh{end}"] = w_ih, w_hh
-            if bias is not None:
-                params[f"bias_ih{end}"], params[f"bias_hh{end}"] = bias, bias.copy()
+            if b_ih is not None:
+                params[f"bias_ih{end}"], params[f"bias_hh{end}"] = b_ih, b_hh
             if w_hr is not None:
                 params[f"weight_hr{end}"] = w_hr
-    return Grads(dx, (dh0, dc0), params)
+    return Grads(dx, lstm._state(down), params)

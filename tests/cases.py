@@ -5,6 +5,7 @@ Hypothesis draws a Case (small integers and words, so that it shrinks to somethi
 array of the Case follows from its seed.
 """
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -27,17 +28,72 @@ CONSTANT_STEPS = 8  # the most steps of an x that does not change in time, see t
 WORK = 4e6  # multiply-adds of one call; longer draws get fewer steps, then fewer rows
 
 
-def parameter_shapes(I, H, L, D, P, bias):
+CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # as the C core calls them
+OTHERS = CELLS[1:]
+GATES = {"lstm": 4, "gru": 3, "gru_before": 3, "rnn_tanh": 1, "rnn_relu": 1}
+MAKERS = {
+    "lstm": (fastlstm.LSTM, {}),
+    "gru": (fastlstm.GRU, {}),
+    "gru_before": (fastlstm.GRU, {"reset_after": False}),
+    "rnn_tanh": (fastlstm.RNN, {}),
+    "rnn_relu": (fastlstm.RNN, {"nonlinearity": "relu"}),
+}
+
+
+class Paired:
+    """A GRU or RNN, or a stream of one, used as an LSTM is: its c is an array of no features. So
+    that one test serves all cells; test_cells.py has the true interface."""
+
+    def __init__(self, layer):
+        self.__dict__["layer"] = layer
+
+    def __getattr__(self, name):
+        value = getattr(self.layer, name)
+        return self._pair(value) if name == "state" else value
+
+    def __setattr__(self, name, value):
+        setattr(self.layer, name, self._alone(value) if name == "state" else value)
+
+    def __deepcopy__(self, memo):
+        return Paired(copy.deepcopy(self.layer, memo))
+
+    @staticmethod
+    def _pair(h):
+        return h, np.zeros((*h.shape[:-1], 0), h.dtype)
+
+    @staticmethod
+    def _alone(state):
+        return state[0] if isinstance(state, (tuple, list)) and len(state) == 2 else state
+
+    def __call__(self, x, *args, **options):
+        if args or "state" in options:
+            options["state"] = self._alone(args[0] if args else options["state"])
+        done = self.layer(x, **options)
+        return (done[0], self._pair(done[1])) if isinstance(done, tuple) else done  # a stream's y
+
+    def forward_train(self, x, state=None, **options):
+        y, h, tape = self.layer.forward_train(x, self._alone(state), **options)
+        return y, self._pair(h), tape
+
+    def backward(self, tape, dy=None, dstate=None, **options):
+        grads = self.layer.backward(tape, dy, self._alone(dstate), **options)
+        return grads._replace(state=self._pair(grads.state))
+
+    def stream(self, *args, **options):
+        return Paired(self.layer.stream(*args, **options))
+
+
+def parameter_shapes(I, H, L, D, P, bias, gates=4):
     """{torch's name: shape}, in torch's order."""
     R = P or H
     shapes = {}
     for layer in range(L):
         for d in range(D):
             s = f"_l{layer}" + ("_reverse" if d else "")
-            shapes["weight_ih" + s] = (4 * H, I if layer == 0 else D * R)
-            shapes["weight_hh" + s] = (4 * H, R)
+            shapes["weight_ih" + s] = (gates * H, I if layer == 0 else D * R)
+            shapes["weight_hh" + s] = (gates * H, R)
             if bias:
-                shapes["bias_ih" + s] = shapes["bias_hh" + s] = (4 * H,)
+                shapes["bias_ih" + s] = shapes["bias_hh" + s] = (gates * H,)
             if P:
                 shapes["weight_hr" + s] = (P, H)
     return shapes
@@ -119,30 +175,41 @@ class Case:
     last: bool = False
     scale: float = 1.0  # weights are U(-scale, scale) / sqrt(H); torch begins with scale 1
     seed: int = 0
+    cell: str = "lstm"
+
+    @property
+    def C(self):
+        """Features of c."""
+        return self.H if self.cell == "lstm" else 0
 
     def name(self):
         """For a test's id."""
         flags = "".join(n for n in ("bias", "batch_first", "state", "last") if getattr(self, n))
-        return f"I{self.I}H{self.H}L{self.L}D{self.D}P{self.P}T{self.T}B{self.B}-{flags}"
+        return (
+            f"{self.cell}-I{self.I}H{self.H}L{self.L}D{self.D}P{self.P}T{self.T}B{self.B}-{flags}"
+        )
 
     def rng(self, what):
         return np.random.default_rng([self.seed, *what.encode()])
 
     def params(self):
         rng, k = self.rng("params"), self.scale / np.sqrt(self.H)
-        shapes = parameter_shapes(self.I, self.H, self.L, self.D, self.P, self.bias)
+        gates = GATES[self.cell]
+        shapes = parameter_shapes(self.I, self.H, self.L, self.D, self.P, self.bias, gates)
         return {n: rng.uniform(-k, k, s).astype(np.float32) for n, s in shapes.items()}
 
     def options(self):
-        return {
+        options = {
             "num_layers": self.L, "bias": self.bias, "batch_first": self.batch_first,
-            "bidirectional": self.D == 2, "proj_size": self.P,
+            "bidirectional": self.D == 2,
         }  # fmt: skip
+        return options | ({"proj_size": self.P} if self.cell == "lstm" else {})
 
     def layer(self, isa=None, **more):
-        layer = fastlstm.LSTM(self.I, self.H, **self.options(), isa=isa, **more)
+        maker, own = MAKERS[self.cell]
+        layer = maker(self.I, self.H, **self.options(), **own, isa=isa, **more)
         assert layer.load_state_dict(self.params()) == ([], [])
-        return layer
+        return layer if self.cell == "lstm" else Paired(layer)
 
     def x_shape(self):
         if self.B is None:
@@ -160,7 +227,7 @@ class Case:
         if self.state:
             rows = () if self.B is None else (self.B,)
             h = rng.uniform(-1, 1, (self.L * self.D, *rows, self.P or self.H)).astype(np.float32)
-            c = rng.uniform(-2, 2, (self.L * self.D, *rows, self.H)).astype(np.float32)
+            c = rng.uniform(-2, 2, (self.L * self.D, *rows, self.C)).astype(np.float32)
             state = in_form(h, self.state_form, rng), in_form(c, self.state_form, rng)
         lengths = None
         if self.lengths != "none" and self.B is not None:
@@ -195,14 +262,31 @@ class Case:
         return y, h, c
 
 
+def torch_module(case, dtype=None):
+    """torch's module for a Case, with its own weights. There is none for "gru_before"."""
+    import torch
+
+    kind, more = {
+        "lstm": (torch.nn.LSTM, {"proj_size": case.P}),
+        "gru": (torch.nn.GRU, {}),
+        "rnn_tanh": (torch.nn.RNN, {}),
+        "rnn_relu": (torch.nn.RNN, {"nonlinearity": "relu"}),
+    }[case.cell]
+    return kind(
+        case.I, case.H, num_layers=case.L, bias=case.bias, batch_first=case.batch_first,
+        bidirectional=case.D == 2, dtype=dtype, **more,
+    )  # fmt: skip
+
+
 @st.composite
-def cases(draw, *, lengths=("none", "some"), scales=(1.0,), wide=8, last=True):
+def cases(draw, *, lengths=("none", "some"), scales=(1.0,), wide=8, last=True, cell="lstm"):
     """A Case of any shape. `wide`: the largest I / H (see test_parity.py for why there is one)."""
     size = st.one_of(st.sampled_from(SIZES[:10]), st.sampled_from(SIZES), st.integers(1, 130))
     H = draw(st.one_of(st.sampled_from(SIZES[:10]), size))
     I = min(draw(st.one_of(st.sampled_from(SIZES[:10]), size)), wide * H)
     L, D = draw(st.sampled_from((1, 1, 2, 3, 4))), draw(st.sampled_from((1, 2)))
-    P = draw(st.sampled_from((0, 0, 1, H - 1, (H + 1) // 2))) if H > 1 else 0
+    project = H > 1 and cell == "lstm"
+    P = draw(st.sampled_from((0, 0, 1, H - 1, (H + 1) // 2))) if project else 0
     B = draw(st.one_of(st.none(), st.integers(1, 8), st.integers(1, 8), st.sampled_from(BATCHES)))
     short, long = st.integers(1, 40), st.sampled_from((63, 64, 65, 100, 255, 256))
     x_form, batch_first = draw(st.sampled_from(X_FORMS)), draw(st.booleans())
@@ -225,4 +309,5 @@ def cases(draw, *, lengths=("none", "some"), scales=(1.0,), wide=8, last=True):
         last=last and draw(st.sampled_from((False, False, True))),
         scale=draw(st.sampled_from(scales)),
         seed=draw(st.integers(0, 2**32 - 1)),
+        cell=cell,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 
 import warnings
 
+import cases
 import numpy as np
 import oracle
 import torch
@@ -19,7 +20,7 @@ def zeros_for(case, x):
     lanes = case.L * case.D
     return (
         np.zeros((lanes, *rows, case.P or case.H), np.float32),
-        np.zeros((lanes, *rows, case.H), np.float32),
+        np.zeros((lanes, *rows, case.C), np.float32),
     )
 
 
@@ -30,25 +31,29 @@ def draw_upstream(case, outputs, names):
     return [d if n in names else None for d, n in zip(drawn, ("dy", "dh", "dc"), strict=True)]
 
 
-def torch_gradients(case, x, state, lengths, upstream):
+def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
     """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
-    module = torch.nn.LSTM(
-        case.I, case.H, case.L, case.bias, case.batch_first,
-        bidirectional=case.D == 2, proj_size=case.P, dtype=torch.float64,
-    )  # fmt: skip
+    module = cases.torch_module(case, dtype)
     module.load_state_dict({n: torch.from_numpy(p) for n, p in case.params().items()})
-    x = torch.from_numpy(x.copy()).double().requires_grad_()
+    x = torch.from_numpy(x.copy()).to(dtype).requires_grad_()
     state = zeros_for(case, x) if state is None else state
-    h0, c0 = (torch.from_numpy(s).double().requires_grad_() for s in state)
+    h0, c0 = (torch.from_numpy(s.copy()).to(dtype).requires_grad_() for s in state)
+
+    def call(x):
+        if case.cell == "lstm":
+            return module(x, (h0, c0))
+        y, h = module(x, h0)
+        return y, (h, 0 * c0)
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "LSTM with projections is not supported")
         if lengths is None:
-            y, (h, c) = module(x, (h0, c0))
+            y, (h, c) = call(x)
         else:
             packed = torch.nn.utils.rnn.pack_padded_sequence(
                 x, torch.from_numpy(lengths), case.batch_first, enforce_sorted=False
             )
-            y, (h, c) = module(packed, (h0, c0))
+            y, (h, c) = call(packed)
             y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, case.batch_first, total_length=case.T)
         loss = sum(
             (out * torch.from_numpy(up)).sum()
@@ -69,9 +74,9 @@ def difference_gradients(case, x, state, lengths, upstream, step=1e-5):
 
     def loss():
         params = {n: a for n, a in arrays.items() if n not in ("x", "h0", "c0")}
-        outputs = oracle.lstm(
+        outputs = oracle.network(
             params, arrays["x"], (arrays["h0"], arrays["c0"]),
-            batch_first=case.batch_first, lengths=lengths,
+            cell=case.cell, batch_first=case.batch_first, lengths=lengths,
         )  # fmt: skip
         return sum(
             (out * up).sum() for out, up in zip(outputs, upstream, strict=True) if up is not None
@@ -90,10 +95,41 @@ def difference_gradients(case, x, state, lengths, upstream, step=1e-5):
     return gradients
 
 
+def assert_slopes(case, x, state, lengths, upstream, ours, step=1e-5, tolerance=1e-5):
+    """The oracle's loss has, along a drawn direction of each array, the slope the gradients say."""
+    arrays = {"x": x}
+    arrays["h0"], arrays["c0"] = zeros_for(case, x) if state is None else state
+    arrays |= case.params()
+    arrays = {n: a.astype(np.float64) for n, a in arrays.items()}
+    rng = case.rng("slopes")
+    for name, array in arrays.items():
+        way = rng.standard_normal(array.shape)
+        way /= max(1.0, np.linalg.norm(way))
+        ends = []
+        for sign in (1, -1):
+            moved = arrays | {name: array + sign * step * way}
+            given = moved.pop("x"), (moved.pop("h0"), moved.pop("c0"))
+            outputs = oracle.network(
+                moved, *given, cell=case.cell, batch_first=case.batch_first, lengths=lengths
+            )
+            ends.append([o * u for o, u in zip(outputs, upstream, strict=True) if u is not None])
+        slope = sum((a - b).sum() for a, b in zip(*ends, strict=True)) / (2 * step)
+        limit = tolerance * np.abs(ours[name]).max(initial=0.0) * np.abs(way).sum() + 1e-7
+        assert abs(slope - (ours[name] * way).sum()) <= limit, name
+
+
 def named(grads):
     """{name: gradient} of what LSTM.backward returned."""
     h0, c0 = grads.state
     return {"x": grads.x, "h0": h0, "c0": c0, **grads.params}
+
+
+def relative_errors(ours, reference):
+    """{name: error as a part of the reference's largest element}."""
+    return {
+        n: np.abs(ours[n] - want).max(initial=0.0) / (np.abs(want).max(initial=0.0) + SMALL)
+        for n, want in reference.items()
+    }
 
 
 def assert_close(ours, reference, tolerance=1e-5):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""An LSTM in float64 NumPy, written from the equations and from nothing else.
+"""LSTM, GRU and RNN in float64 NumPy, written from the equations and from nothing else.
 
+LSTM
     i = sigma(W_i x + b_i + R_i h + d_i)        W: weight_ih, rows in the order i, f, g, o
     f = sigma(W_f x + b_f + R_f h + d_f)        R: weight_hh
     g = tanh (W_g x + b_g + R_g h + d_g)        b, d: bias_ih, bias_hh
@@ -8,9 +9,25 @@
     c' = f c + i g
     h' = o tanh(c')                             with a projection: h' = V (o tanh(c')), V: weight_hr
 
+GRU; W, R, b, d with rows in the order r, z, n
+
+    r = sigma(W_r x + b_r + R_r h + d_r)
+    z = sigma(W_z x + b_z + R_z h + d_z)
+    n = tanh (W_n x + b_n + r (R_n h + d_n))    "gru"
+    n = tanh (W_n x + b_n + R_n (r h) + d_n)    "gru_before"
+    h' = (1 - z) n + z h
+
+RNN
+
+    h' = tanh(W x + b + R h + d)                "rnn_tanh"
+    h' = max(W x + b + R h + d, 0)              "rnn_relu"
+
+A GRU and an RNN have no c: here theirs is an array of no features, passed along.
 One time step of one direction of one layer at a time; no blocking, no fusion, no packing. It is
-slow, and it is meant to be read. `test_oracle.py` holds it to torch.nn.LSTM in float64.
+slow, and it is meant to be read. `test_oracle.py` holds it to torch.nn in float64.
 """
+
+import functools
 
 import numpy as np
 
@@ -21,7 +38,10 @@ def sigma(z):
         return 1.0 / (1.0 + np.exp(-z))
 
 
-def cell(x, h, c, weights):
+GATES = {"lstm": 4, "gru": 3, "gru_before": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+def lstm(x, h, c, weights):
     """One step of every row. x (B,I), h (B,P or H), c (B,H); returns h', c'."""
     z = x @ weights["weight_ih"].T + h @ weights["weight_hh"].T
     if "bias_ih" in weights:
@@ -34,6 +54,35 @@ def cell(x, h, c, weights):
     return h, c
 
 
+def gru(x, h, c, weights, reset_after=True):
+    """The same for a GRU."""
+    biased = "bias_ih" in weights
+    W, R = (np.split(weights[f"weight_{w}"], 3) for w in ("ih", "hh"))
+    b, d = (np.split(weights[f"bias_{w}"], 3) if biased else (0, 0, 0) for w in ("ih", "hh"))
+    r = sigma(x @ W[0].T + b[0] + h @ R[0].T + d[0])
+    z = sigma(x @ W[1].T + b[1] + h @ R[1].T + d[1])
+    recurrent = r * (h @ R[2].T + d[2]) if reset_after else (r * h) @ R[2].T + d[2]
+    n = np.tanh(x @ W[2].T + b[2] + recurrent)
+    return (1 - z) * n + z * h, c
+
+
+def rnn(x, h, c, weights, nonlinearity):
+    """The same for an RNN."""
+    a = x @ weights["weight_ih"].T + h @ weights["weight_hh"].T
+    if "bias_ih" in weights:
+        a = a + weights["bias_ih"] + weights["bias_hh"]
+    return (np.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0)), c
+
+
+CELLS = {
+    "lstm": lstm,
+    "gru": gru,
+    "gru_before": functools.partial(gru, reset_after=False),
+    "rnn_tanh": functools.partial(rnn, nonlinearity="tanh"),
+    "rnn_relu": functools.partial(rnn, nonlinearity="relu"),
+}
+
+
 def weights_of(params, layer, reverse):
     """The weights of one direction of one layer, float64, without the suffix of their names."""
     suffix = f"_l{layer}" + ("_reverse" if reverse else "")
@@ -41,7 +90,7 @@ def weights_of(params, layer, reverse):
     return {n: np.asarray(params[n + suffix], np.float64) for n in names if n + suffix in params}
 
 
-def run_direction(x, h, c, weights, lengths, reverse):
+def run_direction(x, h, c, weights, lengths, reverse, cell="lstm"):
     """One direction over all steps. x (T,B,I); returns y (T,B,P or H), h and c at each row's end.
 
     Forward, a row's end is its step lengths[b] - 1; backward, it begins there and ends at step 0.
@@ -51,13 +100,13 @@ def run_direction(x, h, c, weights, lengths, reverse):
     h, c = h.copy(), c.copy()
     for t in reversed(range(T)) if reverse else range(T):
         live = t < lengths
-        h_new, c_new = cell(x[t], h, c, weights)
+        h_new, c_new = CELLS[cell](x[t], h, c, weights)
         h[live], c[live] = h_new[live], c_new[live]
         y[t, live] = h[live]
     return y, h, c
 
 
-def lstm(params, x, state=None, *, batch_first=False, lengths=None):
+def network(params, x, state=None, *, cell="lstm", batch_first=False, lengths=None):
     """All layers and directions. Returns y, h, c in float64, with the shapes of torch.nn.LSTM.
 
     params: {torch's name: array}. x: (T,B,I), (B,T,I) with batch_first, or (T,I). The numbers of
@@ -75,8 +124,8 @@ def lstm(params, x, state=None, *, batch_first=False, lengths=None):
     D = 2 if "weight_ih_l0_reverse" in params else 1
 
     if state is None:
-        P, H = params["weight_hh_l0"].shape[1], params["weight_hh_l0"].shape[0] // 4
-        state = np.zeros((L * D, B, P)), np.zeros((L * D, B, H))
+        P, H = params["weight_hh_l0"].shape[1], params["weight_hh_l0"].shape[0] // GATES[cell]
+        state = np.zeros((L * D, B, P)), np.zeros((L * D, B, H if cell == "lstm" else 0))
     h0, c0 = (np.asarray(s, np.float64) for s in state)
     if unbatched and h0.ndim == 2:
         h0, c0 = h0[:, None, :], c0[:, None, :]
@@ -87,7 +136,7 @@ def lstm(params, x, state=None, *, batch_first=False, lengths=None):
         for d in range(D):
             n = layer * D + d
             y, h_end, c_end = run_direction(
-                x, h0[n], c0[n], weights_of(params, layer, d == 1), lengths, reverse=d == 1
+                x, h0[n], c0[n], weights_of(params, layer, d == 1), lengths, d == 1, cell
             )
             ys.append(y)
             h.append(h_end)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""LSTM.forward_train and LSTM.backward: every gradient against float64, and what else they promise.
+"""forward_train and backward of every cell: gradients against float64, and what else they promise.
 
 Relative 1e-5, in float32, of the largest element of each gradient, against torch's float64 autograd
 and against central differences of the float64 oracle.
@@ -8,26 +8,26 @@ and against central differences of the float64 oracle.
 import copy
 import dataclasses
 import gc
-import signal
 import threading
-import time
 
 import gradients
 import numpy as np
 import pytest
-from cases import Case, cases
+import torch
+from cases import CELLS, OTHERS, Case, cases
 from conftest import FULL
-from hypothesis import given, settings
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 import fastlstm
 
 ISAS = fastlstm.runnable_isas()
 AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else (150, 15, 40)
-# Steps of layers of one to three units: over hundreds of steps all terms of their few gradients may
-# cancel, to where 1e-5 of the sum is beyond float32. torch in float32 was seen at 1.6e-5 of float64
-# (I 1, H 1, L 2, D 2, T 256), this engine at 1.8e-5.
-SHORT = 40
+# Where a layer passes on one number, or few units run for hundreds of steps, a gradient's terms
+# may cancel, to where 1e-5 of what is left is beyond float32: rounding the weights' last bit moves
+# some by 2e-5. A draw does not count if torch in float32 too misses the same gradient by more than
+# this (6e-7 is usual): about one draw in a hundred.
+BEYOND_FLOAT32 = 1e-6
 X_FORMS = ("plain", "strided", "negative", "fortran", "float64", "read-only")
 
 
@@ -41,6 +41,11 @@ def train(layer, case, names=("dy", "dh", "dc"), **options):
     return (y, h, c), up, gradients.named(layer.backward(tape, up[0], dstate, **options))
 
 
+def number(cell, n):
+    """Configurations of a cell to draw where an LSTM gets n."""
+    return n if cell == "lstm" else n // 4
+
+
 def same_bits(ours, others):
     assert list(ours) == list(others)
     for name in ours:
@@ -50,33 +55,56 @@ def same_bits(ours, others):
 # ---- the numbers ----
 
 
-@settings(max_examples=AUTOGRAD)
-@given(case=cases(last=False), names=gradients.UPSTREAM)
-def test_gradients_are_torchs_in_float64(case, names):
-    if case.H < 4:  # see SHORT
-        case = dataclasses.replace(case, T=min(case.T, SHORT))
-    x, state, lengths = case.as_seen()
-    reference = None
-    for isa in ISAS:
-        layer = case.layer(isa)
-        outputs, up, ours = train(layer, case, names)
-        y, (h, c) = layer(x, state, lengths=lengths)
-        for trained, plain in zip(outputs, (y, h, c), strict=True):
-            assert trained.tobytes() == plain.tobytes()
-        if reference is None:
-            reference = gradients.torch_gradients(case, x, state, lengths, up)
-        gradients.assert_close(ours, reference)
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_are_torchs_in_float64(cell):
+    """But for "gru_before", which torch has not: derivatives along drawn directions."""
+
+    @settings(max_examples=number(cell, AUTOGRAD))
+    @given(case=cases(last=False, cell=cell), names=gradients.UPSTREAM)
+    def check(case, names):
+        x, state, lengths = case.as_seen()
+        reference = None
+        for isa in ISAS:
+            layer = case.layer(isa)
+            outputs, up, ours = train(layer, case, names)
+            y, (h, c) = layer(x, state, lengths=lengths)
+            for trained, plain in zip(outputs, (y, h, c), strict=True):
+                assert trained.tobytes() == plain.tobytes()
+            if cell == "gru_before":
+                gradients.assert_slopes(case, x, state, lengths, up, ours)
+                continue
+            if reference is None:
+                reference = gradients.torch_gradients(case, x, state, lengths, up)
+            errors = gradients.relative_errors(ours, reference)
+            name = max(errors, key=errors.get)
+            if errors[name] > 1e-5:
+                theirs = gradients.torch_gradients(case, x, state, lengths, up, torch.float32)
+                event("beyond float32")
+                assume(gradients.relative_errors(theirs, reference)[name] <= BEYOND_FLOAT32)
+            gradients.assert_close(ours, reference)
+
+    check()
+
+
+def test_gradients_of_many_rows():
+    """The error does not grow with the number of rows summed; in one chain this was 1.0e-5."""
+    case = Case(I=5, H=5, T=200, B=512, seed=1)
+    x, _, _ = case.as_seen()
+    for P in (0, 3):
+        case = dataclasses.replace(case, P=P)
+        _, up, ours = train(case.layer(), case, ("dy",))
+        gradients.assert_close(ours, gradients.torch_gradients(case, x, None, None, up), 3e-6)
 
 
 @st.composite
-def small_cases(draw):
+def small_cases(draw, cell):
     H = draw(st.integers(1, 5))
     return Case(
         I=draw(st.integers(1, 4)),
         H=H,
         L=draw(st.integers(1, 2)),
         D=draw(st.integers(1, 2)),
-        P=draw(st.integers(0, H - 1)),
+        P=draw(st.integers(0, H - 1)) if cell == "lstm" else 0,
         T=draw(st.integers(1, 5)),
         B=draw(st.sampled_from((None, 1, 2, 3))),
         bias=draw(st.booleans()),
@@ -84,12 +112,21 @@ def small_cases(draw):
         state=draw(st.booleans()),
         lengths="none",
         seed=draw(st.integers(0, 2**32 - 1)),
+        cell=cell,
     )
 
 
-@settings(max_examples=DIFFERENCES)
-@given(case=small_cases(), zeros=st.booleans(), names=gradients.UPSTREAM)
-def test_gradients_are_finite_differences(case, zeros, names):
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_are_finite_differences(cell):
+    @settings(max_examples=DIFFERENCES)
+    @given(case=small_cases(cell), zeros=st.booleans(), names=gradients.UPSTREAM)
+    def check(case, zeros, names):
+        finite_differences(case, zeros, names)
+
+    check()
+
+
+def finite_differences(case, zeros, names):
     if case.B is not None and zeros:
         case = dataclasses.replace(case, lengths="zeros too")
     x, state, lengths = case.as_seen()
@@ -103,8 +140,9 @@ def test_gradients_are_finite_differences(case, zeros, names):
             assert np.abs(ours[name] - want).max(initial=0.0) <= limit, name
 
 
-def test_a_wrong_gradient_would_be_seen():
-    case = Case(I=5, H=7, L=2, D=2, T=6, B=3)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_relu"])
+def test_a_wrong_gradient_would_be_seen(cell):
+    case = Case(I=5, H=7, L=2, D=2, T=6, B=3, cell=cell)
     x, state, lengths = case.as_seen()
     _, up, ours = train(case.layer(), case)
     reference = gradients.torch_gradients(case, x, state, lengths, up)
@@ -116,10 +154,11 @@ def test_a_wrong_gradient_would_be_seen():
 
 
 @pytest.mark.parametrize("form", X_FORMS)
-def test_upstream_gradients_of_any_layout(form):
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_upstream_gradients_of_any_layout(cell, form):
     from cases import in_form
 
-    case = Case(I=6, H=9, T=7, B=3, batch_first=form != "plain", lengths="some")
+    case = Case(I=6, H=9, T=7, B=3, batch_first=form != "plain", lengths="some", cell=cell)
     x, _, lengths = case.as_seen()
     layer = case.layer()
     y, (h, c), tape = layer.forward_train(x, lengths=lengths)
@@ -135,8 +174,10 @@ def test_upstream_gradients_of_any_layout(form):
     same_bits(gradients.named(layer.backward(tape, formed[0], formed[1:])), plain)
 
 
-def test_nothing_upstream_is_zero():
-    case = Case(I=3, H=5, L=2, D=2, P=2, T=4, B=2, state=True)
+@pytest.mark.parametrize("cell", CELLS)
+def test_nothing_upstream_is_zero(cell):
+    P = 2 if cell == "lstm" else 0
+    case = Case(I=3, H=5, L=2, D=2, P=P, T=4, B=2, state=True, cell=cell)
     x, state, _ = case.as_seen()
     layer = case.layer()
     *_, tape = layer.forward_train(x, state)
@@ -169,8 +210,9 @@ def test_an_empty_batch():
     assert all(not g.any() for g in grads.params.values())
 
 
-def test_nan_stays_in_its_row():
-    case = Case(I=5, H=20, L=2, D=2, T=6, B=9)
+@pytest.mark.parametrize("cell", CELLS)
+def test_nan_stays_in_its_row(cell):
+    case = Case(I=5, H=20, L=2, D=2, T=6, B=9, cell=cell)
     x, _, _ = case.as_seen()
     layer = case.layer()
     y, _, tape = layer.forward_train(x)
@@ -200,16 +242,29 @@ def test_a_huge_gradient_is_not_lost_and_a_vanished_one_costs_nothing():
 # ---- the bits ----
 
 
-@settings(max_examples=THREADS)
-@given(case=cases(last=False), dropout=st.sampled_from((0.0, 0.0, 0.4)))
-def test_same_bits_for_any_number_of_threads(case, dropout):
-    layer = case.layer(dropout=dropout)
-    first, _, one = train(layer, case, num_threads=1, seed=7)
-    for threads in (2, 3, 5, 8, 16):
-        outputs, _, many = train(layer, case, num_threads=threads, seed=7)
-        for a, b in zip(first, outputs, strict=True):
-            assert a.tobytes() == b.tobytes()
-        same_bits(one, many)
+@pytest.mark.parametrize("cell", CELLS)
+def test_same_bits_for_any_number_of_threads(cell):
+    @settings(max_examples=number(cell, THREADS))
+    @given(case=cases(last=False, cell=cell), dropout=st.sampled_from((0.0, 0.0, 0.4)))
+    def check(case, dropout):
+        layer = case.layer(dropout=dropout)
+        first, _, one = train(layer, case, num_threads=1, seed=7)
+        for threads in (2, 3, 5, 8, 16):
+            outputs, _, many = train(layer, case, num_threads=threads, seed=7)
+            for a, b in zip(first, outputs, strict=True):
+                assert a.tobytes() == b.tobytes()
+            same_bits(one, many)
+
+    check()
+
+
+@pytest.mark.parametrize("cell", OTHERS)
+def test_same_bits_on_every_fused_instruction_set(cell):
+    case = Case(I=20, H=70, L=2, D=2, T=12, B=9, lengths="zeros too", state=True, cell=cell)
+    fused = [isa for isa in ISAS if isa != "generic"]
+    want = train(case.layer(fused[0]), case)[2]
+    for isa in fused[1:]:
+        same_bits(want, train(case.layer(isa), case)[2])
 
 
 @pytest.mark.parametrize(
@@ -219,6 +274,9 @@ def test_same_bits_for_any_number_of_threads(case, dropout):
         Case(I=40, H=48, L=2, D=2, T=50, B=70, lengths="zeros too"),
         Case(I=64, H=130, L=1, T=90, B=1),
         Case(I=40, H=64, L=2, D=2, P=30, T=40, B=33, lengths="some"),
+        Case(I=40, H=70, L=2, D=2, T=40, B=33, lengths="some", cell="gru"),
+        Case(I=40, H=70, L=2, D=2, T=40, B=33, lengths="some", cell="gru_before"),
+        Case(I=40, H=200, L=2, T=60, B=33, cell="rnn_tanh"),
     ],
     ids=Case.name,
 )
@@ -286,13 +344,14 @@ def test_nothing_is_kept_in_a_cycle():
         gc.enable()
 
 
-def test_nbytes_is_what_the_class_says():
+@pytest.mark.parametrize("cell, n", [("lstm", 5), ("gru", 4), ("gru_before", 4), ("rnn_relu", 0)])
+def test_nbytes_is_what_the_class_says(cell, n):
     for D, dropout in ((1, 0.0), (2, 0.0), (2, 0.5)):
         I, H, L, T, B = 32, 64, 3, 50, 20
-        layer = fastlstm.LSTM(I, H, L, bidirectional=D == 2, dropout=dropout)
+        layer = Case(I=I, H=H, L=L, D=D, cell=cell).layer(dropout=dropout)
         *_, tape = layer.forward_train(np.zeros((T, B, I), np.float32))
         S = T * B
-        words = S * D * L * 5 * H + T * B * (I + L * D * H)
+        words = S * D * L * n * H + T * B * (I + L * D * H)
         words += T * B * (L - 1) * D * H if dropout else 0
         assert 4 * words <= tape.nbytes <= 4 * words * 1.05 + 4096
     assert "bytes" in repr(tape)
@@ -359,8 +418,10 @@ def test_forward_train_refuses_what_a_call_refuses():
         assert str(trained.value) == str(plain.value)
 
 
-def test_no_memory_leaves_all_as_it_was():
-    case = Case(I=4, H=9, L=2, D=2, P=3, T=6, B=3)
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_memory_leaves_all_as_it_was(cell):
+    P = 3 if cell == "lstm" else 0
+    case = Case(I=4, H=9, L=2, D=2, P=P, T=6, B=3, cell=cell)
     x, _, _ = case.as_seen()
     layer = case.layer()
     y, _, tape = layer.forward_train(x)
@@ -384,28 +445,3 @@ def test_no_memory_leaves_all_as_it_was():
         same_bits(got, want)
     assert failed >= 3
     same_bits(gradients.named(grads), want)
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-def test_ctrl_c_ends_a_long_backward(threads):
-    layer = fastlstm.LSTM(256, 256, num_threads=threads)
-    x = np.zeros((400, 64, 256), np.float32)
-    y, _, tape = layer.forward_train(x)
-    layer.backward(tape, y)
-    started = []
-
-    def interrupt():
-        time.sleep(0.05)
-        started.append(time.monotonic())
-        signal.raise_signal(signal.SIGINT)
-
-    for _ in range(3):
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt):
-            while True:
-                layer.backward(tape, y)
-        late = time.monotonic() - started[-1]
-        thread.join()
-        assert late < (2.0 if FULL else 1.0)  # 0.1 s on a quiet machine
-    assert np.isfinite(layer.backward(tape, y).x).all()

@@ -15,6 +15,7 @@ from conftest import FULL
 from test_c_bits import ARM_KERNELS, BASE, ROOT, X86, X86_KERNELS
 
 CALLS = 20000 if FULL else 400
+BRIEF = 1_000_000 if FULL else 3000  # of few steps each
 SANITIZERS = {
     "plain": [],
     "thread": ["-fsanitize=thread"],
@@ -63,6 +64,11 @@ def test_late_partners_cost_no_bit(driver, callers):
     assert sleeps
     if callers == 1:  # several may hold each other's workers most of the time
         assert spans and left_behind and rejoined
+
+
+def test_calls_of_few_steps(driver):
+    seated, spans, left_behind, *_ = run(driver, "brief", BRIEF, 11, 2)
+    assert seated > BRIEF / 100 and spans and left_behind
 
 
 def test_without_sleeps(driver):

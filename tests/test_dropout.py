@@ -16,6 +16,13 @@ import fastlstm
 DROPOUT = 60 if FULL else 12
 
 
+def dropout_mask(seed, rate, layer, *shape):
+    """(T, B, D K) of 0 and 1: what forward_train keeps of a layer's outputs."""
+    mask = np.ones(shape, np.float32)
+    fastlstm._core.drop(mask, rate, seed, layer)
+    return (mask != 0).astype(np.float32)
+
+
 def dropped_reference(case, rate, x, state, masks, up):
     """Gradients by torch in float64, layer by layer, with the given masks between them."""
     params = {n: torch.from_numpy(p).double().requires_grad_() for n, p in case.params().items()}
@@ -50,7 +57,7 @@ def test_dropout_gradients(L, D, P, B, T, H, seed, rate):
     case = Case(I=3, H=H, L=L, D=D, P=P, T=T, B=B, state=True, seed=seed % 2**32)
     x, state, _ = case.as_seen()
     row = D * (P or H)
-    masks = [fastlstm._core.dropout_mask(seed, rate, layer, T, B, row) for layer in range(L - 1)]
+    masks = [dropout_mask(seed, rate, layer, T, B, row) for layer in range(L - 1)]
     layer = case.layer(dropout=rate)
     y, (h, c), tape = layer.forward_train(x, state, seed=seed)
     up = gradients.draw_upstream(case, (y, h, c), ("dy", "dh", "dc"))
@@ -64,13 +71,13 @@ def test_dropout_gradients(L, D, P, B, T, H, seed, rate):
 def test_dropout_masks_look_random():
     T, B, row = 50, 40, 96
     for rate in (0.1, 0.5, 0.8):
-        a = fastlstm._core.dropout_mask(1, rate, 0, T, B, row)
+        a = dropout_mask(1, rate, 0, T, B, row)
         assert set(np.unique(a)) == {0, 1}
         n = a.size
         assert abs(a.mean() - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / n)
         others = [
-            fastlstm._core.dropout_mask(2, rate, 0, T, B, row),
-            fastlstm._core.dropout_mask(1, rate, 1, T, B, row),
+            dropout_mask(2, rate, 0, T, B, row),
+            dropout_mask(1, rate, 1, T, B, row),
             np.roll(a, 1, 0), np.roll(a, 1, 1), np.roll(a, 1, 2), np.roll(a, 7, 2),
         ]  # fmt: skip
         for b in others:

@@ -53,7 +53,7 @@ def test_oracle_is_torch_in_float64(L, bidirectional, bias, project, batch_first
     with torch.no_grad():
         y, (h, c) = m(torch.from_numpy(x), hx)
     for ours, theirs in zip(
-        oracle.lstm(params, x, state, batch_first=batch_first), (y, h, c), strict=True
+        oracle.network(params, x, state, batch_first=batch_first), (y, h, c), strict=True
     ):
         close(ours, theirs)
 
@@ -66,7 +66,7 @@ def test_oracle_is_torch_in_float64(L, bidirectional, bias, project, batch_first
     with torch.no_grad():
         y, (h, c) = m(packed, hx)
     y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first)
-    ours = oracle.lstm(params, x, state, batch_first=batch_first, lengths=lengths)
+    ours = oracle.network(params, x, state, batch_first=batch_first, lengths=lengths)
     for a, b in zip(ours, (y, h, c), strict=True):
         close(a, b)
     # the final hidden state of the last layer is also what the outputs hold at each row's end
@@ -85,7 +85,7 @@ def test_oracle_is_torch_in_float64(L, bidirectional, bias, project, batch_first
             None if s1 is None else tuple(torch.from_numpy(np.ascontiguousarray(s)) for s in s1),
         )
     for ours, theirs in zip(
-        oracle.lstm(params, x1, s1, batch_first=batch_first), (y, h, c), strict=True
+        oracle.network(params, x1, s1, batch_first=batch_first), (y, h, c), strict=True
     ):
         close(ours, theirs)
 
@@ -95,11 +95,11 @@ def test_a_row_of_length_zero_keeps_its_state():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((4, 2, m.input_size))
     h0, c0 = rng.standard_normal((2, 4, 2, m.hidden_size))
-    y, h, c = oracle.lstm(numpy_of(m), x, (h0, c0), lengths=[0, 4])
+    y, h, c = oracle.network(numpy_of(m), x, (h0, c0), lengths=[0, 4])
     assert not y[:, 0].any()
     assert np.array_equal(h[:, 0], h0[:, 0])
     assert np.array_equal(c[:, 0], c0[:, 0])
-    alone = oracle.lstm(numpy_of(m), x[:, 1:], (h0[:, 1:], c0[:, 1:]))
+    alone = oracle.network(numpy_of(m), x[:, 1:], (h0[:, 1:], c0[:, 1:]))
     assert np.abs(y[:, 1:] - alone[0]).max() <= TOLERANCE
 
 
@@ -109,10 +109,10 @@ def test_a_wrong_gate_order_would_be_seen(gate):
     m = reference(1, False, True, False, False, np.random.default_rng(2))
     params = numpy_of(m)
     x = np.random.default_rng(3).standard_normal((5, 2, m.input_size))
-    good = oracle.lstm(params, x)[0]
+    good = oracle.network(params, x)[0]
     order = np.arange(4)
     other = (gate + 1) % 4
     order[[gate, other]] = order[[other, gate]]
     for name in params:
         params[name] = np.concatenate([np.split(params[name], 4)[g] for g in order])
-    assert np.abs(oracle.lstm(params, x)[0] - good).max() > 1e-4
+    assert np.abs(oracle.network(params, x)[0] - good).max() > 1e-4

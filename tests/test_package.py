@@ -234,7 +234,7 @@ def test_nogil_only_at_the_boundary():
         pytest.skip("the Cython source is not beside the package")
     found = having(r"\bnogil\b", python_files())
     assert "_core.pyx" in found
-    assert found <= {"_core.pyx", "_core.pxd", "_probes.pxi", "_train.pxi"}
+    assert found <= {"_core.pyx", "_core.pxd", "_probes.pxi", "_threads.pxi", "_train.pxi"}
 
 
 def test_torch_is_imported_in_its_own_modules_only():

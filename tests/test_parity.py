@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The same numbers as torch.nn.LSTM and as the float64 oracle, for drawn configurations.
+"""The same numbers as torch.nn and as the float64 oracle, for drawn configurations of every cell.
 
 The figures: error <= 1e-6 at T <= 256 and <= 5e-6 at T = 10,000. A float32 sum of n products cannot
 be nearer to the truth than a few 2^-24 times the size of its terms, and torch's initial weights,
@@ -7,9 +7,10 @@ U(-1, 1) / sqrt(H), do not shrink with I: at I = 130, H = 1 and normal x, torch 
 away. So the flat figures are asserted for I <= 8 H and |x| <= 1, and everything outside (I up to
 130 H, weights four times larger) by `test_every_step_within_its_forward_error_bound`, against a
 bound derived in bounds.py. y and h are compared absolutely; c, which has no bound of its own,
-relative to max(1, |c|). An x that never changes is the worst case: c' = f c + i g is then rounded
-the same way at every step, and the errors add up to 2^-24 |c| / (1 - f), past 1e-6 from f = 0.95
-on, for torch as for anyone who keeps c in float32. It is drawn with few steps only.
+relative to max(1, |c|), and so is all of an RNN with relu. An x that never changes is the worst
+case: c' = f c + i g is then rounded the same way at every step, and the errors add up to
+2^-24 |c| / (1 - f), past 1e-6 from f = 0.95 on, for torch as for anyone who keeps c in float32. It
+is drawn with few steps only.
 """
 
 import dataclasses
@@ -21,7 +22,8 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from cases import BATCHES, SIZES, Case, cases
+from cases import BATCHES, CELLS, OTHERS, SIZES, Case, cases
+from cases import torch_module as module_of
 from conftest import FULL
 from hypothesis import given, settings
 
@@ -33,10 +35,7 @@ SHORT, LONG, TWO_SYSTEMS = 1e-6, 5e-6, 2e-6
 
 
 def torch_module(case, params=None):
-    module = torch.nn.LSTM(
-        case.I, case.H, case.L, case.bias, case.batch_first,
-        bidirectional=case.D == 2, proj_size=case.P,
-    )  # fmt: skip
+    module = module_of(case)
     params = case.params() if params is None else params
     module.load_state_dict({n: torch.from_numpy(p) for n, p in params.items()})
     return module
@@ -49,17 +48,19 @@ def torch_run(case):
     module, hx = torch_module(case), None
     if state is not None:
         hx = tuple(torch.from_numpy(s) for s in state)
+        hx = hx if case.cell == "lstm" else hx[0]
     x = torch.from_numpy(x.copy())
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "LSTM with projections is not supported")
         if lengths is None:
-            y, (h, c) = module(x, hx)
+            y, state = module(x, hx)
         else:
             pack = torch.nn.utils.rnn.pack_padded_sequence
             unpack = torch.nn.utils.rnn.pad_packed_sequence
             packed = pack(x, torch.from_numpy(lengths), case.batch_first, enforce_sorted=False)
-            y, (h, c) = module(packed, hx)
+            y, state = module(packed, hx)
             y, _ = unpack(y, case.batch_first, total_length=case.T)
+    h, c = state if case.cell == "lstm" else (state, state[..., :0])
     y, h, c = y.numpy(), h.numpy(), c.numpy()
     return (oracle.last(h, case.D) if case.last else y), h, c
 
@@ -67,7 +68,9 @@ def torch_run(case):
 @functools.lru_cache(maxsize=8)
 def oracle_run(case):
     x, state, lengths = case.as_seen()
-    y, h, c = oracle.lstm(case.params(), x, state, batch_first=case.batch_first, lengths=lengths)
+    y, h, c = oracle.network(
+        case.params(), x, state, cell=case.cell, batch_first=case.batch_first, lengths=lengths
+    )
     return (oracle.last(h, case.D) if case.last else y), h, c
 
 
@@ -75,17 +78,23 @@ def assert_close(ours, theirs, tolerance, case, isa):
     for name, a, b in zip("yhc", ours, theirs, strict=True):
         assert a.shape == b.shape, (name, a.shape, b.shape)
         error = np.abs(a.astype(np.float64) - b)
-        if name == "c":
+        if name == "c" or case.cell == "rnn_relu":
             error /= np.maximum(1.0, np.abs(b))
         error = error.max(initial=0.0)
         assert error <= tolerance, f"{name} is {error:.3g} away on {isa}: {case}"
 
 
-def test_drawn_configurations_against_torch():
+def number(cell, n):
+    """Configurations of a cell to draw where an LSTM gets n."""
+    return n if cell == "lstm" else n // 4
+
+
+@pytest.mark.parametrize("cell", [c for c in CELLS if c != "gru_before"])  # torch has none
+def test_drawn_configurations_against_torch(cell):
     seen = set()
 
-    @settings(max_examples=TORCH + TORCH // 8)
-    @given(case=cases())
+    @settings(max_examples=number(cell, TORCH + TORCH // 8))
+    @given(case=cases(cell=cell))
     def check(case):
         theirs = torch_run(case)
         for isa in ISAS:
@@ -93,14 +102,15 @@ def test_drawn_configurations_against_torch():
         seen.add(case)
 
     check()
-    assert len(seen) >= TORCH
+    assert len(seen) >= number(cell, TORCH)
 
 
-def test_drawn_configurations_against_the_oracle():
+@pytest.mark.parametrize("cell", CELLS)
+def test_drawn_configurations_against_the_oracle(cell):
     seen = set()
 
-    @settings(max_examples=ORACLE + ORACLE // 8)
-    @given(case=cases(lengths=("none", "some", "zeros too")))
+    @settings(max_examples=number(cell, ORACLE + ORACLE // 8))
+    @given(case=cases(lengths=("none", "some", "zeros too"), cell=cell))
     def check(case):
         theirs = oracle_run(case)
         for isa in ISAS:
@@ -108,10 +118,11 @@ def test_drawn_configurations_against_the_oracle():
         seen.add(case)
 
     check()
-    assert len(seen) >= ORACLE
+    assert len(seen) >= number(cell, ORACLE)
 
 
-def test_every_step_within_its_forward_error_bound():
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_step_within_its_forward_error_bound(cell):
     """Any I, weights up to 4 times torch's: each step, from the engine's own float32 state.
 
     A step's error is bounded whatever the sizes; over many steps errors may grow without a useful
@@ -119,8 +130,8 @@ def test_every_step_within_its_forward_error_bound():
     for bit.
     """
 
-    @settings(max_examples=STEPS)
-    @given(case=cases(lengths=("none",), scales=(1.0, 4.0, 4.0), wide=130, last=False))
+    @settings(max_examples=number(cell, STEPS))
+    @given(case=cases(lengths=("none",), scales=(1.0, 4.0, 4.0), wide=130, last=False, cell=cell))
     def check(case):
         B = case.B or 1
         case = dataclasses.replace(
@@ -140,11 +151,11 @@ def test_every_step_within_its_forward_error_bound():
             layer, h, c = case.layer(isa), h0, c0
             for t in range(case.T):
                 exact = bounds.step(
-                    params, *(a.astype(np.float64) for a in (x[t], h, c)), isa != "generic"
+                    params, *(a.astype(np.float64) for a in (x[t], h, c)), isa != "generic", cell
                 )
                 y, (h, c) = layer(x[t : t + 1], (h, c))
                 for name, a, (b, bound) in zip("yhc", (y[0], h, c), exact, strict=True):
-                    excess = (np.abs(a - b) - bound).max()
+                    excess = (np.abs(a - b) - bound).max(initial=-np.inf)
                     assert excess <= 0, (
                         f"{name} is {excess:.3g} past its bound on {isa}, t={t}: {case}"
                     )
@@ -161,6 +172,14 @@ def test_every_size_against_torch(H, isa):
             assert_close(case.run(case.layer(isa)), torch_run(case), TWO_SYSTEMS, case, isa)
 
 
+@pytest.mark.parametrize("cell", OTHERS)
+def test_every_size_of_the_other_cells(cell, isa):
+    """The same, with one I for each H: panels of I are the same for all cells of as many gates."""
+    for n, H in enumerate(SIZES):
+        case = Case(I=1 + n % 7, H=H, T=3, B=1 + n % 9, D=1 + n % 2, seed=n, state=True, cell=cell)
+        assert_close(case.run(case.layer(isa)), oracle_run(case), SHORT, case, isa)
+
+
 @pytest.mark.parametrize("B", BATCHES)
 def test_every_batch_against_torch(B, isa):
     """B x T rows at every boundary +-1 of the register tile."""
@@ -170,10 +189,16 @@ def test_every_batch_against_torch(B, isa):
             assert_close(case.run(case.layer(isa)), torch_run(case), TWO_SYSTEMS, case, isa)
 
 
-@pytest.mark.parametrize("I, H, D, P, B", [(700, 1500, 1, 0, 1), (300, 1100, 2, 500, 9)])
-def test_large_sizes(I, H, D, P, B, isa):
+@pytest.mark.parametrize(
+    "I, H, D, P, B, cell",
+    [
+        (700, 1500, 1, 0, 1, "lstm"), (300, 1100, 2, 500, 9, "lstm"), (700, 1500, 1, 0, 9, "gru"),
+        (300, 1500, 1, 0, 2, "gru_before"), (100, 1024, 1, 0, 60, "rnn_tanh"),
+    ],
+)  # fmt: skip
+def test_large_sizes(I, H, D, P, B, cell, isa):
     """Weights past the caches: a call's panels are no longer handed to the kernels all at once."""
-    case = Case(I=I, H=H, D=D, P=P, T=2, B=B, state=True, seed=I)
+    case = Case(I=I, H=H, D=D, P=P, T=2, B=B, state=True, seed=I, cell=cell)
     assert_close(case.run(case.layer(isa)), oracle_run(case), SHORT, case, isa)
 
 
@@ -194,18 +219,24 @@ def test_results_are_new_and_apart(isa):
         assert not any(np.shares_memory(a, b) for b in arrays[n + 1 :])
 
 
-@pytest.mark.parametrize("I, H, D, P", [(3, 8, 1, 0), (16, 32, 2, 0), (1, 17, 1, 5)])
-def test_ten_thousand_steps(I, H, D, P, isa):
-    case = Case(I=I, H=H, D=D, P=P, T=10_000, B=2, state=True, seed=10_000)
+@pytest.mark.parametrize(
+    "I, H, D, P, cell",
+    [
+        (3, 8, 1, 0, "lstm"), (16, 32, 2, 0, "lstm"), (1, 17, 1, 5, "lstm"),
+        *((3, 17, 1, 0, cell) for cell in OTHERS),
+    ],
+)  # fmt: skip
+def test_ten_thousand_steps(I, H, D, P, cell, isa):
+    case = Case(I=I, H=H, D=D, P=P, T=10_000, B=2, state=True, seed=10_000, cell=cell)
     assert_close(case.run(case.layer(isa)), oracle_run(case), LONG, case, isa)
 
 
 # T = 0 and B = 0, as torch 2.13 has it: no step is an error, no row gives empty arrays.
 
 
-def empties():
+def empties(cell="lstm"):
     for D in (1, 2):
-        for P in (0, 2):
+        for P in (0, 2) if cell == "lstm" else (0,):
             for L in (1, 2):
                 for batch_first in (False, True):
                     for T, B in ((0, 2), (2, 0), (0, 0), (0, None)):
@@ -220,10 +251,11 @@ def empties():
                                 T=T,
                                 B=B,
                                 state=state,
+                                cell=cell,
                             )
 
 
-@pytest.mark.parametrize("case", list(empties()), ids=Case.name)
+@pytest.mark.parametrize("case", [*empties(), *empties("gru"), *empties("rnn_relu")], ids=Case.name)
 def test_nothing_to_do_as_torch_has_it(case):
     layer = case.layer()
     try:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The GIL, many Python threads on one object, signals, fork, the float control register."""
+"""The GIL, signals, weights loaded during calls, the float control register."""
 
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -15,9 +14,7 @@ import torch
 from cases import Case
 from conftest import FULL
 
-THREADS, CALLS = 16, 1000 if FULL else 60
 INTERRUPTS = 200 if FULL else 5  # for each of the kinds below
-FORKS = 1000 if FULL else 30
 LATENCY = 0.1  # s, from the signal to KeyboardInterrupt
 BUSY = 2.0  # s: the same by the clock, on a machine where others may hold the cores
 
@@ -77,53 +74,6 @@ def test_a_held_gil_would_be_noticed():
     sleep = ctypes.PyDLL(None).usleep
     notes, seconds = ticks_during(lambda: sleep(300_000))
     assert notes < seconds * 50, f"{notes} in {seconds:.2f} s"
-
-
-def test_sixteen_threads_on_one_object_give_the_serial_bits():
-    case = Case(I=6, H=20, L=2, seed=3)
-    layer, rng = case.layer(), np.random.default_rng(4)
-    x = rng.standard_normal((12, 9, 6)).astype(np.float32)
-    state = tuple(rng.standard_normal((2, 9, 20)).astype(np.float32) for _ in range(2))
-    lengths = rng.integers(1, 13, 9)
-
-    def steps():
-        stream = layer.stream(batch_size=9)
-        stream.state = state
-        return np.stack([stream.step(row) for row in x[:4]]), stream.state
-
-    jobs = [
-        lambda: layer(x),
-        lambda: layer(x, state),
-        lambda: layer(x[:, :1]),
-        lambda: layer(x[:1, 2:5]),
-        lambda: layer(x[::-1].astype(np.float64), lengths=lengths),
-        lambda: layer(x, state, return_sequences=False),
-        lambda: layer(x, out=np.empty((12, 9, 20), np.float32)),
-        steps,
-    ]
-
-    def flat(result):
-        y, (h, c) = result
-        return y.tobytes() + h.tobytes() + c.tobytes()
-
-    serial = [flat(job()) for job in jobs]
-    wrong, made, barrier = [], [], threading.Barrier(THREADS)
-
-    def work(seed):
-        order = np.random.default_rng(seed).integers(len(jobs), size=CALLS)
-        barrier.wait()
-        for n in order:
-            if flat(jobs[n]()) != serial[n]:
-                wrong.append(n)
-            made.append(n)
-
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == THREADS * CALLS
-    assert not wrong
 
 
 INTERRUPTED = """
@@ -187,9 +137,14 @@ def own_time(pid):
 
 
 def interrupt(I, H, L, D, B, isa, threads, how):
-    script = INTERRUPTED.format(arguments=(I, H, L, D, B, isa, threads, how, INTERRUPTS))
+    watch(INTERRUPTED.format(arguments=(I, H, L, D, B, isa, threads, how, INTERRUPTS)), threads)
+
+
+def watch(script, threads):
+    """Interrupt a child INTERRUPTS times, each after it says "calling"; it answers with the clock
+    and its own time, then that it still computes the same."""
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    late, rng = [], np.random.default_rng([I, H, B])
+    late, rng = [], np.random.default_rng(list(script.encode()))
     try:
         for _ in range(INTERRUPTS):
             assert child.stdout.readline() == "calling\n"
@@ -321,52 +276,6 @@ def test_loading_weights_while_others_call():
         thread.join()
     assert len(seen) > 100
     assert set(seen) <= good
-
-
-FORKED = """
-import os, sys, threading, time
-import numpy as np, fastlstm
-{imports}
-rng = np.random.default_rng(0)
-layer = fastlstm.LSTM(32, 64, 2, num_threads=2)
-x = rng.standard_normal((20, 32, 32)).astype(np.float32)
-def bits():
-    y, (h, c) = layer(x)
-    return y.tobytes() + h.tobytes() + c.tobytes()
-want = bits()
-stop = threading.Event()
-def keep_busy():
-    while not stop.is_set():
-        layer(x)
-busy = threading.Thread(target=keep_busy)
-for n in range({forks}):
-    if n == {forks} // 2:
-        busy.start()  # from here on the fork happens in the middle of another thread's call
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if bits() == want else 7)
-    deadline = time.monotonic() + 10
-    while os.waitpid(pid, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(pid, 9)
-            sys.exit(f"fork {{n}} hung")
-        time.sleep(0.001)
-        if bits() != want:
-            sys.exit(f"the parent's bits changed at fork {{n}}")
-stop.set()
-busy.join()
-print("forked", n + 1)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize(
-    "imports", ["", "import numba, torch; torch.zeros(64, 64) @ torch.zeros(64, 64)"]
-)
-def test_fork_after_use(imports):
-    script = FORKED.format(forks=FORKS, imports=imports)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"forked {FORKS}\n"), done.stderr
 
 
 def subnormals_live():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
 import fastlstm.torch
-from fastlstm.torch import LSTM, accelerate
+from fastlstm.torch import GRU, LSTM, RNN, accelerate
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported"),
@@ -30,23 +30,42 @@ def fresh_warnings():
     torch.manual_seed(0)
 
 
+@pytest.fixture(params=[torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture
 def ours_only(monkeypatch):
-    """Nothing may reach PyTorch's own LSTM."""
+    """Nothing may reach PyTorch's own layers."""
 
     def refuse(*args):
         raise AssertionError("ran in PyTorch")
 
-    monkeypatch.setattr(torch.nn.LSTM, "forward", refuse)
+    for each in OURS:
+        monkeypatch.setattr(each, "forward", refuse)
 
 
-def pair(*args, **options):
-    """An nn.LSTM and ours, of the same weights."""
-    theirs = torch.nn.LSTM(*args, **options)
+OURS = {torch.nn.LSTM: LSTM, torch.nn.GRU: GRU, torch.nn.RNN: RNN}
+
+
+def pair(*args, kind=torch.nn.LSTM, **options):
+    """A module of torch.nn and ours, of the same weights."""
+    theirs = kind(*args, **options)
     ours = copy.deepcopy(theirs)
     assert accelerate(ours) == 1
-    assert type(ours) is LSTM
+    assert type(ours) is OURS[kind]
     return theirs, ours
+
+
+def parts(state):
+    """The tensors of a state."""
+    return (state,) if isinstance(state, torch.Tensor) else state
+
+
+def alike(kind, hx):
+    """(h, c) as the kind takes it."""
+    return hx if kind is torch.nn.LSTM or hx is None else hx[0]
 
 
 def close(a, b, tolerance=1e-5):
@@ -62,26 +81,38 @@ def run(module, x, hx, up):
     data = x.data if isinstance(x, PackedSequence) else x
     leaf = data.detach().clone().requires_grad_()
     x = x._replace(data=leaf) if isinstance(x, PackedSequence) else leaf
-    hx = None if hx is None else tuple(h.detach().clone().requires_grad_() for h in hx)
-    y, (h, c) = module(x, hx)
+    if hx is not None:
+        leaves = [h.detach().clone().requires_grad_() for h in parts(hx)]
+        hx = tuple(leaves) if isinstance(hx, tuple) else leaves[0]
+    y, state = module(x, hx)
     flat = y.data if isinstance(y, PackedSequence) else y
-    torch.autograd.backward([flat, h, c], [u.expand_as(o) for u, o in zip(up, (flat, h, c))])
+    found = flat, *parts(state)
+    ups = [u.expand_as(o) for u, o in zip(up, found, strict=False)]
+    torch.autograd.backward(found, ups)
     grads = {n: p.grad for n, p in module.named_parameters()} | {"x": leaf.grad}
     if hx is not None:
-        grads |= {"h0": hx[0].grad, "c0": hx[1].grad}
-    return (flat, h, c), grads
+        grads |= {f"state {i}": h.grad for i, h in enumerate(leaves)}
+    return found, grads
 
 
 @settings(max_examples=DRAWN)
 @given(
-    I=st.integers(1, 20), H=st.integers(2, 20), L=st.integers(1, 3), D=st.integers(1, 2),
+    kind=st.sampled_from((torch.nn.LSTM, torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN)),
+    relu=st.booleans(), I=st.integers(1, 20), H=st.integers(2, 20), L=st.integers(1, 3),
+    D=st.integers(1, 2),
     P=st.sampled_from((0, 0, 1)), T=st.integers(1, 12), B=st.sampled_from((None, 1, 2, 7)),
     bias=st.booleans(), first=st.booleans(), given_state=st.booleans(),
     form=st.sampled_from(("padded", "packed", "unsorted")), seed=st.integers(0, 2**31),
 )  # fmt: skip
-def test_is_nn_lstm(I, H, L, D, P, T, B, bias, first, given_state, form, seed):
+def test_is_torchs(kind, relu, I, H, L, D, P, T, B, bias, first, given_state, form, seed):
     torch.manual_seed(seed)
-    theirs, ours = pair(I, H, L, bias=bias, batch_first=first, bidirectional=D == 2, proj_size=P)
+    P = P if kind is torch.nn.LSTM else 0
+    own = (
+        {"proj_size": P} if P else {"nonlinearity": "relu"} if kind is torch.nn.RNN and relu else {}
+    )
+    theirs, ours = pair(
+        I, H, L, kind=kind, bias=bias, batch_first=first, bidirectional=D == 2, **own
+    )
     rows = () if B is None else (B,)
     x = torch.randn((*rows, T, I) if first else (T, *rows, I))
     if B is not None and form != "padded":
@@ -91,11 +122,11 @@ def test_is_nn_lstm(I, H, L, D, P, T, B, bias, first, given_state, form, seed):
         x = pack_padded_sequence(x, lengths, first, enforce_sorted=form == "packed")
     hx = None
     if given_state:
-        hx = torch.randn(L * D, *rows, P or H), torch.randn(L * D, *rows, H)
+        hx = alike(kind, (torch.randn(L * D, *rows, P or H), torch.randn(L * D, *rows, H)))
     up = [torch.randn(()) for _ in range(3)]
     want, want_grads = run(theirs, x, hx, up)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.nn.LSTM, "forward", None)
+        patch.setattr(kind, "forward", None)
         got, grads = run(ours, x, hx, up)
         for a, b in zip(got, want, strict=True):
             close(a, b)
@@ -104,26 +135,26 @@ def test_is_nn_lstm(I, H, L, D, P, T, B, bias, first, given_state, form, seed):
             close(grads[name], want_grads[name])
         for quiet in (torch.no_grad, torch.inference_mode):
             with quiet():
-                y, (h, c) = ours(x, hx)
+                y, state = ours(x, hx)
                 packed = isinstance(y, PackedSequence)
                 assert packed == isinstance(x, PackedSequence)
-                for a, b in zip((y.data if packed else y, h, c), got, strict=True):
+                for a, b in zip((y.data if packed else y, *parts(state)), got, strict=True):
                     assert torch.equal(a, b)
                     assert not a.requires_grad
 
 
-def test_packed_sequences_keep_their_order(ours_only):
-    _, ours = pair(3, 4)
+def test_packed_sequences_keep_their_order(kind, ours_only):
+    _, ours = pair(3, 4, kind=kind)
     ragged = [torch.randn(n, 3) for n in (2, 5, 1)]
     packed = pack_sequence(ragged, enforce_sorted=False)
-    y, (h, c) = ours(packed)
+    y, state = ours(packed)
     assert torch.equal(y.batch_sizes, packed.batch_sizes)
     assert torch.equal(y.sorted_indices, packed.sorted_indices)
     for i, x in enumerate(ragged):
-        alone, (h1, c1) = ours(x)
-        assert torch.equal(h[:, i], h1)
-        assert torch.equal(c[:, i], c1)
-        assert torch.equal(alone[-1], h1[0])
+        alone, state1 = ours(x)
+        for whole, one in zip(parts(state), parts(state1), strict=True):
+            assert torch.equal(whole[:, i], one)
+        assert torch.equal(alone[-1], parts(state1)[0][0])
 
 
 def test_frozen_parts_and_unused_outputs(ours_only):
@@ -158,8 +189,8 @@ def test_gradients_add_up_and_a_graph_can_be_kept(ours_only):
         y.sum().backward()
 
 
-def test_hooks_on_saved_tensors_and_checkpoints(ours_only):
-    _, ours = pair(3, 4, 2, dropout=0.5)
+def test_hooks_on_saved_tensors_and_checkpoints(kind, ours_only):
+    _, ours = pair(3, 4, 2, dropout=0.5, kind=kind)
     x = torch.randn(5, 2, 3, requires_grad=True)
 
     def grads(call):
@@ -219,8 +250,8 @@ def test_state_dicts_both_ways(ours_only):
         assert torch.equal(a, b)
 
 
-def test_copies_and_pickles(ours_only):
-    _, ours = pair(3, 4)
+def test_copies_and_pickles(kind, ours_only):
+    _, ours = pair(3, 4, kind=kind)
     x = torch.randn(5, 2, 3)
     want = ours(x)[0]  # the engine is there now
     file = io.BytesIO()
@@ -232,7 +263,7 @@ def test_copies_and_pickles(ours_only):
         pickle.loads(pickle.dumps(ours)),
         torch.load(file, weights_only=False),
     ):
-        assert type(twin) is LSTM
+        assert type(twin) is OURS[kind]
         assert torch.equal(twin(x)[0], want)
     twin = copy.deepcopy(ours)
     with torch.no_grad():
@@ -245,19 +276,25 @@ def test_accelerate_counts_and_leaves_others_alone():
     class Own(torch.nn.LSTM):
         pass
 
+    class OwnGRU(torch.nn.GRU):
+        pass
+
     model = torch.nn.ModuleDict(
         {
             "a": torch.nn.LSTM(2, 3),
             "b": torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LSTM(2, 3)),
             "own": Own(2, 3),
             "gru": torch.nn.GRU(2, 3),
+            "rnn": torch.nn.RNN(2, 3, nonlinearity="relu"),
+            "own gru": OwnGRU(2, 3),
         }
     )
     names = list(model.state_dict())
     parameters = list(model.parameters())
-    assert accelerate(model) == 2
+    assert accelerate(model) == 4
     assert accelerate(model) == 0
-    assert [type(model[n]) for n in ("own", "gru")] == [Own, torch.nn.GRU]
+    kinds = [Own, GRU, RNN, OwnGRU]
+    assert [type(model[n]) for n in ("own", "gru", "rnn", "own gru")] == kinds
     assert list(model.state_dict()) == names
     assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
     assert accelerate(torch.nn.LSTM(2, 3)) == 1
@@ -275,8 +312,8 @@ def warned(run_it):
     return result, [str(w.message) for w in found if "fastlstm.torch" in str(w.message)]
 
 
-def test_other_dtypes_fall_back_with_one_warning():
-    theirs, ours = pair(3, 4)
+def test_other_dtypes_fall_back_with_one_warning(kind):
+    theirs, ours = pair(3, 4, kind=kind)
     x = torch.randn(5, 2, 3, dtype=torch.float64)
     theirs.double(), ours.double()
     y, texts = warned(lambda: ours(x)[0])
@@ -293,18 +330,18 @@ def test_other_dtypes_fall_back_with_one_warning():
     assert type(ours(x.detach().float())[0].grad_fn).__name__ == "_RunBackward"
 
 
-def test_gradients_of_gradients():
+def test_gradients_of_gradients(kind):
     for packed, state in ((False, False), (True, True)):
-        theirs, ours = pair(3, 4, 2, bidirectional=True)
+        theirs, ours = pair(3, 4, 2, bidirectional=True, kind=kind)
         found = []
         x = torch.randn(5, 2, 3)
-        hx = (torch.randn(4, 2, 4), torch.randn(4, 2, 4)) if state else None
+        hx = alike(kind, (torch.randn(4, 2, 4), torch.randn(4, 2, 4))) if state else None
         for m in (theirs, ours):
             leaf = x.clone().requires_grad_()
             given_x = pack_padded_sequence(leaf, [5, 3]) if packed else leaf
             with torch.backends.mkldnn.flags(enabled=False):
-                y, (h, _) = m(given_x, hx)
-                y = y.data if packed else y
+                y, end = m(given_x, hx)
+                y, h = y.data if packed else y, parts(end)[0]
                 loss = y.pow(2).sum() + h.pow(3).sum()
                 first = torch.autograd.grad(loss, [leaf, *m.parameters()], create_graph=True)
                 second = torch.autograd.grad(
@@ -315,8 +352,8 @@ def test_gradients_of_gradients():
             close(a, b)
 
 
-def test_other_ways_to_run_a_module():
-    theirs, ours = pair(3, 4)
+def test_other_ways_to_run_a_module(kind):
+    theirs, ours = pair(3, 4, kind=kind)
     x = torch.randn(5, 2, 3)
     tangent = torch.randn_like(x)
 
@@ -346,8 +383,8 @@ def test_other_ways_to_run_a_module():
             close(way(ours), way(theirs), 1e-5 if way is not autocast else 0.0)
 
 
-def test_torch_compile():
-    theirs, ours = pair(3, 4)
+def test_torch_compile(kind):
+    theirs, ours = pair(3, 4, kind=kind)
     x = torch.randn(5, 2, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -355,8 +392,8 @@ def test_torch_compile():
         close(compiled(x)[0], theirs(x)[0])
 
 
-def test_wrong_calls_are_refused_in_torchs_words():
-    theirs, ours = pair(3, 4)
+def test_wrong_calls_are_refused_in_torchs_words(kind):
+    theirs, ours = pair(3, 4, kind=kind)
     x = torch.randn(5, 2, 3)
     h = torch.zeros(1, 2, 4)
     for args in (
@@ -370,6 +407,8 @@ def test_wrong_calls_are_refused_in_torchs_words():
         (None,),
         (x[:0],),
     ):
+        if len(args) == 2 and kind is not torch.nn.LSTM:
+            args = x, args[1][-1][:, :1] if x.dim() == 3 else h
         with pytest.raises(Exception) as wanted:
             theirs(*args)
         with pytest.raises(wanted.type) as got:

@@ -56,6 +56,10 @@ def _read(path, options):
         found = action(source, options)
     if not isinstance(found, Contents):
         found = Contents(found, find(found))
+        if options.reset_after is False:  # torch has no such GRU, others use its names
+            for prefix, layer in found.layers.items():
+                if layer.kind == "GRU":
+                    found.layers[prefix] = dataclasses.replace(layer, reset_after=False)
     return source.name, kind, found
 
 
@@ -146,8 +150,9 @@ def load(path, prefix=None, **options):
     prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
               with or without the last dot, and without wrappers such as `module.` if it is unique
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
-              for files that do not say it themselves (Keras weights without the model):
-              activation="tanh", recurrent_activation="sigmoid", reset_after=True;
+              what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
+              reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
+              recurrent_activation="sigmoid";
               external_data=True: ONNX tensors in other files of the model's folder are read too
 
     Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does

@@ -81,6 +81,8 @@ def make(name, found, prefix, options):
         told["reset_after"] = layer.reset_after
     if layer.kind == "RNN":
         told["nonlinearity"] = "relu" if layer.directions[0] == (RELU,) else "tanh"
+    # what only another kind of layer has is not for this one
+    options = {k: v for k, v in options.items() if k != "nonlinearity" or k in cls.own}
     weights = weights_of(found.arrays, prefix, layer)
     made = cls.from_state_dict(weights, **(told | options))
     if found.shared and all(each.dtype == np.float32 for each in weights.values()):

@@ -6,6 +6,8 @@
  *     lone_driver bits N SEED [CALLERS]   N calls of drawn shapes on 2..16 threads, sleeps drawn at
  *                                         every place of the protocol; CALLERS of them at a time
  *     lone_driver calm N SEED             the same without sleeps
+ *     lone_driver brief N SEED [CALLERS]  as bits, of few steps: mostly arriving, being seated,
+ *                                         leaving and being left
  *     lone_driver stop N SEED             N endless calls, ended by the caller's poll
  */
 #include <pthread.h>
@@ -49,7 +51,8 @@ static double seconds(void)
 
 /* What happened, over all calls. A rejoin is a whole span after a take-over in the same call. */
 static atomic_size_t spans, left_behind, rejoins, seated, sleeps, fresh;
-static int sleepy;
+static int sleepy, brief;
+double fl_lone_patience = 1;
 static _Thread_local int was_left;
 static _Thread_local uint64_t hook_state;
 
@@ -115,12 +118,16 @@ static fl_net *make_net(uint64_t *state, const fl_config *f)
 /* One call with one thread and again, `times` times, with some: the same bits in y, h and c. */
 static void compare(uint64_t *state, int times)
 {
-    fl_config f = {
-        .input = between(state, 1, 24), .hidden = between(state, 17, 90), .layers = 1, .dirs = 1};
+    fl_config f = {.input = between(state, 1, brief ? 6 : 24),
+                   .hidden = between(state, 17, brief ? 40 : 90),
+                   .layers = 1,
+                   .dirs = 1};
     fl_net *net = make_net(state, &f);
-    fl_call c = {.batch = draw(state) % 2 ? 1 : between(state, 1, 7)};
+    fl_call c = {.batch = draw(state) % 2 ? 1 : between(state, 1, brief ? 2 : 7)};
     const double enough = 3e6 / (8.0 * (double)(f.hidden * (f.input + f.hidden) * c.batch));
     c.steps = (size_t)enough * between(state, 1, 8) + between(state, 1, 150);
+    if (brief)
+        c.steps = between(state, 8, 20);
     const size_t out = c.steps * c.batch * f.hidden, last = c.batch * f.hidden;
     float *x = floats(state, c.steps * c.batch * f.input, 2), *h0 = floats(state, last, 1);
     float *c0 = floats(state, last, 1), *y[2], *hn[2], *cn[2];
@@ -168,8 +175,9 @@ typedef struct share {
 static void *caller(void *arg)
 {
     share *s = arg;
-    for (size_t i = 0; i < s->calls; i += 5)
-        compare(&s->state, 5);
+    const int times = brief ? 50 : 5;
+    for (size_t i = 0; i < s->calls; i += (size_t)times)
+        compare(&s->state, times);
     return NULL;
 }
 
@@ -223,7 +231,9 @@ int main(int argc, char **argv)
     const size_t n = argc > 3 ? strtoul(argv[2], NULL, 10) : 0;
     const uint64_t seed = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
     sleepy = strcmp(mode, "calm") != 0;
-    if (!strcmp(mode, "bits") || !strcmp(mode, "calm"))
+    brief = !strcmp(mode, "brief");
+    fl_lone_patience = brief ? 0.03 : 1; /* of a million calls, few may wait */
+    if (!strcmp(mode, "bits") || !strcmp(mode, "calm") || brief)
         test_bits(n, seed, argc > 4 ? strtoul(argv[4], NULL, 10) : 1);
     else if (!strcmp(mode, "stop"))
         test_stop(n, seed);

@@ -10,9 +10,11 @@
  *     team_driver back N      workers that were still asleep are taken back, not waited for
  *     team_driver state N     workers' signals, name and floating-point environment
  *     team_driver starved N   N calls with no memory for more threads
+ *     team_driver refused N   N calls while the system makes no thread, every third, all again
  *     team_driver exit KIND   the process ends while workers work (0), spin (1), sleep (2)
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fenv.h>
 #include <float.h>
 #include <sched.h>
@@ -138,6 +140,35 @@ int late_wait(pthread_cond_t *c, pthread_mutex_t *m)
     if (atomic_fetch_add(&turn, 1) % 4 == 0)
         spin(100e-6);
     return pthread_cond_wait(c, m);
+}
+
+/* For a csrc/team.c compiled with -Dpthread_create=may_create: every refuse-th thread is not made.
+ */
+static atomic_uint refuse;
+
+int may_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg)
+{
+    static atomic_uint turn;
+    const unsigned each = atomic_load(&refuse);
+    if (each && atomic_fetch_add(&turn, 1) % each == 0)
+        return EAGAIN;
+    return pthread_create(t, a, run, arg);
+}
+
+static void test_refused(size_t n)
+{
+    uint64_t state = 1;
+    job j = {.part_time = 1e-6};
+    const unsigned each[] = {1, 3, 0};
+    for (int i = 0; i < 3; i++) {
+        atomic_store(&refuse, each[i]);
+        for (size_t k = 0; k < n; k++)
+            CHECK(run_job(&j, THREADS, PARTS, &state) == 0 || i > 0);
+        CHECK((fl_team_size() == 0) == (i == 0));
+        printf("%zu workers\n", fl_team_size());
+    }
+    CHECK(fl_team_size() == THREADS - 1);
+    call_all(THREADS - 1, NULL);
 }
 
 static void test_calls(size_t n)
@@ -390,9 +421,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(size_t n);
-    } tests[] = {{"calls", test_calls}, {"fork", test_fork},      {"nested", test_nested},
-                 {"idle", test_idle},   {"back", test_back},      {"state", test_state},
-                 {"exit", test_exit},   {"starved", test_starved}};
+    } tests[] = {{"calls", test_calls}, {"fork", test_fork},       {"nested", test_nested},
+                 {"idle", test_idle},   {"back", test_back},       {"state", test_state},
+                 {"exit", test_exit},   {"starved", test_starved}, {"refused", test_refused}};
     for (size_t i = 0; argc == 3 && i < sizeof tests / sizeof *tests; i++)
         if (!strcmp(argv[1], tests[i].name)) {
             tests[i].run(strtoul(argv[2], NULL, 10));

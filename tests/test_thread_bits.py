@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""1 to 16 threads, more than there are CPUs: the same bits from every kind of call."""
+
+import numpy as np
+import pytest
+from cases import Case
+from conftest import FULL
+
+from fastlstm import _core
+
+THREADS = range(2, 17)
+ROUNDS = 100 if FULL else 8
+KINDS = {  # I, H, L, D, P, B, T: enough work for a team (3 MFLOP), and little more
+    "one layer, row blocks": (24, 40, 1, 1, 0, 70, 12),
+    "blocks of few rows": (16, 33, 1, 1, 0, 193, 10),
+    "three layers": (20, 48, 3, 1, 0, 5, 40),
+    "five layers, one row": (16, 40, 5, 1, 0, 1, 120),
+    "two directions": (24, 40, 1, 2, 0, 9, 40),
+    "two directions, three layers": (12, 32, 3, 2, 0, 17, 16),
+    "projection": (24, 64, 1, 1, 20, 40, 12),
+    "projection, two directions, two layers": (10, 48, 2, 2, 17, 12, 20),
+    "everything at once": (9, 31, 3, 2, 30, 67, 7),
+    "lone stream": (32, 192, 1, 1, 0, 1, 60),
+    "lone stream of unequal parts": (7, 401, 1, 1, 0, 1, 20),
+    "lone stream, three rows": (16, 288, 1, 1, 0, 3, 30),
+}
+LEAST = 15_000  # comparisons of CI
+
+
+def flat(result):
+    y, (h, c) = result
+    return [y, h, c]
+
+
+def arrays(kind, rng):
+    I, H, L, D, P, B, T = KINDS[kind]
+    x = rng.standard_normal((T, B, I)).astype(np.float32)
+    h = rng.uniform(-1, 1, (L * D, B, P or H)).astype(np.float32)
+    c = rng.uniform(-2, 2, (L * D, B, H)).astype(np.float32)
+    return x, (h, c), rng.integers(1, T + 1, B)
+
+
+def calls(kind, rng):
+    """{name: f}, where f(n) are the arrays that a call of n threads gives."""
+    I, H, L, D, P, B, T = KINDS[kind]
+    case = Case(I=I, H=H, L=L, D=D, P=P, seed=len(kind))
+    layer, first = case.layer(), Case(I=I, H=H, L=L, D=D, P=P, batch_first=True).layer()
+    x, state, lengths = arrays(kind, rng)
+    rows, gaps = x.swapaxes(0, 1), np.where(np.arange(B) % 3, lengths, 0)
+    dy = rng.standard_normal((T, B, D * (P or H))).astype(np.float32)
+
+    def train(n, given=None):
+        y, end, tape = layer.forward_train(x, state, lengths=given, num_threads=n)
+        grads = layer.backward(tape, dy, state, num_threads=n)
+        return [y, *end, grads.x, *grads.state, *grads.params.values()]
+
+    def out(n):
+        y = np.full((T, 2, B, D * (P or H)), np.nan, np.float32)
+        return flat(layer(x, state, out=y[:, 1], num_threads=n))
+
+    def stream(n):
+        layer.num_threads = n
+        s = layer.stream(batch_size=B)
+        s.state = state
+        y = [s(x[: T - 2]), s(x[T - 2 : T - 1]), s.step(x[T - 1])[None]]
+        return [np.concatenate(y), *s.state]
+
+    found = {
+        "plain": lambda n: flat(layer(x, num_threads=n)),
+        "state": lambda n: flat(layer(x, state, num_threads=n)),
+        "lengths": lambda n: flat(layer(x, state, lengths=lengths, num_threads=n)),
+        "lengths with gaps": lambda n: flat(layer(x, lengths=gaps, num_threads=n)),
+        "last": lambda n: flat(layer(x, state, return_sequences=False, num_threads=n)),
+        "last, lengths": lambda n: flat(
+            layer(x, lengths=lengths, return_sequences=False, num_threads=n)
+        ),
+        "batch first": lambda n: flat(first(rows, state, num_threads=n)),
+        "out": out,
+        "train": train,
+        "train, lengths": lambda n: train(n, lengths),
+    }
+    return found | ({} if D == 2 else {"stream": stream})
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """Comparisons made so far; checked when all are done."""
+    counts = {}
+    yield counts
+    if set(counts) == set(KINDS):  # all of them ran here
+        total = sum(counts.values())
+        print(f"\n{total} comparisons of 2 to 16 threads with one, 0 differences")
+        assert total >= LEAST
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bits_of_one_thread(kind, rng, counted):
+    counted.setdefault(kind, 0)
+    for name, call in calls(kind, rng).items():
+        want = [a.tobytes() for a in call(1)]
+        for n in THREADS:
+            for _ in range(ROUNDS):
+                got = call(n)
+                assert len(got) == len(want)
+                for i, (a, b) in enumerate(zip(got, want, strict=True)):
+                    assert a.tobytes() == b, (kind, name, n, i)
+                counted[kind] += 1
+
+
+def test_they_did_work_in_threads():
+    """The blocks of few rows are enough for 16 threads at once."""
+    I, H, *_, B, T = KINDS["blocks of few rows"]
+    Case(I=I, H=H).layer()(np.ones((T, B, I), np.float32), num_threads=16)
+    assert _core.team_size() >= 15

@@ -112,7 +112,7 @@ def _unwrapped(prefix):
             return prefix
 
 
-def _chosen(name, layers, prefix):
+def chosen(name, layers, prefix):
     """The one of `layers` that the caller means by `prefix`."""
     if prefix is None:
         if len(layers) > 1:
@@ -131,17 +131,23 @@ def _chosen(name, layers, prefix):
     raise LoadError(f"{name}: prefix {show(prefix)}: no such layer; there are: {_listed(layers)}")
 
 
-def _layers(path, options):
-    options, rest = _options(options)
-    name, kind, found = _read(path, options)
+def layers_of(path, options):
+    """(the path as text, Contents) of a file that has recurrent layers. options: see `inspect`."""
+    mine, rest = _options(options)
+    if rest:
+        raise TypeError(f"got an unexpected keyword argument {next(iter(rest))!r}")
+    name, kind, found = _read(path, mine)
     if not found.layers:
-        raise LoadError(
-            f"{name}: {len(found.arrays)} arrays: none is named like a recurrent layer's "
-            "(weight_ih_l0)"
-            if kind != "onnx"
-            else f"{name}: no LSTM, GRU or RNN operator in the graph"
-        )
-    return name, found, rest
+        what = "none is named like a recurrent layer's (weight_ih_l0)"
+        if kind in ("onnx", "keras"):
+            what = "the model has no LSTM, GRU or RNN"
+        raise LoadError(f"{name}: {len(found.arrays)} arrays: {what}")
+    return name, found
+
+
+def _layers(path, options):
+    rest = _options(options)[1]
+    return *layers_of(path, {k: options[k] for k in options if k not in rest}), rest
 
 
 def load(path, prefix=None, **options):
@@ -161,7 +167,7 @@ def load(path, prefix=None, **options):
     if not isinstance(prefix, str | None):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
     name, found, rest = _layers(path, options)
-    prefix = _chosen(name, found.layers, prefix)
+    prefix = chosen(name, found.layers, prefix)
     return make(name, found, prefix, rest)
 
 

@@ -54,10 +54,9 @@ def weights_of(arrays, prefix, layer):
     return found
 
 
-def _class(kind):
-    import fastlstm
-
-    return getattr(fastlstm, kind, None)
+def lacks(layer):
+    """What `layer` needs and the engine does not run yet, in words; [] if it runs."""
+    return variants(layer)
 
 
 def make(name, found, prefix, options):
@@ -68,14 +67,15 @@ def make(name, found, prefix, options):
     place, layer = f"{name}: prefix {show(prefix)}", found.layers[prefix]
     if layer.problem:
         raise LoadError(f"{place}: {layer.problem}")
-    cls, lacks = _class(layer.kind), variants(layer)
-    if cls is None:
-        lacks = [f"a {layer.kind}", *lacks]
-    if lacks:
+    lacking = lacks(layer)
+    if lacking:
         raise LoadError(
-            f"{place}: needs {', '.join(lacks)}, which the engine does not run yet; "
+            f"{place}: needs {', '.join(lacking)}, which the engine does not run yet; "
             "read_state_dict gives its weights"
         )
+    from .. import layers
+
+    cls = getattr(layers, layer.kind)
     told = {"batch_first": layer.batch_first}
     if layer.kind == "GRU":
         told["reset_after"] = layer.reset_after
@@ -90,5 +90,3 @@ def make(name, found, prefix, options):
         made._weights = made._net.weights = {each: weights[each] for each in made._weights}
     return made
 
-
-__all__ = ["Contents", "Layer", "Options", "make", "weights_of"]

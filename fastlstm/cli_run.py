@@ -26,7 +26,11 @@ def add_arguments(parser):
     parser.add_argument("--state", metavar="S.npz", help="the state before: h, of an LSTM c")
     parser.add_argument("--save-state", metavar="S.npz", help="the state after is written")
     parser.add_argument("--prefix", help="which layer, where the file has several")
-    parser.add_argument("--batch-first", action=argparse.BooleanOptionalAction, help="the layout, if the file is wrong")
+    parser.add_argument(
+        "--batch-first",
+        action=argparse.BooleanOptionalAction,
+        help="the layout, if the file is wrong",
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument("--num-threads", type=int)
     file_arguments(parser)

@@ -108,7 +108,9 @@ class _Guess:
 
     text: str = ""
     order: str | None = None
-    ih: str = ""  # "", "T": each gate's square matrix transposed, "reshape": (I, gates H) read as ours
+    ih: str = (
+        ""  # "", "T": each gate's square matrix transposed, "reshape": (I, gates H) read as ours
+    )
     hh: str = ""
     bias: str = ""
     gate: Activation = SIGMOID
@@ -123,7 +125,9 @@ class _Guess:
         r = np.asarray(found[f"weight_hh{end}"], np.float64)
         v = found.get(f"weight_hr{end}")
         zeros = np.zeros(len(w))
-        b, e = (np.asarray(found.get(f"{n}{end}", zeros), np.float64) for n in ("bias_ih", "bias_hh"))
+        b, e = (
+            np.asarray(found.get(f"{n}{end}", zeros), np.float64) for n in ("bias_ih", "bias_hh")
+        )
         w, r = self._turned(w, self.ih), self._turned(r, self.hh)
         b, e = self._biases(b, e)
         if self.order:
@@ -223,9 +227,7 @@ def _pairs(layer):
 
 def _usual(layer):
     relu = getattr(layer, "nonlinearity", "tanh") == "relu"
-    return _Guess(
-        candidate=RELU if relu else TANH, reset_after=getattr(layer, "reset_after", True)
-    )
+    return _Guess(candidate=RELU if relu else TANH, reset_after=getattr(layer, "reset_after", True))
 
 
 # ---- the comparison

@@ -58,9 +58,12 @@ def test_every_order_of_the_gates_is_named(rng, kind, usual):
             assert result
         else:
             assert not result and f"the order {', '.join(order)}" in result.would
-    assert "ONNX" in layer_of("LSTM", _ordered(*_lstm(rng)[:1], "ifgo", "iofg")).verify(
-        *_lstm(rng)[1:]
-    ).explanation
+    assert (
+        "ONNX"
+        in layer_of("LSTM", _ordered(*_lstm(rng)[:1], "ifgo", "iofg"))
+        .verify(*_lstm(rng)[1:])
+        .explanation
+    )
 
 
 def _lstm(rng):
@@ -74,13 +77,14 @@ def _gatewise(array, gates):
 MISTAKES = {
     "weight_hh is transposed": lambda s: s | {"weight_hh_l0": _gatewise(s["weight_hh_l0"], 4)},
     "weight_ih is transposed": lambda s: s | {"weight_ih_l0": _gatewise(s["weight_ih_l0"], 4)},
-    "weight_hh was reshaped": lambda s: s
-    | {"weight_hh_l0": s["weight_hh_l0"].T.copy().reshape(16, 4)},
-    "the biases are added twice": lambda s: s
-    | {n: s[n] / 2 for n in ("bias_ih_l0", "bias_hh_l0")},
+    "weight_hh was reshaped": lambda s: (
+        s | {"weight_hh_l0": s["weight_hh_l0"].T.copy().reshape(16, 4)}
+    ),
+    "the biases are added twice": lambda s: s | {n: s[n] / 2 for n in ("bias_ih_l0", "bias_hh_l0")},
     "the biases are halved": lambda s: s | {n: 2 * s[n] for n in ("bias_ih_l0", "bias_hh_l0")},
-    "forget_bias": lambda s: s
-    | {"bias_ih_l0": s["bias_ih_l0"] - np.repeat([0, 1, 0, 0], 4).astype(np.float32)},
+    "forget_bias": lambda s: (
+        s | {"bias_ih_l0": s["bias_ih_l0"] - np.repeat([0, 1, 0, 0], 4).astype(np.float32)}
+    ),
 }
 
 

@@ -27,8 +27,9 @@ FUNCTIONS = {
     "elu": lambda z, a: np.where(z >= 0, z, a.alpha * (np.exp(np.minimum(z, 0)) - 1)),
     "softsign": lambda z, a: z / (1 + np.abs(z)),
     "softplus": lambda z, a: np.logaddexp(0, z),
-    "selu": lambda z, a: 1.0507009873554805
-    * np.where(z > 0, z, 1.6732632423543772 * (np.exp(np.minimum(z, 0)) - 1)),
+    "selu": lambda z, a: (
+        1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * (np.exp(np.minimum(z, 0)) - 1))
+    ),
     "silu": lambda z, a: z / (1 + np.exp(-z)),
     "gelu": lambda z, a: 0.5 * z * (1 + _erf(z / math.sqrt(2))),
     "exponential": lambda z, a: np.exp(z),

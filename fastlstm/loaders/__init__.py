@@ -69,7 +69,9 @@ def _options(given):
     mine = {name: given[name] for name in names if name in given}
     for name, kinds in _OPTIONS.items():
         if not isinstance(mine.get(name), (*kinds, type(None))):
-            raise TypeError(f"{name} must be a {kinds[0].__name__}, got {type(mine[name]).__name__}")
+            raise TypeError(
+                f"{name} must be a {kinds[0].__name__}, got {type(mine[name]).__name__}"
+            )
     return Options(**mine), {name: value for name, value in given.items() if name not in mine}
 
 

@@ -89,4 +89,3 @@ def make(name, found, prefix, options):
         # The copies give way to the mapping, whose pages processes share.
         made._weights = made._net.weights = {each: weights[each] for each in made._weights}
     return made
-

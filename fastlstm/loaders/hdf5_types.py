@@ -77,7 +77,10 @@ def datatype(owner, at, size):
     first, low, _, _, width = owner.file.unpack("4BI", at, "datatype")
     kind, order = first & 15, ">" if low & 1 else "<"
     if kind == _FIXED:
-        if width not in (1, 2, 4, 8) or owner.file.unpack("HH", at + 8, "datatype") != (0, 8 * width):
+        if width not in (1, 2, 4, 8) or owner.file.unpack("HH", at + 8, "datatype") != (
+            0,
+            8 * width,
+        ):
             return None
         return Numbers(np.dtype(f"{order}{'i' if low & 8 else 'u'}{width}"))
     if kind == _FLOAT:

@@ -39,7 +39,9 @@ def is_keras_zip(source):
 
 def _json(source, place, text):
     if len(text) > MAX_CONFIG:
-        raise source.error(place, f"a configuration of {len(text)} bytes, {MAX_CONFIG} is the limit")
+        raise source.error(
+            place, f"a configuration of {len(text)} bytes, {MAX_CONFIG} is the limit"
+        )
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

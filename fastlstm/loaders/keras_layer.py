@@ -68,7 +68,9 @@ class Cell:
         if self.cudnn:
             inputs = self.kernel.shape[0]
             parts = [
-                np.ascontiguousarray(self.kernel[:, n * size : (n + 1) * size]).reshape(size, inputs)
+                np.ascontiguousarray(self.kernel[:, n * size : (n + 1) * size]).reshape(
+                    size, inputs
+                )
                 for n in range(gates)
             ]
             back = [self.recurrent[:, n * size : (n + 1) * size] for n in range(gates)]
@@ -175,7 +177,11 @@ def _one(cell, item, version, options):
         gate = config.get("recurrent_activation", default)
         found = _activations(cell.kind, config.get("activation", "tanh"), gate, version)
     reset = kind == "CuDNNGRU" or cell.cudnn or _flag(config, "reset_after", False)
-    if cell.kind == "GRU" and cell.bias is not None and reset != (cell.cudnn or cell.bias.ndim == 2):
+    if (
+        cell.kind == "GRU"
+        and cell.bias is not None
+        and reset != (cell.cudnn or cell.bias.ndim == 2)
+    ):
         raise _Problem(f"reset_after is {reset}, its bias has the shape {cell.bias.shape}")
     back = _flag(config, "go_backwards", False)
     return found, reset, back, not _flag(config, "time_major", False)

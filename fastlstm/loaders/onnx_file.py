@@ -44,7 +44,10 @@ def _activations(node, kind, directions):
     """One tuple of Activations for each direction; () for the usual ones."""
     usual = USUAL[kind]
     names = node.get("activations") or []
-    alphas, betas = list(node.get("activation_alpha") or ()), list(node.get("activation_beta") or ())
+    alphas, betas = (
+        list(node.get("activation_alpha") or ()),
+        list(node.get("activation_beta") or ()),
+    )
     if not names:
         names = [activation.name.encode() for activation in usual] * directions
     if len(names) != len(usual) * directions:
@@ -61,9 +64,7 @@ def _activations(node, kind, directions):
             for given, default in zip((alphas, betas), defaults, strict=False)
         ]
         found.append(Activation(ours, *values))
-    split = tuple(
-        tuple(found[d * len(usual) : (d + 1) * len(usual)]) for d in range(directions)
-    )
+    split = tuple(tuple(found[d * len(usual) : (d + 1) * len(usual)]) for d in range(directions))
     return () if split == (usual,) * directions else split
 
 
@@ -80,7 +81,9 @@ class _Reader:
         name = self.node.input(index)
         array = self.get(index)
         if array is None:
-            raise _Problem(f"{what} ({show(name)}) is not a constant, but computed as the model runs")
+            raise _Problem(
+                f"{what} ({show(name)}) is not a constant, but computed as the model runs"
+            )
         if array.dtype.kind not in "fiu" or array.ndim != ndim or 0 in array.shape:
             raise _Problem(f"{what} ({show(name)}) is {array.dtype} of the shape {array.shape}")
         return array

@@ -187,4 +187,3 @@ class Tensor:
                 return other.read_into(offset, np.empty(size, np.uint8))
         except OSError as reason:
             raise self.error(f"the other file, {show(location)}: {reason.strerror}") from None
-

@@ -167,7 +167,15 @@ def _fits(source, prefix, layer, arrays):
     """The Layer, checked against the shapes of its weights."""
     own = weights_of(arrays, prefix, layer)
     found = find({name: array for name, array in own.items() if "peephole" not in name}).get("")
-    same = ("kind", "input_size", "hidden_size", "proj_size", "num_layers", "bias", "num_directions")
+    same = (
+        "kind",
+        "input_size",
+        "hidden_size",
+        "proj_size",
+        "num_layers",
+        "bias",
+        "num_directions",
+    )
     if found is None or any(getattr(found, name) != getattr(layer, name) for name in same):
         raise source.error("metadata", f"layer {show(prefix)} does not fit its weights: {found}")
     return layer

@@ -124,7 +124,7 @@ def _lengths(path, steps, batch):
             f"{path}: lengths of shape {found.shape}, {found.dtype}; ({batch},) integers are due"
         )
     found = found.astype(np.int64)
-    if found.size and not (0 <= found.min() and found.max() <= steps):
+    if found.size and not (found.min() >= 0 and found.max() <= steps):
         raise ValueError(f"{path}: lengths must be from 0 to {steps}")
     return found
 

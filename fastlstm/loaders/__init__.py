@@ -43,7 +43,7 @@ def _format(source):
         raise source.error("file", "it is empty")
     raise source.error(
         "file",
-        "not a format that fastlstm knows (PyTorch, safetensors, ONNX, Keras, .npz, pickled arrays)",
+        "not a format that fastlstm knows (PyTorch, safetensors, ONNX, Keras, .npz, pickle)",
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from ..errors import LoadError
-from ..variants import RELU, Activation, Layer, variants
+from ..variants import RELU, Activation, variants
 from .source import show
 
 

@@ -16,7 +16,7 @@ import struct
 
 import numpy as np
 
-from .hdf5_types import Text, VariableText, datatype, dataspace
+from .hdf5_types import Text, VariableText, dataspace, datatype
 from .source import show
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -117,7 +117,7 @@ class Object:
         if head == b"OHDR":
             self._header2(address)
         elif head[0] == 1:
-            _, count, _, size = self.file.unpack("BxHII", address, "object header")
+            (size,) = self.file.unpack("8xI", address, "object header")
             self._messages1(address + 16, size)
         else:
             raise self.error(f"no object header at byte {address}")
@@ -235,7 +235,7 @@ class Object:
             seen.add(at)
             sign = bytes(self.file.take(at, 4, "B-tree"))
             if sign == b"TREE":
-                kind, level, used = self.file.unpack("4x2BH", at, "B-tree")
+                kind, used = self.file.unpack("4xBxH", at, "B-tree")
                 if kind != 0:
                     raise self.error("its B-tree is not a group's")
                 entries = self.file.unpack(f"{2 * used + 1}Q", at + 24, "B-tree")
@@ -344,7 +344,7 @@ class Object:
 
     def _where(self, size):
         """The address of a dataset's `size` bytes."""
-        start, length = self.first(_LAYOUT)
+        start, _ = self.first(_LAYOUT)
         version, kind = self.file.unpack("2B", start, "layout")
         if version not in (3, 4):
             raise self.error(f"layout version {version} is not read")

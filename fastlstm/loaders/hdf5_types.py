@@ -102,7 +102,7 @@ def datatype(owner, at, size):
 
 def dataspace(owner, at, size):
     """The shape, or None for the null dataspace."""
-    version, ndim, flags, kind = owner.file.unpack("4B", at, "dataspace")
+    version, ndim, kind = owner.file.unpack("2BxB", at, "dataspace")
     if version not in (1, 2) or ndim > MAX_DIMS:
         raise owner.error(f"a dataspace of version {version} with {ndim} sizes")
     if version == 2 and kind == 2:

@@ -57,7 +57,7 @@ def _array(source, name, raw):
     if start + due != len(raw):
         raise source.error(place, f"{due} bytes are due, {len(raw) - start} follow the header")
     flat = raw[start:].view(dtype) if due else np.empty(0, dtype)
-    if dtype == bool and due and flat.view(np.uint8).max() > 1:
+    if dtype.kind == "b" and due and flat.view(np.uint8).max() > 1:
         raise source.error(place, "a bool that is neither 0 nor 1")
     flat = flat.astype(dtype.newbyteorder("="), copy=False)
     return flat.reshape(shape, order="F" if match[2] == b"True" else "C")

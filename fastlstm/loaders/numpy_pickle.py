@@ -8,6 +8,7 @@ dtype("f4", ...) and a state (3, "<", ...). Bytes are kept here as places in the
 
 import math
 import re
+from typing import ClassVar
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _made(run, raw, shape, dtype, fortran):
         raise run.error("the sizes of an empty array are too large")
     run.charge(400)
     flat = np.frombuffer(raw.view, kind) if due else np.empty(0, kind)
-    if kind == bool and due and flat.view(np.uint8).max() > 1:
+    if kind.kind == "b" and due and flat.view(np.uint8).max() > 1:
         raise run.error("a bool that is neither 0 nor 1")
     flat = flat.astype(kind.newbyteorder("="))  # the pickle's bytes are neither aligned nor ours
     return flat.reshape(tuple(sizes), order="F" if fortran else "C")
@@ -130,7 +131,7 @@ ALLOWED = _allowed()
 class _Arrays(Interpreter):
     """Keeps bytes, and takes the states of arrays and dtypes."""
 
-    table = list(TABLE)
+    table: ClassVar = list(TABLE)
 
     def _global(self, module, name):
         if module.startswith("torch"):

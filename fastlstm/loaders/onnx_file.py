@@ -167,8 +167,8 @@ def _layer(graph, node, options):
         reset_after=kind != "GRU" or bool(node.get("linear_before_reset", 0)),
         clip=float(node.get("clip")) if node.get("clip") else None,
         input_forget=bool(node.get("input_forget", 0)),
-        peepholes=peepholes, initial_state=_initial(reader, kind, count, size, batch_first, weights),
-        batch_first=batch_first,
+        peepholes=peepholes, batch_first=batch_first,
+        initial_state=_initial(reader, kind, count, size, batch_first, weights),
     )  # fmt: skip
     return layer, weights
 

@@ -2,7 +2,7 @@
 """fastlstm's own file: safetensors, with what the layers are in the metadata. Any safetensors
 library reads its arrays; here they are mapped, not read, so that processes share their memory.
 
-    {"__metadata__": {"fastlstm": "{\\"version\\": 1, \\"layers\\": {<prefix>: {<field>: value}}}"}, ...}
+    "__metadata__": {"fastlstm": the text {"version": 1, "layers": {<prefix>: {<field>: value}}}}
 
 The fields are those of variants.Layer that differ from its defaults; activations are lists of
 [name, alpha, beta] for each direction. Weights are float32, under prefix + torch's names.

@@ -175,7 +175,7 @@ def _widened(half):
 
 def array_in(source, data, start, name, told):
     """The array of one tensor of `layout`, a view of `data` where that is aligned."""
-    dtype, shape, begin, end = told
+    dtype, shape, begin, _ = told
     if 0 in shape:
         return np.empty(shape, "float32" if dtype == "BF16" else _DTYPES[dtype])
     little = np.dtype(_DTYPES[dtype]).newbyteorder("<")

@@ -190,9 +190,9 @@ class StoredZip:
             place = f"record {show(entry.name)}"
             if entry.flags & ~(_DESCRIPTOR | _UTF8):
                 raise source.error(place, f"zip flags {entry.flags:#06x}: encrypted or unknown")
-            if entry.method != 8 or not packed(entry.name):
-                if entry.method or entry.packed != entry.size:
-                    raise source.error(place, "compressed; records must be stored as they are")
+            deflated = entry.method == 8 and packed(entry.name)
+            if not deflated and (entry.method or entry.packed != entry.size):
+                raise source.error(place, "compressed; records must be stored as they are")
             if entry.offset < end:
                 raise source.error(place, "it overlaps the record before it")
             length = _LOCAL.size + len(entry.raw)

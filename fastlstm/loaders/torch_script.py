@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """TorchScript archives (`torch.jit.save`): the tensors of the module; its code is never looked at.
 
-<root>/data.pkl        the module: objects of classes named `__torch__...`, which are only names here
+<root>/data.pkl        the module: objects of classes named `__torch__...`, only names here
 <root>/constants.pkl   a tuple of what the code uses as constants
 <root>/data/<key>, <root>/constants/<key>   storages
 """
+
+from typing import ClassVar
 
 from . import inert_pickle
 from .flatten import flatten
@@ -34,7 +36,7 @@ _ALLOWED = (
 class _Script(Interpreter):
     """Objects become dicts of their attributes."""
 
-    table = list(inert_pickle.TABLE)
+    table: ClassVar = list(inert_pickle.TABLE)
 
     def _global(self, module, name):
         if module.startswith("__torch__"):

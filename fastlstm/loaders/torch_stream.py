@@ -8,6 +8,8 @@ The file is five pickles one after the other, then the storages:
 Files of Python 2 hold byte strings where newer ones hold text; they must be UTF-8.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from .flatten import flatten
@@ -26,7 +28,7 @@ def is_torch_stream(source):
 class _Stream(Interpreter):
     """Also the strings of Python 2."""
 
-    table = list(TABLE)
+    table: ClassVar = list(TABLE)
 
 
 _Stream.table[0x54] = (Interpreter.push_text, 4)  # BINSTRING

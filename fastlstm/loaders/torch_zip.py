@@ -361,7 +361,7 @@ def _array(tensor, storages):
 
 
 def arrays_of(tensors, storages, source, record):
-    """{name: array} for {name: Tensor}, after the rule that bounds what many names may add up to."""
+    """{name: array} for {name: Tensor}, after the rule that bounds what names may add up to."""
     limit = NAMES_FACTOR * source.size + NAMES_SLACK
     if sum(tensor.nbytes for tensor in tensors.values()) > limit:
         raise source.error(record, f"its tensors add up to more than {limit} bytes")

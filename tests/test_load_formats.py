@@ -150,9 +150,10 @@ def test_torchscripts_code_is_not_looked_at(tmp_path):
 
 # ---- .npz and pickles
 
+NUMBERS = [*(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "f2", "f4", "f8"]
 ARRAYS = {
     f"{dtype}.{n}": (np.arange(24) % 2 if dtype == "?" else np.arange(24)).astype(dtype).reshape(s)
-    for dtype in (*["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8"], "c16", ">f4", ">i8", "<f4")
+    for dtype in (*NUMBERS, "?", "c8", "c16", ">f4", ">i8", "<f4")
     for n, s in enumerate([(24,), (4, 6), (2, 3, 4)])
 } | {
     "scalar": np.array(3.0), "empty": np.empty((3, 0), np.float32),
@@ -172,6 +173,14 @@ def test_npz(tmp_path, save):
     state = {n: v.numpy() for n, v in torch.nn.GRU(3, 4).state_dict().items()}
     save(path, **{f"enc/{n}".replace("/", "."): v for n, v in state.items()})
     assert load(path, "enc").kind == "GRU"
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, (1 << 18) - 128, 1 << 18, 3 << 20])
+def test_npz_of_many_sizes(tmp_path, rng, size):
+    """Around the block that is inflated at a time; what compresses to nothing and what does not."""
+    arrays = {"zeros": np.zeros(size, np.uint8), "noise": rng.integers(0, 256, size, np.uint8)}
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    assert_same(tmp_path / "a.npz", arrays)
 
 
 def test_npz_that_is_refused(tmp_path):

@@ -21,6 +21,7 @@ from conftest import FULL
 from load_corpus.build import Record, zip_bytes
 from make_keras import CASES, ENDINGS, FOLDER
 from published import path_of
+from test_load_formats import NUMBERS
 
 from fastlstm.loaders import LoadError, inspect, load, load_all, read_state_dict
 from fastlstm.loaders.contents import lacks, weights_of
@@ -304,7 +305,7 @@ def test_what_leads_out_of_the_file_or_is_not_plain(tmp_path, what, says):
 def test_other_hdf5_files_give_their_arrays(tmp_path, rng):
     """Any dtype; layers by torch's names, since people store those too."""
     stored = {f"a/{d}": rng.integers(0, 2, (2, 3)).astype(d)
-              for d in ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]}  # fmt: skip
+              for d in (*NUMBERS, "?")}  # fmt: skip
     stored |= {"s": np.float32(3), "empty": np.empty((0, 4), np.float32)}
     import torch
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..variants import USUAL, Activation, Layer
 from .contents import Contents
 from .onnx_graph import read_model
-from .onnx_tensor import Tensor
+from .onnx_tensor import Tensor, dequantized
 from .source import show
 
 _ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}  # torch's gates, as ONNX's
@@ -93,16 +93,13 @@ class _Reader:
         array = self.weight(index, what, 3)
         scale = self.weight(scale_index, f"{what}'s scale", self._ndim(scale_index))
         zero = self.get(scale_index + 1)
-        zero = np.zeros((), np.int32) if zero is None else zero.astype(np.int32)
-        self.node.span.wire.charge_value(8 * array.size)
+        self.node.span.wire.charge_value(4 * array.size)
         try:
+            zero = np.zeros(()) if zero is None else zero
             scale, zero = (n.reshape(n.shape[0], 1, -1) if n.ndim else n for n in (scale, zero))
-            real = (array.astype(np.int32) - zero) * scale.astype(np.float32)
+            return dequantized(array, scale, zero).transpose(0, 2, 1)
         except ValueError:
             raise _Problem(f"{what}, its scale and zero point do not fit together") from None
-        if real.shape != array.shape:
-            raise _Problem(f"{what}, its scale and zero point do not fit together")
-        return real.astype(np.float32).transpose(0, 2, 1)
 
     def _ndim(self, index):
         array = self.get(index)

@@ -5,7 +5,8 @@ LSTM instead of storing its weights as it takes them. Each: f(node, arrays of th
 
 import numpy as np
 
-from .onnx_tensor import Tensor, dtype_of
+from ..errors import LoadError
+from .onnx_tensor import Tensor, dequantized, dtype_of
 
 MAX_FOLDED = 1 << 20  # bytes that one value may have, beyond 6 for each of the file
 
@@ -83,9 +84,7 @@ def _dequantize(node, values):
         shape[node.get("axis", 1)] = -1
         scale = scale.reshape(shape)
         zero = None if zero is None else zero.reshape(shape)
-    return ((x.astype(np.int32) - (0 if zero is None else zero.astype(np.int32))) * scale).astype(
-        scale.dtype
-    )
+    return dequantized(x, scale, 0 if zero is None else zero)
 
 
 FOLDED = {
@@ -111,6 +110,8 @@ def fold(node, name, values, external):
         wire.charge_value(8 * sum(value.size for value in values if value is not None))
     try:
         result = FOLDED[node.op](node, values)
+    except LoadError:
+        raise
     except (ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError):
         raise node.error("its inputs and attributes do not fit together") from None
     if isinstance(result, Tensor):

@@ -35,6 +35,14 @@ def dtype_of(code):
     return "float32" if code == BF16 else _DTYPES.get(code)
 
 
+def dequantized(array, scale, zero):
+    """(array - zero) scale in float32, without arrays in between. ValueError if shapes differ."""
+    real = np.empty(array.shape, np.float32)
+    np.subtract(array, np.asarray(zero, np.float32), out=real, dtype=np.float32, casting="unsafe")
+    real *= scale
+    return real
+
+
 class Tensor:
     """A TensorProto's fields; `array()` is its value."""
 

@@ -242,12 +242,12 @@ class StoredZip:
         try:
             while not stream.eof:
                 block = stream.unconsumed_tail
-                if not block:
-                    if not left:
-                        raise self.source.error(place, "its deflated data has no end")
+                if not block and left:
                     block = self.source.read(at, min(left, _BLOCK))
                     at, left = at + len(block), left - len(block)
                 piece = stream.decompress(block, min(_BLOCK, len(view) - done + 1))
+                if not (block or piece or stream.eof):
+                    raise self.source.error(place, "its deflated data has no end")
                 if done + len(piece) > len(view):
                     raise self.source.error(place, f"more than its {len(view)} bytes")
                 view[done : done + len(piece)] = piece

@@ -84,8 +84,10 @@ static void share_out(fl_job *j)
         size_t want = ceil_div(j->blocks, j->threads) * j->threads;
         j->blocks = want < most ? want : j->blocks > most ? j->blocks : most;
         size_t lanes = j->blocks * f->dirs * (f->dirs == 1 ? f->layers : 1);
-        if (lanes == 1)
-            j->threads = j->parts = fl_lone_parts(j->net, j->call, j->threads);
+        if (j->blocks == 1 && f->dirs == 1)
+            j->parts = fl_lone_parts(j->net, j->call, j->threads);
+        if (j->parts > 1)
+            j->threads = j->parts;
         else if (j->threads > lanes)
             j->threads = lanes;
     }
@@ -277,8 +279,7 @@ static void work_lone(void *arg, size_t worker)
     }
     fl_block *block = &j->block[0];
     fl_start_block(j, &j->desk[0], 0, &j->room[0]);
-    const fl_seq in = fl_outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
-    fl_lone_lead(j, block, &in, fl_output(j, block, 0, 0));
+    fl_lone_lead(j, block);
     if (!fl_finished(j))
         fl_end_block(j, block);
     atomic_store_explicit(&j->blocks_left, 0, memory_order_release);

@@ -131,8 +131,8 @@ void fl_work(void *arg, size_t worker);
 /* The rows of a block still running at step s, given how many ran before. */
 size_t fl_active(const fl_block *block, size_t rows, size_t s);
 
-/* A kernel's work with polls in between: all panels of g, panels p0 .. p1 - 1 of s, kept if the
-   call has a tape. FL_OK, or FL_INTERRUPTED with the work in pieces. (s by address: a copy is made
+/* A kernel's work with polls in between: all panels of g, panels p0 .. p1 - 1 of s, kept if it
+   says where. FL_OK, or FL_INTERRUPTED with the work in pieces. (s by address: a copy is made
    of wide loads, which wait for the narrow stores before them, and those for the step before: 85
    ns, not 72, at H = 16.) */
 int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g);
@@ -144,12 +144,13 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
             const fl_seq *in, const fl_seq *out, size_t s0, size_t s1);
 
 /*
- * The lone stream: one layer, one direction, one block of few rows (lone.c). Its units are split
- * among the threads, step by step. A partner may still be at work when the call is over: it then
+ * The lone stream: one direction, one block of few rows (lone.c). Its units are split among the
+ * threads, step by step. A partner may still be at work when the call is over: it then
  * touches the job, its desk, the tables and the weights, nothing else.
  */
 
-/* Into how many parts to split a call of one lane, on at most `threads` threads; 1: do not. */
+/* Into how many parts to split the units of such a call, on at most `threads` threads; 1: do not.
+ */
 size_t fl_lone_parts(const fl_net *net, const fl_call *call, size_t threads);
 
 /* The memory that lone.c needs, in bytes (SIZE_MAX: too many), and its setting up, in memory
@@ -157,9 +158,9 @@ size_t fl_lone_parts(const fl_net *net, const fl_call *call, size_t threads);
 size_t fl_lone_bytes(const fl_job *j);
 void fl_lone_init(fl_job *j, void *memory);
 
-/* Worker 0's part: all steps of the block, from `in` to `out` (whose start moves with the steps if
-   the call wants no y). And everyone else's: to help until j->blocks_left is 0. */
-void fl_lone_lead(fl_job *j, const fl_block *block, const fl_seq *in, fl_seq out);
+/* Worker 0's part: all steps of the block. And everyone else's: to help until j->blocks_left is 0.
+ */
+void fl_lone_lead(fl_job *j, const fl_block *block);
 void fl_lone_follow(fl_job *j, size_t worker);
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lone stream: one layer, one direction, few rows. There is one tile at a time, so its units
- * are split: each thread makes the input product of its own panels for a span of steps, then takes
- * the span's steps with the others, and has its share of the weights in its own core's cache.
+ * The lone stream: one direction, few rows. In one layer there is one tile at a time, so its units
+ * are split; so are a stack's, a layer after the other, where the weights are too large for a
+ * wavefront's caches. Each thread makes the input product of its own panels for a span of steps,
+ * then takes the span's steps with the others, and has its share of the weights in its own core's
+ * cache.
  *
  * Between spans the state is the caller's alone (block->c, block->h). For a span the caller calls
  * whoever waits, seats those who answer at a table, and lays the state on it. The table has two
@@ -37,7 +39,9 @@ size_t fl_lone_parts(const fl_net *net, const fl_call *call, size_t threads)
 {
     /* a part has as much to do as PART_UNITS units of an LSTM */
     size_t parts = net->config.hidden * net->cell->gates / 4 / PART_UNITS;
-    if (net->config.proj || net->cell->reset || call->tape || call->steps < MIN_STEPS)
+    const double weights = 8.0 * (double)(net->cell->gates * net->config.hidden * net->width);
+    if (net->config.proj || net->cell->reset || call->tape || call->steps < MIN_STEPS ||
+        (net->config.layers > 1 && weights <= WAVE_BYTES))
         return 1;
     parts = parts < MAX_PARTS ? parts : MAX_PARTS;
     parts = parts < threads ? parts : threads;
@@ -55,7 +59,11 @@ static size_t lines(size_t bytes) { return fl_sum2(bytes, 63) / 64 * 64; }
 /* Bytes of a table's x, and of a slot's h or c. */
 static size_t x_bytes(const fl_job *j)
 {
-    return lines(fl_mul(fl_mul(j->chunk_rows, j->net->config.input), sizeof(float)));
+    const fl_net *net = j->net;
+    size_t wide = net->config.input;
+    if (net->config.layers > 1 && net->width > wide)
+        wide = net->width;
+    return lines(fl_mul(fl_mul(j->chunk_rows, wide), sizeof(float)));
 }
 
 static size_t slot_bytes(const fl_job *j)
@@ -101,7 +109,7 @@ static size_t first_panel(const fl_job *j, const table *t, size_t i)
 static int product(fl_job *j, fl_desk *desk, const table *t, size_t i)
 {
     const fl_net *net = j->net;
-    const fl_layer *y = &net->layer[0];
+    const fl_layer *y = &net->layer[t->layer];
     const size_t p0 = first_panel(j, t, i), group = net->group, n = t->steps * t->rows;
     for (size_t m = 0; m < n; m++)
         desk->a[m] = t->x + m * y->in;
@@ -124,6 +132,7 @@ static int product(fl_job *j, fl_desk *desk, const table *t, size_t i)
 static int step(fl_job *j, fl_desk *desk, const table *t, size_t i, size_t k)
 {
     const fl_net *net = j->net;
+    const fl_layer *y = &net->layer[t->layer];
     const size_t from = k % 2, to = 1 - from, pad = j->hidden_pad, units = net->units;
     const size_t p0 = first_panel(j, t, i), p1 = first_panel(j, t, i + 1);
     for (size_t r = 0; r < t->rows; r++) {
@@ -140,10 +149,10 @@ static int step(fl_job *j, fl_desk *desk, const table *t, size_t i, size_t k)
                  .down = (int)(k & 1) ^ t->down,
                  .k = net->width,
                  .hidden = net->config.hidden,
-                 .panel = net->layer[0].r,
+                 .panel = y->r,
                  .z = desk->z + k * t->rows * net->group,
                  .z_panel = t->steps * t->rows * net->group,
-                 .b_hn = net->layer[0].b_hn,
+                 .b_hn = y->b_hn,
                  .h = desk->h_in,
                  .hout = desk->h_out,
                  .c = t->c[to],
@@ -255,20 +264,32 @@ static void copy_rows(float *y, size_t y_row, const float *x, size_t x_row, size
 }
 
 /* A copy of one row of x, as fl_tile would see it. */
-static void take_in(const fl_job *j, float *copy, const float *x)
+static void take_in(const fl_job *j, float *copy, const float *x, size_t n)
 {
-    const size_t n = j->net->config.input;
     if (j->net->kernels->any_tiny(x, n))
         j->net->kernels->flush(copy, x, n);
     else
         memcpy(copy, x, n * sizeof(float));
 }
 
+/* A layer's state in the block. */
+static float *home_h(const fl_job *j, size_t layer)
+{
+    return j->lone->block->h + layer * j->rows_max * j->net->width;
+}
+
+static float *home_c(const fl_job *j, size_t layer)
+{
+    return j->lone->block->c + layer * j->rows_max * j->hidden_pad;
+}
+
 /* Calls those who wait and seats those who have answered, for steps s0 .. s0 + steps - 1: the
    table; NULL if nobody has. Who answers later is seated the next time. */
-static table *lay_table(fl_job *j, const fl_seq *in, size_t s0, size_t steps, size_t rows)
+static table *lay_table(fl_job *j, size_t layer, const fl_seq *in, size_t s0, size_t steps,
+                        size_t rows)
 {
     fl_lone *lone = j->lone;
+    const size_t wide = j->net->layer[layer].in;
     table *t = free_table(j);
 #if defined(FL_LONE_HOOK)
     const int cpu = -1;
@@ -290,17 +311,18 @@ static table *lay_table(fl_job *j, const fl_seq *in, size_t s0, size_t steps, si
     }
     if (seats == 1)
         return NULL;
+    t->layer = layer;
     t->s0 = s0;
     t->steps = steps;
     t->rows = rows;
     t->seats = seats;
     t->down = (int)(s0 / j->chunk_steps & 1) ^ j->call->turn;
-    copy_rows(t->h[0], j->hidden_pad, lone->block->h, j->net->width, rows, j->net->width);
+    copy_rows(t->h[0], j->hidden_pad, home_h(j, layer), j->net->width, rows, j->net->width);
     if (j->net->cell->has_c)
-        copy_rows(t->c[0], j->hidden_pad, lone->block->c, j->hidden_pad, rows, j->hidden_pad);
+        copy_rows(t->c[0], j->hidden_pad, home_c(j, layer), j->hidden_pad, rows, j->hidden_pad);
     for (size_t k = 0; k < steps; k++)
         for (size_t r = 0; r < rows; r++)
-            take_in(j, t->x + (k * rows + r) * j->net->config.input, fl_seq_at(in, s0 + k, r));
+            take_in(j, t->x + (k * rows + r) * wide, fl_seq_at(in, s0 + k, r), wide);
     for (size_t i = 0; i < seats; i++)
         atomic_store_explicit(&t->seat[i].count, 0, memory_order_relaxed);
     for (size_t i = 1, at = 1; i < j->threads; i++)
@@ -355,7 +377,7 @@ static size_t lead(fl_job *j, table *t, const fl_seq *out)
         if (!all_done(t, k, LATE_SECONDS + own))
             break;
         fetch(j, t, 0, k);
-        for (size_t r = 0; r < t->rows && j->call->y; r++)
+        for (size_t r = 0; r < t->rows; r++)
             memcpy(fl_seq_at(out, t->s0 + k, r), t->h[(k + 1) % 2] + r * j->hidden_pad,
                    hidden * sizeof(float));
     }
@@ -363,36 +385,58 @@ static size_t lead(fl_job *j, table *t, const fl_seq *out)
         leave(t);
     if (k == t->steps)
         HOOK("span done");
-    const fl_block *block = j->lone->block;
-    copy_rows(block->h, hidden, t->h[k % 2], j->hidden_pad, t->rows, hidden);
+    copy_rows(home_h(j, t->layer), hidden, t->h[k % 2], j->hidden_pad, t->rows, hidden);
     if (j->net->cell->has_c)
-        copy_rows(block->c, j->hidden_pad, t->c[k % 2], j->hidden_pad, t->rows, j->hidden_pad);
+        copy_rows(home_c(j, t->layer), j->hidden_pad, t->c[k % 2], j->hidden_pad, t->rows,
+                  j->hidden_pad);
     return k;
 }
 
-void fl_lone_lead(fl_job *j, const fl_block *block, const fl_seq *in, fl_seq out)
+static int stopped(fl_job *j) { return atomic_load_explicit(&j->stopped, memory_order_relaxed); }
+
+/* Steps s .. end - 1 of a layer, whose rows are the same in all of them. */
+static void take_span(fl_job *j, size_t layer, const fl_seq *in, const fl_seq *out, size_t s,
+                      size_t end, size_t rows)
+{
+    while (s < end && !stopped(j)) {
+        table *t = lay_table(j, layer, in, s, end - s, rows);
+        s += t ? lead(j, t, out) : 0;
+        if (s == end) {
+            wait_for(j, SEATED, ANSWER_SECONDS);
+            return;
+        }
+        size_t alone = (ALONE_ROWS + rows - 1) / rows;
+        alone = alone < j->chunk_steps ? alone : j->chunk_steps;
+        alone = alone < end - s ? alone : end - s;
+        fl_tile(j, &j->desk[0], j->lone->block, layer, 0, in, out, s, s + alone);
+        s += alone;
+    }
+}
+
+/* Where a layer's outputs of the span from step s on go. */
+static fl_seq outputs(const fl_job *j, size_t layer, size_t s)
+{
+    fl_seq q = fl_output(j, j->lone->block, layer, 0);
+    if (!j->call->y || layer + 1 < j->net->config.layers)
+        q.start = s;
+    return q;
+}
+
+void fl_lone_lead(fl_job *j, const fl_block *block)
 {
     const size_t last = block->length[0];
     j->lone->block = block;
     wait_for(j, AWAY, ARRIVE_SECONDS);
-    for (size_t s = 0; s < last && !atomic_load_explicit(&j->stopped, memory_order_relaxed);) {
+    for (size_t s = 0, steps; s < last && !stopped(j); s += steps) {
         const size_t rows = fl_active(block, block->rows, s);
         const size_t same = block->length[rows - 1] - s; /* steps with as many rows */
         const size_t spans = (same + j->chunk_steps - 1) / j->chunk_steps;
-        const size_t steps = (same + spans - 1) / spans;
-        table *t = lay_table(j, in, s, steps, rows);
-        const size_t done = t ? lead(j, t, &out) : 0;
-        s += done;
-        if (t && done == steps) {
-            wait_for(j, SEATED, ANSWER_SECONDS);
-            continue;
+        fl_seq in = fl_outer(j, block, j->call->x, j->call->x_t, j->call->x_b);
+        steps = (same + spans - 1) / spans;
+        for (size_t l = 0; l < j->net->config.layers; l++) {
+            const fl_seq out = outputs(j, l, s);
+            take_span(j, l, &in, &out, s, s + steps, rows);
+            in = out;
         }
-        size_t alone = (ALONE_ROWS + rows - 1) / rows;
-        alone = alone < j->chunk_steps ? alone : j->chunk_steps;
-        alone = alone < last - s ? alone : last - s;
-        if (!j->call->y)
-            out.start = s;
-        fl_tile(j, &j->desk[0], block, 0, 0, in, &out, s, s + alone);
-        s += alone;
     }
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""LSTMs on CPUs: PyTorch's interface and weights, a C engine underneath, no PyTorch needed.
+"""LSTMs, GRUs and RNNs on CPUs: PyTorch's interface and weights, a C engine, no PyTorch needed.
 
 lstm = fastlstm.load("model.pt")            # or fastlstm.LSTM(input_size, hidden_size, ...)
 y, (h, c) = lstm(x)                         # x (T, B, I)

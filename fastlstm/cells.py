@@ -10,6 +10,9 @@ class _Cell:
     """A layer's one step. `_make` is the class of the layer."""
 
     def __init__(self, input_size, hidden_size, bias=True, *, isa=None, **own):
+        for name in own:
+            if name not in self._make.own:
+                raise TypeError(f"{self._make.kind}Cell has no argument {name!r}")
         self._layer = self._make(input_size, hidden_size, bias=bias, isa=isa, num_threads=1, **own)
         self.input_size, self.hidden_size = self._layer.input_size, self._layer.hidden_size
         self.bias, self.isa = self._layer.bias, self._layer.isa

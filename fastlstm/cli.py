@@ -15,6 +15,7 @@ import traceback
 
 import fastlstm
 from fastlstm import cli_files, cli_run, demo
+from fastlstm.bench import command as bench
 
 
 def info_arguments(parser):
@@ -34,6 +35,7 @@ COMMANDS = [
     ("inspect", cli_files.INSPECT, cli_files.inspect_arguments, cli_files.inspect),
     ("convert", cli_files.CONVERT, cli_files.convert_arguments, cli_files.convert),
     ("run", cli_run.HELP, cli_run.add_arguments, cli_run.run),
+    ("bench", bench.HELP, bench.add_arguments, bench.run),
     ("info", "what this installation is and what it will use", info_arguments, info),
 ]
 

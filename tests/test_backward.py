@@ -14,7 +14,7 @@ import gradients
 import numpy as np
 import pytest
 import torch
-from cases import CELLS, OTHERS, Case, cases
+from cases import CELLS, Case, cases
 from conftest import FULL
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
@@ -107,9 +107,9 @@ def small_cases(draw, cell):
         P=draw(st.integers(0, H - 1)) if cell == "lstm" else 0,
         T=draw(st.integers(1, 5)),
         B=draw(st.sampled_from((None, 1, 2, 3))),
-        bias=draw(st.booleans()),
+        bias=cell == "rnn_relu" or draw(st.booleans()),  # no sum at 0, relu's kink
         batch_first=draw(st.booleans()),
-        state=draw(st.booleans()),
+        state=cell == "rnn_relu" or draw(st.booleans()),
         lengths="none",
         seed=draw(st.integers(0, 2**32 - 1)),
         cell=cell,
@@ -147,6 +147,8 @@ def test_a_wrong_gradient_would_be_seen(cell):
     _, up, ours = train(case.layer(), case)
     reference = gradients.torch_gradients(case, x, state, lengths, up)
     for name in ours:
+        if not ours[name].size:
+            continue  # c, of cells that have none
         wrong = dict(ours)
         wrong[name] = ours[name] * np.float32(1 + 3e-5)
         with pytest.raises(AssertionError, match=name):
@@ -256,15 +258,6 @@ def test_same_bits_for_any_number_of_threads(cell):
             same_bits(one, many)
 
     check()
-
-
-@pytest.mark.parametrize("cell", OTHERS)
-def test_same_bits_on_every_fused_instruction_set(cell):
-    case = Case(I=20, H=70, L=2, D=2, T=12, B=9, lengths="zeros too", state=True, cell=cell)
-    fused = [isa for isa in ISAS if isa != "generic"]
-    want = train(case.layer(fused[0]), case)[2]
-    for isa in fused[1:]:
-        same_bits(want, train(case.layer(isa), case)[2])
 
 
 @pytest.mark.parametrize(

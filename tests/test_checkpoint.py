@@ -9,7 +9,7 @@ import sys
 import gradients
 import numpy as np
 import pytest
-from cases import Case, cases
+from cases import CELLS, Case, cases
 from conftest import FULL
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,7 +38,9 @@ def same(ours, others):
 
 @settings(max_examples=CASES)
 @given(
-    case=cases(last=False, lengths=("none", "some", "zeros too")),
+    case=st.sampled_from(("lstm", *CELLS)).flatmap(
+        lambda cell: cases(last=False, lengths=("none", "some", "zeros too"), cell=cell)
+    ),
     k=STEPS,
     dropout=st.sampled_from((0.0, 0.4)),
 )

@@ -17,6 +17,8 @@ SHAPES = [
     (100, 1, 192, 192), (100, 1, 64, 256), (97, 1, 33, 201), (64, 2, 100, 288), (49, 3, 7, 400),
     (61, 1, 1, 513), (17, 7, 40, 333), (8, 1, 300, 300), (7, 1, 300, 300), (1, 3, 512, 512),
 ]  # fmt: skip
+# with layers: whose states and outputs between them lie one behind the other
+STACKS = [(100, 1, 7, 320, 2), (49, 2, 400, 333, 3), (9, 3, 64, 384, 2)]
 
 
 def bits(result):
@@ -24,12 +26,12 @@ def bits(result):
     return y.tobytes() + h.tobytes() + c.tobytes()
 
 
-@pytest.mark.parametrize("T, B, I, H", SHAPES)
-def test_any_number_of_threads_gives_the_same_bits(T, B, I, H, isa):
-    case = Case(I=I, H=H, T=T, B=B, seed=T)
+@pytest.mark.parametrize("T, B, I, H, L", [(*shape, 1) for shape in SHAPES] + STACKS)
+def test_any_number_of_threads_gives_the_same_bits(T, B, I, H, L, isa):
+    case = Case(I=I, H=H, T=T, B=B, L=L, seed=T)
     layer, rng = case.layer(isa=isa), np.random.default_rng(T)
     x = rng.standard_normal((T, B, I)).astype(np.float32)
-    state = tuple(rng.standard_normal((1, B, H)).astype(np.float32) for _ in range(2))
+    state = tuple(rng.standard_normal((L, B, H)).astype(np.float32) for _ in range(2))
     lengths = rng.integers(0, T + 1, B)
     for arguments in [{}, {"state": state}, {"state": state, "lengths": lengths},
                       {"return_sequences": False}]:  # fmt: skip

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from cases import Case
+from cases import CELLS, Case
 
 import fastlstm
 
@@ -17,13 +17,14 @@ def place(rng, n):
     case = Case(
         I=int(rng.integers(1, 20)), H=int(rng.integers(1, 36)), L=int(rng.integers(1, 4)),
         D=1 + n % 2, T=int(rng.integers(1, 14)), B=int(rng.integers(1, 19)), state=True, seed=n,
+        cell=str(rng.choice(CELLS, p=[0.6, 0.1, 0.1, 0.1, 0.1])),
     )  # fmt: skip
-    if case.H > 2 and n % 3 == 0:
+    if case.H > 2 and n % 3 == 0 and case.C:
         case = Case(**{**vars(case), "P": int(rng.integers(1, case.H))})
     x, (h, c), _ = case.call_arrays()
     clean = [x, h, c]
     dirty = [a.copy() for a in clean]
-    which = int(rng.choice(3, p=[0.6, 0.2, 0.2]))
+    which = int(rng.choice(3, p=[0.6, 0.2, 0.2] if case.C else [0.8, 0.2, 0.0]))
     at = tuple(int(rng.integers(s)) for s in dirty[which].shape)
     dirty[which][at] = rng.choice(POISON)
     return case, clean, dirty, at[1], at[0] if which == 0 else 0

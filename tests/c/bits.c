@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Prints, for every instruction set that runs here, a hash of the bits of the activations over a
- * sample of all floats and of forward calls over drawn shapes, weights and inputs. Everything is
- * drawn from integers, so every machine draws the same: lines that differ between two machines or
- * two instruction sets with fused multiply-add are broken promises. No Python, no torch.
+ * sample of all floats and of forward calls of every cell over drawn shapes, weights and inputs,
+ * some of them for training (gradients are not promised the same bits by two instruction sets:
+ * their sums run over panels). Everything is drawn from integers, so every machine draws the same:
+ * lines that differ between two machines or two instruction sets with fused multiply-add are broken
+ * promises. No Python, no torch.
  *
  *     bits [cases [stride of the sample of floats]]
  */
@@ -73,11 +75,14 @@ static void activations(const fl_kernels *k, unsigned stride)
 static void forward(const fl_kernels *k, unsigned number)
 {
     state = number;
-    fl_config f = {.input = between(1, 40),
+    fl_config f = {.cell = (int)(number % FL_CELLS),
+                   .input = between(1, 40),
                    .hidden = between(1, 70),
                    .layers = between(1, 3),
                    .dirs = between(1, 2)};
     f.proj = draw() % 3 == 0 && f.hidden > 1 ? between(1, f.hidden - 1) : 0;
+    f.proj = f.cell == FL_LSTM ? f.proj : 0;
+    const size_t gates[] = {4, 3, 3, 1, 1}, rows_of = gates[f.cell] * f.hidden;
     size_t width = f.proj ? f.proj : f.hidden;
     fl_call c = {.steps = between(1, 20), .batch = draw() % 4 ? between(1, 9) : between(10, 140)};
     /* From ordinary values to the edge of the subnormals */
@@ -89,11 +94,12 @@ static void forward(const fl_kernels *k, unsigned number)
     for (size_t l = 0; l < f.layers; l++)
         for (size_t d = 0; d < f.dirs; d++) {
             size_t in = l ? f.dirs * width : f.input;
-            float *w = floats(4 * f.hidden * in, 0.5f), *r = floats(4 * f.hidden * width, 0.5f);
-            float *b = floats(4 * f.hidden, draw() % 3 ? 0.5f : 0.0f);
+            float *w = floats(rows_of * in, 0.5f), *r = floats(rows_of * width, 0.5f);
+            float scale_b = draw() % 3 ? 0.5f : 0.0f;
+            float *b = floats(rows_of, scale_b), *b_hh = floats(rows_of, scale_b);
             float *p = floats(f.proj * f.hidden, 0.5f);
-            fl_net_set(net, l, d, w, r, b, b, f.proj ? p : NULL);
-            fl_free(w), fl_free(r), fl_free(b), fl_free(p);
+            fl_net_set(net, l, d, w, r, b, b_hh, f.proj ? p : NULL);
+            fl_free(w), fl_free(r), fl_free(b), fl_free(b_hh), fl_free(p);
         }
     size_t rows = f.layers * f.dirs * c.batch, out = c.steps * c.batch * f.dirs * width;
     float *x = floats(c.steps * c.batch * f.input, scale), *y = floats(out, 1);
@@ -109,11 +115,14 @@ static void forward(const fl_kernels *k, unsigned number)
     if (draw() % 2)
         c.lengths = lengths;
     c.hn = h0, c.cn = c0;
+    if (draw() % 4 == 0 && !(c.tape = fl_tape_new(net, &c, 0, 0, 0, c.steps)))
+        exit(2);
     if (fl_forward(net, &c) != FL_OK)
         exit(2);
     uint64_t sum = hash(hash(hash(1, y, out), h0, rows * width), c0, rows * f.hidden);
     printf("%s case %u %016llx\n", k->name, number, (unsigned long long)sum);
     fl_free(x), fl_free(y), fl_free(h0), fl_free(c0), fl_free(lengths);
+    fl_tape_free(c.tape);
     fl_net_free(net);
 }
 

@@ -12,24 +12,9 @@
 #include <unistd.h>
 
 #include "../../csrc/team.h"
+#include "check.h"
 
 enum { THREADS = 16, PARTS = 96 };
-
-#define CHECK(ok)                                                                                  \
-    do {                                                                                           \
-        if (!(ok)) {                                                                               \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #ok);                               \
-            _exit(1);                                                                              \
-        }                                                                                          \
-    } while (0)
-
-static uint32_t draw(uint64_t *state) /* splitmix64, Steele et al. 2014 */
-{
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (uint32_t)((z ^ z >> 31) >> 32);
-}
 
 static double seconds(clockid_t id)
 {

@@ -3,30 +3,33 @@
 
 A module has
 
-    NAME                                 what the tables call it
     version() -> str                     ImportError when it is not installed
     variants(shape, threads, carry, lengths) -> [str]
-                                         ways to call it that are worth trying; the fastest is kept
+                                         ways to call it that are worth trying, the fastest is kept;
+                                         [] where it cannot do the case
     build(weights, shape, threads, variant=None, carry=False, lengths=None) -> Runner
 
 `weights` are PyTorch's names and layout; `carry` means that the state goes from call to call, as
-in a stream; `lengths` is None or the real steps of each row.
+in a stream; `lengths` is None or the real steps of each row. This package is one of the two places
+where fastlstm imports other engines, each in its own module and only when it is asked for.
 
 A Runner keeps its call as source text, which is timed as it stands (no wrapper around it, the way
-`timeit` does it) and is also what `run` executes: what is checked is what is timed.
+`timeit` does it) and is also what `once` runs: what is checked is what is timed.
 """
 
 from __future__ import annotations
 
 import importlib
+import timeit
 from contextlib import nullcontext
 
 # In the order of the tables. fastlstm comes first: every ratio is against it.
 MODULES = {
-    "fastlstm": "fast",
+    "fastlstm": "ours",
     "torch": "pytorch",
     "onnxruntime": "ort",
     "openvino": "ov",
+    "ncnn": "ncnn_net",
 }
 
 
@@ -38,12 +41,15 @@ class Runner:
     """
 
     setup = "pass"
+    results = "y"  # names that `statement` may leave behind, by comma
     fixed_output = False  # True: every call writes into the same `y`
 
     def __init__(self, statement: str, namespace: dict):
         self.statement = statement
         self.namespace = namespace
-        self._code = compile(statement, "<statement>", "exec")
+        self.timer = timeit.Timer(statement, self.setup, globals=namespace)
+        keeping = f"global {self.results}\n{self.setup}"
+        self._keeping = timeit.Timer(statement, keeping, globals=namespace)
 
     def load(self, x, state=None) -> None:
         """Take (T, B, I) float32 input, and (h, c) where the runner carries a state."""
@@ -53,17 +59,13 @@ class Runner:
         """What has to be entered around the calls."""
         return nullcontext()
 
-    def start(self) -> None:
-        """Put the carried state back to what `load` was given (zeros if nothing)."""
-        exec(self.setup, self.namespace)
-
-    def call(self) -> None:
-        """The statement, once."""
+    def once(self, calls: int = 1) -> float:
+        """The statement, from the starting state; its results stay. Gives the seconds it took."""
         with self.context():
-            exec(self._code, self.namespace)
+            return self._keeping.timeit(calls)
 
     def output(self):
-        """The last `y` as a NumPy array (T, B, D H)."""
+        """The `y` of the last `once` as a NumPy array (T, B, D H)."""
         raise NotImplementedError
 
     def drop(self) -> None:
@@ -71,26 +73,22 @@ class Runner:
         if not self.fixed_output:
             self.namespace.pop("y", None)
 
-    def run(self, x):
-        """x (T, B, I) -> y (T, B, D H) in NumPy, from the starting state."""
-        self.load(x)
-        self.start()
-        self.call()
-        return self.output()
-
     def close(self) -> None:
         """Let go of the engine's sessions and buffers."""
         self.namespace.clear()
 
 
 def load_peers(names=None):
-    """(found, missing): {name: module} of what is installed, {name: reason} of what is not."""
+    """(found, missing): {name: module} of what is installed, {name: reason} of what is not.
+
+    fastlstm itself is always among them. ValueError for a name that is none.
+    """
     unknown = set(names or ()) - set(MODULES)
     if unknown:
-        raise ValueError(f"unknown peers {sorted(unknown)}; there are {list(MODULES)}")
+        raise ValueError(f"unknown peers {sorted(unknown)}; there are {', '.join(MODULES)}")
     found, missing = {}, {}
     for name, module_name in MODULES.items():
-        if names and name not in names:
+        if names is not None and name not in names and name != "fastlstm":
             continue
         module = importlib.import_module(f"{__name__}.{module_name}")
         try:

@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: MIT
 """The ONNX model that ONNX Runtime and OpenVINO read, made node by node from the weights.
 
-ONNX keeps the gates as i o f c and both biases in one row; PyTorch has i f g o. Shapes are fixed,
-so that both engines may plan their memory. One layer with one direction is the bare LSTM node:
-its Y is (T, 1, B, H), which is (T, B, H) in memory, and no node is spent on saying so.
+ONNX keeps the gates as i o f c (z r h) and both biases in one row; PyTorch has i f g o (r z n).
+Shapes are fixed, so that both engines may plan their memory. One layer with one direction is the
+bare node: its Y is (T, 1, B, H), which is (T, B, H) in memory, and no node is spent on saying so.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-
-def _iofc(array: np.ndarray) -> np.ndarray:
-    """(4H, ...) in PyTorch's order i f g o -> ONNX's i o f c, with a leading axis."""
-    i, f, g, o = np.split(array, 4)
-    return np.concatenate([i, o, f, g])[None]
+OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
+ORDERS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}  # ONNX's gates in PyTorch's
+STATES = {"lstm": ("h", "c"), "gru": ("h",), "rnn": ("h",)}
 
 
 def build_model(weights, shape, carry=False, lengths=None) -> bytes:
-    """Serialized model: x (T, B, I) -> y, h, c; also h0, c0 if `carry`; also `lengths` (B,) int32.
+    """Serialized model: x (T, B, I) -> y, h (and c); also h0 (and c0) in if `carry`; also `lengths`
+    (B,) int32.
 
-    y is (T, 1, B, H) in one direction and (T, B, 2H) in two; h and c are (layers D, B, H).
+    y is (T, 1, B, H) in one direction and (T, B, 2H) in two; h and c are (L D, B, H).
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants = [], []
+    states = STATES[shape.cell]
 
     def constant(name, array):
         constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
@@ -34,50 +34,51 @@ def build_model(weights, shape, carry=False, lengths=None) -> bytes:
     def value(name, size, dtype=TensorProto.FLOAT):
         return helper.make_tensor_value_info(name, dtype, size)
 
-    layers, directions = shape.layers, shape.D
+    def reordered(array):
+        """(G H, ...) in PyTorch's order -> ONNX's, with a leading axis."""
+        parts = np.split(array, shape.gates)
+        return np.concatenate([parts[at] for at in ORDERS[shape.cell]])[None]
+
+    layers, directions = shape.L, shape.D
     inputs = [value("x", (shape.T, shape.B, shape.I))]
     if carry:
-        inputs += [value(name, shape.state_shape()) for name in ("h0", "c0")]
+        inputs += [value(f"{name}0", shape.state_shape()) for name in states]
     if lengths is not None:
         inputs.append(value("lengths", (shape.B,), TensorProto.INT32))
     if carry and layers > 1:
         sizes = constant("state_sizes", np.full(layers, directions, np.int64))
-        for name in ("h0", "c0"):
-            parts = [f"{name}_{layer}" for layer in range(layers)]
-            nodes.append(helper.make_node("Split", [name, sizes], parts, axis=0))
+        for name in states:
+            parts = [f"{name}0_{layer}" for layer in range(layers)]
+            nodes.append(helper.make_node("Split", [f"{name}0", sizes], parts, axis=0))
 
     source = "x"
     tails = ("", "_reverse")[:directions]
+    attributes = {"hidden_size": shape.H}
+    attributes["direction"] = "bidirectional" if directions == 2 else "forward"
+    if shape.cell == "gru":
+        attributes["linear_before_reset"] = 1
     for layer in range(layers):
         last = layer == layers - 1
         part = f"_{layer}" if layers > 1 else ""
 
         def stacked(kind, layer=layer):
-            return [_iofc(weights[f"{kind}_l{layer}{tail}"]) for tail in tails]
+            return [reordered(weights[f"{kind}_l{layer}{tail}"]) for tail in tails]
 
         both = np.concatenate([stacked("bias_ih"), stacked("bias_hh")], axis=2)[:, 0]
-        lstm_inputs = [
+        node_inputs = [
             source,
             constant(f"W{part}", np.concatenate(stacked("weight_ih"))),
             constant(f"R{part}", np.concatenate(stacked("weight_hh"))),
             constant(f"B{part}", both),
             "lengths" if lengths is not None else "",
-            f"h0{part}" if carry else "",
-            f"c0{part}" if carry else "",
         ]
-        while not lstm_inputs[-1]:
-            lstm_inputs.pop()
+        node_inputs += [f"{name}0{part}" if carry else "" for name in states]
+        while not node_inputs[-1]:
+            node_inputs.pop()
         bare = last and directions == 1
         raw = "y" if bare else f"Y{part}"
-        nodes.append(
-            helper.make_node(
-                "LSTM",
-                lstm_inputs,
-                [raw, f"h{part}", f"c{part}"],
-                hidden_size=shape.H,
-                direction="bidirectional" if directions == 2 else "forward",
-            )
-        )
+        outputs = [raw, *(f"{name}{part}" for name in states)]
+        nodes.append(helper.make_node(OPERATORS[shape.cell], node_inputs, outputs, **attributes))
         if not bare:
             source = "y" if last else f"y{part}"
             size = np.array([shape.T, shape.B, directions * shape.H], np.int64)
@@ -88,16 +89,16 @@ def build_model(weights, shape, carry=False, lengths=None) -> bytes:
                 helper.make_node("Reshape", [raw, constant(f"size{part}", size)], [source])
             )
     if layers > 1:
-        for name in ("h", "c"):
+        for name in states:
             parts = [f"{name}_{layer}" for layer in range(layers)]
             nodes.append(helper.make_node("Concat", parts, [name], axis=0))
 
     y_shape = shape.output_shape() if directions == 2 else (shape.T, 1, shape.B, shape.H)
     graph = helper.make_graph(
         nodes,
-        "lstm",
+        shape.cell,
         inputs,
-        [value("y", y_shape)] + [value(name, shape.state_shape()) for name in ("h", "c")],
+        [value("y", y_shape)] + [value(name, shape.state_shape()) for name in states],
         constants,
     )
     model = helper.make_model(

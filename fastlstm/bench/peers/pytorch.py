@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""torch.nn.LSTM in eval mode, under no_grad and under inference_mode.
+"""torch.nn.LSTM (GRU, RNN) in eval mode, under no_grad and under inference_mode.
 
 Without either of them PyTorch records a graph and runs another, slower kernel.
 Ragged batches go through its packed sequences: "packed" is the call alone on a sequence that was
@@ -11,8 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from . import Runner
-
-NAME = "torch"
 
 
 def version() -> str:
@@ -34,9 +32,8 @@ class TorchRunner(Runner):
         from torch.nn.utils import rnn
 
         torch.set_num_threads(threads)
-        lstm = torch.nn.LSTM(
-            shape.I, shape.H, shape.layers, bidirectional=shape.bidirectional
-        ).eval()
+        layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[shape.cell]
+        lstm = layer(shape.I, shape.H, shape.L, bidirectional=shape.bidirectional).eval()
         lstm.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         self.torch = torch
         self.threads = threads
@@ -45,15 +42,15 @@ class TorchRunner(Runner):
         self.form = variant.split()[0] if lengths is not None else "dense"
         self.lengths = None if lengths is None else torch.tensor(np.asarray(lengths))
         statement = {
-            "dense": "y, (h, c) = lstm(x, (h, c))" if carry else "y, hc = lstm(x)",
-            "packed": "y, hc = lstm(x)",
+            "dense": "y, s = lstm(x, s)" if carry else "y, s = lstm(x)",
+            "packed": "y, s = lstm(x)",
             "pad": (
-                "p, hc = lstm(pack(x, lengths, enforce_sorted=False))\n"
+                "p, s = lstm(pack(x, lengths, enforce_sorted=False))\n"
                 f"y, n = pad(p, total_length={shape.T})"
             ),
         }[self.form]
         if carry:
-            self.setup = "h, c = h0, c0"
+            self.setup = "s = start"
         super().__init__(
             statement,
             {
@@ -71,7 +68,8 @@ class TorchRunner(Runner):
             names["x"] = names["pack"](names["x"], self.lengths, enforce_sorted=False)
         if state is None:
             state = [np.zeros(self.shape.state_shape(), np.float32)] * 2
-        names["h0"], names["c0"] = (torch.from_numpy(part.copy()) for part in state)
+        start = tuple(torch.from_numpy(part.copy()) for part in state)
+        names["start"] = start if self.shape.cell == "lstm" else start[0]
 
     def context(self):
         self.torch.set_num_threads(self.threads)  # one setting for the whole process

@@ -10,9 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import Runner
-from .onnx_model import build_model
-
-NAME = "openvino"
+from .onnx_model import STATES, build_model
 
 
 def version() -> str:
@@ -49,6 +47,7 @@ class OpenVinoRunner(Runner):
         self.ov = ov
         self.shape = shape
         self.variant = variant
+        self.states = STATES[shape.cell]
         self.carry = carry
         self.lengths = None if lengths is None else np.asarray(lengths, np.int32)
         namespace = {"lengths": self.lengths, "copyto": np.copyto}
@@ -57,7 +56,8 @@ class OpenVinoRunner(Runner):
             statement = f"y = infer({feeds}, share_inputs=True, share_outputs=True)[0]"
             namespace["infer"] = self.compiled.create_infer_request().infer
         elif carry:  # two requests: each reads the state the other has written
-            self.setup = "copyto(h, start_h); copyto(c, start_c); a, b = first, second"
+            self.setup = "; ".join(f"copyto({name}, start_{name})" for name in self.states)
+            self.setup += "; a, b = first, second"
             statement = "a.infer(); a, b = b, a"
         else:
             statement = "a.infer()"
@@ -66,9 +66,10 @@ class OpenVinoRunner(Runner):
 
     def _request(self, x, y, state_in, state_out):
         request = self.compiled.create_infer_request()
-        arrays = {"x": x, "y": y, "h": state_out[0], "c": state_out[1]}
+        arrays = {"x": x, "y": y, **dict(zip(self.states, state_out, strict=True))}
         if self.carry:
-            arrays |= {"h0": state_in[0], "c0": state_in[1]}
+            given = [f"{name}0" for name in self.states]
+            arrays |= dict(zip(given, state_in, strict=True))
         if self.lengths is not None:
             arrays["lengths"] = self.lengths
         for name, array in arrays.items():
@@ -81,14 +82,15 @@ class OpenVinoRunner(Runner):
         if state is None:
             state = [np.zeros(size, np.float32)] * 2
         names["x"] = x
-        names["start_h"], names["start_c"] = (part.copy() for part in state)
+        for name, part in zip(self.states, state, strict=False):
+            names[f"start_{name}"] = part.copy()
         if self.variant == "bound":
             y = shape.output_shape() if shape.D == 2 else (shape.T, 1, shape.B, shape.H)
             names["y"] = np.empty(y, np.float32)
-            one, two = ([np.empty(size, np.float32) for _ in range(2)] for _ in range(2))
+            one, two = ([np.empty(size, np.float32) for _ in self.states] for _ in range(2))
             names["first"] = names["a"] = self._request(x, names["y"], one, two)
             names["second"] = self._request(x, names["y"], two, one)
-            names["h"], names["c"] = one
+            names |= dict(zip(self.states, one, strict=True))
             names["other"] = two
 
     def output(self):

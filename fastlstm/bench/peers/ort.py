@@ -2,8 +2,7 @@
 """ONNX Runtime: sequential execution, with and without spinning workers, called both ways.
 
 "run" is `session.run` on arrays; "bound" is I/O binding, where inputs and outputs have their
-buffers beforehand. With one thread there is no worker, and spinning makes no difference that could
-be measured; both are tried all the same.
+buffers beforehand. With one thread there is no worker to spin, and "nospin" is left out.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import Runner
-from .onnx_model import build_model
-
-NAME = "onnxruntime"
+from .onnx_model import STATES, build_model
 
 
 def version() -> str:
@@ -24,7 +21,8 @@ def version() -> str:
 
 
 def variants(shape, threads, carry=False, lengths=None) -> list[str]:
-    return [f"{form} {mode}" for form in ("run", "bound") for mode in ("spin", "nospin")]
+    modes = ("spin", "nospin") if threads > 1 else ("spin",)
+    return [f"{form} {mode}" for form in ("run", "bound") for mode in modes]
 
 
 class OrtRunner(Runner):
@@ -49,22 +47,24 @@ class OrtRunner(Runner):
         self.form = form
         self.carry = carry
         self.session = session
+        self.states = STATES[shape.cell]
         self.lengths = None if lengths is None else np.asarray(lengths, np.int32)
-        namespace = {"lengths": self.lengths, "names": ["y", "h", "c"]}
+        namespace = {"lengths": self.lengths, "names": ["y", *self.states]}
         if form == "run":
             feeds = "'x': x"
             if carry:
-                feeds += ", 'h0': h, 'c0': c"
-                self.setup = "h, c = start_h, start_c"
+                feeds += "".join(f", '{name}0': {name}" for name in self.states)
+                self.setup = "; ".join(f"{name} = start_{name}" for name in self.states)
             if lengths is not None:
                 feeds += ", 'lengths': lengths"
-            statement = f"y, h, c = run(names, {{{feeds}}})"
+            statement = f"y, {', '.join(self.states)} = run(names, {{{feeds}}})"
             namespace["run"] = session.run
         else:
             statement = "run(a)"
             namespace["run"] = session.run_with_iobinding
             if carry:  # two bindings: each reads the state the other has written
-                self.setup = "copyto(h, start_h); copyto(c, start_c); a, b = first, second"
+                self.setup = "; ".join(f"copyto({name}, start_{name})" for name in self.states)
+                self.setup += "; a, b = first, second"
                 statement = "run(a); a, b = b, a"
                 namespace["copyto"] = np.copyto
         self.fixed_output = form == "bound"
@@ -80,10 +80,10 @@ class OrtRunner(Runner):
         if self.lengths is not None:
             bind(binding.bind_input, "lengths", self.lengths)
         if self.carry:
-            for name, array in zip(("h0", "c0"), state_in, strict=True):
-                bind(binding.bind_input, name, array)
+            for name, array in zip(self.states, state_in, strict=True):
+                bind(binding.bind_input, f"{name}0", array)
         bind(binding.bind_output, "y", y)
-        for name, array in zip(("h", "c"), state_out, strict=True):
+        for name, array in zip(self.states, state_out, strict=True):
             bind(binding.bind_output, name, array)
         return binding
 
@@ -93,14 +93,15 @@ class OrtRunner(Runner):
         if state is None:
             state = [np.zeros(size, np.float32)] * 2
         names["x"] = x
-        names["start_h"], names["start_c"] = (part.copy() for part in state)
+        for name, part in zip(self.states, state, strict=False):
+            names[f"start_{name}"] = part.copy()
         if self.form == "bound":
             y = (shape.T, shape.B, 2 * shape.H) if shape.D == 2 else (shape.T, 1, shape.B, shape.H)
             names["y"] = np.empty(y, np.float32)
-            one, two = ([np.empty(size, np.float32) for _ in range(2)] for _ in range(2))
+            one, two = ([np.empty(size, np.float32) for _ in self.states] for _ in range(2))
             names["first"] = names["a"] = self._bind(x, names["y"], one, two)
             names["second"] = self._bind(x, names["y"], two, one)
-            names["h"], names["c"] = one
+            names |= dict(zip(self.states, one, strict=True))
             names["other"] = two  # kept alive: the bindings hold addresses only
 
     def output(self):
@@ -112,4 +113,4 @@ class OrtRunner(Runner):
 
 
 def build(weights, shape, threads, variant=None, carry=False, lengths=None) -> Runner:
-    return OrtRunner(weights, shape, threads, variant or "run nospin", carry, lengths)
+    return OrtRunner(weights, shape, threads, variant or "bound spin", carry, lengths)

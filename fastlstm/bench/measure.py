@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Timing: one statement per entry, entries in alternating rounds, ratios taken within a round.
+"""Timing: one statement per entry, entries in alternating rounds.
 
 A sample is `number` calls in one loop, long enough (2 ms and more, or one call) that the clock and
 the loop do not matter. A round takes one sample of every entry, each round starting one entry
 further on, so that drift of the machine and what the neighbour left in the cache fall on all alike.
+Halfway every engine is built anew: what luck with memory does to one build is seen as a difference
+between the two.
 """
 
 from __future__ import annotations
 
 import math
 import time
-import timeit
 from contextlib import nullcontext
 
-import numpy as np
+from . import stats
 
 SAMPLE_SECONDS = 2e-3
-NOISY = 0.10  # an IQR of the ratio beyond this share of its median is called noisy
+SINGLES_SECONDS = 0.2  # of single calls for the percentiles, of each entry, in the whole run
 SETTLE_SECONDS = 2.5
 
 
@@ -35,53 +36,60 @@ def settle(limit: float = SETTLE_SECONDS) -> None:
 
 
 class Entry:
-    """Something that is timed: a runner, its call counts, and what was measured."""
+    """Something that is timed: how to build it, its call counts, and what was measured.
 
-    def __init__(self, who, runner, variant="", around=nullcontext):
+    build   () -> a Runner that has its input loaded; called again for the second build
+    around  entered around each sample: a busy neighbour, for instance
+    """
+
+    def __init__(self, who, build, variant="", around=nullcontext):
         self.who = who
         self.variant = variant
-        self.runner = runner
-        self.around = around  # entered around each sample: a busy neighbour, for instance
+        self.around = around
+        self._build = build
+        self.runner = build()
         self.walls: list[float] = []  # seconds per call, one for each round
         self.cpus: list[float] = []  # CPU seconds per call, all threads of the process
-        self.singles: list[float] = []  # seconds of single calls, for p99
+        self.singles: list[float] = []  # seconds of single calls, for the percentiles
         self.first = math.nan
         self.error = math.nan
+        self.notes: list[str] = []
         self.wrong = False  # further from float64 than is allowed
         self.number = 1
         self.typical = math.nan  # seconds per call, roughly
         self.single_count = 0
-
-    def first_call(self) -> None:
-        """The first call after `load`, timed alone: it may compile, allocate, start threads."""
-        self.runner.start()
-        begin = time.perf_counter()
-        self.runner.call()
-        self.first = time.perf_counter() - begin
+        self.tried: dict = {}  # {variant: microseconds} of those that were slower, and this one's
 
     def calibrate(self, rounds: int) -> None:
         """Warm up and find how many calls make a sample."""
-        self._timer = timeit.Timer(
-            self.runner.statement, self.runner.setup, globals=self.runner.namespace
-        )
+        timer = self.runner.timer
         with self.runner.context():
-            number, took = 1, self._timer.timeit(1)
+            number, took = 1, timer.timeit(1)
             while took < SAMPLE_SECONDS / 2:
                 number *= 2
-                took = self._timer.timeit(number)
-            each = min(self._timer.timeit(number) for _ in range(2)) / number
+                took = timer.timeit(number)
+            times = 2 if took < 10 * SAMPLE_SECONDS else 1
+            each = min(timer.timeit(number) for _ in range(times)) / number
         self.typical = each
         self.number = max(1, math.ceil(SAMPLE_SECONDS / each))
-        # Single calls for p99, as far as 0.2 s go; a sample that is one call counts by itself.
-        wanted = 0 if self.number == 1 else min(1000, int(0.2 / each))
+        # A sample that is one call counts by itself.
+        wanted = 0 if self.number == 1 else min(1000, int(SINGLES_SECONDS / each))
         self.single_count = math.ceil(wanted / rounds)
+
+    def renew(self) -> None:
+        """The second build, warmed up; a Runner that cannot be built anew stays."""
+        if self._build is not None:
+            self.runner.close()
+            self.runner = self._build()
+            with self.runner.context():
+                self.runner.timer.timeit(max(1, self.number // 4))
 
     def sample(self, threads: int) -> None:
         """One sample: untimed calls to warm the caches (not before long calls), then the loop."""
         if threads > 1:
             settle()
         with self.around(), self.runner.context():
-            timer = self._timer
+            timer = self.runner.timer
             if self.number > 1 or self.typical < 10 * SAMPLE_SECONDS:
                 timer.timeit(max(1, self.number // 8))
             used = time.process_time()
@@ -96,61 +104,55 @@ class Entry:
 
     @property
     def median(self) -> float:
-        return float(np.median(self.walls))
+        return stats.median(self.walls)
 
     def forget(self) -> None:
         """Drop what was measured; the calibration stays."""
         self.walls, self.cpus, self.singles = [], [], []
 
+    def close(self) -> None:
+        if self.runner is not None:
+            self.runner.close()
 
-def alternate(entries, rounds: int, threads: int = 1) -> None:
-    """`rounds` rounds over the entries: A B C, B C A, C A B, ..."""
+
+def alternate(entries, rounds: int, threads: int = 1, renew: bool = True) -> None:
+    """`rounds` rounds over the entries: A B C, B C A, C A B, ...; built anew before the middle."""
     for turn in range(rounds):
+        if renew and turn == middle(rounds) > 0:
+            for entry in entries:
+                entry.renew()
         shift = turn % len(entries)
         for entry in entries[shift:] + entries[:shift]:
             entry.sample(threads)
 
 
-def ratio(above: Entry, below: Entry) -> tuple[float, float]:
-    """(median, IQR / median) of above's time / below's time, round by round.
+def middle(rounds: int) -> int:
+    """The round before which everything is built anew."""
+    return rounds // 2
 
-    With rotation a round is the n-th sample of each entry.
-    """
-    rounds = np.divide(above.walls, below.walls)
-    low, middle, high = np.percentile(rounds, [25, 50, 75])
-    return float(middle), float((high - low) / middle)
+
+def ratio(above: Entry, below: Entry, of: str) -> stats.Ratio:
+    """above's time / below's time. With rotation a round is the n-th sample of each entry."""
+    half = middle(len(above.walls))
+    return stats.ratio(above.walls, below.walls, of, [half] if half else [])
 
 
 def cpu_ratio(above: Entry, below: Entry) -> float | None:
     """The same in CPU time, which does not count the time another program had the CPU."""
-    if not all(below.cpus):
+    if not above.cpus or not below.cpus or not all(below.cpus):
         return None
-    return float(np.median(np.divide(above.cpus, below.cpus)))
+    return stats.ratio(above.cpus, below.cpus, "").median
 
 
-def percentile99(seconds) -> float:
-    """p99 of single calls; under 100 of them this is the slowest."""
-    return float(np.percentile(seconds, 99, method="higher"))
-
-
-def spread(seconds) -> float:
-    """IQR / median."""
-    low, middle, high = np.percentile(seconds, [25, 50, 75])
-    return float((high - low) / middle)
-
-
-def keep_fastest(entries, threads: int, rounds: int = 3):
-    """The fastest of several variants of one peer, by a few alternating rounds; closes the rest.
-
-    Returns (kept entry, {variant: median microseconds}).
-    """
+def keep_fastest(entries, threads: int, rounds: int = 3) -> Entry:
+    """The fastest of several variants of one peer, by a few alternating rounds; closes the rest."""
     if len(entries) == 1:
-        return entries[0], {}
-    alternate(entries, rounds, threads)
-    tried = {entry.variant: round(entry.median * 1e6, 3) for entry in entries}
+        return entries[0]
+    alternate(entries, rounds, threads, renew=False)
     best = min(entries, key=lambda entry: entry.median)
+    best.tried = {entry.variant: float(f"{entry.median * 1e6:.4g}") for entry in entries}
     for entry in entries:
         if entry is not best:
-            entry.runner.close()
+            entry.close()
     best.forget()
-    return best, tried
+    return best

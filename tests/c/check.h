@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What every driver uses: a check that ends the process, and numbers drawn from a state. */
+#ifndef FL_CHECK_H
+#define FL_CHECK_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CHECK(ok)                                                                                  \
+    do {                                                                                           \
+        if (!(ok)) {                                                                               \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #ok);                               \
+            _Exit(1);                                                                              \
+        }                                                                                          \
+    } while (0)
+
+static inline uint32_t draw(uint64_t *state) /* splitmix64, Steele et al. 2014 */
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (uint32_t)((z ^ z >> 31) >> 32);
+}
+
+static inline size_t between(uint64_t *state, size_t low, size_t high)
+{
+    return low + draw(state) % (high - low + 1);
+}
+
+#endif

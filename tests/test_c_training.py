@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""forward_train and backward in C (tests/c/training_driver.c): guard pages around every buffer of
+the caller's, the same bits from one thread and four, and sanitizers, on every instruction set."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import FULL
+from test_c_bits import ARM_KERNELS, X86, X86_KERNELS, build
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
+
+# Networks on each instruction set. Shapes of 1..130 in most; work is shared out from 3 Mflop on.
+NETWORKS = {"plain": 100, "thread": 8, "address": 20}
+SANITIZERS = {
+    "plain": [],
+    "thread": ["-fsanitize=thread"],
+    "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+}
+
+
+@pytest.mark.parametrize("kind", SANITIZERS)
+def test_guarded_buffers_and_sanitizers(kind, tmp_path):
+    driver = build(
+        tmp_path,
+        os.environ.get("CC", "cc"),
+        X86_KERNELS if X86 else ARM_KERNELS,
+        driver="training_driver",
+        flags=[*SANITIZERS[kind], "-g1"],
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+    networks = NETWORKS[kind] * (40 if FULL else 1)
+    for seed, largest in ((1, 130), (2, 17)):
+        done = subprocess.run(
+            [driver, str(networks), str(seed), "4", str(largest)],
+            capture_output=True,
+            text=True,
+            timeout=3600,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr[-5000:]
+        assert done.stderr == ""
+        assert int(done.stdout.split()[0]) >= networks

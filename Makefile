@@ -2,7 +2,7 @@
 #
 #   make demo        a PyTorch checkpoint writes prose, without PyTorch
 #   make test        what a change must pass            make test-full   the long version
-#   make bench       the table against PyTorch, ONNX Runtime and OpenVINO
+#   make bench       the table against PyTorch, ONNX Runtime, OpenVINO and ncnn; BENCH="--suite targets"
 #   make asan        the suite on an extension built with AddressSanitizer and UBSan
 #   make lint        formatters and linters, Python and C
 
@@ -38,7 +38,7 @@ test-full: $(VENV)/.test lint
 	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q tests --timeout 7200 --durations 20
 
 bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/compare.py $(BENCH)
+	$(BIN)/fastlstm bench $(BENCH)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

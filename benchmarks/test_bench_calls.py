@@ -4,7 +4,7 @@
     pytest benchmarks/test_bench_calls.py                        times, by group
     pytest benchmarks/test_bench_calls.py --benchmark-disable    each once: a smoke test
 
-One thread. These find out whether a change made a call slower; for other engines see compare.py.
+One thread: did a change make a call slower? For other engines see `fastlstm bench`.
 """
 
 import json
@@ -12,10 +12,10 @@ import struct
 
 import numpy as np
 import pytest
-from harness import model
-from harness.shapes import Shape
 
 import fastlstm
+from fastlstm.bench import model
+from fastlstm.bench.shapes import parse
 
 TOLERANCE = 1e-5
 
@@ -36,7 +36,7 @@ def network(shape):
 
 
 def shapes(*texts):
-    return pytest.mark.parametrize("shape", [Shape.parse(text) for text in texts], ids=str)
+    return pytest.mark.parametrize("shape", [parse(text)[0] for text in texts], ids=str)
 
 
 ONE_STEP = shapes("1,1,1,32", "1,1,64,64", "1,1,128,128", "1,1,256,256")

@@ -13,11 +13,11 @@ import math
 
 import numpy as np
 import pytest
-from harness import model
-from harness.shapes import Shape
 
 import fastlstm
 from fastlstm import _core
+from fastlstm.bench import model
+from fastlstm.bench.shapes import Shape
 
 pytestmark = pytest.mark.skipif(
     not hasattr(_core, "Bench"), reason="another backend: there are no C kernels to time"
@@ -55,14 +55,15 @@ def test_gemm(benchmark, isa, rows, k, hidden):
 @pytest.mark.parametrize(
     "rows, hidden", [(1, 16), (1, 64), (1, 128), (1, 256), (4, 128), (24, 128), (32, 256)]
 )
-def test_step(benchmark, isa, rows, hidden):
+@pytest.mark.parametrize("cell, gates", [("lstm", 4), ("gru", 3), ("rnn_tanh", 1)])
+def test_step(benchmark, isa, rows, hidden, cell, gates):
     """One time step: the recurrent product with the gates behind it."""
-    bench = _core.Bench(isa, rows, hidden, hidden)
-    timed(benchmark, bench.step, 8 * rows * hidden * hidden)
+    bench = _core.Bench(isa, rows, hidden, hidden, cell)
+    timed(benchmark, bench.step, 2 * gates * rows * hidden * hidden)
     h = bench.result()
     assert h.shape == (rows, hidden)
     assert np.isfinite(h).all()
-    assert 0 < np.abs(h).max() <= 1  # o * tanh(c)
+    assert 0 < np.abs(h).max() <= 1  # tanh, times a gate or mixed with the h before
 
 
 @pytest.mark.benchmark(group="gates")
@@ -83,7 +84,7 @@ def test_pack(benchmark, isa, hidden):
     """Weights into panels, into a network that exists."""
     shape = Shape(2, 3, hidden, hidden)
     weights = model.make_weights(shape)
-    net = _core.Net(hidden, hidden, 0, 1, 1, isa)
+    net = _core.Net("lstm", hidden, hidden, 0, 1, 1, isa)
     names = [f"{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     benchmark(net.set, 0, 0, *(weights[name] for name in names), None)
     x = model.make_input(shape)

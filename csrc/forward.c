@@ -19,12 +19,6 @@ enum { BLOCK_ROWS = 64, CHUNK_ROWS = 48 };
    tile: a layer starts when the one below has done its first chunk. */
 enum { WAVE_CHUNKS = 16, WAVE_ROWS = 6 };
 
-/* A layer with more bytes of weights does not stay in one core's cache. In a stack, the units of
-   one such layer after the other are then split, as a lone stream's. (What a second thread gives
-   two layers, 2 MiB of L2, as a wavefront and split: H = 256: 1.94 and 1.79, 320: 1.47 and 1.91,
-   384: 1.37 and 2.72, 512: 1.55 and 2.24.) */
-static const double WAVE_BYTES = 2.5e6;
-
 /* Rows that a block must have before one is made for another thread. */
 enum { SPLIT_ROWS = 4 };
 
@@ -83,8 +77,6 @@ static void share_out(fl_job *j)
                         (double)(f->input + j->net->width) * (double)batch *
                         (double)j->call->steps * (double)(f->layers * f->dirs);
     j->threads = flop < TEAM_FLOP || !j->call->threads ? 1 : j->call->threads;
-    const double weights = /* bytes of a layer above another */
-        8.0 * (double)(j->net->cell->gates * f->hidden) * (double)j->net->width;
     j->parts = 1;
     j->blocks = ceil_div(batch, BLOCK_ROWS);
     if (j->threads > 1) {
@@ -92,7 +84,7 @@ static void share_out(fl_job *j)
         size_t want = ceil_div(j->blocks, j->threads) * j->threads;
         j->blocks = want < most ? want : j->blocks > most ? j->blocks : most;
         size_t lanes = j->blocks * f->dirs * (f->dirs == 1 ? f->layers : 1);
-        if (j->blocks == 1 && f->dirs == 1 && (f->layers == 1 || weights > WAVE_BYTES))
+        if (j->blocks == 1 && f->dirs == 1)
             j->parts = fl_lone_parts(j->net, j->call, j->threads);
         if (j->parts > 1)
             j->threads = j->parts;

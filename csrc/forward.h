@@ -131,8 +131,8 @@ void fl_work(void *arg, size_t worker);
 /* The rows of a block still running at step s, given how many ran before. */
 size_t fl_active(const fl_block *block, size_t rows, size_t s);
 
-/* A kernel's work with polls in between: all panels of g, panels p0 .. p1 - 1 of s, kept if the
-   call has a tape. FL_OK, or FL_INTERRUPTED with the work in pieces. (s by address: a copy is made
+/* A kernel's work with polls in between: all panels of g, panels p0 .. p1 - 1 of s, kept if it
+   says where. FL_OK, or FL_INTERRUPTED with the work in pieces. (s by address: a copy is made
    of wide loads, which wait for the narrow stores before them, and those for the step before: 85
    ns, not 72, at H = 16.) */
 int fl_run_gemm(fl_job *j, fl_desk *desk, fl_gemm g);

@@ -39,7 +39,9 @@ size_t fl_lone_parts(const fl_net *net, const fl_call *call, size_t threads)
 {
     /* a part has as much to do as PART_UNITS units of an LSTM */
     size_t parts = net->config.hidden * net->cell->gates / 4 / PART_UNITS;
-    if (net->config.proj || net->cell->reset || call->tape || call->steps < MIN_STEPS)
+    const double weights = 8.0 * (double)(net->cell->gates * net->config.hidden * net->width);
+    if (net->config.proj || net->cell->reset || call->tape || call->steps < MIN_STEPS ||
+        (net->config.layers > 1 && weights <= WAVE_BYTES))
         return 1;
     parts = parts < MAX_PARTS ? parts : MAX_PARTS;
     parts = parts < threads ? parts : threads;

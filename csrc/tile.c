@@ -61,7 +61,8 @@ int fl_run_step(fl_job *j, fl_desk *desk, fl_step *s)
     const size_t first = s->p0, end = s->p1;
     const double each = panel_flop(s->rows, s->k, j->net->group);
     const size_t span = panel_span(end - first, each);
-    void (*const run)(const fl_step *) = j->call->tape ? j->net->cell->keep : j->net->cell->step;
+    /* s alone says so: a lone stream's partner may be here when the call is over */
+    void (*const run)(const fl_step *) = s->kept ? j->net->cell->keep : j->net->cell->step;
     int e = FL_OK;
     for (; s->p0 < end && e == FL_OK; s->p0 = s->p1) {
         s->p1 = end - s->p0 < span ? end : s->p0 + span;
@@ -100,7 +101,7 @@ static int run_reset(fl_job *j, fl_desk *desk, const fl_step *s)
     g.panel += last * s->k * net->group;
     g.c += last * s->z_panel;
     e = e == FL_OK ? fl_run_gemm(j, desk, g) : e;
-    (j->call->tape ? net->cell->keep : net->cell->step)(s);
+    (s->kept ? net->cell->keep : net->cell->step)(s);
     return e;
 }
 

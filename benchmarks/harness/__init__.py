@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""What the benchmark scripts share: shapes, weights and reference, timing, targets, tables."""

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""`fastlstm bench` from end to end on tiny shapes: that it runs, not how fast. For CI."""
+
+import json
+import struct
+
+import pytest
+
+from fastlstm import cli
+from fastlstm.bench import cases, rows
+from fastlstm.bench.rows import Aim
+from fastlstm.bench.shapes import Shape
+
+
+def bench(*arguments):
+    return cli.main(["bench", *arguments])
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Two shapes through every engine that is here, as JSON. On one thread: tiny calls that spin on
+    two take minutes where the cores are busy."""
+    path = tmp_path_factory.mktemp("bench") / "run.json"
+    shapes = ["6,1,5,8", "l2t6mb2sic8"]
+    assert bench("--shape", *shapes, "--rounds", "2", "--output", str(path)) == 0
+    return path
+
+
+def test_every_engine_gave_the_same_numbers(saved):
+    run = rows.load(saved)
+    names = set(run.machine["peers"])
+    assert {"fastlstm", "torch"} <= names
+    for row in run.rows:
+        assert not row.wrong and row.error < 1e-5
+        assert row.p50 > 0 and row.p99 >= row.p90 > 0 and row.first > 0 and row.gflops > 0
+        assert 0 < row.peak_share < 1 and row.rss > 1e6
+    one_row = {row.who.split(",")[0] for row in run.rows if row.shape["B"] == 1}
+    assert one_row == names
+
+
+@pytest.mark.parametrize("form", ["md", "csv", "html", "json"])
+def test_formats(saved, capsys, form):
+    assert bench("--from", str(saved), "--format", form) == 0
+    out = capsys.readouterr().out
+    start = {"md": "| case", "csv": "case,", "html": "<!DOCTYPE html>", "json": "{"}[form]
+    assert out.startswith(start)
+    assert "torch" in out
+    if form == "json":
+        assert json.loads(out) == json.loads(saved.read_text())
+
+
+def test_png(saved, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert bench("--from", str(saved), "--output", str(tmp_path / "x.png")) == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"x-ratios.png", "x-latencies.png", "x-roofline.png"}
+    for name in names:
+        data = (tmp_path / name).read_bytes()
+        assert data[:8] == b"\x89PNG\r\n\x1a\n"
+        assert min(struct.unpack(">II", data[16:24])) > 100
+
+
+def test_compare_with_itself(saved, capsys):
+    assert bench("--compare", str(saved), str(saved)) == 0
+    assert capsys.readouterr().out.startswith("0 rows moved")
+
+
+def test_threads_are_swept_and_compared_with_one(tmp_path):
+    path = tmp_path / "run.json"
+    arguments = ("--shape", "4,2,4,8", "--vs", "none", "--threads", "1,2", "--rounds", "2")
+    assert bench(*arguments, "--no-rss", "--output", str(path)) == 0
+    found = [(row.who, row.threads) for row in rows.load(path).rows]
+    assert found == [("fastlstm", 1), ("fastlstm", 2), ("fastlstm, 1 thread", 1)]
+
+
+def test_without_peers(capsys):
+    assert bench("--shape", "3,1,4,4", "--vs", "none", "--rounds", "1", "--no-rss") == 0
+    out, err = capsys.readouterr()
+    assert "fastlstm" in out and "torch" not in out
+    assert "sequence: 3, 1, 4, 4" in err
+
+
+def test_wrong_numbers_are_marked_and_the_exit_code_says_so(monkeypatch, capsys):
+    from fastlstm.bench import model
+
+    right = model.forward64
+    monkeypatch.setattr(model, "forward64", lambda *a, **k: [1 + each for each in right(*a, **k)])
+    arguments = ("--shape", "3,1,4,4", "--vs", "none", "--rounds", "1", "--no-rss")
+    assert bench(*arguments) == 1
+    out, err = capsys.readouterr()
+    assert "WRONG by 1.0e+00" in out
+    assert "wrong numbers: fastlstm, sequence 3, 1, 4, 4" in err
+
+
+TINY = [
+    cases.step(8, True, [Aim("over torch", ">=", 0)]),
+    cases.stream(Shape(3, 2, 4, 8)),
+    cases.Case("share", "share", Shape(1, 1, 8, 8), aims=(Aim("us of Python, call", "<=", 1e9),)),
+    cases.Case("C step", "kernel", Shape(1, 1, 1, 8)),
+    cases.Case("contended", "contended", Shape(5, 2, 4, 8), 2, (Aim("of quiet speed", ">=", 0),)),
+    cases.Case("train", "train", Shape(5, 2, 4, 8), 1, (Aim("backward over forward", ">=", -1),)),
+    cases.Case("ragged", "ragged", Shape(8, 8, 4, 8), what="eighths"),
+    cases.Case("ragged", "ragged", Shape(8, 3, 4, 8), what="spread"),
+    cases.Case("subnormal input", "subnormal", Shape(4, 1, 4, 8), what="input"),
+    cases.Case("subnormal state", "subnormal", Shape(4, 1, 4, 8), what="state"),
+    cases.Case("memory", "memory", Shape(4, 1, 4, 8), aims=(Aim("MiB", "<=", 1e6),)),
+    cases.Case("growth", "memory", Shape(8, 2, 4, 8), than=Shape(4, 2, 4, 8)),
+    cases.Case("import", "import", aims=(Aim("of import numpy", ">=", 0),)),
+    cases.Case("wheel", "wheel", aims=(Aim("MB", "<=", 100),)),
+]
+
+
+@pytest.mark.parametrize("case", TINY, ids=lambda case: f"{case.name}-{case.what}".strip("-"))
+def test_every_kind_of_case(monkeypatch, tmp_path, case):
+    monkeypatch.setitem(cases.SUITES, "targets", lambda: [case])
+    path = tmp_path / "run.json"
+    peers = "none" if case.threads > 1 else "torch"
+    arguments = ("--suite", "targets", "--vs", peers, "--rounds", "2", "--no-rss")
+    assert bench(*arguments, "--output", str(path)) == 0
+    found = rows.load(path).rows
+    assert found[0].kind == case.kind
+    assert {row.who.split(",")[0] for row in found} >= {"fastlstm"}
+    targets = [target for row in found for target in row.targets]
+    assert [(target.what, target.met) for target in targets] == [
+        (aim.what, True) for aim in case.aims
+    ]
+    if case.kind in ("step", "stream", "ragged", "train"):
+        assert any(row.who == "torch" and row.ratio.median > 0 for row in found)
+
+
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+@pytest.mark.parametrize("carry", [False, True])
+def test_other_cells(cell, carry):
+    """Gate orders and states of every engine that has the cell: all but ncnn's adapter."""
+    from fastlstm.bench import forward, model, peers
+
+    found, _ = peers.load_peers()
+    shape = Shape(5, 2, 3, 4, L=2, D=1 if carry else 2, cell=cell)
+    weights, x = model.make_weights(shape), model.make_input(shape)
+    wanted, ran = forward.reference(weights, shape, x, carry, None), set()
+    for name, module in found.items():
+        for variant in module.variants(shape, 1, carry):
+            runner = module.build(weights, shape, 1, variant=variant, carry=carry)
+            runner.load(x)
+            runner.once(forward.CARRIED_CALLS if carry else 1)
+            assert abs(runner.output() - wanted).max() < 1e-6, (name, variant)
+            runner.close()
+            ran.add(name)
+    assert ran == set(found) - {"ncnn"}

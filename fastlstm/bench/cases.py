@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+"""The cases: which shapes each suite has, and what the targets ask of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .rows import Aim
+from .shapes import Shape
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure. `kind` chooses how (RUNNERS in command.py)."""
+
+    name: str
+    kind: str
+    shape: Shape | None = None
+    threads: int = 1
+    aims: tuple[Aim, ...] = ()
+    carry: bool = False  # the state goes from call to call
+    what: str = ""  # which lengths, which subnormals
+    than: Shape | None = None  # the other shape, where growth is measured
+
+    @property
+    def cell(self) -> str:
+        return self.shape.cell if self.shape else "lstm"
+
+
+def at_least(bound: float, *whats: str) -> tuple[Aim, ...]:
+    return tuple(Aim(what, ">=", bound) for what in whats)
+
+
+def at_most(bound: float, *whats: str) -> tuple[Aim, ...]:
+    return tuple(Aim(what, "<=", bound) for what in whats)
+
+
+def dense(shape: Shape, threads: int = 1, aims=()) -> Case:
+    """A case of the dense call, named by what it is."""
+    if shape.L > 1 or shape.D > 1:
+        kind = "stack"
+    elif shape.B > 1:
+        kind = "batch"
+    else:
+        kind = "step" if shape.T == 1 else "sequence"
+    return Case(kind, kind, shape, threads, tuple(aims))
+
+
+def stream(shape: Shape) -> Case:
+    return Case("stream", "stream", shape, carry=True)
+
+
+def step(width: int, carry: bool, aims=()) -> Case:
+    name = "step, carried" if carry else "step"
+    return Case(name, "step", Shape(1, 1, width, width), 1, tuple(aims), carry)
+
+
+SEQUENCES = [
+    Shape(1000, 1, 1, 16),
+    Shape(1000, 1, 1, 32),
+    Shape(1000, 1, 1, 64),
+    Shape(1000, 1, 80, 128),
+    Shape(100, 1, 128, 128),
+    Shape(100, 1, 256, 256),
+    Shape(100, 1, 512, 512),
+    Shape(100, 1, 1024, 1024),
+]
+BATCHES = [
+    Shape(100, 4, 64, 64),
+    Shape(100, 4, 128, 128),
+    Shape(100, 4, 256, 256),
+    Shape(100, 4, 512, 512),
+    Shape(100, 8, 128, 128),
+    Shape(100, 8, 256, 256),
+    Shape(100, 8, 512, 512),
+    Shape(100, 16, 64, 64),
+    Shape(100, 16, 256, 256),
+    Shape(100, 24, 256, 256),
+    Shape(100, 32, 128, 128),
+    Shape(100, 32, 256, 256),
+    Shape(100, 32, 512, 512),
+    Shape(100, 64, 100, 100),
+    Shape(50, 128, 256, 256),
+    Shape(50, 128, 512, 512),
+    Shape(50, 32, 1024, 1024),
+]
+STACKS = [
+    Shape(100, 1, 128, 128, L=2),
+    Shape(100, 1, 128, 128, D=2),
+    Shape(100, 32, 128, 128, L=2),
+    Shape(100, 32, 128, 128, D=2),
+    Shape(100, 8, 256, 256, L=2, D=2),
+]
+STREAMS = [
+    Shape(1, 1, 1, 32),
+    Shape(1, 8, 64, 64),
+    Shape(10, 1, 80, 128),
+    Shape(160, 1, 80, 128),
+]
+TRAININGS = [
+    Shape(100, 1, 128, 128),
+    Shape(100, 16, 64, 64),
+    Shape(100, 32, 128, 128),
+    Shape(100, 32, 256, 256),
+    Shape(50, 64, 512, 512),
+]
+RAGGED = [
+    Case("ragged", "ragged", shape, what=what)
+    for shape in (Shape(100, 32, 128, 128), Shape(100, 32, 256, 256), Shape(96, 8, 64, 64))
+    for what in ("eighths", "spread")
+]
+RAGGED = [replace(case, name=f"ragged, {case.what}") for case in RAGGED]
+CONTENDED = [
+    (Shape(100, 32, 256, 256), 0.7),
+    (Shape(100, 1, 256, 256, L=2), 0.7),
+    (Shape(100, 1, 256, 256), 0.55),
+]
+
+
+def contended() -> list[Case]:
+    return [Case("contended", "contended", shape, threads=2) for shape, _ in CONTENDED]
+
+
+def train() -> list[Case]:
+    return [Case("train", "train", shape) for shape in TRAININGS]
+
+
+# The targets
+
+
+def _steps() -> list[Case]:
+    bounds = {64: 4.5, 128: 3.0, 256: 1.6}
+    cases = []
+    for width, bound in bounds.items():
+        aims = at_least(bound, "over onnxruntime bound", "over onnxruntime run")
+        aims += at_least(40, "over torch")
+        cases.append(replace(step(width, True, aims), name=f"one step, H={width}"))
+    for width in (16, 64, 128):
+        aims = at_most(1, "us of Python, call out", "us of Python, stream out")
+        aims += at_most(2, "us of Python, call", "us of Python, stream")
+        name = f"Python's share, H={width}"
+        cases.append(Case(name, "share", Shape(1, 1, width, width), aims=aims))
+    for width in (16, 32, 64):
+        aims = at_most(0.75, "of RTNeural's time")
+        cases.append(Case(f"C step, I=1 H={width}", "kernel", Shape(1, 1, 1, width), aims=aims))
+    return cases
+
+
+def _one_thread() -> list[Case]:
+    cases = []
+    for shape in SEQUENCES + [shape for shape in STACKS if shape.B == 1]:
+        if shape.H <= 128:
+            aims = at_least(1.3, "over the best peer")
+        else:
+            aims = at_least(1.15, "over the best peer") + at_least(0.9, "of the limit")
+        cases.append(replace(dense(shape, aims=aims), name=f"one row, T={shape.T} H={shape.H}"))
+    for shape in BATCHES + [shape for shape in STACKS if shape.B > 1]:
+        aims = at_least(1.15 if shape.B <= 16 else 1.05, "over the best peer")
+        if shape.B >= 24 and shape.H >= 256:
+            aims += at_least(0.94, "of the FMA peak")
+        cases.append(replace(dense(shape, aims=aims), name=f"B={shape.B} H={shape.H}"))
+    return cases
+
+
+def _two_threads() -> list[Case]:
+    lone = [Shape(100, 1, width, width) for width in (192, 256, 512)]
+    many = [
+        Shape(100, 8, 512, 512),
+        Shape(100, 32, 256, 256),
+        Shape(50, 128, 256, 256),
+        Shape(100, 1, 256, 256, L=2),
+        Shape(100, 1, 128, 128, D=2),
+        Shape(100, 32, 128, 128, L=2),
+    ]
+    cases = []
+    for shape in lone + many:
+        aims = at_least(1.7, "over one thread")
+        if shape in lone:
+            aims += at_least(1.4, "over the best peer")
+        case = dense(shape, 2, aims)
+        cases.append(replace(case, name=f"two threads, {'lone' if shape in lone else case.kind}"))
+    for shape, bound in CONTENDED:
+        aims = at_least(bound, "of quiet speed")
+        cases.append(Case("two threads, one core busy", "contended", shape, 2, aims))
+    return cases
+
+
+def _others() -> list[Case]:
+    cases = []
+    for shape in TRAININGS:
+        variants = ("arrays", "arrays, new weights", "module, new weights")
+        bound = 1.5 if shape.B <= 16 else 1.2
+        aims = at_least(bound, *(f"over torch, {variant}" for variant in variants))
+        aims += at_most(2.2, "backward over forward")
+        cases.append(Case(f"train, B={shape.B} H={shape.H}", "train", shape, aims=aims))
+    cases += [replace(case, aims=at_most(1.05, "of the same rows, dense")) for case in RAGGED]
+    for shape in (Shape(100, 1, 128, 128), Shape(100, 32, 128, 128)):
+        for what in ("input", "state"):
+            name, aims = f"subnormal {what}", at_most(1.2, "of normal")
+            cases.append(Case(name, "subnormal", shape, aims=aims, what=what))
+    for shape in (Shape(100, 1, 512, 512), Shape(100, 32, 512, 512), Shape(1000, 32, 128, 128)):
+        cases.append(Case("memory of a call", "memory", shape, aims=at_most(4, "MiB")))
+    for layers in (1, 2):
+        short, long = (Shape(T, 8, 128, 128, layers) for T in (100, 1600))
+        aims = at_most(0.25, "MiB")
+        cases.append(Case("memory, 16 x T", "memory", long, aims=aims, than=short))
+    cases.append(Case("import", "import", aims=at_most(1.3, "of import numpy")))
+    cases.append(Case("wheel", "wheel", aims=at_most(1.5, "MB")))
+    return cases
+
+
+def targets() -> list[Case]:
+    """Every row of the table of targets, as cases that carry their aims."""
+    return _steps() + _one_thread() + _two_threads() + _others()
+
+
+def default() -> list[Case]:
+    """A few of everything, on one thread: what `fastlstm bench` does when nothing is said."""
+    dense_shapes = [
+        Shape(1000, 1, 1, 64),
+        Shape(1000, 1, 80, 128),
+        Shape(100, 1, 256, 256),
+        Shape(100, 1, 512, 512),
+        Shape(100, 4, 256, 256),
+        Shape(100, 8, 512, 512),
+        Shape(100, 32, 128, 128),
+        Shape(100, 32, 256, 256),
+        Shape(100, 8, 256, 256, L=2, D=2),
+    ]
+    return [
+        *(step(width, True) for width in (64, 128, 256)),
+        stream(Shape(10, 1, 80, 128)),
+        *map(dense, dense_shapes),
+        RAGGED[1],
+        Case("train", "train", Shape(100, 16, 64, 64)),
+        Case("train", "train", Shape(100, 32, 128, 128)),
+    ]
+
+
+SUITES = {
+    "step": lambda: [step(width, carry) for width in (64, 128, 256) for carry in (False, True)],
+    "stream": lambda: [stream(shape) for shape in STREAMS],
+    "sequence": lambda: [dense(shape) for shape in SEQUENCES + STACKS if shape.B == 1],
+    "batch": lambda: [dense(shape) for shape in BATCHES + STACKS if shape.B > 1],
+    "train": train,
+    "ragged": lambda: list(RAGGED),
+    "contended": contended,
+    "targets": targets,
+}
+ONE_THREAD_ONLY = ("share", "kernel", "import", "wheel")
+LSTM_ONLY = ("share", "kernel", "train", "ragged", "subnormal", "import", "wheel")
+
+
+def with_threads(cases: list[Case], threads: list[int] | None, targeted: bool) -> list[Case]:
+    """The cases on each number of threads. Targets say themselves how many: there it chooses."""
+    if not threads:
+        return cases
+    if targeted:
+        return [case for case in cases if case.threads in threads]
+    found = []
+    for count in threads:
+        for case in cases:
+            if case.kind == "contended" and count < 2:
+                continue  # one thread is contended by nobody while there is another core
+            if case.kind not in ONE_THREAD_ONLY or count == threads[0]:
+                found.append(replace(case, threads=count))
+    return found
+
+
+def with_cell(cases: list[Case], cell: str) -> list[Case]:
+    """The cases for another cell; kinds that know the LSTM alone are left out."""
+    if cell == "lstm":
+        return cases
+    return [
+        replace(case, shape=replace(case.shape, cell=cell))
+        for case in cases
+        if case.kind not in LSTM_ONLY and case.than is None
+    ]

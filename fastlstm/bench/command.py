@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""`fastlstm bench`: the arguments, the run, and where its report goes.
+
+Nothing heavy is imported before a run starts: other commands read this file too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import sys
+import time
+from pathlib import Path
+
+HELP = "compare with other engines on this machine"
+FORMATS = ("md", "json", "csv", "html", "png")
+EPILOG = """\
+{shapes}
+
+fastlstm bench                                        a few of everything, all peers
+fastlstm bench --suite targets --output targets.json  every target and its verdict
+fastlstm bench --shape 100,1/32,=,128..512 --vs torch,onnxruntime --threads 1,2
+fastlstm bench --from targets.json --format html --output targets.html
+fastlstm bench --compare before.json after.json
+
+Exit code 1: an engine gave wrong numbers. How it measures: benchmarks/README.md."""
+# kind of a case -> module and function (case, context) -> rows
+RUNNERS = {
+    "ragged": ("special", "ragged_rows"),
+    "subnormal": ("special", "subnormal_rows"),
+    "contended": ("special", "contended_rows"),
+    "train": ("training", "train_rows"),
+    "kernel": ("kernels", "kernel_rows"),
+    "share": ("kernels", "share_rows"),
+    "memory": ("probes", "memory_rows"),
+    "import": ("probes", "import_rows"),
+    "wheel": ("probes", "wheel_rows"),
+}
+
+
+def add_arguments(parser):
+    from . import cases, shapes
+
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG.format(shapes=shapes.HELP)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--shape", nargs="+", action="extend", metavar="SHAPE", help="these shapes or sweeps"
+    )
+    which.add_argument("--suite", choices=list(cases.SUITES), help="a list of cases")
+    which.add_argument(
+        "--from", dest="source", metavar="FILE", help="report a run that was saved as JSON"
+    )
+    which.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="what moved from run A to run B"
+    )
+    parser.add_argument(
+        "--only", metavar="KINDS", help="of the suite, by comma: step, sequence, batch, stack, ..."
+    )
+    parser.add_argument("--vs", metavar="PEERS", help="by comma: torch, onnxruntime, ...; or none")
+    parser.add_argument("--cell", choices=list(shapes.GATES), default="lstm")
+    parser.add_argument("--threads", metavar="N,N", help="for every engine (default 1)")
+    parser.add_argument("--rounds", type=int, default=15, help="samples of each (default 15)")
+    parser.add_argument("--no-rss", action="store_true", help="do not measure memory")
+    parser.add_argument("--format", choices=FORMATS, help="default: md, or the file's ending")
+    parser.add_argument("--output", metavar="FILE", help="write here, not to stdout")
+
+
+def threads_of(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = [0]
+    if min(counts) < 1 or len(set(counts)) < len(counts):
+        raise ValueError(f"--threads takes different whole numbers from 1, not {text!r}")
+    return counts
+
+
+def cases_of(args) -> list:
+    from . import cases, shapes
+
+    if args.shape:
+        texts = (text for argument in args.shape for text in argument.split())
+        found = [cases.dense(shape) for text in texts for shape in shapes.parse(text, args.cell)]
+    elif args.suite:
+        found = cases.with_cell(cases.SUITES[args.suite](), args.cell)
+    else:
+        found = cases.with_cell(cases.default(), args.cell)
+    if args.only:
+        wanted, kinds = set(args.only.split(",")), {case.kind for case in found}
+        if wanted - kinds:
+            raise ValueError(f"--only {','.join(sorted(wanted - kinds))}: there are {kinds}")
+        found = [case for case in found if case.kind in wanted]
+    found = cases.with_threads(found, threads_of(args.threads), args.suite == "targets")
+    if not found:
+        raise ValueError("no case is left of what was asked for")
+    return found
+
+
+def format_of(args) -> str:
+    """--format, or the ending of --output, or Markdown."""
+    ending = Path(args.output).suffix[1:] if args.output else ""
+    chosen = args.format or (ending if ending in FORMATS else "md")
+    if chosen == "png" and not args.output:
+        raise ValueError("--format png needs --output FILE.png")
+    return chosen
+
+
+def rows_of(case, ctx) -> list:
+    """The rows of one case, with its targets' verdicts."""
+    from .rows import aim
+
+    if case.kind in RUNNERS:
+        module, function = RUNNERS[case.kind]
+        module = importlib.import_module(f"{__package__}.{module}")
+        rows = getattr(module, function)(case, ctx)
+    else:
+        from . import forward
+
+        rows = forward.dense_rows(case, ctx, every_variant=case.kind in ("step", "stream"))
+    aim(rows, case.aims)
+    return rows
+
+
+@contextlib.contextmanager
+def progress(total: int):
+    """A function that takes (text, cases done): a bar on a terminal, lines elsewhere; stderr."""
+    try:
+        from rich import console, progress
+    except ImportError:
+        terminal = False
+    else:
+        console = console.Console(stderr=True)
+        terminal = console.is_terminal
+    if not terminal:
+
+        def say(text, done=None):
+            print(text, file=sys.stderr, flush=True)
+
+        yield say
+        return
+    columns = (
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+    )
+    # Drawn by us alone: a thread of its own would take the interpreter in the middle of a sample.
+    bar = progress.Progress(*columns, console=console, transient=True, auto_refresh=False)
+    with bar:
+        task = bar.add_task("", total=total)
+
+        def show(text, done=None):
+            bar.update(task, description=text, completed=done, refresh=True)
+
+        yield show
+
+
+def measured(args):
+    """Runs the cases -> Run."""
+    import fastlstm
+
+    from . import forward, machine
+    from .peers import load_peers
+    from .rows import Run
+
+    todo = cases_of(args)
+    wanted = None
+    if args.vs is not None:
+        wanted = [name for name in args.vs.split(",") if name not in ("", "none")]
+    peers, missing = load_peers(wanted)
+    for name, reason in missing.items():
+        print(f"left out: {name} ({reason})", file=sys.stderr)
+    facts, limits = machine.describe(peers), machine.Limits()
+    if facts["load"] is not None and facts["load"] > 0.5:
+        print(f"load {facts['load']}: other programs run here; expect noise", file=sys.stderr)
+    created, rows = time.strftime("%Y-%m-%d %H:%M %Z"), []
+    began = time.monotonic()
+    with progress(len(todo)) as say:
+        ctx = forward.Context(peers, args.rounds, limits, say, not args.no_rss)
+        limits.levels()
+        for done, case in enumerate(todo):
+            threads = f", {case.threads} threads" if case.threads > 1 else ""
+            say(f"{case.name}: {case.shape or ''}{threads}", done)
+            rows += rows_of(case, ctx)
+        roofline = limits.record()
+    settings = {"rounds": args.rounds, "suite": args.suite, "cell": args.cell}
+    settings |= {"left_out": missing, "seconds": round(time.monotonic() - began, 1)}
+    return Run(created, fastlstm.config_dict(), facts, roofline, settings, rows)
+
+
+def write(run, form: str, output: str | None) -> None:
+    from . import tables
+
+    if form == "png":
+        from . import png
+
+        for path in png.save(run, output):
+            print(path, file=sys.stderr)
+        return
+    if form == "html":
+        from . import page
+
+        text = page.page(run)
+    elif form == "json":
+        text = run.dump()
+    else:
+        text = tables.markdown(run) if form == "md" else tables.comma_separated(run)
+    if output:
+        Path(output).write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+def run(args) -> int:
+    from . import rows, tables
+
+    if args.rounds < 1:
+        raise ValueError(f"--rounds is at least 1, not {args.rounds}")
+    form = format_of(args)
+    if args.compare:
+        before, after = map(rows.load, args.compare)
+        text = tables.compared(before, after)
+        if args.output:
+            Path(args.output).write_text(text, encoding="utf-8")
+        else:
+            sys.stdout.write(text)
+        return 0
+    if args.output and not Path(args.output).exists():
+        Path(args.output).touch()  # what cannot be written is said now, not after the run
+        Path(args.output).unlink()
+    found = rows.load(args.source) if args.source else measured(args)
+    write(found, form, args.output)
+    if any(row.targets for row in found.rows):
+        print(tables.counted(found.rows), file=sys.stderr)
+    wrong = [row for row in found.rows if row.wrong]
+    for row in wrong:
+        print(f"wrong numbers: {row.who}, {row.case} {tables.shape_text(row)}", file=sys.stderr)
+    return 1 if wrong and not args.source else 0

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Timing: one statement per entry, entries in alternating rounds.
+
+A sample is `number` calls in one loop, long enough (2 ms and more, or one call) that the clock and
+the loop do not matter. A round takes one sample of every entry, each round starting one entry
+further on, so that drift of the machine and what the neighbour left in the cache fall on all alike.
+Halfway every engine is built anew: what luck with memory does to one build is seen as a difference
+between the two.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+
+from . import stats
+
+SAMPLE_SECONDS = 2e-3
+SINGLES_SECONDS = 0.2  # of single calls for the percentiles, of each entry, in the whole run
+SETTLE_SECONDS = 2.5
+
+
+def settle(limit: float = SETTLE_SECONDS) -> None:
+    """Wait until no thread of this process spins any more, `limit` seconds at most.
+
+    Some engines let their workers spin after a call; without this wait they would do so at the
+    expense of the next entry's time. One thread has nothing to wait for.
+    """
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        used, wall = time.process_time(), time.perf_counter()
+        time.sleep(1e-3)
+        if time.process_time() - used < 0.2 * (time.perf_counter() - wall):
+            return
+
+
+class Entry:
+    """Something that is timed: how to build it, its call counts, and what was measured.
+
+    build   () -> a Runner that has its input loaded; called again for the second build
+    around  entered around each sample: a busy neighbour, for instance
+    """
+
+    def __init__(self, who, build, variant="", around=nullcontext):
+        self.who = who
+        self.variant = variant
+        self.around = around
+        self._build = build
+        self.runner = build()
+        self.walls: list[float] = []  # seconds per call, one for each round
+        self.cpus: list[float] = []  # CPU seconds per call, all threads of the process
+        self.singles: list[float] = []  # seconds of single calls, for the percentiles
+        self.first = math.nan
+        self.error = math.nan
+        self.notes: list[str] = []
+        self.wrong = False  # further from float64 than is allowed
+        self.number = 1
+        self.typical = math.nan  # seconds per call, roughly
+        self.single_count = 0
+        self.tried: dict = {}  # {variant: microseconds} of those that were slower, and this one's
+
+    def calibrate(self, rounds: int) -> None:
+        """Warm up and find how many calls make a sample."""
+        timer = self.runner.timer
+        with self.runner.context():
+            number, took = 1, timer.timeit(1)
+            while took < SAMPLE_SECONDS / 2:
+                number *= 2
+                took = timer.timeit(number)
+            times = 2 if took < 10 * SAMPLE_SECONDS else 1
+            each = min(timer.timeit(number) for _ in range(times)) / number
+        self.typical = each
+        self.number = max(1, math.ceil(SAMPLE_SECONDS / each))
+        # A sample that is one call counts by itself.
+        wanted = 0 if self.number == 1 else min(1000, int(SINGLES_SECONDS / each))
+        self.single_count = math.ceil(wanted / rounds)
+
+    def renew(self) -> None:
+        """The second build, warmed up; a Runner that cannot be built anew stays."""
+        if self._build is not None:
+            self.runner.close()
+            self.runner = self._build()
+            with self.runner.context():
+                self.runner.timer.timeit(max(1, self.number // 4))
+
+    def sample(self, threads: int) -> None:
+        """One sample: untimed calls to warm the caches (not before long calls), then the loop."""
+        if threads > 1:
+            settle()
+        with self.around(), self.runner.context():
+            timer = self.runner.timer
+            if self.number > 1 or self.typical < 10 * SAMPLE_SECONDS:
+                timer.timeit(max(1, self.number // 8))
+            used = time.process_time()
+            wall = timer.timeit(self.number)
+            used = time.process_time() - used
+            self.walls.append(wall / self.number)
+            self.cpus.append(used / self.number)
+            if self.number == 1:
+                self.singles.append(wall)
+            else:
+                self.singles += [timer.timeit(1) for _ in range(self.single_count)]
+
+    @property
+    def median(self) -> float:
+        return stats.median(self.walls)
+
+    def forget(self) -> None:
+        """Drop what was measured; the calibration stays."""
+        self.walls, self.cpus, self.singles = [], [], []
+
+    def close(self) -> None:
+        if self.runner is not None:
+            self.runner.close()
+
+
+def alternate(entries, rounds: int, threads: int = 1, renew: bool = True) -> None:
+    """`rounds` rounds over the entries: A B C, B C A, C A B, ...; built anew before the middle."""
+    for turn in range(rounds):
+        if renew and turn == middle(rounds) > 0:
+            for entry in entries:
+                entry.renew()
+        shift = turn % len(entries)
+        for entry in entries[shift:] + entries[:shift]:
+            entry.sample(threads)
+
+
+def middle(rounds: int) -> int:
+    """The round before which everything is built anew."""
+    return rounds // 2
+
+
+def ratio(above: Entry, below: Entry, of: str) -> stats.Ratio:
+    """above's time / below's time. With rotation a round is the n-th sample of each entry."""
+    half = middle(len(above.walls))
+    return stats.ratio(above.walls, below.walls, of, [half] if half else [])
+
+
+def cpu_ratio(above: Entry, below: Entry) -> float | None:
+    """The same in CPU time, which does not count the time another program had the CPU."""
+    if not above.cpus or not below.cpus or not all(below.cpus):
+        return None
+    return stats.ratio(above.cpus, below.cpus, "").median
+
+
+def keep_fastest(entries, threads: int, rounds: int = 3) -> Entry:
+    """The fastest of several variants of one peer, by a few alternating rounds; closes the rest."""
+    if len(entries) == 1:
+        return entries[0]
+    alternate(entries, rounds, threads, renew=False)
+    best = min(entries, key=lambda entry: entry.median)
+    best.tried = {entry.variant: float(f"{entry.median * 1e6:.4g}") for entry in entries}
+    for entry in entries:
+        if entry is not best:
+            entry.close()
+    best.forget()
+    return best

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""A run as one HTML page that needs nothing else: no network, no script, light and dark."""
+
+from __future__ import annotations
+
+from html import escape
+
+from . import charts, machine, plots, tables
+from .rows import Run
+
+CSS = """
+:root { color-scheme: light dark; --paper: #fbfbfa; --ink: #1c1f23; --soft: #5d646d;
+  --edge: #dcdfe3; --panel: #ffffff;
+  --head: #f1f2f4; --tint: #eef4fc; --bad: #b3261e; --good: #1a7340;
+  --fastlstm: #1663c7; --torch: #cf4a1f; --onnxruntime: #13855a; --openvino: #a4479b;
+  --ncnn: #a87400; --other: #5d646d; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14171a; --ink: #e6e8ea; --soft: #9aa2ab;
+  --edge: #343a41; --panel: #1b1f23;
+  --head: #23282d; --tint: #1c2733; --bad: #ff8a80; --good: #6fd39b;
+  --fastlstm: #6cb0ff; --torch: #ff8a5c; --onnxruntime: #4fcf9a; --openvino: #e294da;
+  --ncnn: #e6b84a; --other: #9aa2ab; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+main { max-width: 1040px; margin: 0 auto; padding: 24px 20px 60px; }
+h1 { font-size: 26px; line-height: 1.2; margin: 8px 0 4px; }
+h2 { font-size: 19px; margin: 40px 0 6px; }
+p { margin: 6px 0 12px; max-width: 46em; overflow-wrap: anywhere; }
+.soft { color: var(--soft); }
+.facts { display: flex; flex-wrap: wrap; gap: 10px; margin: 18px 0; }
+.facts div { background: var(--panel); border: 1px solid var(--edge); border-radius: 8px;
+  padding: 8px 14px; }
+.facts b { display: block; font-size: 20px; line-height: 1.25; }
+.facts span { color: var(--soft); font-size: 13px; }
+.box, .plot { background: var(--panel); border: 1px solid var(--edge); border-radius: 8px; }
+.box { overflow-x: auto; max-width: 100%; }
+.plot { padding: 12px; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: 4px 10px; text-align: left; white-space: nowrap; vertical-align: top;
+  border-bottom: 1px solid var(--edge); }
+tr:last-child td { border-bottom: 0; }
+th { background: var(--head); font-weight: 600; }
+td.n, th.n { text-align: right; }
+tr.ours td { background: var(--tint); }
+tr.first td { border-top: 2px solid var(--edge); }
+.met { color: var(--good); } .missed, .wrong { color: var(--bad); }
+pre { margin: 0; padding: 12px 14px; font: 13px/1.5 ui-monospace, Menlo, Consolas, monospace; }
+svg { display: block; width: 100%; height: auto; }
+svg text { fill: var(--ink); font: 12.5px system-ui, -apple-system, "Segoe UI", sans-serif; }
+svg .small { font-size: 11.5px; fill: var(--soft); } svg .strong { font-weight: 600; }
+svg .small.strong { fill: var(--ink); }
+svg .halo { paint-order: stroke; stroke: var(--panel); stroke-width: 4px; }
+.grid { stroke: var(--edge); } .axis { stroke: var(--ink); }
+.range { stroke: var(--ink); stroke-width: 1.5; opacity: .75; }
+.asked { stroke: var(--bad); stroke-width: 2; }
+.roof { stroke: var(--soft); stroke-width: 1.5; }
+.fill { fill: var(--c); } .faint { opacity: .45; } .thin { stroke: var(--c); stroke-width: 1.5; }
+.thick { stroke: var(--ink); stroke-width: 2; }
+.mark { fill: var(--c); stroke: var(--panel); stroke-width: 1; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 16px; color: var(--soft); font-size: 13px; }
+.legend span { display: inline-flex; align-items: center; gap: 5px; }
+.legend .key { width: 14px; height: 14px; }
+.narrow { display: none; }
+@media (max-width: 640px) { .wide { display: none; } .narrow { display: block; }
+  main { padding: 14px 12px 40px; } .plot { padding: 8px 6px; } h1 { font-size: 22px; } }
+"""
+
+
+def colours() -> str:
+    names = [*plots.ENGINES, "other"]
+    lines = [f".c-{name} {{ --c: var(--{name}); }}" for name in names]
+    return "\n".join([*lines, ".c-worse { --c: var(--bad); }"])
+
+
+def table(columns, classes=None) -> str:
+    """columns as tables.columns_of gives them; classes: one for each line."""
+    heads = "".join(
+        f"<th{' class=n' * right}>{escape(heading)}</th>" for heading, _, right in columns
+    )
+    lines = []
+    for at in range(len(columns[0][1])):
+        cells = []
+        for heading, texts, right in columns:
+            css = "n" if right else ""
+            if heading == "verdict":
+                css = texts[at].split(",")[0].split()[0]
+            cells.append(f"<td{f' class={css}' if css else ''}>{escape(texts[at])}</td>")
+        opening = f'<tr class="{classes[at]}">' if classes and classes[at] else "<tr>"
+        lines.append(f"{opening}{''.join(cells)}</tr>")
+    return (
+        f'<div class="box"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def rows_table(rows) -> str:
+    classes, last = [], None
+    for row in rows:
+        key = row.case, tables.shape_text(row), row.threads
+        marks = ["ours"] * (row.who == "fastlstm") + ["wrong"] * row.wrong
+        marks += ["first"] * (last not in (None, key))
+        classes.append(" ".join(marks))
+        last = key
+    return table(tables.columns_of(rows), classes)
+
+
+def facts(run: Run) -> str:
+    """The few numbers at the top."""
+    targets = [target for row in run.rows for target in row.targets]
+    peers = [name for name in run.machine["peers"] if name != "fastlstm"]
+    found = [(str(len(plots.groups(run.rows))), "cases"), (str(len(peers)), "other engines")]
+    if targets:
+        met = sum(target.met is True for target in targets)
+        found.append((f"{met} of {len(targets)}", "targets met"))
+    noisy = sum(bool(row.noisy) for row in run.rows)
+    found.append((f"{noisy} of {len(run.rows)}", "rows noisy"))
+    if run.roofline.get("peak"):
+        found.append((f"{run.roofline['peak']:.0f} GFLOP/s", "FMA peak of a core, measured"))
+    cells = "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in found)
+    return f'<div class="facts">{cells}</div>'
+
+
+def section(heading: str, words: str, body: str) -> str:
+    return (
+        f"<h2>{escape(heading)}</h2>\n<p class=soft>{escape(words)}</p>\n{body}\n" if body else ""
+    )
+
+
+def plot(body: str, engines=()) -> str:
+    return f'<div class="plot">{charts.legend(engines) if engines else ""}{body}</div>' * bool(body)
+
+
+def rooflines(run: Run) -> str:
+    parts = []
+    for threads in plots.thread_counts(run.rows):
+        roof, points = plots.roof(run, threads), plots.points(run.rows, threads)
+        if roof and points:
+            engines = list(run.machine["peers"])
+            on = f"{threads} threads" if threads > 1 else "one thread"
+            drawn = plot(charts.both(charts.roofline, points, roof), engines)
+            parts.append(f"<p><b>{on}</b></p>{drawn}")
+    return "".join(parts)
+
+
+def configuration(run: Run) -> str:
+    """show_config() and the machine, as lines."""
+    config = dict(run.config)
+    isas = config.pop("isas", {})
+    pairs = [*config.items(), *((f"  {name}", state) for name, state in isas.items())]
+    pairs += [
+        (key, value) for key, value in run.machine.items() if key not in ("peers", "settings")
+    ]
+    pairs += [*run.machine["peers"].items(), *run.machine["settings"].items()]
+    pairs += [(f"reading {level['name']}", f"{level['bytes'] / 1024:.0f} KiB at "
+               f"{level['gbs']:.0f} GB/s") for level in run.roofline.get("levels", [])]  # fmt: skip
+    pairs += [(name, f"left out: {why}") for name, why in run.settings["left_out"].items()]
+    pairs += [(key, run.settings[key]) for key in ("suite", "rounds", "seconds")
+              if run.settings.get(key) is not None]  # fmt: skip
+    width = max(len(str(key)) for key, _ in pairs) + 2
+    lines = (f"{key!s:<{width}}{value}" for key, value in pairs)
+    return f'<div class="box"><pre>{escape(chr(10).join(lines))}</pre></div>'
+
+
+def page(run: Run) -> str:
+    """The whole page."""
+    found = tables.verdicts(run.rows)
+    targets = ""
+    if found:
+        columns = zip(tables.VERDICT_HEADINGS, zip(*found, strict=True), strict=True)
+        targets = table([(h, cells, h in ("threads", "asked", "found")) for h, cells in columns])
+    engines = list(run.machine["peers"])
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>fastlstm bench, {escape(run.created)}</title>",
+        f"<style>{CSS}{colours()}</style></head><body><main>",
+        "<h1>LSTM on the CPU</h1>",
+        f"<p class=soft>fastlstm bench, {escape(run.created)}. "
+        f"{escape(machine.line(run.machine, run.roofline))}</p>",
+        facts(run),
+        section(
+            "Ratios",
+            "The best other engine's time over ours, in the same rounds: right of 1 fastlstm is "
+            "faster. The thin line is the range over the rounds, a red mark the target; a pale "
+            "bar is a noisy row.",
+            plot(charts.both(charts.ratio_bars, plots.bars(run.rows))),
+        ),
+        section("Targets", tables.counted(run.rows), targets),
+        section(
+            "Roofline",
+            "Every dense case of every engine: speed over the operations it does for each byte it "
+            "must read or write, at least. The lines are this machine's limits, measured in the "
+            "same run.",
+            rooflines(run),
+        ),
+        section(
+            "Latencies",
+            "Single calls, in multiples of the fastest median of the case: p1 to p99 thin, the "
+            "middle half thick, the median marked.",
+            plot(charts.both(charts.latencies, plots.strips(run.rows)), engines),
+        ),
+        section(
+            "All rows",
+            "p50 is the median over rounds; p90 and p99 are of single calls. CPU is all threads' "
+            "processor time for a call. Shares are of limits measured in the same run.",
+            rows_table(run.rows),
+        ),
+        section("Machine and settings", "What fastlstm info says, and what else ran.",
+                configuration(run)),
+        "</main></body></html>",
+    ]  # fmt: skip
+    return "\n".join(parts) + "\n"

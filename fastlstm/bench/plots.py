@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""What the plots show, for the HTML page (charts.py) and for PNG files (png.py): no drawing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .rows import Row
+from .shapes import Shape
+from .stats import QUANTILES
+from .tables import duration, number, shape_text
+
+ENGINES = ("fastlstm", "torch", "onnxruntime", "openvino", "ncnn")
+DENSE = ("step", "stream", "sequence", "batch", "stack")
+MOST = 30.0  # times the fastest median: the end of the axis of latencies
+
+
+def engine(row: Row) -> str:
+    """The name without the way it was called."""
+    return row.who.replace(",", " ").split()[0]
+
+
+def groups(rows: list[Row]) -> list[list[Row]]:
+    """The rows of one case together, in their order."""
+    found: dict[tuple, list[Row]] = {}
+    for row in rows:
+        shape = row.shape and tuple(row.shape.values())
+        threads = row.threads
+        if row.who == "fastlstm, 1 thread":  # beside a case of more threads
+            continue
+        found.setdefault((row.case, shape, threads), []).append(row)
+    return list(found.values())
+
+
+def title(row: Row) -> str:
+    threads = f", {row.threads} threads" if row.threads > 1 else ""
+    shape = shape_text(row)
+    return row.case + (f"  ({shape}{threads})" if shape else "")
+
+
+def fastest_of_each(rows: list[Row]) -> list[Row]:
+    """One row for each `who`: where ours has several ways, the fastest."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        if row.p50 is not None and (row.who not in best or row.p50 < best[row.who].p50):
+            best[row.who] = row
+    return list(best.values())
+
+
+@dataclass
+class Bar:
+    label: str
+    value: float
+    low: float
+    high: float
+    over: str
+    noisy: bool
+    asked: float | None  # the target of this ratio
+
+    def text(self) -> str:
+        return f"{number(self.value)} over {self.over}" + (", noisy" if self.noisy else "")
+
+
+def bars(rows: list[Row]) -> list[Bar]:
+    """For each case that has a best peer: its time over ours."""
+    found = []
+    for group in groups(rows):
+        ours = [r for r in group if r.who == "fastlstm" and r.ratio and r.ratio.of.endswith("this")]
+        ours = [row for row in ours if row.ratio.of.split(" / ")[0] not in ("this", "quiet")]
+        if not ours or ours[0].kind == "kernel":
+            continue
+        row = min(ours, key=lambda row: row.p50)
+        asked = [t.bound for t in row.targets if t.what == "over the best peer"]
+        ratio = row.ratio
+        found.append(
+            Bar(
+                title(row), ratio.median, ratio.low, ratio.high, ratio.of.removesuffix(" / this"),
+                bool(row.noisy), asked[0] if asked else None,
+            )
+        )  # fmt: skip
+    return found
+
+
+@dataclass
+class Point:
+    intensity: float
+    gflops: float
+    engine: str
+    label: str
+
+
+def points(rows: list[Row], threads: int) -> list[Point]:
+    """Dense calls on the roofline: one for each engine and case."""
+    found = []
+    for group in groups(rows):
+        for row in fastest_of_each(group):
+            if row.kind in DENSE and row.gflops and row.threads == threads:
+                shape = Shape(**row.shape)
+                label = f"{row.who}: {title(row)}, {number(row.gflops)} GFLOP/s"
+                found.append(Point(shape.intensity(), row.gflops, engine(row), label))
+    return found
+
+
+def thread_counts(rows: list[Row]) -> list[int]:
+    """Of the rows the roofline shows."""
+    return sorted({row.threads for row in rows if row.kind in DENSE and row.gflops})
+
+
+@dataclass
+class Roof:
+    """One core's limits, times the cores in use: peak in GFLOP/s, [(name, GB/s)]."""
+
+    peak: float
+    levels: list[tuple[str, float]]
+
+
+def roof(run, threads: int) -> Roof | None:
+    peak = run.roofline.get("peak")
+    if not peak:
+        return None
+    cores = min(threads, run.machine["cpus"])
+    levels = [(level["name"], level["gbs"] * cores) for level in run.roofline["levels"]]
+    return Roof(peak * cores, levels)
+
+
+@dataclass
+class Strip:
+    """Single calls of one engine, in multiples of the fastest median of the case."""
+
+    who: str
+    engine: str
+    quantiles: dict[int, float]  # per cent: multiple
+    text: str
+
+
+def strips(rows: list[Row]) -> list[tuple[str, str, list[Strip]]]:
+    """[(title of the case, what 1 is, its strips)]"""
+    found = []
+    for group in groups(rows):
+        shown = [row for row in fastest_of_each(group) if row.latency]
+        if not shown or shown[0].kind == "import":
+            continue
+        at = QUANTILES.index(50)
+        unit = min(row.latency[at] for row in shown)
+        made = []
+        for row in shown:
+            multiples = {q: v / unit for q, v in zip(QUANTILES, row.latency, strict=True)}
+            p50, p99 = (duration(row.latency[QUANTILES.index(q)]) for q in (50, 99))
+            made.append(Strip(row.who, engine(row), multiples, f"p50 {p50}, p99 {p99}"))
+        found.append((title(shown[0]), f"1 is {duration(unit)}", made))
+    return found
+
+
+def decades(low: float, high: float) -> tuple[float, float]:
+    """The whole powers of ten around."""
+    return 10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high))
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, ... within; whole powers of ten where that would be many."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 2, 5) if last - first <= 3 else (1,)
+    found = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    return [value for value in found if low * 0.999 <= value <= high * 1.001]

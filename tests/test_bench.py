@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: MIT
+"""What `fastlstm bench` makes of arguments and of samples; benchmarks/ runs the whole of it."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from fastlstm import cli
+from fastlstm.bench import (
+    cases,
+    command,
+    forward,
+    kernels,
+    machine,
+    measure,
+    model,
+    page,
+    plots,
+    rows,
+    stats,
+    tables,
+)
+from fastlstm.bench.rows import Aim, Row, Run, Target
+from fastlstm.bench.shapes import Shape, parse
+
+# Shapes
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        ("100,8,64,32", [(100, 8, 64, 32, 1, 1)]),
+        (" 1, 2, 3, 4, 5, 2 ", [(1, 2, 3, 4, 5, 2)]),
+        ("5,1/8/32,3,4", [(5, b, 3, 4, 1, 1) for b in (1, 8, 32)]),
+        ("5,1,=,64..512", [(5, 1, h, h, 1, 1) for h in (64, 128, 256, 512)]),
+        ("5,1,3,16..48+16", [(5, 1, 3, h, 1, 1) for h in (16, 32, 48)]),
+        ("5,1,3,3..13", [(5, 1, 3, h, 1, 1) for h in (3, 6, 12)]),
+        ("1/2,7,3,4,1,1..2", [(t, 7, 3, 4, 1, d) for t in (1, 2) for d in (1, 2)]),
+        # benchdnn: mb is 2 and l, t are 1 if not said; slc = sic
+        ("l1t30mb1sic512", [(30, 1, 512, 512, 1, 1)]),
+        ("sic16", [(1, 2, 16, 16, 1, 1)]),
+        ("l2t30mb28_sic1024_slc512_dhc1024_dic1024", [(30, 28, 512, 1024, 2, 1)]),
+        ('l1t10mb20_sic512_n"GNMT_enc-inference"', [(10, 20, 512, 512, 1, 1)]),
+        ("t10mb1/4sic64..128", [(10, b, h, h, 1, 1) for b in (1, 4) for h in (64, 128)]),
+    ],
+)
+def test_shapes(text, shapes):
+    assert parse(text) == [Shape(*numbers) for numbers in shapes]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1,2,3", "1,2,3,4,5,6,7", "1,2,3,0", "1,2,3,-4", "1,2,3,4,1,3", "1,2,3,x", "1,2,3,4.5",
+     "1,=,3,4", "1,2,3,8..4", "1,2,3,1..8+0", "1,2,3,1/", "t5mb1", "l1t1sic8slc8slc8", "sic8dic4",
+     "sic8dhc16", "l1tsic8", "sic8x", "1..999+1,1..999+1,3,4", "1,2,3,1..99999999+1"],
+)  # fmt: skip
+def test_a_shape_that_is_none_is_named(text):
+    with pytest.raises(ValueError, match="a shape is T,B,I,H") as caught:
+        parse(text)
+    assert repr(text) in str(caught.value)
+
+
+def test_work_and_traffic_of_a_shape():
+    shape = Shape(10, 3, 5, 7, L=2, D=2)
+    gates = sum(2 * 4 * 7 * (width + 7) for width in (5, 14))
+    assert shape.flops() == gates * 2 * 10 * 3
+    assert shape.flops(4) == gates * 2 * 4
+    assert Shape(10, 3, 5, 7, cell="gru").flops() * 4 == Shape(10, 3, 5, 7).flops() * 3
+    once = 4 * 4 * 7 * (5 + 14) * 2
+    assert shape.moved_bytes() == once + 10 * 4 * 4 * 4 * 7 * 7 + 4 * 10 * 3 * (5 + 14)
+    assert parse(shape.arguments()) == [shape]
+
+
+# Statistics
+
+
+def test_a_ratio_is_taken_within_rounds():
+    """Drift that meets both does not show; the ratio of medians would not know it."""
+    drift = np.array([1.0, 2.0, 4.0, 8.0])
+    found = stats.ratio(3 * drift, drift, "a / b", [2])
+    assert (found.median, found.q1, found.q3, found.low, found.high) == (3, 3, 3, 3, 3)
+    assert found.spread == found.builds == 0
+    assert stats.doubts(None, found) == []
+
+
+def test_spread_and_builds_make_a_ratio_noisy():
+    ones = np.ones(6)
+    wide = stats.ratio([1.0, 1.2, 1.4, 1.6, 1.8, 2.0], ones, "")
+    assert (wide.median, wide.low, wide.high) == pytest.approx((1.5, 1.0, 2.0))
+    assert wide.spread == pytest.approx((1.75 - 1.25) / 1.5)
+    assert "spread" in stats.doubts(None, wide)[0]
+    apart = stats.ratio([1.0, 1.0, 1.0, 1.2, 1.2, 1.2], ones, "", [3])
+    assert apart.builds == pytest.approx(0.2 / 1.1)
+    assert any("builds" in words for words in stats.doubts(None, apart))
+    calm = stats.ratio([1.0, 1.05, 1.0, 1.05], ones[:4], "", [2])
+    assert stats.doubts(9.9, calm) == []  # its times may drift
+    assert "CPU" in stats.doubts(None, calm, 1.3)[0]
+    assert stats.doubts(0.11, None) and not stats.doubts(0.09, None)
+
+
+def test_percentiles_are_samples_that_are_there():
+    seconds = list(range(1, 101))
+    assert [stats.percentile(seconds, each) for each in (50, 90, 99)] == [51, 91, 100]
+    assert stats.percentile([3.0, 1.0, 2.0], 99) == 3
+    assert len(stats.quantiles(seconds)) == len(stats.QUANTILES)
+
+
+def test_limits_count_what_a_call_has_to_do(monkeypatch):
+    limits = machine.Limits()
+    monkeypatch.setattr(limits, "bandwidth", lambda size: 10.0)  # GB/s
+    shape = Shape(5, 2, 3, 4)
+    products = [8 * 4 * width * 2 / 1e9 for width in (3, 4)]  # at 1 GFLOP/s
+    slow = 5 * sum(products)
+    assert limits.floor_seconds(shape, 1.0, 1) == pytest.approx(slow)
+    reads = 16 * 4 * 4 / 10e9
+    fast = 5 * (products[0] / 1000 + reads)
+    assert limits.floor_seconds(shape, 1000.0, 1) == pytest.approx(fast)
+    assert limits.floor_seconds(shape, None, 1) is None
+
+
+def test_cache_sizes_are_read_as_linux_writes_them(tmp_path):
+    for at, (level, kind, size) in enumerate(
+        [(1, "Data", "48K"), (1, "Instruction", "32K"), (2, "Unified", "2M"), (3, "Unified", "8M")]
+    ):
+        folder = tmp_path / f"index{at}"
+        folder.mkdir()
+        for name, value in (("level", level), ("type", kind), ("size", size)):
+            (folder / name).write_text(f"{value}\n")
+    assert machine.cache_sizes(tmp_path) == {"L1": 48 << 10, "L2": 2 << 20, "L3": 8 << 20}
+    assert machine.cache_sizes(tmp_path / "none") == {}
+
+
+# Targets
+
+
+@pytest.mark.parametrize(
+    ("sign", "value", "verdict"),
+    [(">=", 1.3, "met"), (">=", 1.17, "missed by 10 %"), ("<=", 1.3, "met"),
+     ("<=", 1.365, "missed by 5.0 %"), ("<=", None, "not measured")],
+)  # fmt: skip
+def test_verdicts(sign, value, verdict):
+    assert Target("over torch", sign, 1.3, value).verdict() == verdict
+
+
+def test_a_target_goes_to_our_best_row():
+    found = [Row("a", "step", who, measured={"over torch": value})
+             for who, value in (("fastlstm", 3.0), ("fastlstm", 4.0), ("torch", 9.0))]  # fmt: skip
+    rows.aim(found, [Aim("over torch", ">=", 3.5), Aim("of normal", "<=", 1)])
+    assert [len(row.targets) for row in found] == [1, 1, 0]
+    assert found[1].targets == [Target("over torch", ">=", 3.5, 4.0)]
+    assert found[0].targets[0].value is None
+    assert tables.counted(found) == "targets: 1 met, 0 missed, 1 not measured"
+
+
+def test_every_target_is_asked_by_a_case():
+    asked = {(aim.what.split(",")[0], aim.bound) for case in cases.targets() for aim in case.aims}
+    for what, bound in [
+        ("over onnxruntime bound", 4.5), ("over onnxruntime run", 3), ("over torch", 40),
+        ("us of Python", 1), ("us of Python", 2), ("of RTNeural's time", 0.75),
+        ("over the best peer", 1.3), ("over the best peer", 1.15), ("over the best peer", 1.05),
+        ("over the best peer", 1.4), ("of the limit", 0.9), ("of the FMA peak", 0.94),
+        ("over one thread", 1.7), ("of quiet speed", 0.7), ("of quiet speed", 0.55),
+        ("over torch", 1.2), ("over torch", 1.5), ("backward over forward", 2.2),
+        ("of the same rows", 1.05), ("of normal", 1.2), ("MiB", 4), ("of import numpy", 1.3),
+        ("MB", 1.5),
+    ]:  # fmt: skip
+        assert (what, bound) in asked, (what, bound)
+
+
+def test_cases_on_threads_and_of_other_cells():
+    suite = cases.SUITES["targets"]()
+    assert {case.threads for case in cases.with_threads(suite, [2], True)} == {2}
+    both = cases.with_threads([cases.dense(Shape(1, 1, 2, 2))], [1, 2], False)
+    assert [case.threads for case in both] == [1, 2]
+    assert cases.with_threads(cases.contended(), [1], False) == []
+    assert {case.cell for case in cases.with_cell(cases.default(), "gru")} == {"gru"}
+
+
+def test_the_reference_knows_three_cells():
+    """One step from zeros, by hand."""
+    for cell, gates in (("lstm", 4), ("gru", 3), ("rnn", 1)):
+        shape = Shape(1, 1, 2, 1, cell=cell)
+        weights, x = model.make_weights(shape), np.array([[[0.5, -1.0]]])
+        a = weights["weight_ih_l0"].astype(float) @ x[0, 0] + weights["bias_ih_l0"]
+        b = weights["bias_hh_l0"].astype(float)
+        assert a.shape == (gates,)
+        logistic = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+        if cell == "lstm":
+            i, _, g, o = a + b
+            wanted = logistic(o) * np.tanh(logistic(i) * np.tanh(g))
+        elif cell == "gru":
+            r, z, n = (logistic(a[0] + b[0]), logistic(a[1] + b[1]), a[2])
+            wanted = (1 - z) * np.tanh(n + r * b[2])
+        else:
+            wanted = np.tanh(a + b)[0]
+        y, _, _ = model.forward64(weights, shape, x)
+        np.testing.assert_allclose(y[0, 0, 0], wanted, rtol=1e-12)
+
+
+def test_rtneural_is_taken_at_its_fastest_build():
+    """Two builds, as benchmarks/rtneural/run.sh prints them."""
+    line = "I   1 H  16  RTNeural {} ns  avx512: sequence {} ns ({})  a call a step    203 ns ({})"
+    text = "\n".join(
+        ["RTNeural at -O3 ", line.format("   200", "   100", "0.50", "1.01"),
+         "RTNeural at -O3 -march=native", line.format("   101", "   103", "1.02", "2.01")]
+    )  # fmt: skip
+    assert kernels.fastest_of_rtneural(text) == {(1, 16): 1.02}
+
+
+# Reports
+
+NASTY = "<script>alert('x')</script> & \"|\" name"
+
+
+def ratio(middle, width=0.1, of="torch / this"):
+    return stats.Ratio(of, middle, middle - width / 2, middle + width / 2, middle - width,
+                       middle + width)  # fmt: skip
+
+
+def some_run(middle=2.0, seconds=1e-3):
+    shape = Shape(100, 1, 8, 8).record()
+    latency = [seconds * each for each in (0.9, 0.9, 0.95, 1, 1, 1, 1.1, 1.2, 70)]
+    common = {"shape": shape, "gflops": 1.5, "latency": latency, "walls": [seconds] * 3}
+    found = [
+        Row("sequence", "sequence", "fastlstm", "call", p50=seconds, p90=2e-3, ratio=ratio(middle),
+            rss=40_000_000, targets=[Target("over the best peer", ">=", 1.3, middle)], **common),
+        Row(NASTY, "sequence", "torch", NASTY, p50=2 * seconds, wrong=True, error=0.1,
+            noisy=["ratios spread over 20%"], notes=[NASTY], **common),
+        Row("wheel", "wheel", "fastlstm", notes=["9 bytes"]),
+    ]  # fmt: skip
+    facts = {"cpu": NASTY, "cpus": 2, "caches": {}, "system": "Linux", "python": "3.11",
+             "peers": {"fastlstm": "1", "torch": "2"}, "load": 0.1, "settings": {}}  # fmt: skip
+    roofline = {"isa": "avx2", "peak": 100.0, "levels": [{"name": "L1", "bytes": 1, "gbs": 50.0}]}
+    settings = {"rounds": 3, "suite": None, "left_out": {"ncnn": NASTY}}
+    return Run("2026-01-02 03:04", {"isa": "avx2", "isas": {}}, facts, roofline, settings, found)
+
+
+def test_json_is_read_back_as_it_was(tmp_path):
+    run = some_run()
+    path = tmp_path / "run.json"
+    path.write_text(run.dump())
+    assert json.loads(path.read_text())["schema"] == rows.SCHEMA
+    again = rows.load(path)
+    assert again.dump() == run.dump()
+    assert [row.ratio for row in again.rows] == [row.ratio for row in run.rows]
+    assert again.rows[0].targets == run.rows[0].targets
+    assert again.rows[1].p50 == run.rows[1].p50 and again.rows[1].p99 is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": 0}', '{"schema": 1}', '{"schema": 1, "rows": [{"x": 1}]}']
+)
+def test_json_that_is_no_run_is_one_sentence(tmp_path, capsys, text):
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    assert cli.main(["bench", "--from", str(path)]) == 1
+    err = capsys.readouterr().err
+    assert str(path) in err and len(err.splitlines()) == 1
+
+
+def test_the_recorded_runs_can_be_read():
+    """Those in benchmarks/results; they are part of the sources, not of the package."""
+    folder = command.Path(cli.__file__).parents[1] / "benchmarks" / "results"
+    if not folder.exists():
+        pytest.skip("the results are not beside the package")
+    found = sorted(folder.glob("*.json"))
+    assert found
+    for path in found:
+        assert rows.load(path).rows
+
+
+def test_markdown_and_csv():
+    run = some_run()
+    text = tables.markdown(run)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    table = lines[: len(run.rows) + 2]
+    bars = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
+    assert len(set(bars)) == 1, "a bar in a name has broken the table"
+    assert "WRONG by 1.0e-01" in text and "noisy: ratios spread" in text
+    assert "met" in text
+    read = list(csv.DictReader(io.StringIO(tables.comma_separated(run))))
+    assert [row["case"] for row in read] == [row.case for row in run.rows]
+    assert float(read[0]["ratio_median"]) == 2.0
+    assert float(read[1]["p50"]) == run.rows[1].p50
+
+
+VOID = {"meta", "br", "line", "rect", "path"}  # the last three close themselves
+
+
+class Checker(HTMLParser):
+    """Every element that opens closes, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.links, self.words = [], [], [], ""
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        self.links += [v for k, v in attributes if k in ("href", "src", "xlink:href", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, (tag, self.open)
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else():
+    run = some_run()
+    text = page.page(run)
+    checker = Checker()
+    checker.feed(text)
+    checker.close()
+    assert checker.open == []
+    assert "script" not in checker.seen and "link" not in checker.seen and checker.links == []
+    assert not re.search(r"https?:|//\w|@import|url\(", text), "something comes from elsewhere"
+    assert checker.seen.count("svg") >= 6  # three plots, wide and narrow
+    assert NASTY in checker.words, "names are shown as they are"
+    assert "<script" not in text
+    assert "nan" not in re.sub(r"<text.*?</text>", "", text)
+    assert "prefers-color-scheme" in text and 'name="viewport"' in text
+    ours = sum(row.who == "fastlstm" for row in run.rows)
+    assert text.count('class="ours') == ours
+
+
+def test_the_page_of_a_run_without_probes_or_peers():
+    run = some_run()
+    run.roofline, run.rows = {"isa": "c", "peak": None, "levels": []}, run.rows[2:]
+    checker = Checker()
+    checker.feed(page.page(run))
+    assert checker.open == [] and "Roofline" not in checker.words
+
+
+def test_bars_are_of_the_best_peer_and_the_fastest_way():
+    slow = Row("step", "step", "fastlstm", "call", p50=3.0, ratio=ratio(1.0))
+    fast = Row("step", "step", "fastlstm", "stream", p50=1.0, ratio=ratio(3.0, of="ncnn / this"))
+    other = Row("step", "step", "torch", p50=9.0, ratio=ratio(9.0, of="this / fastlstm"))
+    quiet = Row("contended", "contended", "fastlstm", p50=1.0, ratio=ratio(0.7, of="quiet / this"))
+    (bar,) = plots.bars([slow, fast, other, quiet])
+    assert (bar.value, bar.over, bar.asked) == (3.0, "ncnn", None)
+
+
+# What moved
+
+
+def test_what_moved_is_what_left_the_range():
+    before, after = some_run(2.0), some_run(2.15)
+    text = tables.compared(before, after)
+    assert "0 rows moved" in text, "1.9..2.1 and 2.05..2.25 overlap"
+    found, gone, new, same = tables.moved(before, some_run(2.5))
+    assert len(found) == 1 and (gone, new) == ([], [])
+    assert found[0][-2] == "+25.0 %"
+    assert same == 1
+    assert [row[-2] for row in tables.moved(before, some_run(1.6))[0]] == ["-20.0 %"]
+    slower, _, _, _ = tables.moved(before, some_run(2.0, seconds=2e-3))
+    assert [row[4] for row in slower] == ["us"], "a row without a ratio is compared by its times"
+
+
+def test_another_best_peer_is_still_compared():
+    after = some_run(2.5)
+    after.rows[0].ratio.of = "ncnn / this"
+    ((*_, of, was, now, change, _),), _, _, _ = tables.moved(some_run(2.0), after)
+    assert (of, was, now, change) == ("torch / this, now ncnn / this", "2.00", "2.50", "+25.0 %")
+
+
+def test_the_best_peer_has_the_smallest_ratio_not_the_smallest_median():
+    """A peer that was disturbed with us is not the slower for it."""
+
+    def entry(who, walls):
+        made = measure.Entry(who, lambda: None)
+        made.walls = walls
+        return made
+
+    ours = entry("fastlstm", [1.0, 1.0, 9.0, 9.0, 9.0])
+    good = entry("torch", [2.0, 2.0, 18.0, 18.0, 18.0])  # 2, median 18
+    calm = entry("ncnn", [9.0, 9.0, 9.0, 30.0, 30.0])  # 3.3, median 9
+    wrong = entry("openvino", [0.1] * 5)
+    wrong.wrong = True
+    entries = [ours, good, calm, wrong]
+    found = [Row("a", "batch", each.who) for each in entries]
+    forward.add_ratios(found, entries)
+    assert (found[0].ratio.of, found[0].ratio.median) == ("torch / this", 2.0)
+    assert found[2].ratio.median == pytest.approx(10 / 3)
+
+
+def test_rows_of_one_run_alone_are_named():
+    before, after = some_run(), some_run()
+    after.rows[0].case = "another"
+    _, gone, new, _ = tables.moved(before, after)
+    assert "sequence" in gone[0] and "another" in new[0]
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--shape", "1,2,3"], "a shape is"),
+        (["--vs", "tensorflow"], "unknown peers"),
+        (["--threads", "0"], "--threads"),
+        (["--threads", "1,1"], "--threads"),
+        (["--rounds", "0"], "--rounds"),
+        (["--only", "nonsense"], "nonsense"),
+        (["--suite", "contended", "--threads", "1"], "no case is left"),
+        (["--format", "png", "--shape", "1,1,2,2"], "--output"),
+        (["--output", "/nonexistent/x.json"], "/nonexistent/x.json"),
+        (["--from", "/nonexistent/x.json"], "no such file"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(capsys, arguments, words):
+    assert cli.main(["bench", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and words in err and len(err.splitlines()) == 1
+
+
+def test_the_format_follows_the_files_ending():
+    parse_arguments = cli.build_parser().parse_args
+    for arguments, form in [
+        ([], "md"), (["--output", "a.json"], "json"), (["--output", "a.txt"], "md"),
+        (["--output", "a.html", "--format", "csv"], "csv"), (["--output", "a.png"], "png"),
+    ]:  # fmt: skip
+        assert command.format_of(parse_arguments(["bench", *arguments])) == form

@@ -6,60 +6,16 @@ installed (gcc-aarch64-linux-gnu, qemu-user), for AArch64 too. With CI set they 
 """
 
 import os
-import pathlib
-import platform
 import shutil
 import subprocess
 
 import pytest
+from c_core import X86, build
 
-ROOT = pathlib.Path(__file__).parent.parent
-X86 = platform.machine() in ("x86_64", "AMD64")
 FULL = bool(os.environ.get("FASTLSTM_FULL"))
 NATIVE = (5000, 251) if FULL else (400, 1021)  # cases, stride of the sample of floats
 EMULATED = (1000, 4093) if FULL else (100, 65521)
 EMULATED_FMA = (100, 65521) if FULL else (10, 16777213)  # qemu emulates x86's fma 100 times slower
-
-BASE = ["-std=gnu11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
-X86_KERNELS = {
-    "generic": [],
-    "generic_fma": ["-mfma"],
-    "avx2": ["-mavx2", "-mfma"],
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
-}
-ARM_KERNELS = {"generic": [], "neon": []}
-
-
-def build(folder, compiler, kernels, *link, driver="bits", flags=()):
-    """The core and tests/c/DRIVER.c, as a program in `folder`; flags for every file of both."""
-    macros = [f"-DFL_BUILD_{name.upper()}" for name in kernels if name != "generic"]
-    objects = []
-
-    def compile_one(source, more):
-        target = folder / (source.stem + ".o")
-        subprocess.run(
-            [compiler, *BASE, *flags, *more, *macros, "-c", source, "-o", target],
-            check=True,
-            timeout=300,
-        )
-        objects.append(target)
-
-    for name, more in kernels.items():
-        # The plain C kernels take gcc a minute each with both checks; `make asan` has them.
-        slow = name.startswith("generic") and any("address" in flag for flag in flags)
-        unchecked = ["-fno-sanitize=all"] if slow else []
-        compile_one(ROOT / "csrc" / f"kernels_{name}.c", [*more, *unchecked])
-    for source in sorted((ROOT / "csrc").glob("*.c")):
-        if not source.name.startswith("kernels_"):
-            compile_one(source, [])
-    compile_one(ROOT / f"tests/c/{driver}.c", [])
-    program = folder / driver
-    subprocess.run(
-        [compiler, *flags, *objects, *link, "-lm", "-pthread", "-o", program],
-        check=True,
-        timeout=300,
-    )
-    return program
 
 
 def lines(command, cases, stride):
@@ -81,9 +37,8 @@ def lines(command, cases, stride):
 
 
 @pytest.fixture(scope="module")
-def native(tmp_path_factory):
-    kernels = X86_KERNELS if X86 else ARM_KERNELS
-    return build(tmp_path_factory.mktemp("native"), os.environ.get("CC", "cc"), kernels)
+def native():
+    return build("bits")
 
 
 def fused(found):
@@ -111,9 +66,9 @@ def need(*programs):
 
 @pytest.mark.skipif(not X86, reason="native already")
 @pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a72"] if FULL else ["cortex-a53"])
-def test_aarch64_gives_the_bits_of_x86(native, tmp_path, cpu):
+def test_aarch64_gives_the_bits_of_x86(native, cpu):
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")
-    arm = build(tmp_path, "aarch64-linux-gnu-gcc", ARM_KERNELS, "-static")
+    arm = build("bits", arm=True, compiler="aarch64-linux-gnu-gcc", link=["-static"])
     found = lines(["qemu-aarch64", "-cpu", cpu, arm], *EMULATED)
     assert set(found) == {"generic", "neon"}
     here = fused(lines([native], *EMULATED))

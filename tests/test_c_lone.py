@@ -6,36 +6,23 @@ from partners and seats them again thousands of times; every call's bits are com
 thread's.
 """
 
-import os
 import re
 import subprocess
 
 import pytest
+from c_core import SANITIZERS, build
 from conftest import FULL
-from test_c_bits import ARM_KERNELS, X86, X86_KERNELS, build
 
 CALLS = 20000 if FULL else 400
 BRIEF = {"plain": 3000, "thread": 3000, "address": 3000}  # of few steps each
 if FULL:
     BRIEF = {"plain": 100_000, "thread": 1_000_000, "address": 100_000}
-SANITIZERS = {
-    "plain": [],
-    "thread": ["-fsanitize=thread"],
-    "address": ["-fsanitize=address,undefined"],
-}
 FOUND = re.compile(r"seated (\d+), spans (\d+), left behind (\d+), rejoined (\d+), sleeps (\d+)")
 
 
 @pytest.fixture(scope="module", params=SANITIZERS)
-def driver(request, tmp_path_factory):
-    folder, flags = tmp_path_factory.mktemp(request.param), SANITIZERS[request.param]
-    return build(
-        folder,
-        os.environ.get("CC", "cc"),
-        X86_KERNELS if X86 else ARM_KERNELS,
-        driver="lone_driver",
-        flags=[*flags, "-DFL_LONE_HOOK", "-g1"],
-    )
+def driver(request):
+    return build("lone_driver", sanitizer=request.param, define=["-DFL_LONE_HOOK"])
 
 
 def run(driver, *arguments):
@@ -57,7 +44,7 @@ def test_late_partners_cost_no_bit(driver, callers):
 
 
 def test_calls_of_few_steps(driver):
-    calls = next(n for kind, n in BRIEF.items() if driver.parent.name.startswith(kind))
+    calls = next(n for kind, n in BRIEF.items() if f"-{kind}-" in driver.name)
     seated, spans, left_behind, *_ = run(driver, "brief", calls, 11, 2)
     assert seated > calls / 100 and spans and left_behind
 

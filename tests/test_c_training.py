@@ -7,29 +7,18 @@ import subprocess
 import sys
 
 import pytest
+from c_core import SANITIZERS, build
 from conftest import FULL
-from test_c_bits import ARM_KERNELS, X86, X86_KERNELS, build
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
 
 # Networks on each instruction set. Shapes of 1..130 in most; work is shared out from 3 Mflop on.
 NETWORKS = {"plain": 100, "thread": 8, "address": 20}
-SANITIZERS = {
-    "plain": [],
-    "thread": ["-fsanitize=thread"],
-    "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
-}
 
 
 @pytest.mark.parametrize("kind", SANITIZERS)
-def test_guarded_buffers_and_sanitizers(kind, tmp_path):
-    driver = build(
-        tmp_path,
-        os.environ.get("CC", "cc"),
-        X86_KERNELS if X86 else ARM_KERNELS,
-        driver="training_driver",
-        flags=[*SANITIZERS[kind], "-g1"],
-    )
+def test_guarded_buffers_and_sanitizers(kind):
+    driver = build("training_driver", sanitizer=kind)
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     networks = NETWORKS[kind] * (40 if FULL else 1)
     for seed, largest in ((1, 130), (2, 17)):

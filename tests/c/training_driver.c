@@ -75,13 +75,16 @@ static strides order(int batch_first, size_t steps, size_t batch, size_t n)
 static void run(uint64_t seed, const fl_kernels *kernels, size_t threads, size_t largest)
 {
     uint64_t draws = seed, *state = &draws;
-    fl_config f = {.input = between(state, 1, largest),
+    static const size_t gates[FL_CELLS] = {4, 3, 3, 1, 1};
+    fl_config f = {.cell = draw(state) % 2 ? FL_LSTM : (int)(draw(state) % FL_CELLS),
+                   .input = between(state, 1, largest),
                    .hidden = between(state, 1, largest),
                    .layers = between(state, 1, 3),
                    .dirs = between(state, 1, 2)};
-    if (f.hidden > 1 && draw(state) % 3 == 0)
+    const int lstm = f.cell == FL_LSTM;
+    if (lstm && f.hidden > 1 && draw(state) % 3 == 0)
         f.proj = between(state, 1, f.hidden - 1);
-    const size_t H = f.hidden, K = f.proj ? f.proj : H, row = f.dirs * K;
+    const size_t H = f.hidden, G = gates[f.cell] * H, K = f.proj ? f.proj : H, row = f.dirs * K;
     const size_t B = between(state, 1, 9), T = between(state, 1, 12), lanes = f.layers * f.dirs;
     fl_net *net = fl_net_new(&f, kernels);
     fl_turned *turned = net ? fl_turned_new(net) : NULL;
@@ -90,8 +93,8 @@ static void run(uint64_t seed, const fl_kernels *kernels, size_t threads, size_t
     outputs out[2] = {{.parts = 0}, {.parts = 0}};
     for (size_t i = 0; i < lanes; i++) {
         const size_t in = i < f.dirs ? f.input : row;
-        const float *w = floats(state, 4 * H * in, 0.3f), *r = floats(state, 4 * H * K, 0.3f);
-        const float *b = draw(state) % 4 ? floats(state, 4 * H, 0.3f) : NULL;
+        const float *w = floats(state, G * in, 0.3f), *r = floats(state, G * K, 0.3f);
+        const float *b = draw(state) % 4 ? floats(state, G, 0.3f) : NULL;
         const float *p = f.proj ? floats(state, K * H, 0.3f) : NULL;
         fl_net_set(net, i / f.dirs, i % f.dirs, w, r, b, b, p);
         fl_turned_set(turned, net, i / f.dirs, i % f.dirs, w, r, p);
@@ -110,12 +113,12 @@ static void run(uint64_t seed, const fl_kernels *kernels, size_t threads, size_t
                     .y_b = y.b,
                     .lengths = wants & 1 ? lengths : NULL,
                     .h0 = wants & 2 ? floats(state, lanes * B * K, 1) : NULL,
-                    .c0 = wants & 2 ? floats(state, lanes * B * H, 1) : NULL};
+                    .c0 = lstm && wants & 2 ? floats(state, lanes * B * H, 1) : NULL};
     fl_back_call back = {.dy = wants & 4 ? floats(state, T * B * row, 1) : NULL,
                          .dy_t = y.t,
                          .dy_b = y.b,
                          .dhn = wants & 8 ? floats(state, lanes * B * K, 1) : NULL,
-                         .dcn = wants & 16 ? floats(state, lanes * B * H, 1) : NULL,
+                         .dcn = lstm && wants & 16 ? floats(state, lanes * B * H, 1) : NULL,
                          .dx_t = x.t,
                          .dx_b = x.b,
                          .grads = grads};
@@ -125,15 +128,16 @@ static void run(uint64_t seed, const fl_kernels *kernels, size_t threads, size_t
         call.threads = back.threads = k ? threads : 1;
         call.y = output(o, state, T * B * row);
         call.hn = output(o, state, lanes * B * K);
-        call.cn = output(o, state, lanes * B * H);
+        call.cn = lstm ? output(o, state, lanes * B * H) : NULL;
         back.dx = wants & 32 ? output(o, state, T * B * f.input) : NULL;
         back.dh0 = wants & 64 ? output(o, state, lanes * B * K) : NULL;
-        back.dc0 = wants & 64 ? output(o, state, lanes * B * H) : NULL;
+        back.dc0 = lstm && wants & 64 ? output(o, state, lanes * B * H) : NULL;
         for (size_t i = 0; i < lanes; i++)
             grads[i] = (fl_grads){
-                .w_ih = output(o, state, 4 * H * (i < f.dirs ? f.input : row)),
-                .w_hh = output(o, state, 4 * H * K),
-                .bias = wants & 128 ? output(o, state, 4 * H) : NULL,
+                .w_ih = output(o, state, G * (i < f.dirs ? f.input : row)),
+                .w_hh = output(o, state, G * K),
+                .b_ih = wants & 128 ? output(o, state, G) : NULL,
+                .b_hh = wants & 128 ? output(o, state, G) : NULL,
                 .w_hr = f.proj ? output(o, state, K * H) : NULL,
             };
         fl_tape *tape = fl_tape_new(net, &call, dropout, seed, 0, T);

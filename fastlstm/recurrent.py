@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from . import _core, checks, training
+from . import checks, training
+from .backends import core as _core
 from .config import check_isa, check_num_threads
 from .stream import Stream
 

@@ -13,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from test_load_onnx import model_of, only_layer
 
 import fastlstm
-from fastlstm.loaders import LoadError, load, load_all, read_state_dict, sniff
+from fastlstm.loaders import LoadError, load, load_all, onnx_graph, read_state_dict, sniff
 from fastlstm.loaders.contents import lacks
+from fastlstm.loaders.source import Source
 
 # ---- where exporters leave the weights
 
@@ -140,6 +141,54 @@ def test_quantised_weights(tmp_path, rng):
         session = onnxruntime.InferenceSession(str(tmp_path / "p.onnx"))
         expected = session.run(["y"], {"X": x})[0].transpose(0, 2, 1, 3).reshape(6, 2, 8)
         assert np.abs(layer(x)[0] - expected).max() <= 2e-6
+
+
+def test_slices_count_from_the_end_as_onnx_says(tmp_path, rng):
+    """Negative and far starts, ends, steps and axes, through ONNX Runtime and here."""
+    base = rng.standard_normal((1, 20, 4)).astype(np.float32)
+    for starts, ends, axes, steps in (
+        ([-17], [19], [1], [1]), ([-100], [16], [1], [1]), ([3], [-1], [-2], [1]),
+        ([18], [2], [1], [-1]), ([-1], [-100], [1], [-1]), ([0, 1], [16, 99], [1, 2], [1, 1]),
+        ([2], [2**62], [1], [1]), ([0], [-100], [1], [1]), ([-4], [2**31 - 1], [2], [1]),
+    ):  # fmt: skip
+        stored = {"B": base, "s": np.array(starts), "e": np.array(ends), "a": np.array(axes)}
+        stored |= {"t": np.array(steps), "W": np.ones((1, 16, 3), np.float32)}
+        nodes = [
+            helper.make_node("Slice", ["B", "s", "e", "a", "t"], ["R"]),
+            helper.make_node("Identity", ["R"], ["out"]),
+            helper.make_node("LSTM", ["X", "W", "R"], ["y"], hidden_size=4),
+        ]
+        model = model_of(nodes, ["X"], ["out"], stored)
+        del model.graph.node[2:], model.graph.input[:]
+        (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {})
+        whole = read_model_of(tmp_path, model_of(nodes, ["X"], ["y"], stored))
+        assert np.array_equal(whole.constant("R"), expected), (starts, ends, axes, steps)
+
+
+def read_model_of(folder, model):
+    """The Graph of a model."""
+    onnx.save(model, folder / "m.onnx")
+    with Source(folder / "m.onnx") as source:
+        return onnx_graph.read_model(source)[0]
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+def test_a_stored_initial_state(tmp_path, rng, layout):
+    """Constant and not zero: part of the layer, whatever the layout; zeros are none."""
+    h, c = (rng.standard_normal((2, 3, 4)).astype(np.float32) for _ in range(2))
+    turn = (lambda a: a.swapaxes(0, 1).copy()) if layout else (lambda a: a)
+    stored = {"W": np.ones((2, 16, 5), np.float32), "R": np.ones((2, 16, 4), np.float32)}
+    node = helper.make_node(
+        "LSTM", ["X", "W", "R", "", "", "h", "c"], ["y"], hidden_size=4, layout=layout,
+        direction="bidirectional",
+    )  # fmt: skip
+    path = tmp_path / "s.onnx"
+    onnx.save(model_of([node], ["X"], ["y"], stored | {"h": turn(h), "c": turn(c)}), path)
+    _, layer, weights = only_layer(path)
+    assert layer.initial_state == ("initial_h", "initial_c")
+    assert np.array_equal(weights["initial_h"], h) and np.array_equal(weights["initial_c"], c)
+    onnx.save(model_of([node], ["X"], ["y"], stored | {"h": 0 * turn(h), "c": 0 * turn(c)}), path)
+    assert load(path).batch_first == bool(layout)
 
 
 def test_dequantize_linear_is_folded(tmp_path, rng):

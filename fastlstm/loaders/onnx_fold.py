@@ -47,7 +47,9 @@ def _slice(node, values):
         size = x.shape[axis]
         start = max(start + size if start < 0 else start, 0)
         end = end + size if end < 0 else end
-        cut[axis] = slice(start, None if end < 0 else end, step)
+        if end < 0:  # before the first element
+            end = None if step < 0 else 0
+        cut[axis] = slice(start, end, step)
     return x[tuple(cut)]
 
 

@@ -6,6 +6,14 @@
     pickle        the input is the pickle of a checkpoint whose zip is sound (CRCs right)
     zip           the input chooses the fields of the zip's headers
     safetensors   the input is the file; most of them begin as a header of the right length
+    onnx          the input is the file, of 0x08 and a small number at least
+    hdf5          the input is the file behind HDF5's signature
+    numpy         the input is a pickle of arrays behind its first two bytes
+    stream        the input follows the magic number of the stream before PyTorch 1.6
+    script        the input is the pickle of a TorchScript archive that is sound
+    npz           the input is a .npy record of a sound .npz
+    keras         the input is the configuration of a sound .keras file, a zero byte, its HDF5 file
+    own           the input is the metadata of fastlstm's own file, whose arrays are sound
     file          the input is the file, of any format
 
 Needs `pip install atheris numpy safetensors`, and fastlstm importable. The seeds are the malformed
@@ -13,6 +21,7 @@ files of load_corpus and sound ones beside them, written to FOLDER (a temporary 
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -28,13 +37,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 with atheris.instrument_imports(include=["fastlstm.loaders"]):
-    from fastlstm.loaders import LoadError, find, read_state_dict
+    from fastlstm.loaders import LoadError, inspect
 
-from load_corpus import all_cases, headers  # noqa: E402
-from load_corpus.build import DATA, GOOD, Record, dict_of, tensor, zip_bytes  # noqa: E402
+from load_corpus import all_cases, headers, others  # noqa: E402
+from load_corpus.build import DATA, GOOD, Record, dict_of, safetensors_bytes, tensor, zip_bytes  # noqa: E402
 
-MODES = ("pickle", "zip", "safetensors", "file")
+MODES = (
+    "pickle", "zip", "safetensors", "onnx", "hdf5", "numpy", "stream", "script", "npz", "keras",
+    "own", "file",
+)  # fmt: skip
 SECONDS = 4.0  # for 64 KiB: 1 s, and 4 times as slow under atheris
+STREAM = b"\x80\2" + bytes.fromhex("8a0a6cfc9c46f9206aa85019") + b"."  # its magic number
 STORAGES = {"0": DATA, "1": bytes(range(256)) * 2, "empty": b""}
 MAX_LENGTH, MAX_SEED = 1 << 16, 1 << 12
 
@@ -106,18 +119,56 @@ def from_header(data):
     return len(head).to_bytes(8, "little") + head + rest if found else data
 
 
-BUILD = {"pickle": from_pickle, "zip": from_choices, "safetensors": from_header, "file": bytes}
+def from_script(data):
+    parts = {"a/data.pkl": data, "a/code/m.py": b"x", "a/data/0": DATA}
+    return zip_bytes([Record(name, raw) for name, raw in parts.items()])
+
+
+def from_keras(data):
+    config, _, weights = data.partition(b"\0")
+    parts = {"config.json": config, "metadata.json": b'{"keras_version": "3.1.0"}'}
+    parts["model.weights.h5"] = weights or others.good_hdf5()
+    return zip_bytes([Record(name, raw) for name, raw in parts.items()])
+
+
+def from_metadata(data):
+    """Our own file with arrays of RNN(1, 1), and the input as the text of its configuration."""
+    text = json.dumps(data.decode("utf-8", "replace"))
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    arrays = ",".join(
+        f'"{name}":{{"dtype":"F32","shape":{[1, 1] if n < 2 else [1]},'
+        f'"data_offsets":[{4 * n},{4 * n + 4}]}}'
+        for n, name in enumerate(names)
+    )
+    header = f'{{"__metadata__":{{"fastlstm":{text}}},{arrays}}}'
+    return safetensors_bytes(header, DATA)
+
+
+BUILD = {
+    "pickle": from_pickle,
+    "zip": from_choices,
+    "safetensors": from_header,
+    "onnx": lambda data: b"\x08\x08" + data,
+    "hdf5": lambda data: b"\x89HDF\r\n\x1a\n" + data,
+    "numpy": lambda data: b"\x80\x04" + data,
+    "stream": lambda data: STREAM + data,
+    "script": from_script,
+    "npz": lambda data: zip_bytes([Record("w.npy", data)]),
+    "keras": from_keras,
+    "own": from_metadata,
+    "file": bytes,
+}
 
 
 def check(path, size):
     """Loads the file; what comes back must be arrays that can be read, not larger than allowed."""
     start = time.process_time()
     try:
-        arrays = read_state_dict(path)
+        _, arrays, layers = inspect(path, activation="tanh")
     except LoadError as error:
         assert str(error).startswith(path) and str(error).isprintable(), str(error)
-        arrays = {}
-    for layer in find(arrays).values():
+        arrays, layers = {}, {}
+    for layer in layers.values():
         assert str(layer).isprintable()
     for name, array in arrays.items():
         assert isinstance(name, str) and isinstance(array, np.ndarray)
@@ -127,10 +178,43 @@ def check(path, size):
     assert spent <= SECONDS * max(1, size / 65536), f"{spent:.2f} s for {size} bytes"
 
 
+def _stream():
+    import torch
+
+    file = BytesIO()
+    torch.save({"w": torch.ones(4)}, file, _use_new_zipfile_serialization=False)
+    return file.getvalue()[len(STREAM) :]
+
+
+OWN_SEEDS = {
+    "onnx": lambda: others.GOOD_ONNX[2:],
+    "hdf5": lambda: others.good_hdf5()[8:],
+    "numpy": lambda: others.GOOD_PICKLE[2:],
+    "stream": _stream,
+    "script": lambda: b"\x80\2c__torch__.m\nNet\n)\x81" + dict_of(w=tensor()) + b"b.",
+    "npz": lambda: others.npy(others._HEADER, DATA),
+    "keras": lambda: (
+        b'{"class_name": "Sequential", "config": {"layers": [{"class_name": "LSTM", '
+        b'"config": {"name": "lstm", "units": 2}}]}}'
+    ),
+    "own": lambda: (
+        b'{"version": 1, "layers": {"": {"kind": "RNN", "input_size": 1, "hidden_size": 1}}}'
+    ),
+}
+
+
 def seeds(mode, folder):
     """The inputs to begin with."""
     found = [("good", GOOD), ("good-header", headers.GOOD)]
     found += [(case.name, case.data) for case in all_cases()]
+    if mode in OWN_SEEDS:
+        (folder / "good").write_bytes(OWN_SEEDS[mode]())
+        kind = {"numpy": "numpy-", "stream": "stream-"}.get(mode, f"{mode}-")
+        cut = {"onnx": 2, "hdf5": 8, "numpy": 2, "stream": len(STREAM)}.get(mode)
+        for name, data in found:
+            if cut and name.startswith(kind) and len(data) <= MAX_SEED * 4:
+                (folder / name).write_bytes(data[cut:])
+        return
     for name, data in found:
         if len(data) > MAX_SEED:
             continue

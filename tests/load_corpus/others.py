@@ -260,6 +260,7 @@ GOOD_PICKLE = _numpy_state()
 
 def pickle_cases():
     yield "short", _numpy_state(raw=DATA[:-1]), "bytes are due"
+    yield "long", _numpy_state(raw=DATA + b"x"), "bytes are due"
     yield "shape", _numpy_state(shape=b"K\5\x85"), "bytes are due"
     yield "huge", _numpy_state(shape=tuple_of(number(1 << 60))), "bytes are due"
     yield "negative", _numpy_state(shape=tuple_of(number(-4))), "ints of 0 or more"

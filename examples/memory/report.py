@@ -41,14 +41,14 @@ def gradients(curves, path, title):
             axis.plot(lags, arrays[0][k], color=colour, label=name if k == 0 else None)
             if len(arrays) == 3:
                 axis.fill_between(lags, arrays[1][k], arrays[2][k], color=colour, alpha=0.2, lw=0)
-        axis.axhline(-45, color="0.5", ls=":", lw=1)
         axis.set(title=head, xlabel="lag: steps before the last")
         axis.yaxis.set_major_formatter(lambda v, _: f"$10^{{{v:.0f}}}$")
         axis.grid(alpha=0.3)
     low = min(axis.get_ylim()[0] for axis in axes)
     for axis in axes:
-        axis.set_ylim(low, 3)
-        if low < -45:
+        axis.set_ylim(low, -0.03 * low)
+        if low < -50:
+            axis.axhline(-45, color="0.5", ls=":", lw=1)
             axis.text(2, -44, "float32 ends here", color="0.4", fontsize=8)
     axes[0].set_ylabel("norm of the gradient of the last output")
     fig.legend(loc="outside lower center", ncols=5, fontsize=9)
@@ -65,20 +65,24 @@ def learning(results, path):
         for n, (name, colour) in enumerate(zip(results["start"], COLOURS)):
             runs = {r["lag"]: r for r in results["runs"] if (r["cell"], r["task"]) == (name, task)}
             # side by side, so that cells that failed at the same lag do not hide each other
-            x = [lag * 2 ** ((n - 2) * 0.09) for lag in lags]
-            y = [runs[lag]["updates"] if runs[lag]["solved"] else 1.25 * limit for lag in lags]
-            axis.plot(x, y, color=colour, lw=1, alpha=0.5)
-            for a, b, lag in zip(x, y, lags):
-                solved = runs[lag]["solved"]
-                axis.plot(a, b, "o" if solved else "x", color=colour, ms=7, mew=2)
-            axis.plot([], [], "o-", color=colour, label=name if axis is axes[0] else None)
+            x = {lag: lag * 2 ** ((n - 2) * 0.13) for lag in lags}
+            for solved, mark in ((True, "o"), (False, "x")):
+                there = [lag for lag in lags if runs[lag]["solved"] == solved]
+                y = [runs[lag]["updates"] if solved else 1.3 * limit for lag in there]
+                axis.plot([x[lag] for lag in there], y, mark, color=colour, ms=8, mew=2)
+            axis.plot([], [], "o", color=colour, label=name if axis is axes[0] else None)
         axis.axhline(limit, color="0.5", ls=":", lw=1)
         axis.set(xscale="log", yscale="log", title=f"the {task} problem", xlabel="lag, steps")
         axis.set_xticks(lags, [str(lag) for lag in lags])
         axis.set_xticks([], minor=True)
-        axis.set_ylim(top=1.6 * limit)
-        axis.text(lags[0] * 0.85, 1.38 * limit, f"x: not solved in {limit} updates", fontsize=9)
-        axis.grid(alpha=0.3)
+        axis.set_ylim(top=1.8 * limit)
+        where = axis.get_yaxis_transform()
+        axis.text(0.02, 1.5 * limit, f"x: not solved in {limit}", fontsize=9, transform=where)
+        for gap in range(len(lags) - 1):
+            axis.axvline(math.sqrt(lags[gap] * lags[gap + 1]), color="0.85", lw=1)
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("")
+        axis.grid(axis="y", alpha=0.3)
     axes[0].set_ylabel("updates until solved")
     fig.legend(loc="outside lower center", ncols=5, fontsize=9)
     save(fig, path)

@@ -8,7 +8,7 @@ import json
 import math
 from pathlib import Path
 
-COLOURS = ("C3", "C9", "C0", "C4", "C2")
+COLOURS = ("C3", "k", "C0", "C4", "C2")
 
 
 def figure(width, height, columns):
@@ -38,9 +38,10 @@ def gradients(curves, path, title):
             if k >= len(arrays[0]):
                 continue
             lags = range(len(arrays[0][k]))
-            axis.plot(lags, arrays[0][k], color=colour, label=name if k == 0 else None)
+            style = {"ls": "--", "zorder": 3} if colour == "k" else {}  # it lies on the GRU's
+            axis.plot(lags, arrays[0][k], color=colour, label=name if k == 0 else None, **style)
             if len(arrays) == 3:
-                axis.fill_between(lags, arrays[1][k], arrays[2][k], color=colour, alpha=0.2, lw=0)
+                axis.fill_between(lags, arrays[1][k], arrays[2][k], color=colour, alpha=0.15, lw=0)
         axis.set(title=head, xlabel="lag: steps before the last")
         axis.yaxis.set_major_formatter(lambda v, _: f"$10^{{{v:.0f}}}$")
         axis.grid(alpha=0.3)
@@ -75,13 +76,14 @@ def learning(results, path):
         axis.set(xscale="log", yscale="log", title=f"the {task} problem", xlabel="lag, steps")
         axis.set_xticks(lags, [str(lag) for lag in lags])
         axis.set_xticks([], minor=True)
-        axis.set_ylim(top=1.8 * limit)
+        axis.set_ylim(0.08 * limit, 1.8 * limit)
         where = axis.get_yaxis_transform()
         axis.text(0.02, 1.5 * limit, f"x: not solved in {limit}", fontsize=9, transform=where)
         for gap in range(len(lags) - 1):
             axis.axvline(math.sqrt(lags[gap] * lags[gap + 1]), color="0.85", lw=1)
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("")
+        ticks = [limit * 2.0**-n for n in range(4)]
+        axis.set_yticks(ticks, [f"{tick:.0f}" for tick in ticks])
+        axis.set_yticks([], minor=True)
         axis.grid(axis="y", alpha=0.3)
     axes[0].set_ylabel("updates until solved")
     fig.legend(loc="outside lower center", ncols=5, fontsize=9)
@@ -110,10 +112,11 @@ def tables(results):
     sizes, lines = results["sizes"], []
     steps, flow_lag = sizes["steps"], sizes["flow_lag"]
     lines += [
-        "| cell | memory: steps until two pasts are 1 % apart, before training | after "
-        f"training on adding at {flow_lag} | gradient flow: what is left of dL/dh after "
-        f"{flow_lag} steps, before training | after | understanding: adding, longest lag solved "
-        "| copy, longest lag solved |",
+        "Memory: steps until two pasts are 1 % apart. Gradient flow: what is left of |dL/dh|",
+        f"{flow_lag} steps back. After: training on adding, lag {flow_lag}. Adding, copy:",
+        "the longest lag solved; if none, the error or the share of symbols right at the shortest.",
+        "",
+        "| cell | memory, before | after | gradient flow, before | after | adding | copy |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, start in results["start"].items():
@@ -169,8 +172,8 @@ MADE = ("seconds", "date", "machine")
 TEXT = """\
 # What they remember: results
 
-Written by `make study` on {date}: {machine}; {seconds} s. What is measured, and what it says:
-[README.md](README.md).
+Written by `make study` on {date}: {machine}; {seconds} s.
+What is measured, and what it says: [README.md](README.md).
 
 {tables}
 

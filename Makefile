@@ -12,14 +12,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
 
-.PHONY: demo test test-full bench study asan lint format wheel clean
+.PHONY: demo test test-backends test-nocompiler test-full bench study asan lint format wheel clean
 
 demo: $(VENV)/.built
 	$(BIN)/fastlstm demo
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -q tests
+	$(MAKE) test-backends
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
+
+# The same tests on the other backends: all but those of the C code itself; of how near checkpointed
+# gradients are, whose sums BLAS makes; and, for NumPy, of bits and of gradients below 2^-126.
+ANY := parity stream state_dict dropout invalid cli checkpoint backward torch_module nan
+test-backends: $(VENV)/.test
+	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY) bits threads_gil) \
+	-k "not the_whole_tapes"
+	FASTLSTM_BACKEND=numpy $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY)) \
+	-k "not a_huge_gradient and not keep_their_order and not the_whole_tapes"
+
+# Installing and running where no compiler can be found.
+test-nocompiler: $(VENV)/.test
+	$(BIN)/python -m pytest -q tests/test_backends.py -k "compiler or extension or pure"
 
 test-full: $(VENV)/.test lint
 	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q tests --timeout 7200 --durations 20

@@ -3,6 +3,10 @@
 
 FASTLSTM_CFLAGS adds compiler and linker flags to everything (the sanitizer builds use it). No flag
 ever comes from the host's CPU: which kernels run is decided at run time (csrc/dispatch.c).
+
+Where the extension cannot be built, the package is installed without it and runs on Numba or NumPy
+(fastlstm/backends). FASTLSTM_REQUIRE_C=1 makes that an error, as releases do; FASTLSTM_PURE=1 does
+not try, and wheels are py3-none-any.
 """
 
 import os
@@ -10,8 +14,14 @@ import platform
 import shlex
 import sys
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+
+PURE = os.environ.get("FASTLSTM_PURE", "") not in ("", "0")
+REQUIRE_C = os.environ.get("FASTLSTM_REQUIRE_C", "") not in ("", "0")
+if PURE and REQUIRE_C:
+    sys.exit("FASTLSTM_PURE and FASTLSTM_REQUIRE_C are both set: with C or without?")
 
 MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -81,7 +91,39 @@ extension = Extension(
     else extra,
 )
 
-setup(
-    libraries=libraries,
-    ext_modules=cythonize([extension], build_dir="build"),
-)
+
+def optional(command):
+    """The command, but a failure is a message, and the extension is left out."""
+
+    class Optional(command):
+        def run(self):
+            if getattr(self.distribution, "without_c", False):
+                return
+            try:
+                super().run()
+            except Exception as e:  # no compiler, no headers, no linker: a class for each
+                if REQUIRE_C:
+                    raise
+                self.distribution.without_c = True
+                line = "*" * 78
+                print(
+                    f"{line}\nfastlstm: the C extension could not be built: {e}\n"
+                    "The package is installed without it and runs on Numba, if that is there, or on"
+                    "\nNumPy: the same results, slower. fastlstm.show_config() tells which. "
+                    f"Details: docs/backends.md\n{line}",
+                    file=sys.stderr,
+                )
+
+    return Optional
+
+
+if PURE:
+    setup()
+else:
+    from Cython.Build import cythonize
+
+    setup(
+        libraries=libraries,
+        ext_modules=cythonize([extension], build_dir="build"),
+        cmdclass={"build_clib": optional(build_clib), "build_ext": optional(build_ext)},
+    )

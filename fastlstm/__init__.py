@@ -13,6 +13,7 @@ from .config import (
     runnable_isas,
     set_num_threads,
     show_config,
+    warmup,
 )
 from .errors import LoadError
 from .layers import GRU, LSTM, RNN
@@ -36,6 +37,7 @@ __all__ = [
     "runnable_isas",
     "set_num_threads",
     "show_config",
+    "warmup",
 ]
 
 _LOADERS = ("load", "load_all", "read_state_dict")

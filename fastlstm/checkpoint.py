@@ -16,7 +16,8 @@ import math
 
 import numpy as np
 
-from . import _core, checks
+from . import checks
+from .backends import core as _core
 
 
 def segment_steps(checkpoint, steps):

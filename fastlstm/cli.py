@@ -4,7 +4,7 @@
 A command is a line of COMMANDS: its name, a sentence for --help, a function that adds its arguments
 to a parser, and one that runs it with the parsed arguments and gives the exit code. Commands print
 results to stdout and raise for errors; main() makes those one sentence on stderr. Exit codes: 0
-done, 1 failed, 2 wrong usage, 130 interrupted.
+done, 1 failed, 2 wrong usage (`inspect`: also a file that cannot be opened), 130 interrupted.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import traceback
 
 import fastlstm
-from fastlstm import demo
+from fastlstm import cli_files, cli_run, demo
 from fastlstm.bench import command as bench
 
 
@@ -32,6 +32,9 @@ def info(args):
 
 COMMANDS = [
     ("demo", demo.HELP, demo.add_arguments, demo.run),
+    ("inspect", cli_files.INSPECT, cli_files.inspect_arguments, cli_files.inspect),
+    ("convert", cli_files.CONVERT, cli_files.convert_arguments, cli_files.convert),
+    ("run", cli_run.HELP, cli_run.add_arguments, cli_run.run),
     ("bench", bench.HELP, bench.add_arguments, bench.run),
     ("info", "what this installation is and what it will use", info_arguments, info),
 ]

@@ -9,7 +9,8 @@ import sysconfig
 
 import numpy
 
-from . import _core
+from .backends import NAME, REASON
+from .backends import core as _core
 
 _ISAS = {name: (built, runnable) for name, built, runnable in _core.isas()}
 
@@ -26,6 +27,8 @@ def check_isa(isa):
     if not isinstance(isa, str):
         raise TypeError(f"isa must be a str or None, got {type(isa).__name__}")
     good = ", ".join(runnable_isas())
+    if isa not in _ISAS and NAME != "c":
+        raise ValueError(f"isa {isa!r} is not one of the {NAME} backend's; it has: {good}")
     if isa not in _ISAS:
         raise ValueError(f"isa {isa!r} is not known; this machine can run: {good}")
     built, runnable = _ISAS[isa]
@@ -61,15 +64,8 @@ def _from_environment(name, check, convert=str):
         raise ImportError(f"{name}={text}: {e}") from None
 
 
-def _check_backend(name):
-    if name != "c":
-        raise ValueError(f"backend {name!r} is not known; there is: c")
-    return name
-
-
 DEFAULT_ISA = runnable_isas()[0]
 DEFAULT_ISA = _from_environment("FASTLSTM_ISA", check_isa) or DEFAULT_ISA
-BACKEND = _from_environment("FASTLSTM_BACKEND", _check_backend) or "c"
 
 
 def usable_cpus():
@@ -111,6 +107,13 @@ _start_threads = _start_threads or min(usable_cpus(), 1024)
 set_num_threads(None)
 
 
+def warmup():
+    """Compile, or load from disk, all that calls and training need: seconds, once in a process, on
+    the numba backend; nothing to do on the others. Without it, making a layer prepares its calls
+    and the first forward_train its training."""
+    getattr(_core, "warmup", lambda: None)()
+
+
 def config_dict():
     """What `show_config` prints, as a dict of plain values."""
     from . import __version__
@@ -120,7 +123,8 @@ def config_dict():
 
     return {
         "fastlstm": __version__,
-        "backend": BACKEND,
+        "backend": NAME,
+        "backend_from": REASON,
         "isa": DEFAULT_ISA,
         "isa_from": "FASTLSTM_ISA" if os.environ.get("FASTLSTM_ISA") else "the best that runs",
         "isas": {name: state(*flags) for name, flags in _ISAS.items()},
@@ -139,7 +143,7 @@ def show_config():
     sets = "\n".join(f"    {name:<12} {text}" for name, text in c["isas"].items())
     print(
         f"fastlstm {c['fastlstm']}\n"
-        f"backend   {c['backend']}\n"
+        f"backend   {c['backend']} ({c['backend_from']})\n"
         f"isa       {c['isa']} ({c['isa_from']})\n{sets}\n"
         f"threads   {c['threads']}\n"
         f"compiler  {c['compiler']}\n"

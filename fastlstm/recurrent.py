@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from . import _core, checks, training
+from . import checks, training
+from .backends import core as _core
 from .config import check_isa, check_num_threads
 from .stream import Stream
 
@@ -220,6 +221,24 @@ class Recurrent:
         made._check_own()
         made._set({name: weight(name) for name in made._shapes()})
         return made
+
+    def save(self, path):
+        """Write the layer, weights and configuration, to a file that `fastlstm.load` maps into
+        memory, shared between processes. It is a safetensors file, which other libraries read. An
+        existing file is replaced, whole or not at all; OSError if it cannot be written."""
+        from .loaders.own import save
+
+        save(self, path)
+
+    def verify(self, x, y, state=None, *, tolerance=1e-5):
+        """Do the outputs for x match y, a reference's? A Verification: true if no element differs
+        by more than `tolerance`; .max_error, and .explanation, a sentence which, when they differ,
+        names the known mistake in converted weights that would explain it: another order of the
+        gates, a transposed matrix, biases missing, halved or added twice, a forget bias of 1,
+        another activation. x, y, state: as in a call. ValueError if the shapes do not fit."""
+        from .verify import verify
+
+        return verify(self, x, y, state, tolerance=tolerance)
 
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k != "_net"}

@@ -3,7 +3,8 @@
 
 import numpy as np
 
-from . import _core, checks
+from . import checks
+from .backends import core as _core
 
 
 class Stream:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, checkpoint, checks
+from . import checkpoint, checks
+from .backends import core as _core
 
 
 class Grads(NamedTuple):

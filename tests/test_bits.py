@@ -61,7 +61,8 @@ class Bits:
         self.count += rows
 
     def at_least(self, name):
-        assert self.count >= MINIMUM[name], (name, self.count)
+        least = MINIMUM[name] if fastlstm.backends.NAME == "c" else 50  # one set of bits, not five
+        assert self.count >= min(least, MINIMUM[name]), (name, self.count)
 
 
 def built(shape, isa, *, seed=0, **more):

@@ -53,7 +53,7 @@ def test_layers_come_in_the_order_of_the_file():
 def test_other_names_are_no_layers():
     zeros = np.zeros((4, 1), np.float32)
     names = [
-        "weight_ih", "weight_hh", "lstm_weight_ih_l0x", "weight_ih_l", "weight_ih_l00",
+        "weight_ih", "bias_ih", "lstm_weight_ih_l0x", "weight_ih_l", "weight_ih_l00",
         "xweight_ih_l0", "weight_ih_l-1", "weight_ih_l0_forward", "weight_ih_l\u0660",
         "weight_ih_l12345", "bias",
     ]  # fmt: skip
@@ -168,12 +168,68 @@ def test_the_empty_prefix_is_a_prefix(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [torch.nn.GRU, torch.nn.RNN])
-def test_other_cells_are_found_too(tmp_path, kind):
-    path = saved(tmp_path / "x.pt", ("a.", torch.nn.LSTM(3, 4)), ("b.", kind(3, 4, 2)))
-    other = load(path, "b")
-    assert type(other) is getattr(fastlstm, kind.__name__)
-    assert (other.input_size, other.hidden_size, other.num_layers) == (3, 4, 2)
-    assert [type(layer) for layer in load_all(path).values()] == [fastlstm.LSTM, type(other)]
+def test_gru_and_rnn_are_loaded_by_their_kind(tmp_path, rng, kind):
+    module = kind(3, 4, 2, bidirectional=True)
+    path = saved(tmp_path / "x.pt", ("a.", torch.nn.LSTM(3, 4)), ("b.", module))
+    layers = load_all(path)
+    assert type(layers["b."]) is type(load(path, "b")) is getattr(fastlstm, kind.__name__)
+    assert type(layers["a."]) is fastlstm.LSTM
+    x = rng.standard_normal((5, 2, 3)).astype(np.float32)
+    with torch.no_grad():
+        assert np.abs(layers["b."](x)[0] - module(torch.from_numpy(x))[0].numpy()).max() <= 2e-6
+
+
+def test_what_names_do_not_tell_may_be_said(tmp_path):
+    path = saved(tmp_path / "x.pt", ("g.", torch.nn.GRU(3, 4)), ("r.", torch.nn.RNN(3, 4)))
+    assert load(path, "g").reset_after and not load(path, "g", reset_after=False).reset_after
+    assert load(path, "r").nonlinearity == "tanh"
+    layers = load_all(path, nonlinearity="relu", reset_after=False)
+    assert layers["r."].nonlinearity == "relu" and not layers["g."].reset_after
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_cells_are_layers_of_one(tmp_path, rng, kind, bias):
+    """LSTMCell's names have no _l0; other words of that form make up no layer."""
+    cell = getattr(torch.nn, f"{kind}Cell")(3, 4, bias=bias)
+    path = saved(tmp_path / "c.pt", ("dec.rnn.", cell), ("other.", torch.nn.Linear(2, 2)))
+    layer = load(path, "dec.rnn")
+    assert (layer.kind, layer.bias, layer.num_layers) == (kind, bias, 1)
+    x = torch.from_numpy(rng.standard_normal((2, 3)).astype(np.float32))
+    with torch.no_grad():
+        h = cell(x)
+    h = h[0] if kind == "LSTM" else h
+    assert np.abs(layer(x.numpy()[None])[0][0] - h.numpy()).max() <= 2e-6
+    both = arrays(getattr(torch.nn, kind)(3, 5), "dec.rnn.") | arrays(cell, "dec.rnn.")
+    assert find(both)["dec.rnn."].hidden_size == 5
+
+
+def test_wrappers_need_not_be_repeated(tmp_path):
+    state = arrays(torch.nn.LSTM(3, 4), "state_dict.module._orig_mod.enc.lstm.")
+    torch.save({n: torch.from_numpy(v) for n, v in state.items()}, tmp_path / "w.pt")
+    for prefix in ("enc.lstm", "enc.lstm.", "state_dict.module._orig_mod.enc.lstm"):
+        assert load(tmp_path / "w.pt", prefix).hidden_size == 4
+    for wrong in ("lstm", "module.enc.lstm", "_orig_mod"):
+        with pytest.raises(LoadError, match="no such layer"):
+            load(tmp_path / "w.pt", wrong)
+    twice = {f"{p}{n}": torch.from_numpy(v) for p in ("model.", "ema.", "module.")
+             for n, v in arrays(torch.nn.LSTM(3, 4), "a.").items()}  # fmt: skip
+    torch.save(twice, tmp_path / "t.pt")
+    with pytest.raises(LoadError, match="no such layer"):
+        load(tmp_path / "t.pt", "a")
+
+
+def test_an_optimizers_state_is_no_layer(tmp_path):
+    """Moments have the shapes of weights, and are told by their names alone."""
+    model = torch.nn.ModuleDict({"rnn": torch.nn.LSTM(3, 4)})
+    optimizer = torch.optim.Adam(model.parameters())
+    model["rnn"](torch.randn(2, 1, 3))[0].sum().backward()
+    optimizer.step()
+    checkpoint = {"epoch": 3, "state_dict": model.state_dict(), "optimizer_states": [
+        optimizer.state_dict()], "hyper_parameters": {"lr": 0.1}}  # fmt: skip
+    torch.save(checkpoint, tmp_path / "lightning.ckpt")
+    assert list(load_all(tmp_path / "lightning.ckpt")) == ["state_dict.rnn."]
+    assert load(tmp_path / "lightning.ckpt", "rnn").hidden_size == 4
 
 
 def test_a_file_without_layers(tmp_path):

@@ -10,14 +10,26 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from load_corpus import all_cases, headers, pickles
-from load_corpus.build import DATA, GOOD, Record, checkpoint, dict_of, storage, tensor, zip_bytes
+from load_corpus import all_cases, headers, others, pickles
+from load_corpus.build import (
+    DATA,
+    GOOD,
+    Record,
+    checkpoint,
+    dict_of,
+    records,
+    storage,
+    tensor,
+    zip_bytes,
+)
 
+import fastlstm
 from fastlstm.loaders import LoadError, load, load_all, read_state_dict, sniff, torch_zip
 from fastlstm.loaders.source import Source
 
@@ -83,10 +95,27 @@ def test_the_sound_files_are_read(tmp_path):
     assert read_state_dict(path)["w"].shape == (0,)
 
 
-def _saved():
+def _saved(**options):
     file = io.BytesIO()
-    torch.save({"w": torch.arange(3.0), "b": torch.ones(2, dtype=torch.bfloat16)}, file)
+    torch.save({"w": torch.arange(3.0), "b": torch.ones(2, dtype=torch.bfloat16)}, file, **options)
     return file.getvalue()
+
+
+def _script():
+    """A TorchScript archive as small as one can be."""
+    body = b"c__torch__.m\nNet\n)\x81" + dict_of(w=tensor()) + b"b"
+    return zip_bytes([*records(body), Record("a/code/m.py", b"class Net")])
+
+
+def _own():
+    with tempfile.TemporaryDirectory() as folder:
+        fastlstm.RNN(1, 1).save(f"{folder}/x")
+        return Path(f"{folder}/x").read_bytes()
+
+
+def _keras():
+    parts = {"config.json": b"{}", "metadata.json": b"{}", "model.weights.h5": others.tiny_hdf5()}
+    return zip_bytes([Record(name, data) for name, data in parts.items()])
 
 
 def _mutants(data):
@@ -103,7 +132,12 @@ def _mutants(data):
 @pytest.mark.parametrize(
     ("name", "make", "guarded"),
     [("torch", _saved, True), ("zip64", lambda: checkpoint(dict_of(w=tensor()), zip64=True), True),
-     ("safetensors", lambda: headers.GOOD, False)],
+     ("safetensors", lambda: headers.GOOD, False),
+     ("stream", lambda: _saved(_use_new_zipfile_serialization=False), False),
+     ("torchscript", lambda: _script(), True), ("own", lambda: _own(), False),
+     ("onnx", lambda: others.GOOD_ONNX, False), ("hdf5", others.tiny_hdf5, False),
+     ("keras", lambda: _keras(), True), ("npz", lambda: others.GOOD_NPZ, True),
+     ("numpy-pickle", lambda: others.GOOD_PICKLE, False)],
 )  # fmt: skip
 def test_every_truncation_and_bit_flip(tmp_path, name, make, guarded):
     """LoadError or arrays. With a CRC over all that is read: LoadError, or the same arrays."""
@@ -156,7 +190,12 @@ def test_time_and_memory_of_the_corpus(folder):
 @linux
 def test_time_and_memory_of_the_heaviest_files(tmp_path):
     """As much work as the caps allow, some of it valid: bounded by the file's size."""
-    for name, data in (*pickles.slow_cases(), *headers.slow_cases(), *headers.bombs()):
+    for name, data in (
+        *pickles.slow_cases(),
+        *headers.slow_cases(),
+        *headers.bombs(),
+        *others.slow_cases(),
+    ):
         (tmp_path / name).write_bytes(data)
     report = _child("cost", *sorted(tmp_path.iterdir()))
     assert len(report) > 25
@@ -167,6 +206,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
     assert read >= {
         "names", "views", "padded-lists", "padded-views", "padded-full", "padded-tuples",
         "padded-names", "padded-wide", "bfloat16-32-MiB", "BF16-32-MiB", "10000-tensors",
+        "onnx-dequantized", "onnx-numbers", "hdf5-many", "npz-zeros", "numpy-many", "numpy-large",
     }  # fmt: skip
 
 
@@ -176,9 +216,15 @@ def test_nothing_is_run_imported_or_opened(folder, tmp_path):
     (tmp_path / "good.safetensors").write_bytes(headers.GOOD)
     module = torch.nn.LSTM(2, 3)
     torch.save(module.state_dict(), tmp_path / "lstm.pt")
+    sound = {"own": _own(), "onnx": others.GOOD_ONNX, "h5": others.good_hdf5(), "keras": _keras(),
+             "npz": others.GOOD_NPZ, "pkl": others.GOOD_PICKLE, "script": _script(),
+             "stream": _saved(_use_new_zipfile_serialization=False)}  # fmt: skip
+    for name, data in sound.items():
+        (tmp_path / name).write_bytes(data)
     paths = sorted(map(str, [*folder.iterdir(), *tmp_path.iterdir()]))
     report = _child("audit", *paths)
-    assert set(report["events"]) == {"open", "builtins.id"}  # id(x) is audited too, and harmless
+    # id(x) is audited too, and harmless; our own file is mapped
+    assert set(report["events"]) == {"open", "builtins.id", "mmap.__new__"}
     assert report["opened"] == paths
     assert report["refused"] > 2 * len(CASES)
 

@@ -111,21 +111,14 @@ def test_a_layer_is_found(tmp_path, both):
 
 
 def test_without_the_library(tmp_path):
-    """A LoadError with the pip line, where safetensors is not installed; .pt files still load."""
-    torch.save({"w": torch.ones(2)}, tmp_path / "w.pt")
+    """The library is not needed, only compared with."""
     safetensors.torch.save_file({"w": torch.ones(2)}, tmp_path / "w.safetensors")
     code = (
         "import sys\n"
         "sys.modules['safetensors'] = None\n"
-        "from fastlstm.loaders import LoadError, read_state_dict\n"
+        "from fastlstm.loaders import read_state_dict\n"
         "print(list(read_state_dict(sys.argv[1])))\n"
-        "try:\n"
-        "    read_state_dict(sys.argv[2])\n"
-        "except LoadError as error:\n"
-        "    print(error)\n"
     )
-    command = [sys.executable, "-c", code, tmp_path / "w.pt", tmp_path / "w.safetensors"]
+    command = [sys.executable, "-c", code, tmp_path / "w.safetensors"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    first, second = done.stdout.splitlines()
-    assert first == "['w']"
-    assert "pip install safetensors" in second and "w.safetensors" in second
+    assert done.stdout == "['w']\n"

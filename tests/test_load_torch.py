@@ -281,18 +281,6 @@ def test_whole_modules_are_refused_with_the_way_out(tmp_path, protocol):
     assert loaders.sniff(path) == "torch"
 
 
-def test_other_formats_of_torch_are_refused_by_name(tmp_path):
-    path = tmp_path / "other.pt"
-    for protocol in (2, 4):
-        options = {"pickle_protocol": protocol, "_use_new_zipfile_serialization": False}
-        torch.save(Net().state_dict(), path, **options)
-        _refused(path, "PyTorch before 1.6")
-        assert loaders.sniff(path) == "torch-stream"
-    torch.jit.save(torch.jit.script(Net()), path)
-    _refused(path, "TorchScript")
-    assert loaders.sniff(path) == "torchscript"
-
-
 def test_what_has_no_array_is_refused(tmp_path):
     path = tmp_path / "odd.pt"
     for value, says in (

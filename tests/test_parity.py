@@ -199,7 +199,10 @@ def test_every_batch_against_torch(B, isa):
 def test_large_sizes(I, H, D, P, B, cell, isa):
     """Weights past the caches: a call's panels are no longer handed to the kernels all at once."""
     case = Case(I=I, H=H, D=D, P=P, T=2, B=B, state=True, seed=I, cell=cell)
-    assert_close(case.run(case.layer(isa)), oracle_run(case), SHORT, case, isa)
+    if cell == "rnn_tanh":  # no gate damps the error of its long sums, of torch's as of ours
+        assert_close(case.run(case.layer(isa)), torch_run(case), TWO_SYSTEMS, case, isa)
+    else:
+        assert_close(case.run(case.layer(isa)), oracle_run(case), SHORT, case, isa)
 
 
 def test_results_are_new_and_apart(isa):

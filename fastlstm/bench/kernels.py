@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastlstm
-from fastlstm import _core
+from fastlstm.backends import core as _core
 
 from . import measure, model, stats
 from .forward import doubt, to_row

@@ -3,7 +3,7 @@
 
     read_state_dict(path)   {name: array}, every tensor in the file
     load(path)              its recurrent layer    load_all(path)   all of them
-    sniff(path)             the format's name
+    sniff(path)             the format's name      inspect(path)    format, tensors, layers
 
 Whatever a file does wrong raises LoadError, which names the file, the place and the rule. A file
 that cannot be opened raises what `open` does: FileNotFoundError, IsADirectoryError,
@@ -11,25 +11,27 @@ PermissionError. No code of the file is run and nothing that it names is importe
 stay within a small multiple of its size.
 """
 
+import dataclasses
+
 from ..errors import LoadError
+from ..variants import Activation
+from .contents import Contents, Options, make
 from .find import find
-from .refused import REFUSED, REFUSED_FIRST
-from .safetensors_file import is_safetensors
-from .safetensors_file import read as read_safetensors
+from .formats import FORMATS
 from .source import Source, show
-from .torch_zip import is_torch_zip
-from .torch_zip import read as read_torch_zip
 
-__all__ = ["LoadError", "load", "load_all", "read_state_dict", "sniff"]
+__all__ = ["LoadError", "find", "inspect", "load", "load_all", "read_state_dict", "sniff"]
 
-# The formats: (name, test of the open file, reader or the sentence of a refusal); the first test
-# that holds decides. A reader is f(source) -> {name: array}.
-FORMATS = (
-    *REFUSED_FIRST,
-    ("torch", is_torch_zip, read_torch_zip),
-    ("safetensors", is_safetensors, read_safetensors),
-    *REFUSED,
-)
+# What wraps a model in checkpoints: a prefix need not repeat it.
+_WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.", "_orig_mod.")
+
+
+_OPTIONS = {
+    "activation": (str, Activation),
+    "recurrent_activation": (str, Activation),
+    "reset_after": (bool,),
+    "external_data": (bool,),
+}
 
 
 def _format(source):
@@ -39,95 +41,149 @@ def _format(source):
             return name, action
     if not source.size:
         raise source.error("file", "it is empty")
-    raise source.error("file", "not a format that fastlstm knows (PyTorch .pt, safetensors)")
+    raise source.error(
+        "file",
+        "not a format that fastlstm knows (PyTorch, safetensors, ONNX, Keras, .npz, pickle)",
+    )
 
 
-def _read(path):
-    """(the path as text, {name: array})."""
+def _read(path, options):
+    """(the path as text, the format's name, Contents)."""
     with Source(path) as source:
-        _, action = _format(source)
+        kind, action = _format(source)
         if isinstance(action, str):
             raise source.error("file", action)
-        return source.name, action(source)
+        found = action(source, options)
+    if not isinstance(found, Contents):
+        found = Contents(found, find(found))
+        if options.reset_after is False:  # torch has no such GRU, others use its names
+            for prefix, layer in found.layers.items():
+                if layer.kind == "GRU":
+                    found.layers[prefix] = dataclasses.replace(layer, reset_after=False)
+    return source.name, kind, found
 
 
-def read_state_dict(path):
+def _options(given):
+    """(what `given` says to the reader, the rest, which is for the engine)."""
+    names = [field.name for field in dataclasses.fields(Options)]
+    mine = {name: given[name] for name in names if name in given}
+    for name, kinds in _OPTIONS.items():
+        if not isinstance(mine.get(name), (*kinds, type(None))):
+            raise TypeError(
+                f"{name} must be a {kinds[0].__name__}, got {type(mine[name]).__name__}"
+            )
+    return Options(**mine), {name: value for name, value in given.items() if name not in mine}
+
+
+def read_state_dict(path, *, external_data=False):
     """Every tensor in a file, as {name: ndarray} in the file's order.
 
-    Formats: `torch.save` of PyTorch 1.6 and newer, safetensors. Nested dicts are flattened, their
-    keys joined with dots; elements of lists and tuples are numbered; what is not a tensor is left
-    out; a file that is one bare tensor gives the name "". bfloat16 becomes float32 (exactly), all
-    other dtypes stay. Tensors that share memory in the file share it here.
+    Formats: what `torch.save` wrote in any version since 0.1.10, TorchScript, safetensors, ONNX,
+    Keras (.keras, .h5, .hdf5), .npz and pickled dicts of NumPy arrays. Nested dicts are flattened,
+    their keys joined with dots; elements of lists and tuples are numbered; what is not a tensor is
+    left out; a file that is one bare tensor gives the name "". bfloat16 becomes float32 (exactly),
+    all other dtypes stay. Tensors that share memory in the file share it here. The layers of ONNX
+    and Keras files come once more after the tensors, under torch's names and in its gate order.
+
+    external_data   True: ONNX tensors kept in other files of the model's folder are read too
     """
-    return _read(path)[1]
+    return _read(path, Options(external_data=bool(external_data)))[2].arrays
+
+
+def inspect(path, **options):
+    """(format, {name: array}, {prefix: Layer}) of a file. A Layer says what the layer is, in plain
+    values, also where the engine cannot run it. options: those of `load` for the file."""
+    options, rest = _options(options)
+    if rest:
+        raise TypeError(f"inspect() got an unexpected keyword argument {next(iter(rest))!r}")
+    _, kind, found = _read(path, options)
+    return kind, found.arrays, found.layers
 
 
 def _listed(layers):
     return "; ".join(f"{show(prefix)}: {layer}" for prefix, layer in list(layers.items())[:50])
 
 
-def _make(name, arrays, prefix, layer, options):
-    from .. import layers
-
-    if layer.problem:
-        raise LoadError(f"{name}: prefix {show(prefix)}: {layer.problem}")
-    made = getattr(layers, layer.kind)
-    # what only another kind of layer has is not for this one
-    options = {k: v for k, v in options.items() if k in made.own or k not in _OWN}
-    return made.from_state_dict(arrays, prefix=prefix, **options)
-
-
-_OWN = ("reset_after", "nonlinearity")
+def _unwrapped(prefix):
+    while True:
+        for wrapper in _WRAPPERS:
+            if prefix.startswith(wrapper):
+                prefix = prefix[len(wrapper) :]
+                break
+        else:
+            return prefix
 
 
-def _layers(path):
-    name, arrays = _read(path)
-    layers = find(arrays)
-    if not layers:
-        raise LoadError(
-            f"{name}: {len(arrays)} arrays: none is named like a recurrent layer's (weight_ih_l0)"
-        )
-    return name, arrays, layers
-
-
-def load(path, prefix=None, **options):
-    """The LSTM, GRU or RNN in a file, as a fastlstm.LSTM, GRU or RNN; which one, sizes, layers and
-    directions are read off the shapes.
-
-    prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
-              with or without the last dot
-    options   for from_state_dict: batch_first, isa, num_threads; and what shapes do not tell:
-              nonlinearity ("tanh" unless given) for an RNN, reset_after for a GRU
-    """
-    if not isinstance(prefix, str | None):
-        raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
-    name, arrays, layers = _layers(path)
+def chosen(name, layers, prefix):
+    """The one of `layers` that the caller means by `prefix`."""
     if prefix is None:
         if len(layers) > 1:
             raise LoadError(
                 f"{name}: {len(layers)} recurrent layers: pass prefix=, or use load_all: "
                 + _listed(layers)
             )
-        prefix = next(iter(layers))
-    elif prefix not in layers:
-        if f"{prefix}." not in layers:
-            raise LoadError(
-                f"{name}: prefix {show(prefix)}: no such layer; there are: {_listed(layers)}"
-            )
-        prefix = f"{prefix}."
-    return _make(name, arrays, prefix, layers[prefix], options)
+        return next(iter(layers))
+    for form in (prefix, f"{prefix}."):
+        if form in layers:
+            return form
+    for form in (prefix, f"{prefix}."):
+        inner = [each for each in layers if form and _unwrapped(each) == form]
+        if len(inner) == 1:
+            return inner[0]
+    raise LoadError(f"{name}: prefix {show(prefix)}: no such layer; there are: {_listed(layers)}")
+
+
+def layers_of(path, options):
+    """(the path as text, Contents) of a file that has recurrent layers. options: see `inspect`."""
+    mine, rest = _options(options)
+    if rest:
+        raise TypeError(f"got an unexpected keyword argument {next(iter(rest))!r}")
+    name, kind, found = _read(path, mine)
+    if not found.layers:
+        what = "none is named like a recurrent layer's (weight_ih_l0)"
+        if kind in ("onnx", "keras"):
+            what = "the model has no LSTM, GRU or RNN"
+        raise LoadError(f"{name}: {len(found.arrays)} arrays: {what}")
+    return name, found
+
+
+def _layers(path, options):
+    rest = _options(options)[1]
+    return *layers_of(path, {k: options[k] for k in options if k not in rest}), rest
+
+
+def load(path, prefix=None, **options):
+    """The recurrent layer in a file; sizes, layers and directions are read off the file.
+
+    prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
+              with or without the last dot, and without wrappers such as `module.` if it is unique
+    options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
+              what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
+              reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
+              recurrent_activation="sigmoid";
+              external_data=True: ONNX tensors in other files of the model's folder are read too
+
+    Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does
+    not run.
+    """
+    if not isinstance(prefix, str | None):
+        raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
+    name, found, rest = _layers(path, options)
+    prefix = chosen(name, found.layers, prefix)
+    return make(name, found, prefix, rest)
 
 
 def load_all(path, **options):
     """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`."""
-    name, arrays, layers = _layers(path)
-    return {prefix: _make(name, arrays, prefix, layer, options) for prefix, layer in layers.items()}
+    name, found, rest = _layers(path, options)
+    return {prefix: make(name, found, prefix, rest) for prefix in found.layers}
 
 
 def sniff(path):
-    """The name of a file's format, told by its content: "torch" or "safetensors", which are read;
-    or one that is recognised and refused: "torchscript", "torch-stream", "torch-tar", "hdf5",
-    "onnx", "npz", "pickle" ... An unknown or malformed file is a LoadError.
+    """The name of a file's format, told by its content: "torch", "torch-stream", "torchscript",
+    "safetensors", "fastlstm", "onnx", "keras", "hdf5", "npz" or "pickle", which are read; or one
+    that is recognised and refused: "torch-tar", "tflite", "gzip" ... An unknown or malformed file
+    is a LoadError.
     """
     with Source(path) as source:
         return _format(source)[0]

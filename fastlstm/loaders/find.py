@@ -5,44 +5,20 @@
 <prefix>weight_hh_l<n>[_reverse]   (gates x H, P or H)
 <prefix>weight_hr_l<n>[_reverse]   (P, H)                 LSTM with projection only
 <prefix>bias_ih_l<n>[_reverse], bias_hh_...  (gates x H,) all, or none
+
+The names of LSTMCell, GRUCell and RNNCell end before `_l<n>`: one layer, one direction.
 """
 
 import dataclasses
 import re
 
+from ..variants import Layer
+
 _NAME = re.compile(
-    r"(|.*\.)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(0|[1-9][0-9]{0,3})(_reverse)?",
+    r"(|.*\.)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(0|[1-9][0-9]{0,3})(_reverse)?)?",
     re.DOTALL,
 )
 _KINDS = {4: "LSTM", 3: "GRU", 1: "RNN"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """A recurrent layer. problem: why its weights do not fit together, or None."""
-
-    kind: str
-    input_size: int
-    hidden_size: int
-    proj_size: int
-    num_layers: int
-    bias: bool
-    bidirectional: bool
-    problem: str | None = None
-
-    def __str__(self):
-        if self.problem:
-            return f"{self.kind}, unusable: {self.problem}"
-        text = f"{self.kind}({self.input_size}, {self.hidden_size}"
-        if self.num_layers > 1:
-            text += f", num_layers={self.num_layers}"
-        if not self.bias:
-            text += ", bias=False"
-        if self.bidirectional:
-            text += ", bidirectional=True"
-        if self.proj_size:
-            text += f", proj_size={self.proj_size}"
-        return text + ")"
 
 
 class _Misfit(Exception):
@@ -111,7 +87,8 @@ def _layer(group):
                 found = _shape(group, key, len(shape))
                 if found != shape:
                     raise _Misfit(f"{_text(key)} has the shape {found}, {shape} is due")
-    return Layer(_KINDS[gates], size, hidden, proj, layers, bias, directions == 2)
+    direction = "bidirectional" if directions == 2 else "forward"
+    return Layer(_KINDS[gates], size, hidden, proj, layers, bias, direction)
 
 
 def find(arrays):
@@ -125,11 +102,15 @@ def find(arrays):
         match = _NAME.fullmatch(name)
         if match:
             prefix, part, layer, reverse = match.groups()
-            groups.setdefault(prefix, {})[part, int(layer), bool(reverse)] = array
+            group = groups.setdefault((prefix, layer is None), {})
+            group[part, int(layer or 0), bool(reverse)] = array
     layers = {}
-    for prefix, group in groups.items():
+    for (prefix, cell), group in groups.items():
+        if cell and (prefix in layers or ("weight_hh", 0, False) not in group):
+            continue  # a cell's names are ordinary words: alone they say nothing
         try:
-            layers[prefix] = _layer(group)
+            layers[prefix] = dataclasses.replace(_layer(group), cell=cell)
         except _Misfit as misfit:
-            layers[prefix] = Layer("recurrent layer", 0, 0, 0, 0, False, False, str(misfit))
+            if not cell:
+                layers[prefix] = Layer("recurrent layer", problem=str(misfit))
     return layers

@@ -73,14 +73,17 @@ class Interpreter:
     data        bytes of the pickle              record   its name, for messages
     allowed     {"module.name": None, or the function REDUCE runs: f(interpreter, args) -> value}
     persistent  f(interpreter, persistent id) -> value
+    start       where in data the pickle begins; `pos` is its end afterwards
     """
 
-    def __init__(self, data, record, source, allowed, persistent):
+    table = None  # TABLE: subclasses for other kinds of file add to it
+
+    def __init__(self, data, record, source, allowed, persistent, start=0):
         self.data, self.record, self.source = data, record, source
         self.view = memoryview(data)
         self.allowed, self.persistent = allowed, persistent
         self.globals = {}
-        self.at = self.pos = 0
+        self.at = self.pos = self.start = start
         self.stack, self.marks, self.memo, self.floor = [], [], [], 0
         # What values may take: much for each byte of a small pickle, 2 for each of a large one.
         self.budget = BASE_BUDGET + min(16 * len(data), MORE_BUDGET + 2 * len(data))
@@ -100,10 +103,10 @@ class Interpreter:
 
     def run(self):
         """The root value."""
-        data, size, table = self.data, len(self.data), TABLE
-        if size < 2 or data[0] != 0x80 or not 2 <= data[1] <= 5:
+        data, size, table, at = self.data, len(self.data), self.table or TABLE, self.start
+        if size < at + 2 or data[at] != 0x80 or not 2 <= data[at + 1] <= 5:
             raise self.error("it does not begin as a pickle of protocol 2 to 5")
-        self.pos = 2
+        self.pos = at + 2
         for _ in range(MAX_OPCODES):
             self.at = at = self.pos
             if at >= size:
@@ -332,7 +335,8 @@ class Interpreter:
     def _global(self, module, name):
         full = f"{module}.{name}"
         if full not in self.allowed:
-            if module.startswith("torch.nn.modules") or not (self.stack or self.marks):
+            whole = not (self.stack or self.marks) or self.stack[-1:] == ["module"]
+            if module.startswith("torch.nn.modules") or whole:
                 raise self.error(
                     f"a whole pickled object of class {show(full)}, which needs its code to load; "
                     "where it was made, save `model.state_dict()` instead"

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""safetensors files: the header is checked here, the bytes are taken apart by the library.
+"""safetensors files.
 
     u64 length of the header, little-endian  |  header, JSON  |  data
     header: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ...,
              "__metadata__": {"text": "text", ...}}
 
 The header is matched token by token rather than parsed as free JSON, so that no file can make a
-tree of it; the library sees only files whose tensors fill the data exactly, once.
+tree of it; the tensors must fill the data exactly, once.
 """
 
 import json
@@ -17,14 +17,10 @@ import numpy as np
 
 from .source import show
 
-try:
-    import safetensors
-except ImportError:  # an optional extra
-    safetensors = None
-
 MAX_HEADER = 100_000_000
 MAX_TENSORS = 10_000
 MAX_NAME = 4096  # bytes of JSON
+CONFIG, MAX_CONFIG = "fastlstm", 1 << 20  # the key of own.py's metadata; bytes of JSON
 _BLOCK = 1 << 20  # elements of bfloat16 widened at a time
 
 _DTYPES = {
@@ -53,10 +49,14 @@ def is_safetensors(source):
 
 
 class _Header:
-    """The scan of one header. data: the file's bytes; at: the position in it."""
+    """The scan of one header. data: the file's first bytes; at: the position in them.
 
-    def __init__(self, source, data, end):
-        self.source, self.data, self.at, self.end = source, data, 8, end
+    config   the metadata's text under CONFIG, or None
+    """
+
+    def __init__(self, source, data):
+        self.source, self.data, self.at, self.end = source, data, 8, len(data)
+        self.config = None
 
     def error(self, rule):
         return self.source.error(f"header, byte {self.at}", rule)
@@ -68,9 +68,9 @@ class _Header:
         self.at = match.end()
         return match.group(1)
 
-    def text(self, raw):
-        if len(raw) > MAX_NAME:
-            raise self.error(f"a name of {len(raw)} bytes, {MAX_NAME} is the limit")
+    def text(self, raw, limit=MAX_NAME):
+        if len(raw) > limit:
+            raise self.error(f"a name of {len(raw)} bytes, {limit} is the limit")
         try:
             text = json.loads(raw)
             text.encode()
@@ -101,8 +101,12 @@ class _Header:
         found = {}
         for name in self.members(MAX_TENSORS + 1):
             if name == "__metadata__":
-                for _ in self.members(MAX_TENSORS):
-                    self.take(_TEXT, "a string")
+                for key in self.members(MAX_TENSORS):
+                    value = self.take(_TEXT, "a string")
+                    if key == CONFIG:
+                        self.config = self.text(value, MAX_CONFIG)
+                    else:
+                        self.text(value, MAX_HEADER)  # that it is Unicode
             else:
                 found[name] = self.tensor(name)
         if self.at != self.end:
@@ -144,22 +148,24 @@ def _length(source):
     return length
 
 
-def _check(source, length, data):
-    """{name: (dtype, shape, begin, end)} after every rule of the format."""
-    found = _Header(source, data, 8 + length).tensors()
+def layout(source):
+    """({name: (dtype, shape, begin, end)}, offset of the data, CONFIG's text or None), after every
+    rule of the format. Offsets of tensors are from the start of the data."""
+    length = _length(source)
+    header = _Header(source, source.read(0, 8 + length))
+    found = header.tensors()
     end = 0
     for name, (_, _, begin, stop) in sorted(found.items(), key=lambda pair: pair[1][2:]):
         if begin != end:
             raise source.error("header", f"tensor {show(name)} begins at {begin}, {end} is due")
         end = stop
-    if end != len(data) - 8 - length:
+    if end != source.size - 8 - length:
         raise source.error("header", f"the tensors end at {end}, not where the file does")
-    return found
+    return found, 8 + length, header.config
 
 
-def _widened(data):
+def _widened(half):
     """bfloat16 as float32, which holds it exactly: its 16 bits are the upper half."""
-    half = np.frombuffer(data, "<u2")
     bits = np.empty(len(half), np.uint32)
     for start in range(0, len(half), _BLOCK):
         block = half[start : start + _BLOCK]
@@ -167,36 +173,23 @@ def _widened(data):
     return bits.view(np.float32)
 
 
-def _array(source, name, dtype, shape, data):
+def array_in(source, data, start, name, told):
+    """The array of one tensor of `layout`, a view of `data` where that is aligned."""
+    dtype, shape, begin, _ = told
     if 0 in shape:
         return np.empty(shape, "float32" if dtype == "BF16" else _DTYPES[dtype])
-    if dtype == "BF16":
-        return _widened(data).reshape(shape)
-    if dtype == "BOOL" and np.frombuffer(data, np.uint8).max() > 1:
-        raise source.error(f"tensor {show(name)}", "a bool that is neither 0 nor 1")
     little = np.dtype(_DTYPES[dtype]).newbyteorder("<")
-    return np.frombuffer(data, little).astype(_DTYPES[dtype], copy=False).reshape(shape)
+    flat = np.frombuffer(data, little, math.prod(shape), start + begin)
+    if dtype == "BOOL" and flat.view(np.uint8).max() > 1:
+        raise source.error(f"tensor {show(name)}", "a bool that is neither 0 nor 1")
+    if dtype == "BF16":
+        flat = _widened(flat)
+    flat = flat.astype(flat.dtype.newbyteorder("="), copy=not flat.flags.aligned)
+    return flat.reshape(shape)
 
 
-def read(source):
+def read(source, options=None):
     """{name: array} in the header's order; bfloat16 as float32, all other dtypes as they are."""
-    if safetensors is None:
-        raise source.error(
-            "file", "safetensors files need the safetensors library: pip install safetensors"
-        )
-    length = _length(source)
-    data = source.read(0, source.size)
-    found = _check(source, length, data)
-    try:
-        parts = dict(safetensors.deserialize(data))
-    except safetensors.SafetensorError as reason:
-        raise source.error("file", f"refused by the safetensors library: {reason}") from None
-    del data
-    if {name: (part["dtype"], tuple(part["shape"])) for name, part in parts.items()} != {
-        name: told[:2] for name, told in found.items()
-    }:
-        raise source.error("header", "the safetensors library reads it otherwise")
-    return {
-        name: _array(source, name, dtype, shape, parts.pop(name)["data"])
-        for name, (dtype, shape, _, _) in found.items()
-    }
+    found, start, _ = layout(source)
+    data = source.read_into(start, np.empty(source.size - start, np.uint8))
+    return {name: array_in(source, data, 0, name, told) for name, told in found.items()}

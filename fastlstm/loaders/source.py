@@ -56,6 +56,9 @@ class Source:
     def __exit__(self, *exc):
         self._file.close()
 
+    def fileno(self):
+        return self._file.fileno()
+
     def error(self, place, rule):
         """The LoadError for this file: `<file>: <place>: <rule>`."""
         return LoadError(f"{self.name}: {place}: {rule}")

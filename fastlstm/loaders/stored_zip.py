@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A reader for zip archives whose records are stored, not compressed, as `torch.save` writes them.
+"""A reader for zip archives whose records are stored, as `torch.save` writes them, or deflated.
 
 Python's `zipfile` builds its objects before a cap could act, reads local headers only when asked,
 and accepts duplicate, overlapping and prefixed archives. Here the directory is checked as a whole
@@ -25,6 +25,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
+_BLOCK = 1 << 18  # bytes inflated at a time
 _DESCRIPTOR, _UTF8 = 0x0008, 0x0800  # general purpose flags: sizes follow the data; UTF-8 name
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # "look in the zip64 field"
 
@@ -179,14 +180,18 @@ class StoredZip:
             result.append(value)
         return result
 
-    def check(self):
-        """Each record stored, inside the file, alone there, and as its own header says it."""
+    def check(self, packed=lambda name: False):
+        """Each record stored, inside the file, alone there, and as its own header says it.
+
+        packed   f(name) -> True for the records that may be deflated
+        """
         source, end = self.source, 0
         for entry in sorted(self.entries.values(), key=lambda entry: entry.offset):
             place = f"record {show(entry.name)}"
             if entry.flags & ~(_DESCRIPTOR | _UTF8):
                 raise source.error(place, f"zip flags {entry.flags:#06x}: encrypted or unknown")
-            if entry.method or entry.packed != entry.size:
+            deflated = entry.method == 8 and packed(entry.name)
+            if not deflated and (entry.method or entry.packed != entry.size):
                 raise source.error(place, "compressed; records must be stored as they are")
             if entry.offset < end:
                 raise source.error(place, "it overlaps the record before it")
@@ -194,7 +199,7 @@ class StoredZip:
             if entry.offset + length > self.directory:
                 raise source.error(place, "its header runs into the directory")
             entry.start = self._local(place, entry, source.read(entry.offset, length))
-            end = entry.start + entry.size
+            end = entry.start + entry.packed
             if end > self.directory:
                 raise source.error(place, "it runs into the directory")
 
@@ -209,7 +214,8 @@ class StoredZip:
             and (flags, method, name_len) == (entry.flags, entry.method, len(entry.raw))
             and header[_LOCAL.size :] == entry.raw
             and (crc == entry.crc or (later and crc == 0))
-            and all(n in (entry.size, _FULL32) or (later and n == 0) for n in (packed, size))
+            and (packed in (entry.packed, _FULL32) or (later and packed == 0))
+            and (size in (entry.size, _FULL32) or (later and size == 0))
         )
         if not same:
             raise self.source.error(place, "its header and the directory differ")
@@ -221,10 +227,35 @@ class StoredZip:
             raise self.source.error(
                 f"record {show(entry.name)}", f"{entry.size} bytes, {array.nbytes} are due"
             )
-        self.source.read_into(entry.start, array)
+        if entry.method:
+            self._inflate(entry, array)
+        else:
+            self.source.read_into(entry.start, array)
         if zlib.crc32(memoryview(array.reshape(-1).view(np.uint8))) != entry.crc:
             raise self.source.error(f"record {show(entry.name)}", "its CRC is wrong")
         return array
+
+    def _inflate(self, entry, array):
+        """Fill `array` with a deflated record, a block at a time."""
+        place, view = f"record {show(entry.name)}", memoryview(array.reshape(-1).view(np.uint8))
+        stream, done, at, left = zlib.decompressobj(-15), 0, entry.start, entry.packed
+        try:
+            while not stream.eof:
+                block = stream.unconsumed_tail
+                if not block and left:
+                    block = self.source.read(at, min(left, _BLOCK))
+                    at, left = at + len(block), left - len(block)
+                piece = stream.decompress(block, min(_BLOCK, len(view) - done + 1))
+                if not (block or piece or stream.eof):
+                    raise self.source.error(place, "its deflated data has no end")
+                if done + len(piece) > len(view):
+                    raise self.source.error(place, f"more than its {len(view)} bytes")
+                view[done : done + len(piece)] = piece
+                done += len(piece)
+        except zlib.error:
+            raise self.source.error(place, "its deflated data is malformed") from None
+        if done != len(view) or left or stream.unused_data:
+            raise self.source.error(place, f"{len(view)} bytes are due, {done} came out")
 
     def read(self, entry, limit):
         """The record's bytes, at most `limit` of them."""

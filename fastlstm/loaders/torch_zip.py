@@ -67,10 +67,10 @@ class Tensor:
 
     @property
     def nbytes(self):
-        return math.prod(self.shape) * _itemsize(self.dtype, loaded=True)
+        return math.prod(self.shape) * itemsize(self.dtype, loaded=True)
 
 
-def _itemsize(dtype, loaded=False):
+def itemsize(dtype, loaded=False):
     """Bytes of one element: in the file, or as loaded."""
     return (4 if loaded else 2) if dtype is BF16 else np.dtype(dtype).itemsize
 
@@ -164,9 +164,9 @@ def _tensor_v3(run, args):
     if name not in _DTYPES:
         raise run.error(f"tensors of dtype {show(name)} are not read")
     dtype = BF16 if name == BF16 else name
-    if storage.numel % _itemsize(dtype):
+    if storage.numel % itemsize(dtype):
         raise run.error(f"a storage of {storage.numel} bytes cannot be {name}")
-    whole = Storage(storage.key, storage.entry, dtype, storage.numel // _itemsize(dtype))
+    whole = Storage(storage.key, storage.entry, dtype, storage.numel // itemsize(dtype))
     return _view(run, whole, dtype, offset, shape, strides)
 
 
@@ -273,23 +273,28 @@ def is_torch_zip(source):
     return is_zip(source) and _root(source) is not None
 
 
-def _persistent(archive, root):
+def told_storage(run, items):
+    """(dtype or None, key, element count) of a persistent id's items."""
+    kinds = [item.__class__ for item in items]
+    if kinds != [str, Global, str, str, int] or items[0] != "storage":
+        raise run.error("not a storage: ('storage', class, key, device, count) is due")
+    _, kind, key, _, numel = items
+    name = kind.name.removeprefix("torch.")
+    if kind.name != _UNTYPED and name not in _STORAGES:
+        raise run.error(f"{kind.name} is no storage")
+    return _STORAGES.get(name), key, numel
+
+
+def storages_in(archive, folder):
     """The interpreter's function for ("storage", storage class, key, device, element count)."""
 
     def storage(run, pid):
         items = pid.items if pid.__class__ is Node and pid.kind is TUPLE else ()
-        kinds = [item.__class__ for item in items]
-        if kinds != [str, Global, str, str, int] or items[0] != "storage":
-            raise run.error("not a storage: ('storage', class, key, device, count) is due")
-        _, kind, key, _, numel = items
-        name = kind.name.removeprefix("torch.")
-        if kind.name != _UNTYPED and name not in _STORAGES:
-            raise run.error(f"{kind.name} is no storage")
-        entry = archive.entries.get(f"{root}/data/{key}")
+        dtype, key, numel = told_storage(run, items)
+        entry = archive.entries.get(f"{folder}/{key}")
         if entry is None:
             raise run.error(f"there is no record for storage {show(key)}")
-        dtype = _STORAGES.get(name)
-        due = numel * (_itemsize(dtype) if dtype else 1)
+        due = numel * (itemsize(dtype) if dtype else 1)
         if due != entry.size:
             raise run.error(f"storage {show(key)}: {due} bytes due, its record has {entry.size}")
         run.charge(160)
@@ -298,7 +303,7 @@ def _persistent(archive, root):
     return storage
 
 
-class _Storages:
+class Storages:
     """The storages as arrays, each read at its first use."""
 
     def __init__(self, archive, order):
@@ -355,7 +360,30 @@ def _array(tensor, storages):
     return np.ndarray(tensor.shape, base.dtype, base, tensor.offset * step, strides)
 
 
-def read(source):
+def arrays_of(tensors, storages, source, record):
+    """{name: array} for {name: Tensor}, after the rule that bounds what names may add up to."""
+    limit = NAMES_FACTOR * source.size + NAMES_SLACK
+    if sum(tensor.nbytes for tensor in tensors.values()) > limit:
+        raise source.error(record, f"its tensors add up to more than {limit} bytes")
+    made = {}
+    for tensor in tensors.values():
+        if id(tensor) not in made:
+            made[id(tensor)] = _array(tensor, storages)
+    return {name: made[id(tensor)] for name, tensor in tensors.items()}
+
+
+def byte_order(archive, root):
+    """b"little" or b"big"."""
+    order = archive.entries.get(f"{root}/byteorder")
+    order = b"little" if order is None else archive.read(order, 16)
+    if order not in (b"little", b"big"):
+        raise archive.source.error(
+            f"record {show(root + '/byteorder')}", f"{show(order)} is no byte order"
+        )
+    return order
+
+
+def read(source, options=None):
     """{name: array} of a checkpoint, in the file's order.
 
     float32, float64, float16, integers, bool and complex as they are; bfloat16 as float32.
@@ -364,20 +392,11 @@ def read(source):
     """
     archive, root = directory(source), _root(source)
     archive.check()
-    order = archive.entries.get(f"{root}/byteorder")
-    order = b"little" if order is None else archive.read(order, 16)
-    if order not in (b"little", b"big"):
-        raise source.error(f"record {show(root + '/byteorder')}", f"{show(order)} is no byte order")
+    order = byte_order(archive, root)
     record = f"record {show(root + '/data.pkl')}"
     pickle = archive.read(archive.entries[f"{root}/data.pkl"], inert_pickle.MAX_PICKLE)
-    run = inert_pickle.Interpreter(pickle, record, source, ALLOWED, _persistent(archive, root))
+    find = storages_in(archive, f"{root}/data")
+    run = inert_pickle.Interpreter(pickle, record, source, ALLOWED, find)
     tensors = flatten(run.run(), Tensor, run)
     del run, pickle
-    limit = NAMES_FACTOR * source.size + NAMES_SLACK
-    if sum(tensor.nbytes for tensor in tensors.values()) > limit:
-        raise source.error(record, f"its tensors add up to more than {limit} bytes")
-    storages, made = _Storages(archive, order), {}
-    for tensor in tensors.values():
-        if id(tensor) not in made:
-            made[id(tensor)] = _array(tensor, storages)
-    return {name: made[id(tensor)] for name, tensor in tensors.items()}
+    return arrays_of(tensors, Storages(archive, order), source, record)

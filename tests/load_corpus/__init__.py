@@ -3,7 +3,7 @@
 
 import dataclasses
 
-from . import headers, pickles, zips
+from . import headers, others, pickles, zips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,15 @@ def all_cases():
         ("tensor", pickles.tensor_cases()),
         ("bomb", pickles.bombs()),
         ("safetensors", headers.cases()),
+        ("onnx", others.onnx_cases()),
+        ("onnx-bomb", others.onnx_bombs()),
+        ("hdf5", others.hdf5_cases()),
+        ("hdf5-bomb", others.hdf5_bombs()),
+        ("keras", others.keras_cases()),
+        ("npz", others.npz_cases()),
+        ("numpy", others.pickle_cases()),
+        ("stream", others.stream_cases()),
+        ("script", others.script_cases()),
     ):
         for name, data, says in cases:
             yield Case(f"{kind}-{name}", data, says)

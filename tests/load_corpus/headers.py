@@ -116,7 +116,7 @@ def cases():
     yield "name-control", safetensors_bytes('{"a\nb":' + _TEXT + "}", DATA), "is due"
     yield "name-escape", safetensors_bytes('{"\\x":' + _TEXT + "}", DATA), "is due"
     metadata = b'{"__metadata__":{"a":"\xff"},"w":' + _TEXT.encode() + b"}"
-    yield "metadata-latin", safetensors_bytes(metadata, DATA), "library"
+    yield "metadata-latin", safetensors_bytes(metadata, DATA), "not Unicode"
     boolean = {"w": {"dtype": "BOOL", "shape": [4], "data_offsets": [0, 4]}}
     yield "bool-two", safetensors_bytes(boolean, b"\0\1\2\0"), "neither 0 nor 1"
     yield "tiny", struct.pack("<Q", 1) + b"{", "due"

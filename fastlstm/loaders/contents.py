@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""What a reader gives, and the one place where a layer of a file becomes an object that runs."""
+
+import dataclasses
+
+import numpy as np
+
+from ..errors import LoadError
+from ..variants import RELU, Activation, variants
+from .source import show
+
+
+@dataclasses.dataclass
+class Contents:
+    """What is in a file.
+
+    arrays   {name: array}: the file's own tensors under their own names, and where those are not
+             torch's (ONNX, Keras), the layers' weights once more, under torch's
+    layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on
+    shared   True: the arrays are a read-only mapping of the file, which objects may keep
+    """
+
+    arrays: dict
+    layers: dict
+    shared: bool = False
+
+    def add(self, name, layer, weights):
+        """Put a layer and its weights, {torch's name: array}, under `name`, made unique."""
+        prefix, count = f"{name}.", 1
+        while prefix in self.layers or any(prefix + end in self.arrays for end in weights):
+            count += 1
+            prefix = f"{name}_{count}."
+        self.layers[prefix] = layer
+        self.arrays |= {prefix + end: array for end, array in weights.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the caller says of a file that does not say it itself: see `load`."""
+
+    activation: str | Activation | None = None
+    recurrent_activation: str | Activation | None = None
+    reset_after: bool | None = None
+    external_data: bool = False
+
+
+def weights_of(arrays, prefix, layer):
+    """{torch's name: array} of one layer, without its prefix."""
+    found = {}
+    for name, array in arrays.items():
+        end = name[len(prefix) :] if name.startswith(prefix) else "."
+        if "." not in end and end.startswith(("weight_", "bias_", "peephole_", "initial_")):
+            found[f"{end}_l0" if layer.cell else end] = array
+    return found
+
+
+def lacks(layer):
+    """What `layer` needs and the engine does not run yet, in words; [] if it runs."""
+    return variants(layer)
+
+
+def make(name, found, prefix, options):
+    """The object that runs found.layers[prefix]; LoadError for what the engine does not run yet.
+
+    options   for from_state_dict; batch_first is the file's unless given
+    """
+    place, layer = f"{name}: prefix {show(prefix)}", found.layers[prefix]
+    if layer.problem:
+        raise LoadError(f"{place}: {layer.problem}")
+    lacking = lacks(layer)
+    if lacking:
+        raise LoadError(
+            f"{place}: needs {', '.join(lacking)}, which the engine does not run yet; "
+            "read_state_dict gives its weights"
+        )
+    from .. import layers
+
+    cls = getattr(layers, layer.kind)
+    told = {"batch_first": layer.batch_first}
+    if layer.kind == "GRU":
+        told["reset_after"] = layer.reset_after
+    if layer.kind == "RNN":
+        told["nonlinearity"] = "relu" if layer.directions[0] == (RELU,) else "tanh"
+    # what only another kind of layer has is not for this one
+    options = {k: v for k, v in options.items() if k != "nonlinearity" or k in cls.own}
+    weights = weights_of(found.arrays, prefix, layer)
+    made = cls.from_state_dict(weights, **(told | options))
+    if found.shared and all(each.dtype == np.float32 for each in weights.values()):
+        # The copies give way to the mapping, whose pages processes share.
+        made._weights = made._net.weights = {each: weights[each] for each in made._weights}
+    return made

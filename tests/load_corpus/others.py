@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: MIT
+"""Malformed HDF5, ONNX, .npz, pickled arrays, streams and TorchScript, from sound small ones."""
+
+import functools
+import io
+import pickle
+import struct
+
+import h5py
+import numpy as np
+
+from .build import DATA, Record, number, text, tuple_of, zip_bytes
+
+# ---- ONNX, written field by field
+
+
+def varint(value):
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def field(key, value):
+    if isinstance(value, int):
+        return varint(key << 3) + varint(value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(key << 3 | 2) + varint(len(value)) + value
+
+
+def onnx_tensor(name, array, dims=None, code=1, raw=None):
+    dims = array.shape if dims is None else dims
+    data = array.tobytes() if raw is None else raw
+    out = b"".join(field(1, n) for n in dims) + field(2, code) + field(8, name)
+    return out + (field(9, data) if data is not None else b"")
+
+
+def attribute(name, key, value, kind):
+    return field(1, name) + field(key, value) + field(20, kind)
+
+
+def node(op, inputs, outputs, attributes=(), name="n"):
+    out = b"".join(field(1, n) for n in inputs) + b"".join(field(2, n) for n in outputs)
+    out += field(3, name) + field(4, op)
+    return out + b"".join(field(5, each) for each in attributes)
+
+
+def model(nodes, tensors=(), graph=b""):
+    body = b"".join(field(1, each) for each in nodes) + field(2, "g")
+    body += b"".join(field(5, each) for each in tensors) + field(11, field(1, "X")) + graph
+    return field(1, 8) + field(8, field(2, 14)) + field(7, body)  # last: a cut file is cut in it
+
+
+_W, _R = np.ones((1, 8, 1), "<f4"), np.ones((1, 8, 2), "<f4")
+_TENSORS = [onnx_tensor("W", _W), onnx_tensor("R", _R)]
+_LSTM = node("LSTM", ["X", "W", "R"], ["y"], [attribute("hidden_size", 3, 2, 2)])
+GOOD_ONNX = model([_LSTM], _TENSORS)
+
+
+def onnx_cases():
+    yield "no-graph", field(1, 8) + field(2, "x"), "no graph"
+    yield "two-graphs", GOOD_ONNX + field(7, b""), "second graph"
+    yield "graph-cut", field(1, 8) + varint(7 << 3 | 2) + varint(1000) + b"x", "bytes due"
+    for wire in (3, 4, 6, 7):
+        yield f"wire-{wire}", field(1, 8) + field(7, varint(1 << 3 | wire)), "wire type"
+    yield "field-0", field(1, 8) + field(7, b"\x00\x00"), "field number"
+    yield "endless-number", field(1, 8) + field(7, b"\x08" + b"\xff" * 20), "number without end"
+    yield "cut-number", field(1, 8) + field(7, b"\x08\xff"), "number without end"
+    yield "latin-name", model([node("LSTM", [], [b"\xff"])]), "not UTF-8"
+    yield "long-name", model([node("LSTM", [], ["x" * 70_000])]), "is the limit"
+    for what, tensor, says in (
+        ("raw-short", onnx_tensor("W", _W, raw=b"\0" * 31), "32 bytes are due"),
+        ("raw-long", onnx_tensor("W", _W, raw=b"\0" * 33), "32 bytes are due"),
+        ("no-data", onnx_tensor("W", _W, raw=b""), "are due"),
+        ("huge", onnx_tensor("W", _W, dims=(1 << 40, 1 << 20)), "are due"),
+        ("overflow", onnx_tensor("W", _W, dims=(1 << 61, 1 << 61)), "are due"),
+        ("negative", onnx_tensor("W", _W, dims=(-1,)), "negative"),
+        ("many-sizes", onnx_tensor("W", _W, dims=(1,) * 40), "more than 32 sizes"),
+        ("huge-empty", onnx_tensor("W", _W, dims=(0, 1 << 60), raw=b""), "too large"),
+        ("bool", onnx_tensor("W", _W, dims=(32,), code=9, raw=b"\2" * 32), "neither 0 nor 1"),
+        ("external", onnx_tensor("W", _W) + field(14, 1), ""),
+        ("one-by-one", field(1, 1 << 40) + field(2, 7) + field(8, "W") + field(7, 1), "limit"),
+        ("elements", field(1, 2) + field(2, 7) + field(8, "W") + field(7, b"\1\2\3"), "more than"),
+        ("few", field(1, 9) + field(2, 7) + field(8, "W") + field(7, b"\1\2\3"), "9 elements"),
+        ("wrong-list", field(1, 1) + field(2, 1) + field(8, "W") + field(7, 5), "not where"),
+        ("floats", field(1, 3) + field(2, 1) + field(8, "W") + field(4, b"abc"), "are due"),
+    ):
+        if what != "external":
+            yield f"tensor-{what}", model([_LSTM], [tensor, _TENSORS[1]]), says
+    for op, attributes, says in (
+        ("Transpose", [attribute("perm", 8, 9, 7)], "do not fit together"),
+        ("Reshape", [], "do not fit together"),
+        ("Slice", [], "do not fit together"),
+        ("Cast", [attribute("to", 3, 1, 2)] * 2, "two attributes"),
+        ("Squeeze", [attribute("axes", 8, 0, 7)], None),
+        ("Unsqueeze", [attribute("axes", 8, 99, 7)], "do not fit together"),
+        ("Concat", [attribute("axis", 3, 77, 2)], "do not fit together"),
+    ):
+        if says:
+            made = node(op, ["V"], ["W"], attributes)
+            tensors = [onnx_tensor("V", _W), _TENSORS[1]]
+            yield f"fold-{op}", model([made, _LSTM], tensors), says
+    deep = b""
+    for _ in range(80):
+        body = field(1, node("If", [], [], [field(1, "then_branch") + field(6, deep)]))
+        deep = body
+    yield "deep-graphs", field(1, 8) + field(7, deep), "nested deeper"
+
+
+def onnx_bombs():
+    doubled, last = [], "V"
+    for n in range(40):
+        doubled.append(node("Concat", [last, last], [f"c{n}"], [attribute("axis", 3, 0, 2)]))
+        last = f"c{n}"
+    lstm = node("LSTM", ["X", last, "R"], ["y"], [attribute("hidden_size", 3, 2, 2)])
+    yield "doubling", model([*doubled, lstm], [onnx_tensor("V", _W), _TENSORS[1]]), "is the limit"
+    shape = onnx_tensor("V", np.array([1 << 20, 1 << 20], "<i8"), code=7)
+    fill = node("ConstantOfShape", ["V"], ["W"])
+    yield "constant-of-shape", model([fill, _LSTM], [shape, _TENSORS[1]]), "is the limit"
+
+
+# ---- HDF5
+
+
+@functools.cache
+def good_hdf5():
+    """A small file in Keras' layout."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as h5:
+        h5["layers/lstm/cell/vars/0"] = np.ones((1, 8), "f4")
+        h5["layers/lstm/cell/vars/1"] = np.ones((2, 8), "f4")
+        h5.attrs["note"] = "text"
+    return file.getvalue()
+
+
+@functools.cache
+def tiny_hdf5():
+    file = io.BytesIO()
+    with h5py.File(file, "w") as h5:
+        h5.create_dataset("k", data=np.arange(6, dtype="f4"))
+        h5.attrs["a"] = np.bytes_("text")
+    return file.getvalue()
+
+
+def _patched(data, at, raw):
+    return data[:at] + raw + data[at + len(raw) :]
+
+
+def hdf5_cases():
+    good = good_hdf5()
+    yield "version", _patched(good, 8, b"\x09"), "version 9"
+    yield "offsets", _patched(good, 13, b"\4"), "addresses of 8 bytes"
+    yield "base", _patched(good, 24, b"\1"), "addresses of 8 bytes"
+    root = 24 + 5 * 8
+    for name, address in (("far", 1 << 40), ("end", len(good) - 2), ("zero", 0), ("self", 8)):
+        yield f"root-{name}", _patched(good, root, struct.pack("<Q", address)), ""
+    for sign, what in ((b"TREE", "B-tree"), (b"HEAP", "local heap"), (b"SNOD", "B-tree")):
+        at = good.find(sign)
+        while at >= 0:
+            yield f"{what}-sign-{at}", _patched(good, at, b"NONE"), "no signature"
+            at = good.find(sign, at + 1)
+    tree = good.find(b"TREE")
+    yield "tree-kind", _patched(good, tree + 4, b"\1"), "not a group's"
+    yield "tree-cycle", _patched(good, tree + 32, struct.pack("<Q", tree)), "cycle"
+    yield "tree-used", _patched(good, tree + 6, b"\xff\xff"), ""
+    node_at = good.find(b"SNOD")
+    yield "node-used", _patched(good, node_at + 6, b"\xff\xff"), ""
+    yield "node-name", _patched(good, node_at + 8, struct.pack("<Q", 1 << 50)), "outside its heap"
+    yield "node-soft", _patched(good, node_at + 24, b"\2"), "soft link"
+    yield "node-header", _patched(good, node_at + 16, struct.pack("<Q", 3)), ""
+    with h5py.File(io.BytesIO(good), "r") as h5:
+        header = h5py.h5o.get_info(h5["layers/lstm/cell/vars/0"].id).addr
+    yield "header-version", _patched(good, header, b"\7"), "no object header"
+    yield "header-size", _patched(good, header + 8, b"\xff\xff\xff\x7f"), "bytes due"
+
+
+def hdf5_bombs():
+    """Many names for one object; many data sets that declare the same bytes."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as h5:
+        h5["x"] = np.zeros(1000, "f4")
+        for n in range(300):
+            h5[f"y{n}"] = h5["x"]
+    yield "many-names", file.getvalue(), "second name"
+    file = io.BytesIO()
+    with h5py.File(file, "w") as h5:
+        group = h5
+        for _ in range(80):
+            group = group.create_group("g")
+    yield "deep", file.getvalue(), "nested deeper"
+    file = io.BytesIO()
+    with h5py.File(file, "w") as h5:
+        h5.create_dataset("x", (1 << 35,), "f4")  # never written: it takes no room
+    yield "huge", file.getvalue(), "declare more bytes"
+    file = io.BytesIO()
+    with h5py.File(file, "w") as h5:
+        h5.create_dataset("x", (1 << 30,), "f4", compression="gzip", fillvalue=0)
+    yield "compressed", file.getvalue(), ""
+
+
+def keras_cases():
+    weights, meta = Record("model.weights.h5", good_hdf5()), Record("metadata.json", b"{}")
+    yield "cut", zip_bytes([Record("config.json", b"{}"), meta, Record(weights.name, b"x")]), ""
+    for name, config, says in (
+        ("list", b"[]", "no JSON object"), ("text", b"{", "no JSON"), ("nan", b"\xff", "no JSON"),
+        ("deep", b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested too deeply"),
+        ("long", b'"' + b"x" * (3 << 20) + b'"', "is the limit"),
+    ):  # fmt: skip
+        if name == "deep":
+            config = b'{"a":' * 200_000
+        yield f"config-{name}", zip_bytes([Record("config.json", config), meta, weights]), says
+
+
+# ---- .npz, pickled arrays, streams, TorchScript
+
+
+def npy(header, data=b"", version=1):
+    raw = header if isinstance(header, bytes) else header.encode()
+    raw = raw.ljust(117) + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H", len(raw)) + raw + data
+
+
+_HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }"
+GOOD_NPZ = zip_bytes([Record("w.npy", npy(_HEADER, DATA))])
+
+
+def npz_cases():
+    for name, header, data, says in (
+        ("short", _HEADER, DATA[:-1], "bytes are due"), ("long", _HEADER, DATA + b"x", "are due"),
+        ("objects", _HEADER.replace("<f4", "|O"), DATA, "pickle"),
+        ("records", _HEADER.replace("'<f4'", "[('a', '<f4')]"), DATA, "not that of an array"),
+        ("call", _HEADER.replace("False", "exit()"), DATA, "not that of an array"),
+        ("negative", _HEADER.replace("(4,)", "(-4,)"), DATA, "not that of an array"),
+        ("huge", _HEADER.replace("(4,)", "(99999999999, 99999999999)"), DATA, "are due"),
+        ("empty", _HEADER.replace("(4,)", "(0, 999999999999999999)"), b"", "too large"),
+        ("dims", _HEADER.replace("(4,)", f"({'1, ' * 40})"), DATA, "not that of an array"),
+        ("bool", _HEADER.replace("<f4", "|b1").replace("(4,)", "(16,)"), b"\7" * 16, "neither"),
+        ("brackets", "{" * 100, DATA, "not that of an array"),
+    ):  # fmt: skip
+        yield name, zip_bytes([Record("w.npy", npy(header, data))]), says
+    yield "version", zip_bytes([Record("w.npy", npy(_HEADER, DATA, 9))]), "version 1 to 3"
+    yield "cut", zip_bytes([Record("w.npy", b"\x93NUMPY\1\0\xff\xff")]), ""
+    yield "deflated", zip_bytes([Record("w.npy", b"\xff" * 30, method=8, size=100, packed=30)]), ""
+    yield "never-ends", zip_bytes([Record("w.npy", b"\0" * 30, method=8, size=64, packed=30)]), ""
+    yield "method", zip_bytes([Record("w.npy", npy(_HEADER, DATA), method=9)]), "compressed"
+
+
+def _numpy_state(shape=b"K\4\x85", dtype=b"f4", raw=DATA, order=b"<"):
+    """A pickled array with its parts to choose."""
+    out = b"\x80\x04cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\1b\x87R"
+    out += b"(K\1" + shape + b"cnumpy\ndtype\n" + text(dtype.decode()) + b"\x89\x88\x87R"
+    out += b"(K\3" + text(order.decode()) + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    return out + b"\x89B" + struct.pack("<I", len(raw)) + raw + b"tb."
+
+
+GOOD_PICKLE = _numpy_state()
+
+
+def pickle_cases():
+    yield "short", _numpy_state(raw=DATA[:-1]), "bytes are due"
+    yield "shape", _numpy_state(shape=b"K\5\x85"), "bytes are due"
+    yield "huge", _numpy_state(shape=tuple_of(number(1 << 60))), "bytes are due"
+    yield "negative", _numpy_state(shape=tuple_of(number(-4))), "ints of 0 or more"
+    yield "many-sizes", _numpy_state(shape=tuple_of(*[number(1)] * 40)), "at most 32"
+    yield "empty", _numpy_state(shape=tuple_of(number(0), number(1 << 50)), raw=b""), "too large"
+    yield "text-sizes", _numpy_state(shape=tuple_of(text("4"))), "ints of 0 or more"
+    yield "objects", _numpy_state(dtype=b"O8"), "not read"
+    yield "dtype", _numpy_state(dtype=b"<f4,<i4"), "not read"
+    yield "order", _numpy_state(order=b"!"), ""
+    yield "bool", _numpy_state(dtype=b"b1", shape=b"K\x10\x85", raw=b"\3" * 16), "neither 0 nor 1"
+    yield "follow", GOOD_PICKLE + b"x", "bytes follow"
+    yield "no-state", b"\x80\x04cnumpy._core.multiarray\n_reconstruct\n)R.", "without a state"
+    yield "state-twice", GOOD_PICKLE[:-1] + b"(K\1)N\x89Ntb.", ""
+    yield "state-of-a-list", b"\x80\x04])b.", "no array's"
+    yield "persistent", b"\x80\x04NQ.", "persistent id"
+    yield "torch", b"\x80\x04ctorch._utils\n_rebuild_tensor_v2\n)R.", "torch.save"
+    for name, call in (("system", b"cos\nsystem\n"), ("eval", b"cbuiltins\neval\n")):
+        yield name, b"\x80\x04(" + call + tuple_of(text("1")) + b"Rt.", "not allowed"
+
+
+def stream_cases():
+    import torch
+
+    file = io.BytesIO()
+    torch.save({"w": torch.ones(4)}, file, _use_new_zipfile_serialization=False)
+    good = file.getvalue()
+    magic = bytes.fromhex("8a0a6cfc9c46f9206aa85019")
+    yield "version", good.replace(b"M\xe9\x03", b"M\x01\x00"), "1001 is due"
+    yield "version-text", good.replace(b"M\xe9\x03", b"X\0\0\0\0"), ""
+    yield "cut", good[:-1], "the file ends in it"
+    yield "more", good + b"\0", "bytes follow"
+    yield "count", good[:-24] + struct.pack("<Q", 3) + good[-16:], ""
+    yield "only-magic", b"\x80\2" + magic + b".", ""
+    yield "no-keys", good[: good.rfind(b"\x80\2]")] + b"\x80\2N.", "no list"
+    yield "other-keys", good[: good.rfind(b"\x80\2]")] + b"\x80\2]" + text("zz") + b"a.", "unknown"
+    yield "os-system", good.replace(b"ctorch\nFloatStorage\n", b"cos\nsystem\n"), ""
+    whole = io.BytesIO()
+    torch.save(torch.nn.Linear(1, 1), whole, _use_new_zipfile_serialization=False)
+    yield "module", whole.getvalue(), "whole pickled object"
+
+
+def script_cases():
+    def archive(body, name="a/data.pkl"):
+        return zip_bytes([Record(name, b"\x80\2" + body + b"."), Record("a/code/m.py", b"x")])
+
+    net = b"c__torch__.m\nNet\n"
+    yield "object-args", archive(net + b"N\x85\x81"), "made from arguments"
+    yield "object-of-os", archive(b"(cos\nsystem\n)\x81t"), "not allowed"
+    yield "object-of-torch", archive(b"ctorch\nSize\n)\x81"), "not TorchScript's"
+    yield "no-tensors-in-a-list", archive(b"K\1"), "neither a tensor"
+    yield "build-list", archive(b"]}b"), "attributes are set"
+    yield "no-function", archive(b"K\1)R"), "REDUCE takes"
+    yield "list-args", archive(b"ctorch.jit._pickle\nbuild_intlist\n)R"), "arguments"
+    yield "packed-pickle", zip_bytes([
+        Record("a/data.pkl", pickle.dumps(1), method=8), Record("a/code/m.py", b"x"),
+    ]), "compressed"  # fmt: skip
+
+
+def slow_cases():
+    """(name, data) of files that take as much work as the caps allow."""
+    yield "onnx-empty-nodes", field(1, 8) + field(7, b"\x0a\0" * 200_000)
+    yield "onnx-empty-inputs", model([b"\x0a\0" * 4_000_000])
+    yield "onnx-empty-tensors", model([_LSTM], [b""] * 90_000)
+    yield "onnx-numbers", model([], [field(1, 1 << 20) + field(2, 7) + field(8, "W")
+                                    + field(7, b"\1" * (1 << 20))])  # fmt: skip
+    wide = np.ones((1, 4096, 1024), np.int8)
+    scale = onnx_tensor("s", np.float32(0.1).reshape(()))
+    stored = [onnx_tensor("V", wide, code=3), onnx_tensor("U", wide[:, :, :1024], code=3), scale]
+    nodes = [node("DequantizeLinear", ["V", "s"], ["W"], name="d"),
+             node("DequantizeLinear", ["U", "s"], ["R"], name="e"),
+             node("LSTM", ["X", "W", "R"], ["y"])]  # fmt: skip
+    yield "onnx-dequantized", model(nodes, stored)
+    file = io.BytesIO()
+    with h5py.File(file, "w") as h5:
+        for n in range(3000):
+            h5[f"g{n % 40}/x{n}"] = np.float32(n)
+    yield "hdf5-many", file.getvalue()
+    file = io.BytesIO()
+    np.savez_compressed(file, zeros=np.zeros(31 << 20, np.uint8))
+    yield "npz-zeros", file.getvalue()
+    many = {f"{n}": np.float32([n]) for n in range(4_000)}
+    yield "numpy-many", pickle.dumps(many, 4)
+    yield "numpy-large", pickle.dumps({"a": np.zeros(6 << 20, np.float32)}, 4)

@@ -3,6 +3,7 @@
 #   make demo        a PyTorch checkpoint writes prose, without PyTorch
 #   make test        what a change must pass            make test-full   the long version
 #   make bench       the table against PyTorch, ONNX Runtime, OpenVINO and ncnn; BENCH="--suite targets"
+#   make study       what LSTM, GRU and RNN remember: figures and a table, in examples/memory
 #   make asan        the suite on an extension built with AddressSanitizer and UBSan
 #   make lint        formatters and linters, Python and C
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
 
-.PHONY: demo test test-backends test-nocompiler test-full bench asan lint format wheel clean
+.PHONY: demo test test-backends test-nocompiler test-full bench study asan lint format wheel clean
 
 demo: $(VENV)/.built
 	$(BIN)/fastlstm demo
@@ -39,6 +40,9 @@ test-full: $(VENV)/.test lint
 
 bench: $(VENV)/.bench
 	$(BIN)/fastlstm bench $(BENCH)
+
+study: $(VENV)/.bench
+	$(BIN)/python examples/memory/study.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ X_FORMS = (
     "broadcast 1", "broadcast -1", "last axis strided", "read-only", "byte-swapped", "odd address",
 )  # fmt: skip
 OUT_FORMS = ("none", "plain", "padded", "negative", "swapped")
-CONSTANT_STEPS = 8  # the most steps of an x that does not change in time, see test_parity.py
+CONSTANT_STEPS = 4  # the most steps of an x that does not change in time, see test_parity.py
 WORK = 4e6  # multiply-adds of one call; longer draws get fewer steps, then fewer rows
 
 

@@ -9,8 +9,9 @@ away. So the flat figures are asserted for I <= 8 H and |x| <= 1, and everything
 bound derived in bounds.py. y and h are compared absolutely; c, which has no bound of its own,
 relative to max(1, |c|), and so is all of an RNN with relu. An x that never changes is the worst
 case: c' = f c + i g is then rounded the same way at every step, and the errors add up to
-2^-24 |c| / (1 - f), past 1e-6 from f = 0.95 on, for torch as for anyone who keeps c in float32. It
-is drawn with few steps only.
+2^-24 |c| / (1 - f), past 1e-6 from f = 0.95 on, for torch as for anyone who keeps c in float32. (48
+inputs, 6 units, 8 such steps: torch 2.7e-6, ours 0.9e-6, 1.5e-6 without fused multiply-add.) It is
+drawn with few steps only.
 """
 
 import dataclasses

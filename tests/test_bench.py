@@ -88,7 +88,7 @@ def test_a_ratio_is_taken_within_rounds():
     assert stats.doubts(None, found) == []
 
 
-def test_spread_and_builds_make_a_ratio_noisy():
+def test_spread_and_passes_make_a_ratio_noisy():
     ones = np.ones(6)
     wide = stats.ratio([1.0, 1.2, 1.4, 1.6, 1.8, 2.0], ones, "")
     assert (wide.median, wide.low, wide.high) == pytest.approx((1.5, 1.0, 2.0))
@@ -96,7 +96,7 @@ def test_spread_and_builds_make_a_ratio_noisy():
     assert "spread" in stats.doubts(None, wide)[0]
     apart = stats.ratio([1.0, 1.0, 1.0, 1.2, 1.2, 1.2], ones, "", [3])
     assert apart.builds == pytest.approx(0.2 / 1.1)
-    assert any("builds" in words for words in stats.doubts(None, apart))
+    assert any("passes" in words for words in stats.doubts(None, apart))
     calm = stats.ratio([1.0, 1.05, 1.0, 1.05], ones[:4], "", [2])
     assert stats.doubts(9.9, calm) == []  # its times may drift
     assert "CPU" in stats.doubts(None, calm, 1.3)[0]

@@ -21,7 +21,7 @@ class Ratio:
     q3: float
     low: float
     high: float
-    builds: float = 0.0  # how far the medians of the two builds are apart, over the median
+    builds: float = 0.0  # how far the medians of the passes are apart, over the median
 
     @property
     def spread(self) -> float:
@@ -33,11 +33,11 @@ class Ratio:
         return Ratio(self.of, *(value * factor for value in values), self.builds)
 
 
-def ratio(above, below, of: str, blocks=()) -> Ratio:
-    """above[n] / below[n]: both from the n-th round. `blocks`: the index at which builds begin."""
+def ratio(above, below, of: str, passes=()) -> Ratio:
+    """above[n] / below[n]: both from the n-th round. `passes`: the rounds at which one begins."""
     rounds = np.divide(above, below)
     low, q1, middle, q3, high = np.percentile(rounds, [0, 25, 50, 75, 100]).tolist()
-    medians = [float(np.median(part)) for part in np.split(rounds, list(blocks)) if part.size]
+    medians = [float(np.median(part)) for part in np.split(rounds, list(passes)) if part.size]
     apart = (max(medians) - min(medians)) / middle
     return Ratio(of, middle, q1, q3, low, high, apart)
 
@@ -77,7 +77,7 @@ def doubts(times: float | None, ratio: Ratio | None, cpu_ratio: float | None = N
     if ratio.spread > NOISY:
         reasons.append(f"ratios spread over {ratio.spread:.0%}")
     if ratio.builds > NOISY:
-        reasons.append(f"builds {ratio.builds:.0%} apart")
+        reasons.append(f"passes {ratio.builds:.0%} apart")
     if cpu_ratio and abs(ratio.median / cpu_ratio - 1) > NOISY:
         reasons.append(f"ratio in CPU time {cpu_ratio:.3g}")
     return reasons

@@ -55,6 +55,7 @@ class CStep(Entry):
 
     def open(self) -> None:
         """The buffers stay."""
+        self.passes += [len(self.walls)] if self.walls else []
 
     def sample(self, threads: int) -> None:
         self._time(max(1, self.number // 8))

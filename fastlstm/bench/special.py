@@ -15,7 +15,7 @@ import numpy as np
 from . import measure, model
 from .forward import TOLERANCE, add_ratios, doubt, engines, reference, to_row
 from .measure import Entry
-from .peers import Runner
+from .peers import Call
 from .shapes import Shape
 
 # Ragged lengths
@@ -30,7 +30,7 @@ def ragged_lengths(shape: Shape, pattern: str) -> np.ndarray:
     return np.random.default_rng(2).permutation(np.asarray(lengths))
 
 
-class Segments(Runner):
+class Segments(Call):
     """Dense calls that run exactly the active rows of each step of the ragged batch.
 
     The rows are sorted by length, longest first, outside the timed part; between one distinct

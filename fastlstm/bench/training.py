@@ -13,7 +13,7 @@ import numpy as np
 from . import measure, model
 from .forward import doubt, to_row
 from .measure import Entry
-from .peers import Runner
+from .peers import Call
 
 TOLERANCE = 1e-4  # of a gradient's largest element, between two float32 results
 BOTH = "y, s, tape = lstm.forward_train(x)\ngrads = lstm.backward(tape, dy)"
@@ -24,7 +24,7 @@ STATEMENTS = {
 }
 
 
-class ArraysRunner(Runner):
+class ArraysCall(Call):
     """forward_train and backward on arrays; of the forward pass alone there are no gradients."""
 
     results = "y, grads"
@@ -51,7 +51,7 @@ def entries_of(shape, threads, peers) -> list[Entry]:
     entries = []
     for variant in STATEMENTS:
         who = "fastlstm, forward" if variant == "forward" else "fastlstm"
-        entries.append(Entry(who, lambda v=variant: ArraysRunner(v, *arguments), variant))
+        entries.append(Entry(who, lambda v=variant: ArraysCall(v, *arguments), variant))
     if "torch" in peers:
         from .peers import autograd
 

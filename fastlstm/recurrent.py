@@ -19,6 +19,10 @@ def flag(name, value):
     return bool(value)
 
 
+# What the shapes of its weights tell of a layer.
+SIZES = ("input_size", "hidden_size", "num_layers", "proj_size", "bias", "bidirectional")
+
+
 class Recurrent:
     """A recurrent network. A class for a cell sets
 
@@ -30,6 +34,8 @@ class Recurrent:
     """
 
     own: ClassVar = {}
+    # a layer's weights in one direction, in torch's order and the core's
+    _kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
     has_c = False
     proj_size = 0
 
@@ -87,20 +93,24 @@ class Recurrent:
 
     # ---- weights ----
 
+    def _lanes(self):
+        """(layer, direction, how the names of its weights end), in torch's order."""
+        for layer in range(self.num_layers):
+            for direction, reverse in enumerate(("", "_reverse")[: self.num_directions]):
+                yield layer, direction, f"_l{layer}{reverse}"
+
     def _shapes(self):
         """{name: shape} of the weights, in torch's order."""
         gates, width = self.gates * self.hidden_size, self.proj_size or self.hidden_size
         shapes = {}
-        for layer in range(self.num_layers):
+        for layer, _, end in self._lanes():
             wide = self.num_directions * width if layer else self.input_size
-            for reverse in ("", "_reverse")[: self.num_directions]:
-                end = f"_l{layer}{reverse}"
-                shapes[f"weight_ih{end}"] = (gates, wide)
-                shapes[f"weight_hh{end}"] = (gates, width)
-                if self.bias:
-                    shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (gates,)
-                if self.proj_size:
-                    shapes[f"weight_hr{end}"] = (self.proj_size, self.hidden_size)
+            shapes[f"weight_ih{end}"] = (gates, wide)
+            shapes[f"weight_hh{end}"] = (gates, width)
+            if self.bias:
+                shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (gates,)
+            if self.proj_size:
+                shapes[f"weight_hr{end}"] = (self.proj_size, self.hidden_size)
         return shapes
 
     def _random(self):
@@ -125,18 +135,8 @@ class Recurrent:
             self.num_directions,
             self.isa,
         )
-        for layer in range(self.num_layers):
-            for direction, reverse in enumerate(("", "_reverse")[: self.num_directions]):
-                end = f"_l{layer}{reverse}"
-                net.set(
-                    layer,
-                    direction,
-                    weights[f"weight_ih{end}"],
-                    weights[f"weight_hh{end}"],
-                    weights.get(f"bias_ih{end}"),
-                    weights.get(f"bias_hh{end}"),
-                    weights.get(f"weight_hr{end}"),
-                )
+        for layer, direction, end in self._lanes():
+            net.set(layer, direction, *(weights.get(each + end) for each in self._kinds))
         net.weights = weights
         self._weights, self._net = weights, net
 
@@ -200,12 +200,7 @@ class Recurrent:
             raise ValueError(f"under the prefix {prefix!r}: {layer.problem or f'a {layer.kind}'}")
         return cls._of(
             lambda name: checks.contiguous(found[name]).copy(),
-            input_size=layer.input_size,
-            hidden_size=layer.hidden_size,
-            num_layers=layer.num_layers,
-            proj_size=layer.proj_size,
-            bias=layer.bias,
-            bidirectional=layer.bidirectional,
+            **{name: getattr(layer, name) for name in SIZES},
             batch_first=flag("batch_first", batch_first),
             isa=check_isa(isa),
             num_threads=check_num_threads(num_threads),

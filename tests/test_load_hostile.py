@@ -140,9 +140,9 @@ def _mutants(data):
      ("npz", lambda: others.GOOD_NPZ, True),
      ("numpy-pickle", lambda: others.GOOD_PICKLE, False)],
 )  # fmt: skip
-def test_every_truncation_and_bit_flip(tmp_path, name, make, guarded):
+def test_every_truncation_and_bit_flip(memory_path, name, make, guarded):
     """LoadError or arrays. With a CRC over all that is read: LoadError, or the same arrays."""
-    data, path = make(), tmp_path / name
+    data, path = make(), memory_path / name
     path.write_bytes(data)
     right = read_state_dict(path)
     read = 0
@@ -305,15 +305,15 @@ def test_sizes_over_the_limits_are_refused_unread(tmp_path):
         read_state_dict(path)
 
 
-def test_the_file_is_closed(tmp_path):
+def test_the_file_is_closed(memory_path):
     """After a load, and after a refusal."""
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     for case in CASES[:50]:
-        (tmp_path / "x").write_bytes(case.data)
+        (memory_path / "x").write_bytes(case.data)
         with pytest.raises(LoadError):
-            read_state_dict(tmp_path / "x")
-    (tmp_path / "x").write_bytes(GOOD)
-    read_state_dict(tmp_path / "x")
+            read_state_dict(memory_path / "x")
+    (memory_path / "x").write_bytes(GOOD)
+    read_state_dict(memory_path / "x")
     after = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     assert after == before
 

@@ -5,14 +5,9 @@ The formulas are csrc/cells.h's, to the same bits going forward; numpy.py has th
 Shapes and letters: network.py.
 """
 
-import zlib
-from pathlib import Path
-
-import numba
 import numpy as np
 from numba import types
 
-from . import arithmetic
 from .arithmetic import (
     BACK,
     ONE,
@@ -335,31 +330,10 @@ def make(source):
     return {"forward": forward, "backward": backward}
 
 
-_f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
-_y, _rows = types.float32[:, :, :], types.int64[::1]
-_int, _bool = types.int64, types.boolean
+F1, F2, F3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
+Y, LIVE = types.float32[:, :, :], types.int64[::1]
+INT, BOOL = types.int64, types.boolean
 SIGNATURES = {
-    "forward": (_int, _f3, _f3, _f3, _f1, _f1, _f3, _f3, _f3, _rows, _bool, _f2, _f2, _y),
-    "backward": (_int, _f3, _f3, _f3, _f3, _f3, _f3, _f3, _rows, _bool, _f2, _f2, _f3),
+    "forward": (INT, F3, F3, F3, F1, F1, F3, F3, F3, LIVE, BOOL, F2, F2, Y),
+    "backward": (INT, F3, F3, F3, F3, F3, F3, F3, LIVE, BOOL, F2, F2, F3),
 }
-
-
-def compiled(name):
-    """One of `make`'s in machine code for its one signature, from the cache on disk if there.
-
-    The cache is beside this file or, where that cannot be written, in the user's cache directory
-    or NUMBA_CACHE_DIR; where nothing can be written there is none.
-    """
-    try:
-        source = zlib.crc32(b"".join(Path(f).read_bytes() for f in (__file__, arithmetic.__file__)))
-    except OSError:
-        source = 0
-    function = make(source)[name]
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        dispatcher = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no place that can be written
-        dispatcher = numba.njit(**options)(function)
-    dispatcher.compile(SIGNATURES[name])
-    dispatcher.disable_compile()
-    return dispatcher

@@ -133,7 +133,7 @@ class Net:
 
     def forward(self, x, state, out, lengths, sequences, batch_first, threads):
         """(y, state), or None when an array is not canonical; as _core.Net.forward."""
-        if not _canonical(x, 3) or x.shape[2] != self.input or 0 in x.shape:
+        if not _canonical(x, 3) or x.shape[2] != self.input or not x.size:
             return None
         xt = x.swapaxes(0, 1) if batch_first else x
         B = xt.shape[1]
@@ -141,12 +141,12 @@ class Net:
         if state is None:
             return None
         first = self.dirs * self.width
-        shape = (*x.shape[:2], first) if sequences else (B, first)
+        shape = (x.shape[0], x.shape[1], first) if sequences else (B, first)
         if out is not None and not _fits(
             out, shape, (x, *(given if type(given) is tuple else (given,)))
         ):
             return None
-        y = np.empty(shape, np.float32) if out is None else out
+        y = np.empty(shape, F32) if out is None else out
         yt = None
         if sequences:
             yt = y.swapaxes(0, 1) if batch_first else y
@@ -157,7 +157,8 @@ class Net:
 
     def states(self, state, B):
         """(h, c), copied or zero, c of no width in cells without one; None if not canonical."""
-        done = [np.zeros((len(self.lanes), B, n), np.float32) for n in (self.width, self.wide_c)]
+        lanes = len(self.lanes)
+        done = np.zeros((lanes, B, self.width), F32), np.zeros((lanes, B, self.wide_c), F32)
         if state is None:
             return done
         parts = state if self.wide_c else (state,)
@@ -195,20 +196,20 @@ class Net:
     def run_chunks(self, x, h, c, y, order, chunk):
         """One direction: all layers over some steps, then over the next."""
         n, B = min(chunk, order.end), x.shape[1]
-        z = np.empty((n, B, self.sums), np.float32)
+        z = np.empty((n, B, self.sums), F32)
         direct = y is not None and order.rows is None
         scratch = None
         if not direct or self.layers > 1:
-            scratch = np.empty((n, B, self.width), np.float32)
+            scratch = np.empty((n, B, self.width), F32)
         for t0 in range(0, order.end, chunk):
             part = slice(t0, min(t0 + chunk, order.end))
-            a, live = order.sorted(x[part]), order.live(part)
+            a, live, gates = order.sorted(x[part]), order.live(part), z[: part.stop - t0]
             for i, lane in enumerate(self.lanes):
                 if direct and i == self.layers - 1:
                     to = y[part]
                 else:  # perhaps in place: a chunk's gate sums are made before its outputs
                     to = scratch[: len(a)]
-                self.cell.forward(lane, _mine(a), z[: len(a)], NONE, live, False, h[i], c[i], to)
+                self.cell.forward(lane, _mine(a), gates, NONE, live, False, h[i], c[i], to)
                 a = to
             if y is not None and not direct:
                 y[part, order.rows] = a

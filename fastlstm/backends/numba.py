@@ -101,6 +101,7 @@ class Cell:
         if self.kind == loops.GRU_BEFORE:
             lane.r, lane.proj = lane.r[:, : 2 * H], lane.r[:, 2 * H :]
         lane.w, lane.r, lane.proj = map(arithmetic.pack, (lane.w, lane.r, lane.proj))
+        lane.packed = self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n
         if lane.variant is not None:
             lane.numbers = np.array([f.number for f in lane.functions])
             lane.ab = np.array([f.numbers for f in lane.functions])
@@ -113,14 +114,11 @@ class Cell:
     def forward(self, lane, a, z, s, rows, back, h, c, y):
         if lane.variant is not None:
             self._forward_varied(
-                self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n, lane.numbers,
-                lane.ab, lane.limit, lane.coupled, lane.peeps, a, z, s, rows, back, h, c, y,
+                *lane.packed, lane.numbers, lane.ab, lane.limit, lane.coupled, lane.peeps, a, z, s,
+                rows, back, h, c, y,
             )  # fmt: skip
             return
-        self._forward(
-            self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n, a, z, s, rows, back, h,
-            c, y,
-        )  # fmt: skip
+        self._forward(*lane.packed, a, z, s, rows, back, h, c, y)
 
     def backward(self, lane, z, s, h0, c0, dy, rows, back, dh, dc, dz):
         if lane.variant is None:

@@ -82,6 +82,7 @@ CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # as in fastlstm.
 
 include "_threads.pxi"
 include "_buffers.pxi"
+include "_variant.pxi"
 
 DEF X = 0
 DEF Y = 1
@@ -95,7 +96,8 @@ cdef class Net:
     """Packed weights. Never changes once filled, so any number of threads may call it at once;
     new weights go into a new Net.
 
-    Net(cell, input, hidden, proj, layers, dirs, isa), cell a name in CELLS
+    Net(cell, input, hidden, proj, layers, dirs, isa, variant), cell a name in CELLS, variant a
+    fastlstm.variants.Variant or None for torch's cells
     """
 
     cdef fl_net *net
@@ -107,7 +109,7 @@ cdef class Net:
     cdef public object weights, turned  # training.py's: what was packed, and a Turned or None
     cdef int turn
 
-    def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa):
+    def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa, variant=None):
         cdef const fl_kernels *kernels = kernels_of(isa)
         self.cell = cell
         self.config.cell = CELLS.index(cell)
@@ -119,10 +121,14 @@ cdef class Net:
         self.config.layers = layers
         self.config.dirs = dirs
         self.width = self.config.proj or self.config.hidden
+        if variant is not None:
+            read_variant(&self.config, cell, variant)
         with nogil:
             self.net = fl_net_new(&self.config, kernels)
         if self.net == NULL:
             raise MemoryError(f"no memory to pack the weights of hidden_size {hidden}")
+        if self.config.variant.peepholes:
+            self.set_peepholes(variant.peepholes)
 
     def __dealloc__(self):
         fl_net_free(self.net)
@@ -162,6 +168,16 @@ cdef class Net:
             hr = &w_hr[0, 0]
         with nogil:
             fl_net_set(self.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], bi, bh, hr)
+
+    cdef int set_peepholes(self, arrays) except -1:
+        cdef const float[::1] array
+        cdef size_t i
+        for i in range(self.config.layers * self.config.dirs):
+            array = arrays[peephole_name(&self.config, i)]
+            if <size_t>array.shape[0] != 3 * self.config.hidden:
+                raise ValueError("peepholes do not have the network's shape")
+            fl_net_set_peepholes(self.net, i // self.config.dirs, i % self.config.dirs, &array[0])
+        return 0
 
     def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences,
                 bint batch_first, size_t threads):

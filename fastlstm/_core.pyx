@@ -127,8 +127,6 @@ cdef class Net:
             self.net = fl_net_new(&self.config, kernels)
         if self.net == NULL:
             raise MemoryError(f"no memory to pack the weights of hidden_size {hidden}")
-        if self.config.variant.peepholes:
-            self.set_peepholes(variant.peepholes)
 
     def __dealloc__(self):
         fl_net_free(self.net)
@@ -139,8 +137,9 @@ cdef class Net:
 
     def set(self, size_t layer, size_t direction, const float[:, ::1] w_ih,
             const float[:, ::1] w_hh, const float[::1] b_ih, const float[::1] b_hh,
-            const float[:, ::1] w_hr):
-        """Pack one layer and direction; torch's shapes; biases and w_hr may be None."""
+            const float[:, ::1] w_hr, const float[::1] peephole=None):
+        """Pack one layer and direction; torch's shapes; biases and w_hr may be None. peephole: (3 H,)
+        i f o, of variants that have them."""
         cdef size_t gates = self.gates * self.config.hidden
         cdef size_t wide = self.config.input if layer == 0 else self.config.dirs * self.width
         if (
@@ -155,6 +154,8 @@ cdef class Net:
             or (self.config.proj != 0) != (w_hr is not None)
             or (w_hr is not None and (<size_t>w_hr.shape[0] != self.config.proj
                                       or <size_t>w_hr.shape[1] != self.config.hidden))
+            or (self.config.variant.peepholes != 0) != (peephole is not None)
+            or (peephole is not None and <size_t>peephole.shape[0] != 3 * self.config.hidden)
         ):
             raise ValueError("weights do not have the network's shapes")
         cdef const float *bi = NULL
@@ -168,16 +169,8 @@ cdef class Net:
             hr = &w_hr[0, 0]
         with nogil:
             fl_net_set(self.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], bi, bh, hr)
-
-    cdef int set_peepholes(self, arrays) except -1:
-        cdef const float[::1] array
-        cdef size_t i
-        for i in range(self.config.layers * self.config.dirs):
-            array = arrays[peephole_name(&self.config, i)]
-            if <size_t>array.shape[0] != 3 * self.config.hidden:
-                raise ValueError("peepholes do not have the network's shape")
-            fl_net_set_peepholes(self.net, i // self.config.dirs, i % self.config.dirs, &array[0])
-        return 0
+            if peephole is not None:
+                fl_net_set_peepholes(self.net, layer, direction, &peephole[0])
 
     def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences,
                 bint batch_first, size_t threads):

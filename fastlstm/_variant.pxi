@@ -47,16 +47,12 @@ cdef int read_variant(fl_config *config, str cell, variant) except -1:
                 to.any = 1
     to.clip = float("inf") if variant.clip is None else variant.clip
     to.input_forget = variant.input_forget
-    to.peepholes = bool(variant.peepholes)
+    to.peepholes = variant.peepholes
     if (to.input_forget or to.peepholes) and cell != "lstm":
         raise ValueError(f"{cell!r} has no peepholes and no forget gate")
     to.any = to.any or variant.clip is not None or to.input_forget or to.peepholes
     config.reverse = variant.reverse
     return 0
-
-
-cdef str peephole_name(const fl_config *config, size_t lane):
-    return f"peephole_l{lane // config.dirs}" + ("_reverse" if lane % config.dirs else "")
 
 
 def activate(activation, const float[::1] x, isa=None):

@@ -182,7 +182,7 @@ class Net:
         """The whole forward pass. x (T, B, I); h and c are replaced; y (T, B, D K) or None."""
         T, B, _ = x.shape
         chunk, one_way = max(1, CHUNK // (B * self.sums)), tape is None and self.one_way
-        if one_way and T <= chunk and lengths is None and y is not None:
+        if one_way and chunk >= T and lengths is None and y is not None:
             return self.run_at_once(x, h, c, y)
         order = Order(lengths, T, B) if tape is None else tape.order
         h, c = order.sorted(h), order.sorted(c)
@@ -235,7 +235,7 @@ class Net:
         a = x[:end]
         z = np.empty((chunk if tape is None else 0, B, self.sums), np.float32)
         if tape is not None:
-            a = tape.take(order.sorted(a))
+            a = tape.take(a)
         if tape is None:  # layers write to these by turns, the top one to the first
             buffers = [y, None]
             if y is None or order.rows is not None:

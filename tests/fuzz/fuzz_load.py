@@ -132,7 +132,7 @@ def plain(run, target, options):
         pool += [path.read_bytes() for path in sorted(options.corpus.iterdir())]
     waiting, end = pool[::-1], time.time() + (options.seconds or 1e9)
     run.begin()
-    while run.inputs < options.runs:
+    while run.inputs != options.runs:
         if run.inputs % 256 == 0 and time.time() > end:
             break
         if waiting:
@@ -196,7 +196,7 @@ def main():
     parser.add_argument("target")
     parser.add_argument("--engine", choices=SECONDS, default="atheris")
     parser.add_argument("--seconds", type=int, default=60, help="0: no end")
-    parser.add_argument("--runs", type=int, default=1 << 40)
+    parser.add_argument("--runs", type=int, default=-1, help="-1: no end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--report", type=Path)

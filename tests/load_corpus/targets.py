@@ -17,6 +17,7 @@ and how an input is changed with its structure in mind.
 """
 
 import dataclasses
+import functools
 import json
 import zipfile
 from collections.abc import Callable
@@ -158,9 +159,13 @@ def _stream():
     return file.getvalue()[len(STREAM) :]
 
 
+@functools.cache
+def _small():
+    return [case for case in all_cases() if len(case.data) <= MAX_SEED]
+
+
 def _cases(*kinds, cut=0):
-    return [case.data[cut:] for case in all_cases()
-            if case.name.startswith(kinds) and len(case.data) <= MAX_SEED]  # fmt: skip
+    return [case.data[cut:] for case in _small() if case.name.startswith(kinds)]
 
 
 def _pickles():

@@ -40,13 +40,13 @@ ON_DISK = ("own", "file")  # mapped: these need a file
 class Run:
     """One target's run: counts, and the worst that was seen."""
 
-    def __init__(self, options):
+    def __init__(self, options, folder):
         from fastlstm import loaders
         from fastlstm.loaders.source import Source
 
         self.options, self.loaders, self.source = options, loaders, Source
-        self.start, self.folder = time.time(), Path(tempfile.mkdtemp(dir=_memory()))
-        self.path = str(self.folder / "input")
+        self.start, self.folder = time.time(), folder
+        self.path = str(folder / "input")
         self.inputs = self.read = 0
         self.slowest = 0.0
         self.before = 0
@@ -83,7 +83,7 @@ class Run:
         self.slowest = max(self.slowest, spent)
         assert spent <= SECONDS[self.options.engine], f"{spent:.2f} s for 64 KiB"
         self.inputs, self.read = self.inputs + 1, self.read + (not said)
-        if self.inputs % 4096 == 0:
+        if self.inputs % 1024 == 0:
             self.report()
         return said[len(self.path) :]
 
@@ -114,10 +114,6 @@ class Run:
         self.options.findings.mkdir(parents=True, exist_ok=True)
         (self.options.findings / name).write_bytes(self.data)
         print(json.dumps(self.report(f"{name}: {type(error).__name__}: {error}")), flush=True)
-
-
-def _memory():
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _status(key):
@@ -180,13 +176,10 @@ def guided(run, target, options, flags):
             return atheris.Mutate(data, len(data))
         return target.change(data, rng)[:limit]
 
-    limits = [
-        f"-max_total_time={options.seconds}",
-        f"-max_len={MAX_LENGTH}",
-        f"-runs={options.runs}",
-    ]
     options.findings.mkdir(parents=True, exist_ok=True)
-    limits.append(f"-artifact_prefix={options.findings}/")
+    limits = [f"-max_total_time={options.seconds}", f"-runs={options.runs}"]
+    limits += [f"-max_len={MAX_LENGTH}", f"-artifact_prefix={options.findings}/"]
+    run.begin()
     atheris.Setup([sys.argv[0], *limits, *flags, str(corpus)], one, custom_mutator=change)
     atheris.Fuzz()
 
@@ -211,10 +204,12 @@ def main():
 
     if options.target not in TARGETS:
         parser.error(f"a target is one of {', '.join(TARGETS)}")
-    run, target = Run(options), TARGETS[options.target]
-    if options.engine == "plain":
-        return plain(run, target, options)
-    return guided(run, target, options, flags)
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        run, target = Run(options, Path(folder)), TARGETS[options.target]
+        if options.engine == "plain":
+            return plain(run, target, options)
+        return guided(run, target, options, flags)
 
 
 if __name__ == "__main__":

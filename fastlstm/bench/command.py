@@ -48,7 +48,7 @@ def add_arguments(parser):
     parser.add_argument("--vs", metavar="PEERS", help="by comma: torch, onnxruntime, ...; or none")
     parser.add_argument("--cell", choices=list(shapes.GATES), default="lstm")
     parser.add_argument("--threads", metavar="N,N", help="for every engine (default 1)")
-    parser.add_argument("--rounds", type=int, default=30, help="samples of each (default 30)")
+    parser.add_argument("--rounds", type=int, default=60, help="samples of each (default 60)")
     parser.add_argument(
         "--minutes", type=float, default=9.0, help="then no further pass begins (default 9)"
     )

@@ -197,26 +197,69 @@ FL_STEP(gru_keep, FL_GRU)
 FL_STEP(rnn_tanh, FL_RNN_TANH)
 FL_STEP(rnn_relu, FL_RNN_RELU)
 
+#include "variants.h"
+
 /* Something for all panels p and rows r, or for all vectors v of them too. */
-#define FL_GROUPS(name, args, panels_, expr)                                                       \
+#define FL_GROUPS(name, args, first, panels_, expr)                                                \
     static void name(const args *s)                                                                \
     {                                                                                              \
-        for (size_t p = 0; p < s->panels_; p++)                                                    \
+        for (size_t p = first; p < s->panels_; p++)                                                \
             for (size_t r = 0; r < s->rows; r++)                                                   \
                 expr;                                                                              \
     }
-#define FL_UNITS(name, args, panels_, expr)                                                        \
-    FL_GROUPS(name, args, panels_, for (size_t v = 0; v < FL_NV; v++) expr)
+#define FL_UNITS(name, args, first, panels_, expr)                                                 \
+    FL_GROUPS(name, args, first, panels_, for (size_t v = 0; v < FL_NV; v++) expr)
 
-FL_GROUPS(fl_lstm_back_run, fl_back, panels, fl_lstm_back_at(s, p, r))
-FL_GROUPS(fl_gru_back_run, fl_back, panels, fl_gru_back_at(s, p, r))
-FL_UNITS(fl_rnn_tanh_back_run, fl_back, panels, fl_rnn_back_at(0, s, p, v, r))
-FL_UNITS(fl_rnn_relu_back_run, fl_back, panels, fl_rnn_back_at(1, s, p, v, r))
-FL_UNITS(fl_gru_before_reset_run, fl_step, p1, fl_gru_before_reset(s->kept != NULL, s, p, v, r))
-FL_UNITS(fl_gru_before_run, fl_step, p1, fl_gru_before_step(0, s, p, v, r))
-FL_UNITS(fl_gru_before_keep_run, fl_step, p1, fl_gru_before_step(1, s, p, v, r))
-FL_UNITS(fl_gru_before_back_run, fl_back, panels, fl_gru_before_back_at(s, p, v, r))
-FL_UNITS(fl_gru_before_back_reset_run, fl_back, panels, fl_gru_before_back_reset(s, p, v, r))
+FL_GROUPS(fl_lstm_back_run, fl_back, 0, panels, fl_lstm_back_at(s, p, r))
+FL_GROUPS(fl_gru_back_run, fl_back, 0, panels, fl_gru_back_at(s, p, r))
+FL_UNITS(fl_rnn_tanh_back_run, fl_back, 0, panels, fl_rnn_back_at(0, s, p, v, r))
+FL_UNITS(fl_rnn_relu_back_run, fl_back, 0, panels, fl_rnn_back_at(1, s, p, v, r))
+FL_UNITS(fl_gru_before_reset_run, fl_step, 0, p1, fl_gru_before_reset(s->kept != NULL, s, p, v, r))
+FL_UNITS(fl_gru_before_run, fl_step, 0, p1, fl_gru_before_step(0, s, p, v, r))
+FL_UNITS(fl_gru_before_keep_run, fl_step, 0, p1, fl_gru_before_step(1, s, p, v, r))
+FL_UNITS(fl_gru_before_back_run, fl_back, 0, panels, fl_gru_before_back_at(s, p, v, r))
+FL_UNITS(fl_gru_before_back_reset_run, fl_back, 0, panels, fl_gru_before_back_reset(s, p, v, r))
+
+FL_GROUPS(fl_lstm_any_gates, fl_step, s->p0, p1, fl_lstm_any(s, p, r))
+FL_GROUPS(fl_lstm_any_back_run, fl_back, 0, panels, fl_lstm_any_back(s, p, r))
+FL_GROUPS(fl_gru_any_aside_run, fl_step, s->p0, p1, fl_gru_any_aside(s, p, r))
+FL_GROUPS(fl_gru_any_gates, fl_step, s->p0, p1, fl_gru_any(s, p, r))
+FL_GROUPS(fl_gru_any_back_run, fl_back, 0, panels, fl_gru_any_back(s, p, r))
+FL_UNITS(fl_gru_before_any_reset_run, fl_step, 0, p1, fl_gru_before_any_reset(s, p, v, r))
+FL_UNITS(fl_gru_before_any_run, fl_step, 0, p1, fl_gru_before_any(s, p, v, r))
+FL_UNITS(fl_gru_before_any_back_run, fl_back, 0, panels, fl_gru_before_any_back(s, p, v, r))
+FL_UNITS(fl_gru_before_any_back_reset_run, fl_back, 0, panels,
+         fl_gru_before_any_back_reset(s, p, v, r))
+FL_UNITS(fl_rnn_any_gates, fl_step, s->p0, p1, fl_rnn_any(s, p, v, r))
+FL_UNITS(fl_rnn_any_back_run, fl_back, 0, panels, fl_rnn_any_back(s, p, v, r))
+
+static void fl_lstm_any_run(const fl_step *s)
+{
+    fl_any_product(s, FL_NV);
+    fl_lstm_any_gates(s);
+}
+
+static void fl_gru_any_run(const fl_step *s)
+{
+    fl_gru_any_aside_run(s);
+    fl_any_product(s, 3);
+    fl_gru_any_gates(s);
+}
+
+static void fl_rnn_any_run(const fl_step *s)
+{
+    fl_any_product(s, FL_NV);
+    fl_rnn_any_gates(s);
+}
+
+static void fl_activate(const fl_activation *f, float *y, float *slope, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += FL_LANES) {
+        vf d, v = fl_act(f, fl_get(x, i, n), &d);
+        fl_put(y, i, n, v);
+        fl_put(slope, i, n, d);
+    }
+}
 
 static int fl_any_tiny(const float *x, size_t n)
 {
@@ -320,12 +363,45 @@ const fl_kernels FL_TABLE = {
                               .units = FL_NV,
                               .step = fl_rnn_relu_run,
                               .keep = fl_rnn_relu_run,
-                              .back = fl_rnn_relu_back_run}},
+                              .back = fl_rnn_relu_back_run},
+             [FL_LSTM_ANY] = {.gates = 4,
+                              .vectors = FL_NV,
+                              .units = 1,
+                              .kept = FL_NV,
+                              .has_c = 1,
+                              .step = fl_lstm_any_run,
+                              .keep = fl_lstm_any_run,
+                              .back = fl_lstm_any_back_run},
+             [FL_GRU_ANY] = {.gates = 3,
+                             .vectors = 3,
+                             .units = 1,
+                             .kept = 4,
+                             .aside = 1,
+                             .step = fl_gru_any_run,
+                             .keep = fl_gru_any_run,
+                             .back = fl_gru_any_back_run},
+             [FL_GRU_BEFORE_ANY] = {.gates = 3,
+                                    .vectors = FL_NV,
+                                    .units = FL_NV,
+                                    .kept = FL_NV,
+                                    .step = fl_gru_before_any_run,
+                                    .keep = fl_gru_before_any_run,
+                                    .reset = fl_gru_before_any_reset_run,
+                                    .back = fl_gru_before_any_back_run,
+                                    .back_reset = fl_gru_before_any_back_reset_run},
+             [FL_RNN_ANY] = {.gates = 1,
+                             .vectors = FL_NV,
+                             .units = FL_NV,
+                             .kept = FL_NV,
+                             .step = fl_rnn_any_run,
+                             .keep = fl_rnn_any_run,
+                             .back = fl_rnn_any_back_run}},
     .gemm = fl_gemm_run,
     .any_tiny = fl_any_tiny,
     .flush = fl_flush_map,
     .sigmoid = fl_sigmoid_map,
     .tanh = fl_tanh_map,
+    .activate = fl_activate,
     .probe_fma = fl_probe_fma,
     .probe_read = fl_probe_read,
 };

@@ -61,7 +61,7 @@ def _time_first(array, batch_first):
 def forward(lstm, x, state, lengths, seed, threads, dropout=None, every=None):
     x, batched, steps, batch = checks.sequence(lstm, x)
     shapes = lstm._state_shapes(batch)
-    state = checks.states(state, shapes, batched)
+    state = lstm._started(checks.states(state, shapes, batched), batch)
     lengths = checks.lengths(lengths, steps, batch)
     dropout = lstm.dropout if dropout is None else dropout
     dropout = dropout if lstm.num_layers > 1 else 0.0
@@ -80,10 +80,12 @@ def forward(lstm, x, state, lengths, seed, threads, dropout=None, every=None):
         kept = _time_first(np.array(x, order="C"), lstm.batch_first)
         core = checkpoint.Kept(lstm, net, kept, lengths, k, dropout, seed)
         state = core.forward(lstm, state, _time_first(y, lstm.batch_first), threads)
+    lstm._reorder(y, lengths)
     if not batched:
         y = y[0] if lstm.batch_first else y[:, 0]
         state = [s[:, 0] for s in state]
     tape = Tape(core, lstm, net, x.shape, batched, y.shape, tuple(s.shape for s in state))
+    tape._lengths = lengths
     return y, lstm._state(state), tape
 
 
@@ -141,6 +143,9 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
             axis = 0 if tape._batch_first else 1
             dy = None if dy is None else np.expand_dims(dy, axis)
             up = [None if d is None else d[:, None] for d in up]
+        if dy is not None and lstm.output_order == "processing":
+            dy = dy.copy()
+            lstm._reorder(dy, tape._lengths)
         up = tuple(None if d is None else checks.contiguous(d) for d in up)
         if isinstance(tape._core, checkpoint.Kept):
             dy = _time_first(dy, tape._batch_first)

@@ -63,7 +63,8 @@ svg .halo { paint-order: stroke; stroke: var(--panel); stroke-width: 4px; }
 .legend span { display: inline-flex; align-items: center; gap: 5px; }
 .legend .key { width: 14px; height: 14px; }
 .narrow { display: none; }
-@media (max-width: 640px) { .wide { display: none; } .narrow { display: block; }
+@media (max-width: 640px) { td:first-child { white-space: normal; min-width: 9.5em; }
+   .wide { display: none; } .narrow { display: block; }
   main { padding: 14px 12px 40px; } .plot { padding: 8px 6px; } h1 { font-size: 22px; } }
 """
 

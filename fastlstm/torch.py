@@ -272,7 +272,7 @@ def _differentiable(ctx, saved, upstream, wanted):
 _CLASSES = {torch.nn.LSTM: LSTM, torch.nn.GRU: GRU, torch.nn.RNN: RNN}
 
 
-def accelerate(model):
+def accelerate(model: torch.nn.Module) -> int:
     """Make every torch.nn.LSTM, GRU and RNN in `model` (itself included) one of this module, in
     place, and return how many there were. Parameters, hooks and state_dict stay as they are;
     subclasses of them are left alone, since they may do something else in forward. TypeError if

@@ -57,8 +57,8 @@ def mutant(data, rng):
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_mutants(tmp_path, name):
-    rng, data, path = np.random.default_rng(5), SOUND[name](), tmp_path / "x"
+def test_mutants(memory_path, name):
+    rng, data, path = np.random.default_rng(5), SOUND[name](), memory_path / "x"
     read = 0
     for n in range(COUNT):
         changed = mutant(data, rng)

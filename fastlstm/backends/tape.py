@@ -17,8 +17,8 @@ class Tape:
     call is over.
 
     x (T, B, I); h0 (L D, B, K), c0 (L D, B, H); for each layer out (T, B, D K) and what the next
-    one was fed (the same without dropout); for each lane gates (T, B, N) and kept (T, B, H): c of
-    an LSTM, the reset gate's factor of a GRU, nothing else.
+    one was fed (the same without dropout); for each lane gates (T, B, N), activations or, of a
+    variant, sums, and kept (T, B, H): c of an LSTM, the reset gate's factor of a GRU, nothing else.
     """
 
     def __init__(self, net, steps, batch, batch_first, lengths, dropout, seed):
@@ -121,7 +121,7 @@ def forward_train(
     """y, the final state, Tape; as _core.forward_train."""
     xt = x.swapaxes(0, 1) if batch_first else x
     T, B, _ = xt.shape
-    net.cell.prepare(True)
+    net.cell.prepare(True, net.variant is not None)
     if state is not None:
         state = tuple(state) if net.wide_c else state[0]
     tape = Tape(net, T, B, batch_first, lengths, dropout, seed)
@@ -152,7 +152,7 @@ def backward(turned, tape, dy, dstate, input_grad, state_grad, grads, threads):
         for d in range(D):
             i = layer * D + d
             mine = down[:, :, d * K : (d + 1) * K]
-            _lane(tape, i, d == 1, a, mine, dh[i], dc[i], grads[i], below)
+            _lane(tape, i, net.backwards(d), a, mine, dh[i], dc[i], grads[i], below)
         if layer and tape.dropout:
             full = np.zeros((T, *below.shape[1:]), np.float32)
             full[:end] = below
@@ -171,7 +171,7 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
     `below` unless that is empty."""
     net, lane, end = tape.net, tape.net.lanes[i], tape.end
     B, K, d = tape.batch, net.width, i % net.dirs
-    w_ih, w_hh, b_ih, b_hh, w_hr = grads
+    w_ih, w_hh, b_ih, b_hh, w_hr, peephole = (*grads, None)[:6]
     for array in grads:
         if array is not None:
             array[...] = 0
@@ -190,12 +190,12 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
             c0 = _before(kept, tape.c0[i], tape.rows, back, t0, t1)
         dhs = np.array(dy[part], order="C")
         rows = tape.rows[part]
-        net.cell.backward(lane, gates[part], kept[part], h0, c0, dhs, rows, back, dh, dc, dz)
+        z = net.cell.backward(lane, gates[part], kept[part], h0, c0, dhs, rows, back, dh, dc, dz)
         flat = dz.reshape(-1, net.sums)
         x = _mine(a[part]).reshape(len(flat), -1)
         w_ih += flat.T @ x
         sums = []
-        for which, delta, v in net.cell.recurrent(gates[part], kept[part], h0, dz):
+        for which, delta, v in net.cell.recurrent(z, kept[part], h0, dz):
             delta = delta.reshape(len(flat), -1)
             w_hh[which] += delta.T @ v.reshape(len(flat), -1)
             sums.append(delta.sum(0))
@@ -203,8 +203,10 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
             b_ih += flat.sum(0)
             b_hh += np.concatenate(sums)
         if w_hr is not None:
-            full = gates[part, :, 3 * net.hidden :] * np.tanh(kept[part])
+            full = net.cell.full(lane, z, kept[part])
             w_hr += dhs.reshape(len(flat), -1).T @ full.reshape(len(flat), -1)
+        if peephole is not None:
+            peephole += net.cell.peephole(dz, c0, kept[part]).sum((0, 1))
         if below.size:
             below[part] += (flat @ lane.w_ih).reshape(t1 - t0, B, -1)
 

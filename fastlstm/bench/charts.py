@@ -80,7 +80,7 @@ class Log:
 
 
 def ratio_bars(width: int, bars: list[plots.Bar]) -> str:
-    """The best peer's time over ours: bars from 1, the range over the rounds as a thin line."""
+    """The best peer's time over ours: bars from 1, the interval as a thin line."""
     if not bars:
         return ""
     narrow = width < 600
@@ -104,7 +104,7 @@ def ratio_bars(width: int, bars: list[plots.Bar]) -> str:
         ]
         if bar.asked:
             shapes.append(line(x(bar.asked), y - 3, x(bar.asked), y + 17, "asked"))
-        words = f"{bar.label}: {bar.text()}; rounds {number(bar.low)} to {number(bar.high)}"
+        words = f"{bar.label}: {bar.text()}; between {number(bar.low)} and {number(bar.high)}"
         parts.append(hover(words, *shapes))
         if narrow:
             parts.append(text(left, y - 21, bar.label, "start", "small strong halo"))

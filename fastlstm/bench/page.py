@@ -182,8 +182,8 @@ def page(run: Run) -> str:
         section(
             "Ratios",
             "The best other engine's time over ours, in the same rounds: right of 1 fastlstm is "
-            "faster. The thin line is the range over the rounds, a red mark the target; a pale "
-            "bar is a noisy row.",
+            "faster. The thin line is the interval it lies in, judged by the passes of the run; a "
+            "red mark is the target; a pale bar is a noisy row.",
             plot(charts.both(charts.ratio_bars, plots.bars(run.rows))),
         ),
         section("Targets", tables.counted(run.rows), targets),

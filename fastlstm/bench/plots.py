@@ -75,7 +75,7 @@ def bars(rows: list[Row]) -> list[Bar]:
         ratio = row.ratio
         found.append(
             Bar(
-                title(row), ratio.median, ratio.low, ratio.high, ratio.of.removesuffix(" / this"),
+                title(row), ratio.median, *ratio.ends, ratio.of.removesuffix(" / this"),
                 bool(row.noisy), asked[0] if asked else None,
             )
         )  # fmt: skip

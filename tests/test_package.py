@@ -45,6 +45,16 @@ def test_import_and_first_use_leave_warnings_and_output_alone():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.skipif(
+    getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this Python always has its GIL"
+)
+def test_importing_leaves_the_gil_off():
+    """On free-threaded CPython, and with the C core."""
+    script = "import sys, fastlstm; print(sys._is_gil_enabled(), fastlstm.backends.NAME)"
+    done = python("import warnings; warnings.simplefilter('error'); " + script)
+    assert (done.stdout, done.stderr) == ("False c\n", "")
+
+
 def test_public_names_exist():
     for name in (
         "LSTM",

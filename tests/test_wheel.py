@@ -139,6 +139,19 @@ def test_two_source_distributions_have_the_same_bytes(tmp_path):
     assert not any(n.endswith((".so", ".o", ".pyc")) or n.startswith("build/") for n in names)
 
 
+def policy(wheel):
+    """What auditwheel calls it: no library and no symbol of glibc beyond that policy's."""
+    done = subprocess.run(
+        [sys.executable, "-m", "auditwheel", "show", wheel], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    print(text)
+    libraries = set(re.findall(r"(\S+\.so[.\d]*) with versions", text))
+    assert libraries <= {"libc.so.6", "libm.so.6", "libpthread.so.0"}
+    return re.search(r'following platform tag: "(\w+)"', text)[1]
+
+
 @pytest.mark.skipif(not FULL, reason="compiles everything twice: minutes; with FASTLSTM_FULL=1")
 @pytest.mark.skipif(not BUILT, reason="the extension is not built here")
 def test_two_wheels_have_the_same_bytes(tmp_path):
@@ -153,22 +166,5 @@ def test_two_wheels_have_the_same_bytes(tmp_path):
         assert f"fastlstm/{name}" in names
     assert not any(n.endswith((".c", ".h", ".pyx", ".pxi", ".o")) for n in names)
     print(f"{first.name}: {first.stat().st_size:,} bytes")
-    other = build("wheel", "e", tmp_path, epoch="1700000004")
-    assert digest(other) != digest(first), "the comparison sees dates"
-
-
-@on_linux
-@pytest.mark.skipif(not FULL, reason="compiles everything once more; with FASTLSTM_FULL=1")
-def test_the_wheel_is_a_manylinux_wheel(tmp_path):
-    """auditwheel finds no library and no symbol of glibc beyond its policy's, and leaves the
-    extension's bytes alone."""
-    pytest.importorskip("auditwheel")
-    wheel = build("wheel", "a", tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "auditwheel", "show", wheel], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    text = " ".join(done.stdout.split())
-    print(text)
-    assert re.search(r'consistent with the following platform tag: "manylinux_2_\d+_\w+"', text)
-    assert "requires no external shared libraries" in text
+    if sys.platform == "linux":
+        assert policy(first).startswith("manylinux_2_")

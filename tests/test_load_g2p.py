@@ -18,10 +18,10 @@ ARCHIVE = "2a7aabf1fc7f270fcc3349881407988c9245173c2413debbe5432f4a4f31319f"
 WEIGHTS = "g2p_en/checkpoint20.npz"
 SHA256 = "b8af35e4596d8dd5836dfd3fe9b2ba4f97b9c311efe8879544cbcfcbd566d8c6"
 # Within 2e-6 of torch, as small weights allow, is not to be had with these: torch itself is up to
-# 4.3e-6 from float64 over the words below, so an exact engine would be too. The weights are large,
-# |R| up to 1.1, and the sums of 512 products pass 11, where one rounding is up to 4.8e-7. In float32
-# NumPy one chain of them, as this engine adds, is 1.2e-6 to 3.5e-6 off over the same words; the same
-# with sums in float64, rounded once, 0.1e-6 to 0.8e-6: neither the gates' functions nor the form of
+# 4.3e-6 from float64 over the words below, so an exact engine would be too. The weights are large
+# and the sums of 512 products pass 11, where one rounding is up to 4.8e-7. In float32 NumPy one
+# chain of them, as this engine adds, is 1.2e-6 to 3.5e-6 off over the same words; with sums in
+# float64, rounded once, 0.1e-6 to 0.8e-6: neither the gates' functions nor the form of
 # (1 - z) n + z h matter. Torch adds in several chains: nearer in most words, not in the longest.
 BOUND = 2e-5  # of torch, over hundreds of letters: this engine is 8.6e-6 from float64, torch 5.4e-6
 WORD_BOUND = 6e-6  # of float64, over words: 4.9e-6 was seen, 4.3e-6 of torch

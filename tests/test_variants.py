@@ -52,7 +52,7 @@ def points(rng):
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_functions_and_slopes(rng, name):
-    """Values within 1.5e-7, slopes within 6e-7, of 1 + |value|; the same bits from all fused sets."""
+    """Values within 1.5e-7, slopes within 6e-7, of 1 + |value|; fused sets have the same bits."""
     from fastlstm import _core
 
     for _ in range(4):

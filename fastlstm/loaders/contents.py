@@ -7,7 +7,10 @@ import numpy as np
 
 from ..errors import LoadError
 from ..variants import RELU, Activation, checked_activations, checked_clip
-from .source import show
+from .source import Source, show
+
+# Bytes of the weights of all layers, for each byte of file and beyond.
+WEIGHTS, MORE_WEIGHTS = 2, 24 << 20
 
 
 @dataclasses.dataclass
@@ -23,13 +26,25 @@ class Contents:
     arrays: dict
     layers: dict
     shared: bool = False
+    source: Source = None  # for `add`
+    room: int = 0  # bytes that the weights of layers may still take
+    counts: dict = dataclasses.field(default_factory=dict)  # of names given more than once
+
+    def __post_init__(self):
+        if self.source is not None:
+            self.room += WEIGHTS * self.source.size + MORE_WEIGHTS
 
     def add(self, name, layer, weights):
-        """Put a layer and its weights, {torch's name: array}, under `name`, made unique."""
-        prefix, count = f"{name}.", 1
+        """Put a layer and its weights, {torch's name: array}, under `name`, made unique.
+        LoadError if many layers are made of the same weights."""
+        self.room -= sum(array.nbytes for array in weights.values())
+        if self.room < 0:
+            raise self.source.error("layers", "their weights need far more memory than the file")
+        prefix, count = f"{name}.", self.counts.get(name, 1)
         while prefix in self.layers or any(prefix + end in self.arrays for end in weights):
-            count += 1
+            count += 1  # goes on from where the last one of that name ended
             prefix = f"{name}_{count}."
+        self.counts[name] = count
         self.layers[prefix] = layer
         self.arrays |= {prefix + end: array for end, array in weights.items()}
 

@@ -193,8 +193,6 @@ def _fits(source, prefix, layer, arrays):
 def read(source, options=None):
     """Contents, the arrays views of the mapped file (read-only)."""
     found, start, text = layout(source)
-    if text is None:
-        raise source.error("metadata", "fastlstm's entry is missing")
     layers = _config(source, text)
     mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {name: array_in(source, mapped, start, name, told) for name, told in found.items()}

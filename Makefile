@@ -22,18 +22,22 @@ test: $(VENV)/.test lint
 	$(MAKE) test-backends
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
 
-# The same tests on the other backends: all but those of the C code itself; of how near checkpointed
-# gradients are, whose sums BLAS makes; and, for NumPy, of bits and of gradients below 2^-126.
-ANY := parity stream state_dict dropout invalid cli checkpoint backward torch_module nan
+# The same tests on the other backends, some with fewer draws (conftest.py): all but those of the C
+# code itself, of its threads, and of what no engine runs in (files of every format, the benchmark).
+# Further: of how near checkpointed gradients are, whose sums BLAS makes; and, for NumPy, of bits.
+ANY := parity variants stream state_dict dropout invalid cli cli_files checkpoint backward cells \
+	torch_module nan memory save verify demo examples interrupt_training torch_training \
+	load_torch load_onnx load_keras backend_variants
+ONE_THREAD := sixteen_threads or fork_after_use or ctrl_c or gil or control_register or subnormal
 test-backends: $(VENV)/.test
-	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY) bits threads_gil) \
+	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(wildcard $(patsubst %,tests/test_%.py,$(ANY) bits)) \
 	-k "not the_whole_tapes"
-	FASTLSTM_BACKEND=numpy $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY)) \
-	-k "not a_huge_gradient and not keep_their_order and not the_whole_tapes"
+	FASTLSTM_BACKEND=numpy $(BIN)/python -m pytest -q $(wildcard $(patsubst %,tests/test_%.py,$(ANY))) \
+	-k "not keep_their_order and not the_whole_tapes"
 
-# Installing and running where no compiler can be found.
-test-nocompiler: $(VENV)/.test
-	$(BIN)/python -m pytest -q tests/test_backends.py -k "compiler or extension or pure"
+# Installing and running in a new environment where no compiler can be found, and the pure wheel.
+test-nocompiler:
+	$(PYTHON) tests/without_compiler.py
 
 test-full: $(VENV)/.test lint
 	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q tests --timeout 7200 --durations 20

@@ -81,7 +81,15 @@ extension = Extension(
     + SOURCES
     + [
         f"fastlstm/_{n}"
-        for n in ["core.pxd", "threads.pxi", "buffers.pxi", "variant.pxi", "stream.pxi", "train.pxi", "probes.pxi"]
+        for n in [
+            "core.pxd",
+            "threads.pxi",
+            "buffers.pxi",
+            "variant.pxi",
+            "stream.pxi",
+            "train.pxi",
+            "probes.pxi",
+        ]
     ],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _Array: TypeAlias = NDArray[np.float32]
 _Lengths: TypeAlias = NDArray[np.int64] | None
 _Parts: TypeAlias = tuple[_Array | None, ...]  # (h, c), or (h,) of cells without c
-_Slots: TypeAlias = Sequence[_Array | None]  # w_ih, w_hh, b_ih, b_hh, w_hr of one lane
+_Slots: TypeAlias = Sequence[_Array | None]  # w_ih, w_hh, b_ih, b_hh, w_hr, peephole of one lane
 
 CELLS: tuple[str, ...]
 
@@ -28,7 +28,15 @@ class Net:
     weights: Any
     turned: Any
     def __new__(
-        cls, cell: str, input: int, hidden: int, proj: int, layers: int, dirs: int, isa: str | None
+        cls,
+        cell: str,
+        input: int,
+        hidden: int,
+        proj: int,
+        layers: int,
+        dirs: int,
+        isa: str | None,
+        variant: Any = None,
     ) -> Net: ...
     @property
     def nbytes(self) -> int: ...
@@ -41,6 +49,7 @@ class Net:
         b_ih: _Array | None,
         b_hh: _Array | None,
         w_hr: _Array | None,
+        peephole: _Array | None = None,
     ) -> None: ...
     def forward(
         self,

@@ -229,3 +229,10 @@ def checked_number(name, value):
     if not abs(value) < 3.4e38:
         raise ValueError(f"{name} must be finite in float32, got {value}")
     return value
+
+
+def checked_clip(value):
+    value = checked_number("clip", value)
+    if value <= 0:
+        raise ValueError(f"clip must be greater than zero, got {value}")
+    return value

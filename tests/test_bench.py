@@ -4,6 +4,7 @@
 import csv
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -147,6 +148,21 @@ def test_cache_sizes_are_read_as_linux_writes_them(tmp_path):
             (folder / name).write_text(f"{value}\n")
     assert machine.cache_sizes(tmp_path) == {"L1": 48 << 10, "L2": 2 << 20, "L3": 8 << 20}
     assert machine.cache_sizes(tmp_path / "none") == {}
+
+
+def test_what_others_take_is_what_is_left_of_the_busy_time(tmp_path, monkeypatch):
+    """Two CPUs, ten seconds each: 8 s busy, of which 3 were ours and 1 our children's."""
+    stat, tick = tmp_path / "stat", os.sysconf("SC_CLK_TCK")
+    own = [0.0, 0.0, 0.0, 0.0, 0.0]
+    monkeypatch.setattr(machine.os, "times", lambda: tuple(own))
+    stat.write_text("cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 1\n")
+    others = machine.Others(stat)
+    assert others.share() is None
+    own[:] = 2.0, 1.0, 0.5, 0.5, 10.0
+    fields = (each * tick for each in (4, 1, 1, 10, 2, 0, 1, 1))
+    stat.write_text(f"cpu  {' '.join(map(str, fields))} 0 0\ncpu0 1\n")
+    assert others.share() == 4 / 20
+    assert machine.Others(tmp_path / "none").share() is None
 
 
 # Targets

@@ -48,7 +48,7 @@ def add_arguments(parser):
     parser.add_argument("--vs", metavar="PEERS", help="by comma: torch, onnxruntime, ...; or none")
     parser.add_argument("--cell", choices=list(shapes.GATES), default="lstm")
     parser.add_argument("--threads", metavar="N,N", help="for every engine (default 1)")
-    parser.add_argument("--rounds", type=int, default=30, help="samples of each (default 30)")
+    parser.add_argument("--rounds", type=int, default=60, help="samples of each (default 60)")
     parser.add_argument(
         "--minutes", type=float, default=9.0, help="then no further pass begins (default 9)"
     )
@@ -148,7 +148,7 @@ def measured(args):
     peers, missing = load_peers(wanted)
     for name, reason in missing.items():
         print(f"left out: {name} ({reason})", file=sys.stderr)
-    facts, limits = machine.describe(peers), machine.Limits()
+    facts, limits, others = machine.describe(peers), machine.Limits(), machine.Others()
     if facts["load"] is not None and facts["load"] > 0.5:
         print(f"load {facts['load']}: other programs run here; expect noise", file=sys.stderr)
     created = time.strftime("%Y-%m-%d %H:%M %Z")
@@ -158,6 +158,7 @@ def measured(args):
         limits.levels()
         rows, rounds = passes.all_rows(todo, ctx, args.minutes, say)
         roofline = limits.record()
+    facts["others"] = others.share()
     settings = {"rounds": rounds, "suite": args.suite, "cell": args.cell}
     settings |= {"left_out": missing, "seconds": round(time.monotonic() - began, 1)}
     return Run(created, fastlstm.config_dict(), facts, roofline, settings, rows)

@@ -108,6 +108,9 @@ def ragged_rows(case, ctx):
             whole = "full" not in entry.who
             found = measure.ratio(ours, entry, "ragged / this" + ("" if whole else " per step"))
             row.ratio = found if whole else found.scaled(count / real)
+            row.cpu_ratio = measure.cpu_ratio(ours, entry)
+            if row.cpu_ratio and not whole:
+                row.cpu_ratio *= count / real
             if "same rows" in entry.who:
                 our_row.measured["of the same rows, dense"] = row.ratio.median
     doubt(table)

@@ -22,18 +22,23 @@ test: $(VENV)/.test lint
 	$(MAKE) test-backends
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
 
-# The same tests on the other backends: all but those of the C code itself; of how near checkpointed
-# gradients are, whose sums BLAS makes; and, for NumPy, of bits and of gradients below 2^-126.
-ANY := parity stream state_dict dropout invalid cli checkpoint backward torch_module nan
+# The same tests on the other backends, some with a fifth of the draws (conftest.py): all but those
+# of the C code, its threads and instruction sets, and of what no engine has a part in (formats,
+# the benchmark, packaging). Further, where sums are BLAS's: how near checkpointed gradients are to
+# whole ones and, for NumPy, bits.
+ANY := parity variants variant_arguments state_dict invalid stream nan cells dropout backward \
+	checkpoint torch_module torch_training interrupt_training threads_gil many_threads fork memory \
+	save verify demo examples cli cli_files load_torch load_onnx load_keras
+NOT := not the_whole_tapes and not worker_spins and not tiny_work and not no_thread_can_be_made
 test-backends: $(VENV)/.test
-	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY) bits threads_gil) \
-	-k "not the_whole_tapes"
+	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY) bits) \
+	-k "$(NOT)"
 	FASTLSTM_BACKEND=numpy $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY)) \
-	-k "not a_huge_gradient and not keep_their_order and not the_whole_tapes"
+	-k "$(NOT) and not keep_their_order"
 
-# Installing and running where no compiler can be found.
-test-nocompiler: $(VENV)/.test
-	$(BIN)/python -m pytest -q tests/test_backends.py -k "compiler or extension or pure"
+# Installing and running in a new environment where no compiler can be found, and the pure wheel.
+test-nocompiler:
+	$(PYTHON) tests/without_compiler.py
 
 test-full: $(VENV)/.test lint
 	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q tests --timeout 7200 --durations 20

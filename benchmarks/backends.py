@@ -91,14 +91,19 @@ def timed(calls, seconds):
     return {name: median(times) for name, times in taken.items()}
 
 
-def forward_calls(found, B, T, I, H):
-    import torch
-
+def drawn(B, T, I, H):
+    """Weights as torch draws them, x and dy."""
     rng = np.random.default_rng(0)
     bound = 1 / np.sqrt(H)
     shapes = ((4 * H, I), (4 * H, H), (4 * H,), (4 * H,))
     weights = [rng.uniform(-bound, bound, s).astype(np.float32) for s in shapes]
-    x = rng.standard_normal((T, B, I)).astype(np.float32)
+    return weights, *(rng.standard_normal((T, B, n)).astype(np.float32) for n in (I, H))
+
+
+def forward_calls(found, B, T, I, H):
+    import torch
+
+    weights, x, _ = drawn(B, T, I, H)
     calls = {
         name: lambda net=net: net.forward(x, None, None, None, True, False, 1)
         for name, net in nets(found, weights, I, H).items()
@@ -119,12 +124,7 @@ def forward_calls(found, B, T, I, H):
 def train_calls(found, B, T, I, H):
     import torch
 
-    rng = np.random.default_rng(0)
-    bound = 1 / np.sqrt(H)
-    shapes = ((4 * H, I), (4 * H, H), (4 * H,), (4 * H,))
-    weights = [rng.uniform(-bound, bound, s).astype(np.float32) for s in shapes]
-    x = rng.standard_normal((T, B, I)).astype(np.float32)
-    dy = rng.standard_normal((T, B, H)).astype(np.float32)
+    weights, x, dy = drawn(B, T, I, H)
     calls = {}
     for name, net in nets(found, weights, I, H).items():
         core = found[name]

@@ -5,6 +5,7 @@
 #   make bench       the table against PyTorch, ONNX Runtime, OpenVINO and ncnn; BENCH="--suite targets"
 #   make study       what LSTM, GRU and RNN remember: figures and a table, in examples/memory
 #   make asan        the suite on an extension built with AddressSanitizer and UBSan
+#   make fuzz        the loaders under atheris, SECONDS=60 for each of the targets
 #   make lint        formatters and linters, Python and C
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
 
-.PHONY: demo test test-backends test-nocompiler test-full bench study asan lint format wheel clean
+.PHONY: demo test test-backends test-nocompiler test-full bench study asan fuzz lint format wheel clean
 
 demo: $(VENV)/.built
 	$(BIN)/fastlstm demo
@@ -64,6 +65,14 @@ asan: $(VENV)-asan/.asan
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	FASTLSTM_ASAN=1 $(VENV)-asan/bin/pytest -q -p no:cacheprovider $(or $(TESTS),tests)
+
+# Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
+FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras own file
+fuzz: $(VENV)/.test
+	$(BIN)/pip install -q atheris==3.0.0
+	for target in $(FUZZ); do \
+	$(BIN)/python tests/fuzz/fuzz_load.py $$target --engine $(or $(ENGINE),atheris) \
+	--seconds $(or $(SECONDS),60) --corpus fuzz-corpus/$$target || exit 1; done
 
 wheel: $(VENV)/.built
 	$(BIN)/pip install -q build

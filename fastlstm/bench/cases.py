@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .rows import Aim
-from .shapes import Shape
+from .shapes import Shape, parse
 
 
 @dataclass(frozen=True)
@@ -55,55 +55,18 @@ def step(width: int, carry: bool, aims=()) -> Case:
     return Case(name, "step", Shape(1, 1, width, width), 1, tuple(aims), carry)
 
 
-SEQUENCES = [
-    Shape(1000, 1, 1, 16),
-    Shape(1000, 1, 1, 32),
-    Shape(1000, 1, 1, 64),
-    Shape(1000, 1, 80, 128),
-    Shape(100, 1, 128, 128),
-    Shape(100, 1, 256, 256),
-    Shape(100, 1, 512, 512),
-    Shape(100, 1, 1024, 1024),
-]
-BATCHES = [
-    Shape(100, 4, 64, 64),
-    Shape(100, 4, 128, 128),
-    Shape(100, 4, 256, 256),
-    Shape(100, 4, 512, 512),
-    Shape(100, 8, 128, 128),
-    Shape(100, 8, 256, 256),
-    Shape(100, 8, 512, 512),
-    Shape(100, 16, 64, 64),
-    Shape(100, 16, 256, 256),
-    Shape(100, 24, 256, 256),
-    Shape(100, 32, 128, 128),
-    Shape(100, 32, 256, 256),
-    Shape(100, 32, 512, 512),
-    Shape(100, 64, 100, 100),
-    Shape(50, 128, 256, 256),
-    Shape(50, 128, 512, 512),
-    Shape(50, 32, 1024, 1024),
-]
-STACKS = [
-    Shape(100, 1, 128, 128, L=2),
-    Shape(100, 1, 128, 128, D=2),
-    Shape(100, 32, 128, 128, L=2),
-    Shape(100, 32, 128, 128, D=2),
-    Shape(100, 8, 256, 256, L=2, D=2),
-]
-STREAMS = [
-    Shape(1, 1, 1, 32),
-    Shape(1, 8, 64, 64),
-    Shape(10, 1, 80, 128),
-    Shape(160, 1, 80, 128),
-]
-TRAININGS = [
-    Shape(100, 1, 128, 128),
-    Shape(100, 16, 64, 64),
-    Shape(100, 32, 128, 128),
-    Shape(100, 32, 256, 256),
-    Shape(50, 64, 512, 512),
-]
+def shapes(text: str) -> list[Shape]:
+    return [shape for each in text.split() for shape in parse(each)]
+
+
+SEQUENCES = shapes("1000,1,1,16..64 1000,1,80,128 100,1,=,128..1024")
+BATCHES = shapes(
+    "100,4,=,64..512 100,8,=,128..512 100,16,=,64/256 100,24,=,256 100,32,=,128..512 100,64,=,100 "
+    "50,128,=,256/512 50,32,=,1024"
+)
+STACKS = shapes("100,1/32,=,128,2 100,1/32,=,128,1,2 100,8,=,256,2,2")
+STREAMS = shapes("1,1,1,32 1,8,64,64 10/160,1,80,128")
+TRAININGS = shapes("100,1,=,128 100,16,=,64 100,32,=,128/256 50,64,=,512")
 RAGGED = [
     Case("ragged", "ragged", shape, what=what)
     for shape in (Shape(100, 32, 128, 128), Shape(100, 32, 256, 256), Shape(96, 8, 64, 64))
@@ -163,15 +126,10 @@ def _one_thread() -> list[Case]:
 
 
 def _two_threads() -> list[Case]:
-    lone = [Shape(100, 1, width, width) for width in (192, 256, 512)]
-    many = [
-        Shape(100, 8, 512, 512),
-        Shape(100, 32, 256, 256),
-        Shape(50, 128, 256, 256),
-        Shape(100, 1, 256, 256, L=2),
-        Shape(100, 1, 128, 128, D=2),
-        Shape(100, 32, 128, 128, L=2),
-    ]
+    lone = shapes("100,1,=,192/256/512")
+    many = shapes(
+        "100,8,=,512 100,32,=,256 50,128,=,256 100,1,=,256,2 100,1,=,128,1,2 100,32,=,128,2"
+    )
     cases = []
     for shape in lone + many:
         aims = at_least(1.7, "over one thread")
@@ -216,17 +174,10 @@ def targets() -> list[Case]:
 
 def default() -> list[Case]:
     """A few of everything, on one thread: what `fastlstm bench` does when nothing is said."""
-    dense_shapes = [
-        Shape(1000, 1, 1, 64),
-        Shape(1000, 1, 80, 128),
-        Shape(100, 1, 256, 256),
-        Shape(100, 1, 512, 512),
-        Shape(100, 4, 256, 256),
-        Shape(100, 8, 512, 512),
-        Shape(100, 32, 128, 128),
-        Shape(100, 32, 256, 256),
-        Shape(100, 8, 256, 256, L=2, D=2),
-    ]
+    dense_shapes = shapes(
+        "1000,1,1,64 1000,1,80,128 100,1,=,256/512 100,4,=,256 100,8,=,512 100,32,=,128/256 "
+        "100,8,=,256,2,2"
+    )
     return [
         *(step(width, True) for width in (64, 128, 256)),
         stream(Shape(10, 1, 80, 128)),

@@ -200,6 +200,8 @@ def test_every_target_is_asked_by_a_case():
         ("MB", 1.5),
     ]:  # fmt: skip
         assert (what, bound) in asked, (what, bound)
+    names = [case.name for case in cases.targets()]
+    assert len(set(names)) == len(names), "two cases have one name"
 
 
 def test_cases_on_threads_and_of_other_cells():

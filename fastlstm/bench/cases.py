@@ -91,6 +91,12 @@ def train() -> list[Case]:
 # The targets
 
 
+def named(what: str, shape: Shape, sizes: str = "BH") -> str:
+    """'batch, B=32 H=128 x2': no two cases of the targets have one name."""
+    tail = f" x{shape.L}" * (shape.L > 1) + " bi" * shape.bidirectional
+    return f"{what}, " + " ".join(f"{size}={getattr(shape, size)}" for size in sizes) + tail
+
+
 def _steps() -> list[Case]:
     bounds = {64: 4.5, 128: 3.0, 256: 1.6}
     cases = []
@@ -116,12 +122,12 @@ def _one_thread() -> list[Case]:
             aims = at_least(1.3, "over the best peer")
         else:
             aims = at_least(1.15, "over the best peer") + at_least(0.9, "of the limit")
-        cases.append(replace(dense(shape, aims=aims), name=f"one row, T={shape.T} H={shape.H}"))
+        cases.append(replace(dense(shape, aims=aims), name=named("one row", shape, "TH")))
     for shape in BATCHES + [shape for shape in STACKS if shape.B > 1]:
         aims = at_least(1.15 if shape.B <= 16 else 1.05, "over the best peer")
         if shape.B >= 24 and shape.H >= 256:
             aims += at_least(0.94, "of the FMA peak")
-        cases.append(replace(dense(shape, aims=aims), name=f"B={shape.B} H={shape.H}"))
+        cases.append(replace(dense(shape, aims=aims), name=named("batch", shape)))
     return cases
 
 
@@ -136,10 +142,10 @@ def _two_threads() -> list[Case]:
         if shape in lone:
             aims += at_least(1.4, "over the best peer")
         case = dense(shape, 2, aims)
-        cases.append(replace(case, name=f"two threads, {'lone' if shape in lone else case.kind}"))
+        cases.append(replace(case, name=named("two threads", shape)))
     for shape, bound in CONTENDED:
         aims = at_least(bound, "of quiet speed")
-        cases.append(Case("two threads, one core busy", "contended", shape, 2, aims))
+        cases.append(Case(named("one core busy", shape), "contended", shape, 2, aims))
     return cases
 
 
@@ -150,18 +156,19 @@ def _others() -> list[Case]:
         bound = 1.5 if shape.B <= 16 else 1.2
         aims = at_least(bound, *(f"over torch, {variant}" for variant in variants))
         aims += at_most(2.2, "backward over forward")
-        cases.append(Case(f"train, B={shape.B} H={shape.H}", "train", shape, aims=aims))
-    cases += [replace(case, aims=at_most(1.05, "of the same rows, dense")) for case in RAGGED]
+        cases.append(Case(named("train", shape), "train", shape, aims=aims))
+    aims = at_most(1.05, "of the same rows, dense")
+    cases += [replace(case, name=named(case.name, case.shape), aims=aims) for case in RAGGED]
     for shape in (Shape(100, 1, 128, 128), Shape(100, 32, 128, 128)):
         for what in ("input", "state"):
-            name, aims = f"subnormal {what}", at_most(1.2, "of normal")
+            name, aims = named(f"subnormal {what}", shape), at_most(1.2, "of normal")
             cases.append(Case(name, "subnormal", shape, aims=aims, what=what))
     for shape in (Shape(100, 1, 512, 512), Shape(100, 32, 512, 512), Shape(1000, 32, 128, 128)):
-        cases.append(Case("memory of a call", "memory", shape, aims=at_most(4, "MiB")))
+        cases.append(Case(named("memory", shape, "TBH"), "memory", shape, aims=at_most(4, "MiB")))
     for layers in (1, 2):
         short, long = (Shape(T, 8, 128, 128, layers) for T in (100, 1600))
         aims = at_most(0.25, "MiB")
-        cases.append(Case("memory, 16 x T", "memory", long, aims=aims, than=short))
+        cases.append(Case(named("memory, 16 x T", long), "memory", long, aims=aims, than=short))
     cases.append(Case("import", "import", aims=at_most(1.3, "of import numpy")))
     cases.append(Case("wheel", "wheel", aims=at_most(1.5, "MB")))
     return cases

@@ -71,7 +71,8 @@ FL_INLINE vf fl_normal_tail(vf b, vf e)
 /*
  * f(x), and f'(x) to *slope unless that is NULL; fastlstm.h has the formulas. Where f has a corner,
  * the slope is torch's: of hard_sigmoid 0 at both ends, of the others the left one. A NaN stays.
- * Not inlined: one copy for all cells, and a call costs little beside what most functions do.
+ * Not inlined, like all that uses it: a call costs little beside what most functions do, and the
+ * compiler makes no copies of the loops around it for each case (60 KB of them).
  */
 static FL_NOINLINE vf fl_act(const fl_activation *f, vf x, vf *slope)
 {
@@ -142,7 +143,7 @@ static FL_NOINLINE vf fl_act(const fl_activation *f, vf x, vf *slope)
 }
 
 /* f(x cut to [-clip, clip]), and what its slope is in x: outside 0, as torch.clamp's. */
-FL_INLINE vf fl_cut_act(const fl_variant *v, const fl_activation *f, vf x, vf *slope)
+static FL_NOINLINE vf fl_cut_act(const fl_variant *v, const fl_activation *f, vf x, vf *slope)
 {
     const vf clip = vf_set1(v->clip);
     vf y = fl_act(f, vf_max(vf_set1(-v->clip), vf_min(clip, x)), slope);
@@ -179,7 +180,7 @@ static void fl_any_product(const fl_step *s, size_t vectors)
  *
  * A padding unit's g need not be 0 here, so its c is made 0 by name.
  */
-FL_INLINE void fl_lstm_any(const fl_step *s, size_t p, size_t r)
+static FL_NOINLINE void fl_lstm_any(const fl_step *s, size_t p, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY);
     const fl_variant *v = s->variant;
@@ -221,7 +222,7 @@ FL_INLINE void fl_lstm_any(const fl_step *s, size_t p, size_t r)
  *     dz_f = d c f'          dz_i = d g i', or d (g - c) i' and no dz_f with input_forget
  *     dc = d f + dz_i p_i + dz_f p_f
  */
-FL_INLINE void fl_lstm_any_back(const fl_back *s, size_t p, size_t r)
+static FL_NOINLINE void fl_lstm_any_back(const fl_back *s, size_t p, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
     const fl_variant *v = s->variant;
@@ -268,7 +269,7 @@ FL_INLINE void fl_gru_any_aside(const fl_step *s, size_t p, size_t r)
     vf_store(n, vf_load(s->b_hn + p * FL_LANES));
 }
 
-FL_INLINE void fl_gru_any(const fl_step *s, size_t p, size_t r)
+static FL_NOINLINE void fl_gru_any(const fl_step *s, size_t p, size_t r)
 {
     const fl_variant *v = s->variant;
     const size_t unit = p * FL_LANES;
@@ -297,7 +298,7 @@ FL_INLINE vf fl_gru_any_dn(vf d, vf h, vf z, vf z_slope, vf n, vf n_slope, vf *d
     return vf_flush(vf_mul(vf_mul(d, vf_sub(vf_set1(1.0f), z)), n_slope), tiny);
 }
 
-FL_INLINE void fl_gru_any_back(const fl_back *s, size_t p, size_t r)
+static FL_NOINLINE void fl_gru_any_back(const fl_back *s, size_t p, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
     const fl_variant *v = s->variant;
@@ -322,7 +323,7 @@ FL_INLINE void fl_gru_any_back(const fl_back *s, size_t p, size_t r)
 }
 
 /* The GRU that resets first: cells.h' four functions. Kept: the sums. */
-FL_INLINE void fl_gru_before_any_reset(const fl_step *s, size_t p, size_t v, size_t r)
+static FL_NOINLINE void fl_gru_before_any_reset(const fl_step *s, size_t p, size_t v, size_t r)
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
     vf a = vf_load(s->z + p * s->z_panel + at), reset = fl_cut_act(s->variant, s->act, a, NULL);
@@ -332,7 +333,7 @@ FL_INLINE void fl_gru_before_any_reset(const fl_step *s, size_t p, size_t v, siz
         vf_store(s->kept + p * s->kept_panel + at, a);
 }
 
-FL_INLINE void fl_gru_before_any(const fl_step *s, size_t p, size_t v, size_t r)
+static FL_NOINLINE void fl_gru_before_any(const fl_step *s, size_t p, size_t v, size_t r)
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
     const size_t pz = s->p1 + p, pn = 2 * s->p1 + p;
@@ -348,7 +349,7 @@ FL_INLINE void fl_gru_before_any(const fl_step *s, size_t p, size_t v, size_t r)
                           fl_get(s->h[r], unit, s->hidden)));
 }
 
-FL_INLINE void fl_gru_before_any_back(const fl_back *s, size_t p, size_t v, size_t r)
+static FL_NOINLINE void fl_gru_before_any_back(const fl_back *s, size_t p, size_t v, size_t r)
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
     const size_t pz = s->panels + p, pn = 2 * s->panels + p;
@@ -363,7 +364,7 @@ FL_INLINE void fl_gru_before_any_back(const fl_back *s, size_t p, size_t v, size
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, pn, r, dn);
 }
 
-FL_INLINE void fl_gru_before_any_back_reset(const fl_back *s, size_t p, size_t v, size_t r)
+static FL_NOINLINE void fl_gru_before_any_back_reset(const fl_back *s, size_t p, size_t v, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
@@ -376,7 +377,7 @@ FL_INLINE void fl_gru_before_any_back_reset(const fl_back *s, size_t p, size_t v
 }
 
 /* RNN: h' = act(a), da = dh act'(a). Kept: the sums. */
-FL_INLINE void fl_rnn_any(const fl_step *s, size_t p, size_t v, size_t r)
+static FL_NOINLINE void fl_rnn_any(const fl_step *s, size_t p, size_t v, size_t r)
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
     vf a = vf_load(s->z + p * s->z_panel + at);
@@ -387,7 +388,7 @@ FL_INLINE void fl_rnn_any(const fl_step *s, size_t p, size_t v, size_t r)
                vf_flush(fl_cut_act(s->variant, s->act, a, NULL), vf_set1(FL_TINY)));
 }
 
-FL_INLINE void fl_rnn_any_back(const fl_back *s, size_t p, size_t v, size_t r)
+static FL_NOINLINE void fl_rnn_any_back(const fl_back *s, size_t p, size_t v, size_t r)
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
     vf slope, d = vf_load(s->dh + r * s->dh_row + unit);

@@ -4,7 +4,7 @@
 Arrays given are anything that numpy.asarray takes, arrays returned are float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import LoadError as LoadError
+from .variants import Activation
 
 __version__: str
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
 _Array: TypeAlias = NDArray[np.float32]
 _Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 _Nonlinearity: TypeAlias = Literal["tanh", "relu"]
+_Names: TypeAlias = Sequence[str | Activation]
+_Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of each
 _State = TypeVar("_State")  # (h, c), or h alone, as a result
 _Given = TypeVar("_Given")  # and as an argument
 _Up = TypeVar("_Up")  # and its gradient as an argument
@@ -55,6 +58,13 @@ class _Layer(Generic[_State, _Given, _Up]):
     dropout: float
     bidirectional: bool
     proj_size: int
+    activations: tuple[tuple[Activation, ...], ...] | None
+    clip: float | None
+    input_forget: bool
+    peepholes: bool
+    reverse: bool
+    output_order: str
+    initial_state: Any  # like a state, or None; may be set to such arrays of any kind
     isa: str
     num_threads: int | None
     @property
@@ -129,6 +139,11 @@ class LSTM(
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        activations: _Activations | None = None,
+        clip: float | None = None,
+        input_forget: bool = False,
+        peepholes: bool = False,
+        reverse: bool = False,
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -146,6 +161,9 @@ class GRU(_Layer[_Array, ArrayLike, ArrayLike]):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
+        activations: _Activations | None = None,
+        clip: float | None = None,
+        reverse: bool = False,
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -163,6 +181,9 @@ class RNN(_Layer[_Array, ArrayLike, ArrayLike]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        activations: _Activations | None = None,
+        clip: float | None = None,
+        reverse: bool = False,
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...

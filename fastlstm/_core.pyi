@@ -7,10 +7,12 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+from .variants import Activation
+
 _Array: TypeAlias = NDArray[np.float32]
 _Lengths: TypeAlias = NDArray[np.int64] | None
 _Parts: TypeAlias = tuple[_Array | None, ...]  # (h, c), or (h,) of cells without c
-_Slots: TypeAlias = Sequence[_Array | None]  # w_ih, w_hh, b_ih, b_hh, w_hr of one lane
+_Slots: TypeAlias = Sequence[_Array | None]  # w_ih, w_hh, b_ih, b_hh, w_hr, peephole of one lane
 
 CELLS: tuple[str, ...]
 
@@ -28,7 +30,15 @@ class Net:
     weights: Any
     turned: Any
     def __new__(
-        cls, cell: str, input: int, hidden: int, proj: int, layers: int, dirs: int, isa: str | None
+        cls,
+        cell: str,
+        input: int,
+        hidden: int,
+        proj: int,
+        layers: int,
+        dirs: int,
+        isa: str | None,
+        variant: Any = None,
     ) -> Net: ...
     @property
     def nbytes(self) -> int: ...
@@ -41,6 +51,7 @@ class Net:
         b_ih: _Array | None,
         b_hh: _Array | None,
         w_hr: _Array | None,
+        peephole: _Array | None = None,
     ) -> None: ...
     def forward(
         self,
@@ -112,6 +123,9 @@ def drop(y: _Array, rate: float, seed: int, layer: int) -> None: ...
 
 def sigmoid(x: _Array, isa: str | None = None) -> _Array: ...
 def tanh(x: _Array, isa: str | None = None) -> _Array: ...
+def activate(
+    activation: Activation, x: _Array, isa: str | None = None
+) -> tuple[_Array, _Array]: ...
 def fma_peak(isa: str | None = None, seconds: float = 0.1) -> float: ...
 def read_bandwidth(nbytes: int, seconds: float = 0.1, isa: str | None = None) -> float: ...
 

@@ -168,8 +168,12 @@ class RNN(Recurrent):
 
     def _check_odd(self, odd):
         super()._check_odd(odd)
-        if self.activations is not None and self.nonlinearity != "tanh":
+        if self.activations is None:
+            return
+        if self.nonlinearity != "tanh":
             raise ValueError("nonlinearity and activations: give one of them")
+        if {activation.name for (activation,) in self.activations} == {"relu"}:
+            self.activations, self.nonlinearity = None, "relu"
 
     @property
     def core(self):

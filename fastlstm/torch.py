@@ -102,7 +102,7 @@ class _Module:
         copies = [w.detach().clone(memory_format=torch.contiguous_format) for w in weights]
         packed = dict(zip(self._flat_weights_names, (c.numpy() for c in copies), strict=True))
         engine = self._layer._of(
-            packed.__getitem__,
+            lambda name, shape: packed[name],
             **{name: getattr(self, name) for name in (*SIZES, "batch_first", *self._own)},
             isa=check_isa(None),
             num_threads=None,

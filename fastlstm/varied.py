@@ -30,16 +30,14 @@ class Varied:
         odd = {name: value for name, value in odd.items() if value is not self.odd[name]}
         if not odd:
             return
-        from .variants import checked_activations, checked_number
+        from .variants import checked_activations, checked_clip
 
         for name in odd.keys() - {"activations", "clip"}:
             odd[name] = flag(name, odd[name])
         if odd.get("reverse") and self.bidirectional:
             raise ValueError("a bidirectional layer has a reverse direction already: reverse=True")
         if "clip" in odd:
-            odd["clip"] = checked_number("clip", odd["clip"])
-            if odd["clip"] <= 0:
-                raise ValueError(f"clip must be greater than zero, got {odd['clip']}")
+            odd["clip"] = checked_clip(odd["clip"])
         if "activations" in odd:
             odd["activations"] = checked_activations(
                 self.kind, self.num_directions, odd["activations"]

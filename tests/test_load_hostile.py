@@ -209,7 +209,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         "names", "views", "padded-lists", "padded-views", "padded-full", "padded-tuples",
         "padded-names", "padded-wide", "bfloat16-32-MiB", "BF16-32-MiB", "10000-tensors",
         "onnx-dequantized", "onnx-numbers", "hdf5-many", "npz-zeros", "numpy-many", "numpy-large",
-        "chunks-plain", "chunks-shuffled", "chunks-of-one",
+        "onnx-one-name", "hdf5-texts", "chunks-plain", "chunks-shuffled", "chunks-of-one",
     }  # fmt: skip
 
 

@@ -196,13 +196,13 @@ def torch_network(case, w, x, state):
     return x, [torch.stack(hs), torch.stack(cs)]
 
 
-def torch_results(case):
+def torch_results(case, dtype=np.float64):
     """[y, h, (c)] and {name: gradient} of the loss that case.upstream is the gradient of."""
-    leaf = lambda a: torch.tensor(a, dtype=torch.float64, requires_grad=True)  # noqa: E731
+    leaf = lambda a: torch.from_numpy(np.array(a, dtype)).requires_grad_()  # noqa: E731
     lanes, width = case.L * case.D, case.P or case.H
     zeros = np.zeros((lanes, case.B, width)), np.zeros((lanes, case.B, case.H))
     state = [leaf(s) for s in (case.state or zeros)]
-    state += [torch.zeros((lanes, case.B, case.H), dtype=torch.float64)] * (2 - len(state))
+    state += [torch.zeros((lanes, case.B, case.H), dtype=state[0].dtype)] * (2 - len(state))
     w = {name: leaf(array) for name, array in case.weights.items()}
     x = leaf(case.x)
     y, end = torch_network(case, w, x.swapaxes(0, 1) if case.batch_first else x, state)

@@ -109,6 +109,7 @@ class Net:
         self.has_c = cell == "lstm"
         self.wide_c = hidden if self.has_c else 0
         self.weights = self.turned = None
+        self.one_way = dirs == 1 and not self.backwards(0)
 
     @property
     def nbytes(self):
@@ -180,18 +181,30 @@ class Net:
     def run(self, x, h, c, y, lengths, tape=None):
         """The whole forward pass. x (T, B, I); h and c are replaced; y (T, B, D K) or None."""
         T, B, _ = x.shape
+        chunk, one_way = max(1, CHUNK // (B * self.sums)), tape is None and self.one_way
+        if one_way and chunk >= T and lengths is None and y is not None:
+            return self.run_at_once(x, h, c, y)
         order = Order(lengths, T, B) if tape is None else tape.order
         h, c = order.sorted(h), order.sorted(c)
-        chunk = max(1, CHUNK // (B * self.sums))
         if tape is not None:
             tape.h0, tape.c0 = h.copy(), c.copy()
-        if tape is None and self.dirs == 1 and not self.backwards(0):
+        if one_way:
             self.run_chunks(x, h, c, y, order, chunk)
         elif order.end:
             self.run_layers(x, h, c, y, order, chunk, tape)
         if y is not None and order.end < T:
             y[order.end :] = 0
         return order.back(h), order.back(c)
+
+    def run_at_once(self, x, h, c, y):
+        """The commonest call of all, one step above all: a few microseconds less."""
+        T, B, _ = x.shape
+        a, z, live = _mine(x), np.empty((T, B, self.sums), F32), _all(T, B)
+        for i, lane in enumerate(self.lanes, 1):
+            to = y if i == self.layers else np.empty((T, B, self.width), F32)
+            self.cell.forward(lane, a, z, NONE, live, False, h[i - 1], c[i - 1], to)
+            a = to
+        return h, c
 
     def run_chunks(self, x, h, c, y, order, chunk):
         """One direction: all layers over some steps, then over the next."""
@@ -222,7 +235,7 @@ class Net:
         a = x[:end]
         z = np.empty((chunk if tape is None else 0, B, self.sums), np.float32)
         if tape is not None:
-            a = tape.take(order.sorted(a))
+            a = tape.take(a)
         if tape is None:  # layers write to these by turns, the top one to the first
             buffers = [y, None]
             if y is None or order.rows is not None:

@@ -10,13 +10,16 @@ gradient of a loss with respect to name. network.py says what calls these.
 import numpy as np
 
 from . import network
-from .network import CELLS, State, default_threads, set_default_threads
+from .network import CELLS, TINY, State, default_threads, set_default_threads
 from .tape import Turned, backward, drop, forward_train
 
 __all__ = [
     "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",
     "forward_train", "isas", "set_default_threads",
 ]  # fmt: skip
+
+
+TINY_GRADIENT = np.float32(2.0**-96)  # as in csrc/kernels.h
 
 
 def isas():
@@ -42,6 +45,12 @@ IN_PLACE = {
     "tanh": lambda a: np.tanh(a, out=a),
     "relu": lambda a: np.maximum(a, 0, out=a),
 }
+
+
+def flush(a, tiny):
+    """What is below becomes 0 in place: no subnormals on the way, which take a CPU many times
+    longer."""
+    a[np.abs(a) < tiny] = 0
 
 
 def split(a, gates):
@@ -81,11 +90,13 @@ class Cell:
         """Steps over a (n, B, I). h (B, K) and c (B, H) move on; y (n, B, K) is filled, 0 where a
         row does not run. z (n, B, N) gets the activations or sums, and s (n, B, H), unless it is
         empty, what else `backward` needs."""
-        np.matmul(a, lane.w, out=z)
+        small = np.abs(a) < TINY
+        np.matmul(np.where(small, 0, a) if small.any() else a, lane.w, out=z)
         z += lane.bias
         for t in _order(len(a), back):
             n = rows[t]
             kept = self.step(lane, z[t, :n], h[:n], c[:n])
+            flush(h[:n], TINY)
             y[t, :n] = h[:n]
             y[t, n:] = 0
             if len(s):
@@ -125,6 +136,8 @@ class Cell:
             dy[t, n:] = dz[t, n:] = 0
             own = [f[t, :n] for f in factors]
             self.unstep(lane, values[t, :n], *own, dh[:n], dc[:n], dz[t, :n])
+            flush(dh[:n], TINY_GRADIENT)
+        flush(dz, TINY_GRADIENT)
 
     def recurrent(self, z, s, h0, dz):
         """(gates, d, v) such that dW_hh = sum of d^T v, and db_hh = sum of d, for those gates; z:
@@ -156,6 +169,7 @@ class LSTM(Cell):
         g = activation(lane, 1, z[:, 2 * H : 3 * H])
         c *= f
         c += i * g
+        flush(c, TINY)
         if lane.peephole is not None:
             z[:, 3 * H :] += c * lane.peephole[2 * H :]
         full = activation(lane, 0, z[:, 3 * H :]) * lane.functions[2].value(c)
@@ -196,6 +210,7 @@ class LSTM(Cell):
             di, df, *_ = split(dz, 4)
             pi, pf, _ = split(lane.peephole, 3)
             dc += di * pi + df * pf
+        flush(dc, TINY_GRADIENT)
         dh[...] = dz @ lane.w_hh
 
     def full(self, lane, z, c):

@@ -9,6 +9,7 @@ import numpy as np
 
 from .network import CHUNK, Order, _check, _mine
 
+COPY = 1 << 21  # floats
 ROWS = 512  # of a product that is added to the gradients of the weights
 
 
@@ -43,10 +44,12 @@ class Tape:
         return sum(a.nbytes for a in arrays.values())
 
     def take(self, x):
-        """A copy; what stands past a row's length must not reach a product, even times 0."""
-        self.x[: self.end] = x
-        for t in range(self.end):
-            self.x[t, self.rows[t] :] = 0
+        """A copy, rows in order; what stands past a row's length must not reach a product, even
+        times 0."""
+        for part in chunks(self.x[: self.end]):
+            self.x[part] = self.order.sorted(x[part])
+            for t in range(part.start, part.stop) if self.order.rows is not None else ():
+                self.x[t, self.rows[t] :] = 0
         return self.x[: self.end]
 
     def feed(self, layer):
@@ -58,6 +61,12 @@ class Tape:
     def drop(self, a, layer):
         steps = self.all_steps, self.first_step
         return masked(a, self.dropout, self.seed, layer, *steps, self.order.rows)
+
+
+def chunks(a):
+    """Slices of the first axis, each for a copy that Ctrl-C may wait for."""
+    n = max(1, COPY * len(a) // max(1, a.size))
+    return (slice(t, min(t + n, len(a))) for t in range(0, len(a), n))
 
 
 class Turned:
@@ -142,7 +151,9 @@ def backward(turned, tape, dy, dstate, input_grad, state_grad, grads, threads):
     order = np.arange(B) if tape.order.rows is None else tape.order.rows
     down = np.zeros((end, B, D * K), np.float32)
     if dy is not None:
-        down[...] = (dy.swapaxes(0, 1) if tape.batch_first else dy)[:end, order]
+        given = dy.swapaxes(0, 1) if tape.batch_first else dy
+        for part in chunks(down):
+            down[part] = given[part, order]
     dh = np.zeros_like(tape.h0) if dh is None else dh.take(order, 1)
     dc = np.zeros_like(tape.c0) if dc is None or not net.wide_c else dc.take(order, 1)
     for layer in reversed(range(net.layers)):
@@ -161,7 +172,9 @@ def backward(turned, tape, dy, dstate, input_grad, state_grad, grads, threads):
     dx = None
     if input_grad:
         dx = np.zeros((B, T, net.input) if tape.batch_first else (T, B, net.input), np.float32)
-        (dx.swapaxes(0, 1) if tape.batch_first else dx)[:end, order] = down
+        to = dx.swapaxes(0, 1) if tape.batch_first else dx
+        for part in chunks(down):
+            to[part, order] = down[part]
     back = np.argsort(order)
     return dx, net.parts(dh.take(back, 1), dc.take(back, 1))
 

@@ -28,7 +28,7 @@ MAX_LINKS = 100_000
 MAX_DEPTH = 64
 MAX_TEXT = 16 << 20  # bytes of all attributes
 ARRAYS, INFLATED = 16 << 20, 16 << 20  # bytes of all arrays, of chunks inflated, beyond the file's
-CHUNK_ENTRY = 32  # bytes that a chunk takes in a B-tree, at least
+CHUNK_ENTRY, HEAP_ENTRY = 32, 16  # bytes of a chunk in a B-tree, of an object's head in a heap
 
 (_SPACE, _LINK_INFO, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUED, _SYMBOLS,
  _ATTRIBUTE_INFO) = (1, 2, 3, 6, 7, 8, 0xB, 0xC, 0x10, 0x11, 0x15)  # fmt: skip
@@ -47,6 +47,7 @@ class Hdf5:
         self.arrays = len(self.view) + ARRAYS  # what is left of these limits
         self.inflated = 2 * len(self.view) + INFLATED
         self.chunks = len(self.view) // CHUNK_ENTRY
+        self.heaps, self.heap_entries = {}, len(self.view) // HEAP_ENTRY
         self.root = Object(self, self._superblock(), "/")
 
     def error(self, where, rule):
@@ -82,20 +83,28 @@ class Hdf5:
 
     def heap_object(self, address, index):
         """Object `index` of the global heap collection at `address`."""
+        if address not in self.heaps:
+            self.heaps[address] = self._heap(address)
+        if index not in self.heaps[address]:
+            raise self.error(f"byte {address}", f"the global heap has no object {index}")
+        return self.take(*self.heaps[address][index], "global heap")
+
+    def _heap(self, address):
+        """{index: (start, bytes)} of a collection; each is read once."""
         sign, version, size = self.unpack("4sB3xQ", address, "global heap")
         if sign != b"GCOL" or version != 1:
             raise self.error(f"byte {address}", "a global heap is due")
-        at, end = address + 16, address + size
-        for _ in range(65536):
-            if at + 16 > end:
+        at, end, found = address + 16, min(address + size, len(self.view)), {}
+        while at + HEAP_ENTRY <= end:
+            number, length = self.unpack("H6xQ", at, "global heap")
+            if number == 0:  # what is free
                 break
-            number, _, length = self.unpack("HH4xQ", at, "global heap")
-            if number == index:
-                return self.take(at + 16, length, "global heap")
-            if number == 0:
-                break
-            at += 16 + (length + 7) // 8 * 8
-        raise self.error(f"byte {address}", f"the global heap has no object {index}")
+            found.setdefault(number, (at + HEAP_ENTRY, length))
+            at += HEAP_ENTRY + (length + 7) // 8 * 8
+            self.heap_entries -= 1
+            if self.heap_entries < 0:
+                raise self.error("global heaps", "more objects than the file has room for")
+        return found
 
     def charge_text(self, count):
         self.text -= count

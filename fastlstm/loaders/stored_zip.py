@@ -223,10 +223,8 @@ class StoredZip:
         return entry.offset + _LOCAL.size + name_len + extra_len
 
     def read_into(self, entry, array):
-        """Fill the contiguous `array`, which must have the record's size, and check the CRC."""
+        """Fill the contiguous `array`, which has the record's size, and check the CRC."""
         place, view = f"record {show(entry.name)}", memoryview(array.reshape(-1).view(np.uint8))
-        if len(view) != entry.size:
-            raise self.source.error(place, f"{entry.size} bytes, {len(view)} are due")
         if entry.method:
             inflate(self._blocks(entry), view, -15, partial(self.source.error, place))
         else:

@@ -29,6 +29,7 @@ def all_cases():
         ("chunk", chunks.cases()),
         ("chunk-bomb", chunks.bombs()),
         ("keras", others.keras_cases()),
+        ("keras-bomb", others.keras_bombs()),
         ("npz", others.npz_cases()),
         ("numpy", others.pickle_cases()),
         ("stream", others.stream_cases()),

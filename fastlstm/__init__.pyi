@@ -219,14 +219,15 @@ class LSTMCell(_Cell[tuple[_Array, _Array], tuple[ArrayLike, ArrayLike]]):
     ) -> None: ...
 
 class GRUCell(_Cell[_Array, ArrayLike]):
+    reset_after: bool
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         bias: bool = True,
         *,
-        isa: str | None = None,
         reset_after: bool = True,
+        isa: str | None = None,
     ) -> None: ...
 
 class RNNCell(_Cell[_Array, ArrayLike]):

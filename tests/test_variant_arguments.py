@@ -45,7 +45,7 @@ def test_more_wrong_arguments():
         fastlstm.GRU(3, 4, peepholes=True)
     with pytest.raises(TypeError, match="has no argument 'input_forget'"):
         fastlstm.RNN.from_state_dict(fastlstm.RNN(3, 4).state_dict(), input_forget=True)
-    with pytest.raises(TypeError, match="has no argument 'reverse'"):
+    with pytest.raises(TypeError, match="'reverse'"):
         fastlstm.LSTMCell(3, 4, reverse=True)
     with pytest.raises(ValueError, match="nonlinearity and activations"):
         fastlstm.RNN(3, 4, nonlinearity="relu", activations=("elu",))

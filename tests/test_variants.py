@@ -270,6 +270,19 @@ def test_bits_of_threads(kind):
             assert found == results, (kind, shape, threads)
 
 
+def test_units_of_the_padding_stay_out():
+    """Of 3 units a vector has 5 or 13 more, whose c would grow 1.5 times a step here."""
+    gate, candidate = Activation("affine", 0.1, 1.5), Activation("affine", 1.0, 1.0)
+    layer = fastlstm.LSTM(2, 3, activations=(gate, candidate, "tanh"))
+    weights = layer.state_dict()
+    weights["bias_ih_l0"][:] = -14
+    weights["bias_hh_l0"][:] = 0
+    layer.load_state_dict(weights)
+    y, _, tape = layer.forward_train(np.zeros((400, 1, 2)))
+    grads = layer.backward(tape, np.ones_like(y))
+    assert all(np.isfinite(array).all() for array in (y, grads.x, *grads.params.values()))
+
+
 # ---- what layers promise
 
 
@@ -358,7 +371,8 @@ def test_reverse_is_the_second_direction(rng):
 
 def test_processing_order(rng):
     """y[0] belongs to each row's last step; gradients follow."""
-    case = drawn(2, "GRU", L=1, D=1, reverse=True)
+    case = drawn(2, "GRU", L=1, D=1, T=6, B=4, reverse=True)
+    case.lengths = np.array([4, 6, 0, 3])
     layer = case.layer()
     by_time, grads = engine_results(case, layer)
     layer.output_order = "processing"

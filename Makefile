@@ -5,6 +5,8 @@
 #   make bench       the table against PyTorch, ONNX Runtime, OpenVINO and ncnn; BENCH="--suite targets"
 #   make study       what LSTM, GRU and RNN remember: figures and a table, in examples/memory
 #   make asan        the suite on an extension built with AddressSanitizer and UBSan
+#   make fuzz        the loaders under atheris, SECONDS=60 for each of the targets
+#   make coverage    lines of C and branches of Python that the tests take; TESTS="tests/test_x.py ..."
 #   make lint        formatters and linters, Python and C
 
 PYTHON ?= python3
@@ -12,7 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
 
-.PHONY: demo test test-backends test-nocompiler test-full bench study asan lint format wheel clean
+.PHONY: demo test test-backends test-nocompiler test-full bench study asan fuzz coverage lint format \
+	wheel clean
 
 demo: $(VENV)/.built
 	$(BIN)/fastlstm demo
@@ -65,6 +68,31 @@ asan: $(VENV)-asan/.asan
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	FASTLSTM_ASAN=1 $(VENV)-asan/bin/pytest -q -p no:cacheprovider $(or $(TESTS),tests)
+
+# Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
+FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras own file
+fuzz: $(VENV)/.test
+	$(BIN)/pip install -q atheris==3.0.0
+	for target in $(FUZZ); do \
+	$(BIN)/python tests/fuzz/fuzz_load.py $$target --engine $(or $(ENGINE),atheris) \
+	--seconds $(or $(SECONDS),60) --corpus fuzz-corpus/$$target || exit 1; done
+
+# A copy of the sources with an instrumented extension. Kernels are counted over all instruction sets.
+COVERED := $(patsubst %,tests/test_%.py,parity stream checks state_dict cells backward checkpoint lone \
+	thread_bits many_threads invalid activations dropout package)
+COPY := build/coverage
+coverage: $(VENV)/.test
+	$(BIN)/pip install -q gcovr
+	rm -rf $(COPY) && mkdir -p $(COPY)
+	cp -r csrc docs examples fastlstm tests $(wildcard *.py *.toml *.md *.in) LICENSE Makefile $(COPY)
+	rm -f $(COPY)/fastlstm/*.so
+	cd $(COPY) && FASTLSTM_REQUIRE_C=1 FASTLSTM_CFLAGS="-O1 --coverage -fprofile-update=atomic" \
+	$(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	cd $(COPY) && PYTHONPATH=$$PWD $(CURDIR)/$(BIN)/python -m coverage run --branch --source fastlstm \
+	-m pytest -q -p no:cacheprovider $(or $(TESTS),$(COVERED))
+	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --include "fastlstm/*.py" --omit "fastlstm/cli*,fastlstm/demo.py"
+	cd $(COPY) && $(CURDIR)/$(BIN)/gcovr --filter csrc/ --merge-mode-functions merge-use-line-0 \
+	--exclude-unreachable-branches --print-summary --fail-under-line 95
 
 wheel: $(VENV)/.built
 	$(BIN)/pip install -q build

@@ -33,12 +33,13 @@ ANY := parity variants variant_arguments state_dict invalid stream nan cells dro
 	checkpoint torch_module torch_training interrupt_training threads_gil memory \
 	save verify demo examples cli cli_files load_torch load_onnx load_keras
 NUMBA := bits many_threads fork
-NOT := not the_whole_tapes and not worker_spins and not tiny_work and not no_thread_can_be_made
+NOT := not the_whole_tapes and not worker_spins and not tiny_work and not no_thread_can_be_made \
+	and not functions_at_the_edges and not functions_and_slopes
 test-backends: $(VENV)/.test
 	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY) $(NUMBA)) \
 	-k "$(NOT)"
 	FASTLSTM_BACKEND=numpy $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY)) \
-	-k "$(NOT) and not keep_their_order"
+	-k "$(NOT) and not keep_their_order and not bits_of and not test_checkpoints"
 
 # Installing and running in a new environment where no compiler can be found, and the pure wheel.
 test-nocompiler:

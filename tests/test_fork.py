@@ -131,9 +131,7 @@ def run(script):
 def test_fork_after_use(libraries, from_thread):
     """Half of FORKS: both threads together make all of them, with all libraries loaded."""
     forks = FORKS // 2
-    script = AFTER_USE.format(
-        libraries=libraries, forks=forks, from_thread=from_thread, team=TEAM
-    )
+    script = AFTER_USE.format(libraries=libraries, forks=forks, from_thread=from_thread, team=TEAM)
     code, out, err = run(script)
     assert (code, out) == (0, f"forked {forks}\n"), err
 

@@ -118,10 +118,10 @@ def loss(layer, values, weights, lengths, up, which, step):
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_forward(core, part):
+def test_values_and_gradients(core, part):
     for n in range(part, DRAWN, 4):
-        _, layer, cell, variant, weights, values, lengths, _ = case(n)
-        made, _ = net(core, layer, cell, variant, weights)
+        rng, layer, cell, variant, weights, values, lengths, up = case(n)
+        made, turned = net(core, layer, cell, variant, weights)
         x, *state = values.values()
         given = tuple(state) if layer.kind == "LSTM" else state[0]
         y, got = made.forward(x, given, None, lengths, True, False, 1)
@@ -131,18 +131,10 @@ def test_forward(core, part):
             assert error <= VALUE * max(1, np.abs(want).max(initial=0)), (n, layer)
         last, _ = made.forward(x, given, None, lengths, False, False, 1)
         assert last.tobytes() == np.concatenate(list(got[1]), 1).tobytes()
-        y2, final, _ = core.forward_train(made, x, tuple(state), lengths, 0.0, 0, False, 1)
+        y2, final, tape = core.forward_train(made, x, tuple(state), lengths, 0.0, 0, False, 1)
         for a, b in zip([y2, *final], got, strict=True):
             assert a.tobytes() == b.tobytes()
 
-
-@pytest.mark.parametrize("part", range(4))
-def test_gradients(core, part):
-    for n in range(part, DRAWN, 4):
-        rng, layer, cell, variant, weights, values, lengths, up = case(n)
-        made, turned = net(core, layer, cell, variant, weights)
-        x, *state = values.values()
-        tape = core.forward_train(made, x, tuple(state), lengths, 0.0, 0, False, 1)[-1]
         lanes = [
             [None if (w := weights.get(name + end)) is None else np.empty_like(w) for name in NAMES]
             for end in ("_l0", "_l0_reverse")[: layer.num_directions]

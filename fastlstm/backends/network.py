@@ -31,13 +31,11 @@ NONE = np.empty((0, 0, 0), np.float32)
 CHUNK = 1 << 17  # floats of gate sums at once: they stay in a cache, and Ctrl-C gets its turn
 
 
-FUNCTIONS = {  # of each cell's places
-    cell: [Function(activation) for activation in usual]
-    for cell, usual in {
-        "lstm": USUAL["LSTM"], "gru": USUAL["GRU"], "gru_before": USUAL["GRU"],
-        "rnn_tanh": USUAL["RNN"], "rnn_relu": (RELU,),
-    }.items()
+ACTIVATIONS = {
+    "lstm": USUAL["LSTM"], "gru": USUAL["GRU"], "gru_before": USUAL["GRU"],
+    "rnn_tanh": USUAL["RNN"], "rnn_relu": (RELU,),
 }  # fmt: skip
+FUNCTIONS = {cell: [Function(one) for one in usual] for cell, usual in ACTIVATIONS.items()}
 CELLS = tuple(FUNCTIONS)
 _threads = 1
 
@@ -91,6 +89,13 @@ def plain(array):
     return array
 
 
+def _usual(cell, variant):
+    """Is it torch's own, or that read backwards?"""
+    if variant is None or variant.clip is not None or variant.input_forget or variant.peepholes:
+        return variant is None
+    return set(variant.activations) == {ACTIVATIONS[cell]}
+
+
 class Net:
     """Weights ready for calls; see _core.Net, whose methods these are. A backend's subclass names
     itself and its cells: {cell: object}.
@@ -104,8 +109,9 @@ class Net:
         if isa not in (None, self.name):
             raise ValueError(f"instruction set {isa!r} does not run here")
         self.kind, self.cell = cell, self.cells[cell]
-        self.variant = variant
-        self.cell.prepare(False, variant is not None)
+        self.reverse = variant is not None and variant.reverse
+        self.variant = None if _usual(cell, variant) else variant
+        self.cell.prepare(False, self.variant is not None)
         self.input, self.hidden, self.proj = input, hidden, proj
         self.layers, self.dirs = layers, dirs
         self.width = proj or hidden
@@ -135,7 +141,7 @@ class Net:
 
     def backwards(self, direction):
         """Does this direction read the sequence from its end?"""
-        return direction == 1 or (self.variant is not None and self.variant.reverse)
+        return direction == 1 or self.reverse
 
     def forward(self, x, state, out, lengths, sequences, batch_first, threads):
         """(y, state), or None when an array is not canonical; as _core.Net.forward."""

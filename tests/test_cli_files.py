@@ -123,7 +123,16 @@ MAKES = {
     "both": lambda: fastlstm.LSTM(3, 4, bidirectional=True),
     "gru": lambda: fastlstm.GRU(3, 4, batch_first=True),
     "rnn": lambda: fastlstm.RNN(3, 4, batch_first=True, bidirectional=True),
+    "reverse": lambda: fastlstm.LSTM(3, 4, 2, reverse=True, peepholes=True),
+    "processing": lambda: _with(fastlstm.GRU(3, 4, reverse=True), output_order="processing"),
+    "started": lambda: _with(fastlstm.RNN(3, 4, clip=0.5), initial_state=np.ones((1, 1, 4))),
 }
+
+
+def _with(layer, **attributes):
+    for name, value in attributes.items():
+        setattr(layer, name, value)
+    return layer
 
 
 @pytest.mark.parametrize("piece", [1, 500, 1 << 20])

@@ -76,7 +76,7 @@ fuzz: $(VENV)/.test
 	$(BIN)/pip install -q atheris==3.0.0
 	for target in $(FUZZ); do \
 	$(BIN)/python tests/fuzz/fuzz_load.py $$target --engine $(or $(ENGINE),atheris) \
-	--seconds $(or $(SECONDS),60) --corpus fuzz-corpus/$$target || exit 1; done
+	--seconds $(or $(SECONDS),60) --runs $(or $(RUNS),-1) --corpus fuzz-corpus/$$target || exit 1; done
 
 # A copy of the sources with an instrumented extension. Kernels are counted over all instruction sets.
 COVERED := $(patsubst %,tests/test_%.py,parity stream checks state_dict cells backward checkpoint lone \

@@ -31,6 +31,7 @@ from test_load_formats import refused
 from test_load_keras import _gru, _model, old_weights
 from test_load_onnx import model_of, only_layer
 
+import fastlstm
 from fastlstm.loaders import LoadError, find, inspect, layers_of, load, own, read_state_dict
 from fastlstm.variants import Layer
 
@@ -153,6 +154,17 @@ def test_an_initial_state_that_is_not_there(tmp_path):
     path = put(tmp_path / "x", TARGETS["own"].build(json.dumps(told).encode()))
     with pytest.raises(LoadError, match="its initial state: its arrays are missing"):
         load(path)
+
+
+def test_variants_of_our_own_file_that_do_not_fit(tmp_path):
+    """A clip of nonsense; peepholes that are not there."""
+    weights = fastlstm.LSTM(1, 1).state_dict()
+    for fields, says in (
+        ({"clip": -1.0}, "clip"), ({"peepholes": ("peephole_l0",)}, "peephole_l0 is missing"),
+    ):  # fmt: skip
+        own.write(tmp_path / "x", {"": (Layer("LSTM", 1, 1, **fields), weights)})
+        with pytest.raises(LoadError, match=says):
+            load(tmp_path / "x")
 
 
 # ---- Keras
@@ -303,8 +315,12 @@ def test_floats_one_by_one_without_packing(tmp_path):
                field(1, 2) + field(2, 11) + field(8, "d") + wide]  # fmt: skip
     found = read_state_dict(put(tmp_path / "x.onnx", model([], tensors)))
     assert found["f"].tolist() == [1, 2] and found["d"].tolist() == [3, 4]
-    lone = field(1, 2) + field(2, 1) + field(8, "f") + body[:5]
-    refused(put(tmp_path / "y.onnx", model([], [lone])), "2 elements are due")
+    for odd in (body[:5], field(4, b"\0" * 4) * 3, body[:5] + field(4, 1)):
+        tensor = field(1, 2) + field(2, 1) + field(8, "f") + odd
+        refused(put(tmp_path / "y.onnx", model([], [tensor])), "2 elements are due")
+    halves = field(4, struct.pack("<f", 1)) + field(4, struct.pack("<f", 2))
+    path = put(tmp_path / "z.onnx", model([], [field(1, 2) + field(2, 1) + field(8, "f") + halves]))
+    assert read_state_dict(path)["f"].tolist() == [1, 2]
 
 
 def test_external_data_in_wrong_places(tmp_path):
@@ -325,3 +341,14 @@ def test_external_data_in_wrong_places(tmp_path):
         with pytest.raises(LoadError, match=says):
             read_state_dict(path, external_data=True)
         assert read_state_dict(path) == {}
+
+
+def test_sums_of_products_that_are_no_lstm(tmp_path):
+    make = helper.make_node
+    nodes = [
+        make("Sigmoid", ["a"], ["s"]), make("Mul", ["s", "X"], ["m"]),
+        make("Add", ["m", "X"], ["p"]), make("Add", ["m", "m"], ["q"]),
+        make("Add", ["s", "m"], ["r"]),
+    ]  # fmt: skip
+    onnx.save(model_of(nodes, ["X", "a"], ["q"]), tmp_path / "m.onnx")
+    assert inspect(tmp_path / "m.onnx")[2] == {}

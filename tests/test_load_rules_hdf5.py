@@ -15,6 +15,7 @@ from test_load_keras import _gru, _model, old_weights
 from test_load_onnx import model_of
 
 from fastlstm.loaders import LoadError, hdf5, inspect, load, onnx_wire, read_state_dict
+from fastlstm.loaders.source import Source
 from fastlstm.variants import Activation
 
 
@@ -116,10 +117,20 @@ def test_attributes(tmp_path):
     with h5py.File(path, "w", libver=NEWER) as file:
         file.attrs.update({f"{n}": n for n in range(20)})
     refused(path, "stored densely")
-    path, data = made(tmp_path / "y.h5", lambda f: f.attrs.create("a", np.arange(3)))
-    _, ((start, size),) = places(data, "/", 0xC)
-    at = data.find(struct.pack("<Q", 3), start, start + size)
-    broken(path, at, struct.pack("<Q", 99), "shorter than its shape")
+    for values in (np.arange(3), ["a", "b", "c"], [b"a", b"b", b"c"]):  # the second in a heap
+        path, data = made(tmp_path / "y.h5", lambda f, values=values: f.attrs.create("a", values))
+        _, ((start, size),) = places(data, "/", 0xC)
+        at = data.find(struct.pack("<Q", 3), start, start + size)
+        broken(path, at, struct.pack("<Q", 99), "shorter than its shape")
+
+
+def test_heaps_that_overlap(tmp_path):
+    """Their objects are counted: they take room in the file."""
+    path, data = made(tmp_path / "y.h5", lambda f: f.attrs.create("a", ["a", "b", "c"]))
+    file = hdf5.Hdf5(Source(path), data)
+    file.heap_entries = 2
+    with pytest.raises(LoadError, match="more objects than the file has room for"):
+        file.root.attributes()
 
 
 def test_bools_and_other_enumerations(tmp_path):

@@ -113,7 +113,7 @@ _STREAM = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")  # the number that the old
 OTHER_FORMATS = {
     "torchscript": (zip_bytes(_SCRIPT), "neither a tensor"),
     "torchscript-code": (zip_bytes([*records(b"N"), Record("a/code/m.py")]), "neither a tensor"),
-    "npz": (zip_bytes([Record("w.npy", b"\x93NUMPY")]), "npz"),
+    "npz": (zip_bytes([Record("w.npy", b"\x93NUMPY")]), ".npy array of version"),
     "keras": (zip_bytes([Record("config.json"), Record("model.weights.h5")]), "it is no JSON"),
     "plain-zip": (zip_bytes([Record("x.txt", b"hello")]), "no checkpoint"),
     "torch-stream": (b"\x80\2" + _STREAM + b"\x80\2", "protocol version"),

@@ -10,14 +10,17 @@ Where the extension cannot be built, the package is installed without it and run
 not try, and wheels are py3-none-any.
 """
 
+import gzip
 import os
 import platform
 import shlex
 import sys
+import tarfile
 
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 PURE = os.environ.get("FASTLSTM_PURE", "") not in ("", "0")
 REQUIRE_C = os.environ.get("FASTLSTM_REQUIRE_C", "") not in ("", "0")
@@ -83,7 +86,7 @@ extension = Extension(
     + SOURCES
     + [
         f"fastlstm/_{n}"
-        for n in ["core.pxd", "threads.pxi", "buffers.pxi", "stream.pxi", "train.pxi", "probes.pxi"]
+        for n in ["core.pxd", "threads.pxi", "buffers.pxi", "variant.pxi", "stream.pxi", "train.pxi", "probes.pxi"]
     ],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),
@@ -119,13 +122,40 @@ def optional(command):
     return Optional
 
 
+class Sdist(sdist):
+    """The same files give the same bytes: no owner, no date but SOURCE_DATE_EPOCH, names in order.
+    (Wheels: setuptools does so itself.)"""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, **_):
+        date = int(os.environ.get("SOURCE_DATE_EPOCH", 315532800))  # 1980, where zip's dates start
+        name = f"{base_name}.tar.gz"
+
+        def plain(member):
+            mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            return member.replace(
+                uid=0, gid=0, uname="", gname="", mtime=date, mode=mode, deep=False
+            )
+
+        with (
+            open(name, "wb") as file,
+            gzip.GzipFile("", "wb", mtime=date, fileobj=file) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            tar.add(base_dir, filter=plain)  # in order of names
+        return name
+
+
 if PURE:
-    setup()
+    setup(cmdclass={"sdist": Sdist})
 else:
     from Cython.Build import cythonize
 
     setup(
         libraries=libraries,
         ext_modules=cythonize([extension], build_dir="build"),
-        cmdclass={"build_clib": optional(build_clib), "build_ext": optional(build_ext)},
+        cmdclass={
+            "build_clib": optional(build_clib),
+            "build_ext": optional(build_ext),
+            "sdist": Sdist,
+        },
     )

@@ -4,10 +4,11 @@
 import json
 import struct
 
+import numpy as np
 import pytest
 
 from fastlstm import cli
-from fastlstm.bench import cases, rows
+from fastlstm.bench import cases, forward, machine, measure, passes, peers, rows
 from fastlstm.bench.rows import Aim
 from fastlstm.bench.shapes import Shape
 
@@ -114,8 +115,8 @@ TINY = [
 def test_every_kind_of_case(monkeypatch, tmp_path, case):
     monkeypatch.setitem(cases.SUITES, "targets", lambda: [case])
     path = tmp_path / "run.json"
-    peers = "none" if case.threads > 1 else "torch"
-    arguments = ("--suite", "targets", "--vs", peers, "--rounds", "2", "--no-rss")
+    others = "none" if case.threads > 1 or case.kind == "import" else "torch"
+    arguments = ("--suite", "targets", "--vs", others, "--rounds", "2", "--no-rss")
     assert bench(*arguments, "--output", str(path)) == 0
     found = rows.load(path).rows
     assert found[0].kind == case.kind
@@ -128,11 +129,54 @@ def test_every_kind_of_case(monkeypatch, tmp_path, case):
         assert any(row.who == "torch" and row.ratio.median > 0 for row in found)
 
 
+@pytest.mark.parametrize("kind", ["step", "ragged", "subnormal", "train"])
+def test_a_ratio_in_cpu_time_is_of_the_same_two(monkeypatch, kind):
+    """Samples that are drawn, and took as much CPU time as time: both ratios are one."""
+    rng = np.random.default_rng(0)
+
+    def sample(entry, threads):
+        seconds = rng.uniform(1, 9)
+        entry.walls.append(seconds)
+        entry.cpus.append(seconds)
+        entry.singles.append(seconds)
+
+    monkeypatch.setattr(measure.Entry, "sample", sample)
+    case = next(case for case in TINY if case.kind == kind)
+    ctx = forward.Context(peers.load_peers(["torch"])[0], 4, machine.Limits(), print, rss=False)
+    found, taken = passes.all_rows([case], ctx, 9, lambda text, done: None)
+    both = [(row.ratio.median, row.cpu_ratio) for row in found if row.ratio]
+    assert taken == 4 and len(both) >= 1
+    for ratio, of_cpu in both:
+        assert of_cpu == pytest.approx(ratio)
+
+
+def test_a_pass_that_would_take_too_long_is_not_begun(monkeypatch):
+    """Each pass takes a minute of a clock that stands still otherwise."""
+    clock = [0.0]
+    monkeypatch.setattr(passes.time, "monotonic", lambda: clock[0])
+
+    def measured(self, entries, turns, threads):
+        clock[0] += 60
+        for entry in entries:
+            entry.open()
+            entry.walls += [1.0] * len(turns)
+            entry.close()
+
+    monkeypatch.setattr(forward.Context, "measure", measured)
+    said = []
+    for minutes, rounds in [(0.5, 3), (2.5, 6), (9, 9)]:
+        ctx = forward.Context(peers.load_peers(["fastlstm"])[0], 9, machine.Limits(), print, False)
+        case, clock[0] = cases.dense(Shape(2, 1, 2, 2)), 0.0
+        found, taken = passes.all_rows([case], ctx, minutes, lambda text, done: said.append(text))
+        assert (taken, len(found[0].walls)) == (rounds, rounds)
+    assert "0.5 minutes: 3 rounds, not 9" in said
+
+
 @pytest.mark.parametrize("cell", ["gru", "rnn"])
 @pytest.mark.parametrize("carry", [False, True])
 def test_other_cells(cell, carry):
     """Gate orders and states of every engine that has the cell: all but ncnn's adapter."""
-    from fastlstm.bench import forward, model, peers
+    from fastlstm.bench import model
 
     found, _ = peers.load_peers()
     shape = Shape(5, 2, 3, 4, L=2, D=1 if carry else 2, cell=cell)

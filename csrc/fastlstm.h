@@ -32,10 +32,54 @@ size_t fl_isa_lanes(const fl_kernels *k);
    reset_after=False). Only FL_LSTM has a state c and projections. */
 enum { FL_LSTM, FL_GRU, FL_GRU_BEFORE, FL_RNN_TANH, FL_RNN_RELU, FL_CELLS };
 
+/*
+ * Activations, a and b standing for alpha and beta; tanh is scaled_tanh with a = b = 1, relu
+ * thresholded_relu with a = 0, elu has b = 1 and selu is elu with another.
+ *
+ *     sigmoid      1 / (1 + exp(-x))      scaled_tanh       a tanh(b x)
+ *     affine       a x + b                thresholded_relu  x if x > a else 0
+ *     hard_sigmoid max(0, min(1, a x + b))  leaky_relu      x if x >= 0 else a x
+ *     elu          b x if x >= 0 else a b (exp(x) - 1)
+ *     softsign     x / (1 + |x|)          softplus          ln(1 + exp(x))
+ *     silu         x sigmoid(x)           exponential       exp(x)
+ *     gelu         x times the normal distribution's function
+ */
+enum {
+    FL_SIGMOID,
+    FL_SCALED_TANH,
+    FL_AFFINE,
+    FL_THRESHOLDED_RELU,
+    FL_LEAKY_RELU,
+    FL_HARD_SIGMOID,
+    FL_ELU,
+    FL_SOFTSIGN,
+    FL_SOFTPLUS,
+    FL_SILU,
+    FL_GELU,
+    FL_EXPONENTIAL,
+    FL_FUNCTIONS
+};
+
+typedef struct fl_activation {
+    int function;
+    float alpha, beta;
+} fl_activation;
+
+/* What sets a network apart from PyTorch's, as in ONNX: csrc/variants.h has the equations. */
+typedef struct fl_variant {
+    int any;                 /* 0: nothing; the rest is not looked at */
+    fl_activation act[2][3]; /* [direction]: LSTM i f o, g, output; GRU r z, n; RNN h */
+    float clip;              /* sums are cut to [-clip, clip] before them; INFINITY: they are not */
+    int input_forget;        /* LSTM: f = 1 - i */
+    int peepholes;           /* LSTM: they are set by fl_net_set_peepholes, or zeros */
+} fl_variant;
+
 typedef struct fl_config {
     int cell;
     size_t input, hidden, proj; /* proj = 0: none */
     size_t layers, dirs;        /* dirs = 1 or 2 */
+    int reverse;                /* dirs = 1 alone: from each row's last step to its first */
+    fl_variant variant;         /* of FL_RNN_TANH and FL_RNN_RELU alike */
 } fl_config;
 
 typedef struct fl_net fl_net;
@@ -52,6 +96,10 @@ size_t fl_net_bytes(const fl_net *net);
  */
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                 const float *b_ih, const float *b_hh, const float *w_hr);
+
+/* An LSTM's peepholes (3 H), i f o: to be added to a copy of the sums, those of i and f times the
+   state before the step, that of o times the one after it. */
+void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes);
 
 /* ---- one forward call ---- */
 
@@ -121,6 +169,7 @@ typedef struct fl_grads {
     float *w_ih, *w_hh; /* (G H, in), (G H, K) */
     float *b_ih, *b_hh; /* (G H); both NULL: not wanted */
     float *w_hr;        /* (P, H); NULL without a projection */
+    float *peepholes;   /* (3 H); NULL without peepholes */
 } fl_grads;
 
 typedef struct fl_back_call {

@@ -157,9 +157,11 @@ static size_t lay_out(fl_job *j, char *base)
             .h_in = carve(base, &at, j->rows_max, sizeof(float *)),
             .h_out = carve(base, &at, j->rows_max, sizeof(float *)),
             .z = carve(base, &at, fl_mul(fl_mul(net->panels, j->chunk_rows), net->group), fs),
-            .full_h =
-                carve(base, &at,
-                      f->proj || net->cell->reset ? fl_mul(j->rows_max, j->hidden_pad) : 0, fs),
+            .full_h = carve(base, &at,
+                            f->proj || net->cell->reset || net->cell->aside
+                                ? fl_mul(j->rows_max, j->hidden_pad)
+                                : 0,
+                            fs),
             .proj = carve(base, &at, f->proj ? fl_mul(j->rows_max, j->proj_pad) : 0, fs),
             .flushed = carve(base, &at, fl_mul(j->chunk_rows, f->input), fs),
             .polls = i == 0};
@@ -184,7 +186,7 @@ fl_seq fl_outer(const fl_job *j, const fl_block *block, const float *base, ptrdi
 {
     ptrdiff_t shift = j->order ? 0 : (ptrdiff_t)block->first * b;
     return (fl_seq){base ? (float *)(uintptr_t)base + shift : NULL, t, b,
-                    j->order ? j->order + block->first : NULL, 0};
+                    j->order ? j->order + block->first : NULL,      0, 0};
 }
 
 fl_seq fl_output(const fl_job *j, const fl_block *block, size_t layer, size_t k)
@@ -194,12 +196,13 @@ fl_seq fl_output(const fl_job *j, const fl_block *block, size_t layer, size_t k)
         return fl_tape_seq(j, block, layer, 0);
     const size_t row = j->net->config.dirs * j->net->width,
                  above = j->net->config.layers - 1 - layer;
-    fl_seq q = {block->between[0], (ptrdiff_t)(j->rows_max * row), (ptrdiff_t)row, NULL, 0};
+    fl_seq q = {block->between[0], (ptrdiff_t)(j->rows_max * row), (ptrdiff_t)row, NULL, 0, 0};
     if (call->y && (j->net->config.dirs == 1 ? above == 0 : above % 2 == 0))
         return fl_outer(j, block, call->y, call->y_t, call->y_b);
     if (j->net->config.dirs == 1) {
         q.base += (layer * j->ring + k % j->ring) * j->chunk_steps * j->rows_max * row;
         q.start = k * j->chunk_steps;
+        q.by_step = 1;
     } else {
         q.base = block->between[above % 2];
     }

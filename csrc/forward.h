@@ -17,12 +17,14 @@
 
 #include "net.h"
 
-/* Rows in time: (t, r) at base + (t - start) * t_step + (order ? order[r] : r) * r_step. */
+/* Rows in time: (t, r) at base + (t - start) * t_step + (order ? order[r] : r) * r_step. by_step:
+   not times, but steps in processing order, between two layers of one direction. */
 typedef struct fl_seq {
     float *base;
     ptrdiff_t t_step, r_step;
     const size_t *order;
     size_t start;
+    int by_step;
 } fl_seq;
 
 /* Progress of a lane. Whoever sets `busy` owns its next tile, number `done`. */
@@ -91,6 +93,16 @@ static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
 {
     size_t row = q->order ? q->order[r] : r;
     return q->base + (ptrdiff_t)(t - q->start) * q->t_step + (ptrdiff_t)row * q->r_step;
+}
+
+/* Does a direction go from the end of each row to its beginning? */
+static inline int fl_reverse(const fl_net *net, size_t dir) { return dir || net->config.reverse; }
+
+/* Where a sequence has step s of row r of a lane that goes so. */
+static inline size_t fl_seq_time(const fl_seq *q, const fl_block *block, int reverse, size_t r,
+                                 size_t s)
+{
+    return reverse && !q->by_step ? block->length[r] - 1 - s : s;
 }
 
 /* Why a call stops in a child that the poll itself has forked (a signal handler of Python's may):

@@ -33,8 +33,10 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FL_INLINE static __forceinline
+#define FL_NOINLINE __declspec(noinline)
 #else
 #define FL_INLINE static inline __attribute__((always_inline))
+#define FL_NOINLINE __attribute__((noinline))
 #endif
 
 #if defined(__GNUC__)
@@ -104,6 +106,9 @@ typedef struct fl_gemm {
  *   kept    for `keep` alone, which does the same to the same bits: activations for back, group
  *           (p, r) of cell.kept vectors at kept + p * kept_panel + r * cell.kept * L
  *   c_out   for `keep` alone: a copy of the rows' new c, c_row floats apart too
+ *   variant, act    of the cells of variants.h alone, which write to z: what they are, and the
+ *           activations of this direction
+ *   peep    their peepholes, [panels][i f o][L], or NULL
  *
  * Where a cell has `reset`, h goes into the last gate's sums only after the first gate: the caller
  * adds the product to z for all gates but the last, `reset` makes r h of h and z, the caller adds
@@ -125,6 +130,9 @@ typedef struct fl_step {
     float *kept;
     size_t kept_panel;
     float *c_out;
+    const fl_variant *variant;
+    const fl_activation *act;
+    const float *peep;
 } fl_step;
 
 /*
@@ -145,6 +153,7 @@ typedef struct fl_step {
  *           towards x and b_ih
  *   h       NULL, or where the h before a projection goes: a packed plain matrix whose k is the
  *           row, column u at h + u / (FL_NV * L) * h_panel + r * FL_NV * L + u % (FL_NV * L)
+ *   variant, act, peep   as in fl_step
  *
  * back_reset:  the rest of it for cells with `reset`: dh is the gradient of r h; dz of the first
  * gate, and dc added to
@@ -165,7 +174,18 @@ typedef struct fl_back {
     size_t dz_row;
     float *h;
     size_t h_panel;
+    const fl_variant *variant;
+    const fl_activation *act;
+    const float *peep;
 } fl_back;
+
+/* The cells of the table beyond PyTorch's: each for any variant of one of those. */
+enum { FL_LSTM_ANY = FL_CELLS, FL_GRU_ANY, FL_GRU_BEFORE_ANY, FL_RNN_ANY, FL_ALL_CELLS };
+
+static inline int fl_cell_of(const fl_config *f)
+{
+    return !f->variant.any ? f->cell : f->cell < FL_RNN_TANH ? FL_CELLS + f->cell : FL_RNN_ANY;
+}
 
 typedef struct fl_cell {
     size_t gates;   /* PyTorch's weights have gates * H rows */
@@ -173,6 +193,7 @@ typedef struct fl_cell {
     size_t units;   /* unit vectors in a panel: 1, or FL_NV if it is a plain one */
     size_t kept;    /* vectors in a group of what keep keeps; 0: back needs h alone */
     int has_c;
+    int aside; /* no c, but step needs memory of its shape */
     void (*step)(const fl_step *), (*keep)(const fl_step *);
     void (*reset)(const fl_step *); /* or NULL */
     void (*back)(const fl_back *);
@@ -182,7 +203,7 @@ typedef struct fl_cell {
 typedef struct fl_kernels {
     const char *name;
     size_t lanes;
-    fl_cell cell[FL_CELLS];
+    fl_cell cell[FL_ALL_CELLS];
     void (*gemm)(const fl_gemm *);
     /* Does any of n floats lie strictly between 0 and FL_TINY in magnitude? */
     int (*any_tiny)(const float *x, size_t n);
@@ -191,6 +212,8 @@ typedef struct fl_kernels {
     /* The gates' functions over n floats, for tests; y may be x */
     void (*sigmoid)(float *y, const float *x, size_t n);
     void (*tanh)(float *y, const float *x, size_t n);
+    /* The same for variants: f(x), and f'(x) to slope */
+    void (*activate)(const fl_activation *f, float *y, float *slope, const float *x, size_t n);
     /* Roofline probes: flop done by n rounds of independent fma; sum of n floats read in order */
     double (*probe_fma)(size_t n);
     float (*probe_read)(const float *x, size_t n);

@@ -6,6 +6,7 @@
 #define FL_NAME "generic"
 #define FL_TABLE fl_kernels_generic
 #define FL_TILE_M 2
+#define FL_TILE_M3 2
 #define FL_TILE_P 2
 #define FL_WIDE_BYTES SIZE_MAX
 #include "kernels_impl.h"

@@ -10,6 +10,7 @@
 #define FL_NAME "generic-fma"
 #define FL_TABLE fl_kernels_generic_fma
 #define FL_TILE_M 2
+#define FL_TILE_M3 2
 #define FL_TILE_P 2
 #define FL_WIDE_BYTES SIZE_MAX
 #include "kernels_impl.h"

@@ -5,10 +5,12 @@
 #include "kernels.h"
 #include "vec_neon.h"
 
-/* 32 registers: 24 sums + 4 weights + 2 broadcasts for 6 rows; 16 sums for 4 panels of one row. */
+/* 32 registers: 24 sums + 4 weights + 2 broadcasts for 6 rows, or + 3 weights for 8 rows of panels
+   of 3; 16 sums for 4 panels of one row. */
 #define FL_NAME "neon"
 #define FL_TABLE fl_kernels_neon
 #define FL_TILE_M 6
+#define FL_TILE_M3 8
 #define FL_TILE_P 4
 #define FL_WIDE_BYTES SIZE_MAX
 #include "kernels_impl.h"

@@ -156,7 +156,10 @@ static int step(fl_job *j, fl_desk *desk, const table *t, size_t i, size_t k)
                  .h = desk->h_in,
                  .hout = desk->h_out,
                  .c = t->c[to],
-                 .c_row = pad};
+                 .c_row = pad,
+                 .variant = &net->config.variant,
+                 .act = net->config.variant.act[0],
+                 .peep = y->peep};
     return fl_run_step(j, desk, &s);
 }
 
@@ -322,7 +325,10 @@ static table *lay_table(fl_job *j, size_t layer, const fl_seq *in, size_t s0, si
         copy_rows(t->c[0], j->hidden_pad, home_c(j, layer), j->hidden_pad, rows, j->hidden_pad);
     for (size_t k = 0; k < steps; k++)
         for (size_t r = 0; r < rows; r++)
-            take_in(j, t->x + (k * rows + r) * wide, fl_seq_at(in, s0 + k, r), wide);
+            take_in(
+                j, t->x + (k * rows + r) * wide,
+                fl_seq_at(in, fl_seq_time(in, lone->block, j->net->config.reverse, r, s0 + k), r),
+                wide);
     for (size_t i = 0; i < seats; i++)
         atomic_store_explicit(&t->seat[i].count, 0, memory_order_relaxed);
     for (size_t i = 1, at = 1; i < j->threads; i++)
@@ -378,8 +384,10 @@ static size_t lead(fl_job *j, table *t, const fl_seq *out)
             break;
         fetch(j, t, 0, k);
         for (size_t r = 0; r < t->rows; r++)
-            memcpy(fl_seq_at(out, t->s0 + k, r), t->h[(k + 1) % 2] + r * j->hidden_pad,
-                   hidden * sizeof(float));
+            memcpy(fl_seq_at(out,
+                             fl_seq_time(out, j->lone->block, j->net->config.reverse, r, t->s0 + k),
+                             r),
+                   t->h[(k + 1) % 2] + r * j->hidden_pad, hidden * sizeof(float));
     }
     if (e != FL_OK)
         leave(t);

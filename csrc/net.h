@@ -15,6 +15,7 @@ typedef struct fl_layer {
     float *r;    /* recurrent weights  [panels][K][G] */
     float *bias; /* b_ih + b_hh        [panels][G]; of a GRU's n b_ih alone */
     float *b_hn; /* a GRU's n: b_hh    [panels][lanes]; NULL for other cells */
+    float *peep; /* peepholes          [panels][i f o][lanes], or NULL */
     float *proj; /* w_hr, a plain matrix of P columns   [proj_panels][H][plain], or NULL */
 } fl_layer;
 

@@ -30,13 +30,15 @@ static size_t align_floats(size_t n) { return fl_mul(fl_sum2(n, 15) / 16, 16); }
 
 fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
 {
-    const fl_cell *cell = &kernels->cell[config->cell];
+    const fl_cell *cell = &kernels->cell[fl_cell_of(config)];
     const size_t lanes = kernels->lanes, group = cell->vectors * lanes, plain = FL_NV * lanes;
     const size_t units = cell->units * lanes;
     const size_t unit_panels = fl_sum2(config->hidden, units - 1) / units;
     const size_t panels = fl_mul(unit_panels, cell->gates * cell->units / cell->vectors);
     const size_t proj_panels = fl_sum2(config->proj, plain - 1) / plain;
     const size_t b_hn = config->cell == FL_GRU ? unit_panels * lanes : 0;
+    const size_t peep =
+        config->variant.any && config->variant.peepholes ? fl_mul(unit_panels, 3 * lanes) : 0;
     const size_t width = config->proj ? config->proj : config->hidden;
     const size_t count = fl_mul(config->layers, config->dirs);
 
@@ -48,7 +50,7 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
         size_t k = fl_sum2(fl_sum2(in, width), 1); /* w, r, bias */
         size_t one = fl_mul(fl_mul(panels, group), k);
         one = fl_sum2(one, fl_mul(fl_mul(proj_panels, plain), config->hidden));
-        one = align_floats(fl_sum2(one, b_hn));
+        one = align_floats(fl_sum2(one, fl_sum2(b_hn, peep)));
         floats = fl_sum2(floats, fl_mul(one, upper ? count - config->dirs : config->dirs));
     }
     fl_net *net = fl_alloc_lasting(fl_mul(floats, sizeof(float)));
@@ -86,6 +88,10 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
         if (b_hn) {
             y->b_hn = next;
             next += b_hn;
+        }
+        if (peep) {
+            y->peep = next;
+            next += peep;
         }
         next = layer + align_floats((size_t)(next - layer));
     }
@@ -131,4 +137,14 @@ void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const 
         pack_vector(y->proj, plain, p, w_hr + p * hidden, hidden,
                     proj - p < lanes ? proj - p : lanes);
     fl_no_subnormals(y->proj, net->proj_panels * hidden * plain);
+}
+
+void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes)
+{
+    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
+    float *peep = net->layer[layer * net->config.dirs + dir].peep;
+    for (size_t g = 0; g < 3; g++)
+        for (size_t u = 0; u < hidden; u++)
+            peep[(u / lanes * 3 + g) * lanes + u % lanes] = peepholes[g * hidden + u];
+    fl_no_subnormals(peep, net->unit_panels * 3 * lanes);
 }

@@ -134,6 +134,40 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
     return FL_OK;
 }
 
+/* dp_i = sum_n dz_i c_prev, dp_f = sum_n dz_f c_prev, dp_o = sum_n dz_o c of panels p0 .. p1 - 1,
+   in the tape's order, in double: one chain of any length. */
+static int peepholes(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t p0,
+                     size_t p1, float *to)
+{
+    const fl_net *net = b->j.net;
+    const fl_tape *k = b->tape;
+    const fl_delta *delta = &b->delta[layer % 2][dir];
+    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
+    const size_t lane = layer * net->config.dirs + dir;
+    for (size_t p = p0; p < p1; p++) {
+        double sum[3][FL_MAX_LANES] = {{0}};
+        const float *dz = delta->dz + p * k->total * net->group;
+        for (size_t s = 0; s < k->steps; s++) {
+            const float *before = fl_tape_c(k, lane, s) + p * lanes;
+            const float *after = fl_tape_c(k, lane, s + 1) + p * lanes;
+            const size_t rows = k->offset[s + 1] - k->offset[s];
+            for (size_t r = 0; r < rows; r++, dz += net->group)
+                for (size_t u = 0; u < lanes; u++) {
+                    const size_t at = r * k->hidden_pad + u;
+                    sum[0][u] += (double)dz[u] * before[at];
+                    sum[1][u] += (double)dz[lanes + u] * before[at];
+                    sum[2][u] += (double)dz[3 * lanes + u] * after[at];
+                }
+            if (fl_stop(&b->j, &bench->desk, fl_moved(rows * lanes)))
+                return FL_INTERRUPTED;
+        }
+        for (size_t g = 0; g < 3; g++)
+            for (size_t u = p * lanes; u < hidden && u < (p + 1) * lanes; u++)
+                to[g * hidden + u] = (float)sum[g][u - p * lanes];
+    }
+    return FL_OK;
+}
+
 int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t p0, size_t p1)
 {
     const fl_net *net = b->j.net;
@@ -153,6 +187,8 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
         return e == FL_OK ? fl_product(b, bench, layer, dir, last, p1) : e;
     }
     if (to->w_hr && p0 == 0 && k->total && projection(b, bench, delta, to->w_hr) != FL_OK)
+        return FL_INTERRUPTED;
+    if (to->peepholes && peepholes(b, bench, layer, dir, p0, p1, to->peepholes) != FL_OK)
         return FL_INTERRUPTED;
     if (to->w_hr && p0 == 0 && !k->total)
         memset(to->w_hr, 0, width * hidden * sizeof(float));

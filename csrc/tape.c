@@ -56,6 +56,7 @@ fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint
                    .seed = seed,
                    .first = steps_before,
                    .all = all,
+                   .reverse = f->reverse,
                    .order = (size_t *)(base + order),
                    .length = (size_t *)(base + length),
                    .offset = (size_t *)(base + offset),
@@ -139,7 +140,7 @@ fl_seq fl_tape_seq(const fl_job *j, const fl_block *block, size_t layer, int in)
     const size_t input = j->net->config.input, row = in && !layer ? input : k->row;
     float *base =
         in ? fl_tape_in(k, input, layer, 0, block->first) : fl_tape_out(k, layer, 0, block->first);
-    return (fl_seq){base, (ptrdiff_t)(k->batch * row), (ptrdiff_t)row, NULL, 0};
+    return (fl_seq){base, (ptrdiff_t)(k->batch * row), (ptrdiff_t)row, NULL, 0, 0};
 }
 
 void fl_tape_pass(const fl_job *j, const fl_block *block, size_t layer, size_t dir, size_t s0,

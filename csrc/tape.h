@@ -28,6 +28,7 @@ struct fl_tape {
     float dropout;
     uint64_t seed;
     size_t first, all; /* for the masks: step t is step first + t of a sequence of `all` */
+    int reverse;       /* the net's */
     size_t *order;     /* [B] */
     size_t *length;    /* [B], descending */
     size_t *offset;    /* [T + 1] */
@@ -58,7 +59,7 @@ static inline float *fl_tape_c(const fl_tape *k, size_t lane, size_t s)
 /* The time at which row r is at step s. */
 static inline size_t fl_tape_time(const fl_tape *k, size_t dir, size_t s, size_t r)
 {
-    return dir ? k->length[r] - 1 - s : s;
+    return dir || k->reverse ? k->length[r] - 1 - s : s;
 }
 
 /* Row r of a layer's h in direction dir after s of its steps. */

@@ -136,11 +136,6 @@ size_t fl_active(const fl_block *block, size_t rows, size_t s)
     return rows;
 }
 
-static size_t time_of(const fl_block *block, size_t dir, size_t r, size_t s)
-{
-    return dir ? block->length[r] - 1 - s : s;
-}
-
 int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_t dir,
             const fl_seq *in, const fl_seq *out, size_t s0, size_t s1)
 {
@@ -149,12 +144,13 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
     const fl_layer *y = &net->layer[lane];
     float *h = block->h + lane * j->rows_max * width;
     const size_t rows0 = fl_active(block, block->rows, s0);
+    const int reverse = fl_reverse(net, dir);
 
     size_t n = 0;
     for (size_t s = s0, rows = rows0; s < s1; s++) {
         rows = fl_active(block, rows, s);
         for (size_t r = 0; r < rows; r++, n++) {
-            desk->a[n] = fl_seq_at(in, time_of(block, dir, r, s), r);
+            desk->a[n] = fl_seq_at(in, fl_seq_time(in, block, reverse, r, s), r);
             if (layer == 0 && !j->call->tape && net->kernels->any_tiny(desk->a[n], y->in)) {
                 float *copy = desk->flushed + n * y->in;
                 net->kernels->flush(copy, desk->a[n], y->in);
@@ -185,18 +181,21 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
                     .b_hn = y->b_hn,
                     .h = desk->h_in,
                     .hout = desk->h_out,
-                    .c = net->cell->reset   ? desk->full_h
-                         : net->cell->has_c ? block->c + lane * j->rows_max * j->hidden_pad
-                                            : NULL,
-                    .c_row = j->hidden_pad};
+                    .c = net->cell->has_c ? block->c + lane * j->rows_max * j->hidden_pad
+                                          : desk->full_h,
+                    .c_row = j->hidden_pad,
+                    .variant = &net->config.variant,
+                    .act = net->config.variant.act[dir],
+                    .peep = y->peep};
     for (size_t r = 0; r < rows0; r++)
         desk->h_in[r] = h + r * width;
     for (size_t s = s0, rows = rows0; s < s1 && e == FL_OK; s++) {
         rows = fl_active(block, rows, s);
         for (size_t r = 0; r < rows; r++)
-            desk->h_out[r] = net->proj_panels
-                                 ? desk->full_h + r * j->hidden_pad
-                                 : fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
+            desk->h_out[r] =
+                net->proj_panels
+                    ? desk->full_h + r * j->hidden_pad
+                    : fl_seq_at(out, fl_seq_time(out, block, reverse, r, s), r) + dir * width;
         step.rows = rows;
         step.down = (int)(s & 1) ^ j->call->turn;
         if (j->call->tape)
@@ -205,7 +204,8 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)
-                desk->h_out[r] = fl_seq_at(out, time_of(block, dir, r, s), r) + dir * width;
+                desk->h_out[r] =
+                    fl_seq_at(out, fl_seq_time(out, block, reverse, r, s), r) + dir * width;
             e = project(j, desk, y, rows);
         }
         for (size_t r = 0; r < rows; r++)

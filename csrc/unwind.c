@@ -223,7 +223,10 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
                          .dzh_rows = bench->dzh_rows + next,
                          .dz_row = kk,
                          .h = net->config.proj ? delta->h + n * net->plain : NULL,
-                         .h_panel = k->total * net->plain};
+                         .h_panel = k->total * net->plain,
+                         .variant = &net->config.variant,
+                         .act = net->config.variant.act[dir],
+                         .peep = net->layer[lane].peep};
             net->cell->back(&g);
             if (net->cell->reset)
                 e = through_reset(b, bench, y, &g);

@@ -36,6 +36,10 @@ FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
 FL_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
 FL_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 FL_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+FL_INLINE vf vf_le(vf a, vf b, vf x, vf y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LE_OQ));
+}
 
 FL_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 FL_INLINE vf vf_copysign(vf a, vf s)

@@ -38,6 +38,10 @@ FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
 FL_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
 FL_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 FL_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+FL_INLINE vf vf_le(vf a, vf b, vf x, vf y)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LE_OQ), y, x);
+}
 
 FL_INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
 FL_INLINE vf vf_copysign(vf a, vf s)

@@ -8,6 +8,7 @@
  *   vf_mad(a, b, c)      the same for the long sums; two roundings where there is no instruction
  *   vf_fnma(a, b, c)     c - a * b, likewise
  *   vf_min(a, b)         a < b ? a : b, so a NaN in b comes through; vf_max likewise
+ *   vf_le(a, b, x, y)    a <= b ? x : y, so y where a or b is NaN
  *   vf_copysign(a, s)    a with the sign bit of s; a must not be negative
  *   vf_shl23(a)          the bits of a, shifted left by 23: turns an integer n + 127, kept in the
  *                        low bits of a float by adding 1.5 * 2^23, into the float 2^n
@@ -66,6 +67,7 @@ FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
 FL_INLINE vf vf_fnma(vf a, vf b, vf c) { FL_EACH(FL_FMA1(-a.v[i], b.v[i], c.v[i])); }
 FL_INLINE vf vf_min(vf a, vf b) { FL_EACH(a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
 FL_INLINE vf vf_max(vf a, vf b) { FL_EACH(a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
+FL_INLINE vf vf_le(vf a, vf b, vf x, vf y) { FL_EACH(a.v[i] <= b.v[i] ? x.v[i] : y.v[i]); }
 
 FL_INLINE vf vf_abs(vf a) { FL_EACH(fl_float(fl_bits(a.v[i]) & 0x7fffffffu)); }
 FL_INLINE vf vf_copysign(vf a, vf s)

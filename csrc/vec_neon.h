@@ -44,6 +44,7 @@ FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
 FL_INLINE vf vf_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); }
 FL_INLINE vf vf_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 FL_INLINE vf vf_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+FL_INLINE vf vf_le(vf a, vf b, vf x, vf y) { return vbslq_f32(vcleq_f32(a, b), x, y); }
 
 FL_INLINE vf vf_abs(vf a) { return vabsq_f32(a); }
 FL_INLINE vf vf_copysign(vf a, vf s) { return vbslq_f32(vdupq_n_u32(0x80000000u), s, a); }

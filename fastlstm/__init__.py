@@ -18,6 +18,7 @@ from .config import (
 from .errors import LoadError
 from .layers import GRU, LSTM, RNN
 from .stream import Stream
+from .training import Grads, Tape
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,10 +26,13 @@ __all__ = [
     "LSTM",
     "RNN",
     "GRUCell",
+    "Grads",
     "LSTMCell",
     "LoadError",
     "RNNCell",
     "Stream",
+    "Tape",
+    "Verification",
     "config_dict",
     "get_num_threads",
     "load",
@@ -40,16 +44,20 @@ __all__ = [
     "warmup",
 ]
 
-_LOADERS = ("load", "load_all", "read_state_dict")
+# The loaders are a third of the package and many programs never read a file.
+_LATER = {
+    "load": "loaders",
+    "load_all": "loaders",
+    "read_state_dict": "loaders",
+    "Verification": "verify",
+}
 
 
 def __getattr__(name):
-    # The loaders are a third of the package and many programs never read a file.
-    if name in _LOADERS:
-        from . import loaders
+    if name in _LATER:
+        import importlib
 
-        for each in _LOADERS:
-            globals()[each] = getattr(loaders, each)
+        globals()[name] = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
         return globals()[name]
     raise AttributeError(f"module 'fastlstm' has no attribute {name!r}")
 

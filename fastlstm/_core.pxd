@@ -20,9 +20,35 @@ cdef extern from "fastlstm.h" nogil:
     const fl_kernels *fl_isa_kernels(int i)
     size_t fl_isa_lanes(const fl_kernels *k)
 
+    enum:
+        FL_SIGMOID
+        FL_SCALED_TANH
+        FL_AFFINE
+        FL_THRESHOLDED_RELU
+        FL_LEAKY_RELU
+        FL_HARD_SIGMOID
+        FL_ELU
+        FL_SOFTSIGN
+        FL_SOFTPLUS
+        FL_SILU
+        FL_GELU
+        FL_EXPONENTIAL
+
+    ctypedef struct fl_activation:
+        int function
+        float alpha, beta
+
+    ctypedef struct fl_variant:
+        int any
+        fl_activation act[2][3]
+        float clip
+        int input_forget, peepholes
+
     ctypedef struct fl_config:
         int cell
         size_t input, hidden, proj, layers, dirs
+        int reverse
+        fl_variant variant
 
     ctypedef struct fl_net:
         pass
@@ -32,6 +58,7 @@ cdef extern from "fastlstm.h" nogil:
     size_t fl_net_bytes(const fl_net *net)
     void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                     const float *b_ih, const float *b_hh, const float *w_hr)
+    void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes)
 
     ctypedef struct fl_tape:
         pass
@@ -79,6 +106,7 @@ cdef extern from "fastlstm.h" nogil:
         float *b_ih
         float *b_hh
         float *w_hr
+        float *peepholes
 
     ctypedef struct fl_back_call:
         const fl_tape *tape
@@ -138,5 +166,7 @@ cdef extern from "kernels.h" nogil:
         void (*gemm)(const fl_gemm *) noexcept nogil
         void (*sigmoid)(float *y, const float *x, size_t n) noexcept nogil
         void (*tanh)(float *y, const float *x, size_t n) noexcept nogil
+        void (*activate)(const fl_activation *f, float *y, float *slope, const float *x,
+                         size_t n) noexcept nogil
         double (*probe_fma)(size_t n) noexcept nogil
         float (*probe_read)(const float *x, size_t n) noexcept nogil

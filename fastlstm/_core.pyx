@@ -82,6 +82,7 @@ CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # as in fastlstm.
 
 include "_threads.pxi"
 include "_buffers.pxi"
+include "_variant.pxi"
 
 DEF X = 0
 DEF Y = 1
@@ -95,7 +96,8 @@ cdef class Net:
     """Packed weights. Never changes once filled, so any number of threads may call it at once;
     new weights go into a new Net.
 
-    Net(cell, input, hidden, proj, layers, dirs, isa), cell a name in CELLS
+    Net(cell, input, hidden, proj, layers, dirs, isa, variant), cell a name in CELLS, variant a
+    fastlstm.variants.Variant or None for torch's cells
     """
 
     cdef fl_net *net
@@ -107,7 +109,7 @@ cdef class Net:
     cdef public object weights, turned  # training.py's: what was packed, and a Turned or None
     cdef int turn
 
-    def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa):
+    def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa, variant=None):
         cdef const fl_kernels *kernels = kernels_of(isa)
         self.cell = cell
         self.config.cell = CELLS.index(cell)
@@ -119,6 +121,8 @@ cdef class Net:
         self.config.layers = layers
         self.config.dirs = dirs
         self.width = self.config.proj or self.config.hidden
+        if variant is not None:
+            read_variant(&self.config, cell, variant)
         with nogil:
             self.net = fl_net_new(&self.config, kernels)
         if self.net == NULL:
@@ -133,8 +137,9 @@ cdef class Net:
 
     def set(self, size_t layer, size_t direction, const float[:, ::1] w_ih,
             const float[:, ::1] w_hh, const float[::1] b_ih, const float[::1] b_hh,
-            const float[:, ::1] w_hr):
-        """Pack one layer and direction; torch's shapes; biases and w_hr may be None."""
+            const float[:, ::1] w_hr, const float[::1] peephole=None):
+        """Pack one layer and direction; torch's shapes; biases and w_hr may be None. peephole: (3 H,)
+        i f o, of variants that have them."""
         cdef size_t gates = self.gates * self.config.hidden
         cdef size_t wide = self.config.input if layer == 0 else self.config.dirs * self.width
         if (
@@ -149,6 +154,8 @@ cdef class Net:
             or (self.config.proj != 0) != (w_hr is not None)
             or (w_hr is not None and (<size_t>w_hr.shape[0] != self.config.proj
                                       or <size_t>w_hr.shape[1] != self.config.hidden))
+            or (self.config.variant.peepholes != 0) != (peephole is not None)
+            or (peephole is not None and <size_t>peephole.shape[0] != 3 * self.config.hidden)
         ):
             raise ValueError("weights do not have the network's shapes")
         cdef const float *bi = NULL
@@ -162,6 +169,8 @@ cdef class Net:
             hr = &w_hr[0, 0]
         with nogil:
             fl_net_set(self.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], bi, bh, hr)
+            if peephole is not None:
+                fl_net_set_peepholes(self.net, layer, direction, &peephole[0])
 
     def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences,
                 bint batch_first, size_t threads):

@@ -136,7 +136,7 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, tuple dstate, bi
     forward_train; dy and what is in dstate None for zeros.
 
     grads: for each layer and direction (w_ih, w_hh, b_ih, b_hh, w_hr), contiguous float32 arrays,
-    filled here; the last three may be None.
+    filled here; the last three may be None. With peepholes theirs are a sixth.
     """
     cdef Net net = tape.net
     cdef fl_back_call call
@@ -195,7 +195,7 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, tuple dstate, bi
         if len(grads) != lanes:
             raise ValueError("gradients for another network")
         for i in range(lanes):
-            w_ih, w_hh, b_ih, b_hh, w_hr = grads[i]
+            w_ih, w_hh, b_ih, b_hh, w_hr = grads[i][:5]
             check_weights(net, i // net.config.dirs, i % net.config.dirs, w_ih.shape, w_hh.shape,
                           None if w_hr is None else w_hr.shape)
             m = w_ih
@@ -213,6 +213,11 @@ def backward(Turned turned, Tape tape, const float[:, :, :] dy, tuple dstate, bi
             if w_hr is not None:
                 m = w_hr
                 to[i].w_hr = &m[0, 0]
+            if net.config.variant.peepholes:
+                v = grads[i][5]
+                if <size_t>v.shape[0] != 3 * net.config.hidden:
+                    raise ValueError("gradients for another network")
+                to[i].peepholes = &v[0]
         call.tape = tape.tape
         call.grads = to
         call.threads = threads or <size_t>fastlstm_get_num_threads()

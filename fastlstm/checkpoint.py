@@ -7,7 +7,7 @@ a tape of the segment alone, then back through it with the gradients of its fina
 
 With two directions a stack cannot be cut in time, since every layer needs all of the one below. But
 each layer and direction is a one-directional stack by itself, of one layer, which reads its input
-forwards or turned around; kept are the layers' inputs besides.
+forwards or turned around; kept are the layers' inputs besides. So it is with a reverse direction.
 
 Arrays in here are time-first, (T, B, n).
 """
@@ -99,10 +99,12 @@ class Kept:
 
     def __init__(self, lstm, net, x, lengths, k, rate, seed):
         self.net, self.lengths, self.rate, self.seed = net, lengths, rate, seed
-        two = lstm.bidirectional
+        self.reverse = lstm.reverse
+        self.apart = lstm.bidirectional or lstm.reverse  # layers and directions, one by one
+        own = 0.0 if self.apart else rate
         self.stacks = [
-            [Stack(lengths, k, 0.0 if two else rate, seed) for _ in range(lstm.num_directions)]
-            for _ in range(lstm.num_layers if two else 1)
+            [Stack(lengths, k, own, seed) for _ in range(lstm.num_directions)]
+            for _ in range(lstm.num_layers if self.apart else 1)
         ]  # [what is gone through one by one][direction]
         self.inputs = [x]
 
@@ -115,20 +117,22 @@ class Kept:
 
     def lane(self, lstm, i, d):
         """A layer and its Net for direction d of layer i, and its part of the states' first axis;
-        with one direction the whole stack."""
-        if len(self.stacks[i]) == 1:
+        or the whole stack."""
+        if not self.apart:
             return lstm, self.net, slice(None)
         end = f"_l{i}" + ("", "_reverse")[d]
         one = type(lstm).__new__(type(lstm))
-        one.__dict__.update(lstm.__dict__, num_layers=1, bidirectional=False)
+        one.__dict__.update(lstm.__dict__, num_layers=1, bidirectional=False, reverse=False)
         one.input_size = self.inputs[i].shape[2]
+        one.activations = lstm.activations and lstm.activations[d : d + 1]
         weights = self.net.weights.items()
         one._set({n.removesuffix(end) + "_l0": w for n, w in weights if n.endswith(end)})
-        return one, one._net, slice(2 * i + d, 2 * i + d + 1)
+        at = i * lstm.num_directions + d
+        return one, one._net, slice(at, at + 1)
 
     def seen(self, array, d):
         """What direction d reads or wrote, in the order of time."""
-        return turned_around(array, self.lengths) if d else array
+        return turned_around(array, self.lengths) if d or self.reverse else array
 
     def forward(self, lstm, state, y, threads):
         """The final state's arrays; outputs to y."""
@@ -141,10 +145,12 @@ class Kept:
             for d, stack in enumerate(stacks):
                 _, net, own = self.lane(lstm, i, d)
                 start = None if state is None else tuple(s[own] for s in state)
-                part = np.empty((*y.shape[:2], width), np.float32) if d else out[..., :width]
+                mine = out[..., d * width : (d + 1) * width]
+                back = d or self.reverse
+                part = np.empty(mine.shape, np.float32) if back else mine
                 finals.append(stack.forward(net, self.seen(x, d), start, part, threads))
-                if d:
-                    out[..., width:] = self.seen(part, d)
+                if back:
+                    mine[...] = self.seen(part, d)
             if not top:
                 if self.rate:
                     _core.drop(out, self.rate, self.seed, i)
@@ -163,7 +169,7 @@ class Kept:
                 part = dy if dy is None else self.seen(dy[..., d * width : (d + 1) * width], d)
                 into = np.empty_like(x) if i or input_grad else None
                 end = tuple(None if a is None else a[own] for a in dstate)
-                to = grads[2 * i + d : 2 * i + d + 1] if len(stacks) == 2 else grads
+                to = grads[own] if self.apart else grads
                 args = net, turn(one, net), self.seen(x, d), part, end, into, to, threads
                 dstates.append(stack.backward(*args))
                 if into is not None:

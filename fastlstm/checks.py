@@ -43,7 +43,7 @@ def real(name, value):
 
 def rows(array):
     """float32, aligned, with unit stride in the last axis; a copy only where needed."""
-    if array.dtype != np.float32 or not array.dtype.isnative:
+    if array.dtype != np.float32 or array.dtype.byteorder != "=":  # a spelled out "<" too
         with np.errstate(over="ignore"):
             return array.astype(np.float32, order="C")
     last = array.strides[-1] if array.ndim and array.shape[-1] > 1 else 4

@@ -60,8 +60,7 @@ def _refusal(layer):
     """Why the engine would not run a layer, or None."""
     if layer.problem:
         return layer.problem
-    odd = lacks(layer)
-    return f"needs {', '.join(odd)}, which the engine does not run yet" if odd else None
+    return lacks(layer)
 
 
 def _as_json(path, kind, arrays, layers):

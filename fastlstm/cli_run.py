@@ -65,13 +65,13 @@ def _array(path):
 
 
 def _state(path, layer, lanes, batch):
-    """The state in an .npz, as the layer takes it; zeros without a file."""
+    """The state in an .npz, as the layer takes it; what the layer starts from without a file."""
     width = getattr(layer, "proj_size", 0) or layer.hidden_size
     due = {"h": (lanes, batch, width)}
     if layer.kind == "LSTM":
         due["c"] = (lanes, batch, layer.hidden_size)
     if path is None:
-        return [np.zeros(shape, np.float32) for shape in due.values()]
+        return layer._started(None, batch) or [np.zeros(s, np.float32) for s in due.values()]
     stored = loaders.read_state_dict(path)
     for name, shape in due.items():
         if name not in stored:
@@ -89,7 +89,7 @@ def _pieces(layer, steps, batch):
     """(first row, rows, first step, steps) of each piece: by time, or by rows where a direction
     runs from the end."""
     each = 4 * (layer.input_size + layer.output_size)
-    if layer.bidirectional:
+    if layer.bidirectional or layer.reverse:
         rows = max(1, PIECE // max(1, each * steps))
         for row in range(0, batch, rows):
             yield row, min(rows, batch - row), 0, steps

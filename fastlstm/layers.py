@@ -3,7 +3,8 @@
 
 from typing import ClassVar
 
-from .recurrent import Recurrent, flag
+from .recurrent import Recurrent
+from .varied import flag
 
 
 class LSTM(Recurrent):
@@ -21,6 +22,15 @@ class LSTM(Recurrent):
     dropout        between layers, in `forward_train` alone; inference does not drop anything
     bidirectional  True: D = 2, a second set of layers reads the sequence backwards
     proj_size      P > 0: h' = W_hr h' of P features (Sak et al. 2014); P < H
+    activations    None: the ones above; else (of the gates i, f, o; of g; of c'), one such tuple
+                   for each direction if they differ. Each is a name, or for other numbers than
+                   ONNX's a fastlstm.variants.Activation(name, alpha, beta), which lists them
+    clip           every gate's sum is cut to [-clip, clip] before its activation
+    input_forget   True: f = 1 - i; there are weights of f, which are not used
+    peepholes      True: p_i c and p_f c are added to the sums of i and f, p_o c' to that of o
+                   (Gers et al. 2002); the weights are peephole_l0, (3 H,) in the order i, f, o
+    reverse        True: the layers read each row from its end, as a bidirectional one's second
+                   direction does. It cannot stream
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best
     num_threads    threads a call may use; None: `fastlstm.get_num_threads()`. Small work takes one
 
@@ -33,6 +43,7 @@ class LSTM(Recurrent):
     """
 
     kind, gates, has_c, core = "LSTM", 4, True, "lstm"
+    odd: ClassVar = {**Recurrent.odd, "input_forget": False, "peepholes": False}
 
     def __init__(
         self,
@@ -45,12 +56,18 @@ class LSTM(Recurrent):
         bidirectional=False,
         proj_size=0,
         *,
+        activations=None,
+        clip=None,
+        input_forget=False,
+        peepholes=False,
+        reverse=False,
         isa=None,
         num_threads=None,
     ):
         self._init(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
-            num_threads, proj_size,
+            num_threads, proj_size, activations=activations, clip=clip, input_forget=input_forget,
+            peepholes=peepholes, reverse=reverse,
         )  # fmt: skip
 
 
@@ -65,6 +82,7 @@ class GRU(Recurrent):
 
     reset_after   is the reset gate applied after the recurrent product? False is what Keras calls
                   reset_after=False and ONNX linear_before_reset=0; it takes two products each step
+    activations   (of r and z; of n), as in LSTM
     The other arguments, and all that is said there, are LSTM's; there is no projection. The state
     is h alone, (L D, B, H).
     """
@@ -83,6 +101,9 @@ class GRU(Recurrent):
         bidirectional=False,
         *,
         reset_after=True,
+        activations=None,
+        clip=None,
+        reverse=False,
         isa=None,
         num_threads=None,
     ):
@@ -90,7 +111,7 @@ class GRU(Recurrent):
         self._check_own()
         self._init(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
-            num_threads,
+            num_threads, activations=activations, clip=clip, reverse=reverse,
         )  # fmt: skip
 
     def _check_own(self):
@@ -107,6 +128,7 @@ class RNN(Recurrent):
         h' = tanh(W x + b + R h + d)    or    h' = max(W x + b + R h + d, 0)
 
     nonlinearity   "tanh" or "relu"
+    activations    (of h',), as in LSTM: instead of nonlinearity
     The other arguments, and all that is said there, are LSTM's; there is no projection. The state
     is h alone, (L D, B, H).
     """
@@ -125,6 +147,9 @@ class RNN(Recurrent):
         dropout=0.0,
         bidirectional=False,
         *,
+        activations=None,
+        clip=None,
+        reverse=False,
         isa=None,
         num_threads=None,
     ):
@@ -132,7 +157,7 @@ class RNN(Recurrent):
         self._check_own()
         self._init(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
-            num_threads,
+            num_threads, activations=activations, clip=clip, reverse=reverse,
         )  # fmt: skip
 
     def _check_own(self):
@@ -140,6 +165,15 @@ class RNN(Recurrent):
             raise ValueError(
                 f"Unknown nonlinearity {self.nonlinearity!r}. Select from 'tanh' or 'relu'."
             )
+
+    def _check_odd(self, odd):
+        super()._check_odd(odd)
+        if self.activations is None:
+            return
+        if self.nonlinearity != "tanh":
+            raise ValueError("nonlinearity and activations: give one of them")
+        if {activation.name for (activation,) in self.activations} == {"relu"}:
+            self.activations, self.nonlinearity = None, "relu"
 
     @property
     def core(self):

@@ -10,32 +10,32 @@ from . import checks, training
 from .backends import core as _core
 from .config import check_isa, check_num_threads
 from .stream import Stream
+from .varied import Varied, flag
+
+# What the shapes of its weights tell of a layer.
+SIZES = ("input_size", "hidden_size", "num_layers", "proj_size", "bias", "bidirectional")
 
 
-def flag(name, value):
-    """A bool, or a TypeError."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
-    return bool(value)
-
-
-class Recurrent:
+class Recurrent(Varied):
     """A recurrent network. A class for a cell sets
 
     kind    its name in torch and in messages
     gates   rows of its weights for each unit
     has_c   is its state (h, c), or h alone?
     own     {argument of its own: default}
+    odd     the same, of those that torch's modules do not have (varied.py)
     and `core`, the name of its cell in _core.CELLS.
     """
 
     own: ClassVar = {}
+    # a layer's weights in one direction, in torch's order and the core's
+    _kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
     has_c = False
     proj_size = 0
 
     def _init(
         self, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
-        num_threads, proj_size=0,
+        num_threads, proj_size=0, **odd,
     ):  # fmt: skip
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
@@ -55,6 +55,7 @@ class Recurrent:
         self.dropout = float(dropout)
         self.isa = check_isa(isa)
         self.num_threads = check_num_threads(num_threads)
+        self._check_odd(odd)
         self._set(self._random())
 
     def _check_own(self):
@@ -80,6 +81,7 @@ class Recurrent:
             "bidirectional": False,
             "proj_size": 0,
             **self.own,
+            **self.odd,
         }.items():
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)!r}"
@@ -87,20 +89,26 @@ class Recurrent:
 
     # ---- weights ----
 
+    def _lanes(self):
+        """(layer, direction, how the names of its weights end), in torch's order."""
+        for layer in range(self.num_layers):
+            for direction, reverse in enumerate(("", "_reverse")[: self.num_directions]):
+                yield layer, direction, f"_l{layer}{reverse}"
+
     def _shapes(self):
         """{name: shape} of the weights, in torch's order."""
         gates, width = self.gates * self.hidden_size, self.proj_size or self.hidden_size
         shapes = {}
-        for layer in range(self.num_layers):
+        for layer, _, end in self._lanes():
             wide = self.num_directions * width if layer else self.input_size
-            for reverse in ("", "_reverse")[: self.num_directions]:
-                end = f"_l{layer}{reverse}"
-                shapes[f"weight_ih{end}"] = (gates, wide)
-                shapes[f"weight_hh{end}"] = (gates, width)
-                if self.bias:
-                    shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (gates,)
-                if self.proj_size:
-                    shapes[f"weight_hr{end}"] = (self.proj_size, self.hidden_size)
+            shapes[f"weight_ih{end}"] = (gates, wide)
+            shapes[f"weight_hh{end}"] = (gates, width)
+            if self.bias:
+                shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (gates,)
+            if self.proj_size:
+                shapes[f"weight_hr{end}"] = (self.proj_size, self.hidden_size)
+            if self.peepholes:
+                shapes[f"peephole{end}"] = (3 * self.hidden_size,)
         return shapes
 
     def _random(self):
@@ -124,19 +132,10 @@ class Recurrent:
             self.num_layers,
             self.num_directions,
             self.isa,
+            variant=self._variant(),
         )
-        for layer in range(self.num_layers):
-            for direction, reverse in enumerate(("", "_reverse")[: self.num_directions]):
-                end = f"_l{layer}{reverse}"
-                net.set(
-                    layer,
-                    direction,
-                    weights[f"weight_ih{end}"],
-                    weights[f"weight_hh{end}"],
-                    weights.get(f"bias_ih{end}"),
-                    weights.get(f"bias_hh{end}"),
-                    weights.get(f"weight_hr{end}"),
-                )
+        for layer, direction, end in self._lanes():
+            net.set(layer, direction, *(weights.get(each + end) for each in self._kinds))
         net.weights = weights
         self._weights, self._net = weights, net
 
@@ -162,8 +161,9 @@ class Recurrent:
         cls, state_dict, prefix="", batch_first=False, *, isa=None, num_threads=None, **own
     ):
         """A layer made for the weights in `state_dict` whose names start with `prefix` ("encoder."
-        or "encoder"): sizes, layers, directions, bias and projection are read off their shapes; a
-        GRU's reset_after and an RNN's nonlinearity are not in them and may be given. Names without
+        or "encoder"): sizes, layers, directions, bias and projection are read off their shapes,
+        peepholes are found by their names; what is not in them may be given: a GRU's reset_after,
+        an RNN's nonlinearity, activations, clip, input_forget and reverse. Names without
         the prefix are left alone. ValueError if they make up no layer of this class."""
         from .loaders.find import find
 
@@ -174,7 +174,7 @@ class Recurrent:
         if not isinstance(prefix, str):
             raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
         for name in own:
-            if name not in cls.own:
+            if name not in cls.own and name not in cls.odd:
                 raise TypeError(f"{cls.kind}.from_state_dict has no argument {name!r}")
         named = [(k, v) for k, v in state_dict.items() if isinstance(k, str)]
         if (
@@ -187,9 +187,10 @@ class Recurrent:
         for name, value in named:
             if name.startswith(prefix) and "." not in name[len(prefix) :]:
                 end = name[len(prefix) :]
-                if end.startswith(("weight_", "bias_")):
+                if end.startswith(("weight_", "bias_", "peephole_")):
                     found[end] = checks.real(name, value)
-        layer = find(found).get("")
+        peepholes = {k: v for k, v in found.items() if k.startswith("peephole_")}
+        layer = find({k: v for k, v in found.items() if k not in peepholes}).get("")
         if layer is None:
             others = {k[: k.rindex("weight_ih_l0")] for k, _ in named if "weight_ih_l0" in k}
             raise ValueError(
@@ -198,14 +199,11 @@ class Recurrent:
             )
         if layer.problem or layer.kind != cls.kind:
             raise ValueError(f"under the prefix {prefix!r}: {layer.problem or f'a {layer.kind}'}")
+        if peepholes and "peepholes" in cls.odd:
+            own = {"peepholes": True} | own
         return cls._of(
-            lambda name: checks.contiguous(found[name]).copy(),
-            input_size=layer.input_size,
-            hidden_size=layer.hidden_size,
-            num_layers=layer.num_layers,
-            proj_size=layer.proj_size,
-            bias=layer.bias,
-            bidirectional=layer.bidirectional,
+            lambda name, shape: _shaped(name, found[name], shape),
+            **{name: getattr(layer, name) for name in SIZES},
             batch_first=flag("batch_first", batch_first),
             isa=check_isa(isa),
             num_threads=check_num_threads(num_threads),
@@ -217,9 +215,14 @@ class Recurrent:
         """A layer of given attributes, all checked but those in `own`; weight(name) gives its
         weights."""
         made = cls.__new__(cls)
+        odd = {name: attributes.pop(name) for name in cls.odd if name in attributes}
         made.__dict__.update(cls.own, dropout=0.0, **attributes)
         made._check_own()
-        made._set({name: weight(name) for name in made._shapes()})
+        made._check_odd(odd)
+        try:
+            made._set({name: weight(name, shape) for name, shape in made._shapes().items()})
+        except KeyError as e:
+            raise ValueError(f"{e.args[0]} is missing") from None
         return made
 
     def save(self, path):
@@ -272,7 +275,7 @@ class Recurrent:
         threads = self.num_threads or 0
         if num_threads is not None:
             threads = check_num_threads(num_threads)
-        if lengths is None:
+        if lengths is None and self._start is None and self.output_order == "time":
             done = self._net.forward(
                 x, state, out, None, bool(return_sequences), self.batch_first, threads
             )
@@ -297,7 +300,7 @@ class Recurrent:
     def _any_call(self, x, state, lengths, out, sequences, threads):
         x, batched, steps, batch = checks.sequence(self, x)
         shapes = self._state_shapes(batch)
-        parts = checks.states(state, shapes, batched)
+        parts = self._started(checks.states(state, shapes, batched), batch)
         given, lengths = lengths, checks.lengths(lengths, steps, batch)
         shape = (*x.shape[:2], self.output_size) if sequences else (batch, self.output_size)
         y = None
@@ -317,6 +320,8 @@ class Recurrent:
                 "cannot be used together"
             )
         y, state = done
+        if sequences:
+            self._reorder(y, lengths)
         if not batched:
             y = y[0] if self.batch_first or not sequences else y[:, 0]
             state = self._state([s[:, 0] for s in self._parts(state)])
@@ -369,8 +374,8 @@ class Recurrent:
         )
 
     def stream(self, batch_size=1):
-        """A Stream: `batch_size` rows whose state stays between calls. ValueError if bidirectional,
-        since the reverse direction starts at an end that a stream does not have."""
+        """A Stream: `batch_size` rows whose state stays between calls. ValueError if bidirectional
+        or reverse, since that direction starts at an end that a stream does not have."""
         return Stream(self, batch_size)
 
 
@@ -401,6 +406,12 @@ def taken(kind, shapes, weights, state_dict, strict):
         problems += _prefix_hint(kind, shapes, names)
         raise ValueError(f"Error(s) in loading state_dict for {kind}:\n\t" + "\n\t".join(problems))
     return weights, missing, unexpected
+
+
+def _shaped(name, array, shape):
+    if array.shape != shape:
+        raise ValueError(f"{name} has the shape {array.shape}, {shape} is due")
+    return checks.contiguous(array).copy()
 
 
 def _quoted(names):

@@ -21,11 +21,19 @@ class Stream:
                 "a bidirectional layer cannot stream: its reverse direction starts at the end of "
                 "the sequence. Call the layer on whole sequences instead"
             )
+        if layer.reverse:
+            raise ValueError(
+                "a reverse layer cannot stream: it starts at the end of the sequence. Call the "
+                "layer on whole sequences instead"
+            )
         self._batch = checks.size("batch_size", batch_size)
         self._layer = layer
         self._net, self._batch_first = layer._net, layer.batch_first
         self._threads = layer.num_threads or 0
         self._core = _core.State(self._net, self._batch, layer.batch_first)
+        self._start = layer._started(None, self._batch)
+        if self._start is not None:
+            self._core.set(*self._start)
 
     @property
     def batch_size(self):
@@ -83,7 +91,8 @@ class Stream:
         self._core.set(*checks.states(value, self._layer._state_shapes(self._batch), True))
 
     def reset(self, rows=None):
-        """Make the state zeros: of all rows, or of `rows`, their numbers or a (B,) bool mask."""
+        """Make the state what it was at first, zeros or the layer's initial_state: of all rows, or
+        of `rows`, their numbers or a (B,) bool mask."""
         parts = self._layer._parts(self.state)
         if rows is None:
             rows = slice(None)
@@ -103,6 +112,6 @@ class Stream:
                     raise ValueError(
                         f"rows {low} to {high} are not all among this stream's {self._batch}"
                     )
-        for part in parts:
-            part[:, rows] = 0
+        for i, part in enumerate(parts):
+            part[:, rows] = 0 if self._start is None else self._start[i][:, rows]
         self._core.set(*parts)

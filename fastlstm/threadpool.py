@@ -12,11 +12,14 @@
 A limit is `fastlstm.set_num_threads` by another name: it is for the whole process, concerns calls
 that start later, and leaves alone the layers and calls that have a `num_threads` of their own. A
 `ThreadpoolController` made before this import does not know us.
+
+Without the C core there are no threads of ours and nothing is listed: NumPy's BLAS, which
+threadpoolctl knows by itself, has the only ones.
 """
 
 import fastlstm
 
-from . import _core
+from .backends import NAME, core
 
 try:
     import threadpoolctl
@@ -43,7 +46,8 @@ class Controller(threadpoolctl.LibController):
         return fastlstm.__version__
 
     def set_additional_attributes(self):
-        self.workers = _core.team_size()
+        self.workers = core.team_size()
 
 
-threadpoolctl.register(Controller)
+if NAME == "c":
+    threadpoolctl.register(Controller)

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from . import layers, training
 from .config import check_isa
+from .recurrent import SIZES
 
 _warned = set()
 
@@ -101,17 +102,10 @@ class _Module:
         copies = [w.detach().clone(memory_format=torch.contiguous_format) for w in weights]
         packed = dict(zip(self._flat_weights_names, (c.numpy() for c in copies), strict=True))
         engine = self._layer._of(
-            packed.__getitem__,
-            input_size=self.input_size,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_layers,
-            proj_size=self.proj_size,
-            bias=self.bias,
-            bidirectional=self.bidirectional,
-            batch_first=self.batch_first,
+            lambda name, shape: packed[name],
+            **{name: getattr(self, name) for name in (*SIZES, "batch_first", *self._own)},
             isa=check_isa(None),
             num_threads=None,
-            **{name: getattr(self, name) for name in self._own},
         )
         self.__dict__["_fastlstm"] = engine, copies
         return engine
@@ -278,7 +272,7 @@ def _differentiable(ctx, saved, upstream, wanted):
 _CLASSES = {torch.nn.LSTM: LSTM, torch.nn.GRU: GRU, torch.nn.RNN: RNN}
 
 
-def accelerate(model):
+def accelerate(model: torch.nn.Module) -> int:
     """Make every torch.nn.LSTM, GRU and RNN in `model` (itself included) one of this module, in
     place, and return how many there were. Parameters, hooks and state_dict stay as they are;
     subclasses of them are left alone, since they may do something else in forward. TypeError if

@@ -61,7 +61,7 @@ def _time_first(array, batch_first):
 def forward(lstm, x, state, lengths, seed, threads, dropout=None, every=None):
     x, batched, steps, batch = checks.sequence(lstm, x)
     shapes = lstm._state_shapes(batch)
-    state = checks.states(state, shapes, batched)
+    state = lstm._started(checks.states(state, shapes, batched), batch)
     lengths = checks.lengths(lengths, steps, batch)
     dropout = lstm.dropout if dropout is None else dropout
     dropout = dropout if lstm.num_layers > 1 else 0.0
@@ -80,10 +80,12 @@ def forward(lstm, x, state, lengths, seed, threads, dropout=None, every=None):
         kept = _time_first(np.array(x, order="C"), lstm.batch_first)
         core = checkpoint.Kept(lstm, net, kept, lengths, k, dropout, seed)
         state = core.forward(lstm, state, _time_first(y, lstm.batch_first), threads)
+    lstm._reorder(y, lengths)
     if not batched:
         y = y[0] if lstm.batch_first else y[:, 0]
         state = [s[:, 0] for s in state]
     tape = Tape(core, lstm, net, x.shape, batched, y.shape, tuple(s.shape for s in state))
+    tape._lengths = lengths
     return y, lstm._state(state), tape
 
 
@@ -92,17 +94,9 @@ def _turned(lstm, net):
     pack, to the same contents."""
     if net.turned is None:
         turned = _core.Turned(net)
-        for layer in range(lstm.num_layers):
-            for direction, reverse in enumerate(("", "_reverse")[: lstm.num_directions]):
-                end = f"_l{layer}{reverse}"
-                turned.set(
-                    net,
-                    layer,
-                    direction,
-                    net.weights[f"weight_ih{end}"],
-                    net.weights[f"weight_hh{end}"],
-                    net.weights.get(f"weight_hr{end}"),
-                )
+        for layer, direction, end in lstm._lanes():
+            names = (each + end for each in ("weight_ih", "weight_hh", "weight_hr"))
+            turned.set(net, layer, direction, *map(net.weights.get, names))
         net.turned = turned
     return net.turned
 
@@ -138,25 +132,20 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
         if len(dstate) != 2:
             raise TypeError(f"dstate must be a pair (dh, dc), got {len(dstate)} parts")
         up = [_upstream(f"dstate[{i}]", dstate[i], shapes[i]) for i in range(2)]
-    params, lanes = {}, []
-    for layer in range(lstm.num_layers):
-        for reverse in ("", "_reverse")[: lstm.num_directions]:
-            lanes.append([])
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"):
-                like = net.weights.get(f"{name}_l{layer}{reverse}")
-                lanes[-1].append(None if like is None else np.empty(like.shape, np.float32))
+    new = np.zeros if tape._core is None else np.empty
+    params = {name: new(shape, np.float32) for name, shape in lstm._shapes().items()}
     if tape._core is None:
-        for arrays in lanes:
-            for array in arrays:
-                if array is not None:
-                    array[...] = 0
         dx = np.zeros(tape._x_shape, np.float32) if input_grad else None
         down = [np.zeros(s, np.float32) for s in shapes]
     else:
+        lanes = [[params.get(each + end) for each in lstm._kinds] for *_, end in lstm._lanes()]
         if not tape._batched:
             axis = 0 if tape._batch_first else 1
             dy = None if dy is None else np.expand_dims(dy, axis)
             up = [None if d is None else d[:, None] for d in up]
+        if dy is not None and lstm.output_order == "processing":
+            dy = dy.copy()
+            lstm._reorder(dy, tape._lengths)
         up = tuple(None if d is None else checks.contiguous(d) for d in up)
         if isinstance(tape._core, checkpoint.Kept):
             dy = _time_first(dy, tape._batch_first)
@@ -169,13 +158,4 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
         if not tape._batched:
             dx = dx if dx is None else dx[0] if tape._batch_first else dx[:, 0]
             down = [d[:, 0] for d in down]
-    for layer in range(lstm.num_layers):
-        for direction, reverse in enumerate(("", "_reverse")[: lstm.num_directions]):
-            w_ih, w_hh, b_ih, b_hh, w_hr = lanes[layer * lstm.num_directions + direction]
-            end = f"_l{layer}{reverse}"
-            params[f"weight_ih{end}"], params[f"weight_hh{end}"] = w_ih, w_hh
-            if b_ih is not None:
-                params[f"bias_ih{end}"], params[f"bias_hh{end}"] = b_ih, b_hh
-            if w_hr is not None:
-                params[f"weight_hr{end}"] = w_hr
     return Grads(dx, lstm._state(down), params)

@@ -273,6 +273,10 @@ def verify(layer, x, y, state=None, *, tolerance=1e-5):
     start = f"the largest difference is {error:.2g}, more than {tolerance:g}"
     if not np.isfinite(error):
         return Verification(False, error, "the outputs or the reference are not finite")
+    if layer._variant() or layer._start or layer.output_order != "time":
+        return Verification(
+            False, error, f"{start}; known mistakes are looked for in torch's own cells alone"
+        )
     px, py, pstate, cut = _part(layer, x, y, given)
     tried = 0
     for guesses in (_singles(layer), _pairs(layer)):

@@ -2,6 +2,8 @@
 """Shared fixtures and the two hypothesis profiles: "ci" (default) and "full" (FASTLSTM_FULL=1)."""
 
 import os
+import tempfile
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch or NumPy's BLAS can start a pool
 
@@ -40,3 +42,11 @@ def pytest_collection_modifyitems(items):
 def rng(request):
     """A generator seeded by the test's name, so that every test is repeatable alone."""
     return np.random.default_rng(list(request.node.nodeid.rpartition("::")[2].encode()))
+
+
+@pytest.fixture
+def memory_path():
+    """A folder in memory where the system has one: for files written anew thousands of times."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)

@@ -4,6 +4,7 @@
 import csv
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -84,23 +85,37 @@ def test_a_ratio_is_taken_within_rounds():
     drift = np.array([1.0, 2.0, 4.0, 8.0])
     found = stats.ratio(3 * drift, drift, "a / b", [2])
     assert (found.median, found.q1, found.q3, found.low, found.high) == (3, 3, 3, 3, 3)
-    assert found.spread == found.builds == 0
+    assert found.doubt == 0
     assert stats.doubts(None, found) == []
 
 
-def test_spread_and_builds_make_a_ratio_noisy():
+def test_an_interval_is_the_medians():
+    """By hand: P(Binomial(10, 1/2) < 2) is 11/1024, below 3 it is 56/1024; of 5 below 1, 1/32."""
+    assert stats.median_interval([9, 1, 2, 3, 4, 5, 6, 7, 8, 99]) == [2, 9]  # 0.98; from 3: 0.89
+    assert stats.median_interval([5, 1, 3, 2, 4]) == [1, 5]
+    assert stats.median_interval([2, 1]) == [1, 2] and stats.median_interval([7]) == [7, 7]
+    rng = np.random.default_rng(0)
+    for n in (5, 8, 10, 20, 31):
+        draws = rng.exponential(size=(4000, n))  # whose median is log 2
+        ends = np.array([stats.median_interval(row.tolist()) for row in draws])
+        inside = np.mean((ends[:, 0] <= np.log(2)) & (np.log(2) <= ends[:, 1]))
+        assert 0.91 < inside < 0.985, n
+
+
+def test_passes_that_differ_make_a_ratio_noisy():
     ones = np.ones(6)
     wide = stats.ratio([1.0, 1.2, 1.4, 1.6, 1.8, 2.0], ones, "")
     assert (wide.median, wide.low, wide.high) == pytest.approx((1.5, 1.0, 2.0))
-    assert wide.spread == pytest.approx((1.75 - 1.25) / 1.5)
-    assert "spread" in stats.doubts(None, wide)[0]
+    assert wide.doubt == pytest.approx(1 / 1.5)
+    assert stats.doubts(None, wide) == ["ratio known to 67%"]
     apart = stats.ratio([1.0, 1.0, 1.0, 1.2, 1.2, 1.2], ones, "", [3])
-    assert apart.builds == pytest.approx(0.2 / 1.1)
-    assert any("builds" in words for words in stats.doubts(None, apart))
-    calm = stats.ratio([1.0, 1.05, 1.0, 1.05], ones[:4], "", [2])
+    assert apart.doubt == pytest.approx(0.2 / 1.1) and stats.doubts(None, apart)
+    calm = stats.ratio([1.0, 1.05, 9.0, 1.05, 1.06, 0.5], ones, "", [3])
+    assert calm.ends == (1.05, 1.05)  # one round that was disturbed does not make its pass
     assert stats.doubts(9.9, calm) == []  # its times may drift
     assert "CPU" in stats.doubts(None, calm, 1.3)[0]
     assert stats.doubts(0.11, None) and not stats.doubts(0.09, None)
+    assert calm.scaled(2).ends == (2.1, 2.1)
 
 
 def test_percentiles_are_samples_that_are_there():
@@ -133,6 +148,21 @@ def test_cache_sizes_are_read_as_linux_writes_them(tmp_path):
             (folder / name).write_text(f"{value}\n")
     assert machine.cache_sizes(tmp_path) == {"L1": 48 << 10, "L2": 2 << 20, "L3": 8 << 20}
     assert machine.cache_sizes(tmp_path / "none") == {}
+
+
+def test_what_others_take_is_what_is_left_of_the_busy_time(tmp_path, monkeypatch):
+    """Two CPUs, ten seconds each: 8 s busy, of which 3 were ours and 1 our children's."""
+    stat, tick = tmp_path / "stat", os.sysconf("SC_CLK_TCK")
+    own = [0.0, 0.0, 0.0, 0.0, 0.0]
+    monkeypatch.setattr(machine.os, "times", lambda: tuple(own))
+    stat.write_text("cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 1\n")
+    others = machine.Others(stat)
+    assert others.share() is None
+    own[:] = 2.0, 1.0, 0.5, 0.5, 10.0
+    fields = (each * tick for each in (4, 1, 1, 10, 2, 0, 1, 1))
+    stat.write_text(f"cpu  {' '.join(map(str, fields))} 0 0\ncpu0 1\n")
+    assert others.share() == 4 / 20
+    assert machine.Others(tmp_path / "none").share() is None
 
 
 # Targets

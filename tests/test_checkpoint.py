@@ -150,6 +150,34 @@ def test_invalid_use():
     assert layer.backward(tape, y).x.shape == none.shape
 
 
+def test_tapes_of_others_are_refused():
+    """A tape serves the layer that made it, and is looked at before anything of its size is: also a
+    twin with the same weights, a layer of other sizes, another cell, another form of tape."""
+    x = np.zeros((9, 2, 4), np.float32)
+    for two in (False, True):
+        layer = fastlstm.LSTM(4, 5, 2, bidirectional=two)
+        others = [
+            fastlstm.LSTM.from_state_dict(layer.state_dict()),
+            fastlstm.LSTM(4, 5, 2, bidirectional=not two),
+            fastlstm.LSTM(4, 500),
+            fastlstm.LSTM(4, 5, 2, bidirectional=two, proj_size=3),
+            fastlstm.GRU(4, 5, 2, bidirectional=two),
+        ]
+        for k in (None, 3):
+            y, _, tape = layer.forward_train(x, checkpoint=k)
+            want = gradients.named(layer.backward(tape, y))
+            for other in others:
+                other_y, _, its_own = other.forward_train(x, checkpoint=k)
+                with pytest.raises(ValueError, match="another layer, or"):
+                    other.backward(tape, y)
+                with pytest.raises(ValueError, match="another layer, or"):
+                    layer.backward(its_own, other_y)
+            for wrong in (tape._core, None, k):
+                with pytest.raises(TypeError, match="forward_train"):
+                    layer.backward(wrong, y)
+            same(want.values(), gradients.named(layer.backward(tape, y)).values())
+
+
 @pytest.mark.parametrize("D", [1, 2])
 def test_no_memory_leaves_all_as_it_was(D):
     case = Case(I=4, H=9, L=2, D=D, P=3, T=12, B=3)

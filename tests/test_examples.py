@@ -67,3 +67,26 @@ def test_a_plain_rnn_solves_a_short_copy_and_open_gates_keep_gradients(study):
     assert study.best(open_gates, adding, 6, sizes)["solved"]
     ends = [study.at_start(cell, sizes)["mean"][0][-1] for cell in (rnn, open_gates)]
     assert ends[0] < -15 and ends[1] > -6
+
+
+def test_pytorch_and_fastlstm_train_alike(monkeypatch, capsys, tmp_path):
+    """examples/charlm/compare.py on a few letters in place of the novels."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(EXAMPLES / "charlm")
+    compare = importlib.import_module("compare")
+    ids = torch.arange(200) % 7
+    monkeypatch.setattr(compare, "split_novels", lambda package: (ids, ids))
+    model = compare.CharModel
+    monkeypatch.setattr(compare, "CharModel", lambda: model(embedding=4, hidden=8))
+    sizes = ["--epochs", "2", "--updates", "3", "--steps", "5", "--batch", "4"]
+    threads, png = torch.get_num_threads(), tmp_path / "compare.png"
+    try:
+        compare.main(["unread.deb", *sizes, "--rate", "0.05", "--png", str(png)])
+    finally:
+        torch.set_num_threads(threads)
+    words = capsys.readouterr().out.split()
+    assert float(words[words.index("most") + 1]) < 1e-4 and words[-2] == "6"
+    first, last = (float(words[words.index(n, words.index("s/epoch:")) + 2]) for n in "12")
+    assert last < first, "nothing was learned"
+    assert png.read_bytes()[:4] == b"\x89PNG"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from load_corpus import all_cases, headers, others, pickles
+from load_corpus import all_cases, chunks, headers, others, pickles
 from load_corpus.build import (
     DATA,
     GOOD,
@@ -136,12 +136,13 @@ def _mutants(data):
      ("stream", lambda: _saved(_use_new_zipfile_serialization=False), False),
      ("torchscript", lambda: _script(), True), ("own", lambda: _own(), False),
      ("onnx", lambda: others.GOOD_ONNX, False), ("hdf5", others.tiny_hdf5, False),
-     ("keras", lambda: _keras(), True), ("npz", lambda: others.GOOD_NPZ, True),
+     ("chunked-hdf5", chunks.tiny_chunked, False), ("keras", lambda: _keras(), True),
+     ("npz", lambda: others.GOOD_NPZ, True),
      ("numpy-pickle", lambda: others.GOOD_PICKLE, False)],
 )  # fmt: skip
-def test_every_truncation_and_bit_flip(tmp_path, name, make, guarded):
+def test_every_truncation_and_bit_flip(memory_path, name, make, guarded):
     """LoadError or arrays. With a CRC over all that is read: LoadError, or the same arrays."""
-    data, path = make(), tmp_path / name
+    data, path = make(), memory_path / name
     path.write_bytes(data)
     right = read_state_dict(path)
     read = 0
@@ -195,6 +196,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         *headers.slow_cases(),
         *headers.bombs(),
         *others.slow_cases(),
+        *chunks.slow_cases(),
     ):
         (tmp_path / name).write_bytes(data)
     report = _child("cost", *sorted(tmp_path.iterdir()))
@@ -207,6 +209,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         "names", "views", "padded-lists", "padded-views", "padded-full", "padded-tuples",
         "padded-names", "padded-wide", "bfloat16-32-MiB", "BF16-32-MiB", "10000-tensors",
         "onnx-dequantized", "onnx-numbers", "hdf5-many", "npz-zeros", "numpy-many", "numpy-large",
+        "onnx-one-name", "hdf5-texts", "chunks-plain", "chunks-shuffled", "chunks-of-one",
     }  # fmt: skip
 
 
@@ -217,6 +220,7 @@ def test_nothing_is_run_imported_or_opened(folder, tmp_path):
     module = torch.nn.LSTM(2, 3)
     torch.save(module.state_dict(), tmp_path / "lstm.pt")
     sound = {"own": _own(), "onnx": others.GOOD_ONNX, "h5": others.good_hdf5(), "keras": _keras(),
+             "chunked.h5": chunks.tiny_chunked(),
              "npz": others.GOOD_NPZ, "pkl": others.GOOD_PICKLE, "script": _script(),
              "stream": _saved(_use_new_zipfile_serialization=False)}  # fmt: skip
     for name, data in sound.items():
@@ -301,15 +305,15 @@ def test_sizes_over_the_limits_are_refused_unread(tmp_path):
         read_state_dict(path)
 
 
-def test_the_file_is_closed(tmp_path):
+def test_the_file_is_closed(memory_path):
     """After a load, and after a refusal."""
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     for case in CASES[:50]:
-        (tmp_path / "x").write_bytes(case.data)
+        (memory_path / "x").write_bytes(case.data)
         with pytest.raises(LoadError):
-            read_state_dict(tmp_path / "x")
-    (tmp_path / "x").write_bytes(GOOD)
-    read_state_dict(tmp_path / "x")
+            read_state_dict(memory_path / "x")
+    (memory_path / "x").write_bytes(GOOD)
+    read_state_dict(memory_path / "x")
     after = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     assert after == before
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """ONNX models: the operators' own test cases, and drawn graphs against ONNX Runtime.
 
-Every layer's arrays are held to a float64 oracle; where the engine runs the variant, its outputs
-are held to the reference too (contents.lacks says which: none is listed here).
+Every layer's arrays are held to a float64 oracle, and what the engine makes of the file too.
 """
 
 import numpy as np
@@ -16,7 +15,7 @@ import variant_oracle
 from onnx import TensorProto, helper, numpy_helper
 
 from fastlstm.loaders import inspect, load
-from fastlstm.loaders.contents import lacks, weights_of
+from fastlstm.loaders.contents import weights_of
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 CASES = [
@@ -41,24 +40,19 @@ def check(path, x, reference, state=None, lengths=None, bound=BOUND):
     prefix, layer, weights = only_layer(path)
     assert layer.problem is None, layer.problem
     if layer.initial_state:
-        assert state is None
         start = [np.float64(weights[name]) for name in layer.initial_state]
         state = [*start, *[np.zeros_like(start[0])] * (2 - len(start))]
     y, h, c = variant_oracle.run(layer, weights, x, state, lengths)
     results = [{"y": y, "h": h, "c": c}]
-    if not lacks(layer):
-        model = load(path, prefix)
-        given = None
-        if state is not None:
-            given = (
-                tuple(np.float32(s) for s in state)
-                if layer.kind == "LSTM"
-                else np.float32(state[0])
-            )
-        turn = layer.batch_first
-        y, end = model(x.swapaxes(0, 1) if turn else x, given, lengths=lengths)
-        end = end if layer.kind == "LSTM" else (end,)
-        results.append({"y": y.swapaxes(0, 1) if turn else y} | dict(zip("hc", end, strict=False)))
+    model = load(path, prefix)
+    given = None
+    if state is not None and not layer.initial_state:  # its own is the file's
+        given = tuple(np.float32(s) for s in state)
+        given = given if layer.kind == "LSTM" else given[0]
+    turn = layer.batch_first
+    y, end = model(x.swapaxes(0, 1) if turn else x, given, lengths=lengths)
+    end = end if layer.kind == "LSTM" else (end,)
+    results.append({"y": y.swapaxes(0, 1) if turn else y} | dict(zip("hc", end, strict=False)))
     for result in results:
         for name, expected in reference.items():
             got = result[name]
@@ -126,11 +120,11 @@ ACTIVATIONS = {
 }  # fmt: skip
 
 
-def drawn(seed):
+def drawn(seed, again=0):
     """(model, {input: array}, x (T, B, I), state or None, lengths or None) of one random node."""
-    rng = np.random.default_rng([7, seed])
+    rng = np.random.default_rng([7, seed, again] if again else [7, seed])
     kind = ("LSTM", "GRU", "RNN")[seed % 3]
-    plain = seed % 2 == 0  # what torch could have exported: the engine runs half of the graphs
+    plain = seed % 2 == 0  # what torch could have exported
     size, width, steps, batch = (int(rng.integers(1, n)) for n in (9, 7, 8, 5))
     direction = rng.choice(["forward", "bidirectional"] + ([] if plain else ["reverse"]))
     count = 2 if direction == "bidirectional" else 1
@@ -142,7 +136,7 @@ def drawn(seed):
     if rng.random() < 0.8:
         stored["B"] = real(count, 2 * gates * size)
     given, x = {}, real(steps, batch, width)
-    lengths = rng.integers(1, steps + 1, batch) if rng.random() < 0.3 else None
+    lengths = rng.integers(0, steps + 1, batch) if rng.random() < 0.3 else None
     if lengths is not None:
         given["lens"] = lengths.astype(np.int32)
     attributes = {"hidden_size": size, "direction": str(direction)}
@@ -184,17 +178,32 @@ def drawn(seed):
     return model, given | {"X": x}, x, kept, lengths
 
 
-@pytest.mark.parametrize("seed", range(90))
-def test_drawn_graphs_agree_with_onnxruntime(tmp_path, seed):
-    model, given, x, state, lengths = drawn(seed)
-    path = tmp_path / "drawn.onnx"
-    onnx.save(model, path)
+def run_onnxruntime(path, given):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    reference = dict(zip(names, session.run(None, given), strict=True))
+    return dict(zip(names, session.run(None, given), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_drawn_graphs_agree_with_onnxruntime(tmp_path, seed):
+    path = tmp_path / "drawn.onnx"
+    for again in range(20):  # some activations let the values explode, and with them all rounding
+        model, given, x, state, lengths = drawn(seed, again)
+        onnx.save(model, path)
+        reference = run_onnxruntime(path, given)
+        if max(np.abs(array).max() for array in reference.values()) < 100:
+            break
     if state is not None and len(state) == 1:
         state = [state[0], np.zeros_like(state[0])]
-    layer = check(path, x, reference, state, lengths)
-    assert seed % 2 or not lacks(layer), lacks(layer)
+    if lengths is not None and not lengths.all():
+        # Rows of no steps end in the state they began with; onnxruntime gives zeros.
+        _, layer, weights = only_layer(path)
+        start = dict(zip("hc", state or [], strict=False))
+        start |= {name[-1]: weights[name] for name in layer.initial_state}
+        for name in reference.keys() & {"h", "c"}:
+            empty = lengths == 0
+            assert not reference[name][:, empty].any()
+            reference[name][:, empty] = start[name][:, empty] if name in start else 0
+    check(path, x, reference, state, lengths)

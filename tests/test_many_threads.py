@@ -69,6 +69,35 @@ def test_sixteen_threads_on_one_object_give_the_serial_bits():
     assert not wrong
 
 
+def test_the_first_backward_of_many_threads_at_once():
+    """The weights are packed for backward when they are first needed: by all threads at once here,
+    each taking what it finds and leaving what it made."""
+    case = Case(I=3, H=4, T=2, B=1, seed=3)
+    layer, sd = case.layer(), case.layer().state_dict()
+    x = np.ones((2, 1, 3), np.float32)
+    y, _, tape = layer.forward_train(x)
+    want = layer.backward(tape, y).x.tobytes()
+    barrier, got = threading.Barrier(THREADS), []
+
+    def work():
+        for _ in range(rounds):
+            if barrier.wait() == 0:
+                layer.load_state_dict(sd)
+                made.append(layer.forward_train(x))
+            barrier.wait()
+            y, _, tape = made[-1]
+            got.extend(layer.backward(tape, y).x.tobytes() for _ in range(3))
+
+    made, rounds = [], 2000 if FULL else 40
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 3 * rounds * THREADS
+    assert set(got) == {want}
+
+
 def python(script, **environment):
     env = {k: v for k, v in os.environ.items() if not k.startswith("FASTLSTM_")} | environment
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env)

@@ -90,6 +90,25 @@ def test_other_libraries_named_like_ours_are_left_alone(tmp_path):
     assert done.stdout == "[True]\n", done.stderr
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_nothing_of_ours_to_limit_without_the_c_core(backend):
+    if backend == "numba":
+        pytest.importorskip("numba")
+    done = python(
+        "import sys; sys.modules['fastlstm._core'] = None\n"
+        "import fastlstm.threadpool, threadpoolctl, numpy as np\n"
+        "layer, x = fastlstm.LSTM(3, 4), np.ones((5, 2, 3), np.float32)\n"
+        "want = layer(x)[0]\n"
+        "with threadpoolctl.threadpool_limits(1):\n"
+        "    assert (layer(x)[0] == want).all()\n"
+        "    apis = {i['user_api']: i['num_threads'] for i in threadpoolctl.threadpool_info()}\n"
+        "print(apis)",
+        FASTLSTM_BACKEND=backend,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fastlstm" not in done.stdout and "'blas': 1" in done.stdout
+
+
 def test_without_threadpoolctl():
     """The package does without it, and its module says what to install."""
     done = python(

@@ -5,14 +5,9 @@ The formulas are csrc/cells.h's, to the same bits going forward; numpy.py has th
 Shapes and letters: network.py.
 """
 
-import zlib
-from pathlib import Path
-
-import numba
 import numpy as np
 from numba import types
 
-from . import arithmetic
 from .arithmetic import (
     BACK,
     ONE,
@@ -22,6 +17,7 @@ from .arithmetic import (
     TINY_GRADIENT,
     ZERO,
     add,
+    add_step,
     clear,
     copy,
     flush,
@@ -148,13 +144,13 @@ def lstm_kept(z, s, c, n):
 
 
 @jit
-def gru_rows(z, s, keep, h, sums, bias_n, r, n, edge):
+def gru_rows(z, s, keep, h, sums, bias_n, r, n, edge, step):
     """n's own sum apart, in sums (B, N)."""
     H = h.shape[1]
     for i in range(n):
         copy(sums[i, : 2 * H], z[i, : 2 * H])
         copy(sums[i, 2 * H :], bias_n)
-    add(sums, h, r, n, 3 * H, 0, H, edge)
+    add_step(sums, h, r, n, 3 * H, 0, H, edge, step)
     for i in range(n):
         gru_reset(sums[i], z[i], H)
         for j in range(H):
@@ -165,24 +161,24 @@ def gru_rows(z, s, keep, h, sums, bias_n, r, n, edge):
 
 
 @jit
-def gru_before_rows(z, h, sums, reset, r, r_n, n, edge):
+def gru_before_rows(z, h, sums, reset, r, r_n, n, edge, step):
     """reset (B, H): r h; sums (B, N): that of n in its first H columns."""
     H = h.shape[1]
-    add(z, h, r, n, 2 * H, 0, H, edge)
+    add_step(z, h, r, n, 2 * H, 0, H, edge, step)
     for i in range(n):
         gru_reset(z[i], z[i], H)
         for j in range(H):
             sums[i, j] = z[i, 2 * H + j]
             reset[i, j] = flush(z[i, j] * h[i, j], TINY)
-    add(sums, reset, r_n, n, H, 0, H, edge)
+    add_step(sums, reset, r_n, n, H, 0, H, edge, step)
     for i in range(n):
         copy(z[i, 2 * H :], sums[i, :H])
         gru_state(z[i], h[i])
 
 
 @jit
-def rnn_rows(z, h, r, relu, n, edge):
-    add(z, h, r, n, h.shape[1], 0, h.shape[1], edge)
+def rnn_rows(z, h, r, relu, n, edge, step):
+    add_step(z, h, r, n, h.shape[1], 0, h.shape[1], edge, step)
     for i in range(n):
         rnn_state(z[i], h[i], relu)
 
@@ -210,7 +206,7 @@ def lstm_steps(z, s, rows, back, r, proj, h, c, y, scratch, edge):
     for i in range(steps):
         t = steps - 1 - i if back else i
         n = rows[t]
-        add(z[t], h, r, n, z.shape[2], 0, h.shape[1], edge)
+        add_step(z[t], h, r, n, z.shape[2], 0, h.shape[1], edge, i)
         if proj.size:
             lstm_projected(z[t], c, h, proj, scratch, n, edge)
         else:
@@ -228,9 +224,9 @@ def gru_steps(kind, z, s, rows, back, r, r_n, bias_n, h, y, scratch, edge):
         t = steps - 1 - i if back else i
         n = rows[t]
         if kind == GRU:
-            gru_rows(z[t], s[t] if keep else reset, keep, h, scratch, bias_n, r, n, edge)
+            gru_rows(z[t], s[t] if keep else reset, keep, h, scratch, bias_n, r, n, edge, i)
         else:
-            gru_before_rows(z[t], h, scratch, reset, r, r_n, n, edge)
+            gru_before_rows(z[t], h, scratch, reset, r, r_n, n, edge, i)
         put(y[t], h, n)
 
 
@@ -239,12 +235,12 @@ def rnn_steps(z, rows, back, r, relu, h, y, edge):
     steps = z.shape[0]
     for i in range(steps):
         t = steps - 1 - i if back else i
-        rnn_rows(z[t], h, r, relu, rows[t], edge)
+        rnn_rows(z[t], h, r, relu, rows[t], edge, i)
         put(y[t], h, rows[t])
 
 
 @jit
-def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch, edge):
+def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch, edge, step):
     """The same step back: dz from dh and dc, which become those of the state before."""
     N, K = z.shape[1], dh.shape[1]
     H = dc.shape[1] if kind == LSTM else K
@@ -270,7 +266,7 @@ def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch, edge):
                 dz[i, j] = flush(dn * s[i, j] * fma(-r, r, r), TINY_GRADIENT)
                 scratch[i, 2 * H + j] = flush(dn * r, TINY_GRADIENT)
             copy(scratch[i, : 2 * H], dz[i, : 2 * H])
-        add(dh, scratch, w_hh, n, K, 0, N, edge)
+        add_step(dh, scratch, w_hh, n, K, 0, N, edge, step)
         return
     if kind == GRU_BEFORE:
         dn, reset = np.empty((n, H), np.float32), np.zeros((n, H), np.float32)
@@ -285,7 +281,7 @@ def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch, edge):
         N = 2 * H
     else:
         clear(dh, n)
-    add(dh, dz, w_hh, n, K, 0, N, edge)
+    add_step(dh, dz, w_hh, n, K, 0, N, edge, step)
 
 
 def make(source):
@@ -328,38 +324,17 @@ def make(source):
                 for j in range(dh.shape[1]):
                     dh[b, j] += dy[t, b, j]
                 copy(dy[t, b], dh[b])
-            unstep(kind, w_hh, w_hr, z[t], s[t], h0[t], c0[t], dh, dc, dz[t], n, scratch, edge)
+            unstep(kind, w_hh, w_hr, z[t], s[t], h0[t], c0[t], dh, dc, dz[t], n, scratch, edge, i)
             clear(dy[t, n:], B - n)
             clear(dz[t, n:], B - n)
 
     return {"forward": forward, "backward": backward}
 
 
-_f1, _f2, _f3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
-_y, _rows = types.float32[:, :, :], types.int64[::1]
-_int, _bool = types.int64, types.boolean
+F1, F2, F3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
+Y, LIVE = types.float32[:, :, :], types.int64[::1]
+INT, BOOL = types.int64, types.boolean
 SIGNATURES = {
-    "forward": (_int, _f3, _f3, _f3, _f1, _f1, _f3, _f3, _f3, _rows, _bool, _f2, _f2, _y),
-    "backward": (_int, _f3, _f3, _f3, _f3, _f3, _f3, _f3, _rows, _bool, _f2, _f2, _f3),
+    "forward": (INT, F3, F3, F3, F1, F1, F3, F3, F3, LIVE, BOOL, F2, F2, Y),
+    "backward": (INT, F3, F3, F3, F3, F3, F3, F3, LIVE, BOOL, F2, F2, F3),
 }
-
-
-def compiled(name):
-    """One of `make`'s in machine code for its one signature, from the cache on disk if there.
-
-    The cache is beside this file or, where that cannot be written, in the user's cache directory
-    or NUMBA_CACHE_DIR; where nothing can be written there is none.
-    """
-    try:
-        source = zlib.crc32(b"".join(Path(f).read_bytes() for f in (__file__, arithmetic.__file__)))
-    except OSError:
-        source = 0
-    function = make(source)[name]
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        dispatcher = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no place that can be written
-        dispatcher = numba.njit(**options)(function)
-    dispatcher.compile(SIGNATURES[name])
-    dispatcher.disable_compile()
-    return dispatcher

@@ -7,9 +7,10 @@ made here; the arithmetic of a cell is theirs, as objects with
     gates, keeps                                   G: 4, 3 or 1; is s below needed?
     forward(lane, a, z, s, rows, back, h, c, y)    some steps of one layer and direction
     backward(lane, z, s, h0, c0, dy, rows, back, dh, dc, dz)     the same steps, in reverse
-    prepare(training)                              called once before the others
+    prepare(training, varied)                      called once before the others
     pack(lane), turn(lane)                         the weights as forward, and backward, want them
     recurrent(z, s, h0, dz)                        what the gradients of W_hh and b_hh are made of
+    full(lane, z, c), peephole(dz, c0, c)          an LSTM's: of W_hr, of the peepholes
 
 Letters as in csrc/: T time, B batch, I input, H hidden, K = P or H, N = G H, n steps of a chunk.
 Inside, arrays are (T, B, ...) and rows stand longest first, so that the rows still running at step
@@ -21,6 +22,8 @@ import functools
 import numpy as np
 
 from .. import checks
+from ..variants import RELU, USUAL
+from .activations import Function
 
 F32 = np.dtype(np.float32)
 TINY = np.float32(2.0**-62)  # states below count as zero, as in csrc/kernels.h
@@ -28,7 +31,14 @@ NONE = np.empty((0, 0, 0), np.float32)
 CHUNK = 1 << 17  # floats of gate sums at once: they stay in a cache, and Ctrl-C gets its turn
 
 
-CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")
+FUNCTIONS = {  # of each cell's places
+    cell: [Function(activation) for activation in usual]
+    for cell, usual in {
+        "lstm": USUAL["LSTM"], "gru": USUAL["GRU"], "gru_before": USUAL["GRU"],
+        "rnn_tanh": USUAL["RNN"], "rnn_relu": (RELU,),
+    }.items()
+}  # fmt: skip
+CELLS = tuple(FUNCTIONS)
 _threads = 1
 
 
@@ -46,9 +56,10 @@ class Lane:
     """The weights of one layer and direction. Torch's arrays, the layer's own: w_ih (N, I), w_hh
     (N, K), w_hr (P, H) or (0, 0); transposed, for products from the left: w (I, N), r (K, N), proj
     (H, P); bias (N,), whatever is added to W x; bias_n (H,), b_hh of "gru"'s n, which the reset
-    gate multiplies."""
+    gate multiplies. functions: its activations; of a variant also clip, coupled, and peephole
+    (3 H,), of i, f and o."""
 
-    def __init__(self, cell, hidden, w_ih, w_hh, b_ih, b_hh, w_hr):
+    def __init__(self, cell, hidden, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, variant, direction):
         w_hr = np.empty((0, 0), np.float32) if w_hr is None else w_hr
         self.w_ih, self.w_hh, self.w_hr = _mine(w_ih), _mine(w_hh), _mine(w_hr)
         self.w, self.r, self.proj = plain(w_ih.T), plain(w_hh.T), plain(w_hr.T)
@@ -59,6 +70,13 @@ class Lane:
             self.bias_n, b_hh = plain(b_hh[2 * hidden :]), b_hh.copy()
             b_hh[2 * hidden :] = 0
         self.bias = plain(b_ih + b_hh)
+        self.functions, self.variant = FUNCTIONS[cell], variant
+        self.clip, self.coupled, self.peephole = None, False, None
+        if variant is not None:
+            self.functions = [Function(one) for one in variant.activations[direction]]
+            self.clip = None if variant.clip is None else np.float32(variant.clip)
+            self.coupled = variant.input_forget
+            self.peephole = None if peephole is None else plain(peephole)
 
 
 def plain(array):
@@ -72,16 +90,17 @@ class Net:
     """Weights ready for calls; see _core.Net, whose methods these are. A backend's subclass names
     itself and its cells: {cell: object}.
 
-    Net(cell, input, hidden, proj, layers, dirs, isa)
+    Net(cell, input, hidden, proj, layers, dirs, isa, variant=None)
     """
 
     name, cells = "", {}
 
-    def __init__(self, cell, input, hidden, proj, layers, dirs, isa):
+    def __init__(self, cell, input, hidden, proj, layers, dirs, isa, variant=None):
         if isa not in (None, self.name):
             raise ValueError(f"instruction set {isa!r} does not run here")
         self.kind, self.cell = cell, self.cells[cell]
-        self.cell.prepare(False)
+        self.variant = variant
+        self.cell.prepare(False, variant is not None)
         self.input, self.hidden, self.proj = input, hidden, proj
         self.layers, self.dirs = layers, dirs
         self.width = proj or hidden
@@ -90,24 +109,32 @@ class Net:
         self.has_c = cell == "lstm"
         self.wide_c = hidden if self.has_c else 0
         self.weights = self.turned = None
+        self.one_way = dirs == 1 and not self.backwards(0)
 
     @property
     def nbytes(self):
-        lanes = [vars(lane) for lane in self.lanes if lane is not None]
-        return sum(a.nbytes for y in lanes for k, a in y.items() if k[:2] != "w_")
+        own = (y for lane in self.lanes if lane is not None for y in vars(lane).items())
+        return sum(a.nbytes for k, a in own if k[:2] != "w_" and isinstance(a, np.ndarray))
 
-    def set(self, layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr):
-        """Take one layer and direction; torch's shapes; biases and w_hr may be None."""
+    def set(self, layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole=None):
+        """Take one layer and direction; torch's shapes; biases, w_hr and peephole may be None."""
         _check(self, layer, direction, w_ih, w_hh, w_hr)
-        if any(b is not None and b.shape != (self.sums,) for b in (b_ih, b_hh)):
+        vectors = (b_ih, self.sums), (b_hh, self.sums), (peephole, 3 * self.wide_c)
+        if any(a is not None and a.shape != (n,) for a, n in vectors):
             raise ValueError("weights do not have the network's shapes")
-        lane = Lane(self.kind, self.hidden, w_ih, w_hh, b_ih, b_hh, w_hr)
+        lane = Lane(
+            self.kind, self.hidden, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, self.variant, direction
+        )
         self.cell.pack(lane)
         self.lanes[layer * self.dirs + direction] = lane
 
+    def backwards(self, direction):
+        """Does this direction read the sequence from its end?"""
+        return direction == 1 or (self.variant is not None and self.variant.reverse)
+
     def forward(self, x, state, out, lengths, sequences, batch_first, threads):
         """(y, state), or None when an array is not canonical; as _core.Net.forward."""
-        if not _canonical(x, 3) or x.shape[2] != self.input or 0 in x.shape:
+        if not _canonical(x, 3) or x.shape[2] != self.input or not x.size:
             return None
         xt = x.swapaxes(0, 1) if batch_first else x
         B = xt.shape[1]
@@ -115,12 +142,12 @@ class Net:
         if state is None:
             return None
         first = self.dirs * self.width
-        shape = (*x.shape[:2], first) if sequences else (B, first)
+        shape = (x.shape[0], x.shape[1], first) if sequences else (B, first)
         if out is not None and not _fits(
             out, shape, (x, *(given if type(given) is tuple else (given,)))
         ):
             return None
-        y = np.empty(shape, np.float32) if out is None else out
+        y = np.empty(shape, F32) if out is None else out
         yt = None
         if sequences:
             yt = y.swapaxes(0, 1) if batch_first else y
@@ -131,7 +158,8 @@ class Net:
 
     def states(self, state, B):
         """(h, c), copied or zero, c of no width in cells without one; None if not canonical."""
-        done = [np.zeros((len(self.lanes), B, n), np.float32) for n in (self.width, self.wide_c)]
+        lanes = len(self.lanes)
+        done = np.zeros((lanes, B, self.width), F32), np.zeros((lanes, B, self.wide_c), F32)
         if state is None:
             return done
         parts = state if self.wide_c else (state,)
@@ -153,12 +181,14 @@ class Net:
     def run(self, x, h, c, y, lengths, tape=None):
         """The whole forward pass. x (T, B, I); h and c are replaced; y (T, B, D K) or None."""
         T, B, _ = x.shape
+        chunk, one_way = max(1, CHUNK // (B * self.sums)), tape is None and self.one_way
+        if one_way and chunk >= T and lengths is None and y is not None:
+            return self.run_at_once(x, h, c, y)
         order = Order(lengths, T, B) if tape is None else tape.order
         h, c = order.sorted(h), order.sorted(c)
-        chunk = max(1, CHUNK // (B * self.sums))
         if tape is not None:
             tape.h0, tape.c0 = h.copy(), c.copy()
-        if tape is None and self.dirs == 1:
+        if one_way:
             self.run_chunks(x, h, c, y, order, chunk)
         elif order.end:
             self.run_layers(x, h, c, y, order, chunk, tape)
@@ -166,23 +196,33 @@ class Net:
             y[order.end :] = 0
         return order.back(h), order.back(c)
 
+    def run_at_once(self, x, h, c, y):
+        """The commonest call of all, one step above all: a few microseconds less."""
+        T, B, _ = x.shape
+        a, z, live = _mine(x), np.empty((T, B, self.sums), F32), _all(T, B)
+        for i, lane in enumerate(self.lanes, 1):
+            to = y if i == self.layers else np.empty((T, B, self.width), F32)
+            self.cell.forward(lane, a, z, NONE, live, False, h[i - 1], c[i - 1], to)
+            a = to
+        return h, c
+
     def run_chunks(self, x, h, c, y, order, chunk):
         """One direction: all layers over some steps, then over the next."""
         n, B = min(chunk, order.end), x.shape[1]
-        z = np.empty((n, B, self.sums), np.float32)
+        z = np.empty((n, B, self.sums), F32)
         direct = y is not None and order.rows is None
         scratch = None
         if not direct or self.layers > 1:
-            scratch = np.empty((n, B, self.width), np.float32)
+            scratch = np.empty((n, B, self.width), F32)
         for t0 in range(0, order.end, chunk):
             part = slice(t0, min(t0 + chunk, order.end))
-            a, live = order.sorted(x[part]), order.live(part)
+            a, live, gates = order.sorted(x[part]), order.live(part), z[: part.stop - t0]
             for i, lane in enumerate(self.lanes):
                 if direct and i == self.layers - 1:
                     to = y[part]
                 else:  # perhaps in place: a chunk's gate sums are made before its outputs
                     to = scratch[: len(a)]
-                self.cell.forward(lane, _mine(a), z[: len(a)], NONE, live, False, h[i], c[i], to)
+                self.cell.forward(lane, _mine(a), gates, NONE, live, False, h[i], c[i], to)
                 a = to
             if y is not None and not direct:
                 y[part, order.rows] = a
@@ -195,7 +235,7 @@ class Net:
         a = x[:end]
         z = np.empty((chunk if tape is None else 0, B, self.sums), np.float32)
         if tape is not None:
-            a = tape.take(order.sorted(a))
+            a = tape.take(a)
         if tape is None:  # layers write to these by turns, the top one to the first
             buffers = [y, None]
             if y is None or order.rows is not None:
@@ -206,8 +246,8 @@ class Net:
         for layer in range(self.layers):
             to = tape.out[layer][:end] if tape is not None else buffers[(top - layer) % 2]
             for i in range(layer * D, layer * D + D):
-                cuts = range(0, end, chunk)
-                for t0 in reversed(cuts) if i % D else cuts:
+                cuts, back = range(0, end, chunk), self.backwards(i % D)
+                for t0 in reversed(cuts) if back else cuts:
                     part = slice(t0, min(t0 + chunk, end))
                     n = part.stop - t0
                     gates, kept = z[:n], NONE
@@ -216,7 +256,7 @@ class Net:
                     below = a[part] if layer or tape is not None else order.sorted(a[part])
                     mine = slice(i % D * K, (i % D + 1) * K)
                     self.cell.forward(
-                        self.lanes[i], _mine(below), gates, kept, order.live(part), i % D == 1,
+                        self.lanes[i], _mine(below), gates, kept, order.live(part), back,
                         h[i], c[i], to[part if len(to) >= end else slice(n), :, mine],
                     )  # fmt: skip
             a = to if tape is None else tape.feed(layer)

@@ -6,13 +6,16 @@ no call compiles. `fastlstm.warmup()` does both.
 """
 
 import threading
+import zlib
+from pathlib import Path
 
 import llvmlite
 import numba
+import numpy as np
 
-from . import arithmetic, loops, network
+from . import activations, arithmetic, loops, network, varied
 from . import numpy as vectorised
-from .network import CELLS, State, default_threads, plain, set_default_threads
+from .network import CELLS, NONE, State, default_threads, plain, set_default_threads
 from .tape import Turned, backward, drop, forward_train
 
 __all__ = [
@@ -34,55 +37,102 @@ def compiler():
 
 def warmup():
     """Compile or load everything."""
-    for name in ("forward", "backward"):
-        _Compiled.of(name)
+    for module in (loops, varied):
+        for name in module.SIGNATURES:
+            _Compiled.of(module, name)
 
 
 class _Compiled:
-    """The machine code of loops.py, made when it is first asked for."""
+    """The machine code of loops.py and varied.py, made when it is first asked for."""
 
     made = {}  # noqa: RUF012
 
     @classmethod
-    def of(cls, name):
-        if name not in cls.made:
+    def of(cls, module, name):
+        if (module, name) not in cls.made:
             with _lock:
-                if name not in cls.made:
-                    cls.made[name] = loops.compiled(name)
-        return cls.made[name]
+                if (module, name) not in cls.made:
+                    cls.made[module, name] = compiled(module, name)
+        return cls.made[module, name]
+
+
+def compiled(module, name):
+    """One of module.make's in machine code for its one signature, from the cache on disk if there.
+
+    The cache is beside the file or, where that cannot be written, in the user's cache directory
+    or NUMBA_CACHE_DIR; where nothing can be written there is none.
+    """
+    files = (m.__file__ for m in (activations, arithmetic, loops, varied))
+    try:
+        source = zlib.crc32(b"".join(Path(f).read_bytes() for f in files))
+    except OSError:
+        source = 0
+    function = module.make(source)[name]
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        dispatcher = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no place that can be written
+        dispatcher = numba.njit(**options)(function)
+    dispatcher.compile(module.SIGNATURES[name])
+    dispatcher.disable_compile()
+    return dispatcher
 
 
 class Cell:
-    """The loops of loops.py for one kind of cell; `like` is NumPy's cell."""
+    """The loops of loops.py and varied.py for one kind of cell; `like` is NumPy's cell."""
 
     def __init__(self, kind, like):
-        self.kind, self.gates, self.keeps = kind, like.gates, like.keeps
+        self.kind, self.gates, self.keeps, self.like = kind, like.gates, like.keeps, like
         self.recurrent = like.recurrent
+        if like.gates == 4:
+            self.full, self.peephole = like.full, like.peephole
 
-    def prepare(self, training):
-        self._forward = _Compiled.of("forward")
+    def prepare(self, training, varied_too):
+        self._forward = _Compiled.of(loops, "forward")
         if training:
-            self._backward = _Compiled.of("backward")
+            self._backward = _Compiled.of(loops, "backward")
+        if varied_too:
+            self._forward_varied = _Compiled.of(varied, "forward")
+            if training:
+                self._backward_varied = _Compiled.of(varied, "backward")
 
     def pack(self, lane):
         H = lane.w_hh.shape[1]
         if self.kind == loops.GRU_BEFORE:
             lane.r, lane.proj = lane.r[:, : 2 * H], lane.r[:, 2 * H :]
         lane.w, lane.r, lane.proj = map(arithmetic.pack, (lane.w, lane.r, lane.proj))
+        lane.packed = self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n
+        if lane.variant is not None:
+            lane.numbers = np.array([f.number for f in lane.functions])
+            lane.ab = np.array([f.numbers for f in lane.functions])
+            lane.limit = np.float32(np.inf) if lane.clip is None else lane.clip
+            lane.peeps = np.empty(0, np.float32) if lane.peephole is None else lane.peephole
 
     def turn(self, lane):
         lane.back, lane.back_proj = (arithmetic.pack(plain(w)) for w in (lane.w_hh, lane.w_hr))
 
     def forward(self, lane, a, z, s, rows, back, h, c, y):
-        self._forward(
-            self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n, a, z, s, rows, back, h,
-            c, y,
-        )  # fmt: skip
+        if lane.variant is not None:
+            self._forward_varied(
+                *lane.packed, lane.numbers, lane.ab, lane.limit, lane.coupled, lane.peeps, a, z, s,
+                rows, back, h, c, y,
+            )  # fmt: skip
+            return
+        self._forward(*lane.packed, a, z, s, rows, back, h, c, y)
 
     def backward(self, lane, z, s, h0, c0, dy, rows, back, dh, dc, dz):
-        self._backward(
-            self.kind, lane.back, lane.back_proj, z, s, h0, c0, dy, rows, back, dh, dc, dz
-        )
+        if lane.variant is None:
+            self._backward(
+                self.kind, lane.back, lane.back_proj, z, s, h0, c0, dy, rows, back, dh, dc, dz
+            )
+            return z
+        values, slopes = self.like.opened(lane, z)
+        f, fc = (*self.like.factors(lane, values, slopes, s, h0, c0), NONE)[:2]
+        self._backward_varied(
+            self.kind, lane.back, lane.back_proj, values, f, fc, lane.peeps, dy, rows, back, dh,
+            dc, dz,
+        )  # fmt: skip
+        return values
 
 
 class Net(network.Net):

@@ -9,6 +9,7 @@ import numpy as np
 
 from .network import CHUNK, Order, _check, _mine
 
+COPY = 1 << 21  # floats
 ROWS = 512  # of a product that is added to the gradients of the weights
 
 
@@ -17,8 +18,8 @@ class Tape:
     call is over.
 
     x (T, B, I); h0 (L D, B, K), c0 (L D, B, H); for each layer out (T, B, D K) and what the next
-    one was fed (the same without dropout); for each lane gates (T, B, N) and kept (T, B, H): c of
-    an LSTM, the reset gate's factor of a GRU, nothing else.
+    one was fed (the same without dropout); for each lane gates (T, B, N), activations or, of a
+    variant, sums, and kept (T, B, H): c of an LSTM, the reset gate's factor of a GRU, nothing else.
     """
 
     def __init__(self, net, steps, batch, batch_first, lengths, dropout, seed):
@@ -43,10 +44,12 @@ class Tape:
         return sum(a.nbytes for a in arrays.values())
 
     def take(self, x):
-        """A copy; what stands past a row's length must not reach a product, even times 0."""
-        self.x[: self.end] = x
-        for t in range(self.end):
-            self.x[t, self.rows[t] :] = 0
+        """A copy, rows in order; what stands past a row's length must not reach a product, even
+        times 0."""
+        for part in chunks(self.x[: self.end]):
+            self.x[part] = self.order.sorted(x[part])
+            for t in range(part.start, part.stop) if self.order.rows is not None else ():
+                self.x[t, self.rows[t] :] = 0
         return self.x[: self.end]
 
     def feed(self, layer):
@@ -58,6 +61,12 @@ class Tape:
     def drop(self, a, layer):
         steps = self.all_steps, self.first_step
         return masked(a, self.dropout, self.seed, layer, *steps, self.order.rows)
+
+
+def chunks(a):
+    """Slices of the first axis, each for a copy that Ctrl-C may wait for."""
+    n = max(1, COPY * len(a) // max(1, a.size))
+    return (slice(t, min(t + n, len(a))) for t in range(0, len(a), n))
 
 
 class Turned:
@@ -121,7 +130,7 @@ def forward_train(
     """y, the final state, Tape; as _core.forward_train."""
     xt = x.swapaxes(0, 1) if batch_first else x
     T, B, _ = xt.shape
-    net.cell.prepare(True)
+    net.cell.prepare(True, net.variant is not None)
     if state is not None:
         state = tuple(state) if net.wide_c else state[0]
     tape = Tape(net, T, B, batch_first, lengths, dropout, seed)
@@ -142,7 +151,9 @@ def backward(turned, tape, dy, dstate, input_grad, state_grad, grads, threads):
     order = np.arange(B) if tape.order.rows is None else tape.order.rows
     down = np.zeros((end, B, D * K), np.float32)
     if dy is not None:
-        down[...] = (dy.swapaxes(0, 1) if tape.batch_first else dy)[:end, order]
+        given = dy.swapaxes(0, 1) if tape.batch_first else dy
+        for part in chunks(down):
+            down[part] = given[part, order]
     dh = np.zeros_like(tape.h0) if dh is None else dh.take(order, 1)
     dc = np.zeros_like(tape.c0) if dc is None or not net.wide_c else dc.take(order, 1)
     for layer in reversed(range(net.layers)):
@@ -152,7 +163,7 @@ def backward(turned, tape, dy, dstate, input_grad, state_grad, grads, threads):
         for d in range(D):
             i = layer * D + d
             mine = down[:, :, d * K : (d + 1) * K]
-            _lane(tape, i, d == 1, a, mine, dh[i], dc[i], grads[i], below)
+            _lane(tape, i, net.backwards(d), a, mine, dh[i], dc[i], grads[i], below)
         if layer and tape.dropout:
             full = np.zeros((T, *below.shape[1:]), np.float32)
             full[:end] = below
@@ -161,7 +172,9 @@ def backward(turned, tape, dy, dstate, input_grad, state_grad, grads, threads):
     dx = None
     if input_grad:
         dx = np.zeros((B, T, net.input) if tape.batch_first else (T, B, net.input), np.float32)
-        (dx.swapaxes(0, 1) if tape.batch_first else dx)[:end, order] = down
+        to = dx.swapaxes(0, 1) if tape.batch_first else dx
+        for part in chunks(down):
+            to[part, order] = down[part]
     back = np.argsort(order)
     return dx, net.parts(dh.take(back, 1), dc.take(back, 1))
 
@@ -171,7 +184,7 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
     `below` unless that is empty."""
     net, lane, end = tape.net, tape.net.lanes[i], tape.end
     B, K, d = tape.batch, net.width, i % net.dirs
-    w_ih, w_hh, b_ih, b_hh, w_hr = grads
+    w_ih, w_hh, b_ih, b_hh, w_hr, peephole = (*grads, None)[:6]
     for array in grads:
         if array is not None:
             array[...] = 0
@@ -190,12 +203,12 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
             c0 = _before(kept, tape.c0[i], tape.rows, back, t0, t1)
         dhs = np.array(dy[part], order="C")
         rows = tape.rows[part]
-        net.cell.backward(lane, gates[part], kept[part], h0, c0, dhs, rows, back, dh, dc, dz)
+        z = net.cell.backward(lane, gates[part], kept[part], h0, c0, dhs, rows, back, dh, dc, dz)
         flat = dz.reshape(-1, net.sums)
         x = _mine(a[part]).reshape(len(flat), -1)
         w_ih += flat.T @ x
         sums = []
-        for which, delta, v in net.cell.recurrent(gates[part], kept[part], h0, dz):
+        for which, delta, v in net.cell.recurrent(z, kept[part], h0, dz):
             delta = delta.reshape(len(flat), -1)
             w_hh[which] += delta.T @ v.reshape(len(flat), -1)
             sums.append(delta.sum(0))
@@ -203,8 +216,10 @@ def _lane(tape, i, back, a, dy, dh, dc, grads, below):
             b_ih += flat.sum(0)
             b_hh += np.concatenate(sums)
         if w_hr is not None:
-            full = gates[part, :, 3 * net.hidden :] * np.tanh(kept[part])
+            full = net.cell.full(lane, z, kept[part])
             w_hr += dhs.reshape(len(flat), -1).T @ full.reshape(len(flat), -1)
+        if peephole is not None:
+            peephole += net.cell.peephole(dz, c0, kept[part]).sum((0, 1))
         if below.size:
             below[part] += (flat @ lane.w_ih).reshape(t1 - t0, B, -1)
 

@@ -4,7 +4,8 @@
 command.py   the command line            cases.py    suites, and the targets of each case
 shapes.py    shapes and sweeps           model.py    weights, inputs, the float64 reference
 peers/       one module for each engine  measure.py  rounds; stats.py, what is made of them
-forward.py   one case, every engine      special.py  ragged, subnormal, contended
+passes.py    a run, pass by pass         forward.py  one dense case, every engine
+special.py   ragged, subnormal, contended
 training.py  forward and backward        kernels.py  the C step, Python's share of a call
 probes.py    memory, import, wheel       machine.py  the machine and its limits
 rows.py      a row, its JSON             tables.py   Markdown, CSV, what moved between two runs

@@ -80,11 +80,11 @@ class Log:
 
 
 def ratio_bars(width: int, bars: list[plots.Bar]) -> str:
-    """The best peer's time over ours: bars from 1, the range over the rounds as a thin line."""
+    """The best peer's time over ours: bars from 1, the interval as a thin line."""
     if not bars:
         return ""
     narrow = width < 600
-    left, right, pitch, top = (4, width - 4, 58, 26) if narrow else (318, width - 232, 26, 26)
+    left, right, pitch, top = (4, width - 4, 58, 44) if narrow else (300, width - 262, 26, 44)
     low = min(0.8, *(bar.low for bar in bars)) / 1.05
     high = max(1.5, *(max(bar.high, bar.asked or 0) for bar in bars)) * 1.05
     x = Log(low, high, left + 2, right)
@@ -92,8 +92,13 @@ def ratio_bars(width: int, bars: list[plots.Bar]) -> str:
     parts = []
     for value in plots.ticks(low, high):
         css = "axis" if value == 1 else "grid"
-        parts.append(line(x(value), top - 6, x(value), height - 6, css))
         parts.append(tick(x(value), top - 11, value, width))
+        # a narrow drawing has its words between the bars
+        spans = [(top + pitch * at + 33, 20) for at in range(len(bars))]
+        spans = spans if narrow else [(top - 6, height - top)]
+        parts += [line(x(value), y, x(value), y + long, css) for y, long in spans]
+    middle = (left + right) / 2
+    parts.append(text(middle, 12, "the best other engine's time / fastlstm's", "middle", "small"))
     for at, bar in enumerate(bars):
         y = top + pitch * at + (36 if narrow else 4)
         begin, end = sorted((x(1), x(bar.value)))
@@ -104,11 +109,11 @@ def ratio_bars(width: int, bars: list[plots.Bar]) -> str:
         ]
         if bar.asked:
             shapes.append(line(x(bar.asked), y - 3, x(bar.asked), y + 17, "asked"))
-        words = f"{bar.label}: {bar.text()}; rounds {number(bar.low)} to {number(bar.high)}"
+        words = f"{bar.label}: {bar.text()}; between {number(bar.low)} and {number(bar.high)}"
         parts.append(hover(words, *shapes))
         if narrow:
-            parts.append(text(left, y - 21, bar.label, "start", "small strong halo"))
-            parts.append(text(left, y - 6, bar.text(), "start", "small halo"))
+            parts.append(text(left, y - 21, bar.label, "start", "small strong"))
+            parts.append(text(left, y - 6, bar.text(), "start", "small"))
         else:
             parts.append(text(left - 8, y + 11, bar.label, "end"))
             parts.append(text(right + 10, y + 11, bar.text()))
@@ -119,10 +124,10 @@ def roofline(width: int, points: list[plots.Point], roof: plots.Roof) -> str:
     """GFLOP/s over operations for each byte, under what was measured of one core's limits."""
     narrow = width < 600
     left, right, top, bottom = (40, width - 8, 12, 340) if narrow else (64, width - 16, 14, 440)
-    low_x, high_x = plots.decades(
-        min(point.intensity for point in points), max(point.intensity for point in points) * 1.2
+    low_x, high_x = plots.rounded(
+        min(point.intensity for point in points) / 1.5, max(p.intensity for p in points) * 1.2
     )
-    low_y, high_y = plots.decades(min(point.gflops for point in points), roof.peak * 1.2)
+    low_y, high_y = plots.rounded(min(point.gflops for point in points), roof.peak * 1.3)
     x, y = Log(low_x, high_x, left, right), Log(low_y, high_y, bottom, top)
     parts = []
     for value in plots.ticks(low_x, high_x):
@@ -131,6 +136,7 @@ def roofline(width: int, points: list[plots.Point], roof: plots.Roof) -> str:
     for value in plots.ticks(low_y, high_y):
         parts.append(line(left, y(value), right, y(value), "grid"))
         parts.append(text(left - 5, y(value) + 4, f"{value:g}", "end", "small"))
+    labels = []
     for at, (name, speed) in enumerate(roof.levels):
         # speed * intensity, from the left or lower edge up to the peak
         begin = max(low_x, low_y / speed)
@@ -139,18 +145,18 @@ def roofline(width: int, points: list[plots.Point], roof: plots.Roof) -> str:
             ends = x(begin), y(speed * begin), x(end), y(speed * end)
             parts.append(hover(f"{name}: {number(speed)} GB/s", line(*ends, "roof")))
             words = name if narrow else f"{name} {speed:.0f} GB/s"
-            along = 12 + at * (34 if narrow else 110)  # two levels may be as good as one line
+            along = 14 + (at // 2) * (34 if narrow else 110)
             step = math.hypot(ends[2] - ends[0], ends[3] - ends[1])
             share = min(along / step, 0.8)
             place = (ends[at] + share * (ends[at + 2] - ends[at]) for at in (0, 1))
             turn = math.degrees(math.atan2(ends[3] - ends[1], ends[2] - ends[0]))
-            label = text(0, 0, words, "start", "small halo")
+            # two levels may be as good as one line: above it and below it in turn
+            label = text(0, 13 if at % 2 else -5, words, "start", "small halo")
             spot = " ".join(f"{each:.1f}" for each in place)
-            parts.append(
-                f'<g transform="translate({spot}) rotate({turn:.1f}) translate(0 -5)">{label}</g>'
-            )
+            labels.append(f'<g transform="translate({spot}) rotate({turn:.1f})">{label}</g>')
     ridge = max([low_x, *(min(high_x, roof.peak / speed) for _, speed in roof.levels[:1])])
     parts.append(line(x(ridge), y(roof.peak), right, y(roof.peak), "roof"))
+    parts += labels
     parts.append(
         text(right - 4, y(roof.peak) - 6, f"FMA peak {roof.peak:.0f} GFLOP/s", "end", "small halo")
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import sys
 import time
 from pathlib import Path
@@ -25,18 +24,6 @@ fastlstm bench --from targets.json --format html --output targets.html
 fastlstm bench --compare before.json after.json
 
 Exit code 1: an engine gave wrong numbers. How it measures: benchmarks/README.md."""
-# kind of a case -> module and function (case, context) -> rows
-RUNNERS = {
-    "ragged": ("special", "ragged_rows"),
-    "subnormal": ("special", "subnormal_rows"),
-    "contended": ("special", "contended_rows"),
-    "train": ("training", "train_rows"),
-    "kernel": ("kernels", "kernel_rows"),
-    "share": ("kernels", "share_rows"),
-    "memory": ("probes", "memory_rows"),
-    "import": ("probes", "import_rows"),
-    "wheel": ("probes", "wheel_rows"),
-}
 
 
 def add_arguments(parser):
@@ -61,7 +48,10 @@ def add_arguments(parser):
     parser.add_argument("--vs", metavar="PEERS", help="by comma: torch, onnxruntime, ...; or none")
     parser.add_argument("--cell", choices=list(shapes.GATES), default="lstm")
     parser.add_argument("--threads", metavar="N,N", help="for every engine (default 1)")
-    parser.add_argument("--rounds", type=int, default=15, help="samples of each (default 15)")
+    parser.add_argument("--rounds", type=int, default=60, help="samples of each (default 60)")
+    parser.add_argument(
+        "--minutes", type=float, default=9.0, help="then no further pass begins (default 9)"
+    )
     parser.add_argument("--no-rss", action="store_true", help="do not measure memory")
     parser.add_argument("--format", choices=FORMATS, help="default: md, or the file's ending")
     parser.add_argument("--output", metavar="FILE", help="write here, not to stdout")
@@ -109,22 +99,6 @@ def format_of(args) -> str:
     return chosen
 
 
-def rows_of(case, ctx) -> list:
-    """The rows of one case, with its targets' verdicts."""
-    from .rows import aim
-
-    if case.kind in RUNNERS:
-        module, function = RUNNERS[case.kind]
-        module = importlib.import_module(f"{__package__}.{module}")
-        rows = getattr(module, function)(case, ctx)
-    else:
-        from . import forward
-
-        rows = forward.dense_rows(case, ctx, every_variant=case.kind in ("step", "stream"))
-    aim(rows, case.aims)
-    return rows
-
-
 @contextlib.contextmanager
 def progress(total: int):
     """A function that takes (text, cases done): a bar on a terminal, lines elsewhere; stderr."""
@@ -163,7 +137,7 @@ def measured(args):
     """Runs the cases -> Run."""
     import fastlstm
 
-    from . import forward, machine
+    from . import forward, machine, measure, passes
     from .peers import load_peers
     from .rows import Run
 
@@ -174,20 +148,18 @@ def measured(args):
     peers, missing = load_peers(wanted)
     for name, reason in missing.items():
         print(f"left out: {name} ({reason})", file=sys.stderr)
-    facts, limits = machine.describe(peers), machine.Limits()
+    facts, limits, others = machine.describe(peers), machine.Limits(), machine.Others()
     if facts["load"] is not None and facts["load"] > 0.5:
         print(f"load {facts['load']}: other programs run here; expect noise", file=sys.stderr)
-    created, rows = time.strftime("%Y-%m-%d %H:%M %Z"), []
+    created = time.strftime("%Y-%m-%d %H:%M %Z")
     began = time.monotonic()
-    with progress(len(todo)) as say:
+    with progress(len(todo) * len(measure.passes(args.rounds))) as say:
         ctx = forward.Context(peers, args.rounds, limits, say, not args.no_rss)
         limits.levels()
-        for done, case in enumerate(todo):
-            threads = f", {case.threads} threads" if case.threads > 1 else ""
-            say(f"{case.name}: {case.shape or ''}{threads}", done)
-            rows += rows_of(case, ctx)
+        rows, rounds = passes.all_rows(todo, ctx, args.minutes, say)
         roofline = limits.record()
-    settings = {"rounds": args.rounds, "suite": args.suite, "cell": args.cell}
+    facts["others"] = others.share()
+    settings = {"rounds": rounds, "suite": args.suite, "cell": args.cell}
     settings |= {"left_out": missing, "seconds": round(time.monotonic() - began, 1)}
     return Run(created, fastlstm.config_dict(), facts, roofline, settings, rows)
 

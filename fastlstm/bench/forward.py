@@ -15,6 +15,7 @@ from .rows import Row
 
 TOLERANCE = 1e-5
 CARRIED_CALLS = 3
+ALONE = "fastlstm, 1 thread"
 BOTH_WAYS = {"bound": "onnxruntime bound", "run": "onnxruntime run"}
 
 
@@ -32,10 +33,16 @@ class Context:
     def cores(self, threads: int) -> int:
         return min(threads, machine.cpu_count())
 
-    def peak(self, threads: int, before: float | None = None) -> float | None:
-        """GFLOP/s of the cores in use: the better of `before` and now, times their number."""
-        peaks = [value for value in (before, self.limits.peak()) if value]
-        return max(peaks) * self.cores(threads) if peaks else None
+    def measure(self, entries, turns, threads: int) -> float | None:
+        """One pass over a case -> GFLOP/s of the cores in use, the better of before and after."""
+        for entry in entries:
+            entry.open()
+        before = self.limits.peak()
+        measure.alternate(entries, turns, threads)
+        after = self.limits.peak()
+        for entry in entries:
+            entry.close()
+        return max(before, after) * self.cores(threads) if before else None
 
 
 def reference(weights, shape, x, carry, lengths):
@@ -82,6 +89,33 @@ def check(made, expected) -> list[Entry]:
     return [entry for entry, _ in made]
 
 
+def engines(ctx, weights, shape, threads, x, carry=False, lengths=None, alone=False):
+    """{name: its entries}: every engine in all its ways, built, called once and checked.
+
+    With `alone` fastlstm on one thread is another one.
+    """
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    arguments = x, carry, lengths
+    made = {
+        name: build_entries(name, ctx, weights, shape, threads, *arguments) for name in ctx.peers
+    }
+    if alone:
+        made[ALONE] = build_entries("fastlstm", ctx, weights, shape, 1, *arguments)
+        for entry, _ in made[ALONE]:
+            entry.who = ALONE
+    check(
+        [pair for pairs in made.values() for pair in pairs], reference(weights, shape, *arguments)
+    )
+    if affinity is not None and os.sched_getaffinity(0) != affinity:
+        os.sched_setaffinity(0, affinity)
+        ctx.log("an engine had narrowed this process's CPUs; put back")
+    groups = {name: [entry for entry, _ in pairs] for name, pairs in made.items() if pairs}
+    for group in groups.values():
+        for entry in group:
+            entry.calibrate(ctx.rounds)
+    return groups
+
+
 def to_row(case, entry, flops=None, peak=None, shape=None) -> Row:
     """What was measured of one entry; ratios, shares of limits and targets come later."""
     shape = shape or case.shape
@@ -95,6 +129,7 @@ def to_row(case, entry, flops=None, peak=None, shape=None) -> Row:
         p50=entry.median,
         spread=stats.spread(entry.walls),
         first=None if math.isnan(entry.first) else entry.first,
+        rss=entry.rss,
         error=None if math.isnan(entry.error) else entry.error,
         wrong=entry.wrong,
         notes=list(entry.notes),
@@ -158,30 +193,19 @@ def doubt(rows) -> None:
         row.noisy = stats.doubts(row.spread, row.ratio, busy)
 
 
-def dense_rows(case, ctx, every_variant=False) -> list[Row]:
+def dense_rows(case, ctx):
     """Rows of one dense case: ours first (every variant, or the fastest), then the peers.
+
+    Like every function that times a case it is a generator: it yields the entries, is sent the FMA
+    peak when they have been measured, pass by pass, and returns the rows.
 
     With more than one thread, fastlstm on one thread is timed in the same rounds. Where every
     variant of ours is shown, so are both of ONNX Runtime's ways, each at its best.
     """
     shape, threads, carry = case.shape, case.threads, case.carry
-    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    every_variant = case.kind in ("step", "stream")
     weights, x = model.make_weights(shape), model.make_input(shape)
-    groups = {
-        name: build_entries(name, ctx, weights, shape, threads, x, carry) for name in ctx.peers
-    }
-    if threads > 1:
-        alone = build_entries("fastlstm", ctx, weights, shape, 1, x, carry)
-        for entry, _ in alone:
-            entry.who = "fastlstm, 1 thread"
-        groups["fastlstm, 1 thread"] = alone
-    everything = [pair for group in groups.values() for pair in group]
-    check(everything, reference(weights, shape, x, carry, None))
-    if affinity is not None and os.sched_getaffinity(0) != affinity:
-        os.sched_setaffinity(0, affinity)
-        ctx.log("an engine had narrowed this process's CPUs; put back")
-
-    groups = {name: [entry for entry, _ in group] for name, group in groups.items() if group}
+    groups = engines(ctx, weights, shape, threads, x, carry, alone=threads > 1)
     if every_variant and "onnxruntime" in groups:
         both = groups.pop("onnxruntime")
         for way, who in BOTH_WAYS.items():
@@ -190,17 +214,15 @@ def dense_rows(case, ctx, every_variant=False) -> list[Row]:
                 entry.who = who
     kept = []
     for name, group in groups.items():
-        for entry in group:
-            entry.calibrate(ctx.rounds)
         every = every_variant and name == "fastlstm"
         kept += group if every else [measure.keep_fastest(group, threads)]
 
-    before = ctx.limits.peak()
-    measure.alternate(kept, ctx.rounds, threads)
-    peak = ctx.peak(threads, before)
+    if ctx.rss:
+        add_memory(kept, case, ctx)
+    peak = yield kept
     rows = [to_row(case, entry, shape.flops(), peak) for entry in kept]
     for row in rows:
-        if row.who == "fastlstm, 1 thread":
+        if row.who == ALONE:
             row.threads = 1
             row.peak_share = row.peak_share and row.peak_share * ctx.cores(threads)
     add_limits(rows, ctx, case, peak)
@@ -209,10 +231,6 @@ def dense_rows(case, ctx, every_variant=False) -> list[Row]:
         if entry.who == "fastlstm":
             row.measured = dense_values(row, entry, kept)
     doubt(rows)
-    for entry in kept:
-        entry.close()
-    if ctx.rss:
-        add_memory(rows, case, ctx)
     return rows
 
 
@@ -223,23 +241,24 @@ def dense_values(row, entry, kept) -> dict:
         for other in kept
         if other.who != "fastlstm" and not other.wrong
     }
-    one = values.pop("over fastlstm, 1 thread", None)
+    one = values.pop(f"over {ALONE}", None)
     best = row.ratio.median if row.ratio and values else None
     values |= {"over the best peer": best, "over one thread": one}
     values |= {"of the limit": row.limit_share, "of the FMA peak": row.peak_share}
     return {what: value for what, value in values.items() if value is not None}
 
 
-def add_memory(rows, case, ctx) -> None:
+def add_memory(entries, case, ctx) -> None:
     """Peak resident memory of a process that imports, builds and calls one engine only."""
-    for row in rows:
-        name = row.who.replace(",", " ").split()[0]
-        key = name, row.variant, case.shape, row.threads, case.carry
+    for entry in entries:
+        name = entry.who.replace(",", " ").split()[0]
+        threads = 1 if entry.who == ALONE else case.threads
+        key = name, entry.variant, case.shape, threads, case.carry
         if key not in ctx.seen_rss:
             try:
-                found = probes.memory_probe(name, case.shape, row.threads, row.variant, case.carry)
+                found = probes.memory_probe(name, case.shape, threads, entry.variant, case.carry)
                 ctx.seen_rss[key] = found["peak"]
             except (RuntimeError, OSError) as error:
-                row.notes.append(f"memory: {error}")
+                entry.notes.append(f"memory: {error}")
                 ctx.seen_rss[key] = None
-        row.rss = ctx.seen_rss[key]
+        entry.rss = ctx.seen_rss[key]

@@ -53,8 +53,9 @@ class CStep(Entry):
         while self._time(self.number) * self.number < SAMPLE_SECONDS:
             self.number *= 2
 
-    def renew(self) -> None:
+    def open(self) -> None:
         """The buffers stay."""
+        self.passes += [len(self.walls)] if self.walls else []
 
     def sample(self, threads: int) -> None:
         self._time(max(1, self.number // 8))
@@ -94,14 +95,14 @@ def fastest_of_rtneural(text: str) -> dict[tuple[int, int], float]:
     return found
 
 
-def kernel_rows(case, ctx) -> list[Row]:
+def kernel_rows(case, ctx):
     """The C step for every instruction set that runs here; against RTNeural where it is."""
     if not hasattr(_core, "Bench"):
         return _missing(case)
     steps = [CStep(isa, case.shape) for isa in fastlstm.runnable_isas()]
     for step in steps:
         step.calibrate(ctx.rounds)
-    measure.alternate(steps, ctx.rounds)
+    yield steps
     rows = [to_row(case, step, case.shape.flops()) for step in steps]
     for row, step in zip(rows, steps, strict=True):
         row.p90 = row.p99 = None  # of samples, not of steps
@@ -117,7 +118,7 @@ def kernel_rows(case, ctx) -> list[Row]:
     return rows
 
 
-def share_rows(case, ctx) -> list[Row]:
+def share_rows(case, ctx):
     """Python's share of a step: a call's time minus the C step's, both from the same rounds.
 
     It counts all that is not the two kernels: the interpreter's call, checks, outputs, and the C
@@ -140,7 +141,7 @@ def share_rows(case, ctx) -> list[Row]:
         entries.append(Entry("fastlstm", build, variant))
     for entry in entries:
         entry.calibrate(ctx.rounds)
-    measure.alternate(entries, ctx.rounds)
+    yield entries
     rows = []
     for entry in entries[1:]:
         share = float(np.median(np.subtract(entry.walls, step.walls))) * 1e6
@@ -150,5 +151,4 @@ def share_rows(case, ctx) -> list[Row]:
         row.noisy = stats.doubts(row.spread, None)
         row.measured[f"us of Python, {entry.variant}"] = share
         rows.append(row)
-        entry.close()
     return rows

@@ -64,6 +64,33 @@ def describe(peers) -> dict:
     }
 
 
+class Others:
+    """What other programs take of the CPUs while this process and its children do their work."""
+
+    def __init__(self, stat: Path = Path("/proc/stat")):
+        self.stat = stat
+        self.before = self._seconds()
+
+    def _seconds(self) -> tuple[float, float] | None:
+        """(busy but not ours, all), summed over the machine's CPUs; None but on Linux."""
+        try:
+            fields = self.stat.read_text().split("\n", 1)[0].split()[1:9]
+            user, nice, system, idle, iowait, irq, softirq, steal = map(int, fields)
+        except (OSError, ValueError):
+            return None
+        tick = os.sysconf("SC_CLK_TCK")
+        busy = (user + nice + system + irq + softirq + steal) / tick
+        return busy - sum(os.times()[:4]), busy + (idle + iowait) / tick
+
+    def share(self) -> float | None:
+        """Of the CPUs' time since this was made, 0 to 1."""
+        now = self._seconds()
+        if not now or not self.before or now[1] <= self.before[1]:
+            return None
+        share = (now[0] - self.before[0]) / (now[1] - self.before[1])
+        return round(min(max(share, 0.0), 1.0), 4)
+
+
 def line(facts: dict, roofline: dict) -> str:
     """One line for people."""
     parts = [
@@ -76,7 +103,9 @@ def line(facts: dict, roofline: dict) -> str:
         parts.append(f"FMA peak {roofline['peak']:.0f} GFLOP/s a core ({roofline['isa']})")
     for level in roofline.get("levels", []):
         parts.append(f"{level['name']} {level['gbs']:.0f} GB/s")
-    if facts["load"] is not None:
+    if facts.get("others") is not None:
+        parts.append(f"other programs took {facts['others']:.1%} of the CPUs")
+    elif facts["load"] is not None:
         parts.append(f"load {facts['load']} at the start")
     parts += [f"{k}={v}" for k, v in facts["settings"].items()]
     return "; ".join(parts)

@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: MIT
-"""Timing: one statement per entry, entries in alternating rounds.
+"""Timing: one statement per entry, entries in alternating rounds, rounds in passes.
 
 A sample is `number` calls in one loop, long enough (2 ms and more, or one call) that the clock and
 the loop do not matter. A round takes one sample of every entry, each round starting one entry
 further on, so that drift of the machine and what the neighbour left in the cache fall on all alike.
-Halfway every engine is built anew: what luck with memory does to one build is seen as a difference
-between the two.
+A pass takes a few rounds of every case, each engine built anew (passes.py). So the rounds of a case
+lie minutes apart, and what luck with memory or a neighbour on the machine does to a ratio for a
+while is seen as a difference between its passes.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from contextlib import nullcontext
+
+import numpy as np
 
 from . import stats
 
 SAMPLE_SECONDS = 2e-3
 SINGLES_SECONDS = 0.2  # of single calls for the percentiles, of each entry, in the whole run
 SETTLE_SECONDS = 2.5
+PASS_ROUNDS = 3
 
 
 def settle(limit: float = SETTLE_SECONDS) -> None:
@@ -38,7 +43,7 @@ def settle(limit: float = SETTLE_SECONDS) -> None:
 class Entry:
     """Something that is timed: how to build it, its call counts, and what was measured.
 
-    build   () -> a Runner that has its input loaded; called again for the second build
+    build   () -> a Runner that has its input loaded; called again for each pass
     around  entered around each sample: a busy neighbour, for instance
     """
 
@@ -51,6 +56,8 @@ class Entry:
         self.walls: list[float] = []  # seconds per call, one for each round
         self.cpus: list[float] = []  # CPU seconds per call, all threads of the process
         self.singles: list[float] = []  # seconds of single calls, for the percentiles
+        self.passes: list[int] = []  # the round each pass after the first began with
+        self.rss: int | None = None
         self.first = math.nan
         self.error = math.nan
         self.notes: list[str] = []
@@ -76,13 +83,13 @@ class Entry:
         wanted = 0 if self.number == 1 else min(1000, int(SINGLES_SECONDS / each))
         self.single_count = math.ceil(wanted / rounds)
 
-    def renew(self) -> None:
-        """The second build, warmed up; a Runner that cannot be built anew stays."""
-        if self._build is not None:
-            self.runner.close()
+    def open(self) -> None:
+        """Built anew and warmed up for another pass, where it was closed after the last."""
+        if self.runner is None:
+            self.passes.append(len(self.walls))
             self.runner = self._build()
             with self.runner.context():
-                self.runner.timer.timeit(max(1, self.number // 4))
+                self.runner.timer.timeit(self.number)
 
     def sample(self, threads: int) -> None:
         """One sample: untimed calls to warm the caches (not before long calls), then the loop."""
@@ -113,28 +120,26 @@ class Entry:
     def close(self) -> None:
         if self.runner is not None:
             self.runner.close()
+            self.runner = None
 
 
-def alternate(entries, rounds: int, threads: int = 1, renew: bool = True) -> None:
-    """`rounds` rounds over the entries: A B C, B C A, C A B, ...; built anew before the middle."""
-    for turn in range(rounds):
-        if renew and turn == middle(rounds) > 0:
-            for entry in entries:
-                entry.renew()
+def alternate(entries, turns, threads: int = 1) -> None:
+    """A round over the entries for each of `turns`: A B C, B C A, C A B, ..."""
+    for turn in turns:
         shift = turn % len(entries)
         for entry in entries[shift:] + entries[:shift]:
             entry.sample(threads)
 
 
-def middle(rounds: int) -> int:
-    """The round before which everything is built anew."""
-    return rounds // 2
+def passes(rounds: int) -> list[range]:
+    """The rounds of each pass, as even as can be."""
+    ends = np.linspace(0, rounds, max(1, round(rounds / PASS_ROUNDS)) + 1).round().astype(int)
+    return [range(begin, end) for begin, end in itertools.pairwise(ends.tolist())]
 
 
 def ratio(above: Entry, below: Entry, of: str) -> stats.Ratio:
     """above's time / below's time. With rotation a round is the n-th sample of each entry."""
-    half = middle(len(above.walls))
-    return stats.ratio(above.walls, below.walls, of, [half] if half else [])
+    return stats.ratio(above.walls, below.walls, of, above.passes)
 
 
 def cpu_ratio(above: Entry, below: Entry) -> float | None:
@@ -148,9 +153,9 @@ def keep_fastest(entries, threads: int, rounds: int = 3) -> Entry:
     """The fastest of several variants of one peer, by a few alternating rounds; closes the rest."""
     if len(entries) == 1:
         return entries[0]
-    alternate(entries, rounds, threads, renew=False)
-    best = min(entries, key=lambda entry: entry.median)
-    best.tried = {entry.variant: float(f"{entry.median * 1e6:.4g}") for entry in entries}
+    alternate(entries, range(rounds), threads)
+    best = min(entries, key=lambda entry: min(entry.walls))
+    best.tried = {entry.variant: float(f"{min(entry.walls) * 1e6:.4g}") for entry in entries}
     for entry in entries:
         if entry is not best:
             entry.close()

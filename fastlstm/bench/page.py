@@ -41,8 +41,10 @@ th, td { padding: 4px 10px; text-align: left; white-space: nowrap; vertical-alig
 tr:last-child td { border-bottom: 0; }
 th { background: var(--head); font-weight: 600; }
 td.n, th.n { text-align: right; }
+td:first-child { position: sticky; left: 0; background: var(--panel); }
 tr.ours td { background: var(--tint); }
-tr.first td { border-top: 2px solid var(--edge); }
+th.case { padding: 12px 10px 4px; background: var(--panel); }
+th.case span { position: sticky; left: 10px; }
 .met { color: var(--good); } .missed, .wrong { color: var(--bad); }
 pre { margin: 0; padding: 12px 14px; font: 13px/1.5 ui-monospace, Menlo, Consolas, monospace; }
 svg { display: block; width: 100%; height: auto; }
@@ -61,7 +63,8 @@ svg .halo { paint-order: stroke; stroke: var(--panel); stroke-width: 4px; }
 .legend span { display: inline-flex; align-items: center; gap: 5px; }
 .legend .key { width: 14px; height: 14px; }
 .narrow { display: none; }
-@media (max-width: 640px) { .wide { display: none; } .narrow { display: block; }
+@media (max-width: 640px) { td:first-child { white-space: normal; min-width: 9.5em; }
+   .wide { display: none; } .narrow { display: block; }
   main { padding: 14px 12px 40px; } .plot { padding: 8px 6px; } h1 { font-size: 22px; } }
 """
 
@@ -72,14 +75,19 @@ def colours() -> str:
     return "\n".join([*lines, ".c-worse { --c: var(--bad); }"])
 
 
-def table(columns, classes=None) -> str:
-    """columns as tables.columns_of gives them; classes: one for each line."""
+def table(columns, classes=None, above=None) -> str:
+    """columns as tables.columns_of gives them; classes: one for each line; above: {line: words}."""
     heads = "".join(
         f"<th{' class=n' * right}>{escape(heading)}</th>" for heading, _, right in columns
     )
     lines = []
     for at in range(len(columns[0][1])):
         cells = []
+        if above and at in above:
+            lines.append(
+                f'<tr><th class="case" colspan="{len(columns)}">'
+                f"<span>{escape(above[at])}</span></th></tr>"
+            )
         for heading, texts, right in columns:
             css = "n" if right else ""
             if heading == "verdict":
@@ -94,14 +102,17 @@ def table(columns, classes=None) -> str:
 
 
 def rows_table(rows) -> str:
-    classes, last = [], None
-    for row in rows:
-        key = row.case, tables.shape_text(row), row.threads
-        marks = ["ours"] * (row.who == "fastlstm") + ["wrong"] * row.wrong
-        marks += ["first"] * (last not in (None, key))
-        classes.append(" ".join(marks))
-        last = key
-    return table(tables.columns_of(rows), classes)
+    """One table, a line above the rows of each case; the ratio beside the name."""
+    classes, above, last = [], {}, None
+    for at, row in enumerate(rows):
+        if row.who != "fastlstm, 1 thread" and last != (last := plots.title(row)):
+            above[at] = last
+        classes.append(" ".join(["ours"] * (row.who == "fastlstm") + ["wrong"] * row.wrong))
+    columns = {column[0]: column for column in tables.columns_of(rows)}
+    first = [columns.pop(name) for name in ("who", "ratio", "interval", "of") if name in columns]
+    for name in ("case", "T, B, I, H", "threads"):
+        columns.pop(name, None)
+    return table([*first, *columns.values()], classes, above)
 
 
 def facts(run: Run) -> str:
@@ -147,10 +158,11 @@ def configuration(run: Run) -> str:
     config = dict(run.config)
     isas = config.pop("isas", {})
     pairs = [*config.items(), *((f"  {name}", state) for name, state in isas.items())]
-    pairs += [
-        (key, value) for key, value in run.machine.items() if key not in ("peers", "settings")
-    ]
-    pairs += [*run.machine["peers"].items(), *run.machine["settings"].items()]
+    machine = dict(run.machine)
+    machine["caches"] = ", ".join(f"{k} {v >> 10} KiB" for k, v in machine["caches"].items())
+    pairs += [(k, v) for k, v in machine.items() if k not in (*config, "peers", "settings")]
+    peers = run.machine["peers"].items()
+    pairs += [*(pair for pair in peers if pair[0] not in config), *run.machine["settings"].items()]
     pairs += [(f"reading {level['name']}", f"{level['bytes'] / 1024:.0f} KiB at "
                f"{level['gbs']:.0f} GB/s") for level in run.roofline.get("levels", [])]  # fmt: skip
     pairs += [(name, f"left out: {why}") for name, why in run.settings["left_out"].items()]
@@ -182,8 +194,8 @@ def page(run: Run) -> str:
         section(
             "Ratios",
             "The best other engine's time over ours, in the same rounds: right of 1 fastlstm is "
-            "faster. The thin line is the range over the rounds, a red mark the target; a pale "
-            "bar is a noisy row.",
+            "faster. The thin line is the interval it lies in, judged by the passes of the run; a "
+            "red mark is the target; a pale bar is a noisy row.",
             plot(charts.both(charts.ratio_bars, plots.bars(run.rows))),
         ),
         section("Targets", tables.counted(run.rows), targets),

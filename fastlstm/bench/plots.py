@@ -75,7 +75,7 @@ def bars(rows: list[Row]) -> list[Bar]:
         ratio = row.ratio
         found.append(
             Bar(
-                title(row), ratio.median, ratio.low, ratio.high, ratio.of.removesuffix(" / this"),
+                title(row), ratio.median, *ratio.ends, ratio.of.removesuffix(" / this"),
                 bool(row.noisy), asked[0] if asked else None,
             )
         )  # fmt: skip
@@ -152,9 +152,10 @@ def strips(rows: list[Row]) -> list[tuple[str, str, list[Strip]]]:
     return found
 
 
-def decades(low: float, high: float) -> tuple[float, float]:
-    """The whole powers of ten around."""
-    return 10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high))
+def rounded(low: float, high: float) -> tuple[float, float]:
+    """The nearest of 1, 2, 5, 10, ... around."""
+    steps = [s * 10.0**p for p in range(-6, 9) for s in (1, 2, 5)]
+    return max(s for s in steps if s <= low), min(s for s in steps if s >= high)
 
 
 def ticks(low: float, high: float) -> list[float]:

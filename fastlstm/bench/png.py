@@ -53,7 +53,9 @@ def roofline(pyplot, run: Run, threads: int):
     roof, points = plots.roof(run, threads), plots.points(run.rows, threads)
     if not roof or not points:
         return None
-    low, high = plots.decades(min(p.intensity for p in points), max(p.intensity for p in points))
+    low, high = plots.rounded(
+        min(p.intensity for p in points) / 1.5, max(p.intensity for p in points) * 1.2
+    )
     figure, axes = pyplot.subplots(figsize=(10, 5.5), layout="constrained")
     for at, (name, speed) in enumerate(roof.levels):
         x = low, min(high, roof.peak / speed)

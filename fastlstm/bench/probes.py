@@ -158,7 +158,9 @@ def import_rows(case, ctx) -> list[Row]:
         row = Row(case.name, case.kind, name, p50=float(np.median(times[name])))
         row.walls, row.spread = times[name], stats.spread(times[name])
         if name != "numpy":
-            row.ratio = stats.ratio(times[name], times["numpy"], "this / numpy")
+            row.ratio = stats.ratio(
+                times[name], times["numpy"], "this / numpy", range(1, ctx.rounds)
+            )
             row.measured = {"of import numpy": row.ratio.median}
         row.noisy = stats.doubts(row.spread, row.ratio)
         rows.append(row)

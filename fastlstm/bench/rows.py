@@ -138,9 +138,14 @@ def row_record(row: Row) -> dict:
     return _short({k: v for k, v in fields_of if not (v is None or v is False or v in empty)})
 
 
+def _known(kind, record: dict) -> dict:
+    """What `kind` has a field for."""
+    return {field.name: record[field.name] for field in fields(kind) if field.name in record}
+
+
 def row_of(record: dict) -> Row:
-    row = Row(**{f.name: record[f.name] for f in fields(Row) if f.name in record})
-    row.ratio = row.ratio and Ratio(**row.ratio)
+    row = Row(**_known(Row, record))
+    row.ratio = row.ratio and Ratio(**_known(Ratio, row.ratio))
     row.targets = [Target(**{"value": None} | target) for target in row.targets]
     return row
 

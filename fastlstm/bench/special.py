@@ -13,10 +13,9 @@ import sys
 import numpy as np
 
 from . import measure, model
-from .forward import TOLERANCE, add_ratios, build_entries, check, doubt, reference, to_row
+from .forward import TOLERANCE, add_ratios, doubt, engines, reference, to_row
 from .measure import Entry
-from .peers import Runner
-from .rows import Row
+from .peers import Call
 from .shapes import Shape
 
 # Ragged lengths
@@ -31,7 +30,7 @@ def ragged_lengths(shape: Shape, pattern: str) -> np.ndarray:
     return np.random.default_rng(2).permutation(np.asarray(lengths))
 
 
-class Segments(Runner):
+class Segments(Call):
     """Dense calls that run exactly the active rows of each step of the ragged batch.
 
     The rows are sorted by length, longest first, outside the timed part; between one distinct
@@ -57,7 +56,7 @@ class Segments(Runner):
             raise RuntimeError(f"the dense segments are wrong by {error:.1e}")
 
 
-def ragged_rows(case, ctx) -> list[Row]:
+def ragged_rows(case, ctx):
     """A ragged batch (`case.what` says which lengths) through every peer, and beside it
 
     "same rows": dense calls with exactly the same active rows in each step (`Segments`). Ours
@@ -73,15 +72,8 @@ def ragged_rows(case, ctx) -> list[Row]:
     real = int(lengths.sum())
     weights, x = model.make_weights(shape), model.make_input(shape)
     expected = reference(weights, shape, x, False, lengths)
-    groups = [
-        build_entries(name, ctx, weights, shape, threads, x, lengths=lengths) for name in ctx.peers
-    ]
-    check([pair for group in groups for pair in group], expected)
-    kept = []
-    for group in filter(None, groups):
-        for entry, _ in group:
-            entry.calibrate(ctx.rounds)
-        kept.append(measure.keep_fastest([entry for entry, _ in group], threads))
+    groups = engines(ctx, weights, shape, threads, x, lengths=lengths)
+    kept = [measure.keep_fastest(group, threads) for group in groups.values()]
     full = Shape(shape.T, max(1, round(real / shape.T)), shape.I, shape.H)
     build = ctx.peers["fastlstm"].build
 
@@ -104,9 +96,7 @@ def ragged_rows(case, ctx) -> list[Row]:
         entry.calibrate(ctx.rounds)
         kept.append(entry)
         steps.append(count)
-    before = ctx.limits.peak()
-    measure.alternate(kept, ctx.rounds, threads)
-    peak = ctx.peak(threads, before)
+    peak = yield kept
     table = [
         to_row(case, entry, shape.flops(count), peak)
         for entry, count in zip(kept, steps, strict=True)
@@ -118,18 +108,19 @@ def ragged_rows(case, ctx) -> list[Row]:
             whole = "full" not in entry.who
             found = measure.ratio(ours, entry, "ragged / this" + ("" if whole else " per step"))
             row.ratio = found if whole else found.scaled(count / real)
+            row.cpu_ratio = measure.cpu_ratio(ours, entry)
+            if row.cpu_ratio and not whole:
+                row.cpu_ratio *= count / real
             if "same rows" in entry.who:
                 our_row.measured["of the same rows, dense"] = row.ratio.median
     doubt(table)
-    for entry in kept:
-        entry.close()
     return table
 
 
 # Subnormal numbers
 
 
-def subnormal_rows(case, ctx) -> list[Row]:
+def subnormal_rows(case, ctx):
     """Subnormal inputs or states (`case.what`) against normal ones through the same weights.
 
     Biases are zero but for the forget gate's. "input": x about 1e-40 and a forget bias of 0, so
@@ -159,7 +150,7 @@ def subnormal_rows(case, ctx) -> list[Row]:
             entry = Entry(name, build, kind)
             entry.calibrate(ctx.rounds)
             kept.append(entry)
-    measure.alternate(kept, ctx.rounds, case.threads)
+    yield kept
     for fast, slow in zip(kept[::2], kept[1::2], strict=True):
         row = to_row(case, slow, shape.flops())
         row.variant = ""
@@ -168,8 +159,6 @@ def subnormal_rows(case, ctx) -> list[Row]:
         row.measured = {"of normal": row.ratio.median}
         table.append(row)
     doubt(table)
-    for entry in kept:
-        entry.close()
     return table
 
 
@@ -202,7 +191,7 @@ class Spinner:
         self.process.wait()
 
 
-def contended_rows(case, ctx) -> list[Row]:
+def contended_rows(case, ctx):
     """Speed kept while one other process spins, pinned nowhere: quiet time / busy time.
 
     Quiet and busy samples alternate, on the same number of threads. A second row of each engine
@@ -214,18 +203,12 @@ def contended_rows(case, ctx) -> list[Row]:
     kept, table = [], []
     spinner = Spinner()
     try:
-        for name in ctx.peers:
-            made = build_entries(name, ctx, weights, shape, threads, x)
-            if not made:
-                continue
-            check(made, reference(weights, shape, x, False, None))
-            for entry, _ in made:
-                entry.calibrate(ctx.rounds)
-            quiet = measure.keep_fastest([entry for entry, _ in made], threads)
+        for name, group in engines(ctx, weights, shape, threads, x).items():
+            quiet = measure.keep_fastest(group, threads)
             busy = Entry(name, quiet._build, quiet.variant, around=spinner.busy)
             busy.calibrate(ctx.rounds)
             kept += [quiet, busy]
-        measure.alternate(kept, ctx.rounds, threads)
+        yield kept
     finally:
         spinner.close()
     for quiet, busy in zip(kept[::2], kept[1::2], strict=True):
@@ -236,6 +219,4 @@ def contended_rows(case, ctx) -> list[Row]:
         row.measured = {"of quiet speed": row.ratio.median}
         table += [row, calm]
     doubt(table)
-    for entry in kept:
-        entry.close()
     return table

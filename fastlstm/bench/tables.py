@@ -46,8 +46,8 @@ def who_text(row: Row) -> str:
     return f"{row.who} ({row.variant})" if row.variant else row.who
 
 
-def ratio_range(row: Row) -> str:
-    return f"{number(row.ratio.low)}..{number(row.ratio.high)}" if row.ratio else ""
+def interval_text(row: Row) -> str:
+    return "..".join(map(number, row.ratio.ends)) if row.ratio else ""
 
 
 def target_text(row: Row) -> str:
@@ -73,7 +73,7 @@ COLUMNS = [
     ("max error", lambda row: "" if row.error is None else f"{row.error:.0e}", True),
     ("ratio", lambda row: number(row.ratio.median) if row.ratio else "", True),
     ("of", lambda row: row.ratio.of if row.ratio else "", False),
-    ("rounds", ratio_range, True),
+    ("interval", interval_text, True),
     ("target", target_text, False),
     ("remarks", lambda row: row.remarks(), False),
 ]
@@ -150,12 +150,14 @@ def comma_separated(run: Run) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     ratio = ("of", "median", "q1", "q3", "low", "high")
-    heads = [*FLAT, *SHAPE, *(f"ratio_{name}" for name in ratio), "targets", "remarks"]
+    heads = [*FLAT, *SHAPE, *(f"ratio_{name}" for name in ratio)]
+    heads += ["interval_low", "interval_high", "targets", "remarks"]
     writer.writerow(heads)
     for row in run.rows:
         cells = [getattr(row, name) for name in FLAT]
         cells += [(row.shape or {}).get(name) for name in SHAPE]
         cells += [getattr(row.ratio, name) if row.ratio else None for name in ratio]
+        cells += row.ratio.ends if row.ratio else (None, None)
         writer.writerow([*cells, target_text(row), row.remarks()])
     return out.getvalue()
 
@@ -163,10 +165,10 @@ def comma_separated(run: Run) -> str:
 # What moved
 
 
-def _middle_and_range(row: Row):
+def _middle_and_ends(row: Row):
     """(what, value, low, high): the ratio, or else the times."""
     if row.ratio:
-        return row.ratio.of, row.ratio.median, row.ratio.low, row.ratio.high
+        return row.ratio.of, row.ratio.median, *row.ratio.ends
     if row.p50 is None:
         return None
     walls = row.walls or [row.p50]
@@ -176,14 +178,14 @@ def _middle_and_range(row: Row):
 def moved(before: Run, after: Run) -> tuple[list[tuple], list[str], list[str], int]:
     """([MOVED_HEADINGS], rows of `before` alone, of `after` alone, how many have not moved).
 
-    A value has moved when the ranges over the rounds of the two runs do not touch. It is the
-    ratio, whichever peer was the best, or else the time.
+    A value has moved when the intervals of the two runs do not touch. It is the ratio, whichever
+    peer was the best, or else the time, with its range over the rounds.
     """
     old = {row.key: row for row in before.rows}
     new = {row.key: row for row in after.rows}
     found, same = [], 0
     for key, row in new.items():
-        pairs = key in old and (_middle_and_range(old[key]), _middle_and_range(row))
+        pairs = key in old and (_middle_and_ends(old[key]), _middle_and_ends(row))
         if not pairs or None in pairs:
             continue
         (of, was, low, high), (of_now, now, low_now, high_now) = pairs
@@ -218,18 +220,7 @@ def compared(before: Run, after: Run) -> str:
     if before.machine["cpu"] != after.machine["cpu"]:
         parts.append(f"Two machines: {before.machine['cpu']}; {after.machine['cpu']}.")
     if found:
-        heads = (
-            "case",
-            "T, B, I, H",
-            "threads",
-            "who",
-            "of",
-            "before",
-            "after",
-            "change",
-            "remarks",
-        )
-        columns = zip(heads, map(list, zip(*found, strict=True)), strict=True)
+        columns = zip(MOVED_HEADINGS, map(list, zip(*found, strict=True)), strict=True)
         right = ("threads", "before", "after", "change")
         parts.append(aligned([(h, cells, h in right) for h, cells in columns]))
     parts.append(f"{len(found)} rows moved beyond their spread, {same} did not.")

@@ -13,8 +13,7 @@ import numpy as np
 from . import measure, model
 from .forward import doubt, to_row
 from .measure import Entry
-from .peers import Runner
-from .rows import Row
+from .peers import Call
 
 TOLERANCE = 1e-4  # of a gradient's largest element, between two float32 results
 BOTH = "y, s, tape = lstm.forward_train(x)\ngrads = lstm.backward(tape, dy)"
@@ -25,7 +24,7 @@ STATEMENTS = {
 }
 
 
-class ArraysRunner(Runner):
+class ArraysCall(Call):
     """forward_train and backward on arrays; of the forward pass alone there are no gradients."""
 
     results = "y, grads"
@@ -52,7 +51,7 @@ def entries_of(shape, threads, peers) -> list[Entry]:
     entries = []
     for variant in STATEMENTS:
         who = "fastlstm, forward" if variant == "forward" else "fastlstm"
-        entries.append(Entry(who, lambda v=variant: ArraysRunner(v, *arguments), variant))
+        entries.append(Entry(who, lambda v=variant: ArraysCall(v, *arguments), variant))
     if "torch" in peers:
         from .peers import autograd
 
@@ -77,7 +76,7 @@ def check(entries) -> None:
         entry.wrong = not entry.error <= TOLERANCE
 
 
-def train_rows(case, ctx) -> list[Row]:
+def train_rows(case, ctx):
     """GFLOP/s counts three times the forward pass. "max error" is the gradients', against the last
     engine's, over their largest element."""
     shape, threads = case.shape, case.threads
@@ -85,9 +84,7 @@ def train_rows(case, ctx) -> list[Row]:
     check(entries)
     for entry in entries:
         entry.calibrate(ctx.rounds)
-    before = ctx.limits.peak()
-    measure.alternate(entries, ctx.rounds, threads)
-    peak = ctx.peak(threads, before)
+    peak = yield entries
     torch = entries[-1] if entries[-1].who == "torch" else None
     forward = next(entry for entry in entries if entry.variant == "forward")
     ours = [entry for entry in entries if entry.who == "fastlstm"]
@@ -109,6 +106,4 @@ def train_rows(case, ctx) -> list[Row]:
             row.notes.append(f"backward / forward {both - 1:.2f}")
         rows.append(row)
     doubt(rows)
-    for entry in entries:
-        entry.close()
     return rows

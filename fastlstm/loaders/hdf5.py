@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""HDF5, as much of it as h5py writes by default: groups, attributes, contiguous arrays.
+"""HDF5, as much of it as h5py writes by default: groups, attributes, arrays that are contiguous, or
+chunked and perhaps shuffled and deflated (hdf5_chunks).
 
 Not through libhdf5: one flipped bit of a small file can make it crash or hang. Every structure is
-an address in the file's buffer; each is checked before it is followed, and no array is larger than
-the bytes it lies in.
+an address in the file's buffer; each is checked before it is followed, and all arrays together are
+hardly larger than the file.
 
     superblock -> root object header -> messages: symbol table (a group's members, a B-tree of
     symbol nodes with names in a local heap), link, dataspace, datatype, layout, attribute ...
 
 Source: HDF5 File Format Specification 3.0. Refused: external and soft links, virtual datasets,
-external storage, chunked or filtered data, committed types, dense groups.
+external storage, other filters, chunks as of libver="latest", committed types, dense groups.
 """
 
 import struct
 
 import numpy as np
 
-from .hdf5_types import Text, VariableText, dataspace, datatype
+from .hdf5_chunks import array_of
+from .hdf5_types import UNDEFINED, Text, VariableText, dataspace, datatype
 from .source import show
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -25,7 +27,8 @@ MAX_MESSAGES = 4096  # in one object's header
 MAX_LINKS = 100_000
 MAX_DEPTH = 64
 MAX_TEXT = 16 << 20  # bytes of all attributes
-UNDEFINED = (1 << 64) - 1
+ARRAYS, INFLATED = 16 << 20, 16 << 20  # bytes of all arrays, of chunks inflated, beyond the file's
+CHUNK_ENTRY, HEAP_ENTRY = 32, 16  # bytes of a chunk in a B-tree, of an object's head in a heap
 
 (_SPACE, _LINK_INFO, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUED, _SYMBOLS,
  _ATTRIBUTE_INFO) = (1, 2, 3, 6, 7, 8, 0xB, 0xC, 0x10, 0x11, 0x15)  # fmt: skip
@@ -41,7 +44,10 @@ class Hdf5:
         self.source, self.data, self.place = source, data, place
         self.view = memoryview(data)
         self.objects, self.links, self.text = MAX_OBJECTS, MAX_LINKS, MAX_TEXT
-        self.declared = len(self.view)  # bytes that datasets may still declare
+        self.arrays = len(self.view) + ARRAYS  # what is left of these limits
+        self.inflated = 2 * len(self.view) + INFLATED
+        self.chunks = len(self.view) // CHUNK_ENTRY
+        self.heaps, self.heap_entries = {}, len(self.view) // HEAP_ENTRY
         self.root = Object(self, self._superblock(), "/")
 
     def error(self, where, rule):
@@ -77,25 +83,43 @@ class Hdf5:
 
     def heap_object(self, address, index):
         """Object `index` of the global heap collection at `address`."""
+        if address not in self.heaps:
+            self.heaps[address] = self._heap(address)
+        if index not in self.heaps[address]:
+            raise self.error(f"byte {address}", f"the global heap has no object {index}")
+        return self.take(*self.heaps[address][index], "global heap")
+
+    def _heap(self, address):
+        """{index: (start, bytes)} of a collection; each is read once."""
         sign, version, size = self.unpack("4sB3xQ", address, "global heap")
         if sign != b"GCOL" or version != 1:
             raise self.error(f"byte {address}", "a global heap is due")
-        at, end = address + 16, address + size
-        for _ in range(65536):
-            if at + 16 > end:
+        at, end, found = address + 16, min(address + size, len(self.view)), {}
+        while at + HEAP_ENTRY <= end:
+            number, length = self.unpack("H6xQ", at, "global heap")
+            if number == 0:  # what is free
                 break
-            number, _, length = self.unpack("HH4xQ", at, "global heap")
-            if number == index:
-                return self.take(at + 16, length, "global heap")
-            if number == 0:
-                break
-            at += 16 + (length + 7) // 8 * 8
-        raise self.error(f"byte {address}", f"the global heap has no object {index}")
+            found.setdefault(number, (at + HEAP_ENTRY, length))
+            at += HEAP_ENTRY + (length + 7) // 8 * 8
+            self.heap_entries -= 1
+            if self.heap_entries < 0:
+                raise self.error("global heaps", "more objects than the file has room for")
+        return found
 
     def charge_text(self, count):
         self.text -= count
         if self.text < 0:
             raise self.error("attributes", f"more than {MAX_TEXT} bytes")
+
+    def charge_inflated(self, count):
+        self.inflated -= count
+        if self.inflated < 0:
+            raise self.error("chunks", "they inflate to far more bytes than the file has")
+
+    def charge_chunks(self, count):
+        self.chunks -= count
+        if self.chunks < 0:
+            raise self.error("chunks", "more than the file has room for")
 
 
 class Object:
@@ -317,7 +341,7 @@ class Object:
         return name, kind.values(self, self.file.take(at, end - at, "attribute"), shape)
 
     def array(self):
-        """A dataset's value: a view of the file's bytes."""
+        """A dataset's value, a view of the file's bytes where they are stored as one."""
         if self.first(_EXTERNAL):
             raise self.error("its data is in another file: not read")
         found = [self.first(kind) for kind in (_TYPE, _SPACE)]
@@ -330,31 +354,34 @@ class Object:
         for size in shape:
             count *= size
         size = count * kind.dtype.itemsize
-        self.file.declared -= size
-        if self.file.declared < 0:
-            raise self.error("the datasets declare more bytes than the file has")
+        self.file.arrays -= size
+        if self.file.arrays < 0:
+            raise self.error(f"the datasets declare more bytes than the file and {ARRAYS}")
+        native = kind.dtype.newbyteorder("=")
         if not count:
-            return np.empty(shape, kind.dtype.newbyteorder("="))
-        at = self._where(size)
-        array = np.frombuffer(self.file.take(at, size, "data"), kind.dtype)
+            return np.empty(shape, native)
+        start, _ = self.first(_LAYOUT)
+        version, storage = self.file.unpack("2B", start, "layout")
+        if (version, storage) == (3, 2):
+            array = array_of(self, start, self.first(_FILTERS), kind.dtype, shape)
+        else:
+            at = self._where(start, version, storage, size)
+            array = np.frombuffer(self.file.take(at, size, "data"), kind.dtype).reshape(shape)
         if kind.dtype == bool and array.view(np.uint8).max() > 1:
             raise self.error("a bool that is neither 0 nor 1")
-        native = kind.dtype.newbyteorder("=")
-        return array.astype(native, copy=not array.flags.aligned).reshape(shape)
+        return array.astype(native, copy=not array.flags.aligned)
 
-    def _where(self, size):
-        """The address of a dataset's `size` bytes."""
-        start, _ = self.first(_LAYOUT)
-        version, kind = self.file.unpack("2B", start, "layout")
+    def _where(self, start, version, storage, size):
+        """The address of a dataset's `size` bytes, stored as one."""
         if version not in (3, 4):
             raise self.error(f"layout version {version} is not read")
-        if kind == 0:
+        if storage == 0:
             (stored,) = self.file.unpack("H", start + 2, "layout")
             at = start + 4
-        elif kind == 1:
+        elif storage == 1:
             at, stored = self.file.unpack("QQ", start + 2, "layout")
         else:
-            what = {2: "chunked or compressed", 3: "virtual"}.get(kind, "unknown")
+            what = {2: "chunked as of libver='latest'", 3: "virtual"}.get(storage, "unknown")
             raise self.error(f"its storage is {what}, which is not read; save it contiguous")
         if stored < size or at == UNDEFINED:
             raise self.error(f"{size} bytes are due, {0 if at == UNDEFINED else stored} are stored")

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 
 MAX_DIMS = 32
+UNDEFINED = (1 << 64) - 1  # the address of what is not there
 _FIXED, _FLOAT, _STRING, _ENUM, _VARIABLE = 0, 1, 3, 8, 9
 # (size, exponent at, bits, mantissa at, bits, bias) of IEEE's formats
 _FLOATS = {

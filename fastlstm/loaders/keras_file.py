@@ -226,7 +226,7 @@ def _alone(weights, cells):
 
 def _contents(file, model, version, options):
     weights = _Weights(file)
-    found = Contents(dict(weights.arrays), {})
+    found = Contents(dict(weights.arrays), {}, source=file.source)
     version = version or _version(weights.attributes.get("keras_version"))
     cells = weights.named()
     if model is None:

@@ -240,13 +240,15 @@ def read(source, options):
                 graphs.append(graph) if graph is not top else None
             if (node.op, node.domain.removeprefix("ai.onnx")) in _LAYERS:
                 nodes.append((graph, node))
-    found = Contents(_tensors(graphs, options), {})
+    found = Contents(_tensors(graphs, options), {}, source=source)
     for graph, node in nodes:
+        before = graph.wire.values
         try:
             layer, weights = _layer(graph, node, options)
         except _Problem as problem:
             kind = node.op.removeprefix("DynamicQuantize")
             layer, weights = Layer(kind, problem=f"{problem} (node {show(node.title)})"), {}
+        found.room += before - graph.wire.values  # what was dequantised is larger than stored
         found.add(node.title, layer, weights)
     for graph in graphs:
         for title in _spelled_out(graph):

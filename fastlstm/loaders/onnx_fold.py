@@ -110,6 +110,8 @@ def fold(node, name, values, external):
     limit = 6 * len(wire.view) + MAX_FOLDED
     if node.op in ("Concat", "Cast", "DequantizeLinear"):
         wire.charge_value(8 * sum(value.size for value in values if value is not None))
+    if node.op == "Reshape" and values and values[0] is not None:
+        wire.charge_value(0 if values[0].flags.c_contiguous else values[0].nbytes)
     try:
         result = FOLDED[node.op](node, values)
     except LoadError:

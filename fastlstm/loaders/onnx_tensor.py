@@ -46,10 +46,10 @@ def dequantized(array, scale, zero):
 class Tensor:
     """A TensorProto's fields; `array()` is its value."""
 
-    __slots__ = ("code", "dims", "external", "location", "name", "raw", "span", "typed")
+    __slots__ = ("code", "dims", "external", "location", "name", "raw", "span", "typed", "value")
 
     def __init__(self, span):
-        self.span, self.name, self.code, self.dims = span, "", 0, []
+        self.span, self.name, self.code, self.dims, self.value = span, "", 0, [], None
         self.raw, self.typed, self.external, self.location = None, [], [], 0
         span.wire.charge(200)
         for number, kind, value in span.fields():
@@ -85,7 +85,12 @@ class Tensor:
         return self.code in _DTYPES
 
     def array(self, external=False):
-        """The value; bfloat16 as float32. external: True if other files may be opened."""
+        """The value, made once; bfloat16 as float32. external: whether other files may be read."""
+        if self.value is None:
+            self.value = self._array(external)
+        return self.value
+
+    def _array(self, external):
         if not self.readable:
             raise self.error(f"element type {self.code} is not read")
         stored = _DTYPES[self.code]

@@ -28,6 +28,9 @@ _ALIGN = 64  # of the data in the file; arrays follow each other without holes, 
 _FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
 
 
+_STATE = ("initial_h", "initial_c")
+
+
 def is_own(source):
     return source.head[8 : 8 + len(_START)] == _START
 
@@ -88,17 +91,23 @@ def layer_of_model(model):
     kind = type(model).__name__
     relu = kind == "RNN" and getattr(model, "nonlinearity", "tanh") == "relu"
     count = model.num_directions
+    direction = "reverse" if model.reverse else "forward"
     return Layer(
         kind, model.input_size, model.hidden_size, getattr(model, "proj_size", 0),
-        model.num_layers, model.bias, "bidirectional" if model.bidirectional else "forward",
-        activations=((RELU,),) * count if relu else (),
+        model.num_layers, model.bias, "bidirectional" if model.bidirectional else direction,
+        activations=((RELU,),) * count if relu else model.activations or (),
+        clip=model.clip, input_forget=model.input_forget,
+        peepholes=tuple(name for name in model._weights if name.startswith("peephole")),
+        initial_state=_STATE[: len(model._start)] if model._start else (),
+        output_order=model.output_order,
         reset_after=getattr(model, "reset_after", True), batch_first=model.batch_first,
     )  # fmt: skip
 
 
 def save(model, path):
     """Write one layer to a file that `fastlstm.load` maps. See LSTM.save."""
-    write(path, {"": (layer_of_model(model), model._weights)})
+    start = dict(zip(_STATE, model._start or (), strict=False))
+    write(path, {"": (layer_of_model(model), model._weights | start)})
 
 
 # ---- reading
@@ -184,8 +193,6 @@ def _fits(source, prefix, layer, arrays):
 def read(source, options=None):
     """Contents, the arrays views of the mapped file (read-only)."""
     found, start, text = layout(source)
-    if text is None:
-        raise source.error("metadata", "fastlstm's entry is missing")
     layers = _config(source, text)
     mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {name: array_in(source, mapped, start, name, told) for name, told in found.items()}

@@ -11,9 +11,11 @@ The archive, from the end:
 
 import struct
 import zlib
+from functools import partial
 
 import numpy as np
 
+from .inflate import BLOCK, inflate
 from .source import show
 
 MAX_ENTRIES = 10_000
@@ -25,7 +27,6 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-_BLOCK = 1 << 18  # bytes inflated at a time
 _DESCRIPTOR, _UTF8 = 0x0008, 0x0800  # general purpose flags: sizes follow the data; UTF-8 name
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # "look in the zip64 field"
 
@@ -222,40 +223,20 @@ class StoredZip:
         return entry.offset + _LOCAL.size + name_len + extra_len
 
     def read_into(self, entry, array):
-        """Fill the contiguous `array`, which must have the record's size, and check the CRC."""
-        if array.nbytes != entry.size:
-            raise self.source.error(
-                f"record {show(entry.name)}", f"{entry.size} bytes, {array.nbytes} are due"
-            )
+        """Fill the contiguous `array`, which has the record's size, and check the CRC."""
+        place, view = f"record {show(entry.name)}", memoryview(array.reshape(-1).view(np.uint8))
         if entry.method:
-            self._inflate(entry, array)
+            inflate(self._blocks(entry), view, -15, partial(self.source.error, place))
         else:
             self.source.read_into(entry.start, array)
-        if zlib.crc32(memoryview(array.reshape(-1).view(np.uint8))) != entry.crc:
-            raise self.source.error(f"record {show(entry.name)}", "its CRC is wrong")
+        if zlib.crc32(view) != entry.crc:
+            raise self.source.error(place, "its CRC is wrong")
         return array
 
-    def _inflate(self, entry, array):
-        """Fill `array` with a deflated record, a block at a time."""
-        place, view = f"record {show(entry.name)}", memoryview(array.reshape(-1).view(np.uint8))
-        stream, done, at, left = zlib.decompressobj(-15), 0, entry.start, entry.packed
-        try:
-            while not stream.eof:
-                block = stream.unconsumed_tail
-                if not block and left:
-                    block = self.source.read(at, min(left, _BLOCK))
-                    at, left = at + len(block), left - len(block)
-                piece = stream.decompress(block, min(_BLOCK, len(view) - done + 1))
-                if not (block or piece or stream.eof):
-                    raise self.source.error(place, "its deflated data has no end")
-                if done + len(piece) > len(view):
-                    raise self.source.error(place, f"more than its {len(view)} bytes")
-                view[done : done + len(piece)] = piece
-                done += len(piece)
-        except zlib.error:
-            raise self.source.error(place, "its deflated data is malformed") from None
-        if done != len(view) or left or stream.unused_data:
-            raise self.source.error(place, f"{len(view)} bytes are due, {done} came out")
+    def _blocks(self, entry):
+        """The record's bytes as they are stored, a block at a time."""
+        for at in range(0, entry.packed, BLOCK):
+            yield self.source.read(entry.start + at, min(BLOCK, entry.packed - at))
 
     def read(self, entry, limit):
         """The record's bytes, at most `limit` of them."""

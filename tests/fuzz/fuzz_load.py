@@ -1,262 +1,216 @@
 # SPDX-License-Identifier: MIT
-"""Fuzzing of the loaders with atheris: any exception but LoadError, or a slow input, is a finding.
+"""Fuzzing of the loaders: any exception but LoadError, a slow input or much memory is a finding.
 
-    python tests/fuzz/fuzz_load.py MODE [--seconds N] [--seeds FOLDER] [-runs=N ...]
+    python tests/fuzz/fuzz_load.py TARGET [--engine atheris|plain] [--seconds N] [--runs N]
+                                   [--corpus FOLDER] [--report FILE] [libFuzzer's flags]
 
-    pickle        the input is the pickle of a checkpoint whose zip is sound (CRCs right)
-    zip           the input chooses the fields of the zip's headers
-    safetensors   the input is the file; most of them begin as a header of the right length
-    onnx          the input is the file, of 0x08 and a small number at least
-    hdf5          the input is the file behind HDF5's signature
-    numpy         the input is a pickle of arrays behind its first two bytes
-    stream        the input follows the magic number of the stream before PyTorch 1.6
-    script        the input is the pickle of a TorchScript archive that is sound
-    npz           the input is a .npy record of a sound .npz
-    keras         the input is the configuration of a sound .keras file, a zero byte, its HDF5 file
-    own           the input is the metadata of fastlstm's own file, whose arrays are sound
-    file          the input is the file, of any format
+TARGET is one of load_corpus/targets.py, which says what an input is. Two engines, the same inputs
+to begin with and the same changes that know the format (load_corpus/mutate.py):
 
-Needs `pip install atheris numpy safetensors`, and fastlstm importable. The seeds are the malformed
-files of load_corpus and sound ones beside them, written to FOLDER (a temporary one) at the start.
+    atheris   guided by coverage; needs `pip install atheris`. FOLDER grows by what it finds.
+    plain     two to five times as many inputs a second; keeps those that are read, or refused for
+              a reason not seen before. Starts from FOLDER too, where there is one.
+
+A finding ends the run with exit code 1, or libFuzzer's; its file is written to --findings.
 """
 
 import argparse
+import hashlib
 import json
 import os
+import random
+import re
 import sys
 import tempfile
 import time
-import zipfile
 from io import BytesIO
 from pathlib import Path
 
-import atheris
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-with atheris.instrument_imports(include=["fastlstm.loaders"]):
-    from fastlstm.loaders import LoadError, inspect
-
-from load_corpus import all_cases, headers, others  # noqa: E402
-from load_corpus.build import DATA, GOOD, Record, dict_of, safetensors_bytes, tensor, zip_bytes  # noqa: E402
-
-MODES = (
-    "pickle", "zip", "safetensors", "onnx", "hdf5", "numpy", "stream", "script", "npz", "keras",
-    "own", "file",
-)  # fmt: skip
-SECONDS = 4.0  # for 64 KiB: 1 s, and 4 times as slow under atheris
-STREAM = b"\x80\2" + bytes.fromhex("8a0a6cfc9c46f9206aa85019") + b"."  # its magic number
-STORAGES = {"0": DATA, "1": bytes(range(256)) * 2, "empty": b""}
-MAX_LENGTH, MAX_SEED = 1 << 16, 1 << 12
+SECONDS = {"plain": 1.0, "atheris": 4.0}  # for 64 KiB; instrumented code is about 4 times as slow
+MEMORY = 64 << 20  # and 3 bytes for each byte of file
+MAX_LENGTH, POOL = 1 << 16, 4000
+ON_DISK = ("own", "file")  # mapped: these need a file
 
 
-def from_pickle(data):
-    records = [Record(f"a/data/{key}", raw) for key, raw in STORAGES.items()]
-    return zip_bytes([Record("a/data.pkl", data), *records, Record("a/version", b"3\n")])
+class Run:
+    """One target's run: counts, and the worst that was seen."""
+
+    def __init__(self, options, folder):
+        from fastlstm import loaders
+        from fastlstm.loaders.source import Source
+
+        self.options, self.loaders, self.source = options, loaders, Source
+        self.start, self.folder = time.time(), folder
+        self.path = str(folder / "input")
+        self.inputs = self.read = 0
+        self.slowest = 0.0
+        self.before = 0
+        if options.target not in ON_DISK:
+            loaders.Source = self.open
+
+    def open(self, path):
+        """The input as an open file, without the system."""
+        made = self.source.__new__(self.source)
+        made.name, made._file, made.archive = path, BytesIO(self.data), None
+        made.size, made.head = len(self.data), self.data[:512]
+        return made
+
+    def check(self, data):
+        """What loading the file `data` said, or "" if it was read. AssertionError: a finding."""
+        self.data = data
+        if self.options.target in ON_DISK:
+            Path(self.path).write_bytes(data)
+        start, said = time.process_time(), ""
+        try:
+            _, arrays, layers = self.loaders.inspect(self.path, activation="tanh")
+        except self.loaders.LoadError as error:
+            said, arrays, layers = str(error), {}, {}
+            assert said.startswith(self.path) and said.isprintable(), said
+        for layer in layers.values():
+            assert str(layer).isprintable()
+        total = 0
+        for name, array in arrays.items():
+            assert isinstance(name, str) and isinstance(array, np.ndarray)
+            array.tobytes()  # that its memory is there
+            total = max(total, array.nbytes)
+        assert total <= 8 * len(data) + (16 << 20), f"an array of {total} bytes"
+        spent = (time.process_time() - start) / max(1, len(data) / 65536)
+        self.slowest = max(self.slowest, spent)
+        assert spent <= SECONDS[self.options.engine], f"{spent:.2f} s for 64 KiB"
+        self.inputs, self.read = self.inputs + 1, self.read + (not said)
+        if self.inputs % 1024 == 0:
+            self.report()
+        return said[len(self.path) :]
+
+    def begin(self):
+        """The peak of memory is counted from here."""
+        clear = Path("/proc/self/clear_refs")
+        if clear.exists():
+            clear.write_text("5")
+        self.before = _status("VmRSS")
+
+    def report(self, finding=""):
+        """The state of the run, as one line of JSON."""
+        grown = _status("VmHWM") - self.before
+        if self.options.engine == "plain" and grown > 3 * MAX_LENGTH + MEMORY and not finding:
+            finding = f"{grown} bytes of memory"
+        found = {
+            "target": self.options.target, "engine": self.options.engine, "inputs": self.inputs,
+            "read": self.read, "seconds": round(time.time() - self.start),
+            "slowest seconds per 64 KiB": round(self.slowest, 4),
+            "peak MiB": _status("VmHWM") >> 20, "grown by MiB": grown >> 20, "finding": finding,
+        }  # fmt: skip
+        if self.options.report:
+            self.options.report.write_text(json.dumps(found) + "\n")
+        return found
+
+    def finding(self, error):
+        name = f"{self.options.target}-{hashlib.sha256(self.data).hexdigest()[:12]}"
+        self.options.findings.mkdir(parents=True, exist_ok=True)
+        (self.options.findings / name).write_bytes(self.data)
+        print(json.dumps(self.report(f"{name}: {type(error).__name__}: {error}")), flush=True)
 
 
-def _number(choose):
-    """A number as headers hold them, mostly near a limit."""
-    special = (
-        0,
-        1,
-        2,
-        16,
-        30,
-        0xFFFF,
-        0xFFFFFFFE,
-        0xFFFFFFFF,
-        1 << 32,
-        (1 << 63) - 1,
-        (1 << 64) - 1,
-    )
-    if choose.ConsumeBool():
-        return special[choose.ConsumeIntInRange(0, len(special) - 1)]
-    return choose.ConsumeIntInRange(0, 2000)
+def _status(key):
+    """VmRSS or VmHWM of this process, in bytes; 0 where the system has no such file."""
+    path = Path("/proc/self/status")
+    return 1024 * int(re.search(rf"{key}:\s+(\d+)", path.read_text())[1]) if path.exists() else 0
 
 
-def _record(choose, name, data):
-    record = Record(name, data)
-    for field in ("crc", "method", "flags", "size", "packed", "offset", "disk"):
-        if choose.ConsumeIntInRange(0, 40) == 0:
-            wide = field in ("size", "packed", "offset")
-            setattr(record, field, _number(choose) & (0xFFFFFFFFFFFFFFFF if wide else 0xFFFF))
-    if choose.ConsumeIntInRange(0, 20) == 0:
-        record.extra = choose.ConsumeBytes(choose.ConsumeIntInRange(0, 40))
-    if choose.ConsumeIntInRange(0, 20) == 0:
-        record.local_extra = choose.ConsumeBytes(choose.ConsumeIntInRange(0, 40))
-    if choose.ConsumeIntInRange(0, 30) == 0:
-        record.local = {"size": _number(choose), "crc": 0, "packed": 0}
-    if choose.ConsumeIntInRange(0, 30) == 0:
-        record.name = choose.ConsumeBytes(choose.ConsumeIntInRange(0, 20))
-    return record
+def plain(run, target, options):
+    rng, pool, sound, reasons = random.Random(options.seed), list(target.seeds()), [], set()
+    if options.corpus and options.corpus.is_dir():
+        pool += [path.read_bytes() for path in sorted(options.corpus.iterdir())]
+    waiting, end = pool[::-1], time.time() + (options.seconds or 1e9)
+    run.begin()
+    while run.inputs != options.runs:
+        if run.inputs % 256 == 0 and time.time() > end:
+            break
+        if waiting:
+            data = waiting.pop()
+        else:
+            data = rng.choice(sound if sound and rng.random() < 0.5 else pool)
+            for _ in range(rng.choice((1, 1, 1, 2, 4))):
+                data = target.change(data, rng)[:MAX_LENGTH]
+        try:
+            said = run.check(target.build(data))
+        except BaseException as error:
+            run.finding(error)
+            raise
+        reason = re.sub(r"[0-9]+|'[^']*'|\"[^\"]*\"", "", said)
+        if reason not in reasons or (not said and rng.random() < 0.02):
+            reasons.add(reason)
+            keep = pool if said else sound
+            if len(keep) < POOL:
+                keep.append(data)
+            else:
+                keep[rng.randrange(POOL)] = data
+    found = run.report()
+    print(json.dumps(found))
+    return 1 if found["finding"] else 0
 
 
-def from_choices(data):
-    """An archive whose header fields the input chooses."""
-    choose = atheris.FuzzedDataProvider(data)
-    body = b"\x80\2" + dict_of(w=tensor()) + b"."
-    parts = [("a/data.pkl", body), ("a/byteorder", b"little"), ("a/data/0", DATA), ("a/v", b"3")]
-    records = [_record(choose, name, raw) for name, raw in parts]
-    options = {"zip64": choose.ConsumeBool()}
-    for name in ("end", "end64", "locator"):
-        if choose.ConsumeIntInRange(0, 8) == 0:
-            limit = 0xFFFFFFFFFFFFFFFF if name == "end64" else 0xFFFFFFFF
-            fields = {"end": ("count", "here", "size", "offset"), "locator": ("disk", "disks")}
-            field = choose.PickValueInList(list(fields.get(name, ("count", "size", "offset"))))
-            options[name] = {field: _number(choose) & limit}
-    raw = bytearray(zip_bytes(records, **options))
-    for _ in range(choose.ConsumeIntInRange(0, 3)):
-        raw[choose.ConsumeIntInRange(0, len(raw) - 1)] = choose.ConsumeIntInRange(0, 255)
-    return bytes(raw)
+def guided(run, target, options, flags):
+    import atheris
 
+    corpus = options.corpus or run.folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for data in target.seeds():
+        (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
 
-def from_header(data):
-    """The input as it is, or with the length that fits its first newline, where there is one."""
-    head, found, rest = data[8:].partition(b"\n")
-    return len(head).to_bytes(8, "little") + head + rest if found else data
+    def one(data):
+        try:
+            run.check(target.build(data))
+        except BaseException as error:
+            run.finding(error)
+            raise
 
+    def change(data, limit, seed):
+        rng = random.Random(seed)
+        if rng.random() < 0.5:
+            return atheris.Mutate(data, len(data))
+        return target.change(data, rng)[:limit]
 
-def from_script(data):
-    parts = {"a/data.pkl": data, "a/code/m.py": b"x", "a/data/0": DATA}
-    return zip_bytes([Record(name, raw) for name, raw in parts.items()])
-
-
-def from_keras(data):
-    config, _, weights = data.partition(b"\0")
-    parts = {"config.json": config, "metadata.json": b'{"keras_version": "3.1.0"}'}
-    parts["model.weights.h5"] = weights or others.good_hdf5()
-    return zip_bytes([Record(name, raw) for name, raw in parts.items()])
-
-
-def from_metadata(data):
-    """Our own file with arrays of RNN(1, 1), and the input as the text of its configuration."""
-    text = json.dumps(data.decode("utf-8", "replace"))
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    arrays = ",".join(
-        f'"{name}":{{"dtype":"F32","shape":{[1, 1] if n < 2 else [1]},'
-        f'"data_offsets":[{4 * n},{4 * n + 4}]}}'
-        for n, name in enumerate(names)
-    )
-    header = f'{{"__metadata__":{{"fastlstm":{text}}},{arrays}}}'
-    return safetensors_bytes(header, DATA)
-
-
-BUILD = {
-    "pickle": from_pickle,
-    "zip": from_choices,
-    "safetensors": from_header,
-    "onnx": lambda data: b"\x08\x08" + data,
-    "hdf5": lambda data: b"\x89HDF\r\n\x1a\n" + data,
-    "numpy": lambda data: b"\x80\x04" + data,
-    "stream": lambda data: STREAM + data,
-    "script": from_script,
-    "npz": lambda data: zip_bytes([Record("w.npy", data)]),
-    "keras": from_keras,
-    "own": from_metadata,
-    "file": bytes,
-}
-
-
-def check(path, size):
-    """Loads the file; what comes back must be arrays that can be read, not larger than allowed."""
-    start = time.process_time()
-    try:
-        _, arrays, layers = inspect(path, activation="tanh")
-    except LoadError as error:
-        assert str(error).startswith(path) and str(error).isprintable(), str(error)
-        arrays, layers = {}, {}
-    for layer in layers.values():
-        assert str(layer).isprintable()
-    for name, array in arrays.items():
-        assert isinstance(name, str) and isinstance(array, np.ndarray)
-        assert array.nbytes <= 8 * size + (16 << 20)
-        array.copy()
-    spent = time.process_time() - start
-    assert spent <= SECONDS * max(1, size / 65536), f"{spent:.2f} s for {size} bytes"
-
-
-def _stream():
-    import torch
-
-    file = BytesIO()
-    torch.save({"w": torch.ones(4)}, file, _use_new_zipfile_serialization=False)
-    return file.getvalue()[len(STREAM) :]
-
-
-OWN_SEEDS = {
-    "onnx": lambda: others.GOOD_ONNX[2:],
-    "hdf5": lambda: others.good_hdf5()[8:],
-    "numpy": lambda: others.GOOD_PICKLE[2:],
-    "stream": _stream,
-    "script": lambda: b"\x80\2c__torch__.m\nNet\n)\x81" + dict_of(w=tensor()) + b"b.",
-    "npz": lambda: others.npy(others._HEADER, DATA),
-    "keras": lambda: (
-        b'{"class_name": "Sequential", "config": {"layers": [{"class_name": "LSTM", '
-        b'"config": {"name": "lstm", "units": 2}}]}}'
-    ),
-    "own": lambda: (
-        b'{"version": 1, "layers": {"": {"kind": "RNN", "input_size": 1, "hidden_size": 1}}}'
-    ),
-}
-
-
-def seeds(mode, folder):
-    """The inputs to begin with."""
-    found = [("good", GOOD), ("good-header", headers.GOOD)]
-    found += [(case.name, case.data) for case in all_cases()]
-    if mode in OWN_SEEDS:
-        (folder / "good").write_bytes(OWN_SEEDS[mode]())
-        kind = {"numpy": "numpy-", "stream": "stream-"}.get(mode, f"{mode}-")
-        cut = {"onnx": 2, "hdf5": 8, "numpy": 2, "stream": len(STREAM)}.get(mode)
-        for name, data in found:
-            if cut and name.startswith(kind) and len(data) <= MAX_SEED * 4:
-                (folder / name).write_bytes(data[cut:])
-        return
-    for name, data in found:
-        if len(data) > MAX_SEED:
-            continue
-        if mode == "pickle":
-            try:
-                with zipfile.ZipFile(BytesIO(data)) as archive:
-                    data = archive.read("a/data.pkl")
-            except Exception:  # a zip that is malformed itself, in whatever way: no seed
-                continue
-        elif mode == "safetensors":
-            if "safetensors" not in name and "header" not in name:
-                continue
-            length = int.from_bytes(data[:8], "little")
-            (folder / f"{name}-split").write_bytes(data[: 8 + length] + b"\n" + data[8 + length :])
-        elif mode == "zip":
-            data = data[::-1]
-        (folder / name).write_bytes(data)
+    options.findings.mkdir(parents=True, exist_ok=True)
+    limits = [f"-max_total_time={options.seconds}", f"-runs={options.runs}"]
+    limits += [f"-max_len={MAX_LENGTH}", f"-artifact_prefix={options.findings}/"]
+    run.begin()
+    atheris.Setup([sys.argv[0], *limits, *flags, str(corpus)], one, custom_mutator=change)
+    atheris.Fuzz()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("mode", choices=MODES)
+    parser.add_argument("target")
+    parser.add_argument("--engine", choices=SECONDS, default="atheris")
     parser.add_argument("--seconds", type=int, default=60, help="0: no end")
-    parser.add_argument("--seeds", type=Path, help="kept, and grown by what is found")
+    parser.add_argument("--runs", type=int, default=-1, help="-1: no end")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
     options, flags = parser.parse_known_args()
-    scratch = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        path = os.path.join(folder, "input")
-        corpus = options.seeds or Path(folder) / "seeds"
-        corpus.mkdir(parents=True, exist_ok=True)
-        seeds(options.mode, corpus)
+    if options.engine == "atheris":
+        import atheris
 
-        def one(data):
-            made = BUILD[options.mode](data)
-            with open(path, "wb") as file:
-                file.write(made)
-            check(path, len(made))
+        with atheris.instrument_imports(include=["fastlstm.loaders"]):
+            import fastlstm.loaders  # noqa: F401
+    from load_corpus.targets import TARGETS
 
-        command = [sys.argv[0], f"-max_total_time={options.seconds}", f"-max_len={MAX_LENGTH}"]
-        atheris.Setup([*command, *flags, str(corpus)], one)
-        atheris.Fuzz()
+    if options.target not in TARGETS:
+        parser.error(f"a target is one of {', '.join(TARGETS)}")
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        run, target = Run(options, Path(folder)), TARGETS[options.target]
+        if options.engine == "plain":
+            return plain(run, target, options)
+        return guided(run, target, options, flags)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

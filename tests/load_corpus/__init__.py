@@ -3,7 +3,7 @@
 
 import dataclasses
 
-from . import headers, others, pickles, zips
+from . import chunks, headers, others, pickles, zips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,10 @@ def all_cases():
         ("onnx-bomb", others.onnx_bombs()),
         ("hdf5", others.hdf5_cases()),
         ("hdf5-bomb", others.hdf5_bombs()),
+        ("chunk", chunks.cases()),
+        ("chunk-bomb", chunks.bombs()),
         ("keras", others.keras_cases()),
+        ("keras-bomb", others.keras_bombs()),
         ("npz", others.npz_cases()),
         ("numpy", others.pickle_cases()),
         ("stream", others.stream_cases()),

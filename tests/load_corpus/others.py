@@ -120,6 +120,20 @@ def onnx_bombs():
     fill = node("ConstantOfShape", ["V"], ["W"])
     yield "constant-of-shape", model([fill, _LSTM], [shape, _TENSORS[1]]), "is the limit"
 
+    # the same weights for many layers, stored or never stored
+    w, r = np.ones((1, 1024, 64), "<f4"), np.ones((1, 1024, 256), "<f4")
+    many = [node("LSTM", ["X", "W", "R"], ["y"])] * 400
+    yield "same-weights", model(many, [onnx_tensor("W", w), onnx_tensor("R", r)]), "far more memory"
+    shapes = [onnx_tensor(n, np.array(a.shape, "<i8"), code=7) for n, a in (("V", w), ("U", r))]
+    made = [node("ConstantOfShape", ["V"], ["W"]), node("ConstantOfShape", ["U"], ["R"])]
+    yield "made-weights", model([*made, *many], shapes), "far more memory"
+    turned = node("Transpose", ["W"], ["T"], [attribute("perm", 8, bytes([0, 2, 1]), 7)])
+    shape = onnx_tensor("V", np.array([1, 1024, 64], "<i8"), code=7)
+    copies = [node("Reshape", ["T", "V"], [f"c{n}"]) for n in range(400)]
+    lstms = [node("LSTM", ["X", f"c{n}", "R"], ["y"]) for n in range(400)]
+    stored = [onnx_tensor("W", w), onnx_tensor("R", _R), shape]
+    yield "copies", model([turned, *copies, *lstms], stored), "far more memory"
+
 
 # ---- HDF5
 
@@ -198,6 +212,20 @@ def hdf5_bombs():
     with h5py.File(file, "w") as h5:
         h5.create_dataset("x", (1 << 30,), "f4", compression="gzip", fillvalue=0)
     yield "compressed", file.getvalue(), ""
+
+
+def keras_bombs():
+    """Many layers of the configuration that have the same weights."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as h5:
+        h5["layers/lstm/cell/vars/0"] = np.ones((64, 1024), "f4")
+        h5["layers/lstm/cell/vars/1"] = np.ones((256, 1024), "f4")
+        h5.create_group("layers/lstm/vars").attrs["name"] = "l"
+    layer = b'{"class_name": "LSTM", "config": {"name": "l", "units": 256}}'
+    model = b'{"class_name": "Sequential", "config": [%s]}' % b",".join([layer] * 400)
+    parts = {"config.json": model, "metadata.json": b"{}", "model.weights.h5": file.getvalue()}
+    made = zip_bytes([Record(name, raw) for name, raw in parts.items()])
+    yield "same-weights", made, "far more memory"
 
 
 def keras_cases():
@@ -324,6 +352,7 @@ def slow_cases():
     yield "onnx-empty-nodes", field(1, 8) + field(7, b"\x0a\0" * 200_000)
     yield "onnx-empty-inputs", model([b"\x0a\0" * 4_000_000])
     yield "onnx-empty-tensors", model([_LSTM], [b""] * 90_000)
+    yield "onnx-one-name", model([node("LSTM", [], [])] * 20_000)
     yield "onnx-numbers", model([], [field(1, 1 << 20) + field(2, 7) + field(8, "W")
                                     + field(7, b"\1" * (1 << 20))])  # fmt: skip
     wide = np.ones((1, 4096, 1024), np.int8)
@@ -338,6 +367,11 @@ def slow_cases():
         for n in range(3000):
             h5[f"g{n % 40}/x{n}"] = np.float32(n)
     yield "hdf5-many", file.getvalue()
+    file, text = io.BytesIO(), h5py.string_dtype()
+    with h5py.File(file, "w") as h5:
+        for n in range(10):
+            h5.create_group(f"{n}").attrs.create("a", ["x" * 8] * 3900, dtype=text)
+    yield "hdf5-texts", file.getvalue()
     file = io.BytesIO()
     np.savez_compressed(file, zeros=np.zeros(31 << 20, np.uint8))
     yield "npz-zeros", file.getvalue()

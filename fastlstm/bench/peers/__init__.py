@@ -13,14 +13,16 @@ A module has
 in a stream; `lengths` is None or the real steps of each row. This package is one of the two places
 where fastlstm imports other engines, each in its own module and only when it is asked for.
 
-A Runner keeps its call as source text, which is timed as it stands (no wrapper around it, the way
-`timeit` does it) and is also what `once` runs: what is checked is what is timed.
+A Runner is a Call that takes an input and gives its output. A Call is kept as source text, which is
+timed as it stands (no wrapper around it, the way `timeit` does it) and is also what `once` runs:
+what is checked is what is timed.
 """
 
 from __future__ import annotations
 
 import importlib
 import timeit
+from abc import ABC, abstractmethod
 from contextlib import nullcontext
 
 # In the order of the tables. fastlstm comes first: every ratio is against it.
@@ -33,8 +35,8 @@ MODULES = {
 }
 
 
-class Runner:
-    """A network that is ready to be called.
+class Call:
+    """What is timed.
 
     `statement` uses names of `namespace` and leaves its result in `y` (in the engine's own type);
     `setup` runs before the first call of each timed loop and puts the state back to the start.
@@ -51,10 +53,6 @@ class Runner:
         keeping = f"global {self.results}\n{self.setup}"
         self._keeping = timeit.Timer(statement, keeping, globals=namespace)
 
-    def load(self, x, state=None) -> None:
-        """Take (T, B, I) float32 input, and (h, c) where the runner carries a state."""
-        raise NotImplementedError
-
     def context(self):
         """What has to be entered around the calls."""
         return nullcontext()
@@ -64,10 +62,6 @@ class Runner:
         with self.context():
             return self._keeping.timeit(calls)
 
-    def output(self):
-        """The `y` of the last `once` as a NumPy array (T, B, D H)."""
-        raise NotImplementedError
-
     def drop(self) -> None:
         """Let go of the last output, where the next call makes its own."""
         if not self.fixed_output:
@@ -76,6 +70,18 @@ class Runner:
     def close(self) -> None:
         """Let go of the engine's sessions and buffers."""
         self.namespace.clear()
+
+
+class Runner(Call, ABC):
+    """A network that is ready to be called."""
+
+    @abstractmethod
+    def load(self, x, state=None) -> None:
+        """Take (T, B, I) float32 input, and (h, c) where the runner carries a state."""
+
+    @abstractmethod
+    def output(self):
+        """The `y` of the last `once` as a NumPy array (T, B, D H)."""
 
 
 def load_peers(names=None):

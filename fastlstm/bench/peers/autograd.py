@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from . import Runner
+from . import Call
 
 
-class ModuleRunner(Runner):
+class ModuleCall(Call):
     """Outputs, then the gradients of x and every weight from a given gradient of the outputs.
 
     `change` moves every weight a little before each call, as training does: a layer that keeps
@@ -45,7 +45,7 @@ class ModuleRunner(Runner):
 
 
 def builders(*arguments):
-    """[(who, variant, a function that builds its runner)]; arguments as ModuleRunner's from shape
+    """[(who, variant, a function that builds its call)]; arguments as ModuleCall's from shape
     to threads."""
     import torch
 
@@ -55,7 +55,7 @@ def builders(*arguments):
         (
             "fastlstm",
             "module, new weights",
-            lambda: ModuleRunner(fastlstm.torch.LSTM, *arguments, change=True),
+            lambda: ModuleCall(fastlstm.torch.LSTM, *arguments, change=True),
         ),
-        ("torch", "nn.LSTM", lambda: ModuleRunner(torch.nn.LSTM, *arguments, change=False)),
+        ("torch", "nn.LSTM", lambda: ModuleCall(torch.nn.LSTM, *arguments, change=False)),
     ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The ONNX model that ONNX Runtime and OpenVINO read, made node by node from the weights.
+"""The ONNX model that ONNX Runtime and OpenVINO read, made node by node from the weights, and
+what their runners share.
 
 ONNX keeps the gates as i o f c (z r h) and both biases in one row; PyTorch has i f g o (r z n).
 Shapes are fixed, so that both engines may plan their memory. One layer with one direction is the
@@ -8,7 +9,11 @@ bare node: its Y is (T, 1, B, H), which is (T, B, H) in memory, and no node is s
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
+
+from . import Runner
 
 OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 ORDERS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}  # ONNX's gates in PyTorch's
@@ -106,3 +111,53 @@ def build_model(weights, shape, carry=False, lengths=None) -> bytes:
     )
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
+
+
+class OnnxRunner(Runner):
+    """`bind(inputs, outputs)` fixes where an engine reads and writes: {name: array} each.
+
+    A carried state has two such bindings, `a` and `b`: each reads the state the other has written.
+    """
+
+    def __init__(self, shape, carry, lengths):
+        self.shape, self.carry = shape, carry
+        self.states = STATES[shape.cell]
+        self.lengths = None if lengths is None else np.asarray(lengths, np.int32)
+
+    def prepare(self, statement, namespace, bound: bool) -> None:
+        """The call, with the states' way from one to the next where it is bound."""
+        self.fixed_output = bound
+        if bound and self.carry:
+            self.setup = "; ".join(f"copyto({name}, start_{name})" for name in self.states)
+            self.setup += "; a, b = first, second"
+            statement += "; a, b = b, a"
+        super().__init__(statement, namespace | {"lengths": self.lengths, "copyto": np.copyto})
+
+    @abstractmethod
+    def bind(self, inputs, outputs):
+        """What `a` and `b` are."""
+
+    def load(self, x, state=None):
+        shape, names = self.shape, self.namespace
+        size = shape.state_shape()
+        if state is None:
+            state = [np.zeros(size, np.float32)] * 2
+        names["x"] = x
+        for name, part in zip(self.states, state, strict=False):
+            names[f"start_{name}"] = part.copy()
+        if not self.fixed_output:
+            return
+        y = shape.output_shape() if shape.D == 2 else (shape.T, 1, shape.B, shape.H)
+        names["y"] = np.empty(y, np.float32)
+        one, two = ({name: np.empty(size, np.float32) for name in self.states} for _ in range(2))
+        for place, read, written in (("first", one, two), ("second", two, one)):
+            inputs = {"x": x}
+            if self.lengths is not None:
+                inputs["lengths"] = self.lengths
+            if self.carry:
+                inputs |= {f"{name}0": array for name, array in read.items()}
+            names[place] = self.bind(inputs, {"y": names["y"], **written})
+        names |= one | {"a": names["first"], "other": two}  # a binding may hold addresses only
+
+    def output(self):
+        return np.array(self.namespace["y"]).reshape(self.shape.output_shape())

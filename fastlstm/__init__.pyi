@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""The types of all that is public; tests/test_typing.py holds them to the code.
+
+Arrays given are anything that numpy.asarray takes, arrays returned are float32.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import LoadError as LoadError
+from .variants import Activation
+
+__version__: str
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "Grads",
+    "LSTMCell",
+    "LoadError",
+    "RNNCell",
+    "Stream",
+    "Tape",
+    "Verification",
+    "config_dict",
+    "get_num_threads",
+    "load",
+    "load_all",
+    "read_state_dict",
+    "runnable_isas",
+    "set_num_threads",
+    "show_config",
+    "warmup",
+]
+
+_Array: TypeAlias = NDArray[np.float32]
+_Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
+_Nonlinearity: TypeAlias = Literal["tanh", "relu"]
+_Names: TypeAlias = Sequence[str | Activation]
+_Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of each
+_State = TypeVar("_State")  # (h, c), or h alone, as a result
+_Given = TypeVar("_Given")  # and as an argument
+_Up = TypeVar("_Up")  # and its gradient as an argument
+
+class _Layer(Generic[_State, _Given, _Up]):
+    kind: str
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    proj_size: int
+    activations: tuple[tuple[Activation, ...], ...] | None
+    clip: float | None
+    input_forget: bool
+    peepholes: bool
+    reverse: bool
+    output_order: str
+    initial_state: Any  # like a state, or None; may be set to such arrays of any kind
+    isa: str
+    num_threads: int | None
+    @property
+    def num_directions(self) -> int: ...
+    @property
+    def output_size(self) -> int: ...
+    def state_dict(self) -> dict[str, _Array]: ...
+    def load_state_dict(
+        self, state_dict: Mapping[str, ArrayLike], strict: bool = True
+    ) -> tuple[list[str], list[str]]: ...
+    @classmethod
+    def from_state_dict(
+        cls,
+        state_dict: Mapping[str, ArrayLike],
+        prefix: str = "",
+        batch_first: bool = False,
+        *,
+        isa: str | None = None,
+        num_threads: int | None = None,
+        **own: Any,
+    ) -> Self: ...
+    def save(self, path: _Path) -> None: ...
+    def verify(
+        self, x: ArrayLike, y: ArrayLike, state: _Given | None = None, *, tolerance: float = 1e-5
+    ) -> Verification: ...
+    def __call__(
+        self,
+        x: ArrayLike,
+        state: _Given | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        out: _Array | None = None,
+        return_sequences: bool = True,
+        num_threads: int | None = None,
+    ) -> tuple[_Array, _State]: ...
+    def forward_train(
+        self,
+        x: ArrayLike,
+        state: _Given | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        seed: int | None = None,
+        checkpoint: int | bool | None = None,
+        num_threads: int | None = None,
+    ) -> tuple[_Array, _State, Tape]: ...
+    def backward(
+        self,
+        tape: Tape,
+        dy: ArrayLike | None = None,
+        dstate: _Up | None = None,
+        *,
+        input_grad: bool = True,
+        num_threads: int | None = None,
+    ) -> Grads: ...
+    def stream(self, batch_size: int = 1) -> Stream: ...
+
+class LSTM(
+    _Layer[
+        tuple[_Array, _Array],
+        tuple[ArrayLike, ArrayLike],
+        tuple[ArrayLike | None, ArrayLike | None],
+    ]
+):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        activations: _Activations | None = None,
+        clip: float | None = None,
+        input_forget: bool = False,
+        peepholes: bool = False,
+        reverse: bool = False,
+        isa: str | None = None,
+        num_threads: int | None = None,
+    ) -> None: ...
+
+class GRU(_Layer[_Array, ArrayLike, ArrayLike]):
+    reset_after: bool
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        activations: _Activations | None = None,
+        clip: float | None = None,
+        reverse: bool = False,
+        isa: str | None = None,
+        num_threads: int | None = None,
+    ) -> None: ...
+
+class RNN(_Layer[_Array, ArrayLike, ArrayLike]):
+    nonlinearity: _Nonlinearity
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: _Nonlinearity = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        activations: _Activations | None = None,
+        clip: float | None = None,
+        reverse: bool = False,
+        isa: str | None = None,
+        num_threads: int | None = None,
+    ) -> None: ...
+
+class Stream:
+    state: Any  # (h, c), or h; may be set to such arrays of any kind
+    def __init__(self, layer: _Layer[Any, Any, Any], batch_size: int = 1) -> None: ...
+    @property
+    def batch_size(self) -> int: ...
+    def __call__(self, x: ArrayLike, out: _Array | None = None) -> _Array: ...
+    def step(self, x: ArrayLike, out: _Array | None = None) -> _Array: ...
+    def reset(self, rows: ArrayLike | None = None) -> None: ...
+
+class _Cell(Generic[_State, _Given]):
+    input_size: int
+    hidden_size: int
+    bias: bool
+    isa: str
+    @property
+    def kind(self) -> str: ...
+    def state_dict(self) -> dict[str, _Array]: ...
+    def load_state_dict(
+        self, state_dict: Mapping[str, ArrayLike], strict: bool = True
+    ) -> tuple[list[str], list[str]]: ...
+    def __call__(self, input: ArrayLike, hx: _Given | None = None) -> _State: ...
+
+class LSTMCell(_Cell[tuple[_Array, _Array], tuple[ArrayLike, ArrayLike]]):
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, *, isa: str | None = None
+    ) -> None: ...
+
+class GRUCell(_Cell[_Array, ArrayLike]):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        isa: str | None = None,
+        reset_after: bool = True,
+    ) -> None: ...
+
+class RNNCell(_Cell[_Array, ArrayLike]):
+    nonlinearity: _Nonlinearity
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: _Nonlinearity = "tanh",
+        *,
+        isa: str | None = None,
+    ) -> None: ...
+
+class Tape:
+    @property
+    def nbytes(self) -> int: ...
+
+class Grads(NamedTuple):
+    x: _Array | None
+    state: Any  # (dh0, dc0), or dh0
+    params: dict[str, _Array]
+
+@dataclass(frozen=True)
+class Verification:
+    matches: bool
+    max_error: float
+    explanation: str
+    would: str | None = None
+    def __bool__(self) -> bool: ...
+
+def load(path: _Path, prefix: str | None = None, **options: Any) -> LSTM | GRU | RNN: ...
+def load_all(path: _Path, **options: Any) -> dict[str, LSTM | GRU | RNN]: ...
+def read_state_dict(
+    path: _Path, *, external_data: bool = False
+) -> dict[str, np.ndarray[Any, Any]]: ...
+def runnable_isas() -> list[str]: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int | None) -> None: ...
+def warmup() -> None: ...
+def config_dict() -> dict[str, Any]: ...
+def show_config() -> None: ...

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""What the fuzzers feed the loaders: for each, how an input becomes a file, inputs to begin with,
+and how an input is changed with its structure in mind.
+
+    pickle        the input is the pickle of a checkpoint whose zip is sound (CRCs right)
+    zip           the input chooses the fields of the zip's headers
+    safetensors   the input is the file; most of them begin as a header of the right length
+    onnx          the input is the file, of 0x08 and a small number at least
+    hdf5          the input is the file behind HDF5's signature
+    numpy         the input is a pickle of arrays behind its first two bytes
+    stream        the input follows the magic number of the stream before PyTorch 1.6
+    script        the input is the pickle of a TorchScript archive that is sound
+    npz           the input is a .npy record of a sound .npz
+    keras         the input is the configuration of a sound .keras file, a zero byte, its HDF5 file
+    own           the input is the metadata of fastlstm's own file, whose arrays are sound
+    file          the input is the file, of any format
+"""
+
+import dataclasses
+import functools
+import json
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+
+from . import all_cases, chunks, headers, others
+from .build import DATA, GOOD, Record, dict_of, safetensors_bytes, tensor, zip_bytes
+from .mutate import (
+    NUMBERS,
+    mixed,
+    of_bytes,
+    of_json,
+    of_numbers,
+    of_pickle,
+    of_protobuf,
+)  # fmt: skip
+
+STREAM = b"\x80\2" + bytes.fromhex("8a0a6cfc9c46f9206aa85019") + b"."  # its magic number
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_STORAGES = {"0": DATA, "1": bytes(range(256)) * 2, "empty": b""}
+MAX_SEED = 1 << 14
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """build: input -> file; seeds: () -> inputs; change: f(input, rng) -> input."""
+
+    build: Callable
+    seeds: Callable
+    change: Callable
+
+
+class Choices:
+    """Numbers out of bytes, zeros when they are used up."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def bytes(self, count):
+        self.at += count
+        return self.data[self.at - count : self.at].ljust(count, b"\0")
+
+    def below(self, count):
+        return int.from_bytes(self.bytes(2), "little") % count
+
+    def one_in(self, count):
+        return self.below(count) == count - 1
+
+    def number(self):
+        """As headers hold them, mostly near a limit."""
+        pick = self.below(2 * len(NUMBERS))
+        return NUMBERS[pick] if pick < len(NUMBERS) else self.below(2000)
+
+
+def _record(choose, name, data):
+    record = Record(name, data)
+    for field in ("crc", "method", "flags", "size", "packed", "offset", "disk"):
+        if choose.one_in(40):
+            wide = field in ("size", "packed", "offset")
+            limit = 1 << (64 if wide else 32 if field == "crc" else 16)
+            setattr(record, field, choose.number() % limit)
+    if choose.one_in(20):
+        record.extra = choose.bytes(choose.below(40))
+    if choose.one_in(20):
+        record.local_extra = choose.bytes(choose.below(40))
+    if choose.one_in(30):
+        record.local = {"size": choose.number(), "crc": 0, "packed": 0}
+    if choose.one_in(30):
+        record.name = choose.bytes(choose.below(20))
+    return record
+
+
+def _zip(data):
+    """An archive whose header fields the input chooses."""
+    choose = Choices(data)
+    body = b"\x80\2" + dict_of(w=tensor()) + b"."
+    parts = [("a/data.pkl", body), ("a/byteorder", b"little"), ("a/data/0", DATA), ("a/v", b"3")]
+    records = [_record(choose, name, raw) for name, raw in parts]
+    options = {"zip64": choose.one_in(2)}
+    for name, fields in (
+        ("end", ("count", "here", "size", "offset")), ("end64", ("count", "size", "offset")),
+        ("locator", ("disk", "disks")),
+    ):  # fmt: skip
+        if choose.one_in(8):
+            field = fields[choose.below(len(fields))]
+            wide = name == "end64" or field in ("size", "offset")
+            limit = 1 << (64 if name == "end64" else 32 if wide or name == "locator" else 16)
+            options[name] = {field: choose.number() % limit}
+    raw = bytearray(zip_bytes(records, **options))
+    for _ in range(choose.below(4)):
+        raw[choose.below(len(raw))] = choose.below(256)
+    return bytes(raw)
+
+
+def _checkpoint(data):
+    records = [Record(f"a/data/{key}", raw) for key, raw in _STORAGES.items()]
+    return zip_bytes([Record("a/data.pkl", data), *records, Record("a/version", b"3\n")])
+
+
+def _script(data):
+    parts = {"a/data.pkl": data, "a/code/m.py": b"x", "a/data/0": DATA}
+    return zip_bytes([Record(name, raw) for name, raw in parts.items()])
+
+
+def _header(data):
+    """The input as it is, or with the length that fits its first newline, where there is one."""
+    head, found, rest = data[8:].partition(b"\n")
+    return len(head).to_bytes(8, "little") + head + rest if found else data
+
+
+def _keras(data):
+    config, _, weights = data.partition(b"\0")
+    parts = {"config.json": config, "metadata.json": b'{"keras_version": "3.1.0"}'}
+    parts["model.weights.h5"] = weights or others.good_hdf5()
+    return zip_bytes([Record(name, raw) for name, raw in parts.items()])
+
+
+def _own(data):
+    """Our own file with arrays of RNN(1, 1), and the input as the text of its configuration."""
+    text = json.dumps(data.decode("utf-8", "replace"))
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    arrays = ",".join(
+        f'"{name}":{{"dtype":"F32","shape":{[1, 1] if n < 2 else [1]},'
+        f'"data_offsets":[{4 * n},{4 * n + 4}]}}'
+        for n, name in enumerate(names)
+    )
+    header = f'{{"__metadata__":{{"fastlstm":{text}}},{arrays}}}'
+    return safetensors_bytes(header, DATA)
+
+
+# ---- seeds
+
+
+def _stream():
+    import torch
+
+    file = BytesIO()
+    torch.save({"w": torch.ones(4)}, file, _use_new_zipfile_serialization=False)
+    return file.getvalue()[len(STREAM) :]
+
+
+@functools.cache
+def _small():
+    return [case for case in all_cases() if len(case.data) <= MAX_SEED]
+
+
+def _cases(*kinds, cut=0):
+    return [case.data[cut:] for case in _small() if case.name.startswith(kinds)]
+
+
+def _pickles():
+    found = []
+    for data in (GOOD, *_cases("pickle-", "tensor-", "bomb-")):
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            found.append(archive.read("a/data.pkl"))
+    return found
+
+
+def _headers():
+    found = []
+    for data in (headers.GOOD, *_cases("safetensors-")):
+        length = int.from_bytes(data[:8], "little")
+        found += [data, data[: 8 + length] + b"\n" + data[8 + length :]]
+    return found
+
+
+_LSTM = {"class_name": "LSTM", "config": {"name": "lstm", "units": 2}}
+
+
+def _configs():
+    for layer in (
+        _LSTM,
+        {"class_name": "Bidirectional", "config": {"name": "lstm", "layer": _LSTM}},
+        {"class_name": "RNN", "config": {"name": "lstm", "cell": {
+            "class_name": "LSTMCell", "config": {"units": 2, "activation": "elu"}}}},
+    ):  # fmt: skip
+        model = {"class_name": "Sequential", "config": {"layers": [layer]}}
+        yield json.dumps(model).encode()
+
+
+def _layers():
+    for fields in ({}, {"activations": [[["relu", None, None]]]}, {"batch_first": True}):
+        layer = {"kind": "RNN", "input_size": 1, "hidden_size": 1} | fields
+        yield json.dumps({"version": 1, "layers": {"": layer}}).encode()
+
+
+def _change_header(data, rng):
+    """The JSON between the length and the newline."""
+    head, found, rest = data[8:].partition(b"\n")
+    return data[:8] + of_json(head, rng) + found + rest
+
+
+def _change_keras(data, rng):
+    """The configuration, or the HDF5 file behind it, which is put there at first."""
+    config, _, weights = data.partition(b"\0")
+    if rng.random() < 0.7:
+        return of_json(config, rng) + (b"\0" + weights if weights else b"")
+    return config + b"\0" + of_numbers(weights or others.good_hdf5(), rng)
+
+
+TARGETS = {
+    "pickle": Target(_checkpoint, _pickles, mixed(of_pickle, of_pickle)),
+    "zip": Target(_zip, lambda: [bytes(200), *(bytes([n]) * 200 for n in range(1, 40))], of_bytes),
+    "safetensors": Target(_header, _headers, mixed(_change_header)),
+    "onnx": Target(
+        lambda data: b"\x08\x08" + data,
+        lambda: [others.GOOD_ONNX[2:], *_cases("onnx-", cut=2)],
+        mixed(of_protobuf, of_protobuf, of_protobuf),
+    ),
+    "hdf5": Target(
+        lambda data: _HDF5 + data,
+        lambda: [
+            others.good_hdf5()[8:],
+            others.tiny_hdf5()[8:],
+            chunks.tiny_chunked()[8:],
+            *_cases("hdf5-", "chunk-", cut=8),
+        ],
+        mixed(of_numbers, of_numbers),
+    ),
+    "numpy": Target(
+        lambda data: b"\x80\x04" + data,
+        lambda: [others.GOOD_PICKLE[2:], *_cases("numpy-", cut=2)],
+        mixed(of_pickle, of_pickle),
+    ),
+    "stream": Target(
+        lambda data: STREAM + data,
+        lambda: [_stream(), *_cases("stream-", cut=len(STREAM))],
+        mixed(of_pickle, of_numbers),
+    ),
+    "script": Target(
+        _script,
+        lambda: [b"\x80\2c__torch__.m\nNet\n)\x81" + dict_of(w=tensor()) + b"b.", *_pickles()],
+        mixed(of_pickle, of_pickle),
+    ),
+    "npz": Target(
+        lambda data: zip_bytes([Record("w.npy", data)]),
+        lambda: [others.npy(others._HEADER, DATA)],
+        of_bytes,
+    ),
+    "keras": Target(_keras, lambda: list(_configs()), mixed(_change_keras, _change_keras)),
+    "own": Target(_own, lambda: list(_layers()), mixed(of_json, of_json)),
+    "file": Target(
+        bytes,
+        lambda: [GOOD, headers.GOOD, others.GOOD_ONNX, others.GOOD_NPZ, others.GOOD_PICKLE,
+                 *_cases("")],
+        mixed(of_numbers),
+    ),
+}  # fmt: skip

@@ -22,7 +22,7 @@ LARGE = GRID - 130 * 40  # from here on H > 90 and B = 9: work that is shared ou
 GUARD = (0, 1) if FULL else (3, 1009)
 FAIL = {"plain": (5, 5003), "address": (7, 20011)}
 CONTROL = {"plain": (11, 20011), "address": (13, 80021)}
-RACE = {"plain": (LARGE, 307), "address": (17, 15013), "thread": (LARGE + 1, 1901)}
+RACE = {"plain": (LARGE, 307), "address": (17, 15013), "thread": (LARGE + 1, 1601)}
 VALGRIND = {"fail": (2600, 60101), "race": (2601, 60101), "control": (2602, 90001)}
 MORE = 20 if FULL else 1
 

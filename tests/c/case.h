@@ -28,7 +28,7 @@ enum {
     BATCH_FIRST = 4,
     BACKWARDS = 8, /* time runs backwards in x and dx: their t strides are negative */
     NO_Y = 16,
-    NO_LAST = 32, /* hn and cn */
+    NO_LAST = 32,  /* hn and cn */
     IN_PLACE = 64, /* hn and cn are h0 and c0; inference alone */
     DY = 128,
     DHN = 256,
@@ -56,7 +56,7 @@ typedef struct part {
 typedef struct bench {
     shape s;
     size_t K, G, row, lanes; /* G: gates * H */
-    const float *w[LANES], *r[LANES], *b[LANES], *p[LANES];
+    const float *w[LANES], *r[LANES], *b[LANES], *p[LANES], *peep[LANES];
     fl_call call;
     fl_back_call back;
     fl_grads grads[LANES];
@@ -152,15 +152,29 @@ static float *output_rows(bench *x, const rows *r)
     return output(x, r->floats, gaps * x->s.gap) + r->first;
 }
 
+/* Any activations, but sums cut so that nothing overflows. */
+static fl_variant drawn_variant(uint64_t *state, int cell)
+{
+    fl_variant v = {.any = 1, .clip = 1, .input_forget = 0};
+    for (int i = 0; i < 6; i++)
+        v.act[i / 3][i % 3] =
+            (fl_activation){(int)(draw(state) % FL_FUNCTIONS), 0.25f * (float)(draw(state) % 4),
+                            0.5f * (float)(draw(state) % 3)};
+    v.input_forget = cell == FL_LSTM && draw(state) % 2;
+    v.peepholes = cell == FL_LSTM && draw(state) % 2;
+    return v;
+}
+
 /* Fills in all but the net: buffers of what the shape wants. */
 static void prepare(bench *x, const shape *s)
 {
     static const size_t gates[FL_CELLS] = {4, 3, 3, 1, 1};
     const fl_config *f = &s->f;
     const size_t H = f->hidden, K = f->proj ? f->proj : H, row = f->dirs * K, B = s->batch;
-    const int lstm = f->cell == FL_LSTM;
+    const int lstm = f->cell == FL_LSTM, peep = f->variant.any && f->variant.peepholes;
     uint64_t draws = s->seed, *state = &draws;
-    *x = (bench){.s = *s, .K = K, .G = gates[f->cell] * H, .row = row, .lanes = f->layers * f->dirs};
+    *x =
+        (bench){.s = *s, .K = K, .G = gates[f->cell] * H, .row = row, .lanes = f->layers * f->dirs};
     CHECK(x->lanes <= LANES);
     for (size_t i = 0; i < x->lanes; i++) {
         const size_t in = i < f->dirs ? f->input : row;
@@ -168,6 +182,7 @@ static void prepare(bench *x, const shape *s)
         x->r[i] = filled(x, state, x->G * K, 1.0f / sqrtf((float)K));
         x->b[i] = s->wants & NO_BIAS ? NULL : filled(x, state, x->G, 0.3f);
         x->p[i] = f->proj ? filled(x, state, K * H, 1.0f / sqrtf((float)H)) : NULL;
+        x->peep[i] = peep ? filled(x, state, 3 * H, 0.3f) : NULL;
     }
     int64_t *lengths = s->wants & LENGTHS ? get(B * sizeof *lengths) : NULL;
     for (size_t b = 0; lengths && b < B; b++)
@@ -209,6 +224,7 @@ static void prepare(bench *x, const shape *s)
             .b_ih = s->wants & NO_BIAS ? NULL : output(x, x->G, 0),
             .b_hh = s->wants & NO_BIAS ? NULL : output(x, x->G, 0),
             .w_hr = f->proj ? output(x, K * H, 0) : NULL,
+            .peepholes = peep ? output(x, 3 * H, 0) : NULL,
         };
     x->back.grads = x->grads;
 }
@@ -226,6 +242,8 @@ static int open_net(bench *x, const fl_kernels *kernels)
     }
     for (size_t i = 0; i < x->lanes; i++) {
         fl_net_set(x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->b[i], x->b[i], x->p[i]);
+        if (x->peep[i])
+            fl_net_set_peepholes(x->net, i / dirs, i % dirs, x->peep[i]);
         fl_turned_set(x->turned, x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->p[i]);
     }
     CHECK(control() == before);

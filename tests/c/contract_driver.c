@@ -54,8 +54,7 @@ static void *guarded(size_t bytes, size_t align)
             CHECK(munmap(s->base, s->inner + 2 * page) == 0);
         for (s->inner = page; s->inner < size;)
             s->inner *= 2;
-        s->base =
-            mmap(NULL, s->inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        s->base = mmap(NULL, s->inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         CHECK(s->base != MAP_FAILED);
         CHECK(mprotect(s->base + page, s->inner, PROT_READ | PROT_WRITE) == 0);
     }
@@ -140,6 +139,9 @@ static shape case_of(size_t number)
                .seed = number};
     if (s.f.cell == FL_LSTM && s.f.hidden > 1 && draw(state) % 3 == 0)
         s.f.proj = between(state, 1, s.f.hidden - 1);
+    s.f.reverse = s.f.dirs == 1 && draw(state) % 4 == 0;
+    if (draw(state) % 4 == 0)
+        s.f.variant = drawn_variant(state, s.f.cell);
     if (draw(state) % 8)
         s.wants &= ~(unsigned)NO_Y;
     if (draw(state) % 8)
@@ -301,7 +303,10 @@ static int count_polls(void *arg) { return ++*(size_t *)arg == 3; }
 
 static void test_stop(size_t least, size_t threads)
 {
-    shape s = {.f = {FL_GRU, 2, 16, 0, 2, 1}, .steps = 1 << 17, .batch = 4, .scale = 1};
+    shape s = {.f = {.cell = FL_GRU, .input = 2, .hidden = 16, .layers = 1, .dirs = 2},
+               .steps = 1 << 17,
+               .batch = 4,
+               .scale = 1};
     size_t polls = 3;
     bench x;
     prepare(&x, &s);

@@ -80,7 +80,10 @@ static size_t number(reader *r, size_t bytes)
 }
 
 /* low .. high: mostly of one byte. */
-static size_t in(reader *r, size_t low, size_t high) { return low + number(r, 1) % (high - low + 1); }
+static size_t in(reader *r, size_t low, size_t high)
+{
+    return low + number(r, 1) % (high - low + 1);
+}
 
 static fl_config config_of(reader *r, size_t most)
 {
@@ -107,6 +110,9 @@ static void small(reader *r)
     s.scale = scales[kinds % 8];
     s.dropout = kinds / 8 % 4 ? 0 : (float)in(r, 0, 255) / 255.0f;
     s.seed = number(r, 4);
+    s.f.reverse = s.f.dirs == 1 && kinds & 32;
+    if (kinds & 64)
+        s.f.variant = drawn_variant(&(uint64_t){kinds >> 7 | s.seed << 1}, s.f.cell);
     bench x;
     prepare(&x, &s);
     if (x.call.lengths) /* as the bytes say, where there are any left */

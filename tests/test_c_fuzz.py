@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is w
 
 WRAP = ["-Wl,--wrap=fl_alloc,--wrap=fl_alloc_lasting"]
 CORPUS = sorted((ROOT / "tests/c/corpus").iterdir())
-CHANGED = 1000
-RUNS = 1_000_000  # of libFuzzer's
+CHANGED = 400
+RUNS = 100_000  # of libFuzzer's
 
 
 def drive(command):

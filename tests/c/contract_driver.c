@@ -330,11 +330,9 @@ int main(int argc, char **argv)
     const size_t first = strtoul(argv[2], NULL, 10), last = strtoul(argv[3], NULL, 10);
     const size_t step = strtoul(argv[4], NULL, 10), threads = strtoul(argv[5], NULL, 10);
     size_t cases = 0, count = 0;
-    if (argv[1][0] == 's') {
+    if (argv[1][0] == 's')
         test_stop(first, threads);
-        cases++;
-    }
-    for (size_t n = first; n < last && n < GRID; n += step, cases++)
+    for (size_t n = first; argv[1][0] != 's' && n < last && n < GRID; n += step, cases++)
         switch (argv[1][0]) {
         case 'g':
         case 'r':

@@ -180,7 +180,7 @@ static void giant(reader *r)
     check_asked(f.dirs == 2 && f.layers > 1 ? T * row : 0);
     refusing = 1;
     CHECK(!fl_tape_new(net, &call, 0, 0, 0, call.steps));
-    check_asked(T * B * ((double)f.input + L * row * 2));
+    check_asked(T * B * ((double)f.input + L * row));
     refusing = 0;
     fl_net_free(net);
 }

@@ -7,6 +7,7 @@ Loaders make a Layer; its weights stand beside it under torch's names and in tor
 """
 
 import dataclasses
+from typing import Any, TypeAlias
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Activation:
     beta: float | None = None
 
     @property
-    def spelled_out(self):
+    def spelled_out(self) -> "Activation":
         """The same with ONNX's defaults where it takes an alpha or beta that is not given."""
         alpha, beta = (
             usual if usual is None or given is None else given
@@ -32,13 +33,13 @@ class Activation:
         )
         return Activation(self.name, alpha, beta)
 
-    def __str__(self):
+    def __str__(self) -> str:
         values = [f"{n:g}" for n in (self.alpha, self.beta) if n is not None]
         return self.name + (f"({', '.join(values)})" if values else "")
 
 
 # {name: (alpha, beta)} where none are given
-DEFAULTS = {
+DEFAULTS: dict[str, tuple[float | None, float | None]] = {
     "sigmoid": (None, None), "tanh": (None, None), "relu": (None, None),
     "affine": (1.0, 0.0), "leaky_relu": (0.01, None), "thresholded_relu": (1.0, None),
     "scaled_tanh": (1.0, 1.0), "hard_sigmoid": (0.2, 0.5), "elu": (1.0, None),
@@ -49,7 +50,12 @@ DEFAULTS = {
 SIGMOID, TANH, RELU = Activation("sigmoid"), Activation("tanh"), Activation("relu")
 
 # LSTM: (gates i f o, candidate g, output h = o act(c)); GRU: (gates r z, candidate n); RNN: (h,).
-USUAL = {"LSTM": (SIGMOID, TANH, TANH), "GRU": (SIGMOID, TANH), "RNN": (TANH,)}
+Activations: TypeAlias = tuple[Activation, ...]
+USUAL: dict[str, Activations] = {
+    "LSTM": (SIGMOID, TANH, TANH),
+    "GRU": (SIGMOID, TANH),
+    "RNN": (TANH,),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Variant:
     reverse       the one direction there is reads each row from its end
     """
 
-    activations: tuple
+    activations: tuple[Activations, ...]
     clip: float | None = None
     input_forget: bool = False
     peepholes: bool = False
@@ -98,12 +104,12 @@ class Layer:
     num_layers: int = 1
     bias: bool = True
     direction: str = "forward"
-    activations: tuple = ()
+    activations: tuple[Activations, ...] = ()
     reset_after: bool = True
     clip: float | None = None
     input_forget: bool = False
-    peepholes: tuple = ()
-    initial_state: tuple = ()
+    peepholes: tuple[str, ...] = ()
+    initial_state: tuple[str, ...] = ()
     batch_first: bool = False
     output_order: str = "time"
     merge: str = "concat"
@@ -111,19 +117,19 @@ class Layer:
     problem: str | None = None
 
     @property
-    def bidirectional(self):
+    def bidirectional(self) -> bool:
         return self.direction == "bidirectional"
 
     @property
-    def num_directions(self):
+    def num_directions(self) -> int:
         return 2 if self.bidirectional else 1
 
     @property
-    def directions(self):
+    def directions(self) -> tuple[Activations, ...]:
         """activations, spelled out for each direction."""
         return self.activations or (USUAL[self.kind],) * self.num_directions
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.problem:
             return f"{self.kind}, unusable: {self.problem}"
         text = f"{self.kind}({self.input_size}, {self.hidden_size}"
@@ -143,7 +149,7 @@ class Layer:
         return text + (f") with {', '.join(odd)}" if odd else ")")
 
 
-def _odd_activations(layer):
+def _odd_activations(layer: Layer) -> list[str]:
     usual = {USUAL[layer.kind]} | ({(RELU,)} if layer.kind == "RNN" else set())
     found = dict.fromkeys(layer.directions)
     if len(found) == 1 and set(found) <= usual:
@@ -151,7 +157,7 @@ def _odd_activations(layer):
     return [f"the activations {' / '.join(', '.join(map(str, each)) for each in found)}"]
 
 
-def variants(layer):
+def variants(layer: Layer) -> list[str]:
     """What sets `layer` apart from torch's modules, in words; [] for torch's own."""
     odd = []
     if layer.direction == "reverse":
@@ -175,7 +181,7 @@ def variants(layer):
 # ---- arguments of LSTM, GRU and RNN
 
 
-def checked_activations(kind, count, value):
+def checked_activations(kind: str, count: int, value: Any) -> tuple[Activations, ...] | None:
     """activations= of a layer of `count` directions as a tuple of Activations, numbers spelled out,
     for each; None for torch's own."""
     usual = USUAL[kind]
@@ -195,13 +201,13 @@ def checked_activations(kind, count, value):
     return None if done == [usual] * count else tuple(done)
 
 
-def _listed(what, value):
+def _listed(what: str, value: Any) -> Any:
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"{what} must be a tuple, got {type(value).__name__}")
     return value
 
 
-def _activation(value):
+def _activation(value: Any) -> Activation:
     if isinstance(value, str):
         value = Activation(value)
     if not isinstance(value, Activation):
@@ -221,18 +227,18 @@ def _activation(value):
     return value.spelled_out
 
 
-def checked_number(name, value):
+def checked_number(name: str, value: Any) -> float:
     """`value` as a float that float32 holds."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    value = float(value)
-    if not abs(value) < 3.4e38:
-        raise ValueError(f"{name} must be finite in float32, got {value}")
-    return value
+    number = float(value)
+    if not abs(number) < 3.4e38:
+        raise ValueError(f"{name} must be finite in float32, got {number}")
+    return number
 
 
-def checked_clip(value):
-    value = checked_number("clip", value)
-    if value <= 0:
-        raise ValueError(f"clip must be greater than zero, got {value}")
-    return value
+def checked_clip(value: Any) -> float:
+    clip = checked_number("clip", value)
+    if clip <= 0:
+        raise ValueError(f"clip must be greater than zero, got {clip}")
+    return clip

@@ -67,7 +67,7 @@ format: $(VENV)/.test
 # too, or children of tests would import the package from here.
 asan: $(VENV)-asan/.asan
 	cd $(VENV)-asan && ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	FASTLSTM_ASAN=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	LD_PRELOAD="$$(clang -print-file-name=libclang_rt.asan-$$(uname -m).so)" \
 	bin/python -P -m pytest -q -c ../pyproject.toml --rootdir .. -p no:cacheprovider --timeout 3600 \
 	$(addprefix ../,$(or $(TESTS),tests))

@@ -4,7 +4,8 @@
 #   make test        what a change must pass            make test-full   the long version
 #   make bench       the table against PyTorch, ONNX Runtime, OpenVINO and ncnn; BENCH="--suite targets"
 #   make study       what LSTM, GRU and RNN remember: figures and a table, in examples/memory
-#   make asan        the suite on an extension built with AddressSanitizer and UBSan
+#   make asan        the suite on an extension built with AddressSanitizer and UBSan, by clang
+#   make tsan        the C core's own threads under ThreadSanitizer, without Python
 #   make fuzz        the loaders under atheris, SECONDS=60 for each of the targets
 #   make coverage    lines of C and branches of Python that the tests take; TESTS="tests/test_x.py ..."
 #   make lint        formatters and linters, Python and C
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
 
-.PHONY: demo test test-backends test-nocompiler test-full bench study asan fuzz coverage lint format \
+.PHONY: demo test test-backends test-nocompiler test-full bench study asan tsan fuzz coverage lint format \
 	wheel clean
 
 demo: $(VENV)/.built
@@ -64,11 +65,18 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i csrc/*.c csrc/*.h tests/c/*.c
 
-# A second environment, so that the sanitized extension never meets the ordinary one.
+# A second environment, so that the sanitized extension never meets the ordinary one; its own folder
+# too, or children of tests would import the package from here.
 asan: $(VENV)-asan/.asan
-	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	FASTLSTM_ASAN=1 $(VENV)-asan/bin/pytest -q -p no:cacheprovider $(or $(TESTS),tests)
+	cd $(VENV)-asan && ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	FASTLSTM_ASAN=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	LD_PRELOAD="$$(clang -print-file-name=libclang_rt.asan-$$(uname -m).so)" \
+	bin/python -P -m pytest -q -c ../pyproject.toml --rootdir .. -p no:cacheprovider --timeout 3600 \
+	$(addprefix ../,$(or $(TESTS),tests))
+
+tsan: $(VENV)/.test
+	$(BIN)/python -m pytest -q tests/test_c_team.py tests/test_c_lone.py tests/test_c_contract.py \
+	-k "tsan or [thread"
 
 # Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
 FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras own file
@@ -115,9 +123,12 @@ $(VENV)/.bench: $(VENV)/.built
 	$(BIN)/pip install -q -e '.[bench]'
 	touch $@
 
+# By clang: of the plain C kernels gcc takes many minutes with ASan, and clang with UBSan.
 $(VENV)-asan/.asan: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)-asan
-	FASTLSTM_CFLAGS="-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
+	rm -rf build
+	CC=clang FASTLSTM_REQUIRE_C=1 FASTLSTM_KERNEL_CFLAGS="-g1 -O2 -fsanitize=address" \
+	FASTLSTM_CFLAGS="-g1 -O2 -shared-libasan -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 	$(VENV)-asan/bin/pip install -q '.[test]'
 	touch $@
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Builds the extension: one static library per instruction set, each with its own flags.
 
-FASTLSTM_CFLAGS adds compiler and linker flags to everything (the sanitizer builds use it). No flag
-ever comes from the host's CPU: which kernels run is decided at run time (csrc/dispatch.c).
+FASTLSTM_CFLAGS adds compiler and linker flags to everything (the sanitizer builds use it), but for
+the kernels, if FASTLSTM_KERNEL_CFLAGS has theirs. No flag ever comes from the host's CPU: which
+kernels run is decided at run time (csrc/dispatch.c).
 
 Where the extension cannot be built, the package is installed without it and runs on Numba or NumPy
 (fastlstm/backends). FASTLSTM_REQUIRE_C=1 makes that an error, as releases do; FASTLSTM_PURE=1 does
@@ -46,6 +47,7 @@ elif ARM:
     KERNELS += [("neon", [], [])]
 
 extra = shlex.split(os.environ.get("FASTLSTM_CFLAGS", ""))
+kernel_extra = shlex.split(os.environ.get("FASTLSTM_KERNEL_CFLAGS", shlex.join(extra)))
 # A fused multiply-add happens where the code names one and nowhere else.
 c11 = ["/std:c11", "/experimental:c11atomics"] if MSVC else []
 common = ["/O2", "/fp:precise", *c11] if MSVC else ["-std=gnu11", "-O3", "-g0", "-ffp-contract=off"]
@@ -61,7 +63,7 @@ def library(name, sources, flags, macros=()):
         name,
         {
             "sources": sources,
-            "cflags": common + flags + extra,
+            "cflags": common + flags,
             "macros": list(macros),
             "obj_deps": {"": HEADERS, **dict.fromkeys(sources, HEADERS)},
         },
@@ -69,11 +71,11 @@ def library(name, sources, flags, macros=()):
 
 
 libraries = [
-    library(f"fl_{name}", [f"csrc/kernels_{name}.c"], msvc if MSVC else gcc)
+    library(f"fl_{name}", [f"csrc/kernels_{name}.c"], (msvc if MSVC else gcc) + kernel_extra)
     for name, gcc, msvc in KERNELS
 ]
 CORE = [name for name in SOURCES if "kernels_" not in name]
-libraries.append(library("fl_core", CORE, [], macros))
+libraries.append(library("fl_core", CORE, extra, macros))
 
 extension = Extension(
     "fastlstm._core",

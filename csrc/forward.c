@@ -249,7 +249,7 @@ void fl_start_block(fl_job *j, fl_desk *desk, size_t number, const fl_room *room
         fl_tape_start(j, desk, block);
 }
 
-void fl_end_block(const fl_job *j, const fl_block *block)
+void fl_end_block(fl_job *j, fl_desk *desk, const fl_block *block)
 {
     const fl_net *net = j->net;
     const fl_call *call = j->call;
@@ -267,9 +267,13 @@ void fl_end_block(const fl_job *j, const fl_block *block)
     if (!call->y || !j->order)
         return;
     fl_seq y = fl_outer(j, block, call->y, call->y_t, call->y_b);
+    const size_t row = net->config.dirs * net->width;
     for (size_t r = 0; r < block->rows; r++)
-        for (size_t t = block->length[r]; t < call->steps; t++)
-            memset(fl_seq_at(&y, t, r), 0, net->config.dirs * net->width * sizeof(float));
+        for (size_t t = block->length[r]; t < call->steps; t++) {
+            memset(fl_seq_at(&y, t, r), 0, row * sizeof(float));
+            if (fl_stop(j, desk, fl_moved(row)))
+                return;
+        }
 }
 
 /* The same for a lone stream. */
@@ -284,7 +288,7 @@ static void work_lone(void *arg, size_t worker)
     fl_start_block(j, &j->desk[0], 0, &j->room[0]);
     fl_lone_lead(j, block);
     if (!fl_finished(j))
-        fl_end_block(j, block);
+        fl_end_block(j, &j->desk[0], block);
     atomic_store_explicit(&j->blocks_left, 0, memory_order_release);
 }
 

@@ -119,9 +119,9 @@ int fl_stop(fl_job *j, fl_desk *desk, double flop);
 void fl_sort_rows(fl_job *j);
 
 /* A block's rows and initial states, in a room; its final states, and zeros past its rows' lengths,
-   to the caller: last, since y may have served between two layers. */
+   to the caller: last, since y may have served between two layers. In pieces if j->stopped. */
 void fl_start_block(fl_job *j, fl_desk *desk, size_t number, const fl_room *room);
-void fl_end_block(const fl_job *j, const fl_block *block);
+void fl_end_block(fl_job *j, fl_desk *desk, const fl_block *block);
 
 /* The caller's arrays as the rows of a block see them, and what chunk k of a layer writes to and
    the layer above reads from. */

@@ -84,7 +84,7 @@ static size_t work_room(fl_job *j, fl_desk *desk, fl_room *room)
             if (done(j, block, l, d) < block->chunks)
                 return ran;
     if (!atomic_exchange_explicit(&block->closed, 1, memory_order_relaxed)) {
-        fl_end_block(j, block);
+        fl_end_block(j, desk, block);
         atomic_store_explicit(&room->guest, FL_VACANT, memory_order_release);
         atomic_fetch_sub_explicit(&j->blocks_left, 1, memory_order_release);
         ran++;

@@ -6,8 +6,11 @@ import functools
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import tempfile
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 X86 = platform.machine() in ("x86_64", "AMD64")
@@ -24,6 +27,18 @@ SANITIZERS = {
     "thread": ["-fsanitize=thread"],
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
 }
+# clang's: of the plain C kernels UBSan would take minutes to compile, ASan alone takes seconds.
+LIBFUZZER = ["-fsanitize=fuzzer-no-link,address", "-Wno-pass-failed"]
+LIBFUZZER_CORE = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-DFL_LIBFUZZER"]
+LIBFUZZER_LINK = ["-fsanitize=fuzzer,address,undefined"]
+
+
+def need(*programs):
+    """Skips the test without them; with CI set they must be there."""
+    missing = [p for p in programs if not shutil.which(p)]
+    if missing and not os.environ.get("CI"):
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    assert not missing, f"not installed: {', '.join(missing)}"
 
 
 KEPT = tempfile.TemporaryDirectory(prefix="fastlstm-c-")  # gone with the process
@@ -39,14 +54,17 @@ def compiled(compiler, flags, source):
 
 def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), link=()):
     """tests/c/DRIVER.c with the core for x86-64 or AArch64; `define`: -D flags of both, which the
-    kernels do not see."""
+    kernels do not see; sanitizer: of SANITIZERS, or "libfuzzer"."""
     compiler = compiler or os.environ.get("CC", "cc")
-    kernels, checks = ARM_KERNELS if arm else X86_KERNELS, SANITIZERS[sanitizer]
+    kernels = ARM_KERNELS if arm else X86_KERNELS
+    fuzzed = sanitizer == "libfuzzer"
+    checks = [*LIBFUZZER, *LIBFUZZER_CORE] if fuzzed else SANITIZERS[sanitizer]
+    linked = LIBFUZZER_LINK if fuzzed else checks
     macros = [f"-DFL_BUILD_{name.upper()}" for name in kernels if name != "generic"]
     jobs = []
     for name, more in kernels.items():
-        # The plain C kernels take gcc a minute each with checks; `make asan` has them.
-        own = [] if name.startswith("generic") else checks
+        # The plain C kernels take gcc minutes with checks; `make asan` and libFuzzer have them.
+        own = LIBFUZZER if fuzzed else [] if name.startswith("generic") else checks
         jobs.append(((*BASE, *own, *more), ROOT / "csrc" / f"kernels_{name}.c"))
     sources = [s for s in (ROOT / "csrc").glob("*.c") if not s.name.startswith("kernels_")]
     for source in [*sorted(sources), ROOT / f"tests/c/{driver}.c"]:
@@ -55,7 +73,7 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), l
         objects = list(pool.map(lambda job: compiled(compiler, *job), jobs))
     program = FOLDER / f"{driver}-{sanitizer}-{'arm' if arm else 'x86'}"
     subprocess.run(
-        [compiler, *checks, *objects, *link, "-lm", "-pthread", "-o", program],
+        [compiler, *linked, *objects, *link, "-lm", "-pthread", "-o", program],
         check=True,
         timeout=300,
     )

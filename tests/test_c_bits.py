@@ -6,11 +6,11 @@ installed (gcc-aarch64-linux-gnu, qemu-user), for AArch64 too. With CI set they 
 """
 
 import os
-import shutil
 import subprocess
+import sys
 
 import pytest
-from c_core import X86, build
+from c_core import X86, build, need
 
 FULL = bool(os.environ.get("FASTLSTM_FULL"))
 NATIVE = (5000, 251) if FULL else (400, 1021)  # cases, stride of the sample of floats
@@ -57,11 +57,11 @@ def test_every_fused_instruction_set_gives_the_same_bits(native):
     assert len(fused(lines([native], *NATIVE))) == NATIVE[0] + 1
 
 
-def need(*programs):
-    missing = [p for p in programs if not shutil.which(p)]
-    if missing and not os.environ.get("CI"):
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    assert not missing, f"not installed: {', '.join(missing)}"
+@pytest.mark.skipif(not FULL, reason="minutes; CI hashes every 1021st float, above")
+def test_the_activations_of_all_floats_have_one_hash(native):
+    """sigmoid and tanh over all 2^32 floats: the same bits on every fused instruction set."""
+    hashes = fused({isa: rest[:1] for isa, rest in lines([native], 1, 1).items()})
+    print(*hashes)
 
 
 @pytest.mark.skipif(not X86, reason="native already")
@@ -80,9 +80,14 @@ def test_aarch64_gives_the_bits_of_x86(native, cpu):
 @pytest.mark.skipif(not X86, reason="x86-64 only")
 @pytest.mark.parametrize(
     "cpu, runnable",
-    [("Nehalem", {"generic"}), ("Haswell", {"generic", "generic-fma", "avx2"})],
+    [
+        ("Nehalem", {"generic"}),
+        ("Haswell", {"generic", "generic-fma", "avx2"}),
+        ("Skylake-Server", {"generic", "generic-fma", "avx2"}),
+    ],
 )
 def test_emulated_x86_runs_what_its_cpu_has(native, cpu, runnable):
+    """The real Skylake-Server has AVX-512; qemu emulates it without, and says so by CPUID."""
     need("qemu-x86_64")
     size = EMULATED_FMA if len(runnable) > 1 else EMULATED
     found = lines(["qemu-x86_64", "-cpu", cpu, native], *size)
@@ -90,3 +95,43 @@ def test_emulated_x86_runs_what_its_cpu_has(native, cpu, runnable):
     here = lines([native], *size)
     for isa, rest in found.items():
         assert rest == (here[isa] if isa in here else fused(here)), isa
+
+
+LACKING = """
+import fastlstm
+print(fastlstm.LSTM(2, 3))
+for isa in ("avx512", "avx2", "generic-fma", "neon"):
+    try:
+        print(fastlstm.LSTM(2, 3, isa=isa))
+    except ValueError as e:
+        print(e)
+"""
+
+
+@pytest.mark.skipif(not X86, reason="x86-64 only")
+def test_a_forced_instruction_set_that_the_cpu_lacks_is_refused(tmp_path):
+    """The whole package on an emulated Nehalem."""
+    need("qemu-x86_64")
+    command = ["qemu-x86_64", "-cpu", "Nehalem", sys.executable, "-c"]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("FASTLSTM_", "LD_PRELOAD"))}
+
+    def run(script, **environment):
+        return subprocess.run(
+            [*command, script],
+            capture_output=True,
+            text=True,
+            env={**clean, **environment},
+            cwd=tmp_path,
+        )
+
+    lacks = "is built, but this CPU lacks it; it can run: generic"
+    done = run(LACKING)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "LSTM(2, 3, isa='generic')",
+        *(f"isa '{isa}' {lacks}" for isa in ("avx512", "avx2", "generic-fma")),
+        "isa 'neon' is not built into this package; it can run: generic",
+    ]
+    done = run("import fastlstm", FASTLSTM_ISA="avx2")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"ImportError: FASTLSTM_ISA=avx2: isa 'avx2' {lacks}"

@@ -2,6 +2,7 @@
 """The GIL, signals, weights loaded during calls, the float control register."""
 
 import ctypes
+import platform
 import signal
 import subprocess
 import sys
@@ -326,3 +327,34 @@ def test_a_call_leaves_the_float_control_register_alone(isa):
     finally:
         torch.set_flush_denormal(False)
     assert subnormals_live()
+
+
+REGISTERS = """
+import ctypes
+libm = ctypes.CDLL("libm.so.6")
+def registers():  # glibc's fenv_t: on x86-64 the x87 part and MXCSR, on AArch64 FPCR and FPSR
+    words = (ctypes.c_uint32 * 16)()
+    assert libm.fegetenv(words) == 0
+    return (words[0] & 0xffff, words[7] & ~0x3f) if {x86} else (words[0],)
+import numpy
+before = [registers()]
+libm.fesetround({upward})
+before.append(registers())
+import fastlstm
+fastlstm.show_config()
+assert registers() == before[1] != before[0], (registers(), before)
+layer = fastlstm.LSTM(300, 300, num_threads=4)
+x = numpy.ones((20, 4, 300), numpy.float32)
+y, _, tape = layer.forward_train(x)
+layer.backward(tape, y)
+layer.stream(batch_size=4).step(x[0])
+assert registers() == before[1], (registers(), before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads glibc's fenv_t")
+def test_import_and_training_leave_the_float_control_registers_alone():
+    x86 = platform.machine() == "x86_64"
+    script = REGISTERS.format(x86=x86, upward=0x800 if x86 else 0x400000)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

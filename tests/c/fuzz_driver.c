@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The C entry points under a fuzzer: bytes become a network, its shapes, lengths, threads and what
+ * is wanted, and every call is checked as case.h says, on every instruction set, in buffers of
+ * exactly the size. Or they become sizes of any magnitude: what is then asked of the allocator,
+ * which says no, is as much as the sizes need.
+ *
+ * With clang -fsanitize=fuzzer it is libFuzzer's; otherwise it has a main of its own:
+ *
+ *     fuzz_driver N SEED FILES...   every file, then N inputs made from them by drawn changes
+ *
+ * Linked with --wrap for fl_alloc and fl_alloc_lasting. Built with FL_LONE_HOOK, so that small work
+ * is shared out too.
+ */
+#include "../../csrc/alloc.h"
+#include "case.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* csrc/lone.h's: nobody is late here. */
+int fl_lone_hook(const char *place);
+double fl_lone_patience = 1;
+
+int fl_lone_hook(const char *place)
+{
+    (void)place;
+    return 0;
+}
+
+/* ---- memory ---- */
+
+void *__real_fl_alloc(size_t bytes);
+void *__real_fl_alloc_lasting(size_t bytes);
+void *__wrap_fl_alloc(size_t bytes);
+void *__wrap_fl_alloc_lasting(size_t bytes);
+
+static int refusing;
+static size_t asked; /* bytes, of the last one that was refused */
+
+static int refused(size_t bytes)
+{
+    asked = refusing ? bytes : asked;
+    return refusing;
+}
+
+void *__wrap_fl_alloc(size_t bytes) { return refused(bytes) ? NULL : __real_fl_alloc(bytes); }
+
+void *__wrap_fl_alloc_lasting(size_t bytes)
+{
+    return refused(bytes) ? NULL : __real_fl_alloc_lasting(bytes);
+}
+
+static void *held[128];
+static size_t holding;
+
+static void *get(size_t bytes)
+{
+    CHECK(holding < 128 && (held[holding] = malloc(bytes)));
+    return held[holding++];
+}
+
+static void give_back(void)
+{
+    while (holding)
+        free(held[--holding]);
+}
+
+/* ---- bytes ---- */
+
+typedef struct reader {
+    const uint8_t *at, *end;
+} reader;
+
+static size_t number(reader *r, size_t bytes)
+{
+    size_t v = 0;
+    for (size_t i = 0; i < bytes && r->at < r->end; i++)
+        v |= (size_t)*r->at++ << 8 * i;
+    return v;
+}
+
+/* low .. high: mostly of one byte. */
+static size_t in(reader *r, size_t low, size_t high)
+{
+    return low + number(r, 1) % (high - low + 1);
+}
+
+static fl_config config_of(reader *r, size_t most)
+{
+    fl_config f = {.cell = (int)in(r, 0, FL_CELLS - 1),
+                   .layers = in(r, 1, 3),
+                   .dirs = in(r, 1, 2),
+                   .input = in(r, 1, most),
+                   .hidden = in(r, 1, most)};
+    const size_t proj = in(r, 0, 255);
+    if (f.cell == FL_LSTM && proj & 1 && f.hidden > 1)
+        f.proj = proj / 2 % (f.hidden - 1) + 1;
+    return f;
+}
+
+static void small(reader *r)
+{
+    static const float scales[] = {1, 1, 1, 8, 0x1p-20f, 0x1p-61f, 0x1p-95f, 0x1p-125f};
+    shape s = {.f = config_of(r, 90)};
+    s.steps = in(r, 1, 24);
+    s.batch = in(r, 1, 12);
+    s.wants = (unsigned)number(r, 2);
+    s.gap = in(r, 0, 3);
+    const size_t threads = in(r, 1, 6), kinds = in(r, 0, 255);
+    s.scale = scales[kinds % 8];
+    s.dropout = kinds / 8 % 4 ? 0 : (float)in(r, 0, 255) / 255.0f;
+    s.seed = number(r, 4);
+    s.f.reverse = s.f.dirs == 1 && kinds & 32;
+    if (kinds & 64)
+        s.f.variant = drawn_variant(&(uint64_t){kinds >> 7 | s.seed << 1}, s.f.cell);
+    bench x;
+    prepare(&x, &s);
+    if (x.call.lengths) /* as the bytes say, where there are any left */
+        for (size_t b = 0; b < s.batch && r->at < r->end; b++)
+            ((int64_t *)(uintptr_t)x.call.lengths)[b] = (int64_t)in(r, 0, s.steps);
+    uint64_t fused = 0;
+    for (int i = 0; i < fl_isa_count(); i++) {
+        if (!fl_isa_runnable(i))
+            continue;
+        uint64_t all, other;
+        CHECK(open_net(&x, fl_isa_kernels(i)));
+        const uint64_t first = run(&x, 1, 1, &all), alone = run(&x, 1, 0, NULL);
+        CHECK(first && alone);
+        CHECK(first == alone || (s.dropout > 0 && s.f.layers > 1));
+        CHECK(run(&x, threads, 1, &other) == first && all == other);
+        CHECK(run(&x, threads, 0, NULL) == alone);
+        close_net(&x);
+#if defined(__x86_64__)
+        if (!strcmp(fl_isa_name(i), "generic"))
+            continue;
+#endif
+        CHECK(!fused || fused == alone);
+        fused = alone;
+    }
+    give_back();
+}
+
+/* At least `floats` of them, or the size that nothing can have. */
+static void check_asked(double floats)
+{
+    CHECK(asked == SIZE_MAX || (double)asked >= 4.0 * floats * (1 - 1e-9));
+}
+
+static void giant(reader *r)
+{
+    static const size_t gates[FL_CELLS] = {4, 3, 3, 1, 1};
+    const fl_kernels *kernels = NULL;
+    for (int i = 0, at = (int)in(r, 0, 7) % fl_isa_count(); !kernels; i++)
+        kernels = fl_isa_kernels((at + i) % fl_isa_count());
+    fl_config f = config_of(r, 4), big = f;
+    const size_t widths = in(r, 0, 255);
+    big.input = number(r, 1 + widths % 8);
+    big.hidden = number(r, 1 + widths / 8 % 8);
+    big.layers = number(r, 1 + widths / 64 % 2);
+    big.input += !big.input;
+    big.hidden += !big.hidden;
+    big.layers += !big.layers;
+    const double G = (double)gates[f.cell], H = (double)big.hidden, D = (double)big.dirs;
+    big.proj = big.proj < big.hidden ? big.proj : 0;
+    const double K = big.proj ? (double)big.proj : H;
+    refusing = 1;
+    CHECK(!fl_net_new(&big, kernels));
+    check_asked(G * H * D * ((double)big.input + K + ((double)big.layers - 1) * (D * K + K)));
+    refusing = 0;
+
+    fl_net *net = fl_net_new(&f, kernels);
+    CHECK(net);
+    fl_call call = {.steps = number(r, 1 + in(r, 0, 7)), .batch = number(r, 1 + in(r, 0, 7))};
+    call.steps += !call.steps;
+    call.batch += !call.batch;
+    call.threads = in(r, 1, 255);
+    const double T = (double)call.steps, B = (double)call.batch, L = (double)f.layers;
+    const double width = (double)(f.proj ? f.proj : f.hidden), row = width * (double)f.dirs;
+    asked = fl_forward_workspace(net, &call);
+    check_asked(f.dirs == 2 && f.layers > 1 ? T * row : 0);
+    refusing = 1;
+    CHECK(!fl_tape_new(net, &call, 0, 0, 0, call.steps));
+    check_asked(T * B * ((double)f.input + L * row));
+    refusing = 0;
+    fl_net_free(net);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    reader r = {data, data + size};
+    if (in(&r, 0, 255) % 8)
+        small(&r);
+    else
+        giant(&r);
+    return 0;
+}
+
+#if !defined(FL_LIBFUZZER)
+enum { MOST = 64 };
+
+static size_t read_file(const char *name, uint8_t data[MOST])
+{
+    FILE *f = fopen(name, "rb");
+    CHECK(f);
+    const size_t n = fread(data, 1, MOST, f);
+    fclose(f);
+    return n;
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(argc > 3);
+    const size_t n = strtoul(argv[1], NULL, 10);
+    uint64_t state = strtoul(argv[2], NULL, 10);
+    uint8_t data[MOST] = {0};
+    for (int i = 3; i < argc; i++)
+        LLVMFuzzerTestOneInput(data, read_file(argv[i], data));
+    for (size_t i = 0; i < n; i++) {
+        size_t size = read_file(argv[3 + draw(&state) % (unsigned)(argc - 3)], data);
+        for (size_t k = between(&state, 1, 4); k; k--) {
+            const size_t at = draw(&state) % MOST;
+            data[at] = draw(&state) % 2 ? (uint8_t)draw(&state)
+                                        : (uint8_t)(data[at] ^ 1u << draw(&state) % 8);
+            size = at >= size ? at + 1 : size;
+        }
+        LLVMFuzzerTestOneInput(data, size);
+    }
+    printf("%d files, %zu changed\n", argc - 3, n);
+    return 0;
+}
+#endif

@@ -306,6 +306,15 @@ def test_the_recorded_runs_can_be_read():
         assert rows.load(path).rows
 
 
+def test_the_page_in_the_documents_is_of_its_json():
+    root = command.Path(cli.__file__).parents[1]
+    kept = root / "docs" / "benchmark" / "index.html"
+    if not kept.exists():
+        pytest.skip("the documents are not beside the package")
+    run = rows.load(root / "benchmarks" / "results" / "2026-11-22-default-1.json")
+    assert kept.read_text() == page.page(run), "make it again: docs/benchmark/README.md says how"
+
+
 def test_markdown_and_csv():
     run = some_run()
     text = tables.markdown(run)

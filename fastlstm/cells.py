@@ -9,13 +9,11 @@ from .recurrent import taken
 class _Cell:
     """A layer's one step. `_make` is the class of the layer."""
 
-    def __init__(self, input_size, hidden_size, bias=True, *, isa=None, **own):
-        for name in own:
-            if name not in self._make.own:
-                raise TypeError(f"{self._make.kind}Cell has no argument {name!r}")
+    def _init(self, input_size, hidden_size, bias, isa, **own):
         self._layer = self._make(input_size, hidden_size, bias=bias, isa=isa, num_threads=1, **own)
         self.input_size, self.hidden_size = self._layer.input_size, self._layer.hidden_size
         self.bias, self.isa = self._layer.bias, self._layer.isa
+        self.__dict__.update({name: getattr(self._layer, name) for name in own})
 
     @property
     def kind(self):
@@ -24,8 +22,9 @@ class _Cell:
     def __repr__(self):
         text = f"{self.kind}({self.input_size}, {self.hidden_size}"
         text += "" if self.bias else ", bias=False"
-        own = {name: getattr(self._layer, name) for name in self._layer.own}
-        text += "".join(f", {n}={v!r}" for n, v in own.items() if v != self._layer.own[n])
+        for name, default in self._layer.own.items():
+            value = getattr(self._layer, name)
+            text += f", {name}={value!r}" if value != default else ""
         return text + f", isa={self.isa!r})"
 
     def state_dict(self):
@@ -76,6 +75,9 @@ class LSTMCell(_Cell):
 
     _make = LSTM
 
+    def __init__(self, input_size, hidden_size, bias=True, *, isa=None):
+        self._init(input_size, hidden_size, bias, isa)
+
 
 class GRUCell(_Cell):
     """One step of a GRU, with torch.nn.GRUCell's arguments, shapes and weights: h = cell(x, h).
@@ -84,6 +86,9 @@ class GRUCell(_Cell):
     """
 
     _make = GRU
+
+    def __init__(self, input_size, hidden_size, bias=True, *, reset_after=True, isa=None):
+        self._init(input_size, hidden_size, bias, isa, reset_after=reset_after)
 
 
 class RNNCell(_Cell):
@@ -95,5 +100,4 @@ class RNNCell(_Cell):
     _make = RNN
 
     def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *, isa=None):
-        super().__init__(input_size, hidden_size, bias, isa=isa, nonlinearity=nonlinearity)
-        self.nonlinearity = nonlinearity
+        self._init(input_size, hidden_size, bias, isa, nonlinearity=nonlinearity)

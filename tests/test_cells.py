@@ -3,6 +3,7 @@
 are tested with the LSTM's (test_parity.py, test_bits.py, test_backward.py), by way of Paired."""
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -12,6 +13,7 @@ from cases import MAKERS, OTHERS
 
 import fastlstm
 
+ISA = fastlstm.runnable_isas()[-1]
 LAYERS = [MAKERS[cell] for cell in OTHERS]
 CELLS = [
     (fastlstm.LSTMCell, torch.nn.LSTMCell, {}),
@@ -98,10 +100,10 @@ def test_arguments_of_their_own():
     with pytest.raises(ValueError, match="a GRU"):
         fastlstm.LSTM.from_state_dict(state)
     assert not fastlstm.GRU.from_state_dict(state, reset_after=False).reset_after
-    text = repr(fastlstm.RNN(3, 4, 2, "relu", isa="generic"))
-    assert text == "RNN(3, 4, num_layers=2, nonlinearity='relu', isa='generic')"
-    text = repr(fastlstm.GRU(3, 4, reset_after=False, isa="generic"))
-    assert text == "GRU(3, 4, reset_after=False, isa='generic')"
+    text = repr(fastlstm.RNN(3, 4, 2, "relu", isa=ISA))
+    assert text == f"RNN(3, 4, num_layers=2, nonlinearity='relu', isa={ISA!r})"
+    text = repr(fastlstm.GRU(3, 4, reset_after=False, isa=ISA))
+    assert text == f"GRU(3, 4, reset_after=False, isa={ISA!r})"
 
 
 @pytest.mark.parametrize(("make", "own"), LAYERS)
@@ -185,6 +187,28 @@ def test_a_cells_bits_are_the_layers(make, theirs, own, isa, rng):
         assert a.tobytes() == b[0].tobytes()
     for other in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
         assert parts(other(x[0]))[0].tobytes() == want[0].tobytes()
+
+
+@pytest.mark.parametrize(("make", "theirs", "own"), CELLS)
+def test_a_cell_of_no_rows_and_its_arguments(make, theirs, own):
+    """As torch has them, by name and in order; of ours there are keywords more."""
+    cell = make(6, 9, True, **own)
+    for state in (None, parts(cell(np.zeros((0, 6))))):
+        state = state if state is None or len(state) == 2 else state[0]
+        assert [s.shape for s in parts(cell(np.zeros((0, 6)), state))] == [
+            s.shape for s in parts(theirs(6, 9, True, **own)(torch.zeros(0, 6)))
+        ]
+    for name in ("input_size", "hidden_size", "bias", *own):
+        assert getattr(cell, name) == getattr(theirs(6, 9, True, **own), name)
+    positional = [
+        name
+        for name, p in inspect.signature(make).parameters.items()
+        if p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    assert positional == [
+        name for name in inspect.signature(theirs).parameters if name not in ("device", "dtype")
+    ]
+    assert not fastlstm.GRUCell(6, 9, reset_after=False).reset_after
 
 
 @pytest.mark.parametrize(("make", "theirs", "own"), CELLS)

@@ -6,6 +6,7 @@ Kyubyong Park and Jongseok Kim, g2pE 2.1.0: its weights are in torch's layout, i
 
 import bounds
 import numpy as np
+import oracle
 import pytest
 import torch
 from fetch import fetch
@@ -16,10 +17,14 @@ PACKAGE = "g2p-en", "2.1.0"
 ARCHIVE = "2a7aabf1fc7f270fcc3349881407988c9245173c2413debbe5432f4a4f31319f"
 WEIGHTS = "g2p_en/checkpoint20.npz"
 SHA256 = "b8af35e4596d8dd5836dfd3fe9b2ba4f97b9c311efe8879544cbcfcbd566d8c6"
-# These weights are large (|R| up to 1.1): float32 sums of 512 products are off by more than with
-# freshly drawn ones. Over words, torch was 0.5e-6 to 4e-6 from float64, this engine, which sums in
-# one chain, 2e-6 to 5e-6; over 500 random letters both were 8e-6.
-BOUND = 2e-5
+# Within 2e-6 of torch, as small weights allow, is not to be had with these: torch itself is up to
+# 4.3e-6 from float64 over the words below, so an exact engine would be too. The weights are large
+# and the sums of 512 products pass 11, where one rounding is up to 4.8e-7. In float32 NumPy one
+# chain of them, as this engine adds, is 1.2e-6 to 3.5e-6 off over the same words; with sums in
+# float64, rounded once, 0.1e-6 to 0.8e-6: neither the gates' functions nor the form of
+# (1 - z) n + z h matter. Torch adds in several chains: nearer in most words, not in the longest.
+BOUND = 2e-5  # of torch, over hundreds of letters: this engine is 8.6e-6 from float64, torch 5.4e-6
+WORD_BOUND = 6e-6  # of float64, over words: 4.9e-6 was seen, 4.3e-6 of torch
 
 START, END = 2, 3  # of the phonemes
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
@@ -33,6 +38,7 @@ WORDS = {  # what the network says of them
     "phonetics": "F AH0 N EH1 T IH0 K S",
     "recurrent": "R IH0 K ER1 AH0 N T",
 }
+SPOKEN = [*WORDS, "gate", "antidisestablishmentarianism", "zx"]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,20 @@ def test_running_it_agrees_with_torch(arrays, part, batch, steps, isa, rng):
     assert np.abs(h - last.numpy()).max() <= BOUND
 
 
+@pytest.mark.parametrize("word", SPOKEN)
+def test_words_are_as_near_to_float64_as_float32_gets(arrays, word, isa):
+    state, x = weights(arrays, "enc", "_l0"), arrays["enc_emb"][spell(word)]
+    exact, last, _ = oracle.network(state, x, cell="gru")
+    y, h = fastlstm.GRU.from_state_dict(state, isa=isa)(x)
+    theirs = torch.nn.GRU(256, 256)
+    theirs.load_state_dict(tensors(state))
+    with torch.no_grad():
+        t = theirs(torch.from_numpy(x))[0].numpy()
+    print(f"from float64: {np.abs(y - exact).max():.2e}, torch {np.abs(t - exact).max():.2e}")
+    assert np.abs(y - exact).max() <= WORD_BOUND
+    assert np.abs(h - last).max() <= WORD_BOUND
+
+
 def test_each_step_is_within_its_forward_error_bound(arrays):
     """From the engine's own state, which is exact by definition."""
     state = weights(arrays, "enc", "_l0")
@@ -99,7 +119,7 @@ def say(word, encode, step, arrays):
     return " ".join(said[:-1]), np.array(logits)
 
 
-@pytest.mark.parametrize("word", [*WORDS, "gate", "antidisestablishmentarianism", "zx"])
+@pytest.mark.parametrize("word", SPOKEN)
 def test_words_are_said_as_torch_says_them(arrays, word):
     assert len(PHONEMES) == len(arrays["dec_emb"]) == 74
     gru = fastlstm.GRU.from_state_dict(weights(arrays, "enc", "_l0"))

@@ -206,7 +206,7 @@ SUITES = {
     "targets": targets,
 }
 ONE_THREAD_ONLY = ("share", "kernel", "import", "wheel")
-LSTM_ONLY = ("share", "kernel", "train", "ragged", "subnormal", "import", "wheel")
+LSTM_ONLY = ("share", "kernel", "ragged", "subnormal", "import", "wheel")
 
 
 def with_threads(cases: list[Case], threads: list[int] | None, targeted: bool) -> list[Case]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Forward and backward: fastlstm's own calls, fastlstm.torch.LSTM, and torch.nn.LSTM.
+"""Forward and backward: fastlstm's own calls, fastlstm.torch's module, and torch.nn's.
 
 One call is what a training step asks of the layer: outputs, then the gradients of the input and of
 every weight from a given gradient of the outputs. The optimizer is not in it, but its effect is:
@@ -14,6 +14,7 @@ from . import measure, model
 from .forward import doubt, to_row
 from .measure import Entry
 from .peers import Call
+from .peers.ours import LAYERS
 
 TOLERANCE = 1e-4  # of a gradient's largest element, between two float32 results
 BOTH = "y, s, tape = lstm.forward_train(x)\ngrads = lstm.backward(tape, dy)"
@@ -30,9 +31,7 @@ class ArraysCall(Call):
     results = "y, grads"
 
     def __init__(self, variant, shape, weights, x, dy, threads):
-        import fastlstm
-
-        lstm = fastlstm.LSTM.from_state_dict(weights, num_threads=threads)
+        lstm = LAYERS[shape.cell].from_state_dict(weights, num_threads=threads)
         names = {"lstm": lstm, "x": x, "dy": dy, "weights": weights}
         if variant == "forward":
             self.results = "y"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Training through PyTorch's autograd: torch.nn.LSTM, and fastlstm.torch.LSTM in its place."""
+"""Training through PyTorch's autograd: torch.nn's module, and fastlstm.torch's in its place."""
 
 from __future__ import annotations
 
@@ -44,18 +44,22 @@ class ModuleCall(Call):
         return {n: g.numpy() for n, g in zip(names, self.namespace["grads"], strict=True)}
 
 
-def builders(*arguments):
-    """[(who, variant, a function that builds its call)]; arguments as ModuleCall's from shape
+def builders(shape, *arguments):
+    """[(who, variant, a function that builds its call)]; arguments as ModuleCall's, from shape
     to threads."""
     import torch
 
     import fastlstm.torch
 
+    from .ours import LAYERS
+
+    name = LAYERS[shape.cell].kind
+    ours, theirs = getattr(fastlstm.torch, name), getattr(torch.nn, name)
     return [
         (
             "fastlstm",
             "module, new weights",
-            lambda: ModuleCall(fastlstm.torch.LSTM, *arguments, change=True),
+            lambda: ModuleCall(ours, shape, *arguments, change=True),
         ),
-        ("torch", "nn.LSTM", lambda: ModuleCall(torch.nn.LSTM, *arguments, change=False)),
+        ("torch", f"nn.{name}", lambda: ModuleCall(theirs, shape, *arguments, change=False)),
     ]

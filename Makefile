@@ -5,6 +5,8 @@
 #   make bench       the table against PyTorch, ONNX Runtime, OpenVINO and ncnn; BENCH="--suite targets"
 #   make study       what LSTM, GRU and RNN remember: figures and a table, in examples/memory
 #   make asan        the suite on an extension built with AddressSanitizer and UBSan
+#   make fuzz        the loaders under atheris, SECONDS=60 for each of the targets
+#   make coverage    lines of C and branches of Python that the tests take; TESTS="tests/test_x.py ..."
 #   make lint        formatters and linters, Python and C
 
 PYTHON ?= python3
@@ -12,7 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
 
-.PHONY: demo test test-backends test-nocompiler test-full bench study asan lint format wheel clean
+.PHONY: demo test test-backends test-nocompiler test-full bench study asan fuzz coverage lint format \
+	wheel clean
 
 demo: $(VENV)/.built
 	$(BIN)/fastlstm demo
@@ -22,18 +25,23 @@ test: $(VENV)/.test lint
 	$(MAKE) test-backends
 	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
 
-# The same tests on the other backends: all but those of the C code itself; of how near checkpointed
-# gradients are, whose sums BLAS makes; and, for NumPy, of bits and of gradients below 2^-126.
-ANY := parity stream state_dict dropout invalid cli checkpoint backward torch_module nan
+# The same tests on the other backends, some with a fifth of the draws (conftest.py): all but those
+# of the C code, its threads and instruction sets, and of what no engine has a part in (formats,
+# the benchmark, packaging). Further, where sums are BLAS's: how near checkpointed gradients are to
+# whole ones and, for NumPy, bits.
+ANY := parity variants variant_arguments state_dict invalid stream nan cells dropout backward \
+	checkpoint torch_module torch_training interrupt_training threads_gil many_threads fork memory \
+	save verify demo examples cli cli_files load_torch load_onnx load_keras
+NOT := not the_whole_tapes and not worker_spins and not tiny_work and not no_thread_can_be_made
 test-backends: $(VENV)/.test
-	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY) bits threads_gil) \
-	-k "not the_whole_tapes"
+	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY) bits) \
+	-k "$(NOT)"
 	FASTLSTM_BACKEND=numpy $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY)) \
-	-k "not a_huge_gradient and not keep_their_order and not the_whole_tapes"
+	-k "$(NOT) and not keep_their_order"
 
-# Installing and running where no compiler can be found.
-test-nocompiler: $(VENV)/.test
-	$(BIN)/python -m pytest -q tests/test_backends.py -k "compiler or extension or pure"
+# Installing and running in a new environment where no compiler can be found, and the pure wheel.
+test-nocompiler:
+	$(PYTHON) tests/without_compiler.py
 
 test-full: $(VENV)/.test lint
 	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q tests --timeout 7200 --durations 20
@@ -59,6 +67,31 @@ asan: $(VENV)-asan/.asan
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	FASTLSTM_ASAN=1 $(VENV)-asan/bin/pytest -q -p no:cacheprovider $(or $(TESTS),tests)
+
+# Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
+FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras own file
+fuzz: $(VENV)/.test
+	$(BIN)/pip install -q atheris==3.0.0
+	for target in $(FUZZ); do \
+	$(BIN)/python tests/fuzz/fuzz_load.py $$target --engine $(or $(ENGINE),atheris) \
+	--seconds $(or $(SECONDS),60) --corpus fuzz-corpus/$$target || exit 1; done
+
+# A copy of the sources with an instrumented extension. Kernels are counted over all instruction sets.
+COVERED := $(patsubst %,tests/test_%.py,parity stream checks state_dict cells backward checkpoint lone \
+	thread_bits many_threads invalid activations dropout package)
+COPY := build/coverage
+coverage: $(VENV)/.test
+	$(BIN)/pip install -q gcovr
+	rm -rf $(COPY) && mkdir -p $(COPY)
+	cp -r csrc docs examples fastlstm tests $(wildcard *.py *.toml *.md *.in) LICENSE Makefile $(COPY)
+	rm -f $(COPY)/fastlstm/*.so
+	cd $(COPY) && FASTLSTM_REQUIRE_C=1 FASTLSTM_CFLAGS="-O1 --coverage -fprofile-update=atomic" \
+	$(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	cd $(COPY) && PYTHONPATH=$$PWD $(CURDIR)/$(BIN)/python -m coverage run --branch --source fastlstm \
+	-m pytest -q -p no:cacheprovider $(or $(TESTS),$(COVERED))
+	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --include "fastlstm/*.py" --omit "fastlstm/cli*,fastlstm/demo.py"
+	cd $(COPY) && $(CURDIR)/$(BIN)/gcovr --filter csrc/ --merge-mode-functions merge-use-line-0 \
+	--exclude-unreachable-branches --print-summary --fail-under-line 95
 
 wheel: $(VENV)/.built
 	$(BIN)/pip install -q build

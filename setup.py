@@ -82,10 +82,8 @@ extension = Extension(
     # the libraries' sources too: a change in one must link the extension anew
     depends=HEADERS
     + SOURCES
-    + [
-        f"fastlstm/_{n}"
-        for n in ["core.pxd", "threads.pxi", "buffers.pxi", "variant.pxi", "stream.pxi", "train.pxi", "probes.pxi"]
-    ],
+    + ["fastlstm/_core.pxd"]
+    + [f"fastlstm/{n}" for n in sorted(os.listdir("fastlstm")) if n.endswith(".pxi")],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),
     extra_compile_args=c11 if MSVC else ["-O2", "-g0", "-fvisibility=hidden", *extra],

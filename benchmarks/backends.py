@@ -22,6 +22,9 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FASTLSTM_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
+from fastlstm.bench import model  # noqa: E402
+from fastlstm.bench.shapes import Shape  # noqa: E402
+
 GRID = [
     (1, 1, 64, 64), (1, 1, 128, 128), (1, 1, 256, 256), (1, 1000, 1, 16), (1, 1000, 1, 32),
     (1, 1000, 1, 64), (1, 1000, 80, 128), (1, 100, 128, 128), (1, 100, 256, 256),
@@ -91,14 +94,16 @@ def timed(calls, seconds):
     return {name: median(times) for name, times in taken.items()}
 
 
+def problem(B, T, I, H):
+    """Weights in the order of Net.set, and x."""
+    shape = Shape(T, B, I, H)
+    return list(model.make_weights(shape).values()), model.make_input(shape)
+
+
 def forward_calls(found, B, T, I, H):
     import torch
 
-    rng = np.random.default_rng(0)
-    bound = 1 / np.sqrt(H)
-    shapes = ((4 * H, I), (4 * H, H), (4 * H,), (4 * H,))
-    weights = [rng.uniform(-bound, bound, s).astype(np.float32) for s in shapes]
-    x = rng.standard_normal((T, B, I)).astype(np.float32)
+    weights, x = problem(B, T, I, H)
     calls = {
         name: lambda net=net: net.forward(x, None, None, None, True, False, 1)
         for name, net in nets(found, weights, I, H).items()
@@ -119,12 +124,8 @@ def forward_calls(found, B, T, I, H):
 def train_calls(found, B, T, I, H):
     import torch
 
-    rng = np.random.default_rng(0)
-    bound = 1 / np.sqrt(H)
-    shapes = ((4 * H, I), (4 * H, H), (4 * H,), (4 * H,))
-    weights = [rng.uniform(-bound, bound, s).astype(np.float32) for s in shapes]
-    x = rng.standard_normal((T, B, I)).astype(np.float32)
-    dy = rng.standard_normal((T, B, H)).astype(np.float32)
+    weights, x = problem(B, T, I, H)
+    dy = np.random.default_rng(2).standard_normal((T, B, H)).astype(np.float32)
     calls = {}
     for name, net in nets(found, weights, I, H).items():
         core = found[name]

@@ -93,6 +93,37 @@ def test_wrong_numbers_are_marked_and_the_exit_code_says_so(monkeypatch, capsys)
     assert "wrong numbers: fastlstm, sequence 3, 1, 4, 4" in err
 
 
+def test_an_engine_with_other_numbers_is_marked_and_never_the_best(monkeypatch, tmp_path, capsys):
+    from fastlstm.bench.peers import pytorch
+
+    right = pytorch.TorchRunner.output
+    monkeypatch.setattr(pytorch.TorchRunner, "output", lambda self: right(self) + 2e-5)
+    path = tmp_path / "run.json"
+    arguments = ("--shape", "3,1,4,4", "--vs", "torch", "--rounds", "1", "--no-rss")
+    assert bench(*arguments, "--output", str(path)) == 1
+    ours, torch = rows.load(path).rows
+    assert (ours.who, ours.wrong, torch.who, torch.wrong) == ("fastlstm", False, "torch", True)
+    assert ours.ratio is None and "from torch" in ours.remarks()
+    assert torch.error == pytest.approx(2e-5, rel=0.05) and "WRONG by 2.0e-05" in torch.remarks()
+    assert "wrong numbers: torch, sequence 3, 1, 4, 4" in capsys.readouterr().err
+
+
+def test_engines_that_are_not_there_are_named(monkeypatch, tmp_path, capsys):
+    from fastlstm.bench.peers import ov
+
+    def version():
+        raise ImportError("No module named 'openvino'")
+
+    monkeypatch.setattr(ov, "version", version)
+    path = tmp_path / "run.json"
+    arguments = ("--shape", "3,1,4,4", "--vs", "torch,openvino", "--rounds", "1", "--no-rss")
+    assert bench(*arguments, "--output", str(path)) == 0
+    assert "left out: openvino (No module named 'openvino')" in capsys.readouterr().err
+    run = rows.load(path)
+    assert run.settings["left_out"] == {"openvino": "No module named 'openvino'"}
+    assert {row.who for row in run.rows} == {"fastlstm", "torch"}
+
+
 TINY = [
     cases.step(8, True, [Aim("over torch", ">=", 0)]),
     cases.stream(Shape(3, 2, 4, 8)),

@@ -98,11 +98,10 @@ static inline float *fl_seq_at(const fl_seq *q, size_t t, size_t r)
 /* Does a direction go from the end of each row to its beginning? */
 static inline int fl_reverse(const fl_net *net, size_t dir) { return dir || net->config.reverse; }
 
-/* Where a sequence has step s of row r of a lane that goes so. */
-static inline size_t fl_seq_time(const fl_seq *q, const fl_block *block, int reverse, size_t r,
-                                 size_t s)
+/* Where a sequence has step s of row r; back: of a lane that goes so, and it is not by_step. */
+static inline size_t fl_seq_time(const fl_block *block, int back, size_t r, size_t s)
 {
-    return reverse && !q->by_step ? block->length[r] - 1 - s : s;
+    return back ? block->length[r] - 1 - s : s;
 }
 
 /* Why a call stops in a child that the poll itself has forked (a signal handler of Python's may):

@@ -293,6 +293,7 @@ static table *lay_table(fl_job *j, size_t layer, const fl_seq *in, size_t s0, si
 {
     fl_lone *lone = j->lone;
     const size_t wide = j->net->layer[layer].in;
+    const int back = j->net->config.reverse && !in->by_step;
     table *t = free_table(j);
 #if defined(FL_LONE_HOOK)
     const int cpu = -1;
@@ -325,10 +326,8 @@ static table *lay_table(fl_job *j, size_t layer, const fl_seq *in, size_t s0, si
         copy_rows(t->c[0], j->hidden_pad, home_c(j, layer), j->hidden_pad, rows, j->hidden_pad);
     for (size_t k = 0; k < steps; k++)
         for (size_t r = 0; r < rows; r++)
-            take_in(
-                j, t->x + (k * rows + r) * wide,
-                fl_seq_at(in, fl_seq_time(in, lone->block, j->net->config.reverse, r, s0 + k), r),
-                wide);
+            take_in(j, t->x + (k * rows + r) * wide,
+                    fl_seq_at(in, fl_seq_time(lone->block, back, r, s0 + k), r), wide);
     for (size_t i = 0; i < seats; i++)
         atomic_store_explicit(&t->seat[i].count, 0, memory_order_relaxed);
     for (size_t i = 1, at = 1; i < j->threads; i++)
@@ -368,6 +367,7 @@ static size_t lead(fl_job *j, table *t, const fl_seq *out)
 {
     fl_desk *desk = &j->desk[0];
     const size_t hidden = j->net->config.hidden;
+    const int back = j->net->config.reverse && !out->by_step;
     double began = fl_clock(), own = 0; /* seconds: my share of a step */
     size_t k = 0;
     int e = product(j, desk, t, 0);
@@ -384,9 +384,7 @@ static size_t lead(fl_job *j, table *t, const fl_seq *out)
             break;
         fetch(j, t, 0, k);
         for (size_t r = 0; r < t->rows; r++)
-            memcpy(fl_seq_at(out,
-                             fl_seq_time(out, j->lone->block, j->net->config.reverse, r, t->s0 + k),
-                             r),
+            memcpy(fl_seq_at(out, fl_seq_time(j->lone->block, back, r, t->s0 + k), r),
                    t->h[(k + 1) % 2] + r * j->hidden_pad, hidden * sizeof(float));
     }
     if (e != FL_OK)

@@ -145,12 +145,13 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
     float *h = block->h + lane * j->rows_max * width;
     const size_t rows0 = fl_active(block, block->rows, s0);
     const int reverse = fl_reverse(net, dir);
+    const int in_back = reverse && !in->by_step, out_back = reverse && !out->by_step;
 
     size_t n = 0;
     for (size_t s = s0, rows = rows0; s < s1; s++) {
         rows = fl_active(block, rows, s);
         for (size_t r = 0; r < rows; r++, n++) {
-            desk->a[n] = fl_seq_at(in, fl_seq_time(in, block, reverse, r, s), r);
+            desk->a[n] = fl_seq_at(in, fl_seq_time(block, in_back, r, s), r);
             if (layer == 0 && !j->call->tape && net->kernels->any_tiny(desk->a[n], y->in)) {
                 float *copy = desk->flushed + n * y->in;
                 net->kernels->flush(copy, desk->a[n], y->in);
@@ -195,7 +196,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
             desk->h_out[r] =
                 net->proj_panels
                     ? desk->full_h + r * j->hidden_pad
-                    : fl_seq_at(out, fl_seq_time(out, block, reverse, r, s), r) + dir * width;
+                    : fl_seq_at(out, fl_seq_time(block, out_back, r, s), r) + dir * width;
         step.rows = rows;
         step.down = (int)(s & 1) ^ j->call->turn;
         if (j->call->tape)
@@ -205,7 +206,7 @@ int fl_tile(fl_job *j, fl_desk *desk, const fl_block *block, size_t layer, size_
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)
                 desk->h_out[r] =
-                    fl_seq_at(out, fl_seq_time(out, block, reverse, r, s), r) + dir * width;
+                    fl_seq_at(out, fl_seq_time(block, out_back, r, s), r) + dir * width;
             e = project(j, desk, y, rows);
         }
         for (size_t r = 0; r < rows; r++)

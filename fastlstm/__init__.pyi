@@ -64,13 +64,16 @@ class _Layer(Generic[_State, _Given, _Up]):
     peepholes: bool
     reverse: bool
     output_order: str
-    initial_state: Any  # like a state, or None; may be set to such arrays of any kind
     isa: str
     num_threads: int | None
     @property
     def num_directions(self) -> int: ...
     @property
     def output_size(self) -> int: ...
+    @property
+    def initial_state(self) -> Any: ...  # like a state, or None
+    @initial_state.setter
+    def initial_state(self, state: Any) -> None: ...  # of arrays of any kind
     def state_dict(self) -> dict[str, _Array]: ...
     def load_state_dict(
         self, state_dict: Mapping[str, ArrayLike], strict: bool = True

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 FULL = os.environ.get("FASTLSTM_FULL", "") not in ("", "0")
+BACKEND = os.environ.get("FASTLSTM_BACKEND") or "c"
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 settings.register_profile(
@@ -21,6 +22,11 @@ settings.register_profile(
     "full", derandomize=False, deadline=None, print_blob=True, suppress_health_check=QUIET
 )
 settings.load_profile("full" if FULL else "ci")
+
+
+def fewer(n):
+    """n draws or repetitions of the C core's, a fifth of them on another backend in CI."""
+    return n if FULL or BACKEND == "c" else max(1, n // 5)
 
 
 def pytest_generate_tests(metafunc):

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import torch
 from cases import CELLS, Case, cases
-from conftest import FULL
+from conftest import FULL, fewer
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 import fastlstm
 
 ISAS = fastlstm.runnable_isas()
-AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else (150, 15, 40)
+AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else map(fewer, (150, 15, 40))
 # Where a layer passes on one number, or few units run for hundreds of steps, a gradient's terms
 # may cancel, to where 1e-5 of what is left is beyond float32: rounding the weights' last bit moves
 # some by 2e-5. A draw does not count if torch in float32 too misses the same gradient by more than

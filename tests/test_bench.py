@@ -200,6 +200,8 @@ def test_every_target_is_asked_by_a_case():
         ("MB", 1.5),
     ]:  # fmt: skip
         assert (what, bound) in asked, (what, bound)
+    names = [case.name for case in cases.targets()]
+    assert len(set(names)) == len(names), "two cases have one name"
 
 
 def test_cases_on_threads_and_of_other_cells():
@@ -317,6 +319,33 @@ def test_markdown_and_csv():
     assert [row["case"] for row in read] == [row.case for row in run.rows]
     assert float(read[0]["ratio_median"]) == 2.0
     assert float(read[1]["p50"]) == run.rows[1].p50
+
+
+def test_every_figure_has_its_column_and_its_value():
+    shape = Shape(100, 1, 8, 8).record()
+    full = Row("sequence", "sequence", "fastlstm", "call", shape, 1, 11e-6, 22e-6, 33e-6, 44e-6,
+               55e-3, 66_000_000, 77.0, 0.88, 0.99, 0.111, 1e-7, ratio=ratio(1.23))  # fmt: skip
+    cells = {head: texts[0] for head, texts, _ in tables.columns_of([full])}
+    wanted = {"p50 us": "11.0", "p90 us": "22.0", "p99 us": "33.0", "CPU us": "44.0",
+              "first ms": "55.0", "RSS MB": "66.0", "GFLOP/s": "77.0", "% peak": "88.0",
+              "% bandwidth": "99.0", "% limit": "11.1", "ratio": "1.23",
+              "of": "torch / this", "interval": "1.13..1.33"}  # fmt: skip
+    assert {head: cells[head] for head in wanted} == wanted
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, capsys, terminal):
+    console = pytest.importorskip("rich.console")
+    screen, plain = io.StringIO(), console.Console
+    if terminal:
+        monkeypatch.setattr(
+            console, "Console", lambda stderr: plain(file=screen, force_terminal=True, width=80)
+        )
+    with command.progress(4) as say:
+        say("step: 1, 1, 8, 8", 3)
+        shown = screen.getvalue() or capsys.readouterr().err
+    assert "step: 1, 1, 8, 8" in shown
+    assert ("3/4" in shown) == ("\x1b[" in shown) == terminal
 
 
 VOID = {"meta", "br", "line", "rect", "path"}  # the last three close themselves

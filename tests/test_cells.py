@@ -13,6 +13,7 @@ from cases import MAKERS, OTHERS
 
 import fastlstm
 
+ISA = fastlstm.runnable_isas()[-1]
 LAYERS = [MAKERS[cell] for cell in OTHERS]
 CELLS = [
     (fastlstm.LSTMCell, torch.nn.LSTMCell, {}),
@@ -99,10 +100,10 @@ def test_arguments_of_their_own():
     with pytest.raises(ValueError, match="a GRU"):
         fastlstm.LSTM.from_state_dict(state)
     assert not fastlstm.GRU.from_state_dict(state, reset_after=False).reset_after
-    text = repr(fastlstm.RNN(3, 4, 2, "relu", isa="generic"))
-    assert text == "RNN(3, 4, num_layers=2, nonlinearity='relu', isa='generic')"
-    text = repr(fastlstm.GRU(3, 4, reset_after=False, isa="generic"))
-    assert text == "GRU(3, 4, reset_after=False, isa='generic')"
+    text = repr(fastlstm.RNN(3, 4, 2, "relu", isa=ISA))
+    assert text == f"RNN(3, 4, num_layers=2, nonlinearity='relu', isa={ISA!r})"
+    text = repr(fastlstm.GRU(3, 4, reset_after=False, isa=ISA))
+    assert text == f"GRU(3, 4, reset_after=False, isa={ISA!r})"
 
 
 @pytest.mark.parametrize(("make", "own"), LAYERS)

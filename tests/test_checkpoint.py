@@ -10,14 +10,14 @@ import gradients
 import numpy as np
 import pytest
 from cases import CELLS, Case, cases
-from conftest import FULL
+from conftest import FULL, fewer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_memory import MEASURE, MIB, needs_proc
 
 import fastlstm
 
-CASES, THREADS = (300, 60) if FULL else (80, 10)
+CASES, THREADS = (300, 60) if FULL else map(fewer, (80, 10))
 SHORT = 40  # as in test_backward.py
 STEPS = st.one_of(st.just(True), st.integers(1, 12), st.integers(1, 300))
 

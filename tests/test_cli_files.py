@@ -4,6 +4,7 @@
 import json
 import os
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -122,7 +123,16 @@ MAKES = {
     "both": lambda: fastlstm.LSTM(3, 4, bidirectional=True),
     "gru": lambda: fastlstm.GRU(3, 4, batch_first=True),
     "rnn": lambda: fastlstm.RNN(3, 4, batch_first=True, bidirectional=True),
+    "reverse": lambda: fastlstm.LSTM(3, 4, 2, reverse=True, peepholes=True),
+    "processing": lambda: _with(fastlstm.GRU(3, 4, reverse=True), output_order="processing"),
+    "started": lambda: _with(fastlstm.RNN(3, 4, clip=0.5), initial_state=np.ones((1, 1, 4))),
 }
+
+
+def _with(layer, **attributes):
+    for name, value in attributes.items():
+        setattr(layer, name, value)
+    return layer
 
 
 @pytest.mark.parametrize("piece", [1, 500, 1 << 20])
@@ -173,6 +183,23 @@ def test_what_run_refuses(capsys, tmp_path, rng, layer):
     assert (tmp_path / "y.npy").read_bytes() == b"mine"
     assert "no such file" in out_of(capsys, "run", tmp_path / "none", "--input", "a", "--output",
                                     tmp_path / "z", code=1)  # fmt: skip
+
+
+def test_a_long_run_takes_little_memory_and_shows_a_bar(capsys, tmp_path, rng, monkeypatch):
+    """20 MiB through pieces of 1 MiB: the arrays in memory stay near a piece."""
+    monkeypatch.setattr(cli_run, "PIECE", 1 << 20)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    x = rng.standard_normal((20_480, 1, 256)).astype(np.float32)
+    arguments = [str(each) for each in _saved(tmp_path, fastlstm.RNN(256, 8), x=x)]
+    tracemalloc.start()
+    try:
+        assert cli.main(["run", *arguments]) == 0
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 << 20 < x.nbytes
+    err = capsys.readouterr().err
+    assert err.count("%") >= 20 and "] 100 %" in err and err.endswith("\r\x1b[K")
 
 
 def test_the_bar_is_for_terminals(capsys, monkeypatch):

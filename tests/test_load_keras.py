@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 import variant_oracle
 from conftest import FULL
 from load_corpus.build import Record, zip_bytes
@@ -23,8 +24,9 @@ from make_keras import CASES, ENDINGS, FOLDER
 from published import path_of
 from test_load_formats import NUMBERS
 
+import fastlstm
 from fastlstm.loaders import LoadError, inspect, load, load_all, read_state_dict
-from fastlstm.loaders.contents import lacks, weights_of
+from fastlstm.loaders.contents import weights_of
 from fastlstm.variants import Activation
 
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "expected.npz")
@@ -71,8 +73,17 @@ def check(folder, name, expected):
     if merge == "sum":
         ours = ours[..., :4] + ours[..., 4:]
     assert np.abs(ours - y).max() <= BOUND
-    if not lacks(layer) and merge != "sum":
+    if layer.merge != "sum":
+        if merge == "sum":  # the weights alone do not show it
+            y = variant_oracle.run(layer, weights_of(arrays, prefix, layer), x.swapaxes(0, 1))[0]
+            y = y.swapaxes(0, 1)
         assert np.abs(load(path, **options_of(name))(x)[0] - y).max() <= BOUND
+        return
+    with pytest.raises(LoadError, match=r"outputs by sum, .* fastlstm\.LSTM\.from_state_dict"):
+        load(path)
+    weights = read_state_dict(path)
+    whole = fastlstm.LSTM.from_state_dict(weights, prefix, batch_first=True)(x)[0]
+    assert np.abs(whole[..., :4] + whole[..., 4:] - y).max() <= BOUND
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +166,12 @@ def test_hard_sigmoid_is_told_by_the_version():
 def test_textgenrnn(expected, name):
     """A published file of Keras 2.1.5: CuDNNLSTM's layout, weights alone; cuDNN has one set of
     activations, so nothing need be said. The conversion is exact: in float64, tf_keras' numbers.
-    In float32 these trained weights magnify rounding: ours is 4e-6 off, torch's LSTM too."""
+
+    In float32 these trained weights magnify rounding, so that nothing is within 2e-6 of float64 at
+    every element. Largest and root mean square errors, measured on 2026-11-22:
+        rnn_1   ours 3.3e-6, 2.6e-7   PyTorch 4.1e-6, 2.9e-7   Keras on TensorFlow 5.1e-6, 2.9e-7
+        rnn_2   ours 3.8e-6, 2.4e-7   PyTorch 3.3e-6, 3.0e-7   Keras on TensorFlow 3.5e-6, 3.0e-7
+    (PyTorch's change with its number of threads.) Held here: no further off than Keras."""
     path = path_of("textgenrnn_weights.hdf5")
     _, arrays, layers = inspect(path)
     assert list(layers) == ["rnn_1.", "rnn_2."]
@@ -165,7 +181,9 @@ def test_textgenrnn(expected, name):
     weights["bias_ih_l0"] = weights["bias_ih_l0"] + weights.pop("bias_hh_l0")  # as tf_keras does
     exact = variant_oracle.run(layer, weights, x.swapaxes(0, 1))[0]
     assert np.abs(exact.swapaxes(0, 1) - y).max() <= 1e-12
-    assert np.abs(load_all(path)[prefix](x)[0] - y).max() <= 8e-6
+    ours = load_all(path)[prefix](x)[0] - y
+    assert np.abs(ours).max() <= 5.1e-6
+    assert np.square(ours).mean() <= 2.9e-7**2
 
 
 # ---- files made by h5py: old layouts and what must be refused
@@ -311,8 +329,6 @@ def test_other_hdf5_files_give_their_arrays(tmp_path, rng):
     stored = {f"a/{d}": rng.integers(0, 2, (2, 3)).astype(d)
               for d in (*NUMBERS, "?")}  # fmt: skip
     stored |= {"s": np.float32(3), "empty": np.empty((0, 4), np.float32)}
-    import torch
-
     stored |= {f"net.{n}": v.numpy() for n, v in torch.nn.LSTM(2, 3).state_dict().items()}
     for options in ({}, {"libver": "latest"}):
         with h5py.File(tmp_path / "o.h5", "w", **options) as file:

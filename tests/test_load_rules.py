@@ -2,6 +2,7 @@
 """Single rules of the readers that the other files of these tests do not come to: pickles and
 containers. Every branch of fastlstm/loaders is run by tests/test_load_*.py."""
 
+import json
 import struct
 
 import h5py
@@ -24,12 +25,13 @@ from load_corpus.build import (
     zip_bytes,
 )
 from load_corpus.others import GOOD_PICKLE, npy
+from load_corpus.targets import TARGETS
 from onnx import TensorProto, helper
 from test_load_formats import refused
 from test_load_keras import _gru, _model, old_weights
 from test_load_onnx import model_of, only_layer
 
-from fastlstm.loaders import LoadError, find, inspect, layers_of, own, read_state_dict
+from fastlstm.loaders import LoadError, find, inspect, layers_of, load, own, read_state_dict
 from fastlstm.variants import Layer
 
 
@@ -142,6 +144,15 @@ def test_too_many_layers_for_the_metadata(tmp_path):
     with pytest.raises(ValueError, match="bytes of metadata"):
         own.write(tmp_path / "x", {f"{n}{'a' * 200}.": (layer, {}) for n in range(4000)})
     assert not (tmp_path / "x").exists()
+
+
+def test_an_initial_state_that_is_not_there(tmp_path):
+    """The metadata names it, the file has no such array."""
+    told = {"version": 1, "layers": {"": {"kind": "RNN", "input_size": 1, "hidden_size": 1,
+                                          "initial_state": ["initial_h"]}}}  # fmt: skip
+    path = put(tmp_path / "x", TARGETS["own"].build(json.dumps(told).encode()))
+    with pytest.raises(LoadError, match="its initial state: its arrays are missing"):
+        load(path)
 
 
 # ---- Keras

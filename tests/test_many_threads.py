@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 from cases import Case
-from conftest import FULL
+from conftest import FULL, fewer
 
-THREADS, CALLS = 16, 1000
+THREADS, CALLS = 16, fewer(1000)
 
 
 def test_sixteen_threads_on_one_object_give_the_serial_bits():

@@ -25,13 +25,13 @@ import pytest
 import torch
 from cases import BATCHES, CELLS, OTHERS, SIZES, Case, cases
 from cases import torch_module as module_of
-from conftest import FULL
+from conftest import FULL, fewer
 from hypothesis import given, settings
 
 import fastlstm
 
 ISAS = fastlstm.runnable_isas()
-TORCH, ORACLE, STEPS = (5000, 5000, 5000) if FULL else (300, 500, 300)
+TORCH, ORACLE, STEPS = (5000, 5000, 5000) if FULL else map(fewer, (300, 500, 300))
 SHORT, LONG, TWO_SYSTEMS = 1e-6, 5e-6, 2e-6
 
 

@@ -126,8 +126,35 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
         found["a."][1]
     )
     assert SIGMOID in again["d."].directions[0]
-    with pytest.raises(LoadError, match=r"'a\.'.*needs .*which the engine does not run yet"):
+    with pytest.raises(LoadError, match=r"'c\.': merges its directions' outputs by sum"):
         load_all(tmp_path / "all")
+    made = load(tmp_path / "all", "a.")
+    assert made.clip == 2.5 and made.input_forget and made.peepholes and made.batch_first
+    assert made.activations == ((hard, TANH, RELU),)
+    made = load(tmp_path / "all", "b.")
+    assert made.reverse and not made.reset_after and made.output_order == "processing"
+    h, c = load(tmp_path / "all", "d.").initial_state
+    assert h.shape == c.shape == (2, 1, 4) and (h == 1).all() and not c.any()
+
+
+def test_files_whose_variants_do_not_fit(tmp_path):
+    layer = Layer("LSTM", 3, 4)
+    arrays = {"weight_ih_l0": np.ones((16, 3)), "weight_hh_l0": np.ones((16, 4))}
+    arrays |= {"bias_ih_l0": np.ones(16), "bias_hh_l0": np.ones(16)}
+    for changed, more, says in (
+        ({"peepholes": ("peephole_l0",)}, {}, "peephole_l0 is missing"),
+        ({"peepholes": ("peephole_l0",)}, {"peephole_l0": np.ones(5)}, r"\(5,\), \(12,\) is due"),
+        ({"initial_state": ("initial_h",)}, {"initial_h": np.ones((3, 1, 4))}, "initial state"),
+        ({"initial_state": ("initial_h",)}, {"initial_h": np.ones(4)}, "initial state"),
+        ({"initial_state": ("initial_h",)}, {}, "initial state"),
+        ({"clip": -1.0}, {}, "clip must be greater than zero"),
+        ({"activations": ((Activation("swish"), TANH, TANH),)}, {}, "'swish' is not known"),
+        ({"activations": ((Activation("tanh", 1.0), TANH, TANH),)}, {}, "tanh takes no alpha"),
+    ):  # fmt: skip
+        changed = dataclasses.replace(layer, **changed)
+        own.write(tmp_path / "odd", {"": (changed, arrays | more)})
+        with pytest.raises(LoadError, match=says):
+            load(tmp_path / "odd")
 
 
 def rewritten(path, change):

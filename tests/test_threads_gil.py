@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from cases import Case
-from conftest import FULL
+from conftest import FULL, fewer
 
-INTERRUPTS = 200 if FULL else 5  # for each of the kinds below
+INTERRUPTS = 200 if FULL else fewer(5)  # for each of the kinds below
 LATENCY = 0.1  # s, from the signal to KeyboardInterrupt
 BUSY = 2.0  # s: the same by the clock, on a machine where others may hold the cores
 
@@ -268,7 +268,7 @@ def test_loading_weights_while_others_call():
     callers = [threading.Thread(target=call) for _ in range(4)]
     for thread in callers:
         thread.start()
-    for n in range(2000 if FULL else 200):
+    for n in range(2000 if FULL else fewer(200)):
         layer.load_state_dict(sets[n % 2])
         time.sleep(0)
     done.set()

@@ -201,6 +201,26 @@ def rest_clear(z, s, n):
 
 
 @jit
+def input_sums(z, bias, a, w, edge):
+    """z = bias + a w of all steps and rows."""
+    steps, B, N = z.shape
+    I = a.shape[2]
+    sums = z.reshape(steps * B, N)
+    for i in range(steps * B):
+        copy(sums[i], bias)
+    add(sums, flushed(a.reshape(steps * B, I)), w, steps * B, N, 0, I, edge)
+
+
+@jit
+def from_above(dh, dy, n):
+    """A step's dy joins dh, and becomes it; 0 where a row does not run."""
+    for b in range(n):
+        for j in range(dh.shape[1]):
+            dh[b, j] += dy[b, j]
+    put(dy, dh, n)
+
+
+@jit
 def lstm_steps(z, s, rows, back, r, proj, h, c, y, scratch, edge):
     steps = z.shape[0]
     for i in range(steps):
@@ -295,13 +315,9 @@ def make(source):
         an LSTM's projection, or R_n of "gru_before"."""
         if source < 0:
             return
-        steps, B, N = z.shape
-        I = a.shape[2]
+        _, B, N = z.shape
         scratch, edge = np.empty((B, N), np.float32), np.zeros((ROWS, PANEL), np.float32)
-        sums = z.reshape(steps * B, N)
-        for i in range(steps * B):
-            copy(sums[i], bias)
-        add(sums, flushed(a.reshape(steps * B, I)), w, steps * B, N, 0, I, edge)
+        input_sums(z, bias, a, w, edge)
         if kind == LSTM:
             lstm_steps(z, s, rows, back, r, r2, h, c, y, scratch, edge)
         elif kind == GRU or kind == GRU_BEFORE:  # noqa: SIM109
@@ -320,12 +336,8 @@ def make(source):
         for i in range(steps):
             t = i if back else steps - 1 - i
             n = rows[t]
-            for b in range(n):
-                for j in range(dh.shape[1]):
-                    dh[b, j] += dy[t, b, j]
-                copy(dy[t, b], dh[b])
+            from_above(dh, dy[t], n)
             unstep(kind, w_hh, w_hr, z[t], s[t], h0[t], c0[t], dh, dc, dz[t], n, scratch, edge, i)
-            clear(dy[t, n:], B - n)
             clear(dz[t, n:], B - n)
 
     return {"forward": forward, "backward": backward}

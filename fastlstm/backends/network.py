@@ -52,6 +52,11 @@ def default_threads():
     return _threads
 
 
+def team_size():
+    """Threads of its own: none."""
+    return 0
+
+
 class Lane:
     """The weights of one layer and direction. Torch's arrays, the layer's own: w_ih (N, I), w_hh
     (N, K), w_hr (P, H) or (0, 0); transposed, for products from the left: w (I, N), r (K, N), proj

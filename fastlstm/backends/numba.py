@@ -15,12 +15,12 @@ import numpy as np
 
 from . import activations, arithmetic, loops, network, varied
 from . import numpy as vectorised
-from .network import CELLS, NONE, State, default_threads, plain, set_default_threads
+from .network import CELLS, NONE, State, default_threads, plain, set_default_threads, team_size
 from .tape import Turned, backward, drop, forward_train
 
 __all__ = [
     "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",
-    "forward_train", "isas", "set_default_threads", "warmup",
+    "forward_train", "isas", "set_default_threads", "team_size", "warmup",
 ]  # fmt: skip
 
 _lock = threading.Lock()

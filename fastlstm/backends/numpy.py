@@ -10,12 +10,12 @@ gradient of a loss with respect to name. network.py says what calls these.
 import numpy as np
 
 from . import network
-from .network import CELLS, TINY, State, default_threads, set_default_threads
+from .network import CELLS, TINY, State, default_threads, set_default_threads, team_size
 from .tape import Turned, backward, drop, forward_train
 
 __all__ = [
     "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",
-    "forward_train", "isas", "set_default_threads",
+    "forward_train", "isas", "set_default_threads", "team_size",
 ]  # fmt: skip
 
 

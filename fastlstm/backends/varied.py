@@ -20,7 +20,6 @@ from .arithmetic import (
     clear,
     copy,
     flush,
-    flushed,
     fma,
     jit,
     sigmoid,
@@ -37,6 +36,8 @@ from .loops import (
     LIVE,
     LSTM,
     Y,
+    from_above,
+    input_sums,
     put,
     rest_clear,
 )  # fmt: skip
@@ -260,13 +261,10 @@ def make(source):
         if source < 0:
             return
         steps, B, N = z.shape
-        I = a.shape[2]
         scratch, gates = np.empty((B, N), np.float32), np.empty((B, N), np.float32)
         edge, reset = np.zeros((ROWS, PANEL), np.float32), np.empty_like(h)
-        none, sums = np.empty((0, 0), np.float32), z.reshape(steps * B, N)
-        for i in range(steps * B):
-            copy(sums[i], bias)
-        add(sums, flushed(a.reshape(steps * B, I)), w, steps * B, N, 0, I, edge)
+        none = np.empty((0, 0), np.float32)
+        input_sums(z, bias, a, w, edge)
         for i in range(steps):
             t = steps - 1 - i if back else i
             n = rows[t]
@@ -297,10 +295,7 @@ def make(source):
         for i in range(steps):
             t = i if back else steps - 1 - i
             n = rows[t]
-            for b in range(n):
-                for j in range(dh.shape[1]):
-                    dh[b, j] += dy[t, b, j]
-                copy(dy[t, b], dh[b])
+            from_above(dh, dy[t], n)
             if kind == LSTM:
                 lstm_unstep(
                     w_hh, w_hr, z[t], f[t], fc[t], peephole, dh, dc, dz[t], n, scratch, edge
@@ -311,7 +306,6 @@ def make(source):
                 gru_before_unstep(w_hh, z[t], f[t], dh, dz[t], n, edge)
             else:
                 rnn_unstep(w_hh, f[t], dh, dz[t], n, edge)
-            clear(dy[t, n:], B - n)
             clear(dz[t, n:], B - n)
 
     return {"forward": forward, "backward": backward}

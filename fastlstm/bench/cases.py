@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .rows import Aim
-from .shapes import Shape
+from .shapes import Shape, parse
 
 
 @dataclass(frozen=True)
@@ -55,55 +55,18 @@ def step(width: int, carry: bool, aims=()) -> Case:
     return Case(name, "step", Shape(1, 1, width, width), 1, tuple(aims), carry)
 
 
-SEQUENCES = [
-    Shape(1000, 1, 1, 16),
-    Shape(1000, 1, 1, 32),
-    Shape(1000, 1, 1, 64),
-    Shape(1000, 1, 80, 128),
-    Shape(100, 1, 128, 128),
-    Shape(100, 1, 256, 256),
-    Shape(100, 1, 512, 512),
-    Shape(100, 1, 1024, 1024),
-]
-BATCHES = [
-    Shape(100, 4, 64, 64),
-    Shape(100, 4, 128, 128),
-    Shape(100, 4, 256, 256),
-    Shape(100, 4, 512, 512),
-    Shape(100, 8, 128, 128),
-    Shape(100, 8, 256, 256),
-    Shape(100, 8, 512, 512),
-    Shape(100, 16, 64, 64),
-    Shape(100, 16, 256, 256),
-    Shape(100, 24, 256, 256),
-    Shape(100, 32, 128, 128),
-    Shape(100, 32, 256, 256),
-    Shape(100, 32, 512, 512),
-    Shape(100, 64, 100, 100),
-    Shape(50, 128, 256, 256),
-    Shape(50, 128, 512, 512),
-    Shape(50, 32, 1024, 1024),
-]
-STACKS = [
-    Shape(100, 1, 128, 128, L=2),
-    Shape(100, 1, 128, 128, D=2),
-    Shape(100, 32, 128, 128, L=2),
-    Shape(100, 32, 128, 128, D=2),
-    Shape(100, 8, 256, 256, L=2, D=2),
-]
-STREAMS = [
-    Shape(1, 1, 1, 32),
-    Shape(1, 8, 64, 64),
-    Shape(10, 1, 80, 128),
-    Shape(160, 1, 80, 128),
-]
-TRAININGS = [
-    Shape(100, 1, 128, 128),
-    Shape(100, 16, 64, 64),
-    Shape(100, 32, 128, 128),
-    Shape(100, 32, 256, 256),
-    Shape(50, 64, 512, 512),
-]
+def shapes(text: str) -> list[Shape]:
+    return [shape for each in text.split() for shape in parse(each)]
+
+
+SEQUENCES = shapes("1000,1,1,16..64 1000,1,80,128 100,1,=,128..1024")
+BATCHES = shapes(
+    "100,4,=,64..512 100,8,=,128..512 100,16,=,64/256 100,24,=,256 100,32,=,128..512 100,64,=,100 "
+    "50,128,=,256/512 50,32,=,1024"
+)
+STACKS = shapes("100,1/32,=,128,2 100,1/32,=,128,1,2 100,8,=,256,2,2")
+STREAMS = shapes("1,1,1,32 1,8,64,64 10/160,1,80,128")
+TRAININGS = shapes("100,1,=,128 100,16,=,64 100,32,=,128/256 50,64,=,512")
 RAGGED = [
     Case("ragged", "ragged", shape, what=what)
     for shape in (Shape(100, 32, 128, 128), Shape(100, 32, 256, 256), Shape(96, 8, 64, 64))
@@ -126,6 +89,12 @@ def train() -> list[Case]:
 
 
 # The targets
+
+
+def named(what: str, shape: Shape, sizes: str = "BH") -> str:
+    """'batch, B=32 H=128 x2': no two cases of the targets have one name."""
+    tail = f" x{shape.L}" * (shape.L > 1) + " bi" * shape.bidirectional
+    return f"{what}, " + " ".join(f"{size}={getattr(shape, size)}" for size in sizes) + tail
 
 
 def _steps() -> list[Case]:
@@ -153,35 +122,30 @@ def _one_thread() -> list[Case]:
             aims = at_least(1.3, "over the best peer")
         else:
             aims = at_least(1.15, "over the best peer") + at_least(0.9, "of the limit")
-        cases.append(replace(dense(shape, aims=aims), name=f"one row, T={shape.T} H={shape.H}"))
+        cases.append(replace(dense(shape, aims=aims), name=named("one row", shape, "TH")))
     for shape in BATCHES + [shape for shape in STACKS if shape.B > 1]:
         aims = at_least(1.15 if shape.B <= 16 else 1.05, "over the best peer")
         if shape.B >= 24 and shape.H >= 256:
             aims += at_least(0.94, "of the FMA peak")
-        cases.append(replace(dense(shape, aims=aims), name=f"B={shape.B} H={shape.H}"))
+        cases.append(replace(dense(shape, aims=aims), name=named("batch", shape)))
     return cases
 
 
 def _two_threads() -> list[Case]:
-    lone = [Shape(100, 1, width, width) for width in (192, 256, 512)]
-    many = [
-        Shape(100, 8, 512, 512),
-        Shape(100, 32, 256, 256),
-        Shape(50, 128, 256, 256),
-        Shape(100, 1, 256, 256, L=2),
-        Shape(100, 1, 128, 128, D=2),
-        Shape(100, 32, 128, 128, L=2),
-    ]
+    lone = shapes("100,1,=,192/256/512")
+    many = shapes(
+        "100,8,=,512 100,32,=,256 50,128,=,256 100,1,=,256,2 100,1,=,128,1,2 100,32,=,128,2"
+    )
     cases = []
     for shape in lone + many:
         aims = at_least(1.7, "over one thread")
         if shape in lone:
             aims += at_least(1.4, "over the best peer")
         case = dense(shape, 2, aims)
-        cases.append(replace(case, name=f"two threads, {'lone' if shape in lone else case.kind}"))
+        cases.append(replace(case, name=named("two threads", shape)))
     for shape, bound in CONTENDED:
         aims = at_least(bound, "of quiet speed")
-        cases.append(Case("two threads, one core busy", "contended", shape, 2, aims))
+        cases.append(Case(named("one core busy", shape), "contended", shape, 2, aims))
     return cases
 
 
@@ -192,18 +156,19 @@ def _others() -> list[Case]:
         bound = 1.5 if shape.B <= 16 else 1.2
         aims = at_least(bound, *(f"over torch, {variant}" for variant in variants))
         aims += at_most(2.2, "backward over forward")
-        cases.append(Case(f"train, B={shape.B} H={shape.H}", "train", shape, aims=aims))
-    cases += [replace(case, aims=at_most(1.05, "of the same rows, dense")) for case in RAGGED]
+        cases.append(Case(named("train", shape), "train", shape, aims=aims))
+    aims = at_most(1.05, "of the same rows, dense")
+    cases += [replace(case, name=named(case.name, case.shape), aims=aims) for case in RAGGED]
     for shape in (Shape(100, 1, 128, 128), Shape(100, 32, 128, 128)):
         for what in ("input", "state"):
-            name, aims = f"subnormal {what}", at_most(1.2, "of normal")
+            name, aims = named(f"subnormal {what}", shape), at_most(1.2, "of normal")
             cases.append(Case(name, "subnormal", shape, aims=aims, what=what))
     for shape in (Shape(100, 1, 512, 512), Shape(100, 32, 512, 512), Shape(1000, 32, 128, 128)):
-        cases.append(Case("memory of a call", "memory", shape, aims=at_most(4, "MiB")))
+        cases.append(Case(named("memory", shape, "TBH"), "memory", shape, aims=at_most(4, "MiB")))
     for layers in (1, 2):
         short, long = (Shape(T, 8, 128, 128, layers) for T in (100, 1600))
         aims = at_most(0.25, "MiB")
-        cases.append(Case("memory, 16 x T", "memory", long, aims=aims, than=short))
+        cases.append(Case(named("memory, 16 x T", long), "memory", long, aims=aims, than=short))
     cases.append(Case("import", "import", aims=at_most(1.3, "of import numpy")))
     cases.append(Case("wheel", "wheel", aims=at_most(1.5, "MB")))
     return cases
@@ -216,17 +181,10 @@ def targets() -> list[Case]:
 
 def default() -> list[Case]:
     """A few of everything, on one thread: what `fastlstm bench` does when nothing is said."""
-    dense_shapes = [
-        Shape(1000, 1, 1, 64),
-        Shape(1000, 1, 80, 128),
-        Shape(100, 1, 256, 256),
-        Shape(100, 1, 512, 512),
-        Shape(100, 4, 256, 256),
-        Shape(100, 8, 512, 512),
-        Shape(100, 32, 128, 128),
-        Shape(100, 32, 256, 256),
-        Shape(100, 8, 256, 256, L=2, D=2),
-    ]
+    dense_shapes = shapes(
+        "1000,1,1,64 1000,1,80,128 100,1,=,256/512 100,4,=,256 100,8,=,512 100,32,=,128/256 "
+        "100,8,=,256,2,2"
+    )
     return [
         *(step(width, True) for width in (64, 128, 256)),
         stream(Shape(10, 1, 80, 128)),

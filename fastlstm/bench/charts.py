@@ -145,7 +145,8 @@ def roofline(width: int, points: list[plots.Point], roof: plots.Roof) -> str:
             ends = x(begin), y(speed * begin), x(end), y(speed * end)
             parts.append(hover(f"{name}: {number(speed)} GB/s", line(*ends, "roof")))
             words = name if narrow else f"{name} {speed:.0f} GB/s"
-            along = 14 + (at // 2) * (34 if narrow else 110)
+            close = at > 1 and roof.levels[at - 1][1] < 1.8 * speed
+            along = 14 + close * (34 if narrow else 110)
             step = math.hypot(ends[2] - ends[0], ends[3] - ends[1])
             share = min(along / step, 0.8)
             place = (ends[at] + share * (ends[at + 2] - ends[at]) for at in (0, 1))

@@ -111,12 +111,12 @@ def verdicts(rows: list[Row]) -> list[tuple]:
             verdict = target.verdict() + (", noisy" if row.noisy and target.met is not None else "")
             asked, value = f"{target.sign} {target.bound:g}", number(target.value)
             found.append(
-                (row.case, verdict, target.what, value, asked, shape_text(row), str(row.threads))
+                (row.case, verdict, value, asked, target.what, shape_text(row), str(row.threads))
             )
     return found
 
 
-VERDICT_HEADINGS = ("case", "verdict", "what", "found", "asked", "T, B, I, H", "threads")
+VERDICT_HEADINGS = ("case", "verdict", "found", "asked", "what", "T, B, I, H", "threads")
 
 
 def counted(rows: list[Row]) -> str:

@@ -144,6 +144,8 @@ def _odd(place, layer, weights):
 def _initial(made, layer, weights):
     """The state that a file starts from; zeros for a part that it does not have."""
     parts = [weights.get(n) for n in ("initial_h", "initial_c")[: 2 if made.has_c else 1]]
+    if all(p is None for p in parts):
+        raise ValueError("its arrays are missing")
     rows = next(p.shape[1] if p.ndim == 3 else 1 for p in parts if p is not None)
     shapes = made._state_shapes(rows)
     return made._state(

@@ -17,6 +17,7 @@
 #include "../../csrc/alloc.h"
 #include "../../csrc/fastlstm.h"
 #include "../../csrc/kernels.h"
+#include "vary.h"
 
 static uint64_t state;
 
@@ -68,8 +69,21 @@ static void activations(const fl_kernels *k, unsigned stride)
         k->tanh(y, x, n);
         t = hash(t, y, n);
     }
-    printf("%s activations %016llx %016llx\n", k->name, (unsigned long long)s,
-           (unsigned long long)t);
+    uint64_t v = 1;
+    for (int f = 0; f < FL_FUNCTIONS; f++)
+        for (uint64_t bits = 0; bits < 0x100000000u;) {
+            const fl_activation one = {f, 0.75f, 0.625f};
+            float slope[4096];
+            size_t n = 0;
+            for (; n < 4096 && bits < 0x100000000u; n++, bits += 16 * (uint64_t)stride) {
+                uint32_t u = (uint32_t)bits;
+                memcpy(x + n, &u, 4);
+            }
+            k->activate(&one, y, slope, x, n);
+            v = hash(hash(v, y, n), slope, n);
+        }
+    printf("%s activations %016llx %016llx %016llx\n", k->name, (unsigned long long)s,
+           (unsigned long long)t, (unsigned long long)v);
 }
 
 static void forward(const fl_kernels *k, unsigned number)
@@ -83,6 +97,7 @@ static void forward(const fl_kernels *k, unsigned number)
     f.proj = draw() % 3 == 0 && f.hidden > 1 ? between(1, f.hidden - 1) : 0;
     f.proj = f.cell == FL_LSTM ? f.proj : 0;
     const size_t gates[] = {4, 3, 3, 1, 1}, rows_of = gates[f.cell] * f.hidden;
+    vary(&f, number);
     size_t width = f.proj ? f.proj : f.hidden;
     fl_call c = {.steps = between(1, 20), .batch = draw() % 4 ? between(1, 9) : between(10, 140)};
     /* From ordinary values to the edge of the subnormals */
@@ -98,8 +113,11 @@ static void forward(const fl_kernels *k, unsigned number)
             float scale_b = draw() % 3 ? 0.5f : 0.0f;
             float *b = floats(rows_of, scale_b), *b_hh = floats(rows_of, scale_b);
             float *p = floats(f.proj * f.hidden, 0.5f);
+            float *peep = floats(3 * f.hidden, 0.5f);
             fl_net_set(net, l, d, w, r, b, b_hh, f.proj ? p : NULL);
-            fl_free(w), fl_free(r), fl_free(b), fl_free(b_hh), fl_free(p);
+            if (f.variant.peepholes)
+                fl_net_set_peepholes(net, l, d, peep);
+            fl_free(peep), fl_free(w), fl_free(r), fl_free(b), fl_free(b_hh), fl_free(p);
         }
     size_t rows = f.layers * f.dirs * c.batch, out = c.steps * c.batch * f.dirs * width;
     float *x = floats(c.steps * c.batch * f.input, scale), *y = floats(out, 1);

@@ -13,6 +13,7 @@
 
 #include "../../csrc/fastlstm.h"
 #include "check.h"
+#include "vary.h"
 
 /* Guarded floats; all of a network's are given back at once. */
 static struct {
@@ -84,6 +85,7 @@ static void run(uint64_t seed, const fl_kernels *kernels, size_t threads, size_t
     const int lstm = f.cell == FL_LSTM;
     if (lstm && f.hidden > 1 && draw(state) % 3 == 0)
         f.proj = between(state, 1, f.hidden - 1);
+    vary(&f, seed);
     const size_t H = f.hidden, G = gates[f.cell] * H, K = f.proj ? f.proj : H, row = f.dirs * K;
     const size_t B = between(state, 1, 9), T = between(state, 1, 12), lanes = f.layers * f.dirs;
     fl_net *net = fl_net_new(&f, kernels);
@@ -97,6 +99,8 @@ static void run(uint64_t seed, const fl_kernels *kernels, size_t threads, size_t
         const float *b = draw(state) % 4 ? floats(state, G, 0.3f) : NULL;
         const float *p = f.proj ? floats(state, K * H, 0.3f) : NULL;
         fl_net_set(net, i / f.dirs, i % f.dirs, w, r, b, b, p);
+        if (f.variant.peepholes)
+            fl_net_set_peepholes(net, i / f.dirs, i % f.dirs, floats(state, 3 * H, 0.3f));
         fl_turned_set(turned, net, i / f.dirs, i % f.dirs, w, r, p);
     }
     const int first = (int)(draw(state) % 2), wants = (int)draw(state);
@@ -139,6 +143,7 @@ static void run(uint64_t seed, const fl_kernels *kernels, size_t threads, size_t
                 .b_ih = wants & 128 ? output(o, state, G) : NULL,
                 .b_hh = wants & 128 ? output(o, state, G) : NULL,
                 .w_hr = f.proj ? output(o, state, K * H) : NULL,
+                .peepholes = f.variant.peepholes ? output(o, state, 3 * H) : NULL,
             };
         fl_tape *tape = fl_tape_new(net, &call, dropout, seed, 0, T);
         CHECK(tape);

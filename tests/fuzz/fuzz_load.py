@@ -65,11 +65,13 @@ class Run:
         self.data = data
         if self.options.target in ON_DISK:
             Path(self.path).write_bytes(data)
-        start, said = time.process_time(), ""
+        start, said, arrays, layers = time.process_time(), "", {}, {}
         try:
             _, arrays, layers = self.loaders.inspect(self.path, activation="tanh")
+            if layers:
+                self.loaders.load_all(self.path, activation="tanh")
         except self.loaders.LoadError as error:
-            said, arrays, layers = str(error), {}, {}
+            said = str(error)
             assert said.startswith(self.path) and said.isprintable(), said
         for layer in layers.values():
             assert str(layer).isprintable()

@@ -199,7 +199,11 @@ def _configs():
 
 
 def _layers():
-    for fields in ({}, {"activations": [[["relu", None, None]]]}, {"batch_first": True}):
+    for fields in (
+        {}, {"activations": [[["relu", None, None]]]}, {"activations": [[["elu", 1.0, None]]]},
+        {"batch_first": True, "clip": 2.0, "direction": "reverse", "output_order": "processing"},
+        {"initial_state": ["initial_h"], "peepholes": ["peephole_l0"], "input_forget": True},
+    ):  # fmt: skip
         layer = {"kind": "RNN", "input_size": 1, "hidden_size": 1} | fields
         yield json.dumps({"version": 1, "layers": {"": layer}}).encode()
 

@@ -59,6 +59,12 @@ def test_the_study_of_memory_fills_every_box(study):
     assert "nan" not in text and "inf" not in text
 
 
+def test_one_run_on_its_own(study, capsys):
+    study.main(["--once", "GRU", "copy", "2", "1e-2", "60"])
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == last and 0 <= float(last.removeprefix("after 60 updates: ")) <= 1
+
+
 def test_a_plain_rnn_solves_a_short_copy_and_open_gates_keep_gradients(study):
     sizes = study.Sizes(hidden=16, updates=600, lags=(2,), steps=100, seeds=1)
     rnn, *_, open_gates, _gru = study.CELLS

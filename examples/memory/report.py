@@ -174,6 +174,9 @@ TEXT = """\
 
 Written by `make study` on {date}: {machine}; {seconds} s.
 What is measured, and what it says: [README.md](README.md).
+One seed, and {updates} updates of {rows} sequences at most; the RNN has three learning rates, the
+others one. "Not solved" is of that and no more:
+[what longer runs change](README.md#what-not-solved-hides).
 
 {tables}
 

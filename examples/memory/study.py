@@ -312,7 +312,21 @@ def main(argv=None):
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tiny", action="store_true", help="seconds, and learns nothing")
     parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument(
+        "--once",
+        nargs=5,
+        metavar=("CELL", "TASK", "LAG", "RATE", "UPDATES"),
+        help='one run, on its own: "LSTM, forget bias 1" copy 50 1e-3 18000',
+    )
     args = parser.parse_args(argv)
+    if args.once:
+        name, task, lag, rate, updates = args.once
+        cell = {cell.name: cell for cell in CELLS}[name]
+        task = {task.name: task for task in TASKS}[task]
+        r = train(cell, task, int(lag), Sizes(updates=int(updates)), float(rate))
+        for at in (min(Sizes().updates, r["updates"]), r["updates"]):
+            print(f"after {at} updates: {r['scores'][math.ceil(at / Sizes().every) - 1]}")
+        return
     start = time.perf_counter()
     results = study(TINY if args.tiny else Sizes(), args.processes)
     results["seconds"] = round(time.perf_counter() - start)

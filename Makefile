@@ -13,6 +13,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# a process for each CPU, a file to each: what a file compiles is compiled once
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
 
 .PHONY: demo test test-backends test-nocompiler test-full bench study asan tsan fuzz coverage lint format \
@@ -22,9 +24,9 @@ demo: $(VENV)/.built
 	$(BIN)/fastlstm demo
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -q tests
+	$(PYTEST) --durations 10 tests
 	$(MAKE) test-backends
-	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
+	$(PYTEST) benchmarks --benchmark-disable
 
 # The same tests on the other backends, some with a fifth of the draws (conftest.py): all but those
 # of the C code, its threads and instruction sets, and of what no engine has a part in (formats,
@@ -37,9 +39,9 @@ NUMBA := bits many_threads fork
 NOT := not the_whole_tapes and not worker_spins and not tiny_work and not no_thread_can_be_made \
 	and not functions_at_the_edges and not functions_and_slopes
 test-backends: $(VENV)/.test
-	FASTLSTM_BACKEND=numba $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY) $(NUMBA)) \
+	FASTLSTM_BACKEND=numba $(PYTEST) $(patsubst %,tests/test_%.py,$(ANY) $(NUMBA)) \
 	-k "$(NOT)"
-	FASTLSTM_BACKEND=numpy $(BIN)/python -m pytest -q $(patsubst %,tests/test_%.py,$(ANY)) \
+	FASTLSTM_BACKEND=numpy $(PYTEST) $(patsubst %,tests/test_%.py,$(ANY)) \
 	-k "$(NOT) and not keep_their_order and not bits_of and not test_checkpoints"
 
 # Installing and running in a new environment where no compiler can be found, and the pure wheel.

@@ -178,10 +178,11 @@ def packed_size() -> int:
     """
     package = Path(fastlstm.__file__).parent
     files = [path for path in sorted(package.rglob("*")) if path.is_file()]
+    files = [path for path in files if "__pycache__" not in path.parts]  # Numba's, too
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:
-            if path.suffix not in (".pyc", ".pyx", ".pxd", ".pxi", ".c"):
+            if path.suffix not in (".pyx", ".pxd", ".pxi", ".c"):
                 archive.write(path, path.relative_to(package.parent))
     return buffer.getbuffer().nbytes
 

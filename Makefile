@@ -49,7 +49,7 @@ test-nocompiler:
 	$(PYTHON) tests/without_compiler.py
 
 test-full: $(VENV)/.test lint
-	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q tests --timeout 7200 --durations 20
+	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q -n auto --dist worksteal tests --durations 60
 
 bench: $(VENV)/.bench
 	$(BIN)/fastlstm bench $(BENCH)
@@ -73,7 +73,7 @@ asan: $(VENV)-asan/.asan
 	cd $(VENV)-asan && ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	FASTLSTM_ASAN=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	LD_PRELOAD="$$(clang -print-file-name=libclang_rt.asan-$$(uname -m).so)" \
-	bin/python -P -m pytest -q -c ../pyproject.toml --rootdir .. -p no:cacheprovider --timeout 3600 \
+	bin/python -P -m pytest -q -n auto --dist loadfile -c ../pyproject.toml --rootdir .. -p no:cacheprovider --timeout 3600 \
 	$(addprefix ../,$(or $(TESTS),tests))
 
 tsan: $(VENV)/.test

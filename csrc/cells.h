@@ -159,6 +159,17 @@ FL_INLINE vf fl_gru_back(vf d, vf z, vf n, vf h, vf *dz)
                     vf_set1(FL_TINY_GRADIENT));
 }
 
+/* dz of the input's half and of the state's, which differ in n's part: dn, and dn_h = r dn. */
+FL_INLINE void fl_gru_dz(const fl_back *s, size_t p, size_t r, vf dr, vf dz, vf dn, vf dn_h)
+{
+    fl_dz(s->dz, s->dz_rows, s, 3, 0, p, r, dr);
+    fl_dz(s->dz, s->dz_rows, s, 3, 1, p, r, dz);
+    fl_dz(s->dz, s->dz_rows, s, 3, 2, p, r, dn);
+    fl_dz(s->dzh, s->dzh_rows, s, 3, 0, p, r, dr);
+    fl_dz(s->dzh, s->dzh_rows, s, 3, 1, p, r, dz);
+    fl_dz(s->dzh, s->dzh_rows, s, 3, 2, p, r, dn_h);
+}
+
 FL_INLINE void fl_gru_back_at(const fl_back *s, size_t p, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
@@ -171,12 +182,7 @@ FL_INLINE void fl_gru_back_at(const fl_back *s, size_t p, size_t r)
     vf dr = vf_mul(vf_mul(dn, vf_load(kept + 3 * FL_LANES)), vf_fnma(reset, reset, reset));
     vf_store(past, vf_flush(vf_mul(d, z), tiny));
     dr = vf_flush(dr, tiny);
-    fl_dz(s->dz, s->dz_rows, s, 3, 0, p, r, dr);
-    fl_dz(s->dz, s->dz_rows, s, 3, 1, p, r, dz);
-    fl_dz(s->dz, s->dz_rows, s, 3, 2, p, r, dn);
-    fl_dz(s->dzh, s->dzh_rows, s, 3, 0, p, r, dr);
-    fl_dz(s->dzh, s->dzh_rows, s, 3, 1, p, r, dz);
-    fl_dz(s->dzh, s->dzh_rows, s, 3, 2, p, r, vf_flush(vf_mul(dn, reset), tiny));
+    fl_gru_dz(s, p, r, dr, dz, dn, vf_flush(vf_mul(dn, reset), tiny));
 }
 
 /*

@@ -314,12 +314,7 @@ static FL_NOINLINE void fl_gru_any_back(const fl_back *s, size_t p, size_t r)
     vf dn = fl_gru_any_dn(d, h, z, z_slope, n, n_slope, &dz);
     vf dr = vf_flush(vf_mul(vf_mul(dn, vf_load(kept + 2 * FL_LANES)), r_slope), tiny);
     vf_store(past, vf_flush(vf_mul(d, z), tiny));
-    fl_dz(s->dz, s->dz_rows, s, 3, 0, p, r, dr);
-    fl_dz(s->dz, s->dz_rows, s, 3, 1, p, r, dz);
-    fl_dz(s->dz, s->dz_rows, s, 3, 2, p, r, dn);
-    fl_dz(s->dzh, s->dzh_rows, s, 3, 0, p, r, dr);
-    fl_dz(s->dzh, s->dzh_rows, s, 3, 1, p, r, dz);
-    fl_dz(s->dzh, s->dzh_rows, s, 3, 2, p, r, vf_flush(vf_mul(dn, reset), tiny));
+    fl_gru_dz(s, p, r, dr, dz, dn, vf_flush(vf_mul(dn, reset), tiny));
 }
 
 /* The GRU that resets first: cells.h' four functions. Kept: the sums. */

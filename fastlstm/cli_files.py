@@ -9,7 +9,7 @@ import sys
 from . import loaders
 from .errors import LoadError
 from .loaders import own
-from .loaders.contents import lacks, weights_of
+from .loaders.contents import by_prefix, lacks, weights_of
 
 INSPECT = "what is in a weight file: format, tensors, recurrent layers"
 CONVERT = "write the recurrent layers of a file of any format to fastlstm's own (safetensors)"
@@ -139,12 +139,12 @@ def convert(args):
         chosen = {"": prefix}
     else:
         chosen = {prefix: prefix for prefix in found.layers}
-    layers = {}
+    layers, groups = {}, by_prefix(found.arrays)
     for new, old in chosen.items():
         layer = found.layers[old]
         if layer.problem:
             raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
-        layers[new] = (layer, weights_of(found.arrays, old, layer))
+        layers[new] = (layer, weights_of(groups, old, layer))
     if not args.dry_run:
         own.write(args.output, layers)
     did = "would write" if args.dry_run else "wrote"

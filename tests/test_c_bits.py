@@ -14,7 +14,7 @@ from c_core import X86, build, need
 
 FULL = bool(os.environ.get("FASTLSTM_FULL"))
 NATIVE = (5000, 251) if FULL else (400, 1021)  # cases, stride of the sample of floats
-EMULATED = (1000, 4093) if FULL else (100, 65521)
+EMULATED = (500, 4093) if FULL else (100, 65521)
 EMULATED_FMA = (100, 65521) if FULL else (10, 16777213)  # qemu emulates x86's fma 100 times slower
 
 

@@ -15,7 +15,7 @@ import variant_oracle
 from onnx import TensorProto, helper, numpy_helper
 
 from fastlstm.loaders import inspect, load
-from fastlstm.loaders.contents import weights_of
+from fastlstm.loaders.contents import by_prefix, weights_of
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 CASES = [
@@ -31,7 +31,7 @@ def only_layer(path, **options):
     kind, arrays, layers = inspect(path, **options)
     assert kind == "onnx"
     ((prefix, layer),) = layers.items()
-    return prefix, layer, weights_of(arrays, prefix, layer)
+    return prefix, layer, weights_of(by_prefix(arrays), prefix, layer)
 
 
 def check(path, x, reference, state=None, lengths=None, bound=BOUND):

@@ -29,7 +29,6 @@ ALLOWED = r"""
 fastlstm\.(_Layer|LSTM|GRU|RNN)\.(core|gates|own|odd|has_c)
 fastlstm\._Layer\.(bias|batch_first|bidirectional|dropout|hidden_size|input_size|isa|kind|num_layers|num_threads)
 fastlstm\._Cell\.(bias|hidden_size|input_size|isa)
-fastlstm\._Cell\.__init__
 fastlstm\.Tape\.__init__
 fastlstm\._core\.__(reduce|setstate)_cython__
 fastlstm\._core\.__test__

@@ -15,7 +15,7 @@ import dataclasses
 
 from ..errors import LoadError
 from ..variants import Activation
-from .contents import Contents, Options, make
+from .contents import Contents, Options, by_prefix, make
 from .find import find
 from .formats import FORMATS
 from .source import Source, show
@@ -170,13 +170,14 @@ def load(path, prefix=None, **options):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
     name, found, rest = _layers(path, options)
     prefix = chosen(name, found.layers, prefix)
-    return make(name, found, prefix, rest)
+    return make(name, found, by_prefix(found.arrays), prefix, rest)
 
 
 def load_all(path, **options):
     """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`."""
     name, found, rest = _layers(path, options)
-    return {prefix: make(name, found, prefix, rest) for prefix in found.layers}
+    groups = by_prefix(found.arrays)
+    return {prefix: make(name, found, groups, prefix, rest) for prefix in found.layers}
 
 
 def sniff(path):

@@ -59,14 +59,22 @@ class Options:
     external_data: bool = False
 
 
-def weights_of(arrays, prefix, layer):
-    """{torch's name: array} of one layer, without its prefix."""
-    found = {}
+def by_prefix(arrays):
+    """{prefix: {the rest of the name: array}}: a prefix is "" or ends with a name's last dot."""
+    groups = {}
     for name, array in arrays.items():
-        end = name[len(prefix) :] if name.startswith(prefix) else "."
-        if "." not in end and end.startswith(("weight_", "bias_", "peephole_", "initial_")):
-            found[f"{end}_l0" if layer.cell else end] = array
-    return found
+        prefix, dot, end = name.rpartition(".")
+        groups.setdefault(prefix + dot, {})[end] = array
+    return groups
+
+
+def weights_of(groups, prefix, layer):
+    """{torch's name: array} of one layer, without its prefix. groups: of by_prefix."""
+    return {
+        f"{end}_l0" if layer.cell else end: array
+        for end, array in groups.get(prefix, {}).items()
+        if end.startswith(("weight_", "bias_", "peephole_", "initial_"))
+    }
 
 
 def lacks(layer):
@@ -80,9 +88,10 @@ def lacks(layer):
     )
 
 
-def make(name, found, prefix, options):
+def make(name, found, groups, prefix, options):
     """The object that runs found.layers[prefix]; LoadError for what the engine does not do.
 
+    groups    by_prefix(found.arrays)
     options   for from_state_dict; batch_first is the file's unless given
     """
     place, layer = f"{name}: prefix {show(prefix)}", found.layers[prefix]
@@ -94,7 +103,7 @@ def make(name, found, prefix, options):
     from .. import layers
 
     cls = getattr(layers, layer.kind)
-    weights = weights_of(found.arrays, prefix, layer)
+    weights = weights_of(groups, prefix, layer)
     told = {"batch_first": layer.batch_first} | _odd(place, layer, weights)
     if layer.kind == "GRU":
         told["reset_after"] = layer.reset_after

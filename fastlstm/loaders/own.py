@@ -17,7 +17,7 @@ import tempfile
 import numpy as np
 
 from ..variants import RELU, USUAL, Activation, Layer
-from .contents import Contents, weights_of
+from .contents import Contents, by_prefix, weights_of
 from .find import find
 from .safetensors_file import CONFIG, MAX_CONFIG, array_in, layout
 from .source import show
@@ -172,9 +172,9 @@ def _config(source, text):
     return {prefix: _told(source, fields) for prefix, fields in layers.items()}
 
 
-def _fits(source, prefix, layer, arrays):
+def _fits(source, prefix, layer, groups):
     """The Layer, checked against the shapes of its weights."""
-    own = weights_of(arrays, prefix, layer)
+    own = weights_of(groups, prefix, layer)
     found = find({name: array for name, array in own.items() if "peephole" not in name}).get("")
     same = (
         "kind",
@@ -196,6 +196,7 @@ def read(source, options=None):
     layers = _config(source, text)
     mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {name: array_in(source, mapped, start, name, told) for name, told in found.items()}
+    groups = by_prefix(arrays)
     for prefix, layer in layers.items():
-        _fits(source, prefix, layer, arrays)
+        _fits(source, prefix, layer, groups)
     return Contents(arrays, layers, shared=True)

@@ -9,6 +9,7 @@
  *
  *     bits [cases [stride of the sample of floats]]
  */
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,19 +18,10 @@
 #include "../../csrc/alloc.h"
 #include "../../csrc/fastlstm.h"
 #include "../../csrc/kernels.h"
+#include "check.h"
 #include "vary.h"
 
 static uint64_t state;
-
-static uint32_t draw(void) /* splitmix64, Steele et al. 2014 */
-{
-    uint64_t z = (state += 0x9e3779b97f4a7c15u);
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (uint32_t)((z ^ z >> 31) >> 32);
-}
-
-static size_t between(size_t low, size_t high) { return low + draw() % (high - low + 1); }
 
 /* -1 .. 1 in steps of 2^-16, times scale: exact on every machine */
 static float *floats(size_t n, float scale)
@@ -38,7 +30,7 @@ static float *floats(size_t n, float scale)
     if (!p)
         exit(2);
     for (size_t i = 0; i < n; i++)
-        p[i] = ((float)(draw() >> 15) - 65536.0f) * (scale / 65536.0f);
+        p[i] = ((float)(draw(&state) >> 15) - 65536.0f) * (scale / 65536.0f);
     return p;
 }
 
@@ -90,18 +82,23 @@ static void forward(const fl_kernels *k, unsigned number)
 {
     state = number;
     fl_config f = {.cell = (int)(number % FL_CELLS),
-                   .input = between(1, 40),
-                   .hidden = between(1, 70),
-                   .layers = between(1, 3),
-                   .dirs = between(1, 2)};
-    f.proj = draw() % 3 == 0 && f.hidden > 1 ? between(1, f.hidden - 1) : 0;
+                   .input = between(&state, 1, 40),
+                   .hidden = between(&state, 1, 70),
+                   .layers = between(&state, 1, 3),
+                   .dirs = between(&state, 1, 2)};
+    f.proj = draw(&state) % 3 == 0 && f.hidden > 1 ? between(&state, 1, f.hidden - 1) : 0;
     f.proj = f.cell == FL_LSTM ? f.proj : 0;
     const size_t gates[] = {4, 3, 3, 1, 1}, rows_of = gates[f.cell] * f.hidden;
-    vary(&f, number);
+    f.reverse = f.dirs == 1 && draw(&state) % 3 == 0;
+    if (draw(&state) % 2) {
+        f.variant = drawn_variant(&state, f.cell);
+        f.variant.clip = draw(&state) % 2 ? INFINITY : 0.5f;
+    }
     size_t width = f.proj ? f.proj : f.hidden;
-    fl_call c = {.steps = between(1, 20), .batch = draw() % 4 ? between(1, 9) : between(10, 140)};
+    fl_call c = {.steps = between(&state, 1, 20),
+                 .batch = draw(&state) % 4 ? between(&state, 1, 9) : between(&state, 10, 140)};
     /* From ordinary values to the edge of the subnormals */
-    float scale = draw() % 8 ? 2.0f : draw() % 2 ? 0x1p-95f : 0x1p-125f;
+    float scale = draw(&state) % 8 ? 2.0f : draw(&state) % 2 ? 0x1p-95f : 0x1p-125f;
 
     fl_net *net = fl_net_new(&f, k);
     if (!net)
@@ -110,7 +107,7 @@ static void forward(const fl_kernels *k, unsigned number)
         for (size_t d = 0; d < f.dirs; d++) {
             size_t in = l ? f.dirs * width : f.input;
             float *w = floats(rows_of * in, 0.5f), *r = floats(rows_of * width, 0.5f);
-            float scale_b = draw() % 3 ? 0.5f : 0.0f;
+            float scale_b = draw(&state) % 3 ? 0.5f : 0.0f;
             float *b = floats(rows_of, scale_b), *b_hh = floats(rows_of, scale_b);
             float *p = floats(f.proj * f.hidden, 0.5f);
             float *peep = floats(3 * f.hidden, 0.5f);
@@ -124,16 +121,16 @@ static void forward(const fl_kernels *k, unsigned number)
     float *h0 = floats(rows * width, scale), *c0 = floats(rows * f.hidden, scale);
     int64_t *lengths = fl_alloc(c.batch * sizeof *lengths);
     for (size_t b = 0; b < c.batch; b++)
-        lengths[b] = (int64_t)between(0, c.steps);
+        lengths[b] = (int64_t)between(&state, 0, c.steps);
     c.x = x, c.y = y;
     c.x_t = (ptrdiff_t)(c.batch * f.input), c.x_b = (ptrdiff_t)f.input;
     c.y_t = (ptrdiff_t)(c.batch * f.dirs * width), c.y_b = (ptrdiff_t)(f.dirs * width);
-    if (draw() % 2)
+    if (draw(&state) % 2)
         c.h0 = h0, c.c0 = c0;
-    if (draw() % 2)
+    if (draw(&state) % 2)
         c.lengths = lengths;
     c.hn = h0, c.cn = c0;
-    if (draw() % 4 == 0 && !(c.tape = fl_tape_new(net, &c, 0, 0, 0, c.steps)))
+    if (draw(&state) % 4 == 0 && !(c.tape = fl_tape_new(net, &c, 0, 0, 0, c.steps)))
         exit(2);
     if (fl_forward(net, &c) != FL_OK)
         exit(2);

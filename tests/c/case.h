@@ -152,19 +152,6 @@ static float *output_rows(bench *x, const rows *r)
     return output(x, r->floats, gaps * x->s.gap) + r->first;
 }
 
-/* Any activations, but sums cut so that nothing overflows. */
-static fl_variant drawn_variant(uint64_t *state, int cell)
-{
-    fl_variant v = {.any = 1, .clip = 1, .input_forget = 0};
-    for (int i = 0; i < 6; i++)
-        v.act[i / 3][i % 3] =
-            (fl_activation){(int)(draw(state) % FL_FUNCTIONS), 0.25f * (float)(draw(state) % 4),
-                            0.5f * (float)(draw(state) % 3)};
-    v.input_forget = cell == FL_LSTM && draw(state) % 2;
-    v.peepholes = cell == FL_LSTM && draw(state) % 2;
-    return v;
-}
-
 /* Fills in all but the net: buffers of what the shape wants. */
 static void prepare(bench *x, const shape *s)
 {

@@ -25,6 +25,7 @@
 
 #include "../../csrc/alloc.h"
 #include "case.h"
+#include "vary.h"
 
 enum { SIDE = 130, BATCHES = 9, GRID = SIDE * SIDE * BATCHES };
 

@@ -14,6 +14,7 @@
  */
 #include "../../csrc/alloc.h"
 #include "case.h"
+#include "vary.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

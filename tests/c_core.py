@@ -27,6 +27,8 @@ SANITIZERS = {
     "thread": ["-fsanitize=thread"],
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
 }
+# for C programs: they know nothing of this package, and have sanitizers of their own
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("FASTLSTM_", "LD_PRELOAD"))}
 # clang's: of the plain C kernels UBSan would take minutes to compile, ASan alone takes seconds.
 LIBFUZZER = ["-fsanitize=fuzzer-no-link,address", "-Wno-pass-failed"]
 LIBFUZZER_CORE = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-DFL_LIBFUZZER"]
@@ -48,7 +50,9 @@ FOLDER = pathlib.Path(KEPT.name)
 @functools.cache
 def compiled(compiler, flags, source):
     target = FOLDER / f"{source.stem}-{abs(hash((compiler, flags, source)))}.o"
-    subprocess.run([compiler, *flags, "-c", source, "-o", target], check=True, timeout=600)
+    subprocess.run(
+        [compiler, *flags, "-c", source, "-o", target], check=True, timeout=600, env=CLEAN
+    )
     return target
 
 
@@ -76,5 +80,6 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), l
         [compiler, *linked, *objects, *link, "-lm", "-pthread", "-o", program],
         check=True,
         timeout=300,
+        env=CLEAN,
     )
     return program

@@ -5,12 +5,11 @@ and several; sanitizers and valgrind. Drawn networks of every cell, forward and 
 instruction set. Leaks: LeakSanitizer (with "address") and valgrind look at the process's end.
 """
 
-import os
 import subprocess
 import sys
 
 import pytest
-from c_core import SANITIZERS, build, need
+from c_core import CLEAN, SANITIZERS, build, need
 from conftest import FULL
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
@@ -31,8 +30,7 @@ def drive(kind, mode, start, threads, prefix=()):
     """The driver's two counts, after checking that it found nothing wrong."""
     driver = build("contract_driver", sanitizer=kind, link=WRAP)
     first, step = start
-    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
-    environment["ASAN_OPTIONS"] = "detect_leaks=1:allocator_may_return_null=1"
+    environment = CLEAN | {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1"}
     done = subprocess.run(
         [*prefix, driver, mode, str(first), str(GRID), str(max(1, step)), str(threads)],
         capture_output=True,

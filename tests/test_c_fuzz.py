@@ -7,13 +7,12 @@ libFuzzer, which finds its way by coverage and needs clang. An input that failed
 corpus.
 """
 
-import os
 import shutil
 import subprocess
 import sys
 
 import pytest
-from c_core import ROOT, build, need
+from c_core import CLEAN, ROOT, build, need
 from conftest import FULL
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
@@ -25,9 +24,8 @@ RUNS = 5000  # of libFuzzer's, 0.07 s of processor time each
 
 
 def drive(command):
-    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=None if FULL else 600
+        command, capture_output=True, text=True, env=CLEAN, timeout=None if FULL else 600
     )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-5000:]
     return done

@@ -10,7 +10,7 @@ import re
 import subprocess
 
 import pytest
-from c_core import SANITIZERS, build
+from c_core import CLEAN, SANITIZERS, build
 from conftest import FULL
 
 CALLS = 2000 if FULL else 400
@@ -28,7 +28,7 @@ def driver(request):
 def run(driver, *arguments):
     """The five counts the driver prints; a wrong bit or a sanitizer's finding fails."""
     done = subprocess.run(
-        [driver, *map(str, arguments)], capture_output=True, text=True, timeout=7200, check=False
+        [driver, *map(str, arguments)], capture_output=True, text=True, timeout=7200, env=CLEAN
     )
     assert done.returncode == 0, done.stdout + done.stderr[-5000:]
     assert "WARNING" not in done.stderr, done.stderr[-5000:]

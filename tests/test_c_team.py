@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import pytest
+from c_core import CLEAN
 from conftest import FULL
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
@@ -65,8 +66,7 @@ def build(folder, variant):
 def drive(request, tmp_path_factory):
     """drive(mode, n): what the driver prints, after checking that it found nothing wrong."""
     program = build(tmp_path_factory.mktemp(request.param), request.param)
-    environment = {**os.environ, "TSAN_OPTIONS": TSAN_OPTIONS}
-    environment.pop("LD_PRELOAD", None)  # another sanitizer's library, under `make asan`
+    environment = CLEAN | {"TSAN_OPTIONS": TSAN_OPTIONS}
 
     def run(mode, n):
         n = n[request.param] if isinstance(n, dict) else n

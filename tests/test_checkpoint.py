@@ -10,7 +10,7 @@ import gradients
 import numpy as np
 import pytest
 from cases import CELLS, Case, cases
-from conftest import FULL, fewer
+from conftest import FULL, fewer, not_with_asan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_memory import MEASURE, MIB, needs_proc
@@ -241,6 +241,7 @@ print(peak, *sizes)
 
 
 @needs_proc
+@not_with_asan
 @pytest.mark.parametrize("D, k", [(1, 50), (1, True), (2, 50)])
 def test_memory_falls(D, k):
     """All of forward_train and backward, beyond what they return, within: the tape, one of a

@@ -50,10 +50,7 @@ def folder(tmp_path_factory):
 
 def _child(*arguments):
     """The JSON that load_corpus.watch prints, run in a process of its own."""
-    here = Path(__file__).parent
-    path = os.pathsep.join(
-        filter(None, [str(here), str(here.parent), os.environ.get("PYTHONPATH")])
-    )
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "load_corpus.watch", *map(str, arguments)],
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, check=False,

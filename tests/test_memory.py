@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import not_with_asan
 
 MIB = 1 << 20
 SLACK = 4 * MIB
@@ -102,6 +103,7 @@ def test_two_directions_need_one_layers_outputs():
 
 
 @needs_proc
+@not_with_asan
 def test_many_shapes_leave_nothing_behind():
     """Calls of ever new shapes: resident memory after 4,000 of them is where it was after 400."""
     script = MEASURE.partition("I, H, L")[0] + (

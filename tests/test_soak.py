@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FULL
+from conftest import FULL, not_with_asan
 
 CALLS = 10_000_000 if FULL else 100_000
 
@@ -77,6 +77,7 @@ print(made, last[0] - first[0], most - first[0], *sorted({{threads for _, thread
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read memory from")
+@not_with_asan
 def test_many_calls_leave_memory_and_threads_as_they_were():
     done = subprocess.run(
         [sys.executable, "-c", SOAK.format(calls=CALLS)], capture_output=True, text=True

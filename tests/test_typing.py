@@ -36,13 +36,14 @@ fastlstm\._core\.__test__
 
 
 def mypy(module, *arguments, cwd, **environment):
-    environment = os.environ | {"MYPYPATH": str(PACKAGE.parent)} | environment
+    if PACKAGE.parent.name != "site-packages":  # where mypy looks by itself, and only so
+        environment = {"MYPYPATH": str(PACKAGE.parent)} | environment
     return subprocess.run(
         [sys.executable, *module, *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=environment,
+        env=os.environ | environment,
     )  # fmt: skip
 
 

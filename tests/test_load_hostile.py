@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import not_with_asan
 from load_corpus import all_cases, chunks, headers, others, pickles
 from load_corpus.build import (
     DATA,
@@ -169,6 +170,7 @@ def _within(path, outcome, spent, peak, seconds):
 
 
 @linux
+@not_with_asan
 def test_time_and_memory_of_the_corpus(folder):
     """Every case is refused within the time of a bomb (the best of three) and the memory bound."""
     best, paths = {}, sorted(map(str, folder.iterdir()))
@@ -186,6 +188,7 @@ def test_time_and_memory_of_the_corpus(folder):
 
 
 @linux
+@not_with_asan
 def test_time_and_memory_of_the_heaviest_files(tmp_path):
     """As much work as the caps allow, some of it valid: bounded by the file's size."""
     for name, data in (

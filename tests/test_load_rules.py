@@ -33,6 +33,7 @@ from test_load_onnx import model_of, only_layer
 
 import fastlstm
 from fastlstm.loaders import LoadError, find, inspect, layers_of, load, own, read_state_dict
+from fastlstm.loaders.keras_layer import Cell
 from fastlstm.variants import Layer
 
 
@@ -167,7 +168,42 @@ def test_variants_of_our_own_file_that_do_not_fit(tmp_path):
             load(tmp_path / "x")
 
 
-# ---- Keras
+# ---- HDF5 and Keras
+
+
+HEAP = 2048  # where it is in the file below
+
+
+@pytest.mark.parametrize(
+    "form, old, new, reason",
+    [
+        ("IQI", (8, HEAP, 1), (0, 0, 0), None),  # an empty text needs no heap
+        ("IQI", (8, HEAP, 1), (8, HEAP, 9), "has no object 9"),
+        ("IQI", (8, HEAP, 1), (8, HEAP + 8, 1), "a global heap is due"),
+        ("IQI", (8, HEAP, 1), (9, HEAP, 1), "shorter than told"),
+        ("3B5xQ", (1, 1, 1, 1), (1, 9, 1, 1), "a dataspace is malformed"),
+    ],
+)
+def test_a_text_in_a_heap(tmp_path, form, old, new, reason):
+    with h5py.File(tmp_path / "x", "w") as file:
+        file.attrs.create("a", ["eight by"], dtype=h5py.string_dtype())
+        file["b"] = np.ones(2, "f4")
+    data = (tmp_path / "x").read_bytes()
+    assert data.index(b"GCOL") == HEAP
+    assert data.count(struct.pack(f"<{form}", *old)) == 1
+    data = data.replace(struct.pack(f"<{form}", *old), struct.pack(f"<{form}", *new))
+    path = put(tmp_path / "y", data)
+    if reason:
+        with pytest.raises(LoadError, match=reason):
+            read_state_dict(path)
+    else:
+        assert list(read_state_dict(path)) == ["b"]
+
+
+def test_kernels_of_no_cell():
+    square, wide = np.ones((2, 2), "f4"), np.ones((3, 8), "f4")
+    for parts in [(None, wide), (wide, square[0]), (wide, wide[:0]), (wide, wide.astype(int))]:
+        assert Cell.of([*parts, None]) is None
 
 
 def test_configurations_as_no_keras_writes_them(tmp_path, rng):

@@ -35,7 +35,8 @@ class Activation:
 
     def __str__(self) -> str:
         values = [f"{n:g}" for n in (self.alpha, self.beta) if n is not None]
-        return self.name + (f"({', '.join(values)})" if values else "")
+        name = self.name if self.name.isprintable() else ascii(self.name)  # it may be a file's
+        return name + (f"({', '.join(values)})" if values else "")
 
 
 # {name: (alpha, beta)} where none are given

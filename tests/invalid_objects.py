@@ -271,7 +271,7 @@ def made_from(rng, subject):
     options = {}
     if kind == 0:
         sd[key], _ = wrong_value(rng, sd[key])
-        if isinstance(sd[key], np.ndarray) and sd[key].dtype == np.float32:
+        if isinstance(sd[key], np.ndarray) and sd[key].dtype.kind == "f":
             shape = list(subject.layer.state_dict()[key].shape)
             shape[0] += int(pick(rng, (-1, 1, 2, 3, 5)))
             sd[key] = ones(shape)

@@ -34,7 +34,7 @@ from test_load_onnx import model_of, only_layer
 import fastlstm
 from fastlstm.loaders import LoadError, find, inspect, layers_of, load, own, read_state_dict
 from fastlstm.loaders.keras_layer import Cell
-from fastlstm.variants import Layer
+from fastlstm.variants import Activation, Layer
 
 
 def put(path, data):
@@ -166,6 +166,15 @@ def test_variants_of_our_own_file_that_do_not_fit(tmp_path):
         own.write(tmp_path / "x", {"": (Layer("LSTM", 1, 1, **fields), weights)})
         with pytest.raises(LoadError, match=says):
             load(tmp_path / "x")
+
+
+def test_names_of_a_file_are_shown_safely(tmp_path):
+    """Nothing of a file reaches a terminal as a control character."""
+    escape = ((Activation("\x1b[2J"),),)
+    weights = fastlstm.RNN(1, 1).state_dict()
+    own.write(tmp_path / "x", {"": (Layer("RNN", 1, 1, activations=escape), weights)})
+    (layer,) = inspect(tmp_path / "x")[2].values()
+    assert r"\x1b[2J" in str(layer) and str(layer).isprintable()
 
 
 # ---- HDF5 and Keras

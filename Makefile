@@ -92,7 +92,7 @@ fuzz: $(VENV)/.test
 # without atomic counters, which threads would wait for: how often a line ran may be wrong, not whether.
 COVERED := $(patsubst %,tests/test_%.py,parity stream checks state_dict cells backward checkpoint lone \
 	thread_bits many_threads invalid activations dropout package load_* save cli_files)
-SOBER := not mutants and not time_and_memory and not heaviest
+SOBER := not mutants and not time_and_memory and not heaviest and not (threads and generic)
 COPY := build/coverage
 coverage: $(VENV)/.test
 	$(BIN)/pip install -q gcovr

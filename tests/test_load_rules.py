@@ -191,6 +191,7 @@ HEAP = 2048  # where it is in the file below
         ("IQI", (8, HEAP, 1), (8, HEAP + 8, 1), "a global heap is due"),
         ("IQI", (8, HEAP, 1), (9, HEAP, 1), "shorter than told"),
         ("3B5xQ", (1, 1, 1, 1), (1, 9, 1, 1), "a dataspace is malformed"),
+        ("3B5xQ", (1, 1, 1, 1), (3, 1, 1, 1), "a dataspace of version 3"),
     ],
 )
 def test_a_text_in_a_heap(tmp_path, form, old, new, reason):
@@ -209,9 +210,22 @@ def test_a_text_in_a_heap(tmp_path, form, old, new, reason):
         assert list(read_state_dict(path)) == ["b"]
 
 
+def test_attributes_and_datasets_without_a_value(tmp_path):
+    with h5py.File(tmp_path / "x", "w") as file:
+        file.attrs["a"] = h5py.Empty("f4")
+        file["b"], file["c"] = np.ones(2, "f4"), h5py.Empty("f4")
+    assert "b" in read_state_dict(tmp_path / "x")
+
+
 def test_kernels_of_no_cell():
     square, wide = np.ones((2, 2), "f4"), np.ones((3, 8), "f4")
-    for parts in [(None, wide), (wide, square[0]), (wide, wide[:0]), (wide, wide.astype(int))]:
+    for parts in [
+        (None, wide),
+        (wide, square[0]),
+        (wide, wide[:0]),
+        (wide, wide.astype(int)),
+        (wide, wide),
+    ]:
         assert Cell.of([*parts, None]) is None
 
 

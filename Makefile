@@ -60,12 +60,12 @@ study: $(VENV)/.bench
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror csrc/*.c csrc/*.h tests/c/*.c
+	$(BIN)/clang-format --dry-run -Werror csrc/*.[ch] tests/c/*.[ch]
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i csrc/*.c csrc/*.h tests/c/*.c
+	$(BIN)/clang-format -i csrc/*.[ch] tests/c/*.[ch]
 
 # A second environment, so that the sanitized extension never meets the ordinary one; its own folder
 # too, or children of tests would import the package from here.

@@ -14,7 +14,7 @@ from load_corpus.targets import TARGETS
 
 from fastlstm.loaders import LoadError, inspect, load_all
 
-COUNT = 50_000 if FULL else 10_000
+COUNT = 500_000 if FULL else 10_000
 SECONDS = 1.0  # of CPU for 64 KiB
 OPTIONS = {"activation": "tanh"}
 

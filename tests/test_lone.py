@@ -37,7 +37,7 @@ def test_any_number_of_threads_gives_the_same_bits(T, B, I, H, L, isa):
                       {"return_sequences": False}]:  # fmt: skip
         want = bits(layer(x, num_threads=1, **arguments))
         for n in THREADS:
-            for _ in range(10 if FULL else 2):
+            for _ in range(20 if FULL else 2):
                 assert bits(layer(x, num_threads=n, **arguments)) == want, (n, arguments.keys())
 
 

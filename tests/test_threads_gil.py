@@ -15,7 +15,7 @@ import torch
 from cases import Case
 from conftest import FULL, fewer
 
-INTERRUPTS = 20 if FULL else fewer(5)  # for each of the kinds below
+INTERRUPTS = 200 if FULL else fewer(5)  # for each of the kinds below
 LATENCY = 0.1  # s, from the signal to KeyboardInterrupt
 BUSY = 2.0  # s: the same by the clock, on a machine where others may hold the cores
 

@@ -117,7 +117,7 @@ def test_outputs_and_gradients(kind):
         if not ok:
             continue
         plain = torch_results(case, np.float32)[1]
-        if max(relative_errors(plain, grads).values()) > 2.5e-6:
+        if max(relative_errors(plain, grads).values()) > 5e-6:
             left += 1
             continue
         compare(case, ISAS[seed % len(ISAS)], (want, grads))
@@ -287,21 +287,19 @@ def test_units_of_the_padding_stay_out():
 
 
 def test_checkpoints(rng):
-    done = 0
     for seed in range(COUNT // 2):
         case = drawn(seed, dropout=0.3 if seed % 3 else 0.0)
         layer = case.layer()
         whole = engine_results(case, layer, seed=seed)
-        if not all(np.isfinite(grad).all() for grad in whole[1].values()):
-            continue  # drawn too steep for float32
-        done += 1
         for k in (1, 3, True):
             got, grads = engine_results(case, layer, seed=seed, checkpoint=k)
             assert bits(got) == bits(whole[0]), (seed, k)
             for name, want in whole[1].items():
-                limit = 2e-5 * np.abs(want).max(initial=0) + 1e-6
-                assert np.abs(grads[name] - want).max(initial=0) <= limit, (seed, k, name)
-    assert done >= 0.9 * (COUNT // 2)
+                finite = np.isfinite(want)  # steep draws overflow: in the same elements
+                assert np.array_equal(np.isfinite(grads[name]), finite), (seed, k, name)
+                limit = 2e-5 * np.abs(want[finite]).max(initial=0) + 1e-6
+                error = np.abs(grads[name][finite] - want[finite]).max(initial=0)
+                assert error <= limit, (seed, k, name)
 
 
 def test_copies_pickles_files(tmp_path):

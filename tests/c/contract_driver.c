@@ -142,7 +142,7 @@ static shape case_of(size_t number)
         s.f.proj = between(state, 1, s.f.hidden - 1);
     s.f.reverse = s.f.dirs == 1 && draw(state) % 4 == 0;
     if (draw(state) % 4 == 0)
-        s.f.variant = drawn_variant(state, s.f.cell);
+        s.f.variant = finite_variant(state, s.f.cell);
     if (draw(state) % 8)
         s.wants &= ~(unsigned)NO_Y;
     if (draw(state) % 8)

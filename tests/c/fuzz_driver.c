@@ -113,7 +113,7 @@ static void small(reader *r)
     s.seed = number(r, 4);
     s.f.reverse = s.f.dirs == 1 && kinds & 32;
     if (kinds & 64)
-        s.f.variant = drawn_variant(&(uint64_t){kinds >> 7 | s.seed << 1}, s.f.cell);
+        s.f.variant = finite_variant(&(uint64_t){kinds >> 7 | s.seed << 1}, s.f.cell);
     bench x;
     prepare(&x, &s);
     if (x.call.lengths) /* as the bytes say, where there are any left */

@@ -6,20 +6,26 @@
 #include "../../csrc/fastlstm.h"
 #include "check.h"
 
-/* Any activations, but nothing that overflows: sums are cut, and of c, which is not, there is no
-   exponential. For LSTM coupled gates and peepholes. */
-static fl_variant drawn_variant(uint64_t *state, int cell)
+/* Any activations of cut sums; for LSTM coupled gates and peepholes. */
+static inline fl_variant drawn_variant(uint64_t *state, int cell)
 {
     fl_variant v = {.any = 1, .clip = 1};
     for (int i = 0; i < 6; i++)
         v.act[i / 3][i % 3] =
             (fl_activation){(int)(draw(state) % FL_FUNCTIONS), 0.25f * (float)(draw(state) % 4),
                             0.5f * (float)(draw(state) % 3)};
+    v.input_forget = cell == FL_LSTM && draw(state) % 2;
+    v.peepholes = cell == FL_LSTM && draw(state) % 2;
+    return v;
+}
+
+/* The same, but nothing that overflows: c is not cut, and has no exponential. */
+static inline fl_variant finite_variant(uint64_t *state, int cell)
+{
+    fl_variant v = drawn_variant(state, cell);
     for (int d = 0; d < 2; d++)
         if (cell == FL_LSTM && v.act[d][2].function == FL_EXPONENTIAL)
             v.act[d][2].function = FL_SOFTPLUS;
-    v.input_forget = cell == FL_LSTM && draw(state) % 2;
-    v.peepholes = cell == FL_LSTM && draw(state) % 2;
     return v;
 }
 

@@ -33,7 +33,7 @@ test: $(VENV)/.test lint
 # the benchmark, packaging). Further, where sums are BLAS's: how near checkpointed gradients are to
 # whole ones and, for NumPy, bits. NumPy's calls share nothing but its BLAS, which is not ours to test.
 ANY := parity variants variant_arguments state_dict invalid stream nan cells dropout backward \
-	checkpoint torch_module torch_training interrupt_training threads_gil memory \
+	gradient_sums checkpoint torch_module torch_training interrupt_training threads_gil memory \
 	save verify demo examples cli cli_files load_torch load_onnx load_keras
 NUMBA := bits many_threads fork
 NOT := not the_whole_tapes and not worker_spins and not tiny_work and not no_thread_can_be_made \

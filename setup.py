@@ -95,6 +95,15 @@ extension = Extension(
 )
 
 
+class Extensions(build_ext):
+    """`setup.py build_ext` alone makes the kernels too, or it would link old ones, or none."""
+
+    def run(self):
+        self.run_command("build_clib")
+        if not getattr(self.distribution, "without_c", False):
+            super().run()
+
+
 def optional(command):
     """The command, but a failure is a message, and the extension is left out."""
 
@@ -153,7 +162,7 @@ else:
         ext_modules=cythonize([extension], build_dir="build"),
         cmdclass={
             "build_clib": optional(build_clib),
-            "build_ext": optional(build_ext),
+            "build_ext": optional(Extensions),
             "sdist": Sdist,
         },
     )

@@ -56,11 +56,10 @@ typedef struct fl_bench {
     float *dh_full;        /* [rows_max][plain_pad(H)]: before a projection, or of r h */
     float *dc;             /* [rows_max][hidden_pad] */
     float *dx;             /* [chunk_rows][plain_pad(in)] */
-    float *strips;         /* a product's rows for SPAN_N numbers, see product.c */
-    const float **from[2]; /* [SPAN_N] rows of the input and of the state */
+    float *strips;         /* a product's rows, see product.c */
+    const float **from[2]; /* [span] rows of the input and of the state */
     const float **h[2];    /* [rows_max] rows of h before and after a step, for cells without c */
-    float *sums;           /* [panels of a part][in + 1 + K + 1][G]: of a stretch of spans */
-    float *totals;         /* the same, of the stretches before it; NULL if there is only one */
+    float *sums;           /* [panels of a part][in + 1 + K + 1][G]: of the spans so far */
 } fl_bench;
 
 typedef struct fl_back_job {
@@ -71,7 +70,7 @@ typedef struct fl_back_job {
     const fl_tape *tape;
     size_t threads, blocks, parts;
     size_t rows_max, chunk_rows, part_panels;
-    size_t span_n, stretch;    /* numbers of a product's span, spans of a stretch */
+    size_t span;               /* rows of the tape that a product sums in one chain */
     fl_delta delta[2][2];      /* [layer % 2][direction] */
     fl_bench *bench;           /* [threads] */
     atomic_size_t next;        /* item of the list of all work */
@@ -100,6 +99,6 @@ int fl_unwind(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t 
 int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t p0, size_t p1);
 
 /* Floats of `strips` for a product. */
-size_t fl_product_strips(const fl_net *net, size_t in, size_t span_n);
+size_t fl_product_strips(const fl_net *net, size_t in, size_t span);
 
 #endif

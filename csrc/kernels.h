@@ -69,12 +69,16 @@
  *   a       rows pointers, each to K floats a_step apart; any alignment
  *   panel   [panels][k][G], 64-byte aligned
  *   init    [panels][G], aligned to vectors; NULL stands for zeros
- *   add     nonzero: the sums start from c's own contents, init is not looked at; a long k may so
- *           be cut into several calls, with the bits of one
+ *   add     FL_ONTO: the sums start from c's own contents, init is not looked at; a long k may so
+ *           be cut into several calls, with the bits of one. FL_APART: c's contents are added to
+ *           the sums at their end; a long k is so a chain of short chains, whose rounding errors
+ *           stay small
  *   down    take the panels from the last to the first, see step
  *   c       element (p, r) is a group of G floats at c + p * c_panel + r * c_row; aligned to
  *           vectors, and c_panel, c_row multiples of L; overlaps nothing
  */
+enum { FL_ONTO = 1, FL_APART };
+
 typedef struct fl_gemm {
     size_t rows, vectors, panels, k;
     int down;

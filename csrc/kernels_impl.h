@@ -89,13 +89,20 @@ FL_INLINE void fl_gemm_tile(const int V, const int M, const int P, const fl_gemm
             FL_FOR (m, M)
                 acc[m + q][v] = b;
         }
-    if (g->add)
+    if (g->add == FL_ONTO)
         FL_FOR (m, M)
             FL_FOR (q, P)
                 FL_FOR (v, V)
                     acc[m + q][v] =
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
     fl_sum(V, M, P, acc, g->k, g->a + r, g->a_step, g->panel + p * apart, apart, soon);
+    if (g->add == FL_APART)
+        FL_FOR (m, M)
+            FL_FOR (q, P)
+                FL_FOR (v, V)
+                    acc[m + q][v] =
+                        vf_add(acc[m + q][v], vf_load(g->c + (p + q) * g->c_panel +
+                                                      (r + m) * g->c_row + v * FL_LANES));
     FL_FOR (m, M)
         FL_FOR (q, P)
             FL_FOR (v, V)

@@ -7,10 +7,11 @@
  * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + 1 + K columns j. A
  * GRU's dz differs towards h and b_hh: there it is one gemm for x | 1 and one for h_before | 1. For
  * the last gate of a cell that resets h, r h stands for h_before.
- * Cut along n into spans, so that the rows stay in cache for all panels. The rows are laid out in
- * strips of STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each n, and
- * gathering them from where x and h are is copying lines (a transposed copy costs 16 times the
- * moves).
+ * Cut along n into spans, so that the rows stay in cache for all panels, and so that errors stay
+ * small: a span's sum is a chain of its own, added to the sum of those before it. The rows are laid
+ * out in strips of STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each
+ * n, and gathering them from where x and h are is copying lines (a transposed copy costs 16 times
+ * the moves).
  */
 #include <string.h>
 
@@ -22,17 +23,16 @@ enum { STRIP = 16 };
 
 static size_t strips_of(size_t columns) { return (columns + STRIP - 1) / STRIP; }
 
-size_t fl_product_strips(const fl_net *net, size_t in, size_t span_n)
+size_t fl_product_strips(const fl_net *net, size_t in, size_t span)
 {
     size_t strips = fl_sum2(fl_sum2(strips_of(in), strips_of(net->width)), 1);
-    return fl_mul(fl_mul(strips, STRIP), span_n);
+    return fl_mul(fl_mul(strips, STRIP), span);
 }
 
-/* `columns` floats of n rows, to strips of span_n rows each. */
-static float *gather(float *strips, const float *const *rows, size_t n, size_t columns,
-                     size_t span_n)
+/* `columns` floats of n rows, to strips of span rows each. */
+static float *gather(float *strips, const float *const *rows, size_t n, size_t columns, size_t span)
 {
-    for (size_t at = 0; at < columns; at += STRIP, strips += span_n * STRIP) {
+    for (size_t at = 0; at < columns; at += STRIP, strips += span * STRIP) {
         const size_t left = columns - at;
         if (left >= STRIP)
             for (size_t i = 0; i < n; i++)
@@ -45,10 +45,10 @@ static float *gather(float *strips, const float *const *rows, size_t n, size_t c
 }
 
 /* Pointers to the rows of a set of strips. */
-static const float **strip_rows(const float **a, const float *strips, size_t columns, size_t span_n)
+static const float **strip_rows(const float **a, const float *strips, size_t columns, size_t span)
 {
     for (size_t j = 0; j < columns; j++)
-        *a++ = strips + j / STRIP * span_n * STRIP + j % STRIP;
+        *a++ = strips + j / STRIP * span * STRIP + j % STRIP;
     return a;
 }
 
@@ -81,37 +81,20 @@ static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n,
     }
 }
 
-/* Spans n0 .. of a stretch are summed in bench->sums, stretches in bench->totals. */
-static int continues(const fl_back_job *b, size_t n0) { return n0 / b->span_n % b->stretch != 0; }
-
-/* After the span at n0: the n sums from `at` on to the totals, if a stretch ends. */
-static void add_up(const fl_back_job *b, fl_bench *bench, size_t n0, size_t at, size_t n)
-{
-    const size_t after = n0 + b->span_n;
-    if (!bench->totals || (after < b->tape->total && continues(b, after)))
-        return;
-    float *const to = bench->totals + at;
-    const float *const from = bench->sums + at;
-    const int first = n0 / b->span_n < b->stretch;
-    for (size_t i = 0; i < n; i++)
-        to[i] = first ? from[i] : to[i] + from[i];
-}
-
 /* dW_hr[p][u] = sum_n dh[n][p] h[n][u], h as the panels. */
 static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, float *to)
 {
     const fl_net *net = b->j.net;
     const fl_tape *k = b->tape;
     const size_t rows = net->width, hidden = net->config.hidden, group = net->plain;
-    const size_t panels = fl_plain_pad(net, hidden) / group;
-    const float *const sums = bench->totals ? bench->totals : bench->sums;
-    strip_rows(bench->a, bench->strips, rows, b->span_n);
+    const size_t panels = fl_plain_pad(net, hidden) / group, span = b->span;
+    strip_rows(bench->a, bench->strips, rows, span);
     for (size_t q = 0; q < panels; q++) {
-        for (size_t n0 = 0; n0 < k->total; n0 += b->span_n) {
-            const size_t n = k->total - n0 < b->span_n ? k->total - n0 : b->span_n;
+        for (size_t n0 = 0; n0 < k->total; n0 += span) {
+            const size_t n = k->total - n0 < span ? k->total - n0 : span;
             for (size_t i = 0; i < n; i++)
                 bench->from[0][i] = delta->dh + (n0 + i) * rows;
-            gather(bench->strips, bench->from[0], n, rows, b->span_n);
+            gather(bench->strips, bench->from[0], n, rows, span);
             fl_gemm g = {.rows = rows,
                          .vectors = FL_NV,
                          .panels = 1,
@@ -121,14 +104,13 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
                          .panel = delta->h + (q * k->total + n0) * group,
                          .c = bench->sums,
                          .c_row = group,
-                         .add = continues(b, n0)};
+                         .add = n0 ? FL_APART : 0};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
-            add_up(b, bench, n0, 0, rows * group);
         }
         const size_t left = hidden - q * group;
         for (size_t p = 0; p < rows; p++)
-            memcpy(to + p * hidden + q * group, sums + p * group,
+            memcpy(to + p * hidden + q * group, bench->sums + p * group,
                    (left < group ? left : group) * sizeof(float));
     }
     return FL_OK;
@@ -175,12 +157,12 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
     const fl_delta *delta = &b->delta[layer % 2][dir];
     const fl_grads *to = &b->call->grads[layer * net->config.dirs + dir];
     const size_t in = fl_layer_in(net, layer), width = net->width, group = net->group;
-    const size_t apart = (size_t)fl_apart(net), rows = in + 1 + width + apart;
+    const size_t span = b->span, apart = (size_t)fl_apart(net), rows = in + 1 + width + apart;
     const size_t hidden = net->config.hidden, last = net->panels - net->unit_panels;
     const int reset = net->cell->reset && p0 >= last;
     float *const x_strips = bench->strips,
-                 *const h_strips = x_strips + strips_of(in) * STRIP * b->span_n,
-                 *const ones = h_strips + strips_of(width) * STRIP * b->span_n;
+                 *const h_strips = x_strips + strips_of(in) * STRIP * span,
+                 *const ones = h_strips + strips_of(width) * STRIP * span;
 
     if (net->cell->reset && p0 < last && p1 > last) {
         int e = fl_product(b, bench, layer, dir, p0, last);
@@ -193,19 +175,19 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
     if (to->w_hr && p0 == 0 && !k->total)
         memset(to->w_hr, 0, width * hidden * sizeof(float));
 
-    const float **a = strip_rows(bench->a, x_strips, in, b->span_n);
+    const float **a = strip_rows(bench->a, x_strips, in, span);
     *a++ = ones;
-    a = strip_rows(a, h_strips, width, b->span_n);
+    a = strip_rows(a, h_strips, width, span);
     *a = ones;
-    for (size_t i = 0; i < b->span_n; i++)
+    for (size_t i = 0; i < span; i++)
         ones[i * STRIP] = 1.0f;
     if (!k->total)
         memset(bench->sums, 0, (p1 - p0) * rows * group * sizeof(float));
-    for (size_t n0 = 0, s = 0; n0 < k->total; n0 += b->span_n) {
-        const size_t n = k->total - n0 < b->span_n ? k->total - n0 : b->span_n;
+    for (size_t n0 = 0, s = 0; n0 < k->total; n0 += span) {
+        const size_t n = k->total - n0 < span ? k->total - n0 : span;
         find_rows(b, bench, layer, dir, reset, n0, n0 + n, &s);
-        gather(x_strips, bench->from[0], n, in, b->span_n);
-        gather(h_strips, bench->from[1], n, width, b->span_n);
+        gather(x_strips, bench->from[0], n, in, span);
+        gather(h_strips, bench->from[1], n, width, span);
         for (size_t p = p0; p < p1; p++) {
             fl_gemm g = {.rows = apart ? in + 1 : rows,
                          .vectors = net->cell->vectors,
@@ -216,7 +198,7 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
                          .panel = delta->dz + (p * k->total + n0) * group,
                          .c = bench->sums + (p - p0) * rows * group,
                          .c_row = group,
-                         .add = continues(b, n0)};
+                         .add = n0 ? FL_APART : 0};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
             g.a += g.rows;
@@ -225,12 +207,10 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
             g.panel = delta->dzh + (p * k->total + n0) * group;
             if (apart && fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
-            add_up(b, bench, n0, (p - p0) * rows * group, rows * group);
         }
     }
-    const float *all = bench->totals ? bench->totals : bench->sums;
     for (size_t p = p0; p < p1; p++) {
-        const float *sums = all + (p - p0) * rows * group;
+        const float *sums = bench->sums + (p - p0) * rows * group;
         unpack(net, sums, p, in, to->w_ih);
         unpack(net, sums + (in + 1) * group, p, width, to->w_hh);
         if (to->b_ih) {

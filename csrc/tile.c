@@ -91,7 +91,7 @@ static int run_reset(fl_job *j, fl_desk *desk, const fl_step *s)
                  .c = (float *)(uintptr_t)s->z,
                  .c_panel = s->z_panel,
                  .c_row = net->group,
-                 .add = 1};
+                 .add = FL_ONTO};
     int e = fl_run_gemm(j, desk, g);
     net->cell->reset(s);
     for (size_t r = 0; r < s->rows; r++)

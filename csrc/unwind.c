@@ -60,7 +60,7 @@ static int through_state(fl_back_job *b, fl_bench *bench, const fl_turned_layer 
                  .c_panel = net->plain,
                  .c_row = pad,
                  .down = (int)(step & 1),
-                 .add = 1};
+                 .add = FL_ONTO};
     return rows ? fl_run_gemm(&b->j, &bench->desk, g) : FL_OK;
 }
 

@@ -168,7 +168,7 @@ static void fl_any_product(const fl_step *s, size_t vectors)
                  .c = (float *)(uintptr_t)s->z + s->p0 * s->z_panel,
                  .c_panel = s->z_panel,
                  .c_row = group,
-                 .add = 1};
+                 .add = FL_ONTO};
     fl_gemm_run(&g);
 }
 

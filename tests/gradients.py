@@ -31,6 +31,16 @@ def draw_upstream(case, outputs, names):
     return [d if n in names else None for d, n in zip(drawn, ("dy", "dh", "dc"), strict=True)]
 
 
+def train(layer, case, names=("dy", "dh", "dc"), **options):
+    """(outputs, upstream, named gradients) of a Case: the engine's."""
+    x, state, lengths = case.call_arrays()
+    y, (h, c), tape = layer.forward_train(x, state, lengths=lengths, **options)
+    options.pop("seed", None)
+    up = draw_upstream(case, (y, h, c), names)
+    dstate = None if up[1] is None and up[2] is None else tuple(up[1:])
+    return (y, h, c), up, named(layer.backward(tape, up[0], dstate, **options))
+
+
 def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
     """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
     module = cases.torch_module(case, dtype)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from cases import CELLS, Case, cases
 from conftest import FULL, fewer
+from gradients import train
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
@@ -29,16 +30,6 @@ AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else map(fewer, (150, 15
 # this (6e-7 is usual): about one draw in a hundred.
 BEYOND_FLOAT32 = 1e-6
 X_FORMS = ("plain", "strided", "negative", "fortran", "float64", "read-only")
-
-
-def train(layer, case, names=("dy", "dh", "dc"), **options):
-    """(outputs, upstream, named gradients) of a Case."""
-    x, state, lengths = case.call_arrays()
-    y, (h, c), tape = layer.forward_train(x, state, lengths=lengths, **options)
-    options.pop("seed", None)
-    up = gradients.draw_upstream(case, (y, h, c), names)
-    dstate = None if up[1] is None and up[2] is None else tuple(up[1:])
-    return (y, h, c), up, gradients.named(layer.backward(tape, up[0], dstate, **options))
 
 
 def number(cell, n):
@@ -84,16 +75,6 @@ def test_gradients_are_torchs_in_float64(cell):
             gradients.assert_close(ours, reference)
 
     check()
-
-
-def test_gradients_of_many_rows():
-    """The error does not grow with the number of rows summed; in one chain this was 1.0e-5."""
-    case = Case(I=5, H=5, T=200, B=512, seed=1)
-    x, _, _ = case.as_seen()
-    for P in (0, 3):
-        case = dataclasses.replace(case, P=P)
-        _, up, ours = train(case.layer(), case, ("dy",))
-        gradients.assert_close(ours, gradients.torch_gradients(case, x, None, None, up), 3e-6)
 
 
 @st.composite

@@ -185,14 +185,15 @@ static int ready(fl_back_job *b, const fl_item *x)
                b->parts * f->dirs;
 }
 
-/* dx past the lengths to 0, and, with two directions, the sum of their parts. */
+/* dx past the lengths to 0, and, with two directions, the sum of their parts. Step by step: row by
+   row, the first of them alone would touch every page of dx, up to 0.15 s without a poll. */
 static void sum(fl_back_job *b, fl_bench *bench, size_t first, size_t rows)
 {
     const fl_tape *k = b->tape;
     const fl_config *f = &b->j.net->config;
     const fl_delta *delta = b->delta[0];
-    for (size_t r = first; r < first + rows; r++)
-        for (size_t t = 0; t < k->steps; t++) {
+    for (size_t t = 0; t < k->steps; t++)
+        for (size_t r = first; r < first + rows; r++) {
             float *dx =
                 b->call->dx + (ptrdiff_t)t * b->call->dx_t + (ptrdiff_t)k->order[r] * b->call->dx_b;
             const size_t at = (t * k->batch + r) * delta[0].down_row;

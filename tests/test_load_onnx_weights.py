@@ -246,10 +246,11 @@ def test_tensors_are_bit_equal_to_the_librarys(tmp_path, rng, raw):
 # ---- what cannot be read
 
 
-def _lstm_model(stored=("W", "R", "B"), **attributes):
+def _lstm_model(stored=("W", "R", "B"), dtypes=(), **attributes):
     rng = np.random.default_rng(0)
     shapes = {"W": (1, 16, 3), "R": (1, 16, 4), "B": (1, 32)}
-    arrays = {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    types = dict.fromkeys(shapes, np.float32) | dict(dtypes)
+    arrays = {n: rng.uniform(0, 9, s).astype(types[n]) for n, s in shapes.items()}
     node = helper.make_node("LSTM", ["X", "W", "R", "B"], ["y"], hidden_size=4, name="the node",
                             **attributes)  # fmt: skip
     rest = [n for n in shapes if n not in stored]
@@ -287,6 +288,8 @@ PROBLEMS = {
     "direction": (_lstm_model(direction="sideways"), "direction"),
     "activations": (_lstm_model(activations=["Tanh"]), "1 activations, 3 are due"),
     "an unknown activation": (_lstm_model(activations=["Sine", "Tanh", "Tanh"]), "'sine'"),
+    "whole numbers": (_lstm_model(dtypes={"R": np.uint32}), "R ('R') is uint32"),
+    "whole biases": (_lstm_model(dtypes={"B": np.int8}), "B ('B') is int8"),
     "two directions": (_lstm_model(direction="bidirectional"), "is due"),
 }
 

@@ -77,20 +77,20 @@ class _Reader:
     def get(self, index):
         return self.graph.constant(self.node.input(index), self.options.external_data)
 
-    def weight(self, index, what, ndim):
+    def weight(self, index, what, ndim, kinds="f"):
         name = self.node.input(index)
         array = self.get(index)
         if array is None:
             raise _Problem(
                 f"{what} ({show(name)}) is not a constant, but computed as the model runs"
             )
-        if array.dtype.kind not in "fiu" or array.ndim != ndim or 0 in array.shape:
+        if array.dtype.kind not in kinds or array.ndim != ndim or 0 in array.shape:
             raise _Problem(f"{what} ({show(name)}) is {array.dtype} of the shape {array.shape}")
         return array
 
     def quantized(self, index, what, scale_index):
         """A dequantised weight, turned into the operator LSTM's layout."""
-        array = self.weight(index, what, 3)
+        array = self.weight(index, what, 3, "iu")
         scale = self.weight(scale_index, f"{what}'s scale", self._ndim(scale_index))
         zero = self.get(scale_index + 1)
         self.node.span.wire.charge_value(4 * array.size)

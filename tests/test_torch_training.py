@@ -130,8 +130,8 @@ DDP = """
     assert torch.equal(*both)
     dist.destroy_process_group()
     # All is checked; leave without finalising the interpreter. About one run in ten ended there
-    # in std::terminate otherwise (a thread of PyTorch's that wants the GIL, it seems), never with
-    # the model deleted first.
+    # in std::terminate otherwise (a thread of PyTorch's that wants the GIL, it seems: PyTorch's
+    # issue 190489), never with the model deleted first.
     sys.stderr.flush()
     os._exit(0)
 """

@@ -100,7 +100,7 @@ coverage: $(VENV)/.test
 	cp -r csrc docs examples fastlstm tests $(wildcard *.py *.toml *.md *.in) LICENSE Makefile $(COPY)
 	rm -f $(COPY)/fastlstm/*.so
 	cd $(COPY) && FASTLSTM_REQUIRE_C=1 FASTLSTM_CFLAGS="-O1 --coverage" \
-	$(CURDIR)/$(BIN)/python setup.py -q build_clib build_ext --inplace
+	$(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(COPY) && PYTHONPATH=$$PWD $(CURDIR)/$(BIN)/python -m coverage run --branch --source fastlstm \
 	-m pytest -q -p no:cacheprovider $(or $(TESTS),$(COVERED) -k "$(SOBER)")
 	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --include "fastlstm/*.py" --omit "fastlstm/cli*,fastlstm/demo.py"

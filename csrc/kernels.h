@@ -62,6 +62,8 @@
 /* The same for gradients, whose scale is the loss's: 1.3e-29. */
 #define FL_TINY_GRADIENT 0x1p-96f
 
+enum { FL_ONTO = 1, FL_AFTER }; /* gemm's `add` */
+
 /*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
  *
@@ -70,15 +72,13 @@
  *   panel   [panels][k][G], 64-byte aligned
  *   init    [panels][G], aligned to vectors; NULL stands for zeros
  *   add     FL_ONTO: the sums start from c's own contents, init is not looked at; a long k may so
- *           be cut into several calls, with the bits of one. FL_APART: c's contents are added to
+ *           be cut into several calls, with the bits of one. FL_AFTER: c's contents are added to
  *           the sums at their end; a long k is so a chain of short chains, whose rounding errors
  *           stay small
  *   down    take the panels from the last to the first, see step
  *   c       element (p, r) is a group of G floats at c + p * c_panel + r * c_row; aligned to
  *           vectors, and c_panel, c_row multiples of L; overlaps nothing
  */
-enum { FL_ONTO = 1, FL_APART };
-
 typedef struct fl_gemm {
     size_t rows, vectors, panels, k;
     int down;

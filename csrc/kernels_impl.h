@@ -96,7 +96,7 @@ FL_INLINE void fl_gemm_tile(const int V, const int M, const int P, const fl_gemm
                     acc[m + q][v] =
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
     fl_sum(V, M, P, acc, g->k, g->a + r, g->a_step, g->panel + p * apart, apart, soon);
-    if (g->add == FL_APART)
+    if (g->add == FL_AFTER)
         FL_FOR (m, M)
             FL_FOR (q, P)
                 FL_FOR (v, V)

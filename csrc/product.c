@@ -104,7 +104,7 @@ static int projection(fl_back_job *b, fl_bench *bench, const fl_delta *delta, fl
                          .panel = delta->h + (q * k->total + n0) * group,
                          .c = bench->sums,
                          .c_row = group,
-                         .add = n0 ? FL_APART : 0};
+                         .add = n0 ? FL_AFTER : 0};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
         }
@@ -198,7 +198,7 @@ int fl_product(fl_back_job *b, fl_bench *bench, size_t layer, size_t dir, size_t
                          .panel = delta->dz + (p * k->total + n0) * group,
                          .c = bench->sums + (p - p0) * rows * group,
                          .c_row = group,
-                         .add = n0 ? FL_APART : 0};
+                         .add = n0 ? FL_AFTER : 0};
             if (fl_run_gemm(&b->j, &bench->desk, g) != FL_OK)
                 return FL_INTERRUPTED;
             g.a += g.rows;

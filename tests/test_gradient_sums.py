@@ -15,13 +15,14 @@ NETWORKS = 200
 
 
 def test_gradients_of_many_rows():
-    """The error does not grow with the number of rows summed; in one chain this was 1.0e-5."""
+    """The error hardly grows with their number: in one chain it was 1.0e-5, with chains of 64
+    without regard to it 2.0e-6."""
     case = Case(I=5, H=5, T=200, B=512, seed=1)
     x, _, _ = case.as_seen()
     for P in (0, 3):
         case = dataclasses.replace(case, P=P)
         _, up, ours = train(case.layer(), case, ("dy",))
-        gradients.assert_close(ours, gradients.torch_gradients(case, x, None, None, up), 3e-6)
+        gradients.assert_close(ours, gradients.torch_gradients(case, x, None, None, up), 1.5e-6)
 
 
 def test_terms_that_cancel_are_summed_nearly_as_exactly_as_they_are():

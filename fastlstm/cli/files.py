@@ -6,10 +6,11 @@ import json
 import os
 import sys
 
-from . import loaders
-from .errors import LoadError
-from .loaders import own
-from .loaders.contents import by_prefix, lacks, weights_of
+from ..errors import LoadError
+from ..files import read
+from ..files.contents import by_prefix, weights_of
+from ..files.safetensors.layers import write
+from ..layers.build import lacks
 
 INSPECT = "what is in a weight file: format, tensors, recurrent layers"
 CONVERT = "write the recurrent layers of a file of any format to fastlstm's own (safetensors)"
@@ -90,7 +91,7 @@ def inspect(args):
     """Exit code 0: the file is read, and every layer in it runs; 1: it, or a layer, is refused;
     2: it cannot be opened."""
     try:
-        kind, arrays, layers = loaders.inspect(args.file, **file_options(args))
+        kind, arrays, layers = read.inspect(args.file, **file_options(args))
     except LoadError as error:
         if args.json:
             print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
@@ -133,9 +134,9 @@ def convert_arguments(parser):
 def convert(args):
     if os.path.lexists(args.output) and not args.force and not args.dry_run:
         raise ValueError(f"{args.output} is there already; --force replaces it")
-    name, found = loaders.layers_of(args.input, file_options(args))
+    name, found = read.layers_of(args.input, file_options(args))
     if args.prefix is not None:
-        prefix = loaders.chosen(name, found.layers, args.prefix)
+        prefix = read.chosen(name, found.layers, args.prefix)
         chosen = {"": prefix}
     else:
         chosen = {prefix: prefix for prefix in found.layers}
@@ -146,7 +147,7 @@ def convert(args):
             raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
         layers[new] = (layer, weights_of(groups, old, layer))
     if not args.dry_run:
-        own.write(args.output, layers)
+        write(args.output, layers)
     did = "would write" if args.dry_run else "wrote"
     for prefix, (layer, _) in layers.items():
         print(f"{did} {shown(prefix)}  {shown(str(layer))}")

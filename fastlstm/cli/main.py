@@ -14,8 +14,11 @@ import sys
 import traceback
 
 import fastlstm
-from fastlstm import cli_files, cli_run, demo
+from fastlstm import demo
 from fastlstm.bench import command as bench
+
+from . import files
+from . import run as run_layer
 
 
 def info_arguments(parser):
@@ -32,9 +35,9 @@ def info(args):
 
 COMMANDS = [
     ("demo", demo.HELP, demo.add_arguments, demo.run),
-    ("inspect", cli_files.INSPECT, cli_files.inspect_arguments, cli_files.inspect),
-    ("convert", cli_files.CONVERT, cli_files.convert_arguments, cli_files.convert),
-    ("run", cli_run.HELP, cli_run.add_arguments, cli_run.run),
+    ("inspect", files.INSPECT, files.inspect_arguments, files.inspect),
+    ("convert", files.CONVERT, files.convert_arguments, files.convert),
+    ("run", run_layer.HELP, run_layer.add_arguments, run_layer.run),
     ("bench", bench.HELP, bench.add_arguments, bench.run),
     ("info", "what this installation is and what it will use", info_arguments, info),
 ]

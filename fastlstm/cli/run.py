@@ -8,9 +8,10 @@ import tempfile
 
 import numpy as np
 
-from . import loaders
-from .cli_files import file_arguments, file_options
-from .config import check_num_threads
+from ..config import check_num_threads
+from ..files.read import read_state_dict
+from ..layers.load import load
+from .files import file_arguments, file_options
 
 HELP = "run a layer of a file on an input array (.npy), of any length"
 PIECE = 16 << 20  # bytes of input and output in memory at a time
@@ -72,7 +73,7 @@ def _state(path, layer, lanes, batch):
         due["c"] = (lanes, batch, layer.hidden_size)
     if path is None:
         return layer._started(None, batch) or [np.zeros(s, np.float32) for s in due.values()]
-    stored = loaders.read_state_dict(path)
+    stored = read_state_dict(path)
     for name, shape in due.items():
         if name not in stored:
             raise ValueError(f"{path}: no array {name!r}; numpy.savez(path, {', '.join(due)})")
@@ -136,7 +137,7 @@ def run(args):
     options = file_options(args) | {"num_threads": check_num_threads(args.num_threads)}
     if args.batch_first is not None:
         options["batch_first"] = args.batch_first
-    layer = loaders.load(args.file, args.prefix, **options)
+    layer = load(args.file, args.prefix, **options)
     x = _array(args.input)
     given = x.shape
     if x.ndim == 2:

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Which engine runs: the C extension, else Numba, else plain NumPy. Chosen once, at import.
 
-`core` is the chosen backend's module: fastlstm._core, or one here with the same names. `NAME` is
-its name and `REASON` why it was chosen, in words.
+`core` is the chosen backend's module, one of MODULES, which all have the same names in them. `NAME`
+is its name and `REASON` why it was chosen, in words. arguments.py makes what a caller gives
+canonical for any of them. Nothing in this folder knows the layers that people make, or files.
 """
 
 import importlib
 import os
 import warnings
+from typing import Any
 
 MODULES = {  # best first
-    "c": "fastlstm._core",
-    "numba": f"{__name__}.numba",
-    "numpy": f"{__name__}.numpy",
+    "c": "fastlstm.engine.c._core",
+    "numba": "fastlstm.engine.numba.backend",
+    "numpy": "fastlstm.engine.numpy.backend",
 }
 _HELP = {
     "c": "the extension is not there: install a wheel that has it, or a C compiler and build again",
@@ -21,7 +23,7 @@ _HELP = {
 }
 
 
-def _choose():
+def _choose() -> tuple[Any, str, str]:
     asked = os.environ.get("FASTLSTM_BACKEND", "")
     if asked and asked not in MODULES:
         raise ImportError(

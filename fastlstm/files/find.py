@@ -12,7 +12,7 @@ The names of LSTMCell, GRUCell and RNNCell end before `_l<n>`: one layer, one di
 import dataclasses
 import re
 
-from ..variants import Layer
+from .description import Layer
 
 _NAME = re.compile(
     r"(|.*\.)(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(0|[1-9][0-9]{0,3})(_reverse)?)?",

@@ -2,8 +2,7 @@
 """Weights from files: formats are told by content, and none needs the library that wrote it.
 
     read_state_dict(path)   {name: array}, every tensor in the file
-    load(path)              its recurrent layer    load_all(path)   all of them
-    sniff(path)             the format's name      inspect(path)    format, tensors, layers
+    inspect(path)           format, tensors, layers         sniff(path)   the format's name
 
 Whatever a file does wrong raises LoadError, which names the file, the place and the rule. A file
 that cannot be opened raises what `open` does: FileNotFoundError, IsADirectoryError,
@@ -13,14 +12,12 @@ stay within a small multiple of its size.
 
 import dataclasses
 
+from ..engine.variants import Activation
 from ..errors import LoadError
-from ..variants import Activation
-from .contents import Contents, Options, by_prefix, make
+from .contents import Contents, Options
 from .find import find
 from .formats import FORMATS
 from .source import Source, show
-
-__all__ = ["LoadError", "find", "inspect", "load", "load_all", "read_state_dict", "sniff"]
 
 # What wraps a model in checkpoints: a prefix need not repeat it.
 _WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.", "_orig_mod.")
@@ -147,37 +144,10 @@ def layers_of(path, options):
     return name, found
 
 
-def _layers(path, options):
+def layers_and_rest(path, options):
+    """As layers_of, and those of `options` that are for the engine."""
     rest = _options(options)[1]
     return *layers_of(path, {k: options[k] for k in options if k not in rest}), rest
-
-
-def load(path, prefix=None, **options):
-    """The recurrent layer in a file; sizes, layers and directions are read off the file.
-
-    prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
-              with or without the last dot, and without wrappers such as `module.` if it is unique
-    options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
-              what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
-              reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
-              recurrent_activation="sigmoid";
-              external_data=True: ONNX tensors in other files of the model's folder are read too
-
-    Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does
-    not run.
-    """
-    if not isinstance(prefix, str | None):
-        raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
-    name, found, rest = _layers(path, options)
-    prefix = chosen(name, found.layers, prefix)
-    return make(name, found, by_prefix(found.arrays), prefix, rest)
-
-
-def load_all(path, **options):
-    """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`."""
-    name, found, rest = _layers(path, options)
-    groups = by_prefix(found.arrays)
-    return {prefix: make(name, found, groups, prefix, rest) for prefix in found.layers}
 
 
 def sniff(path):

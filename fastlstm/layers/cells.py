@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """LSTMCell, GRUCell, RNNCell: one step at a time, with the state in the caller's hands."""
 
-from . import checks
-from .layers import GRU, LSTM, RNN
+from ..engine import arguments
+from .gru import GRU
+from .lstm import LSTM
 from .recurrent import taken
+from .rnn import RNN
 
 
 class _Cell:
@@ -50,7 +52,7 @@ class _Cell:
 
         ValueError or TypeError that name both shapes.
         """
-        x = checks.real("input", input)
+        x = arguments.real("input", input)
         if x.ndim not in (1, 2):
             raise ValueError(
                 f"{self.kind}: Expected input to be 1D or 2D, got {x.ndim}D instead: "
@@ -63,7 +65,7 @@ class _Cell:
             )
         layer, batched = self._layer, x.ndim == 2
         rows = x if batched else x[None]
-        parts = checks.states(hx, layer._state_shapes(len(rows)), batched, lanes=False)
+        parts = arguments.states(hx, layer._state_shapes(len(rows)), batched, lanes=False)
         state = None if parts is None else layer._state(parts)
         _, state = layer(rows[None], state, return_sequences=False)
         return layer._state([s[0] if batched else s[0, 0] for s in layer._parts(state)])

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""What LSTM, GRU and RNN share (layers.py). No arithmetic: arguments, weights by name, one call."""
+"""What LSTM, GRU and RNN share. No arithmetic: arguments, weights by name, one call."""
 
 import math
 from typing import ClassVar
 
 import numpy as np
 
-from . import checks, training
-from .backends import core as _core
-from .config import check_isa, check_num_threads
+from .. import training
+from ..config import check_isa, check_num_threads
+from ..engine import arguments
+from ..engine import core as _core
 from .stream import Stream
-from .varied import Varied, flag
+from .variants import Varied, flag
 
 # What the shapes of its weights tell of a layer.
 SIZES = ("input_size", "hidden_size", "num_layers", "proj_size", "bias", "bidirectional")
@@ -23,7 +24,7 @@ class Recurrent(Varied):
     gates   rows of its weights for each unit
     has_c   is its state (h, c), or h alone?
     own     {argument of its own: default}
-    odd     the same, of those that torch's modules do not have (varied.py)
+    odd     the same, of those that torch's modules do not have (variants.py)
     and `core`, the name of its cell in _core.CELLS.
     """
 
@@ -37,11 +38,11 @@ class Recurrent(Varied):
         self, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
         num_threads, proj_size=0, **odd,
     ):  # fmt: skip
-        self.input_size = checks.size("input_size", input_size)
-        self.hidden_size = checks.size("hidden_size", hidden_size)
-        self.num_layers = checks.size("num_layers", num_layers, most=10_000)
+        self.input_size = arguments.size("input_size", input_size)
+        self.hidden_size = arguments.size("hidden_size", hidden_size)
+        self.num_layers = arguments.size("num_layers", num_layers, most=10_000)
         if self.has_c:
-            self.proj_size = checks.size("proj_size", proj_size, least=0)
+            self.proj_size = arguments.size("proj_size", proj_size, least=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
                 f"proj_size has to be smaller than hidden_size, got {proj_size} and {hidden_size}"
@@ -165,7 +166,7 @@ class Recurrent(Varied):
         peepholes are found by their names; what is not in them may be given: a GRU's reset_after,
         an RNN's nonlinearity, activations, clip, input_forget and reverse. Names without
         the prefix are left alone. ValueError if they make up no layer of this class."""
-        from .loaders.find import find
+        from ..files.find import find
 
         if not hasattr(state_dict, "items"):
             raise TypeError(
@@ -188,7 +189,7 @@ class Recurrent(Varied):
             if name.startswith(prefix) and "." not in name[len(prefix) :]:
                 end = name[len(prefix) :]
                 if end.startswith(("weight_", "bias_", "peephole_")):
-                    found[end] = checks.real(name, value)
+                    found[end] = arguments.real(name, value)
         peepholes = {k: v for k, v in found.items() if k.startswith("peephole_")}
         layer = find({k: v for k, v in found.items() if k not in peepholes}).get("")
         if layer is None:
@@ -229,7 +230,7 @@ class Recurrent(Varied):
         """Write the layer, weights and configuration, to a file that `fastlstm.load` maps into
         memory, shared between processes. It is a safetensors file, which other libraries read. An
         existing file is replaced, whole or not at all; OSError if it cannot be written."""
-        from .loaders.own import save
+        from .save import save
 
         save(self, path)
 
@@ -298,16 +299,16 @@ class Recurrent(Varied):
         return () if state is None else state if self.has_c else (state,)
 
     def _any_call(self, x, state, lengths, out, sequences, threads):
-        x, batched, steps, batch = checks.sequence(self, x)
+        x, batched, steps, batch = arguments.sequence(self, x)
         shapes = self._state_shapes(batch)
-        parts = self._started(checks.states(state, shapes, batched), batch)
-        given, lengths = lengths, checks.lengths(lengths, steps, batch)
+        parts = self._started(arguments.states(state, shapes, batched), batch)
+        given, lengths = lengths, arguments.lengths(lengths, steps, batch)
         shape = (*x.shape[:2], self.output_size) if sequences else (batch, self.output_size)
         y = None
         if out is not None:
             axis = (0 if self.batch_first else 1) if sequences else 0
             want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
-            checks.output(out, want, (x, *(parts or ()), given))
+            arguments.output(out, want, (x, *(parts or ()), given))
             y = out if batched else np.expand_dims(out, axis)
         if batch == 0:
             y = np.zeros(shape, np.float32) if y is None else y
@@ -393,7 +394,7 @@ def taken(kind, shapes, weights, state_dict, strict):
         problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
     for name, shape in shapes.items():
         if name in state_dict:
-            array = checks.real(name, state_dict[name])
+            array = arguments.real(name, state_dict[name])
             if array.shape != shape:
                 problems.append(
                     f"size mismatch for {name}: copying a param with shape "
@@ -401,7 +402,7 @@ def taken(kind, shapes, weights, state_dict, strict):
                     f"{_size(shape)}."
                 )
             else:
-                weights[name] = checks.contiguous(array).copy()
+                weights[name] = arguments.contiguous(array).copy()
     if problems:
         problems += _prefix_hint(kind, shapes, names)
         raise ValueError(f"Error(s) in loading state_dict for {kind}:\n\t" + "\n\t".join(problems))
@@ -411,7 +412,7 @@ def taken(kind, shapes, weights, state_dict, strict):
 def _shaped(name, array, shape):
     if array.shape != shape:
         raise ValueError(f"{name} has the shape {array.shape}, {shape} is due")
-    return checks.contiguous(array).copy()
+    return arguments.contiguous(array).copy()
 
 
 def _quoted(names):

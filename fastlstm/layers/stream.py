@@ -3,8 +3,8 @@
 
 import numpy as np
 
-from . import checks
-from .backends import core as _core
+from ..engine import arguments
+from ..engine import core as _core
 
 
 class Stream:
@@ -26,7 +26,7 @@ class Stream:
                 "a reverse layer cannot stream: it starts at the end of the sequence. Call the "
                 "layer on whole sequences instead"
             )
-        self._batch = checks.size("batch_size", batch_size)
+        self._batch = arguments.size("batch_size", batch_size)
         self._layer = layer
         self._net, self._batch_first = layer._net, layer.batch_first
         self._threads = layer.num_threads or 0
@@ -47,7 +47,7 @@ class Stream:
         if y is not None:
             return y
         layer = self._layer
-        x, batched, _, _ = checks.sequence(layer, x, self._batch)
+        x, batched, _, _ = arguments.sequence(layer, x, self._batch)
         return self._advance(x, out, layer.output_size, batched, 0 if self._batch_first else 1)
 
     def step(self, x, out=None):
@@ -56,12 +56,12 @@ class Stream:
         if y is not None:
             return y
         layer = self._layer
-        x = checks.real("input", x)
+        x = arguments.real("input", x)
         if x.shape != (self._batch, layer.input_size):
             raise ValueError(
                 f"Expected a step of shape {(self._batch, layer.input_size)}, got {x.shape}"
             )
-        return self._advance(checks.rows(x), out, layer.output_size, True, None)
+        return self._advance(arguments.rows(x), out, layer.output_size, True, None)
 
     def _advance(self, x, out, width, batched, axis):
         """The general path: x is canonical by now; `axis` is the batch's, None for one step."""
@@ -69,7 +69,7 @@ class Stream:
         if out is not None:
             shape = (*x.shape[:-1], width)
             want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
-            checks.output(out, want, (x,))
+            arguments.output(out, want, (x,))
             y = out if batched else np.expand_dims(out, axis)
         y = self._core.advance(x, y, axis is None, self._threads)
         if y is None:
@@ -88,7 +88,7 @@ class Stream:
         if value is None:
             what = "a pair (h, c)" if self._layer.has_c else "an array h"
             raise TypeError(f"state must be {what}, got NoneType; reset() makes it zeros")
-        self._core.set(*checks.states(value, self._layer._state_shapes(self._batch), True))
+        self._core.set(*arguments.states(value, self._layer._state_shapes(self._batch), True))
 
     def reset(self, rows=None):
         """Make the state what it was at first, zeros or the layer's initial_state: of all rows, or

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from . import checkpoint, checks
+from ..engine import arguments
+from ..training.checkpoint import turned_around
 
 
 def flag(name, value):
@@ -30,7 +31,7 @@ class Varied:
         odd = {name: value for name, value in odd.items() if value is not self.odd[name]}
         if not odd:
             return
-        from .variants import checked_activations, checked_clip
+        from ..engine.variants import checked_activations, checked_clip
 
         for name in odd.keys() - {"activations", "clip"}:
             odd[name] = flag(name, odd[name])
@@ -51,7 +52,7 @@ class Varied:
         odd = {name: getattr(self, name) for name in self.odd}
         if odd == self.odd:
             return None
-        from .variants import RELU, USUAL, Variant
+        from ..engine.variants import RELU, USUAL, Variant
 
         usual = (RELU,) if self.core == "rnn_relu" else USUAL[self.kind]
         odd["activations"] = self.activations or (usual,) * self.num_directions
@@ -86,11 +87,11 @@ class Varied:
         parts = (state,) if not self.has_c else tuple(state)
         first = np.asarray(parts[0]) if parts else np.empty(0)
         rows = first.shape[1] if first.ndim == 3 else 1
-        parts = checks.states(state, self._state_shapes(rows), first.ndim == 3)
+        parts = arguments.states(state, self._state_shapes(rows), first.ndim == 3)
         self._start = tuple(part.copy() for part in parts)
 
     def _reorder(self, y, lengths):
         """y between the order of time and that of processing, in place."""
         if self.output_order == "processing":
             by_time = y.swapaxes(0, 1) if self.batch_first else y
-            by_time[...] = checkpoint.turned_around(by_time, lengths).copy()
+            by_time[...] = turned_around(by_time, lengths).copy()

@@ -11,8 +11,8 @@ import itertools
 
 import numpy as np
 
-from . import checks
-from .variants import RELU, SIGMOID, TANH, Activation
+from ..engine import arguments
+from ..engine.variants import RELU, SIGMOID, TANH, Activation
 
 MAX_STEPS, MAX_ROWS = 24, 2  # of the input that explanations are tried on (steps: one direction)
 _GATES = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}
@@ -259,7 +259,7 @@ def _part(layer, x, y, state):
 
 def verify(layer, x, y, state=None, *, tolerance=1e-5):
     """A Verification of layer(x, state) against y. See LSTM.verify."""
-    x, y = checks.real("x", x), checks.real("y", y)
+    x, y = arguments.real("x", x), arguments.real("y", y)
     given = (state,) if isinstance(state, np.ndarray) else state
     ours = layer(x, state)[0]
     if ours.shape != y.shape:

@@ -16,8 +16,8 @@ import math
 
 import numpy as np
 
-from . import checks
-from .backends import core as _core
+from ..engine import arguments
+from ..engine import core as _core
 
 
 def segment_steps(checkpoint, steps):
@@ -26,7 +26,7 @@ def segment_steps(checkpoint, steps):
         return None
     if checkpoint is True or checkpoint is np.True_:
         return math.isqrt(steps - 1) + 1
-    return min(checks.size("checkpoint", checkpoint), steps)
+    return min(arguments.size("checkpoint", checkpoint), steps)
 
 
 def turned_around(array, lengths):

@@ -2,55 +2,12 @@
 """A layer's forward_train and backward: arguments checked, one call into C each; with checkpointing
 one for each segment (checkpoint.py)."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from . import checkpoint, checks
-from .backends import core as _core
-
-
-class Grads(NamedTuple):
-    """Gradients of one backward call, float32 arrays, each with the shape of what it belongs to.
-
-    x       like the input; None if it was not asked for
-    state   (dh0, dc0), like the initial states, given or not; of a GRU or RNN dh0
-    params  {torch's name: array}, in torch's order
-    """
-
-    x: np.ndarray | None
-    state: tuple | np.ndarray
-    params: dict
-
-
-class Tape:
-    """What a forward_train call keeps for backward: the input, every layer's outputs, cell states
-    and gate activations.
-
-    nbytes  bytes of it, for S real steps of all rows (T B without lengths), H and the vector length
-            rounded up to whole vectors: about 4 (S D L n H + T B (I + L D K)), and T B L D K more
-            with dropout; n is 5 for an LSTM, 4 for a GRU, 0 for an RNN
-
-    With checkpoint=k it keeps instead x and all states after every k-th step, 4 B (T I +
-    (ceil(T / k) - 1) L D (K + H)) bytes, and for two directions 4 T B (L - 1) 2 K more for what
-    layers above the first take in; given initial states count as one more. `backward` has a tape as
-    above for a while, of k steps (for two directions: of one layer and direction), and gradients of
-    the weights twice.
-
-    It serves any number of backward calls, from any threads, until the layer's weights change.
-    """
-
-    def __init__(self, core, lstm, net, x_shape, batched, y_shape, state_shapes):
-        self._core, self._net, self._x_shape, self._batched = core, net, x_shape, batched
-        self._batch_first = lstm.batch_first
-        self._y_shape, self._state_shapes = y_shape, state_shapes
-
-    @property
-    def nbytes(self):
-        return self._core.nbytes if self._core is not None else 0
-
-    def __repr__(self):
-        return f"Tape(y {self._y_shape}, {self.nbytes} bytes)"
+from ..engine import arguments
+from ..engine import core as _core
+from . import checkpoint
+from .tape import Grads, Tape
 
 
 def _time_first(array, batch_first):
@@ -59,13 +16,13 @@ def _time_first(array, batch_first):
 
 
 def forward(lstm, x, state, lengths, seed, threads, dropout=None, every=None):
-    x, batched, steps, batch = checks.sequence(lstm, x)
+    x, batched, steps, batch = arguments.sequence(lstm, x)
     shapes = lstm._state_shapes(batch)
-    state = lstm._started(checks.states(state, shapes, batched), batch)
-    lengths = checks.lengths(lengths, steps, batch)
+    state = lstm._started(arguments.states(state, shapes, batched), batch)
+    lengths = arguments.lengths(lengths, steps, batch)
     dropout = lstm.dropout if dropout is None else dropout
     dropout = dropout if lstm.num_layers > 1 else 0.0
-    seed = checks.seed(seed) if dropout or seed is not None else 0
+    seed = arguments.seed(seed) if dropout or seed is not None else 0
     k, net = checkpoint.segment_steps(every, steps), lstm._net
     if batch == 0:
         y = np.zeros((*x.shape[:2], lstm.output_size), np.float32)
@@ -105,10 +62,10 @@ def _upstream(name, value, shape):
     """A gradient from above as a canonical array of `shape`; None stays."""
     if value is None:
         return None
-    array = checks.real(name, value)
+    array = arguments.real(name, value)
     if array.shape != shape:
         raise ValueError(f"Expected {name} of shape {shape}, got {array.shape}")
-    return checks.rows(array) if array.size else array
+    return arguments.rows(array) if array.size else array
 
 
 def backward(lstm, tape, dy, dstate, input_grad, threads):
@@ -146,7 +103,7 @@ def backward(lstm, tape, dy, dstate, input_grad, threads):
         if dy is not None and lstm.output_order == "processing":
             dy = dy.copy()
             lstm._reorder(dy, tape._lengths)
-        up = tuple(None if d is None else checks.contiguous(d) for d in up)
+        up = tuple(None if d is None else arguments.contiguous(d) for d in up)
         if isinstance(tape._core, checkpoint.Kept):
             dy = _time_first(dy, tape._batch_first)
             dx, down = tape._core.backward(lstm, _turned, dy, up, input_grad, lanes, threads)

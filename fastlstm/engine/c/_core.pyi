@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from .variants import Activation
+from ..variants import Activation
 
 _Array: TypeAlias = NDArray[np.float32]
 _Lengths: TypeAlias = NDArray[np.int64] | None

@@ -4,7 +4,7 @@
 """The boundary between Python and csrc/: check every buffer, get memory, drop the GIL, call C once.
 
 Nothing here is public. `Net.forward` takes canonical arrays (float32, the right shapes, unit stride
-in the last axis) and answers None to anything else, touching nothing: fastlstm/checks.py then makes
+in the last axis) and answers None to anything else, touching nothing: engine/arguments.py then makes
 the arrays canonical, or says what is wrong with them.
 """
 
@@ -106,7 +106,7 @@ cdef class Net:
     cdef size_t gates
     cdef readonly bint has_c  # else the state is h alone
     cdef size_t width  # K: of h, and of one direction's output
-    cdef public object weights, turned  # training.py's: what was packed, and a Turned or None
+    cdef public object weights, turned  # training/'s: what was packed, and a Turned or None
     cdef int turn
 
     def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa, variant=None):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Part of _core.pyx: training. Arrays come in canonical (fastlstm/training.py sees to that): float32,
+# Part of _core.pyx: training. Arrays come in canonical (fastlstm/training/ sees to that): float32,
 # the right shapes, unit stride in the last axis; only what memory safety needs is checked again.
 
 

@@ -3,8 +3,8 @@
 
 A sum is one chain in one order, bias, x[0] .. x[I-1], h[0] .. h[K-1], each product added by a fused
 multiply-add; sigmoid and tanh are the sequences of csrc/vecmath.h. So the bits are the C core's
-on every CPU with that instruction. Shapes and letters: network.py. Every constant is a float32:
-a Python float would turn the sum it stands in into float64.
+on every CPU with that instruction. Shapes and letters: shared/network.py. Every constant is a
+float32: a Python float would turn the sum it stands in into float64.
 """
 
 import llvmlite.binding

@@ -13,10 +13,19 @@ import llvmlite
 import numba
 import numpy as np
 
-from . import activations, arithmetic, loops, network, varied
-from . import numpy as vectorised
-from .network import CELLS, NONE, State, default_threads, plain, set_default_threads, team_size
-from .tape import Turned, backward, drop, forward_train
+from ..numpy import backend as vectorised
+from ..shared import activations, network
+from ..shared.network import (
+    CELLS,
+    NONE,
+    State,
+    default_threads,
+    plain,
+    set_default_threads,
+    team_size,
+)
+from ..shared.tape import Turned, backward, drop, forward_train
+from . import arithmetic, loops, variants
 
 __all__ = [
     "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",
@@ -37,13 +46,13 @@ def compiler():
 
 def warmup():
     """Compile or load everything."""
-    for module in (loops, varied):
+    for module in (loops, variants):
         for name in module.SIGNATURES:
             _Compiled.of(module, name)
 
 
 class _Compiled:
-    """The machine code of loops.py and varied.py, made when it is first asked for."""
+    """The machine code of loops.py and variants.py, made when it is first asked for."""
 
     made = {}  # noqa: RUF012
 
@@ -62,7 +71,7 @@ def compiled(module, name):
     The cache is beside the file or, where that cannot be written, in the user's cache directory
     or NUMBA_CACHE_DIR; where nothing can be written there is none.
     """
-    files = (m.__file__ for m in (activations, arithmetic, loops, varied))
+    files = (m.__file__ for m in (activations, arithmetic, loops, variants))
     try:
         source = zlib.crc32(b"".join(Path(f).read_bytes() for f in files))
     except OSError:
@@ -79,7 +88,7 @@ def compiled(module, name):
 
 
 class Cell:
-    """The loops of loops.py and varied.py for one kind of cell; `like` is NumPy's cell."""
+    """The loops of loops.py and variants.py for one kind of cell; `like` is NumPy's cell."""
 
     def __init__(self, kind, like):
         self.kind, self.gates, self.keeps, self.like = kind, like.gates, like.keeps, like
@@ -92,9 +101,9 @@ class Cell:
         if training:
             self._backward = _Compiled.of(loops, "backward")
         if varied_too:
-            self._forward_varied = _Compiled.of(varied, "forward")
+            self._forward_varied = _Compiled.of(variants, "forward")
             if training:
-                self._backward_varied = _Compiled.of(varied, "backward")
+                self._backward_varied = _Compiled.of(variants, "backward")
 
     def pack(self, lane):
         H = lane.w_hh.shape[1]

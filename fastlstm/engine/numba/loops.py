@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What Numba compiles: cells, steps and chunks of steps, over the functions of arithmetic.py.
 
-The formulas are csrc/cells.h's, to the same bits going forward; numpy.py has them in plain words.
-Shapes and letters: network.py.
+The formulas are csrc/cells.h's, to the same bits going forward; numpy/backend.py has them in plain
+words. Shapes and letters: shared/network.py.
 """
 
 import numpy as np
@@ -311,8 +311,8 @@ def make(source):
     """
 
     def forward(kind, w, r, r2, bias, bias_n, a, z, s, rows, back, h, c, y):
-        """Some steps of one layer and direction: Cell.forward in numpy.py says which is what. r2:
-        an LSTM's projection, or R_n of "gru_before"."""
+        """Some steps of one layer and direction: Cell.forward in numpy/backend.py says which is what.
+        r2: an LSTM's projection, or R_n of "gru_before"."""
         if source < 0:
             return
         _, B, N = z.shape
@@ -328,7 +328,7 @@ def make(source):
             rest_clear(z[t], s[t], rows[t])
 
     def backward(kind, w_hh, w_hr, z, s, h0, c0, dy, rows, back, dh, dc, dz):
-        """The same steps back: Cell.backward in numpy.py."""
+        """The same steps back: Cell.backward in numpy/backend.py."""
         if source < 0:
             return
         steps, B, N = z.shape

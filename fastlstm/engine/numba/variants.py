@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Cells with other activations, clipped sums, coupled gates or peepholes, as Numba compiles them.
 
-The steps are those of loops.py with functions chosen by number (activations.py), and z keeps the
-sums. Going back, numpy.py's factors are made for all steps at once; here they are only multiplied.
-Shapes and letters: network.py.
+The steps are those of loops.py with functions chosen by number (shared/activations.py), and z keeps
+the sums. Going back, numpy/backend.py's factors are made for all steps at once; here they are only
+multiplied. Shapes and letters: shared/network.py.
 """
 
 import numpy as np
 from numba import types
 
-from . import activations
+from ..shared import activations
 from .arithmetic import (
     ONE,
     PANEL,
@@ -287,7 +287,7 @@ def make(source):
             rest_clear(z[t], s[t], rows[t])
 
     def backward(kind, w_hh, w_hr, z, f, fc, peephole, dy, rows, back, dh, dc, dz):
-        """z: activations; f, fc: numpy.py's factors; the rest as in loops.py."""
+        """z: activations; f, fc: numpy/backend.py's factors; the rest as in loops.py."""
         if source < 0:
             return
         steps, B, N = z.shape

@@ -4,14 +4,14 @@
 Formulas are torch's, or of a variant ONNX's; sigmoid, tanh and products of gates are elementwise.
 In the code below z holds the gate sums W x + b on entry to a step. After it z has the activations;
 of a variant the whole sums, since not every slope follows from an activation. d + name is the
-gradient of a loss with respect to name. network.py says what calls these.
+gradient of a loss with respect to name. shared/network.py says what calls these.
 """
 
 import numpy as np
 
-from . import network
-from .network import CELLS, TINY, State, default_threads, set_default_threads, team_size
-from .tape import Turned, backward, drop, forward_train
+from ..shared import network
+from ..shared.network import CELLS, TINY, State, default_threads, set_default_threads, team_size
+from ..shared.tape import Turned, backward, drop, forward_train
 
 __all__ = [
     "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The network without C: layers, directions, lengths and the tape, over one backend's cells.
 
-A backend is a module with the names that fastlstm._core has. Those of numba.py and numpy.py are
+A backend is a module with the names that c/_core has. Those of numba/ and numpy/ are
 made here; the arithmetic of a cell is theirs, as objects with
 
     gates, keeps                                   G: 4, 3 or 1; is s below needed?
@@ -21,7 +21,7 @@ import functools
 
 import numpy as np
 
-from .. import checks
+from .. import arguments
 from ..variants import RELU, USUAL
 from .activations import Function
 
@@ -316,7 +316,7 @@ def _canonical(a, ndim):
 
 def _fits(out, shape, inputs):
     try:
-        checks.output(out, shape, inputs)
+        arguments.output(out, shape, inputs)
     except (ValueError, TypeError):
         return False
     return True

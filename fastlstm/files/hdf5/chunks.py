@@ -14,8 +14,8 @@ from functools import partial
 
 import numpy as np
 
-from .hdf5_types import UNDEFINED
-from .inflate import inflate
+from ..inflate import inflate
+from .types import UNDEFINED
 
 MAX_CHUNK = 16 << 20  # bytes of one chunk; h5py's own choice is at most 1 MiB
 _DEFLATE, _SHUFFLE = 1, 2

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """HDF5, as much of it as h5py writes by default: groups, attributes, arrays that are contiguous, or
-chunked and perhaps shuffled and deflated (hdf5_chunks).
+chunked and perhaps shuffled and deflated (chunks.py).
 
 Not through libhdf5: one flipped bit of a small file can make it crash or hang. Every structure is
 an address in the file's buffer; each is checked before it is followed, and all arrays together are
@@ -17,9 +17,9 @@ import struct
 
 import numpy as np
 
-from .hdf5_chunks import array_of
-from .hdf5_types import UNDEFINED, Text, VariableText, dataspace, datatype
-from .source import show
+from ..source import show
+from .chunks import array_of
+from .types import UNDEFINED, Text, VariableText, dataspace, datatype
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 100_000  # groups and datasets

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keras files: where each recurrent layer's weights are, in all four kinds. keras_layer converts.
+"""Keras files: where each recurrent layer's weights are, in all four kinds. layer.py converts.
 
     .keras         a zip: config.json (the model), metadata.json (keras_version), model.weights.h5
     .h5            attributes model_config, keras_version; group model_weights/<layer>/...
@@ -14,12 +14,12 @@ import re
 
 import numpy as np
 
-from .contents import Contents
-from .find import find
-from .hdf5 import SIGNATURE, Hdf5, walk
-from .keras_layer import CELLS, Cell, Unknown, layer_of
-from .source import show
-from .stored_zip import directory, is_zip
+from ..contents import Contents
+from ..find import find
+from ..hdf5.file import SIGNATURE, Hdf5, walk
+from ..source import show
+from ..stored_zip import directory, is_zip
+from .layer import CELLS, Cell, Unknown, layer_of
 
 MAX_CONFIG = 2 << 20  # bytes of JSON
 MAX_LAYERS = 10_000

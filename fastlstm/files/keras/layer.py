@@ -9,8 +9,9 @@ torch's (H, I), though its shape says (I, H), and the recurrent kernel's is torc
 
 import numpy as np
 
-from ..variants import USUAL, Activation, Layer
-from .source import show
+from ...engine.variants import USUAL, Activation
+from ..description import Layer
+from ..source import show
 
 CELLS = {
     "LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN",

@@ -12,8 +12,8 @@ import re
 
 import numpy as np
 
-from .source import show
-from .stored_zip import directory, is_zip
+from ..source import show
+from ..stored_zip import directory, is_zip
 
 MAX_HEADER = 10_000
 MAX_EMPTY = 1 << 40

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from .flatten import flatten
-from .inert_pickle import BYTES, MAX_PICKLE, ORDERED, TABLE, TUPLE, Interpreter, Node, Opaque
+from ..flatten import flatten
+from ..inert_pickle import BYTES, MAX_PICKLE, ORDERED, TABLE, TUPLE, Interpreter, Node, Opaque
 
 MAX_DIMS = 32
 MAX_EMPTY = 1 << 40

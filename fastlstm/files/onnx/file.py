@@ -8,11 +8,12 @@ DynamicQuantizeLSTM: W (D, I, 4H) and R (D, H, 4H) of int8, scales and zero poin
 
 import numpy as np
 
-from ..variants import USUAL, Activation, Layer
-from .contents import Contents
-from .onnx_graph import read_model
-from .onnx_tensor import Tensor, dequantized
-from .source import show
+from ...engine.variants import USUAL, Activation
+from ..contents import Contents
+from ..description import Layer
+from ..source import show
+from .graph import read_model
+from .tensor import Tensor, dequantized
 
 _ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}  # torch's gates, as ONNX's
 _PEEPHOLES = (0, 2, 1)

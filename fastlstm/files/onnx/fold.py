@@ -5,8 +5,8 @@ LSTM instead of storing its weights as it takes them. Each: f(node, arrays of th
 
 import numpy as np
 
-from ..errors import LoadError
-from .onnx_tensor import Tensor, dequantized, dtype_of
+from ...errors import LoadError
+from .tensor import Tensor, dequantized, dtype_of
 
 MAX_FOLDED = 1 << 20  # bytes that one value may have, beyond 6 for each of the file
 

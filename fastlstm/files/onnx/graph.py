@@ -11,10 +11,10 @@ import struct
 
 import numpy as np
 
-from .onnx_fold import FOLDED, fold
-from .onnx_tensor import Tensor
-from .onnx_wire import BYTES, SHORT, VARINT, Wire, float32, signed
-from .source import show
+from ..source import show
+from .fold import FOLDED, fold
+from .tensor import Tensor
+from .wire import BYTES, SHORT, VARINT, Wire, float32, signed
 
 MAX_DEPTH = 64  # graphs inside graphs, and constants computed from constants
 _GRAPHS = ("If", "Loop", "Scan", "SequenceMap")

@@ -10,8 +10,8 @@ import os
 
 import numpy as np
 
-from .onnx_wire import BYTES, SHORT, VARINT, WIDE
-from .source import Source, show
+from ..source import Source, show
+from .wire import BYTES, SHORT, VARINT, WIDE
 
 MAX_DIMS = 32
 MAX_NUMBERS = 2_000_000  # in tensors whose elements are stored one by one

@@ -4,7 +4,7 @@ library reads its arrays; here they are mapped, not read, so that processes shar
 
     "__metadata__": {"fastlstm": the text {"version": 1, "layers": {<prefix>: {<field>: value}}}}
 
-The fields are those of variants.Layer that differ from its defaults; activations are lists of
+The fields are those of description.Layer that differ from its defaults; activations are lists of
 [name, alpha, beta] for each direction. Weights are float32, under prefix + torch's names.
 """
 
@@ -16,19 +16,17 @@ import tempfile
 
 import numpy as np
 
-from ..variants import RELU, USUAL, Activation, Layer
-from .contents import Contents, by_prefix, weights_of
-from .find import find
-from .safetensors_file import CONFIG, MAX_CONFIG, array_in, layout
-from .source import show
+from ...engine.variants import USUAL, Activation
+from ..contents import Contents, by_prefix, weights_of
+from ..description import Layer
+from ..find import find
+from ..source import show
+from .file import CONFIG, MAX_CONFIG, array_in, layout
 
 VERSION = 1
 _START = b'{"__metadata__":{"fastlstm":'
 _ALIGN = 64  # of the data in the file; arrays follow each other without holes, in multiples of 4
 _FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
-
-
-_STATE = ("initial_h", "initial_c")
 
 
 def is_own(source):
@@ -84,30 +82,6 @@ def write(path, layers):
     except BaseException:
         os.unlink(scratch)
         raise
-
-
-def layer_of_model(model):
-    """The Layer that says what an LSTM, GRU or RNN is."""
-    kind = type(model).__name__
-    relu = kind == "RNN" and getattr(model, "nonlinearity", "tanh") == "relu"
-    count = model.num_directions
-    direction = "reverse" if model.reverse else "forward"
-    return Layer(
-        kind, model.input_size, model.hidden_size, getattr(model, "proj_size", 0),
-        model.num_layers, model.bias, "bidirectional" if model.bidirectional else direction,
-        activations=((RELU,),) * count if relu else model.activations or (),
-        clip=model.clip, input_forget=model.input_forget,
-        peepholes=tuple(name for name in model._weights if name.startswith("peephole")),
-        initial_state=_STATE[: len(model._start)] if model._start else (),
-        output_order=model.output_order,
-        reset_after=getattr(model, "reset_after", True), batch_first=model.batch_first,
-    )  # fmt: skip
-
-
-def save(model, path):
-    """Write one layer to a file that `fastlstm.load` maps. See LSTM.save."""
-    start = dict(zip(_STATE, model._start or (), strict=False))
-    write(path, {"": (layer_of_model(model), model._weights | start)})
 
 
 # ---- reading

@@ -8,12 +8,12 @@
 
 from typing import ClassVar
 
-from . import inert_pickle
-from .flatten import flatten
-from .inert_pickle import DICT, TUPLE, Global, Interpreter, Node, Opaque
-from .source import show
-from .stored_zip import directory, is_zip
-from .torch_zip import ALLOWED, Storages, Tensor, arrays_of, byte_order, storages_in
+from .. import inert_pickle
+from ..flatten import flatten
+from ..inert_pickle import DICT, TUPLE, Global, Interpreter, Node, Opaque
+from ..source import show
+from ..stored_zip import directory, is_zip
+from .zip import ALLOWED, Storages, Tensor, arrays_of, byte_order, storages_in
 
 _LISTS = ("intlist", "doublelist", "boollist", "tensorlist", "complexlist")
 _VALUE = Opaque("value")

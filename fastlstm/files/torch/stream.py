@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .flatten import flatten
-from .inert_pickle import LIST, MAX_PICKLE, TABLE, TUPLE, Interpreter, Node
-from .source import show
-from .torch_zip import ALLOWED, Storage, Storages, Tensor, arrays_of, itemsize, told_storage
+from ..flatten import flatten
+from ..inert_pickle import LIST, MAX_PICKLE, TABLE, TUPLE, Interpreter, Node
+from ..source import show
+from .zip import ALLOWED, Storage, Storages, Tensor, arrays_of, itemsize, told_storage
 
 _MAGIC_NUMBER, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # LONG1 of the magic number
@@ -81,7 +81,7 @@ def _pickle(source, data, place, start, persistent=None):
 
 
 def read(source, options=None):
-    """{name: array} of a checkpoint, in the file's order. See torch_zip.read."""
+    """{name: array} of a checkpoint, in the file's order. See zip.read."""
     data = source.read(0, min(source.size, MAX_PICKLE))
     magic, at, _ = _pickle(source, data, "magic number", 0)
     version, at, _ = _pickle(source, data, "protocol version", at)

@@ -14,11 +14,11 @@ import sys
 
 import numpy as np
 
-from . import inert_pickle
-from .flatten import flatten
-from .inert_pickle import LIST, ORDERED, SET, TUPLE, Global, Node, Opaque
-from .source import show
-from .stored_zip import directory, is_zip
+from .. import inert_pickle
+from ..flatten import flatten
+from ..inert_pickle import LIST, ORDERED, SET, TUPLE, Global, Node, Opaque
+from ..source import show
+from ..stored_zip import directory, is_zip
 
 MAX_DIMS = 64
 MAX_DIM = 1 << 40  # of a tensor without elements, whose other sizes nothing else bounds

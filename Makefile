@@ -103,7 +103,8 @@ coverage: $(VENV)/.test
 	$(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(COPY) && PYTHONPATH=$$PWD $(CURDIR)/$(BIN)/python -m coverage run --branch --source fastlstm \
 	-m pytest -q -p no:cacheprovider $(or $(TESTS),$(COVERED) -k "$(SOBER)")
-	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --include "fastlstm/*.py" --omit "fastlstm/cli/*,fastlstm/demo.py"
+	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --omit "fastlstm/demo.py" \
+	--include "fastlstm/*.py,fastlstm/engine/*.py,fastlstm/training/*,fastlstm/layers/*"
 	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report -m --fail-under 100 \
 	--include "fastlstm/engine/arguments.py,fastlstm/files/*"
 	cd $(COPY) && $(CURDIR)/$(BIN)/gcovr --filter csrc/ --merge-mode-functions merge-use-line-0 \

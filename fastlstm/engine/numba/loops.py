@@ -311,8 +311,8 @@ def make(source):
     """
 
     def forward(kind, w, r, r2, bias, bias_n, a, z, s, rows, back, h, c, y):
-        """Some steps of one layer and direction: Cell.forward in numpy/backend.py says which is what.
-        r2: an LSTM's projection, or R_n of "gru_before"."""
+        """Some steps of one layer and direction: Cell.forward in numpy/backend.py says what is
+        what. r2: an LSTM's projection, or R_n of "gru_before"."""
         if source < 0:
             return
         _, B, N = z.shape

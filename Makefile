@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # a process for each CPU, a file to each: what a file compiles is compiled once
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
-SOURCES := $(wildcard csrc/* fastlstm/_*.p* setup.py pyproject.toml)
+SOURCES := $(wildcard csrc/* fastlstm/engine/c/*.p* setup.py pyproject.toml)
 
 .PHONY: demo test test-backends test-nocompiler test-full bench study asan tsan fuzz coverage lint format \
 	wheel clean
@@ -98,14 +98,15 @@ coverage: $(VENV)/.test
 	$(BIN)/pip install -q gcovr
 	rm -rf $(COPY) && mkdir -p $(COPY)
 	cp -r csrc docs examples fastlstm tests $(wildcard *.py *.toml *.md *.in) LICENSE Makefile $(COPY)
-	rm -f $(COPY)/fastlstm/*.so
+	rm -f $(COPY)/fastlstm/engine/c/*.so
 	cd $(COPY) && FASTLSTM_REQUIRE_C=1 FASTLSTM_CFLAGS="-O1 --coverage" \
 	$(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(COPY) && PYTHONPATH=$$PWD $(CURDIR)/$(BIN)/python -m coverage run --branch --source fastlstm \
 	-m pytest -q -p no:cacheprovider $(or $(TESTS),$(COVERED) -k "$(SOBER)")
-	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --include "fastlstm/*.py" --omit "fastlstm/cli*,fastlstm/demo.py"
+	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --omit "fastlstm/demo.py" \
+	--include "fastlstm/*.py,fastlstm/engine/*.py,fastlstm/training/*,fastlstm/layers/*"
 	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report -m --fail-under 100 \
-	--include "fastlstm/checks.py,fastlstm/loaders/*"
+	--include "fastlstm/engine/arguments.py,fastlstm/files/*"
 	cd $(COPY) && $(CURDIR)/$(BIN)/gcovr --filter csrc/ --merge-mode-functions merge-use-line-0 \
 	--gcov-suspicious-hits-threshold 0 \
 	--gcov-ignore-parse-errors negative_hits.warn_once_per_file --print-summary --fail-under-line 95
@@ -140,4 +141,4 @@ $(VENV)-asan/.asan: $(SOURCES)
 	touch $@
 
 clean:
-	rm -rf build dist *.egg-info fastlstm/*.so $(VENV)/.built $(VENV)/.test $(VENV)/.bench
+	rm -rf build dist *.egg-info fastlstm/engine/c/*.so $(VENV)/.built $(VENV)/.test $(VENV)/.bench

@@ -6,7 +6,7 @@ the kernels, if FASTLSTM_KERNEL_CFLAGS has theirs. No flag ever comes from the h
 kernels run is decided at run time (csrc/dispatch.c).
 
 Where the extension cannot be built, the package is installed without it and runs on Numba or NumPy
-(fastlstm/backends). FASTLSTM_REQUIRE_C=1 makes that an error, as releases do; FASTLSTM_PURE=1 does
+(fastlstm/engine). FASTLSTM_REQUIRE_C=1 makes that an error, as releases do; FASTLSTM_PURE=1 does
 not try, and wheels are py3-none-any.
 """
 
@@ -58,6 +58,8 @@ macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name !=
 HEADERS = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".h")]
 SOURCES = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".c")]
 
+BOUNDARY = "fastlstm/engine/c"  # Cython
+
 
 def library(name, sources, flags, macros=()):
     return (
@@ -79,13 +81,13 @@ CORE = [name for name in SOURCES if "kernels_" not in name]
 libraries.append(library("fl_core", CORE, extra, macros))
 
 extension = Extension(
-    "fastlstm._core",
-    ["fastlstm/_core.pyx"],
+    "fastlstm.engine.c._core",
+    [f"{BOUNDARY}/_core.pyx"],
     include_dirs=["csrc"],
     # the libraries' sources too: a change in one must link the extension anew
     depends=HEADERS
     + SOURCES
-    + [f"fastlstm/{n}" for n in sorted(os.listdir("fastlstm")) if n.endswith((".pxd", ".pxi"))],
+    + [f"{BOUNDARY}/{n}" for n in sorted(os.listdir(BOUNDARY)) if n.endswith((".pxd", ".pxi"))],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),
     extra_compile_args=c11 if MSVC else ["-O2", "-g0", "-fvisibility=hidden", *extra],

@@ -47,7 +47,7 @@ print(made - start, time.perf_counter() - made)
 
 
 def modules():
-    from fastlstm.backends import MODULES
+    from fastlstm.engine import MODULES
 
     found = {}
     for name, path in MODULES.items():

@@ -7,10 +7,10 @@ import struct
 import numpy as np
 import pytest
 
-from fastlstm import cli
 from fastlstm.bench import cases, forward, machine, measure, passes, peers, rows
 from fastlstm.bench.rows import Aim
 from fastlstm.bench.shapes import Shape
+from fastlstm.cli import main as cli
 
 
 def bench(*arguments):

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import fastlstm
-from fastlstm import _core
 from fastlstm.bench import model
 from fastlstm.bench.shapes import Shape
+from fastlstm.engine.c import _core
 
 pytestmark = pytest.mark.skipif(
     not hasattr(_core, "Bench"), reason="another backend: there are no C kernels to time"

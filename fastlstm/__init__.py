@@ -6,7 +6,7 @@ y, (h, c) = lstm(x)                         # x (T, B, I)
 stream = lstm.stream(); y = stream.step(x)  # one step at a time
 """
 
-from .cells import GRUCell, LSTMCell, RNNCell
+from .config import __version__ as __version__
 from .config import (
     config_dict,
     get_num_threads,
@@ -16,11 +16,9 @@ from .config import (
     warmup,
 )
 from .errors import LoadError
-from .layers import GRU, LSTM, RNN
-from .stream import Stream
+from .layers import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, Stream
 from .training import Grads, Tape
 
-__version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
@@ -44,12 +42,12 @@ __all__ = [
     "warmup",
 ]
 
-# The loaders are a third of the package and many programs never read a file.
+# What reads files is a third of the package, and many programs never read one.
 _LATER = {
-    "load": "loaders",
-    "load_all": "loaders",
-    "read_state_dict": "loaders",
-    "Verification": "verify",
+    "load": "fastlstm.layers.load",
+    "load_all": "fastlstm.layers.load",
+    "read_state_dict": "fastlstm.files.read",
+    "Verification": "fastlstm.layers.verify",
 }
 
 
@@ -57,7 +55,7 @@ def __getattr__(name):
     if name in _LATER:
         import importlib
 
-        globals()[name] = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+        globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
         return globals()[name]
     raise AttributeError(f"module 'fastlstm' has no attribute {name!r}")
 

@@ -3,7 +3,7 @@
 
 import sys
 
-from fastlstm.cli import main
+from fastlstm.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,8 +9,10 @@ import sysconfig
 
 import numpy
 
-from .backends import NAME, REASON
-from .backends import core as _core
+from .engine import NAME, REASON
+from .engine import core as _core
+
+__version__ = "0.1.0"
 
 _ISAS = {name: (built, runnable) for name, built, runnable in _core.isas()}
 
@@ -116,7 +118,6 @@ def warmup():
 
 def config_dict():
     """What `show_config` prints, as a dict of plain values."""
-    from . import __version__
 
     def state(built, runnable):
         return "runs" if runnable else "built, this CPU lacks it" if built else "not built"

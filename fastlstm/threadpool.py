@@ -19,7 +19,7 @@ threadpoolctl knows by itself, has the only ones.
 
 import fastlstm
 
-from .backends import NAME, core
+from .engine import NAME, core
 
 try:
     import threadpoolctl

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from . import layers, training
 from .config import check_isa
-from .recurrent import SIZES
+from .layers.recurrent import SIZES
 
 _warned = set()
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import FULL
 
 import fastlstm
-from fastlstm import _core
+from fastlstm.engine.c import _core
 
 ISAS = fastlstm.runnable_isas()
 FUSED = [name for name in ISAS if name != "generic"]

@@ -32,7 +32,7 @@ BOUNDED = [a for a in ACTIVATIONS if a.name in ("hard_sigmoid", "sigmoid", "soft
 def core(request):
     if request.param == "numba" and not importlib.util.find_spec("numba"):
         pytest.skip("Numba is not there")
-    return importlib.import_module(f"fastlstm.backends.{request.param}")
+    return importlib.import_module(f"fastlstm.engine.{request.param}.backend")
 
 
 def draw(rng, n):

@@ -59,7 +59,7 @@ def test_numpy_is_near_the_c_core(results):
 def test_numba_has_the_c_cores_bits(results):
     """Going forward; gradients' sums over time are BLAS's."""
     pytest.importorskip("numba")
-    from fastlstm.backends.arithmetic import FUSED
+    from fastlstm.engine.numba.arithmetic import FUSED
 
     if not FUSED:
         pytest.skip("this CPU has no fused multiply-add")
@@ -88,10 +88,11 @@ def test_a_fallback_says_why():
     done = python(NAMED)
     assert (done.stdout, done.stderr) == ("c | the best that works\n", "")
     if "numba" in BACKENDS:
-        done = python(NAMED, ["fastlstm._core"])
-        assert done.stdout.startswith("numba | no c backend: import of fastlstm._core"), done.stderr
+        done = python(NAMED, ["fastlstm.engine.c._core"])
+        says = "numba | no c backend: import of fastlstm.engine.c._core"
+        assert done.stdout.startswith(says), done.stderr
         assert "RuntimeWarning: fastlstm runs on numba, slower" in done.stderr
-    done = python(NAMED, ["fastlstm._core", "numba"])
+    done = python(NAMED, ["fastlstm.engine.c._core", "numba"])
     assert done.stdout.startswith("numpy | no c backend: "), done.stderr
     assert "; no numba backend: " in done.stdout
     assert "RuntimeWarning: fastlstm runs on numpy, slower" in done.stderr
@@ -99,7 +100,7 @@ def test_a_fallback_says_why():
 
 def test_a_backend_that_was_asked_for_and_is_not_there_is_an_error():
     for name, module, word in (
-        ("c", "fastlstm._core", "compiler"), ("numba", "numba", "fastlstm[numba]"),
+        ("c", "fastlstm.engine.c._core", "compiler"), ("numba", "numba", "fastlstm[numba]"),
     ):  # fmt: skip
         done = python("import fastlstm", [module], FASTLSTM_BACKEND=name)
         last = done.stderr.strip().splitlines()[-1]
@@ -130,7 +131,9 @@ def test_only_the_chosen_backend_is_imported():
     script = "import sys, fastlstm; fastlstm.LSTM(1, 1); print('numba' in sys.modules)"
     assert python(script).stdout == "False\n"
     assert python(script, FASTLSTM_BACKEND="numpy").stdout == "False\n"
-    script = "import sys, fastlstm; fastlstm.LSTM(1, 1); print('fastlstm._core' in sys.modules)"
+    script = (
+        "import sys, fastlstm as f; f.LSTM(1, 1); print('fastlstm.engine.c._core' in sys.modules)"
+    )
     assert python(script, FASTLSTM_BACKEND="numpy").stdout == "False\n"
 
 
@@ -178,7 +181,7 @@ def installed(tmp_path):
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         file.extractall(tmp_path / "there")
-    assert not list((tmp_path / "there").glob("fastlstm/_core.*.so"))
+    assert not list((tmp_path / "there").glob("fastlstm/engine/c/_core.*.so"))
     path = f"import sys; sys.path.insert(0, {str(tmp_path / 'there')!r})\n"
     # an editable install finds modules before any path does
     path += "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in str(f)]\n"
@@ -195,7 +198,7 @@ def test_no_compiler_no_extension_and_it_runs(tmp_path):
     done = python(script, ["numba"])
     assert done.stdout.startswith("numpy | no c backend"), done.stderr
     assert str(tmp_path) in done.stdout and "(4, 1, 3)" in done.stdout
-    done = python(path + "import fastlstm.cli; fastlstm.cli.main(['info'])", ["numba"])
+    done = python(path + "import fastlstm.cli.main; fastlstm.cli.main.main(['info'])", ["numba"])
     assert "backend   numpy" in done.stdout, done.stderr
 
 

@@ -320,7 +320,7 @@ def test_nothing_is_kept_in_a_cycle():
 
 @pytest.mark.parametrize("cell, n", [("lstm", 5), ("gru", 4), ("gru_before", 4), ("rnn_relu", 0)])
 def test_nbytes_is_what_the_class_says(cell, n):
-    if fastlstm.backends.NAME != "c" and cell in ("gru_before", "rnn_relu"):
+    if fastlstm.engine.NAME != "c" and cell in ("gru_before", "rnn_relu"):
         pytest.skip(
             "the C core's layout; Numba's and NumPy's tapes keep the activations themselves"
         )
@@ -404,7 +404,7 @@ def test_no_memory_leaves_all_as_it_was(cell):
     layer = case.layer()
     y, _, tape = layer.forward_train(x)
     want = None
-    core = fastlstm.backends.core
+    core = fastlstm.engine.core
     if not hasattr(core, "fail_allocations"):
         pytest.skip("the C core's allocator is the one that can be made to fail")
     fail = core.fail_allocations

@@ -6,7 +6,6 @@ import os
 import numpy as np
 import pytest
 
-from fastlstm import cli
 from fastlstm.bench import (
     cases,
     command,
@@ -19,6 +18,7 @@ from fastlstm.bench import (
 )
 from fastlstm.bench.rows import Aim, Row, Target
 from fastlstm.bench.shapes import Shape, parse
+from fastlstm.cli import main as cli
 
 # Shapes
 

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fastlstm import cli
 from fastlstm.bench import (
     command,
     forward,
@@ -22,6 +21,7 @@ from fastlstm.bench import (
 )
 from fastlstm.bench.rows import Row, Run, Target
 from fastlstm.bench.shapes import Shape
+from fastlstm.cli import main as cli
 
 # Reports
 
@@ -76,7 +76,7 @@ def test_json_that_is_no_run_is_one_sentence(tmp_path, capsys, text):
 
 def test_the_recorded_runs_can_be_read():
     """Those in benchmarks/results; they are part of the sources, not of the package."""
-    folder = command.Path(cli.__file__).parents[1] / "benchmarks" / "results"
+    folder = command.Path(cli.__file__).parents[2] / "benchmarks" / "results"
     if not folder.exists():
         pytest.skip("the results are not beside the package")
     found = sorted(folder.glob("*.json"))
@@ -86,7 +86,7 @@ def test_the_recorded_runs_can_be_read():
 
 
 def test_the_page_in_the_documents_is_of_its_json():
-    root = command.Path(cli.__file__).parents[1]
+    root = command.Path(cli.__file__).parents[2]
     kept = root / "docs" / "benchmark" / "index.html"
     if not kept.exists():
         pytest.skip("the documents are not beside the package")

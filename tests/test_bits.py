@@ -61,7 +61,7 @@ class Bits:
         self.count += rows
 
     def at_least(self, name):
-        least = MINIMUM[name] if fastlstm.backends.NAME == "c" else 50  # one set of bits, not five
+        least = MINIMUM[name] if fastlstm.engine.NAME == "c" else 50  # one set of bits, not five
         assert self.count >= min(least, MINIMUM[name]), (name, self.count)
 
 

@@ -70,7 +70,7 @@ def test_how_closely():
 
 @pytest.mark.parametrize("D", [1, 2])
 def test_one_segment_is_the_whole_tape(D):
-    if fastlstm.backends.NAME != "c":
+    if fastlstm.engine.NAME != "c":
         pytest.skip("the bits of gradients are promised by the C core alone")
     case = Case(I=6, H=9, L=1, D=D, T=12, B=3, state=True, lengths="some")
     layer = case.layer()
@@ -183,7 +183,7 @@ def test_no_memory_leaves_all_as_it_was(D):
     case = Case(I=4, H=9, L=2, D=D, P=3, T=12, B=3)
     layer = case.layer()
     _, up, want, _ = train(layer, case, 5)
-    core = fastlstm.backends.core
+    core = fastlstm.engine.core
     if not hasattr(core, "fail_allocations"):
         pytest.skip("the C core's allocator is the one that can be made to fail")
     fail, failed = core.fail_allocations, 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What fastlstm/checks.py makes of single arguments, right and wrong: every branch of it."""
+"""What engine/arguments.py makes of single arguments, right and wrong: every branch of it."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastlstm import checks
+from fastlstm.engine import arguments as checks
 
 LAYER = SimpleNamespace(kind="LSTM", input_size=3, batch_first=False)
 FIRST = SimpleNamespace(kind="LSTM", input_size=3, batch_first=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import fastlstm
-from fastlstm import cli
+from fastlstm.cli import main as cli
 
-ROOT = Path(cli.__file__).parents[1]
+ROOT = Path(cli.__file__).parents[2]
 
 
 def environment():

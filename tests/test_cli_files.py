@@ -13,7 +13,9 @@ from conftest import BACKEND
 from make_keras import FOLDER
 
 import fastlstm
-from fastlstm import cli, cli_run
+from fastlstm.cli import main as cli
+from fastlstm.cli import run as cli_run
+from fastlstm.files.read import inspect
 
 
 @pytest.fixture
@@ -99,8 +101,8 @@ def test_convert_asks_before_it_replaces(capsys, tmp_path, model):
 def test_convert_keeps_variants(capsys, tmp_path):
     out = tmp_path / "own"
     out_of(capsys, "convert", FOLDER / "lstm_hard.keras.keras", out)
-    (layer,) = fastlstm.loaders.inspect(out)[2].values()
-    assert layer == fastlstm.loaders.inspect(FOLDER / "lstm_hard.keras.keras")[2]["rec."]
+    (layer,) = inspect(out)[2].values()
+    assert layer == inspect(FOLDER / "lstm_hard.keras.keras")[2]["rec."]
 
 
 # ---- run

@@ -31,7 +31,7 @@ class Blocker:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from fastlstm.cli import main
+from fastlstm.cli.main import main
 code = main(sys.argv[1:])
 assert "torch" not in sys.modules
 sys.exit(code)
@@ -40,7 +40,7 @@ sys.exit(code)
 # Leaves `import torch` alone, and tells whether anything used it.
 WATCHING_TORCH = """
 import sys
-from fastlstm.cli import main
+from fastlstm.cli.main import main
 code = main(sys.argv[1:])
 print("torch imported:", "torch" in sys.modules)
 sys.exit(code)

@@ -17,7 +17,7 @@ TEAM = 1 if BACKEND == "c" else 0  # workers that two threads make; the others h
 CALLS = """
 import os, signal, sys, threading, time
 import numpy as np, fastlstm
-from fastlstm.backends import core
+from fastlstm.engine import core
 rng = np.random.default_rng(0)
 
 def draw(*shape):

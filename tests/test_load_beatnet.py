@@ -7,8 +7,8 @@ import torch
 from fetch import FetchError, fetch
 
 import fastlstm
-import fastlstm.loaders as loaders
-from fastlstm.loaders import LoadError
+from fastlstm import LoadError
+from fastlstm.files.find import find
 
 PACKAGE = "beatnet", "1.1.3"
 ARCHIVE = "1ecfa17bdcbe899975a88bdb6efebd6970d846a4f3b6cfd5c6f320647c641c7e"
@@ -35,7 +35,7 @@ def reference(path):
 
 
 def test_arrays_are_bit_equal(path):
-    ours, theirs = loaders.read_state_dict(path), torch.load(path, map_location="cpu")
+    ours, theirs = fastlstm.read_state_dict(path), torch.load(path, map_location="cpu")
     assert list(ours) == list(theirs)
     for name, tensor in theirs.items():
         assert ours[name].dtype == np.float32 and ours[name].shape == tuple(tensor.shape)
@@ -47,7 +47,7 @@ def test_arrays_are_bit_equal(path):
 
 
 def test_the_layer_is_found(path):
-    ((prefix, layer),) = loaders.find(loaders.read_state_dict(path)).items()
+    ((prefix, layer),) = find(fastlstm.read_state_dict(path)).items()
     assert prefix == "lstm."
     assert (layer.kind, layer.input_size, layer.hidden_size) == ("LSTM", 150, 150)
     assert (layer.num_layers, layer.bias, layer.bidirectional) == (2, True, False)

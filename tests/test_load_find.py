@@ -9,8 +9,8 @@ import safetensors.torch
 import torch
 
 import fastlstm
-from fastlstm.loaders import LoadError, load, load_all
-from fastlstm.loaders.find import find
+from fastlstm import LoadError, load, load_all
+from fastlstm.files.find import find
 
 
 def arrays(module, prefix=""):

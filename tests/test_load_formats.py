@@ -13,7 +13,8 @@ import torch
 from load_corpus.build import Record, zip_bytes
 from test_load_torch import DTYPES, LAYOUTS, STRUCTURES, expected, random_tensor
 
-from fastlstm.loaders import LoadError, inspect, load, read_state_dict, sniff
+from fastlstm import LoadError, load, read_state_dict
+from fastlstm.files.read import inspect, sniff
 
 OLD = {"_use_new_zipfile_serialization": False}
 

@@ -7,7 +7,7 @@ import pytest
 from make_keras import FOLDER
 from test_load_formats import NUMBERS
 
-from fastlstm.loaders import LoadError, load, read_state_dict
+from fastlstm import LoadError, load, read_state_dict
 
 FORMS = {
     "chunked": {"chunks": True},

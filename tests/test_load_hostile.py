@@ -31,8 +31,10 @@ from load_corpus.build import (
 )
 
 import fastlstm
-from fastlstm.loaders import LoadError, load, load_all, read_state_dict, sniff, torch_zip
-from fastlstm.loaders.source import Source
+from fastlstm import LoadError, load, load_all, read_state_dict
+from fastlstm.files.read import sniff
+from fastlstm.files.source import Source
+from fastlstm.files.torch import zip as torch_zip
 
 CASES = list(all_cases())
 BOMB_SECONDS = 0.1

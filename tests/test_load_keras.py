@@ -25,8 +25,9 @@ from published import path_of
 from test_load_formats import NUMBERS
 
 import fastlstm
-from fastlstm.loaders import LoadError, inspect, load, load_all, read_state_dict
-from fastlstm.loaders.contents import by_prefix, weights_of
+from fastlstm import LoadError, load, load_all, read_state_dict
+from fastlstm.files.contents import by_prefix, weights_of
+from fastlstm.files.read import inspect
 from fastlstm.variants import Activation
 
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "expected.npz")

@@ -12,7 +12,8 @@ import pytest
 from conftest import FULL
 from load_corpus.targets import TARGETS
 
-from fastlstm.loaders import LoadError, inspect, load_all
+from fastlstm import LoadError, load_all
+from fastlstm.files.read import inspect
 
 COUNT = 500_000 if FULL else 10_000
 SECONDS = 1.0  # of CPU for 64 KiB

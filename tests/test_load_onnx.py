@@ -14,8 +14,9 @@ import pytest
 import variant_oracle
 from onnx import TensorProto, helper, numpy_helper
 
-from fastlstm.loaders import inspect, load
-from fastlstm.loaders.contents import by_prefix, weights_of
+from fastlstm import load
+from fastlstm.files.contents import by_prefix, weights_of
+from fastlstm.files.read import inspect
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 CASES = [

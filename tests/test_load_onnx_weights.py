@@ -13,8 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from test_load_onnx import model_of, only_layer
 
 import fastlstm
-from fastlstm.loaders import LoadError, load, load_all, onnx_graph, read_state_dict, sniff
-from fastlstm.loaders.source import Source
+from fastlstm import LoadError, load, load_all, read_state_dict
+from fastlstm.files.onnx import graph as onnx_graph
+from fastlstm.files.read import sniff
+from fastlstm.files.source import Source
 
 # ---- where exporters leave the weights
 

@@ -14,7 +14,8 @@ import torch
 from onnx import TensorProto, helper
 from published import FILES, path_of
 
-from fastlstm.loaders import LoadError, inspect, load, load_all, sniff
+from fastlstm import LoadError, load, load_all
+from fastlstm.files.read import inspect, sniff
 
 BOUND = 2e-6
 TORCH = ("silero_vad.jit", "silero_vad_16k.safetensors", "weights")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Single rules of the readers that the other files of these tests do not come to: pickles and
-containers. Every branch of fastlstm/loaders is run by tests/test_load_*.py."""
+containers. Every branch of fastlstm/files is run by tests/test_load_*.py."""
 
 import json
 import struct
@@ -32,8 +32,11 @@ from test_load_keras import _gru, _model, old_weights
 from test_load_onnx import model_of, only_layer
 
 import fastlstm
-from fastlstm.loaders import LoadError, find, inspect, layers_of, load, own, read_state_dict
-from fastlstm.loaders.keras_layer import Cell
+from fastlstm import LoadError, load, read_state_dict
+from fastlstm.files.find import find
+from fastlstm.files.keras.layer import Cell
+from fastlstm.files.read import inspect, layers_of
+from fastlstm.files.safetensors import layers as own
 from fastlstm.variants import Activation, Layer
 
 

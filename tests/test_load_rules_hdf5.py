@@ -14,8 +14,11 @@ from test_load_formats import refused
 from test_load_keras import _gru, _model, old_weights
 from test_load_onnx import model_of
 
-from fastlstm.loaders import LoadError, hdf5, inspect, load, onnx_wire, read_state_dict
-from fastlstm.loaders.source import Source
+from fastlstm import LoadError, load, read_state_dict
+from fastlstm.files.hdf5 import file as hdf5
+from fastlstm.files.onnx import wire as onnx_wire
+from fastlstm.files.read import inspect
+from fastlstm.files.source import Source
 from fastlstm.variants import Activation
 
 

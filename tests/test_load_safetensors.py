@@ -14,8 +14,9 @@ import torch
 from load_corpus.build import DATA, safetensors_bytes
 from test_load_torch import DTYPES, expected, random_tensor
 
-import fastlstm.loaders as loaders
-from fastlstm.loaders import LoadError, read_state_dict
+from fastlstm import LoadError, read_state_dict
+from fastlstm.files.find import find
+from fastlstm.files.read import sniff
 
 SHAPES = [(), (24,), (4, 6), (2, 3, 4), (1, 24, 1), (0,), (3, 0, 2), (1,) * 7]
 WRITTEN = [dtype for dtype in DTYPES if dtype != torch.complex128]  # which the format lacks
@@ -55,7 +56,7 @@ def test_one_file_of_everything(tmp_path, rng):
     metadata = {"format": "pt", "note": 'quotes " and \\ and \u00e9\u4e2d\U0001f600\n'}
     safetensors.torch.save_file(tensors, path, metadata)
     assert len(assert_same(path)) == 20 * len(WRITTEN)
-    assert loaders.sniff(path) == "safetensors"
+    assert sniff(path) == "safetensors"
 
 
 @pytest.mark.parametrize("name", ["a.b", "\u00e9", "\U0001f600", 'q"', "\\", "\n", "\x01", "", " "])
@@ -105,7 +106,7 @@ def test_a_layer_is_found(tmp_path, both):
     path = tmp_path / "lstm.safetensors"
     state = {f"net.{name}": value for name, value in module.state_dict().items()}
     safetensors.torch.save_file(state, path)
-    ((prefix, layer),) = loaders.find(assert_same(path)).items()
+    ((prefix, layer),) = find(assert_same(path)).items()
     assert (prefix, layer.kind, layer.bidirectional) == ("net.", "LSTM", both)
     assert (layer.input_size, layer.hidden_size, layer.num_layers) == (3, 5, 2)
 
@@ -116,7 +117,7 @@ def test_without_the_library(tmp_path):
     code = (
         "import sys\n"
         "sys.modules['safetensors'] = None\n"
-        "from fastlstm.loaders import read_state_dict\n"
+        "from fastlstm import read_state_dict\n"
         "print(list(read_state_dict(sys.argv[1])))\n"
     )
     command = [sys.executable, "-c", code, tmp_path / "w.safetensors"]

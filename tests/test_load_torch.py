@@ -13,8 +13,9 @@ import pytest
 import torch
 from load_corpus.build import Record, zip_bytes
 
-import fastlstm.loaders as loaders
-from fastlstm.loaders import LoadError, read_state_dict
+from fastlstm import LoadError, read_state_dict
+from fastlstm.files.find import find
+from fastlstm.files.read import sniff
 
 DTYPES = [
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int8,
@@ -185,7 +186,7 @@ def test_modules_are_found(tmp_path, layers, bias, both, proj):
         state = {f"net.rnn.{name}": value for name, value in module.state_dict().items()}
         torch.save({"state_dict": state}, tmp_path / "m.pt")
         arrays = assert_same(tmp_path / "m.pt")
-        ((prefix, layer),) = loaders.find(arrays).items()
+        ((prefix, layer),) = find(arrays).items()
         assert prefix == "state_dict.net.rnn."
         assert (layer.kind, layer.input_size, layer.hidden_size) == (kind.__name__, 3, 5)
         assert layer.proj_size == options.get("proj_size", 0)
@@ -278,7 +279,7 @@ def test_whole_modules_are_refused_with_the_way_out(tmp_path, protocol):
     _refused(path, "Net'", "model.state_dict()")
     torch.save({"epoch": 1, "model": torch.nn.LSTM(2, 3)}, path, pickle_protocol=protocol)
     _refused(path, "torch.nn.modules.rnn.LSTM", "model.state_dict()")
-    assert loaders.sniff(path) == "torch"
+    assert sniff(path) == "torch"
 
 
 def test_what_has_no_array_is_refused(tmp_path):
@@ -302,8 +303,8 @@ def test_torch_is_not_needed(tmp_path):
     code = (
         "import sys\n"
         "sys.modules['torch'] = None\n"
-        "from fastlstm.loaders import read_state_dict\n"
-        "import fastlstm.loaders.torch_zip as t, fastlstm.loaders.inert_pickle as i\n"
+        "from fastlstm import read_state_dict\n"
+        "import fastlstm.files.torch.zip as t, fastlstm.files.inert_pickle as i\n"
         "assert not hasattr(t, 'pickle') and not hasattr(i, 'pickle')\n"
         "print(*read_state_dict(sys.argv[1]))\n"
     )

@@ -107,7 +107,7 @@ def python(script, **environment):
 
 IDLE = """
 import time, numpy as np, fastlstm
-from fastlstm import _core
+from fastlstm.engine.c import _core
 
 def setting(*sizes, T, B, **more):
     layer = fastlstm.LSTM(*sizes, num_threads=4, **more)
@@ -149,7 +149,7 @@ def test_no_worker_spins_a_millisecond_after_a_call():
 
 TINY = """
 import os, numpy as np, fastlstm
-from fastlstm import _core
+from fastlstm.engine.c import _core
 
 def threads():
     return len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 0
@@ -184,7 +184,7 @@ def test_tiny_work_makes_no_thread():
 
 REFUSED = """
 import os, resource, numpy as np, fastlstm
-from fastlstm import _core
+from fastlstm.engine.c import _core
 layer = fastlstm.LSTM(32, 64, 2)
 lone = fastlstm.LSTM(32, 256)
 x = np.random.default_rng(0).standard_normal((60, 20, 32), np.float32)

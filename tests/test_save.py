@@ -14,7 +14,9 @@ import safetensors.numpy
 from load_corpus.build import safetensors_bytes
 
 import fastlstm
-from fastlstm.loaders import LoadError, inspect, load, load_all, own, sniff
+from fastlstm import LoadError, load, load_all
+from fastlstm.files.read import inspect, sniff
+from fastlstm.files.safetensors import layers as own
 from fastlstm.variants import RELU, SIGMOID, TANH, Activation, Layer
 
 LAYERS = [

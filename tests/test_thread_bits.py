@@ -6,7 +6,7 @@ import pytest
 from cases import Case
 from conftest import FULL
 
-from fastlstm import _core
+from fastlstm.engine.c import _core
 
 THREADS = range(2, 17)
 ROUNDS = 100 if FULL else 5

@@ -19,7 +19,7 @@ def own(info=None):
 [info] = own()
 assert info["version"] == fastlstm.__version__
 assert info["num_threads"] == 3 and info["internal_api"] == "fastlstm" and info["workers"] == 0
-assert info["filepath"] == fastlstm._core.__file__
+assert info["filepath"] == fastlstm.engine.core.__file__
 
 layer, x = fastlstm.LSTM(64, 128), np.ones((60, 64, 64), np.float32)  # work for many threads
 
@@ -84,7 +84,8 @@ def test_other_libraries_named_like_ours_are_left_alone(tmp_path):
         pytest.skip("no C compiler to make a library with")
     done = python(
         f"import ctypes; ctypes.CDLL({str(library)!r}); import fastlstm.threadpool, threadpoolctl\n"
-        "print([i['filepath'] == fastlstm._core.__file__ for i in threadpoolctl.threadpool_info() "
+        "ours = fastlstm.engine.core.__file__\n"
+        "print([i['filepath'] == ours for i in threadpoolctl.threadpool_info() "
         "if i['prefix'] == '_core.'])"
     )
     assert done.stdout == "[True]\n", done.stderr
@@ -95,7 +96,7 @@ def test_nothing_of_ours_to_limit_without_the_c_core(backend):
     if backend == "numba":
         pytest.importorskip("numba")
     done = python(
-        "import sys; sys.modules['fastlstm._core'] = None\n"
+        "import sys; sys.modules['fastlstm.engine.c._core'] = None\n"
         "import fastlstm.threadpool, threadpoolctl, numpy as np\n"
         "layer, x = fastlstm.LSTM(3, 4), np.ones((5, 2, 3), np.float32)\n"
         "want = layer(x)[0]\n"

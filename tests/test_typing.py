@@ -3,6 +3,7 @@
 the code does (mypy's stubtest: every name, argument and default)."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ HERE = Path(__file__).parent
 # The base classes have no public name; without one stubtest would not look at them.
 STUBTEST = """
 import sys, fastlstm
-from fastlstm import cells, recurrent
+from fastlstm.layers import cells, recurrent
 from mypy import stubtest
 fastlstm._Layer, fastlstm._Cell = recurrent.Recurrent, cells._Cell
 sys.exit(stubtest.main())
@@ -30,9 +31,15 @@ fastlstm\.(_Layer|LSTM|GRU|RNN)\.(core|gates|own|odd|has_c)
 fastlstm\._Layer\.(bias|batch_first|bidirectional|dropout|hidden_size|input_size|isa|kind|num_layers|num_threads)
 fastlstm\._Cell\.(bias|hidden_size|input_size|isa)
 fastlstm\.Tape\.__init__
-fastlstm\._core\.__(reduce|setstate)_cython__
-fastlstm\._core\.__test__
+fastlstm\.engine\.c\._core\.__(reduce|setstate)_cython__
+fastlstm\.engine\.c\._core\.__test__
 """
+
+# The stubs, and modules that have their types in them.
+TYPED = (
+    "__init__.pyi", "errors.py", "variants.py", "engine/__init__.py", "engine/variants.py",
+    "engine/c/__init__.py", "engine/c/_core.pyi", "files/__init__.py", "files/description.py",
+)  # fmt: skip
 
 
 def mypy(module, *arguments, cwd, **environment):
@@ -55,13 +62,13 @@ def test_typed_programs(tmp_path):
 @pytest.fixture
 def stubs(tmp_path):
     """A folder with the stubs and nothing else, so that mypy does not read the package."""
-    (tmp_path / "fastlstm").mkdir()
-    for name in ("__init__.pyi", "_core.pyi", "errors.py", "variants.py"):
-        shutil.copy(PACKAGE / name, tmp_path / "fastlstm")
-    modules = {f.stem for f in PACKAGE.glob("[!_]*.py")} | {"__main__", "_torch_speed"}
-    modules |= {f.parent.name for f in PACKAGE.glob("*/__init__.py")}
-    without = rf"fastlstm\.({'|'.join(modules - {'errors', 'variants'})})(\..*)?" + "\n"
-    (tmp_path / "allowed").write_text(without + ALLOWED)
+    for name in TYPED:
+        (tmp_path / "fastlstm" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE / name, tmp_path / "fastlstm" / name)
+    files = {f.relative_to(PACKAGE.parent) for f in PACKAGE.rglob("*.py")}
+    files -= {Path("fastlstm", name).with_suffix(".py") for name in TYPED}
+    without = [".".join(f.with_suffix("").parts).removesuffix(".__init__") for f in sorted(files)]
+    (tmp_path / "allowed").write_text("\n".join(map(re.escape, without)) + ALLOWED)
     (tmp_path / "elsewhere").mkdir()
     return tmp_path
 
@@ -73,7 +80,7 @@ def stubtest(stubs):
     )  # fmt: skip
 
 
-@pytest.mark.skipif(fastlstm.backends.NAME != "c", reason="_core.pyi is the extension's")
+@pytest.mark.skipif(fastlstm.engine.NAME != "c", reason="_core.pyi is the extension's")
 def test_the_stubs_say_what_the_code_does(stubs):
     done = stubtest(stubs)
     assert done.returncode == 0, done.stdout + done.stderr

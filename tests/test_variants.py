@@ -53,7 +53,7 @@ def points(rng):
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_functions_and_slopes(rng, name):
     """Values within 1.5e-7, slopes within 6e-7, of 1 + |value|; fused sets have the same bits."""
-    from fastlstm import _core
+    from fastlstm.engine.c import _core
 
     for _ in range(4):
         one = variant_cases.activation(rng, (name,))
@@ -80,7 +80,7 @@ def test_functions_and_slopes(rng, name):
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_functions_at_the_edges(isa, name):
-    from fastlstm import _core
+    from fastlstm.engine.c import _core
 
     one = Activation(name).spelled_out
     y, _ = _core.activate(one, np.array([np.nan, -np.nan], np.float32), isa)

@@ -19,7 +19,7 @@ from conftest import ASAN, FULL
 import fastlstm
 
 ROOT = Path(__file__).parent.parent
-EXTENSION = Path(getattr(fastlstm.backends.core, "__file__", ""))
+EXTENSION = Path(getattr(fastlstm.engine.core, "__file__", ""))
 BUILT = EXTENSION.suffix == ".so"
 EPOCH = "1700000000"
 
@@ -132,8 +132,9 @@ def test_two_source_distributions_have_the_same_bytes(tmp_path):
         names = {name.partition("/")[2] for name in tar.getnames()}
         assert {m.mtime for m in tar.getmembers()} == {int(EPOCH)}
         assert {(m.uid, m.gid, m.uname, m.gname) for m in tar.getmembers()} == {(0, 0, "", "")}
-    for name in ("csrc/forward.c", "fastlstm/_core.pyx", "fastlstm/__init__.pyi", "tests/oracle.py",
-                 "Makefile", "SECURITY.md", "docs/reliability.md", "LICENSE"):  # fmt: skip
+    for name in ("csrc/fastlstm.h", "fastlstm/engine/c/_core.pyx", "fastlstm/__init__.pyi",
+                 "tests/oracle.py", "Makefile", "SECURITY.md", "docs/reliability.md",
+                 "LICENSE"):  # fmt: skip
         assert name in names, name
     assert not any(n.endswith((".so", ".o", ".pyc")) or n.startswith("build/") for n in names)
 
@@ -161,7 +162,8 @@ def test_two_wheels_have_the_same_bytes(tmp_path):
         for file in wheel.infolist():
             assert file.date_time == (2023, 11, 14, 22, 13, 20), file
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    for name in (f"_core{suffix}", "_core.pyi", "__init__.pyi", "py.typed", "data/austen.pt"):
+    for name in (f"engine/c/_core{suffix}", "engine/c/_core.pyi", "__init__.pyi", "py.typed",
+                 "data/austen.pt"):  # fmt: skip
         assert f"fastlstm/{name}" in names
     assert not any(n.endswith((".c", ".h", ".pyx", ".pxi", ".o")) for n in names)
     print(f"{first.name}: {first.stat().st_size:,} bytes")

@@ -79,7 +79,7 @@ def main():
         )  # fmt: skip
         assert "No such file or directory: 'gcc'" in out or "compiler" in out, out[-3000:]
         place.run("python", "-m", "pip", "install", "-q", "pytest", "pytest-timeout", "hypothesis")
-        shutil.rmtree(place.source / "fastlstm" / "backends")  # nothing runs from there
+        shutil.rmtree(place.source / "fastlstm" / "engine")  # nothing runs from there
         place.works("numpy")
         place.run("python", "-m", "pip", "install", "-q", "numba")
         place.works("numba")

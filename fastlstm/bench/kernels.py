@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The C kernels without Python: one step in C, and what Python adds to it.
 
-`fastlstm._core.Bench(isa, rows, k, hidden)` runs one kernel in a loop in C and returns the seconds
-of one run. One step of a batch of one is its `gemm` over the I inputs and its `step` over the H
-states, which ends with the gates.
+The extension's `Bench(isa, rows, k, hidden)` runs one kernel in a loop in C and returns the
+seconds of one run. One step of a batch of one is its `gemm` over the I inputs and its `step` over
+the H states, which ends with the gates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastlstm
-from fastlstm.backends import core as _core
+from fastlstm.engine import core as _core
 
 from . import measure, model, stats
 from .forward import doubt, to_row

@@ -119,7 +119,7 @@ class Limits:
     """
 
     def __init__(self):
-        from fastlstm.backends import core as _core
+        from fastlstm.engine import core as _core
 
         self._core = _core if hasattr(_core, "fma_peak") else None
         self.isa = fastlstm.config_dict()["isa"]

@@ -41,17 +41,19 @@ class Run:
     """One target's run: counts, and the worst that was seen."""
 
     def __init__(self, options, folder):
-        from fastlstm import loaders
-        from fastlstm.loaders.source import Source
+        import fastlstm
+        from fastlstm.files import read
+        from fastlstm.files.source import Source
 
-        self.options, self.loaders, self.source = options, loaders, Source
+        self.options, self.source = options, Source
+        self.fastlstm, self.inspect = fastlstm, read.inspect
         self.start, self.folder = time.time(), folder
         self.path = str(folder / "input")
         self.inputs = self.read = 0
         self.slowest = 0.0
         self.before = 0
         if options.target not in ON_DISK:
-            loaders.Source = self.open
+            read.Source = self.open
 
     def open(self, path):
         """The input as an open file, without the system."""
@@ -67,10 +69,10 @@ class Run:
             Path(self.path).write_bytes(data)
         start, said, arrays, layers = time.process_time(), "", {}, {}
         try:
-            _, arrays, layers = self.loaders.inspect(self.path, activation="tanh")
+            _, arrays, layers = self.inspect(self.path, activation="tanh")
             if layers:
-                self.loaders.load_all(self.path, activation="tanh")
-        except self.loaders.LoadError as error:
+                self.fastlstm.load_all(self.path, activation="tanh")
+        except self.fastlstm.LoadError as error:
             said = str(error)
             assert said.startswith(self.path) and said.isprintable(), said
         for layer in layers.values():
@@ -200,8 +202,8 @@ def main():
     if options.engine == "atheris":
         import atheris
 
-        with atheris.instrument_imports(include=["fastlstm.loaders"]):
-            import fastlstm.loaders  # noqa: F401
+        with atheris.instrument_imports(include=["fastlstm.files", "fastlstm.layers.build"]):
+            import fastlstm.layers.load  # noqa: F401
     from load_corpus.targets import TARGETS
 
     if options.target not in TARGETS:

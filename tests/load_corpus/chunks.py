@@ -29,7 +29,7 @@ def tiny_chunked():
 
 def _places(data):
     """Offsets in the file of the layout message, the filters' and the B-tree of chunks."""
-    from fastlstm.loaders.hdf5 import Hdf5, walk
+    from fastlstm.files.hdf5.file import Hdf5, walk
 
     class Nowhere:
         def error(self, *text):

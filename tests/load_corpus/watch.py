@@ -11,7 +11,8 @@ import re
 import sys
 import time
 
-from fastlstm.loaders import LoadError, load_all, read_state_dict, sniff
+from fastlstm import LoadError, load_all, read_state_dict
+from fastlstm.files.read import sniff
 
 
 def _memory(key):

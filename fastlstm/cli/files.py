@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""`fastlstm inspect` and `fastlstm convert`: what is in a file, and our own file made of it."""
+
+import dataclasses
+import json
+import os
+import sys
+
+from ..errors import LoadError
+from ..files import read
+from ..files.contents import by_prefix, weights_of
+from ..files.safetensors.layers import write
+from ..layers.build import lacks
+
+INSPECT = "what is in a weight file: format, tensors, recurrent layers"
+CONVERT = "write the recurrent layers of a file of any format to fastlstm's own (safetensors)"
+
+
+def shown(name):
+    """A name out of a file, safe for a terminal."""
+    return name if name.isprintable() and name else repr(name)
+
+
+def file_arguments(parser):
+    """What the caller may have to say of a file that does not say it itself."""
+    parser.add_argument("--activation", metavar="NAME", help="Keras weights alone: 'tanh', ...")
+    parser.add_argument(
+        "--recurrent-activation", metavar="NAME", help="the same, of the gates: 'sigmoid', ..."
+    )
+    parser.add_argument(
+        "--reset-after", choices=("yes", "no"), help="a GRU whose file does not tell"
+    )
+    parser.add_argument(
+        "--external-data", action="store_true", help="read ONNX tensors in other files"
+    )
+
+
+def file_options(args):
+    """Those arguments, as `fastlstm.load` takes them."""
+    options = {"external_data": args.external_data}
+    options |= {
+        name: getattr(args, name)
+        for name in ("activation", "recurrent_activation")
+        if getattr(args, name) is not None
+    }
+    if args.reset_after is not None:
+        options["reset_after"] = args.reset_after == "yes"
+    return options
+
+
+# ---- inspect
+
+
+def inspect_arguments(parser):
+    parser.add_argument("file")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    file_arguments(parser)
+
+
+def _refusal(layer):
+    """Why the engine would not run a layer, or None."""
+    if layer.problem:
+        return layer.problem
+    return lacks(layer)
+
+
+def _as_json(path, kind, arrays, layers):
+    return {
+        "file": path,
+        "format": kind,
+        "tensors": {
+            name: {"dtype": str(array.dtype), "shape": list(array.shape)}
+            for name, array in arrays.items()
+        },
+        "layers": {
+            prefix: dataclasses.asdict(layer) | {"refused": _refusal(layer)}
+            for prefix, layer in layers.items()
+        },
+    }
+
+
+def _size(count):
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
+        count /= 1024
+    return f"{count:.3g} GiB"
+
+
+def inspect(args):
+    """Exit code 0: the file is read, and every layer in it runs; 1: it, or a layer, is refused;
+    2: it cannot be opened."""
+    try:
+        kind, arrays, layers = read.inspect(args.file, **file_options(args))
+    except LoadError as error:
+        if args.json:
+            print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
+            return 1
+        raise
+    except OSError as error:
+        print(f"fastlstm: {args.file}: {error.strerror}; check the path", file=sys.stderr)
+        return 2
+    refused = any(_refusal(layer) for layer in layers.values())
+    if args.json:
+        print(json.dumps(_as_json(args.file, kind, arrays, layers), indent=2))
+        return int(refused)
+    total = sum(array.nbytes for array in arrays.values())
+    print(f"{args.file}: {kind}, {len(arrays)} tensors, {_size(total)}")
+    print("layers" if layers else "no recurrent layers")
+    wide = max((len(shown(prefix)) for prefix in layers), default=0)
+    for prefix, layer in layers.items():
+        reason = _refusal(layer)
+        note = f"  refused: {reason}" if reason and not layer.problem else ""
+        print(f"    {shown(prefix):{min(wide, 60)}}  {shown(str(layer))}{note}")
+    print("tensors")
+    wide = max((len(shown(name)) for name in arrays), default=0)
+    for name, array in arrays.items():
+        print(f"    {shown(name):{min(wide, 60)}}  {array.dtype} {array.shape}")
+    return int(refused)
+
+
+# ---- convert
+
+
+def convert_arguments(parser):
+    parser.add_argument("input")
+    parser.add_argument("output")
+    parser.add_argument("--prefix", help="only this layer; it gets the empty prefix")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written")
+    file_arguments(parser)
+
+
+def convert(args):
+    if os.path.lexists(args.output) and not args.force and not args.dry_run:
+        raise ValueError(f"{args.output} is there already; --force replaces it")
+    name, found = read.layers_of(args.input, file_options(args))
+    if args.prefix is not None:
+        prefix = read.chosen(name, found.layers, args.prefix)
+        chosen = {"": prefix}
+    else:
+        chosen = {prefix: prefix for prefix in found.layers}
+    layers, groups = {}, by_prefix(found.arrays)
+    for new, old in chosen.items():
+        layer = found.layers[old]
+        if layer.problem:
+            raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
+        layers[new] = (layer, weights_of(groups, old, layer))
+    if not args.dry_run:
+        write(args.output, layers)
+    did = "would write" if args.dry_run else "wrote"
+    for prefix, (layer, _) in layers.items():
+        print(f"{did} {shown(prefix)}  {shown(str(layer))}")
+    print(f"{did} {args.output}: {len(layers)} layer{'s' if len(layers) > 1 else ''}")
+    return 0

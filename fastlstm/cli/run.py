@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+"""`fastlstm run`: a layer of a file over arrays on disk, a piece of them in memory at a time."""
+
+import argparse
+import os
+import sys
+import tempfile
+
+import numpy as np
+
+from ..config import check_num_threads
+from ..files.read import read_state_dict
+from ..layers.load import load
+from .files import file_arguments, file_options
+
+HELP = "run a layer of a file on an input array (.npy), of any length"
+PIECE = 16 << 20  # bytes of input and output in memory at a time
+BAR = 30  # characters
+
+
+def add_arguments(parser):
+    parser.add_argument("file", help="weights, in any format that fastlstm reads")
+    parser.add_argument("--input", required=True, metavar="X.npy",
+                        help="(T, B, I), (B, T, I) with --batch-first, or (T, I)")  # fmt: skip
+    parser.add_argument("--output", required=True, metavar="Y.npy", help="is written, float32")
+    parser.add_argument("--lengths", metavar="N.npy", help="(B,) integers: steps of each row")
+    parser.add_argument("--state", metavar="S.npz", help="the state before: h, of an LSTM c")
+    parser.add_argument("--save-state", metavar="S.npz", help="the state after is written")
+    parser.add_argument("--prefix", help="which layer, where the file has several")
+    parser.add_argument(
+        "--batch-first",
+        action=argparse.BooleanOptionalAction,
+        help="the layout, if the file is wrong",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
+    parser.add_argument("--num-threads", type=int)
+    file_arguments(parser)
+
+
+class Progress:
+    """A bar on stderr if that is a terminal; nothing otherwise."""
+
+    def __init__(self, total):
+        self.total, self.done, self.shown = total, 0, -1
+        self.on = sys.stderr.isatty()
+
+    def add(self, count):
+        self.done += count
+        part = BAR * self.done // max(self.total, 1)
+        if self.on and part != self.shown:
+            self.shown = part
+            text = "#" * part + "." * (BAR - part)
+            sys.stderr.write(f"\r[{text}] {100 * self.done // max(self.total, 1)} %")
+            sys.stderr.flush()
+
+    def close(self):
+        if self.on and self.shown >= 0:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _array(path):
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):
+        raise ValueError(f"{path}: not an array that numpy.save wrote (.npy)") from None
+
+
+def _state(path, layer, lanes, batch):
+    """The state in an .npz, as the layer takes it; what the layer starts from without a file."""
+    width = getattr(layer, "proj_size", 0) or layer.hidden_size
+    due = {"h": (lanes, batch, width)}
+    if layer.kind == "LSTM":
+        due["c"] = (lanes, batch, layer.hidden_size)
+    if path is None:
+        return layer._started(None, batch) or [np.zeros(s, np.float32) for s in due.values()]
+    stored = read_state_dict(path)
+    for name, shape in due.items():
+        if name not in stored:
+            raise ValueError(f"{path}: no array {name!r}; numpy.savez(path, {', '.join(due)})")
+        if stored[name].shape not in (shape, (shape[0], shape[2])):
+            raise ValueError(f"{path}: {name} has the shape {stored[name].shape}, {shape} is due")
+    return [stored[name].reshape(shape).astype(np.float32) for name, shape in due.items()]
+
+
+def _given(state):
+    return state[0] if len(state) == 1 else tuple(state)
+
+
+def _pieces(layer, steps, batch):
+    """(first row, rows, first step, steps) of each piece: by time, or by rows where a direction
+    runs from the end."""
+    each = 4 * (layer.input_size + layer.output_size)
+    if layer.bidirectional or layer.reverse:
+        rows = max(1, PIECE // max(1, each * steps))
+        for row in range(0, batch, rows):
+            yield row, min(rows, batch - row), 0, steps
+        return
+    count = max(1, PIECE // max(1, each * batch))
+    for step in range(0, steps, count):
+        yield 0, batch, step, min(count, steps - step)
+
+
+def _compute(layer, x, y, lengths, state, progress):
+    """Fill y, (T, B, .) or (B, T, .) like x; state, a list of arrays, becomes the one after."""
+    first = layer.batch_first
+    batch, steps = x.shape[:2] if first else x.shape[1::-1]
+    for row, rows, step, count in _pieces(layer, steps, batch):
+        part = (slice(row, row + rows), slice(step, step + count))
+        part = part if first else part[::-1]
+        limit = None
+        if lengths is not None:
+            limit = np.clip(lengths[row : row + rows] - step, 0, count)
+        begin = [np.ascontiguousarray(each[:, row : row + rows]) for each in state]
+        out, end = layer(x[part], _given(begin), lengths=limit)
+        y[part] = out
+        for each, new in zip(state, (end,) if len(state) == 1 else end, strict=True):
+            each[:, row : row + rows] = new
+        progress.add(rows * count)
+
+
+def _lengths(path, steps, batch):
+    found = _array(path)
+    if found.dtype.kind not in "iu" or found.shape != (batch,):
+        raise ValueError(
+            f"{path}: lengths of shape {found.shape}, {found.dtype}; ({batch},) integers are due"
+        )
+    found = found.astype(np.int64)
+    if found.size and not (found.min() >= 0 and found.max() <= steps):
+        raise ValueError(f"{path}: lengths must be from 0 to {steps}")
+    return found
+
+
+def run(args):
+    for path in filter(None, (args.output, args.save_state)):
+        if os.path.lexists(path) and not args.force:
+            raise ValueError(f"{path} is there already; --force replaces it")
+    options = file_options(args) | {"num_threads": check_num_threads(args.num_threads)}
+    if args.batch_first is not None:
+        options["batch_first"] = args.batch_first
+    layer = load(args.file, args.prefix, **options)
+    x = _array(args.input)
+    given = x.shape
+    if x.ndim == 2:
+        x = x[None] if layer.batch_first else x[:, None]
+    if x.ndim != 3 or x.shape[2] != layer.input_size or x.dtype.kind not in "fiub":
+        layout = "(B, T, I)" if layer.batch_first else "(T, B, I)"
+        raise ValueError(
+            f"{args.input}: shape {given}, {x.dtype}; {layout} or (T, I) of numbers with "
+            f"I = {layer.input_size} is due"
+        )
+    batch, steps = x.shape[:2] if layer.batch_first else x.shape[1::-1]
+    lengths = _lengths(args.lengths, steps, batch) if args.lengths else None
+    state = _state(args.state, layer, layer.num_layers * layer.num_directions, batch)
+    shape = (*x.shape[:2], layer.output_size)
+    folder = os.path.dirname(os.path.realpath(args.output))
+    progress = Progress(steps * batch)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fastlstm-") as scratch:
+        path = os.path.join(scratch, "y.npy")
+        whole = shape if len(given) == 3 else (*given[:1], shape[2])
+        y = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=whole)
+        try:
+            _compute(layer, x, y.reshape(shape), lengths, state, progress)
+        finally:
+            progress.close()
+        y.flush()
+        del y
+        os.replace(path, args.output)
+        if args.save_state:
+            path = os.path.join(scratch, "state.npz")
+            np.savez(path, **dict(zip("hc", state, strict=False)))
+            os.replace(path, args.save_state)
+    print(f"wrote {args.output}: float32 {whole}")
+    return 0

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The NumPy backend: a step of all rows at a time. It runs everywhere."""

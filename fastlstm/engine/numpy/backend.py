@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: MIT
+"""The NumPy backend: the cells' equations, a step of all rows at a time. It runs everywhere.
+
+Formulas are torch's, or of a variant ONNX's; sigmoid, tanh and products of gates are elementwise.
+In the code below z holds the gate sums W x + b on entry to a step. After it z has the activations;
+of a variant the whole sums, since not every slope follows from an activation. d + name is the
+gradient of a loss with respect to name. shared/network.py says what calls these.
+"""
+
+import numpy as np
+
+from ..shared import network
+from ..shared.network import CELLS, TINY, State, default_threads, set_default_threads, team_size
+from ..shared.tape import Turned, backward, drop, forward_train
+
+__all__ = [
+    "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",
+    "forward_train", "isas", "set_default_threads", "team_size",
+]  # fmt: skip
+
+
+TINY_GRADIENT = np.float32(2.0**-96)  # as in csrc/kernels.h
+
+
+def isas():
+    """As _core.isas: (name, built, runnable here)."""
+    return [("numpy", True, True)]
+
+
+def compiler():
+    return f"none; NumPy {np.__version__}"
+
+
+def sigmoid(a):
+    """a becomes 1 / (1 + exp(-a)), in place; exp's overflow gives the right 0."""
+    a *= -1  # np.negative of NumPy 2.4.6 writes wrong values into views of one column
+    np.exp(a, out=a)
+    a += 1
+    np.reciprocal(a, out=a)
+    return a
+
+
+IN_PLACE = {
+    "sigmoid": sigmoid,
+    "tanh": lambda a: np.tanh(a, out=a),
+    "relu": lambda a: np.maximum(a, 0, out=a),
+}
+
+
+def flush(a, tiny):
+    """What is below becomes 0 in place: no subnormals on the way, which take a CPU many times
+    longer."""
+    a[np.abs(a) < tiny] = 0
+
+
+def split(a, gates):
+    """Views of the gates of an (..., G H)."""
+    H = a.shape[-1] // gates
+    return [a[..., k * H : (k + 1) * H] for k in range(gates)]
+
+
+def activation(lane, which, z):
+    """f(z), f the lane's function of that place: in place, unless the sums are kept."""
+    function = lane.functions[which]
+    if lane.variant is None:
+        return IN_PLACE[function.name](z)
+    return function.value(cut(lane, z))
+
+
+def cut(lane, z):
+    return z if lane.clip is None else np.clip(z, -lane.clip, lane.clip)
+
+
+class Cell:
+    """The loops over steps, for every cell; a subclass has the equations of one step, and `places`,
+    for each gate which of the activations is its own."""
+
+    gates, keeps, places = 1, False, (0,)
+
+    def prepare(self, training, varied):
+        """Nothing to compile."""
+
+    def pack(self, lane):
+        """Nothing to pack either."""
+
+    turn = pack
+
+    @np.errstate(all="ignore")  # Inf and NaN are answers, not news
+    def forward(self, lane, a, z, s, rows, back, h, c, y):
+        """Steps over a (n, B, I). h (B, K) and c (B, H) move on; y (n, B, K) is filled, 0 where a
+        row does not run. z (n, B, N) gets the activations or sums, and s (n, B, H), unless it is
+        empty, what else `backward` needs."""
+        small = np.abs(a) < TINY
+        np.matmul(np.where(small, 0, a) if small.any() else a, lane.w, out=z)
+        z += lane.bias
+        for t in _order(len(a), back):
+            n = rows[t]
+            kept = self.step(lane, z[t, :n], h[:n], c[:n])
+            flush(h[:n], TINY)
+            y[t, :n] = h[:n]
+            y[t, n:] = 0
+            if len(s):
+                z[t, n:] = s[t, n:] = 0
+                if kept is not None:
+                    s[t, :n] = kept
+
+    def opened(self, lane, z):
+        """The activations and their slopes, (n, B, N) each, of what forward left in z."""
+        values = z if lane.variant is None else np.empty_like(z)
+        slopes = np.empty_like(z)
+        parts = zip(self.places, *(split(a, self.gates) for a in (z, values, slopes)))
+        for place, sums, value, slope in parts:
+            function, x = lane.functions[place], cut(lane, sums)
+            if lane.variant is not None:
+                value[...] = function.value(x)
+            slope[...] = function.slope(x, value)
+            if lane.clip is not None:
+                slope *= np.abs(sums) <= lane.clip
+        return values, slopes
+
+    @np.errstate(all="ignore")
+    def backward(self, lane, z, s, h0, c0, dy, rows, back, dh, dc, dz):
+        """The same steps back. h0, c0 (n, B, ...): the states before each step; dy (n, B, K): the
+        outputs' gradients, which become those of h; dh, dc: of the state after, then before; dz is
+        filled, 0 where a row does not run. Returns the activations."""
+        values, slopes = self.opened(lane, z)
+        factors = self.factors(lane, values, slopes, s, h0, c0)
+        self.unsteps(lane, values, factors, dy, rows, back, dh, dc, dz)
+        return values
+
+    def unsteps(self, lane, values, factors, dy, rows, back, dh, dc, dz):
+        for t in _order(len(dz), not back):
+            n = rows[t]
+            dh[:n] += dy[t, :n]
+            dy[t, :n] = dh[:n]
+            dy[t, n:] = dz[t, n:] = 0
+            own = [f[t, :n] for f in factors]
+            self.unstep(lane, values[t, :n], *own, dh[:n], dc[:n], dz[t, :n])
+            flush(dh[:n], TINY_GRADIENT)
+        flush(dz, TINY_GRADIENT)
+
+    def recurrent(self, z, s, h0, dz):
+        """(gates, d, v) such that dW_hh = sum of d^T v, and db_hh = sum of d, for those gates; z:
+        the activations."""
+        return [(slice(None), dz, h0)]
+
+
+def _order(n, back):
+    return range(n - 1, -1, -1) if back else range(n)
+
+
+class LSTM(Cell):
+    """i, f, o = sigmoid(...), g = tanh(W x + b + R h); c' = f c + i g; h' = o tanh(c').
+
+    With peepholes p, i and f also see p c, and o p c'; with coupled gates f = 1 - i. With a
+    projection V: h' = V (o tanh(c')) (Sak et al. 2014). Kept: c'.
+    """
+
+    gates, keeps, places = 4, True, (0, 0, 1, 0)
+
+    def step(self, lane, z, h, c):
+        H = c.shape[1]
+        z += h @ lane.r
+        if lane.peephole is not None:
+            z[:, : 2 * H] += np.concatenate([c, c], 1) * lane.peephole[: 2 * H]
+        i, f = split(activation(lane, 0, z[:, : 2 * H]), 2)
+        if lane.coupled:
+            np.subtract(1, i, out=f)
+        g = activation(lane, 1, z[:, 2 * H : 3 * H])
+        c *= f
+        c += i * g
+        flush(c, TINY)
+        if lane.peephole is not None:
+            z[:, 3 * H :] += c * lane.peephole[2 * H :]
+        full = activation(lane, 0, z[:, 3 * H :]) * lane.functions[2].value(c)
+        h[...] = full @ lane.proj if lane.proj.size else full
+        return c
+
+    def opened(self, lane, z):
+        values, slopes = super().opened(lane, z)
+        if lane.coupled:
+            i, f = split(values, 4)[:2]
+            np.subtract(1, i, out=f)
+            split(slopes, 4)[1][...] = 0
+        return values, slopes
+
+    def factors(self, lane, values, slopes, c, h0, c0):
+        """Of dz from dc', but of o from dh; and of dc' from dh."""
+        i, _, g, o = split(values, 4)
+        di, df, dg, do = split(slopes, 4)
+        t = lane.functions[2].value(c)
+        di *= g - c0 if lane.coupled else g
+        df *= c0
+        dg *= i
+        do *= t
+        return slopes, o * lane.functions[2].slope(c, t)
+
+    def unstep(self, lane, z, factor, factor_c, dh, dc, dz):
+        H = dc.shape[1]
+        full = dh @ lane.w_hr if lane.proj.size else dh
+        np.multiply(full, factor[:, 3 * H :], out=dz[:, 3 * H :])
+        dc += full * factor_c
+        if lane.peephole is not None:
+            dc += dz[:, 3 * H :] * lane.peephole[2 * H :]
+        for k in range(3):
+            part = slice(k * H, (k + 1) * H)
+            np.multiply(dc, factor[:, part], out=dz[:, part])
+        dc *= z[:, H : 2 * H]
+        if lane.peephole is not None:
+            di, df, *_ = split(dz, 4)
+            pi, pf, _ = split(lane.peephole, 3)
+            dc += di * pi + df * pf
+        flush(dc, TINY_GRADIENT)
+        dh[...] = dz @ lane.w_hh
+
+    def full(self, lane, z, c):
+        """h before the projection."""
+        return z[..., 3 * c.shape[2] :] * lane.functions[2].value(c)
+
+    def peephole(self, dz, c0, c):
+        """What the gradients of the peepholes are sums of, (n, B, 3 H)."""
+        di, df, _, do = split(dz, 4)
+        return np.concatenate([di * c0, df * c0, do * c], 2)
+
+
+class GRU(Cell):
+    """r, u = sigmoid(W x + b + R h); n = tanh(W_n x + b_n + r (R_n h + d_n)); h' = (1-u) n + u h.
+
+    torch calls u z. Kept: R_n h + d_n.
+    """
+
+    gates, keeps, places = 3, True, (0, 0, 1)
+
+    def step(self, lane, z, h, c):
+        H = h.shape[1]
+        hidden = h @ lane.r
+        z[:, : 2 * H] += hidden[:, : 2 * H]
+        r, u = split(activation(lane, 0, z[:, : 2 * H]), 2)
+        candidate = hidden[:, 2 * H :]
+        candidate += lane.bias_n
+        z[:, 2 * H :] += r * candidate
+        self.mix(h, u, activation(lane, 1, z[:, 2 * H :]))
+        return candidate
+
+    def mix(self, h, u, n):
+        h -= n
+        h *= u
+        h += n
+
+    def factors(self, lane, values, slopes, s, h0, c0):
+        """Of dn and du from dh, of dr from the gradient of what r multiplies, which is s."""
+        _, u, n = split(values, 3)
+        dr, du, dn = split(slopes, 3)
+        dr *= s
+        du *= h0 - n
+        dn *= 1 - u
+        return (slopes,)
+
+    def unstep(self, lane, z, factor, dh, dc, dz):
+        r, u, _ = split(z, 3)
+        dr, du, dn = split(dz, 3)
+        fr, fu, fn = split(factor, 3)
+        np.multiply(dh, fn, out=dn)
+        np.multiply(dh, fu, out=du)
+        np.multiply(dn, fr, out=dr)
+        dh *= u
+        dh += np.hstack([dr, du, dn * r]) @ lane.w_hh
+
+    def recurrent(self, z, s, h0, dz):
+        H = h0.shape[2]
+        d = dz.copy()
+        d[..., 2 * H :] *= z[..., :H]
+        return [(slice(None), d, h0)]
+
+
+class GRUBefore(GRU):
+    """The same with n = tanh(W_n x + b_n + R_n (r h)): reset, then product (Cho et al. 2014)."""
+
+    keeps = False
+
+    def step(self, lane, z, h, c):
+        H = h.shape[1]
+        z[:, : 2 * H] += h @ lane.r[:, : 2 * H]
+        r, u = split(activation(lane, 0, z[:, : 2 * H]), 2)
+        z[:, 2 * H :] += (r * h) @ lane.r[:, 2 * H :]
+        self.mix(h, u, activation(lane, 1, z[:, 2 * H :]))
+
+    def factors(self, lane, values, slopes, s, h0, c0):
+        return super().factors(lane, values, slopes, h0, h0, c0)
+
+    def unstep(self, lane, z, factor, dh, dc, dz):
+        H = dh.shape[1]
+        r, u, _ = split(z, 3)
+        dr, du, dn = split(dz, 3)
+        fr, fu, fn = split(factor, 3)
+        np.multiply(dh, fn, out=dn)
+        np.multiply(dh, fu, out=du)
+        reset = dn @ lane.w_hh[2 * H :]  # the gradient of r h
+        np.multiply(reset, fr, out=dr)
+        dh *= u
+        dh += reset * r
+        dh += dz[:, : 2 * H] @ lane.w_hh[: 2 * H]
+
+    def recurrent(self, z, s, h0, dz):
+        H = h0.shape[2]
+        return [
+            (slice(0, 2 * H), dz[..., : 2 * H], h0),
+            (slice(2 * H, 3 * H), dz[..., 2 * H :], z[..., :H] * h0),
+        ]
+
+
+class RNN(Cell):
+    """h' = tanh(W x + b + R h), or max(0, ...)."""
+
+    def step(self, lane, z, h, c):
+        z += h @ lane.r
+        h[...] = activation(lane, 0, z)
+
+    def factors(self, lane, values, slopes, s, h0, c0):
+        return (slopes,)
+
+    def unstep(self, lane, z, factor, dh, dc, dz):
+        np.multiply(dh, factor, out=dz)
+        dh[...] = dz @ lane.w_hh
+
+
+class Net(network.Net):
+    name = "numpy"
+    cells = {  # noqa: RUF012
+        "lstm": LSTM(), "gru": GRU(), "gru_before": GRUBefore(), "rnn_tanh": RNN(),
+        "rnn_relu": RNN(),
+    }  # fmt: skip

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+"""Files, read without the libraries that wrote them: arrays by name, and descriptions of the
+recurrent layers among them. Nothing here knows a class of layers or runs one (layers/build.py).
+
+    read.py         the file's format, arrays and layers, for the caller
+    formats.py      the table of formats, a line for each; refused.py  those that are not read
+    torch/ onnx/ keras/ hdf5/ safetensors/ numpy/     a folder for each family of formats
+    description.py  what a recurrent layer is         find.py    layers by torch's names of arrays
+    contents.py     what a reader gives               source.py  the open file
+    stored_zip.py inflate.py inert_pickle.py flatten.py   several families: zip, deflate, pickle
+"""

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""What a reader gives, and what it may be told."""
+
+import dataclasses
+
+from ..engine.variants import Activation
+from .source import Source
+
+# Bytes of the weights of all layers, for each byte of file and beyond.
+WEIGHTS, MORE_WEIGHTS = 2, 24 << 20
+
+
+@dataclasses.dataclass
+class Contents:
+    """What is in a file.
+
+    arrays   {name: array}: the file's own tensors under their own names, and where those are not
+             torch's (ONNX, Keras), the layers' weights once more, under torch's
+    layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on
+    shared   True: the arrays are a read-only mapping of the file, which objects may keep
+    """
+
+    arrays: dict
+    layers: dict
+    shared: bool = False
+    source: Source = None  # for `add`
+    room: int = 0  # bytes that the weights of layers may still take
+    counts: dict = dataclasses.field(default_factory=dict)  # of names given more than once
+
+    def __post_init__(self):
+        if self.source is not None:
+            self.room += WEIGHTS * self.source.size + MORE_WEIGHTS
+
+    def add(self, name, layer, weights):
+        """Put a layer and its weights, {torch's name: array}, under `name`, made unique.
+        LoadError if many layers are made of the same weights."""
+        self.room -= sum(array.nbytes for array in weights.values())
+        if self.room < 0:
+            raise self.source.error("layers", "their weights need far more memory than the file")
+        prefix, count = f"{name}.", self.counts.get(name, 1)
+        while prefix in self.layers or any(prefix + end in self.arrays for end in weights):
+            count += 1  # goes on from where the last one of that name ended
+            prefix = f"{name}_{count}."
+        self.counts[name] = count
+        self.layers[prefix] = layer
+        self.arrays |= {prefix + end: array for end, array in weights.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the caller says of a file that does not say it itself: see `load`."""
+
+    activation: str | Activation | None = None
+    recurrent_activation: str | Activation | None = None
+    reset_after: bool | None = None
+    external_data: bool = False
+
+
+def by_prefix(arrays):
+    """{prefix: {the rest of the name: array}}: a prefix is "" or ends with a name's last dot."""
+    groups = {}
+    for name, array in arrays.items():
+        prefix, dot, end = name.rpartition(".")
+        groups.setdefault(prefix + dot, {})[end] = array
+    return groups
+
+
+def weights_of(groups, prefix, layer):
+    """{torch's name: array} of one layer, without its prefix. groups: of by_prefix."""
+    return {
+        f"{end}_l0" if layer.cell else end: array
+        for end, array in groups.get(prefix, {}).items()
+        if end.startswith(("weight_", "bias_", "peephole_", "initial_"))
+    }

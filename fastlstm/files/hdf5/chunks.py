@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""HDF5's chunked storage, as h5py writes it: an array in blocks of one shape, plain, shuffled
+(byte by byte: all first bytes of the elements, all second ones ...), deflated, or both.
+
+    layout message -> B-tree: (stored bytes, mask of filters left out, place in the array) -> chunk
+
+Every chunk must be there, once. What a file may make of chunks is bounded by counting: the bytes
+of all arrays (Hdf5.charge), those inflated (chunks at an edge are larger than what is used of
+them), and the entries of all B-trees, each of which takes 32 bytes of the file.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from ..inflate import inflate
+from .types import UNDEFINED
+
+MAX_CHUNK = 16 << 20  # bytes of one chunk; h5py's own choice is at most 1 MiB
+_DEFLATE, _SHUFFLE = 1, 2
+_NAMES = {
+    3: "Fletcher32 checksums", 4: "szip", 5: "n-bit", 6: "scale-offset", 32000: "LZF",
+    32001: "Blosc",
+}  # fmt: skip
+
+
+def _filters(owner, found, itemsize):
+    """The numbers of the filters that the message at `found`, (start, size) or None, lists."""
+    if found is None:
+        return []
+    (start, size), unpack = found, owner.file.unpack
+    version, count = unpack("2B", start, "filters")
+    if version not in (1, 2):
+        raise owner.error(f"filters of version {version} are not read")
+    at, numbers = start + (8 if version == 1 else 2), []
+    for _ in range(count):
+        (number,) = unpack("H", at, "filters")
+        if version == 1 or number >= 256:
+            name, _, values = unpack("3H", at + 2, "filters")
+            at += 8
+        else:
+            name, (_, values) = 0, unpack("2H", at + 2, "filters")
+            at += 6
+        at += (name + 7) // 8 * 8 if version == 1 else name
+        if number == _SHUFFLE and (not values or unpack("I", at, "filters") != (itemsize,)):
+            raise owner.error("shuffled for elements of another size")
+        at += 4 * (values + (values % 2 if version == 1 else 0))
+        numbers.append(number)
+    for number in numbers:
+        if number not in (_DEFLATE, _SHUFFLE):
+            name = _NAMES.get(number, f"number {number}")
+            raise owner.error(f"the filter {name} is not read; save it with gzip, or without")
+    if at > start + size or numbers not in ([_DEFLATE], [_SHUFFLE], [_SHUFFLE, _DEFLATE]):
+        raise owner.error("its filters are malformed")
+    return numbers
+
+
+def _leaves(owner, address, ndim):
+    """(stored bytes, mask, place, address) of each chunk in the B-tree at `address`."""
+    file, seen = owner.file, set()
+    pending = [] if address == UNDEFINED else [address]
+    key = f"II{ndim + 1}QQ"
+    width = 24 + 8 * ndim
+    while pending:
+        at = pending.pop()
+        if at in seen:
+            raise owner.error("its B-tree has a cycle")
+        seen.add(at)
+        sign, kind, level, used = file.unpack("4s2BH", at, "B-tree")
+        if sign != b"TREE" or kind != 1:
+            raise owner.error("no B-tree of chunks is where it must be")
+        file.charge_chunks(used)
+        for n in range(used):
+            size, mask, *place, below = file.unpack(key, at + 24 + n * width, "B-tree")
+            if level:
+                pending.append(below)
+            else:
+                yield size, mask, tuple(place[:-1]), below
+
+
+def _chunk(owner, stored, filters, mask, nbytes):
+    """The chunk's bytes and whether they are shuffled."""
+    used = [number for n, number in enumerate(filters) if not mask >> n & 1]
+    if _DEFLATE in used:
+        flat = np.empty(nbytes, np.uint8)
+        owner.file.charge_inflated(nbytes)
+        inflate(iter((stored,)), memoryview(flat), 15, partial(_malformed, owner))
+    elif len(stored) == nbytes:
+        flat = np.frombuffer(stored, np.uint8)
+    else:
+        raise owner.error(f"a chunk of {len(stored)} bytes, {nbytes} are due")
+    return flat, _SHUFFLE in used
+
+
+def _malformed(owner, rule):
+    return owner.error(f"a chunk: {rule}")
+
+
+def array_of(owner, start, filters, dtype, shape):
+    """The array that the layout message at `start` describes, in the file's byte order.
+
+    owner     the dataset, an hdf5.Object
+    filters   (start, size) of the message that lists its filters, or None
+    """
+    (sizes,) = owner.file.unpack("B", start + 2, "layout")
+    (tree, *chunk) = owner.file.unpack(f"Q{sizes}I", start + 3, "layout")
+    itemsize = dtype.itemsize
+    if sizes != len(shape) + 1 or sizes < 2 or 0 in chunk or chunk.pop() != itemsize:
+        raise owner.error("the chunks' shape does not fit the array's")
+    nbytes = math.prod(chunk) * itemsize
+    if nbytes > MAX_CHUNK:
+        raise owner.error(f"chunks of {nbytes} bytes, {MAX_CHUNK} is the limit")
+    due = math.prod(-(-size // step) for size, step in zip(shape, chunk, strict=True))
+    filters = _filters(owner, filters, itemsize)
+    array, places = np.empty(shape, dtype), set()
+    planes = array.view(np.uint8).reshape(*shape, itemsize)
+    for size, mask, place, address in _leaves(owner, tree, len(shape)):
+        fits = all(at % step == 0 and at < n for at, step, n in zip(place, chunk, shape))
+        if not fits or place in places:
+            raise owner.error(f"a chunk at {place}, which is outside, askew or there twice")
+        places.add(place)
+        stored = owner.file.take(address, size, "chunk")
+        flat, shuffled = _chunk(owner, stored, filters, mask, nbytes)
+        block = flat.reshape(itemsize, *chunk) if shuffled else flat.reshape(*chunk, itemsize)
+        part = tuple(slice(at, min(at + step, n)) for at, step, n in zip(place, chunk, shape))
+        used = tuple(slice(0, each.stop - each.start) for each in part)
+        if shuffled:
+            for n in range(itemsize):
+                planes[(*part, n)] = block[n][used]
+        else:
+            planes[part] = block[used]
+    if len(places) != due:
+        raise owner.error(f"{len(places)} of its {due} chunks are stored; the others have no data")
+    return array

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: MIT
+"""One recurrent layer of Keras, its weights turned into torch's.
+
+Keras: kernel (I, gates H), recurrent_kernel (H, gates H), bias (gates H,), or (2, gates H) for a
+GRU with reset_after. Gate order: LSTM i, f, c, o (torch's i, f, g, o); GRU z, r, h.
+CuDNNLSTM, CuDNNGRU: bias (2 gates H,), input biases first; per gate the kernel's memory is
+torch's (H, I), though its shape says (I, H), and the recurrent kernel's is torch's, untransposed.
+"""
+
+import numpy as np
+
+from ...engine.variants import USUAL, Activation
+from ..description import Layer
+from ..source import show
+
+CELLS = {
+    "LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN",
+    "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU",
+}  # fmt: skip
+_IN_RNN = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "RNN"}
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_KINDS = {gates: kind for kind, gates in _GATES.items()}
+_PLAIN = {
+    "tanh": "tanh", "sigmoid": "sigmoid", "relu": "relu", "softsign": "softsign",
+    "softplus": "softplus", "selu": "selu", "gelu": "gelu", "silu": "silu", "swish": "silu",
+    "exponential": "exponential",
+}  # fmt: skip
+_MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "ave", None: "none"}
+
+
+class Unknown(Exception):
+    """What the configuration says is malformed."""
+
+
+class _Problem(Exception):
+    """Why a layer cannot be read."""
+
+
+class Cell:
+    """One direction's weights, their shapes in agreement. cudnn: in cuDNN's layout."""
+
+    def __init__(self, kernel, recurrent, bias, kind):
+        self.kernel, self.recurrent, self.bias, self.kind = kernel, recurrent, bias, kind
+        self.size = recurrent.shape[0]
+        self.cudnn = bias is not None and bias.shape == (2 * recurrent.shape[1],)
+
+    @classmethod
+    def of(cls, parts):
+        """A Cell of [kernel, recurrent kernel, bias or None]; None if they are no such thing."""
+        kernel, recurrent, bias = parts
+        if kernel is None or recurrent is None or kernel.ndim != 2 or recurrent.ndim != 2:
+            return None
+        rows, width = recurrent.shape
+        arrays = [each for each in parts if each is not None]
+        if not rows or not kernel.size or any(each.dtype.kind != "f" for each in arrays):
+            return None
+        if width % rows or width // rows not in _KINDS or kernel.shape[1] != width:
+            return None
+        kind = _KINDS[width // rows]
+        shapes = {(width,)} | ({(2, width)} if kind == "GRU" else set())
+        shapes |= {(2 * width,)} if kind != "RNN" else set()
+        if bias is not None and bias.shape not in shapes:
+            return None
+        return cls(kernel, recurrent, bias, kind)
+
+    def weights(self, end):
+        """{torch's name: array}."""
+        gates, size = _GATES[self.kind], self.size
+        if self.cudnn:
+            inputs = self.kernel.shape[0]
+            parts = [
+                np.ascontiguousarray(self.kernel[:, n * size : (n + 1) * size]).reshape(
+                    size, inputs
+                )
+                for n in range(gates)
+            ]
+            back = [self.recurrent[:, n * size : (n + 1) * size] for n in range(gates)]
+        else:
+            parts = [self.kernel[:, n * size : (n + 1) * size].T for n in range(gates)]
+            back = [self.recurrent[:, n * size : (n + 1) * size].T for n in range(gates)]
+        order = (1, 0, 2) if self.kind == "GRU" else range(gates)
+        found = {
+            f"weight_ih{end}": np.concatenate([parts[n] for n in order]),
+            f"weight_hh{end}": np.concatenate([back[n] for n in order]),
+        }
+        if self.bias is not None:
+            bias = self.bias.reshape(-1, gates * size)
+            both = [bias[0], bias[1] if len(bias) > 1 else np.zeros_like(bias[0])]
+            for name, each in zip(("bias_ih", "bias_hh"), both, strict=True):
+                found[f"{name}{end}"] = np.concatenate(
+                    [each[n * size : (n + 1) * size] for n in order]
+                )
+        return found
+
+
+def _activation(value, version):
+    """The Activation that Keras means by `value`, a name or a serialized function."""
+    if isinstance(value, Activation):
+        return value
+    if isinstance(value, dict) and value.get("class_name") == "function":
+        value = value.get("config")
+    if not isinstance(value, str):
+        raise _Problem(f"an activation that is no function of Keras: {show(str(value))}")
+    if value == "linear":
+        return Activation("affine", 1.0, 0.0)
+    if value == "hard_sigmoid":
+        if not version:
+            raise _Problem(
+                "hard_sigmoid of Keras 2 is 0.2 x + 0.5 and of Keras 3 x / 6 + 0.5, and the file "
+                "does not say its version: pass "
+                "recurrent_activation=fastlstm.variants.Activation('hard_sigmoid', 0.2, 0.5)"
+            )
+        return Activation(value, *((0.2, 0.5) if version < (3, 0) else (1 / 6, 0.5)))
+    if value == "elu":
+        return Activation("elu", 1.0)
+    if value == "leaky_relu":
+        return Activation("leaky_relu", 0.2)
+    if value not in _PLAIN:
+        raise _Problem(f"the activation {show(value)} is not known")
+    return Activation(_PLAIN[value])
+
+
+def _given(cell, options, version):
+    """(activation, recurrent activation) of a file that holds weights alone."""
+    if cell.cudnn:
+        return "tanh", "sigmoid"  # cuDNN has no others
+    if options.activation is None:
+        also = "" if cell.kind == "RNN" else ", and recurrent_activation= ('sigmoid'; Keras before "
+        also += "" if cell.kind == "RNN" else "2.3: 'hard_sigmoid') if it is not 'sigmoid'"
+        raise _Problem(
+            "the file holds weights alone and does not say which activation the layer has: "
+            f"pass activation= ('tanh' is Keras' default){also}"
+        )
+    if options.recurrent_activation is None and cell.kind != "RNN" and () < version < (2, 3):
+        raise _Problem(
+            f"Keras {version[0]}.{version[1]} had hard_sigmoid as the default: "
+            "pass recurrent_activation='hard_sigmoid' or 'sigmoid'"
+        )
+    return options.activation, options.recurrent_activation or "sigmoid"
+
+
+def _activations(kind, activation, recurrent, version):
+    main = _activation(activation, version)
+    if kind == "RNN":
+        return (main,)
+    gate = _activation(recurrent, version)
+    return (gate, main, main) if kind == "LSTM" else (gate, main)
+
+
+def _flag(config, name, default):
+    value = config.get(name, default)
+    if not isinstance(value, bool):
+        raise Unknown(f"{name} is {show(str(value))}, not true or false")
+    return value
+
+
+def _one(cell, item, version, options):
+    """(activations, reset_after, go_backwards, batch_first) of one direction.
+
+    item: (class name, config), or None for a file with weights alone.
+    """
+    if item is None:
+        recurrent = _given(cell, options, version)
+        told = options.reset_after
+        reset = cell.bias is not None and (cell.cudnn or cell.bias.ndim == 2)
+        if cell.kind == "GRU" and cell.bias is None:
+            if told is None:
+                raise _Problem("a GRU without biases does not show reset_after: pass reset_after=")
+            reset = told
+        return _activations(cell.kind, *recurrent, version), reset, False, True
+    kind, config = item
+    if not isinstance(config, dict) or config.get("units") not in (cell.size, None):
+        raise _Problem(f"units is {show(str(config.get('units')))}, its weights have {cell.size}")
+    if kind.startswith("CuDNN") or cell.cudnn:
+        found = _activations(cell.kind, "tanh", "sigmoid", version)
+    else:
+        default = "sigmoid" if version >= (2, 3) else "hard_sigmoid"
+        gate = config.get("recurrent_activation", default)
+        found = _activations(cell.kind, config.get("activation", "tanh"), gate, version)
+    reset = kind == "CuDNNGRU" or cell.cudnn or _flag(config, "reset_after", False)
+    if (
+        cell.kind == "GRU"
+        and cell.bias is not None
+        and reset != (cell.cudnn or cell.bias.ndim == 2)
+    ):
+        raise _Problem(f"reset_after is {reset}, its bias has the shape {cell.bias.shape}")
+    back = _flag(config, "go_backwards", False)
+    return found, reset, back, not _flag(config, "time_major", False)
+
+
+def _item(item):
+    """(kind of cell, (class name, config)) of a layer's configuration, an RNN's cell taken out."""
+    kind, config = item.get("class_name"), item.get("config")
+    if not isinstance(config, dict):
+        raise Unknown("it has no config")
+    if kind == "RNN":
+        cell = config.get("cell")
+        inner = cell.get("class_name") if isinstance(cell, dict) else None
+        if inner not in _IN_RNN or not isinstance(cell.get("config"), dict):
+            raise _Problem(f"an RNN of {show(str(inner))}: only Keras' own cells are read")
+        outer = {n: config[n] for n in ("go_backwards", "time_major") if n in config}
+        return _IN_RNN[inner], (inner, cell["config"] | outer)
+    if kind not in CELLS:
+        raise _Problem(f"a layer of class {show(str(kind))} is not read")
+    return CELLS[kind], (kind, config)
+
+
+def _directions(told):
+    """(merge mode, [layer's configuration for each direction])."""
+    if told.kind != "Bidirectional":
+        return "concat", [{"class_name": told.kind, "config": told.config}]
+    config = told.config
+    if not isinstance(config, dict) or not isinstance(config.get("layer"), dict):
+        raise Unknown("a Bidirectional without a layer")
+    mode = config.get("merge_mode", "concat")
+    if not isinstance(mode, str | None) or mode not in _MERGES:
+        raise _Problem(f"merge_mode is {show(str(mode))}")
+    back = config.get("backward_layer")
+    layer = config["layer"]
+    if not isinstance(back, dict):
+        inner = layer.get("config")
+        if not isinstance(inner, dict):
+            raise Unknown("it has no config")
+        flipped = inner | {"go_backwards": not _flag(inner, "go_backwards", False)}
+        back = layer | {"config": flipped}
+    return _MERGES[mode], [layer, back]
+
+
+def _put_together(cells, told, version, options):
+    merge, items = ("concat", [None] * len(cells)) if told is None else _directions(told)
+    kinds = []
+    if told is not None:
+        kinds, items = zip(*map(_item, items), strict=True)
+    if len(cells) != len(items):
+        raise _Problem(f"{len(items)} sets of weights are due, the file has {len(cells)}")
+    first = cells[0]
+    if any(kind != cell.kind for kind, cell in zip(kinds, cells, strict=False)):
+        raise _Problem(f"its weights are those of a {first.kind}")
+    same = {(c.kind, c.kernel.shape, c.size, c.bias is None) for c in cells}
+    if len(same) > 1:
+        raise _Problem("its two directions differ in kind or size")
+    each = [_one(cell, item, version, options) for cell, item in zip(cells, items, strict=True)]
+    backwards = [one[2] for one in each]
+    if told is not None and len(cells) == 2 and backwards != [False, True]:
+        raise _Problem("a Bidirectional whose forward layer goes backwards")
+    if len({(one[1], one[3]) for one in each}) > 1:
+        raise _Problem("its two directions differ in reset_after or time_major")
+    activations = tuple(one[0] for one in each)
+    if activations == (USUAL[first.kind],) * len(cells):
+        activations = ()
+    alone = len(cells) == 1 and backwards[0]
+    return Layer(
+        first.kind, first.kernel.shape[0], first.size, bias=first.bias is not None,
+        direction="bidirectional" if len(cells) == 2 else "reverse" if alone else "forward",
+        activations=activations, reset_after=first.kind != "GRU" or each[0][1],
+        batch_first=each[0][3], output_order="processing" if alone else "time", merge=merge,
+    )  # fmt: skip
+
+
+def layer_of(cells, told, version, options):
+    """(Layer, {torch's name: array}) of one or two Cells.
+
+    told      what the configuration says of them (keras_file.Told), or None without one
+    version   of Keras, (major, minor), or () if unknown
+    """
+    weights = {}
+    for cell, end in zip(cells, ("_l0", "_l0_reverse"), strict=False):
+        weights |= cell.weights(end)
+    try:
+        if not cells:
+            raise _Problem("its weights are not in the file")
+        return _put_together(cells, told, version, options), weights
+    except _Problem as problem:
+        kind = cells[0].kind if cells else CELLS.get(told.kind, "recurrent layer")
+        size = (cells[0].kernel.shape[0], cells[0].size) if cells else (0, 0)
+        return Layer(kind, *size, batch_first=True, problem=str(problem)), weights

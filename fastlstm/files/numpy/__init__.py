@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""NumPy's .npz, and pickled dicts of arrays."""

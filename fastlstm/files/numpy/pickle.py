@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""A plain pickle of NumPy arrays: one array, or dicts and lists of them, through inert_pickle.
+
+NumPy pickles an array as _reconstruct(ndarray, (0,), b"b") and a state (version, shape, dtype,
+Fortran order, bytes), or, in protocol 5, as _frombuffer(bytes, dtype, shape, order); a dtype as
+dtype("f4", ...) and a state (3, "<", ...). Bytes are kept here as places in the file.
+"""
+
+import math
+import re
+from typing import ClassVar
+
+import numpy as np
+
+from ..flatten import flatten
+from ..inert_pickle import BYTES, MAX_PICKLE, ORDERED, TABLE, TUPLE, Interpreter, Node, Opaque
+
+MAX_DIMS = 32
+MAX_EMPTY = 1 << 40
+_DTYPE = re.compile(r"[<>|=]?(f2|f4|f8|i1|i2|i4|i8|u1|u2|u4|u8|b1|c8|c16)")
+_VALUE = Opaque("value")
+
+
+def is_pickle(source):
+    return source.head[:1] == b"\x80" and source.head[1:2] in (b"\2", b"\3", b"\4", b"\5")
+
+
+class Bytes:
+    """A run of bytes. Not hashable by content: it is never a key that is looked up."""
+
+    __slots__ = ("view",)
+
+    def __init__(self, view):
+        self.view = view
+
+
+class Dtype:
+    __slots__ = ("name", "order")
+
+    def __init__(self, name):
+        self.name, self.order = name, "|"
+
+
+class Array:
+    """An array; `value` once its state is known. nbytes: for flatten's bounds."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value=None):
+        self.value = value
+
+
+def _made(run, raw, shape, dtype, fortran):
+    """The array of the bytes `raw`."""
+    if dtype.__class__ is not Dtype or dtype.name is None:
+        raise run.error("an array of Python objects, text or records is not read")
+    if raw.__class__ is not Bytes or shape.__class__ is not Node or shape.kind is not TUPLE:
+        raise run.error("an array needs bytes and a tuple of sizes")
+    sizes = shape.items
+    if len(sizes) > MAX_DIMS or any(n.__class__ is not int or n < 0 for n in sizes):
+        raise run.error(f"the sizes must be at most {MAX_DIMS} ints of 0 or more")
+    kind = np.dtype(dtype.name).newbyteorder(dtype.order if dtype.order in "<>" else "=")
+    due = math.prod(sizes) * kind.itemsize
+    if due != len(raw.view):
+        raise run.error(f"{due} bytes are due, it has {len(raw.view)}")
+    if 0 in sizes and math.prod(n or 1 for n in sizes) > MAX_EMPTY:
+        raise run.error("the sizes of an empty array are too large")
+    run.charge(400)
+    flat = np.frombuffer(raw.view, kind) if due else np.empty(0, kind)
+    if kind.kind == "b" and due and flat.view(np.uint8).max() > 1:
+        raise run.error("a bool that is neither 0 nor 1")
+    flat = flat.astype(kind.newbyteorder("="))  # the pickle's bytes are neither aligned nor ours
+    return flat.reshape(tuple(sizes), order="F" if fortran else "C")
+
+
+def _dtype(run, args):
+    if not args or args[0].__class__ is not str:
+        raise run.error("a dtype needs a name")
+    match = _DTYPE.fullmatch(args[0])
+    run.charge(64)
+    return Dtype(match[1] if match else None)
+
+
+def _reconstruct(run, args):
+    run.charge(64)
+    return Array()
+
+
+def _frombuffer(run, args):
+    if len(args) != 4 or args[3] not in ("C", "F"):
+        raise run.error("bytes, dtype, sizes and an order are due")
+    return Array(_made(run, args[0], args[2], args[1], args[3] == "F"))
+
+
+def _encode(run, args):
+    """Bytes as protocol 2 writes them: text whose characters are the bytes."""
+    if len(args) != 2 or args[0].__class__ is not str or args[1] not in ("latin1", "latin-1"):
+        raise run.error("text and 'latin1' are due")
+    run.charge(64 + len(args[0]))
+    try:
+        return Bytes(memoryview(args[0].encode("latin-1")))
+    except UnicodeEncodeError:
+        raise run.error("text with characters that are no bytes") from None
+
+
+def _bytes(run, args):
+    """bytes() or bytearray(x)."""
+    return args[0] if args and args[0].__class__ is Bytes else Bytes(memoryview(b""))
+
+
+def _ordered(run, args):
+    run.charge(144)
+    return Node(ORDERED, [])
+
+
+def _allowed():
+    table = {"numpy.dtype": _dtype, "numpy.ndarray": None, "_codecs.encode": _encode}
+    table["collections.OrderedDict"] = _ordered
+    for module in ("numpy.core", "numpy._core"):
+        table[f"{module}.multiarray._reconstruct"] = _reconstruct
+        table[f"{module}.multiarray.scalar"] = lambda run, args: _VALUE
+        table[f"{module}.numeric._frombuffer"] = _frombuffer
+    for module in ("builtins", "__builtin__"):
+        table |= {f"{module}.{name}": _bytes for name in ("bytes", "bytearray")}
+    return table
+
+
+ALLOWED = _allowed()
+
+
+class _Arrays(Interpreter):
+    """Keeps bytes, and takes the states of arrays and dtypes."""
+
+    table: ClassVar = list(TABLE)
+
+    def _global(self, module, name):
+        if module.startswith("torch"):
+            raise self.error("a plain pickle of PyTorch's tensors: use torch.save instead")
+        super()._global(module, name)
+
+    def push_bytes(self, count):
+        self.charge(160)
+        self.stack.append(Bytes(self.take(count)))
+
+    def _scalar(self, key):
+        super()._scalar(BYTES if key.__class__ is Bytes else key)
+
+    def op_build(self):
+        state, target = self.pop(), self.top()
+        items = state.items if state.__class__ is Node and state.kind is TUPLE else []
+        if target.__class__ is Dtype and len(items) >= 3:
+            if items[1] not in ("<", ">", "|", "=") or items[2] is not None:
+                target.name = None
+            else:
+                target.order = items[1]
+        elif target.__class__ is Array and target.value is None and len(items) == 5:
+            target.value = _made(self, items[4], items[1], items[2], items[3] is True)
+        else:
+            raise self.error("a state that is no array's")
+
+
+for _code, _width in ((0x42, 4), (0x43, 1), (0x8E, 8), (0x96, 8)):
+    _Arrays.table[_code] = (_Arrays.push_bytes, _width)
+_Arrays.table[0x62] = (_Arrays.op_build, 0)
+
+
+def read(source, options=None):
+    """{name: array} in the file's order, nested names joined with dots."""
+    if source.size > MAX_PICKLE:
+        raise source.error(
+            "file", f"a pickle of {source.size} bytes, {MAX_PICKLE} is the limit; use numpy.savez"
+        )
+    data = source.read(0, source.size)
+
+    def refuse(run, pid):
+        raise run.error("a persistent id")
+
+    run = _Arrays(data, "pickle", source, ALLOWED, refuse)
+    found = flatten(run.run(), Array, run)
+    if run.pos != len(data):
+        raise source.error("pickle", f"{len(data) - run.pos} bytes follow it")
+    if any(array.value is None for array in found.values()):
+        raise source.error("pickle", "an array without a state")
+    return {name: array.value for name, array in found.items()}

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""ONNX models: the wire format, tensors, the graph with its constants folded, its layers."""

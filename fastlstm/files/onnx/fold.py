@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""The ONNX operators that put weights into shape, on arrays: what exporters leave in front of an
+LSTM instead of storing its weights as it takes them. Each: f(node, arrays of the inputs) -> array.
+"""
+
+import numpy as np
+
+from ...errors import LoadError
+from .tensor import Tensor, dequantized, dtype_of
+
+MAX_FOLDED = 1 << 20  # bytes that one value may have, beyond 6 for each of the file
+
+
+def _ints(node, attribute, array):
+    """A list of ints given as an attribute (older models) or as an input."""
+    if array is not None:
+        return [int(n) for n in np.asarray(array).reshape(-1)[:64]]
+    value = node.get(attribute)
+    return None if value is None else [int(n) for n in value[:64]]
+
+
+def _at(values, index):
+    return values[index] if index < len(values) else None
+
+
+def _constant(node, values):
+    for name, dtype in (("value_float", "f4"), ("value_int", "i8"), ("value_floats", "f4"),
+                        ("value_ints", "i8")):  # fmt: skip
+        if name in node.attributes:
+            return np.array(node.get(name), dtype)
+    value = node.get("value")
+    return value if isinstance(value, Tensor) and value.readable else None
+
+
+def _cast(node, values):
+    dtype = dtype_of(node.get("to"))
+    return None if dtype is None else values[0].astype(dtype)
+
+
+def _slice(node, values):
+    x = values[0]
+    starts, ends = (_ints(node, n, _at(values, i)) for i, n in ((1, "starts"), (2, "ends")))
+    axes = _ints(node, "axes", _at(values, 3)) or list(range(len(starts)))
+    steps = _ints(node, "steps", _at(values, 4)) or [1] * len(starts)
+    cut = [slice(None)] * x.ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        size = x.shape[axis]
+        start = max(start + size if start < 0 else start, 0)
+        end = end + size if end < 0 else end
+        if end < 0:  # before the first element
+            end = None if step < 0 else 0
+        cut[axis] = slice(start, end, step)
+    return x[tuple(cut)]
+
+
+def _unsqueeze(node, values):
+    axes = _ints(node, "axes", _at(values, 1))
+    return np.expand_dims(values[0], tuple(axes))
+
+
+def _squeeze(node, values):
+    axes = _ints(node, "axes", _at(values, 1))
+    return np.squeeze(values[0], None if axes is None else tuple(axes))
+
+
+def _reshape(node, values):
+    shape = _ints(node, "shape", _at(values, 1))
+    if not node.get("allowzero", 0):
+        shape = [values[0].shape[i] if n == 0 else n for i, n in enumerate(shape)]
+    return values[0].reshape(shape)
+
+
+def _constant_of_shape(node, values):
+    fill = node.get("value")
+    fill = np.float32(0) if fill is None else fill.array().reshape(-1)[0]
+    shape = tuple(int(n) for n in values[0])
+    return np.broadcast_to(fill, shape)  # takes no memory: copied where its size is known
+
+
+def _dequantize(node, values):
+    x, scale, zero = values[0], values[1], _at(values, 2)
+    if node.get("block_size", 0):
+        return None
+    if scale.ndim:
+        shape = [1] * x.ndim
+        shape[node.get("axis", 1)] = -1
+        scale = scale.reshape(shape)
+        zero = None if zero is None else zero.reshape(shape)
+    return dequantized(x, scale, 0 if zero is None else zero)
+
+
+FOLDED = {
+    "Identity": lambda node, values: values[0],
+    "Constant": _constant,
+    "Cast": _cast,
+    "Slice": _slice,
+    "Concat": lambda node, values: np.concatenate(values, axis=node.get("axis", 1)),
+    "Transpose": lambda node, values: np.transpose(values[0], node.get("perm") or None),
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Reshape": _reshape,
+    "ConstantOfShape": _constant_of_shape,
+    "DequantizeLinear": _dequantize,
+}
+
+
+def fold(node, name, values, external):
+    """The value `name` of `node` for the arrays `values` of its inputs; None if it has none."""
+    wire = node.span.wire
+    limit = 6 * len(wire.view) + MAX_FOLDED
+    if node.op in ("Concat", "Cast", "DequantizeLinear"):
+        wire.charge_value(8 * sum(value.size for value in values if value is not None))
+    if node.op == "Reshape" and values and values[0] is not None:
+        wire.charge_value(0 if values[0].flags.c_contiguous else values[0].nbytes)
+    try:
+        result = FOLDED[node.op](node, values)
+    except LoadError:
+        raise
+    except (ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError):
+        raise node.error("its inputs and attributes do not fit together") from None
+    if isinstance(result, Tensor):
+        result = result.array(external)
+    if result is not None and result.nbytes > limit:
+        raise node.error(f"a constant of {result.nbytes} bytes, {limit} is the limit")
+    return result

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""TensorProto: ONNX's tensors, views of the file's buffer where they are stored raw.
+
+dims 1, data_type 2, float_data 4, int32_data 5, int64_data 7, name 8, raw_data 9, double_data 10,
+uint64_data 11, external_data 13 (key 1, value 2), data_location 14 (1: external)
+"""
+
+import math
+import os
+
+import numpy as np
+
+from ..source import Source, show
+from .wire import BYTES, SHORT, VARINT, WIDE
+
+MAX_DIMS = 32
+MAX_NUMBERS = 2_000_000  # in tensors whose elements are stored one by one
+MAX_EMPTY = 1 << 40
+_BLOCK = 1 << 20
+BF16 = 16
+_DTYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
+    9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64",
+    15: "complex128", BF16: "uint16",
+}  # fmt: skip
+# Where elements that are not raw stand: (field, the NumPy type of one element there).
+_TYPED = {
+    "float32": (4, "<f4"), "complex64": (4, "<f4"), "float64": (10, "<f8"),
+    "complex128": (10, "<f8"), "int64": (7, None), "uint32": (11, None), "uint64": (11, None),
+}  # fmt: skip
+
+
+def dtype_of(code):
+    """NumPy's name for an element type, float32 for bfloat16; None if it is not read."""
+    return "float32" if code == BF16 else _DTYPES.get(code)
+
+
+def dequantized(array, scale, zero):
+    """(array - zero) scale in float32, without arrays in between. ValueError if shapes differ."""
+    real = np.empty(array.shape, np.float32)
+    np.subtract(array, np.asarray(zero, np.float32), out=real, dtype=np.float32, casting="unsafe")
+    real *= scale
+    return real
+
+
+class Tensor:
+    """A TensorProto's fields; `array()` is its value."""
+
+    __slots__ = ("code", "dims", "external", "location", "name", "raw", "span", "typed", "value")
+
+    def __init__(self, span):
+        self.span, self.name, self.code, self.dims, self.value = span, "", 0, [], None
+        self.raw, self.typed, self.external, self.location = None, [], [], 0
+        span.wire.charge(200)
+        for number, kind, value in span.fields():
+            if number == 1:
+                self._dims(kind, value)
+            elif number == 2 and kind == VARINT:
+                self.code = value
+            elif number == 8 and kind == BYTES:
+                self.name = value.text()
+            elif number == 9 and kind == BYTES:
+                self.raw = value
+            elif number in (4, 5, 7, 10, 11):
+                span.wire.charge(120)
+                self.typed.append((number, kind, value))
+            elif number == 13 and kind == BYTES:
+                span.wire.charge(64)
+                self.external.append(value)
+            elif number == 14 and kind == VARINT:
+                self.location = value
+
+    def _dims(self, kind, value):
+        values = value.varints() if kind == BYTES else [value] if kind == VARINT else []
+        for size in values:
+            if len(self.dims) >= MAX_DIMS or size >= 1 << 62:
+                raise self.error(f"more than {MAX_DIMS} sizes, or a negative one")
+            self.dims.append(size)
+
+    def error(self, rule):
+        return self.span.wire.source.error(f"tensor {show(self.name)}", rule)
+
+    @property
+    def readable(self):
+        return self.code in _DTYPES
+
+    def array(self, external=False):
+        """The value, made once; bfloat16 as float32. external: whether other files may be read."""
+        if self.value is None:
+            self.value = self._array(external)
+        return self.value
+
+    def _array(self, external):
+        if not self.readable:
+            raise self.error(f"element type {self.code} is not read")
+        stored = _DTYPES[self.code]
+        if 0 in self.dims and math.prod(n or 1 for n in self.dims) > MAX_EMPTY:
+            raise self.error("the sizes of an empty tensor are too large")
+        count = math.prod(self.dims)
+        size = count * np.dtype(stored).itemsize
+        if self.location:
+            flat = self._external(size, external).view(np.dtype(stored).newbyteorder("<"))
+        elif self.raw is not None:
+            if len(self.raw) != size:
+                raise self.error(f"{size} bytes are due, it has {len(self.raw)}")
+            little = np.dtype(stored).newbyteorder("<")
+            flat = np.frombuffer(self.span.wire.data, little, count, self.raw.start)
+        else:
+            flat = self._typed(stored, count)
+        if stored == "bool" and count and flat.view(np.uint8).max() > 1:
+            raise self.error("a bool that is neither 0 nor 1")
+        if self.code == BF16:
+            flat = self._widened(flat)
+        flat = flat.astype(dtype_of(self.code), copy=not flat.flags.aligned)
+        return flat.reshape(self.dims)
+
+    def _widened(self, flat):
+        self.span.wire.charge_value(4 * flat.size)
+        bits = np.empty(flat.size, np.uint32)
+        for start in range(0, flat.size, _BLOCK):
+            block = flat[start : start + _BLOCK]
+            bits[start : start + len(block)] = block.astype(np.uint32) << np.uint32(16)
+        return bits.view(np.float32)
+
+    def _typed(self, stored, count):
+        """Elements stored one by one, or packed."""
+        field, wide = _TYPED.get(stored, (5, None))
+        if any(number != field for number, _, _ in self.typed):
+            raise self.error(f"its elements are not where those of {stored} are stored")
+        due = count * (2 if stored.startswith("complex") else 1)
+        if wide:
+            return self._fixed(stored, due, wide)
+        if due > MAX_NUMBERS:
+            raise self.error(f"{due} elements stored one by one, {MAX_NUMBERS} is the limit")
+        self.span.wire.charge_value(8 * due)
+        values, at = np.empty(due, np.uint64), 0
+        for _, kind, value in self.typed:
+            for each in value.varints() if kind == BYTES else [value]:
+                if at >= due or (kind not in (BYTES, VARINT)):
+                    raise self.error(f"more than the {due} elements of its sizes")
+                values[at] = each
+                at += 1
+        if at != due:
+            raise self.error(f"{due} elements are due, it has {at}")
+        if stored in ("float16",) or self.code == BF16:
+            return values.astype(np.uint16).view(stored)
+        if stored == "bool":
+            return values.astype(np.uint8).view(bool)
+        return values.astype(stored)
+
+    def _fixed(self, stored, due, wide):
+        size = np.dtype(wide).itemsize
+        parts = self.typed
+        if len(parts) == 1 and parts[0][1] == BYTES:
+            span = parts[0][2]
+            if len(span) != due * size:
+                raise self.error(f"{due} elements are due, it has {len(span) / size:g}")
+            flat = np.frombuffer(self.span.wire.data, wide, due, span.start)
+        else:
+            raw = bytearray()
+            for _, kind, value in parts:
+                if kind == BYTES:
+                    raw += value.bytes()
+                elif kind == (SHORT if size == 4 else WIDE):
+                    raw += value.to_bytes(size, "little")
+            if len(raw) != due * size:
+                raise self.error(f"{due} elements are due, it has {len(raw) / size:g}")
+            flat = np.frombuffer(bytes(raw), wide)
+        # complex values are pairs; frombuffer may be unaligned, and a view of it must not be
+        return np.ascontiguousarray(flat).view(np.dtype(stored).newbyteorder("<"))
+
+    def _external(self, size, allowed):
+        """The bytes of a tensor kept in another file of the model's folder."""
+        entries = {}
+        for span in self.external:
+            pair = {n: v.text() for n, kind, v in span.fields() if kind == BYTES}
+            entries[pair.get(1, "")] = pair.get(2, "")
+        location = entries.get("location", "")
+        if not allowed:
+            raise self.error(
+                f"its data is in another file, {show(location)}: pass external_data=True to read it"
+            )
+        try:
+            offset = int(entries.get("offset") or 0)
+            length = int(entries.get("length") or size)
+        except ValueError:
+            raise self.error("offset or length is no number") from None
+        if offset < 0 or length != size:
+            raise self.error(f"{size} bytes are due, it has {length} from {offset}")
+        if not location or "\0" in location:
+            raise self.error("the name of the other file is empty or has a zero byte")
+        folder = os.path.realpath(os.path.dirname(self.span.wire.source.name) or ".")
+        path = os.path.realpath(os.path.join(folder, location))
+        if os.path.isabs(location) or os.path.commonpath([folder, path]) != folder:
+            raise self.error(f"the other file, {show(location)}, is outside the model's folder")
+        try:
+            with Source(path) as other:
+                if offset + size > other.size:
+                    raise self.error(f"{size} bytes from {offset} of a file of {other.size}")
+                return other.read_into(offset, np.empty(size, np.uint8))
+        except OSError as reason:
+            raise self.error(f"the other file, {show(location)}: {reason.strerror}") from None

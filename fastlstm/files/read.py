@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""Weights from files: formats are told by content, and none needs the library that wrote it.
+
+    read_state_dict(path)   {name: array}, every tensor in the file
+    inspect(path)           format, tensors, layers         sniff(path)   the format's name
+
+Whatever a file does wrong raises LoadError, which names the file, the place and the rule. A file
+that cannot be opened raises what `open` does: FileNotFoundError, IsADirectoryError,
+PermissionError. No code of the file is run and nothing that it names is imported; memory and time
+stay within a small multiple of its size.
+"""
+
+import dataclasses
+
+from ..engine.variants import Activation
+from ..errors import LoadError
+from .contents import Contents, Options
+from .find import find
+from .formats import FORMATS
+from .source import Source, show
+
+# What wraps a model in checkpoints: a prefix need not repeat it.
+_WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.", "_orig_mod.")
+
+
+_OPTIONS = {
+    "activation": (str, Activation),
+    "recurrent_activation": (str, Activation),
+    "reset_after": (bool,),
+    "external_data": (bool,),
+}
+
+
+def _format(source):
+    """(name, reader or sentence) for the open file."""
+    for name, matches, action in FORMATS:
+        if matches(source):
+            return name, action
+    if not source.size:
+        raise source.error("file", "it is empty")
+    raise source.error(
+        "file",
+        "not a format that fastlstm knows (PyTorch, safetensors, ONNX, Keras, .npz, pickle)",
+    )
+
+
+def _read(path, options):
+    """(the path as text, the format's name, Contents)."""
+    with Source(path) as source:
+        kind, action = _format(source)
+        if isinstance(action, str):
+            raise source.error("file", action)
+        found = action(source, options)
+    if not isinstance(found, Contents):
+        found = Contents(found, find(found))
+        if options.reset_after is False:  # torch has no such GRU, others use its names
+            for prefix, layer in found.layers.items():
+                if layer.kind == "GRU":
+                    found.layers[prefix] = dataclasses.replace(layer, reset_after=False)
+    return source.name, kind, found
+
+
+def _options(given):
+    """(what `given` says to the reader, the rest, which is for the engine)."""
+    names = [field.name for field in dataclasses.fields(Options)]
+    mine = {name: given[name] for name in names if name in given}
+    for name, kinds in _OPTIONS.items():
+        if not isinstance(mine.get(name), (*kinds, type(None))):
+            raise TypeError(
+                f"{name} must be a {kinds[0].__name__}, got {type(mine[name]).__name__}"
+            )
+    return Options(**mine), {name: value for name, value in given.items() if name not in mine}
+
+
+def read_state_dict(path, *, external_data=False):
+    """Every tensor in a file, as {name: ndarray} in the file's order.
+
+    Formats: what `torch.save` wrote in any version since 0.1.10, TorchScript, safetensors, ONNX,
+    Keras (.keras, .h5, .hdf5), .npz and pickled dicts of NumPy arrays. Nested dicts are flattened,
+    their keys joined with dots; elements of lists and tuples are numbered; what is not a tensor is
+    left out; a file that is one bare tensor gives the name "". bfloat16 becomes float32 (exactly),
+    all other dtypes stay. Tensors that share memory in the file share it here. The layers of ONNX
+    and Keras files come once more after the tensors, under torch's names and in its gate order.
+
+    external_data   True: ONNX tensors kept in other files of the model's folder are read too
+    """
+    return _read(path, Options(external_data=bool(external_data)))[2].arrays
+
+
+def inspect(path, **options):
+    """(format, {name: array}, {prefix: Layer}) of a file. A Layer says what the layer is, in plain
+    values, also where the engine cannot run it. options: those of `load` for the file."""
+    options, rest = _options(options)
+    if rest:
+        raise TypeError(f"inspect() got an unexpected keyword argument {next(iter(rest))!r}")
+    _, kind, found = _read(path, options)
+    return kind, found.arrays, found.layers
+
+
+def _listed(layers):
+    return "; ".join(f"{show(prefix)}: {layer}" for prefix, layer in list(layers.items())[:50])
+
+
+def _unwrapped(prefix):
+    while True:
+        for wrapper in _WRAPPERS:
+            if prefix.startswith(wrapper):
+                prefix = prefix[len(wrapper) :]
+                break
+        else:
+            return prefix
+
+
+def chosen(name, layers, prefix):
+    """The one of `layers` that the caller means by `prefix`."""
+    if prefix is None:
+        if len(layers) > 1:
+            raise LoadError(
+                f"{name}: {len(layers)} recurrent layers: pass prefix=, or use load_all: "
+                + _listed(layers)
+            )
+        return next(iter(layers))
+    for form in (prefix, f"{prefix}."):
+        if form in layers:
+            return form
+    for form in (prefix, f"{prefix}."):
+        inner = [each for each in layers if form and _unwrapped(each) == form]
+        if len(inner) == 1:
+            return inner[0]
+    raise LoadError(f"{name}: prefix {show(prefix)}: no such layer; there are: {_listed(layers)}")
+
+
+def layers_of(path, options):
+    """(the path as text, Contents) of a file that has recurrent layers. options: see `inspect`."""
+    mine, rest = _options(options)
+    if rest:
+        raise TypeError(f"got an unexpected keyword argument {next(iter(rest))!r}")
+    name, kind, found = _read(path, mine)
+    if not found.layers:
+        what = "none is named like a recurrent layer's (weight_ih_l0)"
+        if kind in ("onnx", "keras"):
+            what = "the model has no LSTM, GRU or RNN"
+        raise LoadError(f"{name}: {len(found.arrays)} arrays: {what}")
+    return name, found
+
+
+def layers_and_rest(path, options):
+    """As layers_of, and those of `options` that are for the engine."""
+    rest = _options(options)[1]
+    return *layers_of(path, {k: options[k] for k in options if k not in rest}), rest
+
+
+def sniff(path):
+    """The name of a file's format, told by its content: "torch", "torch-stream", "torchscript",
+    "safetensors", "fastlstm", "onnx", "keras", "hdf5", "npz" or "pickle", which are read; or one
+    that is recognised and refused: "torch-tar", "tflite", "gzip" ... An unknown or malformed file
+    is a LoadError.
+    """
+    with Source(path) as source:
+        return _format(source)[0]

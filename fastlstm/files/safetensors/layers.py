@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""fastlstm's own file: safetensors, with what the layers are in the metadata. Any safetensors
+library reads its arrays; here they are mapped, not read, so that processes share their memory.
+
+    "__metadata__": {"fastlstm": the text {"version": 1, "layers": {<prefix>: {<field>: value}}}}
+
+The fields are those of description.Layer that differ from its defaults; activations are lists of
+[name, alpha, beta] for each direction. Weights are float32, under prefix + torch's names.
+"""
+
+import dataclasses
+import json
+import mmap
+import os
+import tempfile
+
+import numpy as np
+
+from ...engine.variants import USUAL, Activation
+from ..contents import Contents, by_prefix, weights_of
+from ..description import Layer
+from ..find import find
+from ..source import show
+from .file import CONFIG, MAX_CONFIG, array_in, layout
+
+VERSION = 1
+_START = b'{"__metadata__":{"fastlstm":'
+_ALIGN = 64  # of the data in the file; arrays follow each other without holes, in multiples of 4
+_FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
+
+
+def is_own(source):
+    return source.head[8 : 8 + len(_START)] == _START
+
+
+# ---- writing
+
+
+def _plain(layer):
+    """The fields that differ from the defaults, as JSON takes them."""
+    found = {}
+    for name, field in _FIELDS.items():
+        value = getattr(layer, name)
+        if name == "activations":
+            value = [[[a.name, a.alpha, a.beta] for a in each] for each in value]
+        elif isinstance(value, tuple):
+            value = list(value)
+        if value != field.default and value != []:
+            found[name] = value
+    return found
+
+
+def write(path, layers):
+    """Write {prefix: (Layer, {torch's name: array})} to `path`, whole or not at all."""
+    arrays, told = {}, {}
+    for prefix, (layer, weights) in layers.items():
+        told[prefix] = _plain(dataclasses.replace(layer, cell=False))
+        for name, array in weights.items():
+            arrays[prefix + name] = np.ascontiguousarray(array, "<f4")
+    config = json.dumps({"version": VERSION, "layers": told})
+    if len(json.dumps(config)) > MAX_CONFIG:
+        raise ValueError(f"{len(layers)} layers need more than {MAX_CONFIG} bytes of metadata")
+    header, at = {"__metadata__": {CONFIG: config}}, 0
+    for name, array in arrays.items():
+        header[name] = {
+            "dtype": "F32", "shape": list(array.shape), "data_offsets": [at, at + array.nbytes],
+        }  # fmt: skip
+        at += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGN)
+    path = os.path.realpath(os.fsdecode(path))
+    handle, scratch = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastlstm-")
+    try:
+        with open(handle, "wb") as file:
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(scratch, 0o666 & ~mask)
+            file.write(len(text).to_bytes(8, "little") + text)
+            for array in arrays.values():
+                file.write(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
+        os.replace(scratch, path)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+
+
+# ---- reading
+
+
+def _activations(value):
+    return tuple(
+        tuple(Activation(str(name), _number(a), _number(b)) for name, a, b in each)
+        for each in value
+    )
+
+
+def _number(value):
+    return None if value is None else float(value)
+
+
+def _told(source, fields):
+    """The Layer of one entry of the metadata."""
+    if not isinstance(fields, dict) or not fields.keys() <= _FIELDS.keys():
+        raise source.error("metadata", "a layer's fields are not those of version 1")
+    values = {}
+    try:
+        for name, value in fields.items():
+            default = _FIELDS[name].default
+            if name == "activations":
+                value = _activations(value)
+            elif name == "clip":
+                value = float(value)
+            elif isinstance(default, tuple):
+                value = tuple(map(str, value))
+            elif name == "kind":
+                if value not in USUAL:
+                    raise ValueError
+            elif type(value) is not type(default):
+                raise TypeError
+            values[name] = value
+        layer = Layer(**values)
+        if layer.direction not in ("forward", "reverse", "bidirectional") or any(
+            len(each) != len(USUAL[layer.kind]) for each in layer.directions
+        ):
+            raise ValueError
+    except (TypeError, ValueError, KeyError):
+        raise source.error("metadata", f"a layer is malformed: {show(str(fields))}") from None
+    return layer
+
+
+def _config(source, text):
+    """{prefix: Layer} of the metadata."""
+    try:
+        config = json.loads(text)
+        version = config["version"]
+        layers = config["layers"] if version == VERSION else {}
+        if type(version) is not int or not isinstance(layers, dict):
+            raise TypeError
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise source.error("metadata", "fastlstm's entry is malformed") from None
+    if version != VERSION:
+        raise source.error(
+            "metadata", f"version {version} of fastlstm's format; this fastlstm reads {VERSION}: "
+            "use a newer one",
+        )  # fmt: skip
+    return {prefix: _told(source, fields) for prefix, fields in layers.items()}
+
+
+def _fits(source, prefix, layer, groups):
+    """The Layer, checked against the shapes of its weights."""
+    own = weights_of(groups, prefix, layer)
+    found = find({name: array for name, array in own.items() if "peephole" not in name}).get("")
+    same = (
+        "kind",
+        "input_size",
+        "hidden_size",
+        "proj_size",
+        "num_layers",
+        "bias",
+        "num_directions",
+    )
+    if found is None or any(getattr(found, name) != getattr(layer, name) for name in same):
+        raise source.error("metadata", f"layer {show(prefix)} does not fit its weights: {found}")
+    return layer
+
+
+def read(source, options=None):
+    """Contents, the arrays views of the mapped file (read-only)."""
+    found, start, text = layout(source)
+    layers = _config(source, text)
+    mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    arrays = {name: array_in(source, mapped, start, name, told) for name, told in found.items()}
+    groups = by_prefix(arrays)
+    for prefix, layer in layers.items():
+        _fits(source, prefix, layer, groups)
+    return Contents(arrays, layers, shared=True)

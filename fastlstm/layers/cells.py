@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""LSTMCell, GRUCell, RNNCell: one step at a time, with the state in the caller's hands."""
+
+from ..engine import arguments
+from .gru import GRU
+from .lstm import LSTM
+from .recurrent import taken
+from .rnn import RNN
+
+
+class _Cell:
+    """A layer's one step. `_make` is the class of the layer."""
+
+    def _init(self, input_size, hidden_size, bias, isa, **own):
+        self._layer = self._make(input_size, hidden_size, bias=bias, isa=isa, num_threads=1, **own)
+        self.input_size, self.hidden_size = self._layer.input_size, self._layer.hidden_size
+        self.bias, self.isa = self._layer.bias, self._layer.isa
+        self.__dict__.update({name: getattr(self._layer, name) for name in own})
+
+    @property
+    def kind(self):
+        return f"{self._layer.kind}Cell"
+
+    def __repr__(self):
+        text = f"{self.kind}({self.input_size}, {self.hidden_size}"
+        text += "" if self.bias else ", bias=False"
+        for name, default in self._layer.own.items():
+            value = getattr(self._layer, name)
+            text += f", {name}={value!r}" if value != default else ""
+        return text + f", isa={self.isa!r})"
+
+    def state_dict(self):
+        """{name: float32 array}, copies, under torch's names: weight_ih, weight_hh, bias_ih,
+        bias_hh."""
+        return {name[:-3]: array for name, array in self._layer.state_dict().items()}
+
+    def load_state_dict(self, state_dict, strict=True):
+        """As the layers' method of this name."""
+        shapes = {name[:-3]: shape for name, shape in self._layer._shapes().items()}
+        weights, missing, unexpected = taken(
+            self.kind, shapes, self.state_dict(), state_dict, strict
+        )
+        self._layer._set({f"{name}_l0": array for name, array in weights.items()})
+        return missing, unexpected
+
+    def __call__(self, input, hx=None):
+        """The state after one step: h, of an LSTMCell (h, c); float32.
+
+        input   (B, I) or (I,); any real dtype
+        hx      the state before it: h (B, H), of an LSTMCell (h, c); without the B axis if input is
+                without; None: zeros
+
+        ValueError or TypeError that name both shapes.
+        """
+        x = arguments.real("input", input)
+        if x.ndim not in (1, 2):
+            raise ValueError(
+                f"{self.kind}: Expected input to be 1D or 2D, got {x.ndim}D instead: "
+                f"shape {x.shape}"
+            )
+        if x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"input has inconsistent input_size: got {x.shape[-1]}, expected "
+                f"{self.input_size}: input has shape {x.shape}"
+            )
+        layer, batched = self._layer, x.ndim == 2
+        rows = x if batched else x[None]
+        parts = arguments.states(hx, layer._state_shapes(len(rows)), batched, lanes=False)
+        state = None if parts is None else layer._state(parts)
+        _, state = layer(rows[None], state, return_sequences=False)
+        return layer._state([s[0] if batched else s[0, 0] for s in layer._parts(state)])
+
+
+class LSTMCell(_Cell):
+    """One step of an LSTM, with torch.nn.LSTMCell's arguments, shapes and weights:
+    h, c = cell(x, (h, c)). Gates are as in fastlstm.LSTM, and so are the bits."""
+
+    _make = LSTM
+
+    def __init__(self, input_size, hidden_size, bias=True, *, isa=None):
+        self._init(input_size, hidden_size, bias, isa)
+
+
+class GRUCell(_Cell):
+    """One step of a GRU, with torch.nn.GRUCell's arguments, shapes and weights: h = cell(x, h).
+
+    reset_after   keyword only; as in fastlstm.GRU
+    """
+
+    _make = GRU
+
+    def __init__(self, input_size, hidden_size, bias=True, *, reset_after=True, isa=None):
+        self._init(input_size, hidden_size, bias, isa, reset_after=reset_after)
+
+
+class RNNCell(_Cell):
+    """One step of an RNN, with torch.nn.RNNCell's arguments, shapes and weights: h = cell(x, h).
+
+    nonlinearity   "tanh" or "relu"
+    """
+
+    _make = RNN
+
+    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *, isa=None):
+        self._init(input_size, hidden_size, bias, isa, nonlinearity=nonlinearity)

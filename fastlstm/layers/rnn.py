@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""RNN: its equations and arguments. The rest is recurrent.py's."""
+
+from typing import ClassVar
+
+from .recurrent import Recurrent
+
+
+class RNN(Recurrent):
+    """An Elman network, with torch.nn.RNN's arguments, shapes and weights.
+
+        h' = tanh(W x + b + R h + d)    or    h' = max(W x + b + R h + d, 0)
+
+    nonlinearity   "tanh" or "relu"
+    activations    (of h',), as in LSTM: instead of nonlinearity
+    The other arguments, and all that is said there, are LSTM's; there is no projection. The state
+    is h alone, (L D, B, H).
+    """
+
+    kind, gates = "RNN", 1
+    own: ClassVar = {"nonlinearity": "tanh"}
+
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        nonlinearity="tanh",
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        *,
+        activations=None,
+        clip=None,
+        reverse=False,
+        isa=None,
+        num_threads=None,
+    ):
+        self.nonlinearity = nonlinearity
+        self._check_own()
+        self._init(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
+            num_threads, activations=activations, clip=clip, reverse=reverse,
+        )  # fmt: skip
+
+    def _check_own(self):
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise ValueError(
+                f"Unknown nonlinearity {self.nonlinearity!r}. Select from 'tanh' or 'relu'."
+            )
+
+    def _check_odd(self, odd):
+        super()._check_odd(odd)
+        if self.activations is None:
+            return
+        if self.nonlinearity != "tanh":
+            raise ValueError("nonlinearity and activations: give one of them")
+        if {activation.name for (activation,) in self.activations} == {"relu"}:
+            self.activations, self.nonlinearity = None, "relu"
+
+    @property
+    def core(self):
+        return f"rnn_{self.nonlinearity}"

@@ -15,7 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # a process for each CPU, a file to each: what a file compiles is compiled once
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
-SOURCES := $(wildcard csrc/* fastlstm/engine/c/*.p* setup.py pyproject.toml)
+C_FILES := $(shell find csrc tests/c -name "*.[ch]")
+SOURCES := $(wildcard csrc/*.h csrc/*/*.[ch] csrc/*/*/*.[ch] fastlstm/engine/c/*.p* setup.py pyproject.toml)
 
 .PHONY: demo test test-backends test-nocompiler test-full bench study asan tsan fuzz coverage lint format \
 	wheel clean
@@ -60,12 +61,12 @@ study: $(VENV)/.bench
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror csrc/*.[ch] tests/c/*.[ch]
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i csrc/*.[ch] tests/c/*.[ch]
+	$(BIN)/clang-format -i $(C_FILES)
 
 # A second environment, so that the sanitized extension never meets the ordinary one; its own folder
 # too, or children of tests would import the package from here.
@@ -77,7 +78,7 @@ asan: $(VENV)-asan/.asan
 	$(addprefix ../,$(or $(TESTS),tests))
 
 tsan: $(VENV)/.test
-	$(BIN)/python -m pytest -q tests/test_c_team.py tests/test_c_lone.py tests/test_c_contract.py \
+	$(BIN)/python -m pytest -q tests/test_c_threads.py tests/test_c_split.py tests/test_c_contract.py \
 	-k "tsan or [thread"
 
 # Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.

@@ -3,13 +3,14 @@
 
 FASTLSTM_CFLAGS adds compiler and linker flags to everything (the sanitizer builds use it), but for
 the kernels, if FASTLSTM_KERNEL_CFLAGS has theirs. No flag ever comes from the host's CPU: which
-kernels run is decided at run time (csrc/dispatch.c).
+kernels run is decided at run time (csrc/kernels/dispatch.c).
 
 Where the extension cannot be built, the package is installed without it and runs on Numba or NumPy
 (fastlstm/engine). FASTLSTM_REQUIRE_C=1 makes that an error, as releases do; FASTLSTM_PURE=1 does
 not try, and wheels are py3-none-any.
 """
 
+import glob
 import gzip
 import os
 import platform
@@ -55,8 +56,8 @@ common = ["/O2", "/fp:precise", *c11] if MSVC else ["-std=gnu11", "-O3", "-g0", 
 common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
 
-HEADERS = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".h")]
-SOURCES = [f"csrc/{n}" for n in sorted(os.listdir("csrc")) if n.endswith(".c")]
+HEADERS = sorted(glob.glob("csrc/**/*.h", recursive=True))
+SOURCES = sorted(glob.glob("csrc/**/*.c", recursive=True))
 
 BOUNDARY = "fastlstm/engine/c"  # Cython
 
@@ -67,6 +68,7 @@ def library(name, sources, flags, macros=()):
         {
             "sources": sources,
             "cflags": common + flags,
+            "include_dirs": ["csrc"],
             "macros": list(macros),
             "obj_deps": {"": HEADERS, **dict.fromkeys(sources, HEADERS)},
         },
@@ -74,10 +76,10 @@ def library(name, sources, flags, macros=()):
 
 
 libraries = [
-    library(f"fl_{name}", [f"csrc/kernels_{name}.c"], (msvc if MSVC else gcc) + kernel_extra)
+    library(f"fl_{name}", [f"csrc/kernels/isa/kernels_{name}.c"], (msvc if MSVC else gcc) + kernel_extra)
     for name, gcc, msvc in KERNELS
 ]
-CORE = [name for name in SOURCES if "kernels_" not in name]
+CORE = [name for name in SOURCES if "/isa/" not in name]
 libraries.append(library("fl_core", CORE, extra, macros))
 
 extension = Extension(

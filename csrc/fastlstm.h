@@ -67,18 +67,26 @@ typedef struct fl_activation {
 
 /* What sets a network apart from PyTorch's, as in ONNX: csrc/variants.h has the equations. */
 typedef struct fl_variant {
-    int any;                 /* 0: nothing; the rest is not looked at */
-    fl_activation act[2][3]; /* [direction]: LSTM i f o, g, output; GRU r z, n; RNN h */
-    float clip;              /* sums are cut to [-clip, clip] before them; INFINITY: they are not */
-    int input_forget;        /* LSTM: f = 1 - i */
-    int peepholes;           /* LSTM: they are set by fl_net_set_peepholes, or zeros */
+    int differs;                    /* 0: nothing; the rest is not looked at */
+    fl_activation activation[2][3]; /* [direction]: LSTM i f o, g, output; GRU r z, n; RNN h */
+    float clip;       /* sums are cut to [-clip, clip] before them; INFINITY: they are not */
+    int input_forget; /* LSTM: f = 1 - i */
+    int peepholes;    /* LSTM: they are set by fl_net_set_peepholes, or zeros */
 } fl_variant;
+
+/*
+ * What the numbers of packed weight matrices are: float32, or IEEE binary16, to which fl_net_set
+ * rounds and which kernels convert to float32 exactly. Biases, peepholes, sums, gates and states
+ * are float32 in every format.
+ */
+enum { FL_FLOAT32, FL_FLOAT16, FL_FORMATS };
 
 typedef struct fl_config {
     int cell;
     size_t input, hidden, proj; /* proj = 0: none */
     size_t layers, dirs;        /* dirs = 1 or 2 */
     int reverse;                /* dirs = 1 alone: from each row's last step to its first */
+    int format;                 /* of the packed weight matrices */
     fl_variant variant;         /* of FL_RNN_TANH and FL_RNN_RELU alike */
 } fl_config;
 
@@ -117,8 +125,8 @@ typedef struct fl_call {
     float *hn, *cn;         /* the same shapes; may be h0 and c0 themselves, unless the poll may
                                fork; NULL: not wanted. c0 and cn: NULL for cells without c */
     const int64_t *lengths; /* B values in 0 .. T; NULL: all T */
-    int turn;               /* of two calls that follow one another on the same network, give one 0
-                               and one 1: each then starts where the caches still hold weights */
+    int descending;         /* of two calls that follow one another on the same network, give one 0
+                           and one 1: each then starts where the caches still hold weights */
     size_t threads;         /* at most so many work on the call; 0 and 1: the caller alone */
     /* Called about every millisecond of work; a nonzero answer ends the call with
        FL_INTERRUPTED. NULL: never. */
@@ -148,21 +156,21 @@ size_t fl_tape_bytes(const fl_tape *tape);
  * m_i is 0 with probability `rate`, drawn from a counter: the layer's, step's and batch row's
  * number (layer * T + t) * B + b and the feature, so neither threads nor order matter.
  */
-void fl_mask(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
-             size_t first);
+void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
+                size_t first);
 
 /* ---- backward ---- */
 
 /* The weights once more, as backward needs them; read-only once set. */
-typedef struct fl_turned fl_turned;
+typedef struct fl_backward_weights fl_backward_weights;
 
 /* NULL when memory is short. */
-fl_turned *fl_turned_new(const fl_net *net);
-void fl_turned_free(fl_turned *turned);
-size_t fl_turned_bytes(const fl_turned *turned);
+fl_backward_weights *fl_backward_weights_new(const fl_net *net);
+void fl_backward_weights_free(fl_backward_weights *turned);
+size_t fl_backward_weights_bytes(const fl_backward_weights *turned);
 /* The same arrays as fl_net_set's; net is the one it was made for. */
-void fl_turned_set(fl_turned *turned, const fl_net *net, size_t layer, size_t dir,
-                   const float *w_ih, const float *w_hh, const float *w_hr);
+void fl_backward_weights_set(fl_backward_weights *turned, const fl_net *net, size_t layer,
+                             size_t dir, const float *w_ih, const float *w_hh, const float *w_hr);
 
 /* Gradients of one layer and direction, contiguous, PyTorch's layout; all written, not added to. */
 typedef struct fl_grads {
@@ -188,7 +196,7 @@ typedef struct fl_back_call {
 
 /* FL_OK, FL_NO_MEMORY (nothing written) or FL_INTERRUPTED (outputs partly written). The bits do not
    depend on `threads`. The tape stays as it is. */
-int fl_backward(const fl_net *net, const fl_turned *turned, const fl_back_call *call);
+int fl_backward(const fl_net *net, const fl_backward_weights *turned, const fl_back_call *call);
 
 /* Bytes of workspace fl_forward takes for this call, for reports. */
 size_t fl_forward_workspace(const fl_net *net, const fl_call *call);

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 X86 = platform.machine() in ("x86_64", "AMD64")
-BASE = ["-std=gnu11", "-O2", "-g1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
+BASE = [f"-I{ROOT / 'csrc'}", "-std=gnu11", "-O2", "-g1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 X86_KERNELS = {
     "generic": [],
     "generic_fma": ["-mfma"],
@@ -69,8 +69,8 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), l
     for name, more in kernels.items():
         # The plain C kernels take gcc minutes with checks; `make asan` and libFuzzer have them.
         own = LIBFUZZER if fuzzed else [] if name.startswith("generic") else checks
-        jobs.append(((*BASE, *own, *more), ROOT / "csrc" / f"kernels_{name}.c"))
-    sources = [s for s in (ROOT / "csrc").glob("*.c") if not s.name.startswith("kernels_")]
+        jobs.append(((*BASE, *own, *more), ROOT / "csrc/kernels/isa" / f"kernels_{name}.c"))
+    sources = [s for s in (ROOT / "csrc").rglob("*.c") if not s.name.startswith("kernels_")]
     for source in [*sorted(sources), ROOT / f"tests/c/{driver}.c"]:
         jobs.append(((*BASE, *checks, *macros, *define), source))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

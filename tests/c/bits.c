@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/alloc.h"
-#include "../../csrc/fastlstm.h"
-#include "../../csrc/kernels.h"
+#include "base/alloc.h"
+#include "fastlstm.h"
+#include "kernels/contract.h"
 #include "check.h"
 #include "vary.h"
 

@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../../csrc/fastlstm.h"
+#include "fastlstm.h"
 #include "check.h"
 #include "control.h"
 
@@ -64,7 +64,7 @@ typedef struct bench {
     size_t ins, outs, forward; /* out[0 .. forward - 1] are fl_forward's */
     float *h0, *c0;            /* what they hold at a call's beginning, if it is in place */
     fl_net *net;
-    fl_turned *turned;
+    fl_backward_weights *weights;
 } bench;
 
 static const uint32_t UNWRITTEN = 0xffffffffu;
@@ -158,7 +158,7 @@ static void prepare(bench *x, const shape *s)
     static const size_t gates[FL_CELLS] = {4, 3, 3, 1, 1};
     const fl_config *f = &s->f;
     const size_t H = f->hidden, K = f->proj ? f->proj : H, row = f->dirs * K, B = s->batch;
-    const int lstm = f->cell == FL_LSTM, peep = f->variant.any && f->variant.peepholes;
+    const int lstm = f->cell == FL_LSTM, peep = f->variant.differs && f->variant.peepholes;
     uint64_t draws = s->seed, *state = &draws;
     *x =
         (bench){.s = *s, .K = K, .G = gates[f->cell] * H, .row = row, .lanes = f->layers * f->dirs};
@@ -185,7 +185,7 @@ static void prepare(bench *x, const shape *s)
                         .x_b = in.b,
                         .y_t = out.t,
                         .y_b = out.b,
-                        .turn = (int)(s->seed & 1),
+                        .descending = (int)(s->seed & 1),
                         .lengths = lengths};
     if (s->wants & STATE) {
         x->call.h0 = x->h0 = filled(x, state, h, s->scale);
@@ -222,8 +222,8 @@ static int open_net(bench *x, const fl_kernels *kernels)
     const uint64_t before = control();
     const size_t dirs = x->s.f.dirs;
     x->net = fl_net_new(&x->s.f, kernels);
-    x->turned = x->net ? fl_turned_new(x->net) : NULL;
-    if (!x->turned) {
+    x->weights = x->net ? fl_backward_weights_new(x->net) : NULL;
+    if (!x->weights) {
         fl_net_free(x->net);
         return 0;
     }
@@ -231,7 +231,7 @@ static int open_net(bench *x, const fl_kernels *kernels)
         fl_net_set(x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->b[i], x->b[i], x->p[i]);
         if (x->peep[i])
             fl_net_set_peepholes(x->net, i / dirs, i % dirs, x->peep[i]);
-        fl_turned_set(x->turned, x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->p[i]);
+        fl_backward_weights_set(x->weights, x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->p[i]);
     }
     CHECK(control() == before);
     return 1;
@@ -239,7 +239,7 @@ static int open_net(bench *x, const fl_kernels *kernels)
 
 static void close_net(bench *x)
 {
-    fl_turned_free(x->turned);
+    fl_backward_weights_free(x->weights);
     fl_net_free(x->net);
 }
 
@@ -301,7 +301,7 @@ static uint64_t run(bench *x, size_t threads, int training, uint64_t *all)
         check_rows(x, call.y, call.y_t, call.y_b, x->row);
     }
     if (e == FL_OK && training) {
-        e = fl_backward(x->net, x->turned, &back);
+        e = fl_backward(x->net, x->weights, &back);
         CHECK(e == FL_OK || e == FL_NO_MEMORY);
         check_written(x->out + x->forward, x->outs - x->forward, e == FL_OK);
         if (e == FL_OK) {

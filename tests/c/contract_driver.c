@@ -23,7 +23,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../csrc/alloc.h"
+#include "base/alloc.h"
 #include "case.h"
 #include "vary.h"
 

@@ -9,20 +9,20 @@
  *
  *     fuzz_driver N SEED FILES...   every file, then N inputs made from them by drawn changes
  *
- * Linked with --wrap for fl_alloc and fl_alloc_lasting. Built with FL_LONE_HOOK, so that small work
- * is shared out too.
+ * Linked with --wrap for fl_alloc and fl_alloc_lasting. Built with FL_SPLIT_HOOK, so that small
+ * work is shared out too.
  */
-#include "../../csrc/alloc.h"
+#include "base/alloc.h"
 #include "case.h"
 #include "vary.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* csrc/lone.h's: nobody is late here. */
-int fl_lone_hook(const char *place);
-double fl_lone_patience = 1;
+/* What csrc/forward/split_wait.h asks for: nobody is late here. */
+int fl_split_hook(const char *place);
+double fl_split_patience = 1;
 
-int fl_lone_hook(const char *place)
+int fl_split_hook(const char *place)
 {
     (void)place;
     return 0;

@@ -3,15 +3,15 @@
 #ifndef FL_VARY_H
 #define FL_VARY_H
 
-#include "../../csrc/fastlstm.h"
+#include "fastlstm.h"
 #include "check.h"
 
 /* Any activations of cut sums; for LSTM coupled gates and peepholes. */
 static inline fl_variant drawn_variant(uint64_t *state, int cell)
 {
-    fl_variant v = {.any = 1, .clip = 1};
+    fl_variant v = {.differs = 1, .clip = 1};
     for (int i = 0; i < 6; i++)
-        v.act[i / 3][i % 3] =
+        v.activation[i / 3][i % 3] =
             (fl_activation){(int)(draw(state) % FL_FUNCTIONS), 0.25f * (float)(draw(state) % 4),
                             0.5f * (float)(draw(state) % 3)};
     v.input_forget = cell == FL_LSTM && draw(state) % 2;
@@ -24,8 +24,8 @@ static inline fl_variant finite_variant(uint64_t *state, int cell)
 {
     fl_variant v = drawn_variant(state, cell);
     for (int d = 0; d < 2; d++)
-        if (cell == FL_LSTM && v.act[d][2].function == FL_EXPONENTIAL)
-            v.act[d][2].function = FL_SOFTPLUS;
+        if (cell == FL_LSTM && v.activation[d][2].function == FL_EXPONENTIAL)
+            v.activation[d][2].function = FL_SOFTPLUS;
     return v;
 }
 

@@ -34,20 +34,24 @@ cdef extern from "fastlstm.h" nogil:
         FL_GELU
         FL_EXPONENTIAL
 
+    enum:
+        FL_FLOAT32
+        FL_FLOAT16
+
     ctypedef struct fl_activation:
         int function
         float alpha, beta
 
     ctypedef struct fl_variant:
-        int any
-        fl_activation act[2][3]
+        int differs
+        fl_activation activation[2][3]
         float clip
         int input_forget, peepholes
 
     ctypedef struct fl_config:
         int cell
         size_t input, hidden, proj, layers, dirs
-        int reverse
+        int reverse, format
         fl_variant variant
 
     ctypedef struct fl_net:
@@ -74,7 +78,7 @@ cdef extern from "fastlstm.h" nogil:
         float *hn
         float *cn
         const int64_t *lengths
-        int turn
+        int descending
         size_t threads
         int (*poll)(void *) noexcept nogil
         void *poll_arg
@@ -88,16 +92,16 @@ cdef extern from "fastlstm.h" nogil:
     void fl_tape_free(fl_tape *tape)
     size_t fl_tape_bytes(const fl_tape *tape)
 
-    void fl_mask(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
+    void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
                  size_t first)
 
-    ctypedef struct fl_turned:
+    ctypedef struct fl_backward_weights:
         pass
 
-    fl_turned *fl_turned_new(const fl_net *net)
-    void fl_turned_free(fl_turned *turned)
-    size_t fl_turned_bytes(const fl_turned *turned)
-    void fl_turned_set(fl_turned *turned, const fl_net *net, size_t layer, size_t dir,
+    fl_backward_weights *fl_backward_weights_new(const fl_net *net)
+    void fl_backward_weights_free(fl_backward_weights *turned)
+    size_t fl_backward_weights_bytes(const fl_backward_weights *turned)
+    void fl_backward_weights_set(fl_backward_weights *turned, const fl_net *net, size_t layer, size_t dir,
                        const float *w_ih, const float *w_hh, const float *w_hr)
 
     ctypedef struct fl_grads:
@@ -123,47 +127,49 @@ cdef extern from "fastlstm.h" nogil:
         int (*poll)(void *) noexcept nogil
         void *poll_arg
 
-    int fl_backward(const fl_net *net, const fl_turned *turned, const fl_back_call *call)
+    int fl_backward(const fl_net *net, const fl_backward_weights *turned, const fl_back_call *call)
 
 
-cdef extern from "alloc.h" nogil:
+cdef extern from "base/alloc.h" nogil:
     void *fl_alloc(size_t bytes)
     void fl_free(void *p)
     void fl_alloc_fail_after(long n)
 
 
-cdef extern from "kernels.h" nogil:
+cdef extern from "kernels/contract.h" nogil:
     ctypedef struct fl_gemm:
         size_t rows, vectors, panels, k
-        int down
+        int descending
         const float **a
         ptrdiff_t a_step
-        const float *panel
+        const void *panel
+        size_t panel_bytes
         const float *init
         float *c
         size_t c_panel, c_row
 
     ctypedef struct fl_step:
         size_t rows, p0, p1, k, hidden
-        int down
-        const float *panel
+        int descending
+        const void *panel
+        size_t panel_bytes
         const float *z
         size_t z_panel
         const float *b_hn
         const float **h
-        float **hout
+        float **h_out
         float *c
         size_t c_row
 
     ctypedef struct fl_cell:
         size_t gates, vectors, units
         int has_c
-        void (*step)(const fl_step *) noexcept nogil
+        void (*step[2])(const fl_step *) noexcept nogil
 
     ctypedef struct fl_table "fl_kernels":
         size_t lanes
         fl_cell cell[5]
-        void (*gemm)(const fl_gemm *) noexcept nogil
+        void (*gemm[2])(const fl_gemm *) noexcept nogil
         void (*sigmoid)(float *y, const float *x, size_t n) noexcept nogil
         void (*tanh)(float *y, const float *x, size_t n) noexcept nogil
         void (*activate)(const fl_activation *f, float *y, float *slope, const float *x,

@@ -30,7 +30,7 @@ import numpy
 cdef object _empty = numpy.empty
 cdef object _float32 = numpy.dtype(numpy.float32)
 
-cdef extern from "clock.h" nogil:
+cdef extern from "base/clock.h" nogil:
     double fl_clock()
 
 
@@ -107,7 +107,7 @@ cdef class Net:
     cdef readonly bint has_c  # else the state is h alone
     cdef size_t width  # K: of h, and of one direction's output
     cdef public object weights, turned  # training/'s: what was packed, and a Turned or None
-    cdef int turn
+    cdef int descending
 
     def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa, variant=None):
         cdef const fl_kernels *kernels = kernels_of(isa)
@@ -284,8 +284,8 @@ cdef class Net:
             call.poll_arg = &poll
         if call.threads == 0:
             call.threads = fastlstm_get_num_threads()
-        call.turn = self.turn
-        self.turn ^= 1  # only a hint: calls at the same time may take the same turn
+        call.descending = self.descending
+        self.descending ^= 1  # only a hint: calls at the same time may take the same direction
         with nogil:
             e = fl_forward(self.net, call)
         if e == FL_NO_MEMORY:

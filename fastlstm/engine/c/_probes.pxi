@@ -102,6 +102,7 @@ cdef class Bench:
         self.g.a = self.rows_in
         self.g.a_step = 1
         self.g.panel = self.floats(panels * k * group)
+        self.g.panel_bytes = k * group * sizeof(float)
         self.g.init = self.floats(panels * group)
         self.g.c = self.floats(panels * rows * group)
         self.g.c_panel = rows * group
@@ -111,10 +112,11 @@ cdef class Bench:
         self.s.k = k
         self.s.hidden = hidden
         self.s.panel = self.g.panel
+        self.s.panel_bytes = self.g.panel_bytes
         self.s.z = self.floats(panels * rows * group)
         self.s.z_panel = rows * group
         self.s.h = self.rows_in
-        self.s.hout = self.rows_out
+        self.s.h_out = self.rows_out
         self.s.b_hn = self.floats(panels * units)
         self.s.c = self.floats(rows * panels * units)
         self.s.c_row = panels * units
@@ -137,7 +139,7 @@ cdef class Bench:
         with nogil:
             start = fl_clock()
             for i in range(repeats):
-                self.table.gemm(&self.g)
+                self.table.gemm[FL_FLOAT32](&self.g)
             start = fl_clock() - start
         return start / repeats
 
@@ -147,8 +149,8 @@ cdef class Bench:
         with nogil:
             start = fl_clock()
             for i in range(repeats):
-                self.s.down = i & 1
-                self.cell.step(&self.s)
+                self.s.descending = i & 1
+                self.cell.step[FL_FLOAT32](&self.s)
             start = fl_clock() - start
         return start / repeats
 

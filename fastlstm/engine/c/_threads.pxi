@@ -4,7 +4,7 @@
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
-cdef extern from "team.h" nogil:
+cdef extern from "base/threads.h" nogil:
     size_t fl_team_size()
 
 # Python delivers signals to its main thread only, so only calls made there need to ask. A child

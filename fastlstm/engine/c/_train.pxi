@@ -26,22 +26,22 @@ cdef class Turned:
     Turned(net)
     """
 
-    cdef fl_turned *turned
+    cdef fl_backward_weights *turned
     cdef object weights  # the Net's, which tell whose this is
 
     def __cinit__(self, Net net):
         self.weights = net.weights
         with nogil:
-            self.turned = fl_turned_new(net.net)
+            self.turned = fl_backward_weights_new(net.net)
         if self.turned == NULL:
             raise MemoryError("no memory to pack the weights for backward")
 
     def __dealloc__(self):
-        fl_turned_free(self.turned)
+        fl_backward_weights_free(self.turned)
 
     @property
     def nbytes(self):
-        return fl_turned_bytes(self.turned)
+        return fl_backward_weights_bytes(self.turned)
 
     def set(self, Net net, size_t layer, size_t direction, const float[:, ::1] w_ih,
             const float[:, ::1] w_hh, const float[:, ::1] w_hr):
@@ -52,7 +52,7 @@ cdef class Turned:
         if w_hr is not None:
             hr = &w_hr[0, 0]
         with nogil:
-            fl_turned_set(self.turned, net.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], hr)
+            fl_backward_weights_set(self.turned, net.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], hr)
 
 
 cdef int check_weights(Net net, size_t layer, size_t direction, w_ih, w_hh, w_hr) except -1:
@@ -244,5 +244,5 @@ def drop(float[:, :, ::1] y, float rate, uint64_t seed, size_t layer):
     with nogil:
         for t in range(steps):
             for b in range(batch):
-                fl_mask(&y[t, b, 0], &y[t, b, 0], row, rate, seed, (layer * steps + t) * batch + b,
+                fl_dropout(&y[t, b, 0], &y[t, b, 0], row, rate, seed, (layer * steps + t) * batch + b,
                         0)

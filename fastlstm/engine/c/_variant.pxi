@@ -42,15 +42,15 @@ cdef int read_variant(fl_config *config, str cell, variant) except -1:
         if len(variant.activations[d]) != len(PLAIN[cell]):
             raise ValueError(f"{len(variant.activations[d])} activations for {cell!r}")
         for g in range(<size_t>len(PLAIN[cell])):
-            to.act[d][g] = activation_of(variant.activations[d][g])
+            to.activation[d][g] = activation_of(variant.activations[d][g])
             if variant.activations[d][g].name != PLAIN[cell][g]:
-                to.any = 1
+                to.differs = 1
     to.clip = float("inf") if variant.clip is None else variant.clip
     to.input_forget = variant.input_forget
     to.peepholes = variant.peepholes
     if (to.input_forget or to.peepholes) and cell != "lstm":
         raise ValueError(f"{cell!r} has no peepholes and no forget gate")
-    to.any = to.any or variant.clip is not None or to.input_forget or to.peepholes
+    to.differs = to.differs or variant.clip is not None or to.input_forget or to.peepholes
     config.reverse = variant.reverse
     return 0
 

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Sizes that cannot overflow unnoticed, and memory handed out in pieces. */
+#ifndef FL_SIZE_H
+#define FL_SIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* a * b and a + b; SIZE_MAX once anything overflows, and SIZE_MAX stays SIZE_MAX. */
+static inline size_t fl_mul(size_t a, size_t b) { return a && b > SIZE_MAX / a ? SIZE_MAX : a * b; }
+
+static inline size_t fl_add(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
+
+/* a / b, rounded up. */
+static inline size_t fl_ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
+
+/* Bytes rounded up to whole cache lines; SIZE_MAX stays. */
+static inline size_t fl_whole_lines(size_t bytes)
+{
+    bytes = fl_add(bytes, 63);
+    return bytes == SIZE_MAX ? bytes : bytes / 64 * 64;
+}
+
+/*
+ * A block of memory that is handed out from its beginning, in pieces of whole cache lines. With a
+ * NULL base nothing is handed out and the pieces are only counted, so one function that carves a
+ * workspace also tells how large it is.
+ */
+typedef struct fl_carver {
+    char *base;  /* aligned to 64 bytes, or NULL */
+    size_t used; /* bytes; SIZE_MAX once the sum has overflowed */
+} fl_carver;
+
+/* The next `count` items of `size` bytes; NULL if there is no base. */
+static inline void *fl_carve(fl_carver *c, size_t count, size_t size)
+{
+    void *piece = c->base ? c->base + c->used : NULL;
+    c->used = fl_add(c->used, fl_whole_lines(fl_mul(count, size)));
+    return piece;
+}
+
+#endif

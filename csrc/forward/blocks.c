@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "forward/blocks.h"
+
+#include <string.h>
+
+#include "forward/record.h"
+
+/* Does a layer write its output to between[which]? In a bidirectional stack the layers write to two
+   places in turn, from the top one down: to y where the caller wants it, else to between[0], and to
+   between[1]. */
+static int uses_between(const fl_job *job, int which)
+{
+    if (job->call->tape)
+        return 0; /* all outputs are on the tape */
+    if (job->net->config.dirs == 1)
+        return which == 0;
+    return which ? job->net->config.layers >= 2 : !job->call->y;
+}
+
+fl_block_memory fl_block_memory_carve(fl_carver *carver, const fl_job *job)
+{
+    const fl_net *net = job->net;
+    const fl_config *f = &net->config;
+    const fl_plan *p = &job->plan;
+    const size_t fs = sizeof(float), rows = fl_mul(net->tracks, p->rows_max);
+    size_t between = fl_mul(p->rows_max, fl_mul(f->dirs, net->width));
+    between = f->dirs == 1 ? fl_mul(between, fl_mul(p->chunk_steps, fl_mul(f->layers, p->ring)))
+                           : fl_mul(between, job->call->steps);
+    fl_block_memory m;
+    m.length = fl_carve(carver, p->rows_max, sizeof(size_t));
+    m.c = fl_carve(carver, net->cell->has_c ? fl_mul(rows, p->hidden_pad) : 0, fs);
+    m.h = fl_carve(carver, fl_mul(rows, net->width), fs);
+    for (int which = 0; which < 2; which++)
+        m.between[which] = fl_carve(carver, uses_between(job, which) ? between : 0, fs);
+    return m;
+}
+
+fl_sequence fl_caller_rows(const fl_job *job, const fl_block *block, const float *base,
+                           ptrdiff_t t_step, ptrdiff_t b_step)
+{
+    const ptrdiff_t shift = job->order ? 0 : (ptrdiff_t)block->first * b_step;
+    return (fl_sequence){.base = base ? (float *)(uintptr_t)base + shift : NULL,
+                         .t_step = t_step,
+                         .r_step = b_step,
+                         .order = job->order ? job->order + block->first : NULL};
+}
+
+fl_sequence fl_layer_output(const fl_job *job, const fl_block *block, size_t layer, size_t chunk)
+{
+    const fl_call *call = job->call;
+    const fl_config *f = &job->net->config;
+    const fl_plan *p = &job->plan;
+    if (call->tape)
+        return fl_record_rows(job, block, layer, 0);
+    const size_t row = f->dirs * job->net->width, above = f->layers - 1 - layer;
+    if (call->y && (f->dirs == 1 ? above == 0 : above % 2 == 0))
+        return fl_caller_rows(job, block, call->y, call->y_t, call->y_b);
+    fl_sequence q = {.base = block->memory.between[0],
+                     .t_step = (ptrdiff_t)(p->rows_max * row),
+                     .r_step = (ptrdiff_t)row};
+    if (f->dirs == 1) {
+        q.base += (layer * p->ring + chunk % p->ring) * p->chunk_steps * p->rows_max * row;
+        q.start = chunk * p->chunk_steps;
+        q.by_step = 1;
+    } else {
+        q.base = block->memory.between[above % 2];
+    }
+    return q;
+}
+
+fl_sequence fl_layer_input(const fl_job *job, const fl_block *block, size_t layer, size_t chunk)
+{
+    const fl_call *call = job->call;
+    if (call->tape)
+        return fl_record_rows(job, block, layer, 1);
+    return layer ? fl_layer_output(job, block, layer - 1, chunk)
+                 : fl_caller_rows(job, block, call->x, call->x_t, call->x_b);
+}
+
+/* The place in the caller's batch of row r of a block. */
+static size_t batch_row(const fl_job *job, const fl_block *block, size_t r)
+{
+    return job->order ? job->order[block->first + r] : block->first + r;
+}
+
+void fl_block_start(fl_job *job, fl_slot *slot, size_t number, const fl_block_memory *memory)
+{
+    const fl_net *net = job->net;
+    const fl_call *call = job->call;
+    const fl_plan *p = &job->plan;
+    const size_t hidden = net->config.hidden;
+    fl_block *block = &job->block[number];
+    block->first = fl_block_first(number, p->blocks, call->batch);
+    block->rows = fl_block_first(number + 1, p->blocks, call->batch) - block->first;
+    block->memory = *memory;
+    for (size_t r = 0; r < block->rows; r++)
+        block->memory.length[r] =
+            call->lengths ? (size_t)call->lengths[batch_row(job, block, r)] : call->steps;
+    block->chunks = fl_ceil_div(block->memory.length[0], p->chunk_steps);
+    for (size_t i = 0; i < net->tracks; i++)
+        for (size_t r = 0; r < block->rows; r++) {
+            const size_t b = i * call->batch + batch_row(job, block, r);
+            float *c = block->memory.c + (i * p->rows_max + r) * p->hidden_pad;
+            float *h = block->memory.h + (i * p->rows_max + r) * net->width;
+            if (net->cell->has_c)
+                memset(c, 0, p->hidden_pad * sizeof(float));
+            memset(h, 0, net->width * sizeof(float));
+            if (net->cell->has_c && call->c0)
+                net->kernels->flush(c, call->c0 + b * hidden, hidden);
+            if (call->h0)
+                net->kernels->flush(h, call->h0 + b * net->width, net->width);
+        }
+    if (call->tape)
+        fl_record_start(job, slot, block);
+}
+
+void fl_block_end(fl_job *job, fl_slot *slot, const fl_block *block)
+{
+    const fl_net *net = job->net;
+    const fl_call *call = job->call;
+    const fl_plan *p = &job->plan;
+    const size_t hidden = net->config.hidden;
+    for (size_t i = 0; i < net->tracks; i++)
+        for (size_t r = 0; r < block->rows; r++) {
+            const size_t b = i * call->batch + batch_row(job, block, r), at = i * p->rows_max + r;
+            if (call->cn && net->cell->has_c)
+                memcpy(call->cn + b * hidden, block->memory.c + at * p->hidden_pad,
+                       hidden * sizeof(float));
+            if (call->hn)
+                memcpy(call->hn + b * net->width, block->memory.h + at * net->width,
+                       net->width * sizeof(float));
+        }
+    if (!call->y || !job->order)
+        return;
+    const fl_sequence y = fl_caller_rows(job, block, call->y, call->y_t, call->y_b);
+    const size_t row = net->config.dirs * net->width;
+    for (size_t r = 0; r < block->rows; r++)
+        for (size_t t = block->memory.length[r]; t < call->steps; t++) {
+            memset(fl_sequence_row(&y, t, r), 0, row * sizeof(float));
+            if (fl_should_stop(&job->context, slot, fl_move_flop(row)))
+                return;
+        }
+}

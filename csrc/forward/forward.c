@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* One forward call: its plan, its workspace, its threads, and its end. */
+#include "forward/forward.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "base/threads.h"
+#include "forward/grid.h"
+#include "forward/row_order.h"
+#include "forward/split_units.h"
+
+/* A workspace up to this size is on the stack: enough for one step of a few hundred units, for
+   which malloc would be a tenth of the time. */
+enum { SMALL_BYTES = 16384 };
+
+/* A call and all of its workspace, in one allocation. */
+typedef struct forward {
+    fl_job job;
+    fl_grid *grid;       /* the work is a grid of tiles; or NULL */
+    fl_split *split;     /* units are split among the threads; or NULL */
+    atomic_size_t users; /* threads that may still use the workspace and the network */
+} forward;
+
+/* Carves the workspace, which begins with the forward itself; without a base it is only counted,
+   from the job in `sizes`. */
+static forward *carve_workspace(fl_carver *carver, const fl_job *sizes)
+{
+    const fl_net *net = sizes->net;
+    const fl_config *f = &net->config;
+    const fl_plan *p = &sizes->plan;
+    const size_t batch = sizes->call->batch, fs = sizeof(float);
+    const int needs_full_h = f->proj || net->cell->reset || net->cell->needs_scratch;
+    const size_t z = fl_mul(fl_mul(net->panels, p->chunk_rows), net->group);
+    forward *w = fl_carve(carver, 1, sizeof *w);
+    fl_job counted = *sizes, *job = w ? &w->job : &counted;
+    fl_grid grid;
+    if (w)
+        *job = *sizes;
+    job->order = sizes->call->lengths ? fl_carve(carver, batch, sizeof(size_t)) : NULL;
+    job->block = fl_carve(carver, p->blocks, sizeof(fl_block));
+    job->scratch = fl_carve(carver, p->threads, sizeof(fl_scratch));
+    for (size_t i = 0; i < p->threads; i++) {
+        fl_scratch scratch = {
+            .slot = {.polls = i == 0},
+            .a = fl_carve(carver, p->chunk_rows, sizeof(float *)),
+            .h_in = fl_carve(carver, p->rows_max, sizeof(float *)),
+            .h_out = fl_carve(carver, p->rows_max, sizeof(float *)),
+            .z = fl_carve(carver, z, fs),
+            .full_h = fl_carve(carver, needs_full_h ? fl_mul(p->rows_max, p->hidden_pad) : 0, fs),
+            .proj = fl_carve(carver, f->proj ? fl_mul(p->rows_max, p->proj_pad) : 0, fs),
+            .flushed = fl_carve(carver, fl_mul(p->chunk_rows, f->input), fs)};
+        if (w)
+            job->scratch[i] = scratch;
+    }
+    if (p->parts > 1) {
+        fl_split *split = fl_carve(carver, 1, sizeof *split);
+        fl_split_carve(carver, split, job);
+        if (w)
+            w->split = split, w->grid = NULL;
+    } else {
+        fl_grid *in_use = fl_carve(carver, 1, sizeof grid);
+        fl_grid_carve(carver, in_use ? in_use : &grid, job);
+        if (w)
+            w->grid = in_use, w->split = NULL;
+    }
+    return w;
+}
+
+static size_t workspace_bytes(const fl_job *job)
+{
+    fl_carver carver = {0};
+    carve_workspace(&carver, job);
+    return carver.used;
+}
+
+size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
+{
+    const fl_job job = {.net = net, .call = call, .plan = fl_plan_call(net, call)};
+    return workspace_bytes(&job);
+}
+
+/* So many threads less use the workspace, which is freed with the last one. */
+static void let_go(forward *w, size_t threads)
+{
+    if (atomic_fetch_sub_explicit(&w->users, threads, memory_order_acq_rel) == threads) {
+        fl_net_free((fl_net *)(uintptr_t)w->job.net);
+        fl_free(w);
+    }
+}
+
+/* A helper of split units was still at work when its call ended, and is done now. */
+static void helper_done(void *split) { let_go((forward *)(void *)((fl_split *)split)->job, 1); }
+
+int fl_forward(const fl_net *net, const fl_call *call)
+{
+    _Alignas(FL_ALIGN) char small[SMALL_BYTES];
+    const fl_job sizes = {.net = net, .call = call, .plan = fl_plan_call(net, call)};
+    const size_t bytes = workspace_bytes(&sizes);
+    const int outlives = sizes.plan.parts > 1; /* helpers may use the workspace after the call */
+    fl_carver carver = {.base = bytes <= sizeof small && !outlives ? small : fl_alloc(bytes)};
+    if (!carver.base)
+        return FL_NO_MEMORY;
+    forward *w = carve_workspace(&carver, &sizes);
+    fl_job *job = &w->job;
+    fl_context_init(&job->context, net->kernels, call->poll, call->poll_arg);
+    if (job->order)
+        fl_sort_rows(job->order, call->lengths, call->batch);
+    if (call->tape)
+        fl_tape_begin(call->tape, call, job->order);
+    size_t left = 0; /* helpers that go on after the call */
+    if (outlives) {
+        atomic_init(&w->users, job->plan.threads);
+        fl_net_hold(net);
+        left = fl_team_lend(job->plan.threads, fl_split_work, w->split, helper_done);
+    } else {
+        fl_team_run(job->plan.threads, fl_grid_work, w->grid);
+    }
+    const int e = fl_stopped(&job->context);
+    if (outlives)
+        let_go(w, job->plan.threads - left);
+    else if (carver.base != small)
+        fl_free(w);
+    return e == FL_FORKED ? fl_forward(net, call) : e;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How the work of a forward call is divided: into how many blocks of rows and chunks of time, and
+ * among how many threads. A plan follows from the network's geometry and the call's sizes alone; it
+ * knows no memory and no kernels.
+ */
+#ifndef FL_PLAN_H
+#define FL_PLAN_H
+
+#include "network/network.h"
+
+typedef struct fl_plan {
+    size_t threads;              /* at most so many work on the call */
+    size_t blocks;               /* of rows */
+    size_t rows_max;             /* rows of the largest block */
+    size_t chunk_steps;          /* steps of a chunk of time */
+    size_t chunk_rows;           /* chunk_steps * rows_max */
+    size_t open_blocks;          /* blocks that are worked on at the same time */
+    size_t ring;                 /* chunks kept between two layers of a one-directional stack */
+    size_t parts;                /* into which each layer's units are split; 1: they are not */
+    size_t hidden_pad, proj_pad; /* H and P in whole panels */
+    double patience;             /* seconds a thread looks for a ready tile before it naps */
+} fl_plan;
+
+/* The most parts of split units. */
+enum { FL_MAX_PARTS = 4 };
+
+fl_plan fl_plan_call(const fl_net *net, const fl_call *call);
+
+/* Work in floating-point operations below which a call keeps to one thread: about 30 us of AVX-512,
+   what waking a thread costs. */
+#if defined(FL_SPLIT_HOOK) /* tests of threads use small work */
+#define FL_THREADS_FLOP 0.0
+#else
+#define FL_THREADS_FLOP 3e6
+#endif
+
+/* Into how many blocks `batch` rows are cut for so many threads: at least one for each thread,
+   where there are enough rows. Forward and backward calls cut alike. */
+size_t fl_plan_blocks(size_t batch, size_t threads);
+
+/* How many steps a chunk has for blocks of so many rows. */
+size_t fl_plan_chunk_steps(size_t rows_max);
+
+/* The first row of a block. Blocks differ by at most one row. */
+static inline size_t fl_block_first(size_t block, size_t blocks, size_t batch)
+{
+    return block * batch / blocks;
+}
+
+#endif

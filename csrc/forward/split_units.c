@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between spans the state belongs to the leader (memory.c, memory.h). For a span it asks the
+ * helpers that wait, gives those that answer a share, and copies the state into the span. A span
+ * has two places for the whole of h and of c: step number k reads place k % 2, and each thread
+ * writes its units of the other place, then counts k + 1 on its share. Each step has one wait, for
+ * the others' counts. Nobody can be more than one step ahead, so nobody writes to a place that
+ * another still reads.
+ *
+ *     helper:  AWAY --helper--> WAITING --leader--> ASKED --helper--> READY --leader--> WORKING
+ *                               WAITING <---------------helper, done with the span---------+
+ *
+ * A helper that the system has taken off its CPU costs its help, not the call. The leader waits a
+ * little longer than its own share took, then abandons the helper's share by an exchange that fails
+ * if the helper has counted the step after all. A helper counts by an exchange too, which fails on
+ * an abandoned share; it then leaves the span. So when a share is abandoned, the place that the
+ * step reads is whole and nobody will write to it: the leader copies the state home from there and
+ * goes on alone, in memory of its own. A span is used again when every helper has left it, and
+ * there are enough spans for those that have not. Helpers touch the weights, spans and their own
+ * scratch, never the caller's arrays, so they may even be left behind at the end of the call.
+ *
+ * The bits are those of one thread, since a unit's sums do not depend on who takes them.
+ */
+#include "forward/split_units.h"
+
+#include <string.h>
+
+#include "forward/blocks.h"
+#include "forward/split_share.h"
+#include "forward/split_wait.h"
+#include "forward/tile.h"
+#include "kernels/run.h"
+
+/* Rows (steps times the block's rows) that the leader takes alone before it asks again for helpers.
+   8 cost 25 % at H = 256 while the other core was taken, since the input product reads all of W
+   each time. */
+enum { ALONE_ROWS = 24 };
+
+void fl_split_carve(fl_carver *carver, fl_split *split, fl_job *job)
+{
+    const fl_net *net = job->net;
+    const fl_plan *p = &job->plan;
+    const size_t place = fl_mul(p->rows_max, p->hidden_pad), fs = sizeof(float);
+    const int upper = net->config.layers > 1 && net->width > net->config.input;
+    const size_t wide = upper ? net->width : net->config.input;
+    if (carver->base) {
+        memset(split, 0, sizeof *split);
+        split->job = job;
+        atomic_init(&split->cpu, fl_cpu());
+        for (size_t i = 0; i < p->threads; i++)
+            atomic_init(&split->helper[i].state, AWAY);
+    }
+    const fl_block_memory memory = fl_block_memory_carve(carver, job);
+    if (carver->base)
+        split->memory = memory;
+    for (size_t i = 0; i + 1 < p->threads; i++) {
+        float *state[4];
+        for (int k = 0; k < 4; k++)
+            state[k] = fl_carve(carver, place, fs);
+        float *x = fl_carve(carver, fl_mul(p->chunk_rows, wide), fs);
+        if (!carver->base)
+            continue;
+        fl_span *span = &split->span[i];
+        for (int k = 0; k < 4; k++)
+            *(k < 2 ? &span->h[k] : &span->c[k - 2]) = memset(state[k], 0, place * fs);
+        span->x = x;
+    }
+}
+
+/* ---- a helper ---- */
+
+/* Takes a share of a span's steps, to the end or until the share is abandoned. */
+static void help(fl_split *split, size_t worker)
+{
+    fl_job *job = split->job;
+    fl_scratch *scratch = &job->scratch[worker];
+    fl_span *span = &split->span[split->helper[worker].span];
+    const size_t share = split->helper[worker].share;
+    if (count_of(span, share) & ABANDONED || fl_share_product(job, scratch, span, share) != FL_OK)
+        return;
+    for (size_t k = 0; k < span->steps; k++) {
+        if (fl_share_step(job, scratch, span, share, k) != FL_OK)
+            return;
+        HOOK("counting");
+        if (!atomic_compare_exchange_strong_explicit(&span->share[share].count, &(size_t){2 * k},
+                                                     2 * k + 2, memory_order_release,
+                                                     memory_order_relaxed))
+            return;
+        HOOK("counted");
+        if (k + 1 == span->steps)
+            return;
+        wait w = {0, 0};
+        for (size_t q = 0; q < span->shares; q++)
+            while (count_of(span, q) / 2 <= k) {
+                const double waited = pass(&w);
+                if (w.looks % 32)
+                    continue;
+                if (count_of(span, share) & ABANDONED)
+                    return;
+                if (waited > SPIN_SECONDS || in_the_way(split, worker))
+                    fl_nap();
+            }
+        fl_share_fetch(job, span, share, k);
+    }
+}
+
+static int over(fl_split *split)
+{
+    return atomic_load_explicit(&split->over, memory_order_acquire);
+}
+
+/* Helps whenever asked, until the call is over. */
+static void follow(fl_split *split, size_t worker)
+{
+    fl_helper *h = &split->helper[worker];
+    wait w = {0, 0};
+    HOOK("arriving");
+    while (in_the_way(split, worker)) {
+        if (over(split))
+            return;
+        fl_doze();
+    }
+    atomic_store_explicit(&h->state, WAITING, memory_order_release);
+    while (!over(split)) {
+        const int state = state_of(h);
+        if (state != WORKING && (state == ASKED || w.looks % 32 == 0) &&
+            in_the_way(split, worker)) {
+            fl_doze();
+        } else if (state == ASKED) {
+            atomic_store_explicit(&h->state, READY, memory_order_release);
+            w = (wait){0, 0};
+        } else if (state == WORKING) {
+            HOOK("joined");
+            help(split, worker);
+            atomic_store_explicit(&h->state, WAITING, memory_order_release);
+            w = (wait){0, 0};
+        } else if (pass(&w) > SPIN_SECONDS) {
+            fl_nap();
+        }
+    }
+}
+
+/* ---- the leader ---- */
+
+/* Waits until no helper is in the given state, or for so many seconds. */
+static void wait_for(fl_split *split, int state, double seconds)
+{
+    wait w = {0, 0};
+    for (size_t i = 1; i < split->job->plan.threads; i++)
+        while (state_of(&split->helper[i]) == state)
+            if (pass(&w) > seconds)
+                return;
+}
+
+/* A span that no helper works on; NULL if there is none. */
+static fl_span *free_span(fl_split *split)
+{
+    const size_t threads = split->job->plan.threads;
+    for (size_t s = 0, i; s + 1 < threads; s++) {
+        for (i = 1; i < threads; i++)
+            if (state_of(&split->helper[i]) == WORKING && split->helper[i].span == s)
+                break;
+        if (i == threads)
+            return &split->span[s];
+    }
+    return NULL;
+}
+
+static void copy_rows(float *to, size_t to_row, const float *from, size_t from_row, size_t rows,
+                      size_t n)
+{
+    for (size_t r = 0; r < rows; r++)
+        memcpy(to + r * to_row, from + r * from_row, n * sizeof(float));
+}
+
+/* A copy of one row of a layer's input, with tiny values set to 0 as fl_tile_run does. */
+static void copy_input(const fl_job *job, float *copy, const float *x, size_t n)
+{
+    if (job->net->kernels->has_tiny(x, n))
+        job->net->kernels->flush(copy, x, n);
+    else
+        memcpy(copy, x, n * sizeof(float));
+}
+
+/* A layer's state between spans. */
+static float *home_h(const fl_split *split, size_t layer)
+{
+    return split->memory.h + layer * split->job->plan.rows_max * split->job->net->width;
+}
+
+static float *home_c(const fl_split *split, size_t layer)
+{
+    return split->memory.c + layer * split->job->plan.rows_max * split->job->plan.hidden_pad;
+}
+
+/* Asks the helpers that wait, and gives those that answer in time a share each: ready[i] becomes 1.
+   Returns the number of shares, the leader's included. */
+static size_t gather_helpers(fl_split *split, int ready[FL_MAX_PARTS])
+{
+    const size_t threads = split->job->plan.threads;
+#if defined(FL_SPLIT_HOOK)
+    const int cpu = -1;
+#else
+    const int cpu = fl_cpu();
+#endif
+    int asked = 0;
+    size_t shares = 1;
+    atomic_store_explicit(&split->cpu, cpu, memory_order_relaxed);
+    for (size_t i = 1; i < threads; i++)
+        asked |= change(&split->helper[i], WAITING, ASKED);
+    if (asked)
+        wait_for(split, ASKED, ANSWER_SECONDS);
+    for (size_t i = 1; i < threads; i++) {
+        fl_helper *h = &split->helper[i];
+        ready[i] = state_of(h) == READY &&
+                   (cpu < 0 || cpu != atomic_load_explicit(&h->cpu, memory_order_relaxed));
+        shares += (size_t)ready[i];
+    }
+    return shares;
+}
+
+/* Begins a span for steps s0 .. s0 + steps - 1, with those helpers that answer; NULL if none does.
+   Who answers later gets a share of the next one. */
+static fl_span *begin_span(fl_split *split, size_t layer, const fl_sequence *in, size_t s0,
+                           size_t steps, size_t rows)
+{
+    fl_job *job = split->job;
+    const fl_net *net = job->net;
+    const size_t wide = net->track[layer].in, pad = job->plan.hidden_pad;
+    const int reverse = net->config.reverse && !in->by_step;
+    fl_span *span = free_span(split);
+    int ready[FL_MAX_PARTS] = {0};
+    const size_t shares = span ? gather_helpers(split, ready) : 1;
+    if (shares == 1)
+        return NULL;
+    span->layer = layer;
+    span->s0 = s0;
+    span->steps = steps;
+    span->rows = rows;
+    span->shares = shares;
+    span->descending = (int)(s0 / job->plan.chunk_steps & 1) ^ job->call->descending;
+    copy_rows(span->h[0], pad, home_h(split, layer), net->width, rows, net->width);
+    if (net->cell->has_c)
+        copy_rows(span->c[0], pad, home_c(split, layer), pad, rows, pad);
+    for (size_t k = 0; k < steps; k++)
+        for (size_t r = 0; r < rows; r++) {
+            const size_t t = fl_sequence_time(split->block, reverse, r, s0 + k);
+            copy_input(job, span->x + (k * rows + r) * wide, fl_sequence_row(in, t, r), wide);
+        }
+    for (size_t i = 0; i < shares; i++)
+        atomic_store_explicit(&span->share[i].count, 0, memory_order_relaxed);
+    for (size_t i = 1, share = 1; i < job->plan.threads; i++)
+        if (ready[i]) {
+            split->helper[i].span = (size_t)(span - split->span);
+            split->helper[i].share = share++;
+            atomic_store_explicit(&split->helper[i].state, WORKING, memory_order_release);
+        }
+    return span;
+}
+
+/* Abandons all shares but the leader's: nobody counts in this span any more. */
+static void abandon(fl_span *span)
+{
+    for (size_t i = 1; i < span->shares; i++)
+        atomic_fetch_or_explicit(&span->share[i].count, ABANDONED, memory_order_acq_rel);
+}
+
+/* Have all helpers done step number k? If one has not in time, the span is left as it was before
+   the step. */
+static int all_done(fl_span *span, size_t k, double patience)
+{
+    wait w = {0, 0};
+    for (size_t i = 1; i < span->shares; i++)
+        while (count_of(span, i) / 2 <= k)
+            if (pass(&w) > patience &&
+                atomic_compare_exchange_strong_explicit(&span->share[i].count, &(size_t){2 * k},
+                                                        2 * k + ABANDONED, memory_order_acq_rel,
+                                                        memory_order_acquire)) {
+                abandon(span);
+                HOOK("left behind");
+                return 0;
+            }
+    return 1;
+}
+
+/* The leader's part of a span: returns how many of its steps were done. */
+static size_t lead_span(fl_split *split, fl_span *span, const fl_sequence *out)
+{
+    fl_job *job = split->job;
+    const fl_net *net = job->net;
+    fl_scratch *scratch = &job->scratch[0];
+    const size_t hidden = net->config.hidden, pad = job->plan.hidden_pad;
+    const int reverse = net->config.reverse && !out->by_step;
+    double began = fl_clock(), share_seconds = 0; /* that the leader's share of a step takes */
+    size_t k = 0;
+    int e = fl_share_product(job, scratch, span, 0);
+    for (; k < span->steps && e == FL_OK; k++) {
+        const double start = k < 2 ? fl_clock() : 0;
+        e = fl_share_step(job, scratch, span, 0, k);
+        if (e != FL_OK)
+            break;
+        atomic_store_explicit(&span->share[0].count, 2 * k + 2, memory_order_release);
+        HOOK("caller counted");
+        if (k < 2)
+            share_seconds = fl_clock() - (k ? start : began);
+        if (!all_done(span, k, LATE_SECONDS + share_seconds))
+            break;
+        fl_share_fetch(job, span, 0, k);
+        for (size_t r = 0; r < span->rows; r++) {
+            const size_t t = fl_sequence_time(split->block, reverse, r, span->s0 + k);
+            memcpy(fl_sequence_row(out, t, r), span->h[(k + 1) % 2] + r * pad,
+                   hidden * sizeof(float));
+        }
+    }
+    if (e != FL_OK)
+        abandon(span);
+    if (k == span->steps)
+        HOOK("span done");
+    copy_rows(home_h(split, span->layer), hidden, span->h[k % 2], pad, span->rows, hidden);
+    if (net->cell->has_c)
+        copy_rows(home_c(split, span->layer), pad, span->c[k % 2], pad, span->rows, pad);
+    return k;
+}
+
+/* Steps s .. end - 1 of a layer, in all of which the same rows run. */
+static void lead_steps(fl_split *split, size_t layer, const fl_sequence *in, const fl_sequence *out,
+                       size_t s, size_t end, size_t rows)
+{
+    fl_job *job = split->job;
+    while (s < end && fl_stopped(&job->context) == FL_OK) {
+        fl_span *span = begin_span(split, layer, in, s, end - s, rows);
+        s += span ? lead_span(split, span, out) : 0;
+        if (s == end) {
+            wait_for(split, WORKING, ANSWER_SECONDS);
+            return;
+        }
+        size_t alone = (ALONE_ROWS + rows - 1) / rows;
+        alone = alone < job->plan.chunk_steps ? alone : job->plan.chunk_steps;
+        alone = alone < end - s ? alone : end - s;
+        fl_tile_run(job, &job->scratch[0], split->block, layer, 0, in, out, s, s + alone);
+        s += alone;
+    }
+}
+
+/* The rows that a layer's steps from s on go to. */
+static fl_sequence output_from(const fl_split *split, size_t layer, size_t s)
+{
+    const fl_job *job = split->job;
+    fl_sequence q = fl_layer_output(job, split->block, layer, 0);
+    if (!job->call->y || layer + 1 < job->net->config.layers)
+        q.start = s;
+    return q;
+}
+
+/* All steps of the block: chunk by chunk, and in each chunk layer after layer. */
+static void lead(fl_split *split)
+{
+    fl_job *job = split->job;
+    const fl_call *call = job->call;
+    const fl_block *block = split->block;
+    const size_t last = block->memory.length[0], chunk_steps = job->plan.chunk_steps;
+    wait_for(split, AWAY, ARRIVE_SECONDS);
+    for (size_t s = 0, steps; s < last && fl_stopped(&job->context) == FL_OK; s += steps) {
+        const size_t rows = fl_running_rows(block, block->rows, s);
+        const size_t same = block->memory.length[rows - 1] - s; /* steps with as many rows */
+        const size_t spans = (same + chunk_steps - 1) / chunk_steps;
+        fl_sequence in = fl_caller_rows(job, block, call->x, call->x_t, call->x_b);
+        steps = (same + spans - 1) / spans;
+        for (size_t layer = 0; layer < job->net->config.layers; layer++) {
+            const fl_sequence out = output_from(split, layer, s);
+            lead_steps(split, layer, &in, &out, s, s + steps, rows);
+            in = out;
+        }
+    }
+}
+
+static void run_call(fl_split *split)
+{
+    fl_job *job = split->job;
+    fl_slot *slot = &job->scratch[0].slot;
+    split->block = &job->block[0];
+    fl_block_start(job, slot, 0, &split->memory);
+    lead(split);
+    if (fl_stopped(&job->context) == FL_OK)
+        fl_block_end(job, slot, split->block);
+    atomic_store_explicit(&split->over, 1, memory_order_release);
+}
+
+void fl_split_work(void *split, size_t worker)
+{
+    const fl_context *context = &((fl_split *)split)->job->context;
+    fl_enter(context);
+    if (worker)
+        follow(split, worker);
+    else
+        run_call(split);
+    fl_leave(context);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* How the threads of a split call meet and wait for one another: states, counts and times. Used by
+   split_units.c only, which says how they work together. */
+#ifndef FL_SPLIT_WAIT_H
+#define FL_SPLIT_WAIT_H
+
+#include "base/clock.h"
+#include "base/threads.h"
+#include "forward/split_units.h"
+
+#if defined(FL_SPLIT_HOOK) /* for tests: calls that may sleep, and longer waits */
+int fl_split_hook(const char *place);
+extern double fl_split_patience;
+#define HOOK(place) (void)fl_split_hook(place)
+#else
+#define HOOK(place) ((void)0)
+#endif
+
+/* How long the leader waits: for helpers to arrive at the call's start, for an answer to its
+   asking, and for a helper's step beyond the time that its own share took. */
+#if defined(FL_SPLIT_HOOK) /* so that helpers join on a loaded machine too */
+#define ARRIVE_SECONDS (5e-3 * fl_split_patience)
+#define ANSWER_SECONDS (1e-3 * fl_split_patience)
+#define LATE_SECONDS (300e-6 * fl_split_patience)
+#else
+#define ARRIVE_SECONDS 5e-6
+#define ANSWER_SECONDS 3e-6
+#define LATE_SECONDS 20e-6
+#endif
+
+/* How long a helper spins before it naps between looks: the leader may need its CPU. */
+#define SPIN_SECONDS 100e-6
+
+/* The state of a helper. */
+enum { AWAY, WAITING, ASKED, READY, WORKING };
+
+/* Added to a share's count: the others have gone on without it. */
+enum { ABANDONED = 1 };
+
+/* The looks of a thread that waits. */
+typedef struct wait {
+    double since;
+    unsigned looks;
+} wait;
+
+/* Passes a moment. The seconds waited so far on every 32nd look; 0 in between. */
+static inline double pass(wait *w)
+{
+    fl_pause();
+    if (++w->looks % 32)
+        return 0;
+    const double now = fl_clock();
+    if (w->since == 0)
+        w->since = now;
+    return now - w->since;
+}
+
+/*
+ * Is a helper on the leader's CPU? Two threads on one CPU only hold each other up: a helper that
+ * spins there keeps the leader from working. With a core taken by a process of higher priority,
+ * calls took twice as long as with one thread before helpers looked where they were.
+ */
+static inline int in_the_way(fl_split *split, size_t worker)
+{
+    const int cpu = fl_cpu();
+    atomic_store_explicit(&split->helper[worker].cpu, cpu, memory_order_relaxed);
+#if defined(FL_SPLIT_HOOK)
+    return fl_split_hook("in the way");
+#endif
+    return cpu >= 0 && cpu == atomic_load_explicit(&split->cpu, memory_order_relaxed);
+}
+
+static inline int state_of(fl_helper *h)
+{
+    return atomic_load_explicit(&h->state, memory_order_acquire);
+}
+
+static inline int change(fl_helper *h, int from, int to)
+{
+    return atomic_compare_exchange_strong_explicit(&h->state, &from, to, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+static inline size_t count_of(fl_span *span, size_t share)
+{
+    return atomic_load_explicit(&span->share[share].count, memory_order_acquire);
+}
+
+#endif

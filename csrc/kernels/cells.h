@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cells, from gate sums to the new state and from its gradient to theirs. For each: functions
+ * of one vector of units, and what meets memory, for group (p, r) of an fl_step or fl_back
+ * (kernels.h). Included once per instruction set by kernels_impl.h; everything else in the engine
+ * is the same for all cells.
+ */
+#ifndef FL_CELLS_H
+#define FL_CELLS_H
+
+#include "kernels/contract.h"
+#include "kernels/product.h"
+#include "kernels/vecmath.h"
+
+/* Units unit .. unit + L - 1 of a row of `hidden` floats; what is past its end is 0 and untouched.
+ */
+FL_INLINE vf fl_get(const float *row, size_t unit, size_t hidden)
+{
+    return unit + FL_LANES <= hidden ? vf_loadu(row + unit) : vf_loadn(row + unit, hidden - unit);
+}
+
+FL_INLINE void fl_put(float *row, size_t unit, size_t hidden, vf v)
+{
+    if (unit + FL_LANES <= hidden)
+        vf_storeu(row + unit, v);
+    else
+        vf_storen(row + unit, v, hidden - unit);
+}
+
+/*
+ * LSTM, for L units of one row. a = sums of i, f, g, o; c = cell state, replaced.
+ *
+ *     c' = sigmoid(f) c + sigmoid(i) tanh(g)        h' = sigmoid(o) tanh(c')
+ *
+ * Three divisions instead of five: numerators and denominators of a product are multiplied first.
+ * The denominators of i and o are brought back to 1 + exp(-a), since scaling the numerators down
+ * would make subnormals of small g and c. Past a = -88.7 they overflow, and the gate is 0.
+ */
+FL_INLINE vf fl_lstm_gates(const vf a[FL_NV], vf *c)
+{
+    const vf back = vf_set1(1 / FL_SIGMOID_NUM), tiny = vf_set1(FL_TINY);
+    vf den_g, den_c;
+    vf i_den = vf_mul(fl_sigmoid_den(a[0]), back);
+    vf f = fl_sigmoid(a[1]);
+    vf g = fl_tanh_num(a[2], &den_g);
+    vf o_den = vf_mul(fl_sigmoid_den(a[3]), back);
+    vf ig = vf_div(g, vf_mul(i_den, den_g));
+    vf state = vf_flush(vf_fma(f, *c, ig), tiny);
+    vf t = fl_tanh_num(state, &den_c);
+    *c = state;
+    return vf_flush(vf_div(t, vf_mul(o_den, den_c)), tiny);
+}
+
+/* Activations for back. What falls below FL_TINY_GRADIENT becomes 0: vanishing gradients must not
+   run into subnormal factors. */
+FL_INLINE void fl_keep(float *kept, vf v)
+{
+    vf_store(kept, vf_flush(v, vf_set1(FL_TINY_GRADIENT)));
+}
+
+FL_INLINE void fl_lstm_step(const int keep, const vf a[FL_NV], const fl_step *s, size_t p, size_t r)
+{
+    const size_t unit = p * FL_LANES;
+    float *cp = s->c + r * s->c_row + unit;
+    vf c = vf_load(cp);
+    if (keep) { /* three divisions more; nothing that the state depends on uses them */
+        float *kept = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
+        fl_keep(kept, fl_sigmoid(a[0]));
+        fl_keep(kept + FL_LANES, fl_sigmoid(a[1]));
+        fl_keep(kept + 2 * FL_LANES, fl_tanh(a[2]));
+        fl_keep(kept + 3 * FL_LANES, fl_sigmoid(a[3]));
+    }
+    vf h = fl_lstm_gates(a, &c);
+    vf_store(cp, c);
+    if (keep)
+        vf_store(s->c_out + r * s->c_row + unit, c);
+    fl_put(s->h_out[r], unit, s->hidden, h);
+}
+
+/*
+ * The gradients of fl_lstm_gates' sums; t = tanh(c). Returns h. (1 - i) i is i - i i in one
+ * rounding.
+ *
+ *     dc' = dc + dh o (1 - t^2)
+ *     dz_i = dc' g i (1 - i)      dz_f = dc' c_prev f (1 - f)      dz_g = dc' i (1 - g^2)
+ *     dz_o = dh t o (1 - o)       dc = dc' f                       h = o t
+ */
+FL_INLINE vf fl_lstm_back(const vf kept[FL_NV], vf c, vf c_prev, vf dh, vf *dc, vf dz[FL_NV])
+{
+    const vf one = vf_set1(1.0f), tiny = vf_set1(FL_TINY_GRADIENT);
+    const vf i = kept[0], f = kept[1], g = kept[2], o = kept[3];
+    vf t = fl_tanh(c);
+    vf dho = vf_mul(dh, o);
+    vf d = vf_fma(dho, vf_fnma(t, t, one), *dc);
+    dz[0] = vf_flush(vf_mul(vf_mul(d, g), vf_fnma(i, i, i)), tiny);
+    dz[1] = vf_flush(vf_mul(vf_mul(d, c_prev), vf_fnma(f, f, f)), tiny);
+    dz[2] = vf_flush(vf_mul(vf_mul(d, i), vf_fnma(g, g, one)), tiny);
+    dz[3] = vf_flush(vf_mul(vf_mul(dho, t), vf_sub(one, o)), tiny);
+    *dc = vf_flush(vf_mul(d, f), tiny);
+    return vf_mul(o, t);
+}
+
+/* Vector v of a group of dz of V vectors: to the panel and to the row. */
+FL_INLINE void fl_dz(float *dz, float *dz_rows, const fl_back *s, const int V, int v, size_t p,
+                     size_t r, vf d)
+{
+    vf_store(dz + p * s->dz_panel + (r * V + v) * FL_LANES, d);
+    vf_store(dz_rows + r * s->dz_row + (p * V + v) * FL_LANES, d);
+}
+
+FL_INLINE void fl_lstm_back_at(const fl_back *s, size_t p, size_t r)
+{
+    const size_t at = r * s->c_row + p * FL_LANES;
+    const float *from = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
+    vf kept[FL_NV], d[FL_NV], dc = vf_load(s->dc + at);
+    FL_FOR (v, FL_NV)
+        kept[v] = vf_load(from + v * FL_LANES);
+    vf h = fl_lstm_back(kept, vf_load(s->c + at), vf_load(s->c_prev + at),
+                        vf_load(s->dh + r * s->dh_row + p * FL_LANES), &dc, d);
+    vf_store(s->dc + at, dc);
+    FL_FOR (v, FL_NV)
+        fl_dz(s->dz, s->dz_rows, s, FL_NV, v, p, r, d[v]);
+    if (s->h)
+        vf_store(s->h + p / FL_NV * s->h_panel + r * FL_GROUP + p % FL_NV * FL_LANES, h);
+}
+
+/*
+ * GRU. a = sums of r, of z, and n's recurrent half; n_x its input half.
+ *
+ *     n = tanh(n_x + sigmoid(r) a_n)        h' = (1 - sigmoid(z)) n + sigmoid(z) h
+ */
+FL_INLINE vf fl_gru_mix(vf z, vf n, vf h)
+{
+    return vf_flush(vf_fma(z, vf_sub(h, n), n), vf_set1(FL_TINY));
+}
+
+FL_INLINE void fl_gru_step(const int keep, const vf a[3], const fl_step *s, size_t p, size_t r)
+{
+    const size_t unit = p * FL_LANES;
+    vf n_x = vf_load(s->z + p * s->z_panel + (r * 3 + 2) * FL_LANES);
+    vf reset = fl_sigmoid(a[0]), z = fl_sigmoid(a[1]), n = fl_tanh(vf_fma(reset, a[2], n_x));
+    if (keep) {
+        float *kept = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
+        fl_keep(kept, reset);
+        fl_keep(kept + FL_LANES, z);
+        fl_keep(kept + 2 * FL_LANES, n);
+        fl_keep(kept + 3 * FL_LANES, a[2]);
+    }
+    fl_put(s->h_out[r], unit, s->hidden, fl_gru_mix(z, n, fl_get(s->h[r], unit, s->hidden)));
+}
+
+/*
+ * Gradients of the sums, d = dh' + what came past the gates:
+ *
+ *     dn = d (1 - z) (1 - n^2)        dz = d (h - n) z (1 - z)        past the gates: d z
+ *     dr = dn a_n r (1 - r)           d a_n = dn r
+ */
+FL_INLINE vf fl_gru_back(vf d, vf z, vf n, vf h, vf *dz)
+{
+    const vf one = vf_set1(1.0f);
+    *dz = vf_flush(vf_mul(vf_mul(d, vf_sub(h, n)), vf_fnma(z, z, z)), vf_set1(FL_TINY_GRADIENT));
+    return vf_flush(vf_mul(vf_mul(d, vf_sub(one, z)), vf_fnma(n, n, one)),
+                    vf_set1(FL_TINY_GRADIENT));
+}
+
+/* dz of the input's half and of the state's, which differ in n's part: dn, and dn_h = r dn. */
+FL_INLINE void fl_gru_dz(const fl_back *s, size_t p, size_t r, vf dr, vf dz, vf dn, vf dn_h)
+{
+    fl_dz(s->dz, s->dz_rows, s, 3, 0, p, r, dr);
+    fl_dz(s->dz, s->dz_rows, s, 3, 1, p, r, dz);
+    fl_dz(s->dz, s->dz_rows, s, 3, 2, p, r, dn);
+    fl_dz(s->dzh, s->dzh_rows, s, 3, 0, p, r, dr);
+    fl_dz(s->dzh, s->dzh_rows, s, 3, 1, p, r, dz);
+    fl_dz(s->dzh, s->dzh_rows, s, 3, 2, p, r, dn_h);
+}
+
+FL_INLINE void fl_gru_back_at(const fl_back *s, size_t p, size_t r)
+{
+    const vf tiny = vf_set1(FL_TINY_GRADIENT);
+    const size_t unit = p * FL_LANES;
+    const float *kept = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
+    float *past = s->dc + r * s->c_row + unit;
+    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(past)), dz;
+    vf reset = vf_load(kept), z = vf_load(kept + FL_LANES), n = vf_load(kept + 2 * FL_LANES);
+    vf dn = fl_gru_back(d, z, n, fl_get(s->before[r], unit, s->hidden), &dz);
+    vf dr = vf_mul(vf_mul(dn, vf_load(kept + 3 * FL_LANES)), vf_fnma(reset, reset, reset));
+    vf_store(past, vf_flush(vf_mul(d, z), tiny));
+    dr = vf_flush(dr, tiny);
+    fl_gru_dz(s, p, r, dr, dz, dn, vf_flush(vf_mul(dn, reset), tiny));
+}
+
+/*
+ * GRU that resets first: a_n is the sum over r h, of both halves. Its gates are plain columns, one
+ * gate after the other: the panels of a gate are s->p1 or s->panels apart.
+ */
+FL_INLINE void fl_gru_before_reset(const int keep, const fl_step *s, size_t p, size_t v, size_t r)
+{
+    const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
+    vf reset = fl_sigmoid(vf_load(s->z + p * s->z_panel + at));
+    vf h = unit < s->hidden ? fl_get(s->h[r], unit, s->hidden) : vf_set1(0.0f);
+    vf_store(s->c + r * s->c_row + unit, vf_flush(vf_mul(reset, h), vf_set1(FL_TINY)));
+    if (keep)
+        fl_keep(s->kept + p * s->kept_panel + at, reset);
+}
+
+FL_INLINE void fl_gru_before_step(const int keep, const fl_step *s, size_t p, size_t v, size_t r)
+{
+    const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
+    vf z = fl_sigmoid(vf_load(s->z + (s->p1 + p) * s->z_panel + at));
+    vf n = fl_tanh(vf_load(s->z + (2 * s->p1 + p) * s->z_panel + at));
+    if (keep) {
+        fl_keep(s->kept + (s->p1 + p) * s->kept_panel + at, z);
+        fl_keep(s->kept + (2 * s->p1 + p) * s->kept_panel + at, n);
+    }
+    if (unit < s->hidden)
+        fl_put(s->h_out[r], unit, s->hidden, fl_gru_mix(z, n, fl_get(s->h[r], unit, s->hidden)));
+}
+
+FL_INLINE void fl_gru_before_back_at(const fl_back *s, size_t p, size_t v, size_t r)
+{
+    const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
+    const size_t pz = s->panels + p, pn = 2 * s->panels + p;
+    float *past = s->dc + r * s->c_row + unit;
+    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(past)), dz;
+    vf z = vf_load(s->kept + pz * s->kept_panel + at);
+    vf n = vf_load(s->kept + pn * s->kept_panel + at);
+    vf h = unit < s->hidden ? fl_get(s->before[r], unit, s->hidden) : vf_set1(0.0f);
+    vf dn = fl_gru_back(d, z, n, h, &dz);
+    vf_store(past, vf_flush(vf_mul(d, z), vf_set1(FL_TINY_GRADIENT)));
+    fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, pz, r, dz);
+    fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, pn, r, dn);
+}
+
+/* d = the gradient of r h:  dr = d h r (1 - r), and d r goes to h past the products. */
+FL_INLINE void fl_gru_before_back_reset(const fl_back *s, size_t p, size_t v, size_t r)
+{
+    const vf tiny = vf_set1(FL_TINY_GRADIENT);
+    const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
+    float *past = s->dc + r * s->c_row + unit;
+    vf d = vf_load(s->dh + r * s->dh_row + unit);
+    vf reset = vf_load(s->kept + p * s->kept_panel + at);
+    vf h = unit < s->hidden ? fl_get(s->before[r], unit, s->hidden) : vf_set1(0.0f);
+    vf dr = vf_mul(vf_mul(d, h), vf_fnma(reset, reset, reset));
+    vf_store(past, vf_flush(vf_fma(d, reset, vf_load(past)), tiny));
+    fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, p, r, vf_flush(dr, tiny));
+}
+
+/* RNN: h' = tanh(a) or max(a, 0). FL_NV vectors of units in a panel. */
+FL_INLINE void fl_rnn_step(const int relu, const vf a[FL_NV], const fl_step *s, size_t p, size_t r)
+{
+    const vf zero = vf_set1(0.0f), tiny = vf_set1(FL_TINY);
+    FL_FOR (v, FL_NV) {
+        const size_t unit = (p * FL_NV + v) * FL_LANES;
+        if (unit < s->hidden)
+            fl_put(s->h_out[r], unit, s->hidden,
+                   vf_flush(relu ? vf_max(zero, a[v]) : fl_tanh(a[v]), tiny));
+    }
+}
+
+/* da = dh (1 - h^2), or dh where h > 0: h is 0 or at least 2^-62. */
+FL_INLINE void fl_rnn_back_at(const int relu, const fl_back *s, size_t p, size_t v, size_t r)
+{
+    const vf one = vf_set1(1.0f), up = vf_set1(1 / FL_TINY);
+    const size_t unit = (p * FL_NV + v) * FL_LANES;
+    vf h = unit < s->hidden ? fl_get(s->after[r], unit, s->hidden) : vf_set1(0.0f);
+    vf slope = relu ? vf_min(one, vf_mul(h, up)) : vf_fnma(h, h, one);
+    vf d = vf_mul(vf_load(s->dh + r * s->dh_row + unit), slope);
+    fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, p, r, vf_flush(d, vf_set1(FL_TINY_GRADIENT)));
+}
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which instruction sets this library holds, and which of them run here. Compiled with the
+ * target's baseline flags. setup.py defines FL_BUILD_<ISA> for each set it compiles.
+ */
+#include "kernels/dispatch.h"
+
+#include <stdatomic.h>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define FL_X86 1
+#if defined(_MSC_VER)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#endif
+
+enum { CPU_FMA = 1, CPU_AVX2 = 2, CPU_AVX512 = 4 };
+
+#if defined(FL_X86)
+static void cpuid(uint32_t leaf, uint32_t r[4])
+{
+#if defined(_MSC_VER)
+    __cpuidex((int *)r, (int)leaf, 0);
+#else
+    __cpuid_count(leaf, 0, r[0], r[1], r[2], r[3]);
+#endif
+}
+
+/* Register state the system saves: XCR0 (Intel SDM vol. 1, 13.3). */
+static uint64_t saved_state(void)
+{
+#if defined(_MSC_VER)
+    return _xgetbv(0);
+#else
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+#endif
+}
+#endif
+
+static int probe_cpu(void)
+{
+    int have = 0;
+#if defined(FL_X86)
+    uint32_t r[4];
+    cpuid(0, r);
+    if (r[0] < 7)
+        return 0;
+    cpuid(1, r);
+    const uint32_t osxsave_avx = 1u << 27 | 1u << 28, fma = 1u << 12;
+    if ((r[2] & osxsave_avx) != osxsave_avx || (saved_state() & 6) != 6)
+        return 0; /* the system does not save ymm registers */
+    if (r[2] & fma)
+        have |= CPU_FMA;
+    cpuid(7, r);
+    if ((have & CPU_FMA) && (r[1] & 1u << 5))
+        have |= CPU_AVX2;
+    const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+    if ((have & CPU_AVX2) && (r[1] & f_dq_bw_vl) == f_dq_bw_vl && (saved_state() & 0xe6) == 0xe6)
+        have |= CPU_AVX512;
+#endif
+    return have;
+}
+
+/* Asked once: CPUID takes microseconds natively and tens of them in a virtual machine. Threads that
+   meet here all find the same answer. */
+static int cpu_features(void)
+{
+    static atomic_int known; /* 1 + features; 0: not asked yet */
+    int features = atomic_load_explicit(&known, memory_order_relaxed) - 1;
+    if (features < 0) {
+        features = probe_cpu();
+        atomic_store_explicit(&known, 1 + features, memory_order_relaxed);
+    }
+    return features;
+}
+
+/* Best first. A name is listed even when it is not built here, so that an error can say so. */
+static const struct {
+    const char *name;
+    const fl_kernels *kernels;
+    int needs;
+} isas[] = {
+#if defined(FL_BUILD_AVX512)
+    {"avx512", &fl_kernels_avx512, CPU_AVX512},
+#else
+    {"avx512", NULL, CPU_AVX512},
+#endif
+#if defined(FL_BUILD_AVX2)
+    {"avx2", &fl_kernels_avx2, CPU_AVX2},
+#else
+    {"avx2", NULL, CPU_AVX2},
+#endif
+#if defined(FL_BUILD_NEON)
+    {"neon", &fl_kernels_neon, 0},
+#else
+    {"neon", NULL, 0},
+#endif
+#if defined(FL_BUILD_GENERIC_FMA)
+    {"generic-fma", &fl_kernels_generic_fma, CPU_FMA},
+#else
+    {"generic-fma", NULL, CPU_FMA},
+#endif
+    {"generic", &fl_kernels_generic, 0},
+};
+
+int fl_isa_count(void) { return (int)(sizeof isas / sizeof isas[0]); }
+
+const char *fl_isa_name(int i) { return isas[i].name; }
+
+int fl_isa_built(int i) { return isas[i].kernels != NULL; }
+
+int fl_isa_runnable(int i)
+{
+    return isas[i].kernels && (cpu_features() & isas[i].needs) == isas[i].needs;
+}
+
+const fl_kernels *fl_isa_kernels(int i) { return fl_isa_runnable(i) ? isas[i].kernels : NULL; }
+
+size_t fl_isa_lanes(const fl_kernels *k) { return k->lanes; }

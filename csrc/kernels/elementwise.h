@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernels that apply a function of cells.h or variants.h to every group of a step, and the
+   steps of variants. Included once for each instruction set by table.h. */
+#ifndef FL_ELEMENTWISE_H
+#define FL_ELEMENTWISE_H
+
+#include "kernels/cells.h"
+#include "kernels/gemm.h"
+#include "kernels/variants.h"
+
+/* FL_GROUPS defines a kernel that evaluates `expr` for every panel p, from `first` on, and every
+   row r; FL_UNITS for every vector v of them too. */
+#define FL_GROUPS(name, args, first, panels_, expr)                                                \
+    static void name(const args *s)                                                                \
+    {                                                                                              \
+        for (size_t p = first; p < s->panels_; p++)                                                \
+            for (size_t r = 0; r < s->rows; r++)                                                   \
+                expr;                                                                              \
+    }
+#define FL_UNITS(name, args, first, panels_, expr)                                                 \
+    FL_GROUPS(name, args, first, panels_, for (size_t v = 0; v < FL_NV; v++) expr)
+
+FL_GROUPS(fl_lstm_back_run, fl_back, 0, panels, fl_lstm_back_at(s, p, r))
+FL_GROUPS(fl_gru_back_run, fl_back, 0, panels, fl_gru_back_at(s, p, r))
+FL_UNITS(fl_rnn_tanh_back_run, fl_back, 0, panels, fl_rnn_back_at(0, s, p, v, r))
+FL_UNITS(fl_rnn_relu_back_run, fl_back, 0, panels, fl_rnn_back_at(1, s, p, v, r))
+FL_UNITS(fl_gru_before_reset_run, fl_step, 0, p1, fl_gru_before_reset(s->kept != NULL, s, p, v, r))
+FL_UNITS(fl_gru_before_run, fl_step, 0, p1, fl_gru_before_step(0, s, p, v, r))
+FL_UNITS(fl_gru_before_keep_run, fl_step, 0, p1, fl_gru_before_step(1, s, p, v, r))
+FL_UNITS(fl_gru_before_back_run, fl_back, 0, panels, fl_gru_before_back_at(s, p, v, r))
+FL_UNITS(fl_gru_before_back_reset_run, fl_back, 0, panels, fl_gru_before_back_reset(s, p, v, r))
+
+FL_GROUPS(fl_lstm_variant_gates, fl_step, s->p0, p1, fl_lstm_variant(s, p, r))
+FL_GROUPS(fl_lstm_variant_back_run, fl_back, 0, panels, fl_lstm_variant_back(s, p, r))
+FL_GROUPS(fl_gru_variant_set_aside_run, fl_step, s->p0, p1, fl_gru_variant_set_aside(s, p, r))
+FL_GROUPS(fl_gru_variant_gates, fl_step, s->p0, p1, fl_gru_variant(s, p, r))
+FL_GROUPS(fl_gru_variant_back_run, fl_back, 0, panels, fl_gru_variant_back(s, p, r))
+FL_UNITS(fl_gru_before_variant_reset_run, fl_step, 0, p1, fl_gru_before_variant_reset(s, p, v, r))
+FL_UNITS(fl_gru_before_variant_run, fl_step, 0, p1, fl_gru_before_variant(s, p, v, r))
+FL_UNITS(fl_gru_before_variant_back_run, fl_back, 0, panels, fl_gru_before_variant_back(s, p, v, r))
+FL_UNITS(fl_gru_before_variant_back_reset_run, fl_back, 0, panels,
+         fl_gru_before_variant_back_reset(s, p, v, r))
+FL_UNITS(fl_rnn_variant_gates, fl_step, s->p0, p1, fl_rnn_variant(s, p, v, r))
+FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, v, r))
+
+/* A variant's step: the product of h into z, by the gemm of the panels' format, then the epilogue.
+ */
+#define FL_VARIANT_STEPS(suffix, gemm)                                                             \
+    static void fl_lstm_variant##suffix##_run(const fl_step *s)                                    \
+    {                                                                                              \
+        fl_variant_product(s, FL_NV, gemm);                                                        \
+        fl_lstm_variant_gates(s);                                                                  \
+    }                                                                                              \
+    static void fl_gru_variant##suffix##_run(const fl_step *s)                                     \
+    {                                                                                              \
+        fl_gru_variant_set_aside_run(s);                                                           \
+        fl_variant_product(s, 3, gemm);                                                            \
+        fl_gru_variant_gates(s);                                                                   \
+    }                                                                                              \
+    static void fl_rnn_variant##suffix##_run(const fl_step *s)                                     \
+    {                                                                                              \
+        fl_variant_product(s, FL_NV, gemm);                                                        \
+        fl_rnn_variant_gates(s);                                                                   \
+    }
+FL_VARIANT_STEPS(, fl_gemm_run)
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* gemm of contract.h. Included once for each instruction set by table.h. */
+#ifndef FL_GEMM_H
+#define FL_GEMM_H
+
+#include "kernels/product.h"
+
+FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const int P,
+                            const fl_gemm *g, size_t p, size_t r, fl_prefetch prefetch)
+{
+    const size_t group = V * FL_LANES;
+    const void *panel = (const char *)g->panel + p * g->panel_bytes;
+    vf sums[FL_MAX_TILE][FL_NV];
+    FL_FOR (q, P)
+        FL_FOR (v, V) {
+            vf b = g->init ? vf_load(g->init + (p + q) * group + v * FL_LANES) : vf_set1(0.0f);
+            FL_FOR (m, M)
+                sums[m + q][v] = b;
+        }
+    if (g->add == FL_ONTO)
+        FL_FOR (m, M)
+            FL_FOR (q, P)
+                FL_FOR (v, V)
+                    sums[m + q][v] =
+                        vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
+    fl_sum(format, V, M, P, sums, g->k, g->a + r, g->a_step, panel, g->panel_bytes, prefetch);
+    if (g->add == FL_AFTER)
+        FL_FOR (m, M)
+            FL_FOR (q, P)
+                FL_FOR (v, V)
+                    sums[m + q][v] =
+                        vf_add(sums[m + q][v], vf_load(g->c + (p + q) * g->c_panel +
+                                                       (r + m) * g->c_row + v * FL_LANES));
+    FL_FOR (m, M)
+        FL_FOR (q, P)
+            FL_FOR (v, V)
+                vf_store(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES,
+                         sums[m + q][v]);
+}
+
+/* The tiles of a format, for panels of FL_NV and of three vectors, and the kernel that chooses. */
+#define FL_GEMM(name, format_)                                                                     \
+    FL_TILES(name, fl_gemm_tile, format_, FL_NV, FL_NV)                                            \
+    FL_TILES(name##_3, fl_gemm_tile, format_, 3, 3)                                                \
+    static void fl_##name##_run(const fl_gemm *g)                                                  \
+    {                                                                                              \
+        const fl_panels panels = {.data = (void *)(uintptr_t)g->panel,                             \
+                                  .panel_bytes = g->panel_bytes,                                   \
+                                  .format = format_};                                              \
+        fl_run_tiles(g->vectors == 3 ? fl_##name##_3_tiles : fl_##name##_tiles, g, g->rows,        \
+                     g->vectors, &panels, 0, g->panels, g->descending);                            \
+    }
+
+FL_GEMM(gemm, FL_FLOAT32)
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/simd/vec_generic.h"
+
+/* 16 registers of 4 floats on any x86-64 (SSE2): 8 sums, and room for what 3-operand code needs. */
+#define FL_NAME "generic"
+#define FL_TABLE fl_kernels_generic
+#define FL_TILE_M 2
+#define FL_TILE_M3 2
+#define FL_TILE_P 2
+#define FL_WIDE_BYTES SIZE_MAX
+#include "kernels/table.h"

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#if !defined(__FMA__)
+#error "compile this file with -mfma"
+#endif
+#include "kernels/simd/vec_generic.h"
+
+/* The generic vectors with fused multiply-add: for x86-64 CPUs that have FMA3 but no AVX2, and the
+   plainest reading of the arithmetic that every other instruction set must match bit for bit. */
+#define FL_NAME "generic-fma"
+#define FL_TABLE fl_kernels_generic_fma
+#define FL_TILE_M 2
+#define FL_TILE_M3 2
+#define FL_TILE_P 2
+#define FL_WIDE_BYTES SIZE_MAX
+#include "kernels/table.h"

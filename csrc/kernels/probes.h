@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* Functions over arrays and measurements of the machine. Included once for each instruction set by
+   table.h. */
+#ifndef FL_PROBES_H
+#define FL_PROBES_H
+
+#include "kernels/cells.h"
+#include "kernels/variants.h"
+
+static void fl_activate(const fl_activation *f, float *y, float *slope, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += FL_LANES) {
+        vf d, v = fl_activation_of(f, fl_get(x, i, n), &d);
+        fl_put(y, i, n, v);
+        fl_put(slope, i, n, d);
+    }
+}
+
+static int fl_has_tiny(const float *x, size_t n)
+{
+    const vf tiny = vf_set1(FL_TINY);
+    size_t i = 0;
+    for (; i + FL_LANES <= n; i += FL_LANES)
+        if (vf_has_tiny(vf_loadu(x + i), tiny))
+            return 1;
+    return i < n && vf_has_tiny(vf_loadn(x + i, n - i), tiny);
+}
+
+/* A function of one vector over n floats. */
+#define FL_MAP(fn, expr)                                                                           \
+    static void fn(float *y, const float *x, size_t n)                                             \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        for (; i + FL_LANES <= n; i += FL_LANES) {                                                 \
+            vf v = vf_loadu(x + i);                                                                \
+            vf_storeu(y + i, expr);                                                                \
+        }                                                                                          \
+        if (i < n) {                                                                               \
+            vf v = vf_loadn(x + i, n - i);                                                         \
+            vf_storen(y + i, expr, n - i);                                                         \
+        }                                                                                          \
+    }
+FL_MAP(fl_flush_map, vf_flush(v, vf_set1(FL_TINY)))
+FL_MAP(fl_sigmoid_map, fl_sigmoid(v))
+FL_MAP(fl_tanh_map, fl_tanh(v))
+
+/* Twelve chains hide the latency of fma on every machine met so far (4 cycles x 2 a cycle, or
+   5 x 2). The factors are read through volatile so that nothing is folded away. */
+static double fl_probe_fma(size_t n)
+{
+    volatile float one = 1.0f, small = 0x1p-30f;
+    vf a = vf_set1(one), b = vf_set1(small), acc[12];
+    FL_FOR (i, 12)
+        acc[i] = vf_set1(one);
+    for (size_t k = 0; k < n; k++) {
+        FL_FOR (i, 12)
+            acc[i] = vf_mad(a, b, acc[i]);
+    }
+    for (int i = 1; i < 12; i++)
+        acc[0] = vf_add(acc[0], acc[i]);
+    float sink[FL_LANES];
+    vf_storeu(sink, acc[0]);
+    one = sink[0];
+    return (double)n * 12 * FL_LANES * 2;
+}
+
+static float fl_probe_read(const float *x, size_t n)
+{
+    vf acc[8];
+    FL_FOR (i, 8)
+        acc[i] = vf_set1(0.0f);
+    for (size_t k = 0; k + 8 * FL_LANES <= n; k += 8 * FL_LANES) {
+        FL_FOR (i, 8)
+            acc[i] = vf_add(acc[i], vf_loadu(x + k + i * FL_LANES));
+    }
+    for (int i = 1; i < 8; i++)
+        acc[0] = vf_add(acc[0], acc[i]);
+    float sink[FL_LANES];
+    vf_storeu(sink, acc[0]);
+    return sink[0];
+}
+
+#endif

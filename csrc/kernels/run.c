@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/run.h"
+
+void fl_enter(const fl_context *context)
+{
+    if (context->kernels->enter)
+        context->kernels->enter();
+}
+
+void fl_leave(const fl_context *context)
+{
+    if (context->kernels->leave)
+        context->kernels->leave();
+}
+
+/* Operations that one panel of a kernel call counts for: its products, and about as much as the
+   rest of it takes. */
+static double panel_flop(size_t rows, size_t k, size_t group)
+{
+    return 2.0 * (double)rows * (double)(k + 16) * (double)group;
+}
+
+/* How many panels to hand a kernel at once, so that the next look is never far off. */
+static size_t panel_span(size_t panels, double flop_per_panel)
+{
+    double span = FL_POLL_FLOP / flop_per_panel;
+    return span >= (double)panels ? panels : (size_t)span / 4 * 4 + 4;
+}
+
+int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g)
+{
+    const size_t panels = g.panels, group = g.vectors * context->kernels->lanes;
+    const double each = panel_flop(g.rows, g.k, group);
+    const size_t span = panel_span(panels, each);
+    for (size_t p = 0; p < panels; p += g.panels) {
+        g.panels = panels - p < span ? panels - p : span;
+        context->kernels->gemm[format](&g);
+        g.panel = (const char *)g.panel + g.panels * g.panel_bytes;
+        g.init = g.init ? g.init + g.panels * group : NULL;
+        g.c += g.panels * g.c_panel;
+        if (fl_should_stop(context, slot, each * (double)g.panels))
+            return FL_INTERRUPTED;
+    }
+    return FL_OK;
+}
+
+int fl_run_step(fl_context *context, fl_slot *slot, const fl_cell *cell, int format, fl_step *s)
+{
+    const size_t first = s->p0, end = s->p1, group = cell->vectors * context->kernels->lanes;
+    const double each = panel_flop(s->rows, s->k, group);
+    const size_t span = panel_span(end - first, each);
+    void (*const run)(const fl_step *) = s->kept ? cell->keep : cell->step[format];
+    int e = FL_OK;
+    for (; s->p0 < end && e == FL_OK; s->p0 = s->p1) {
+        s->p1 = end - s->p0 < span ? end : s->p0 + span;
+        run(s);
+        if (fl_should_stop(context, slot, each * (double)(s->p1 - s->p0)))
+            e = FL_INTERRUPTED;
+    }
+    s->p0 = first;
+    s->p1 = end;
+    return e;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* Vectors of 8 floats: AVX2 and FMA. The operations are described in vec_generic.h. */
+#ifndef FL_VEC_AVX2_H
+#define FL_VEC_AVX2_H
+
+#include <immintrin.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+
+#define FL_LANES 8
+typedef __m256 vf;
+
+FL_INLINE vf vf_set1(float x) { return _mm256_set1_ps(x); }
+FL_INLINE vf vf_load(const float *p) { return _mm256_load_ps(p); }
+FL_INLINE vf vf_loadu(const float *p) { return _mm256_loadu_ps(p); }
+FL_INLINE void vf_store(float *p, vf a) { _mm256_store_ps(p, a); }
+FL_INLINE void vf_storeu(float *p, vf a) { _mm256_storeu_ps(p, a); }
+FL_INLINE __m256i vf_first(size_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+FL_INLINE void vf_storen(float *p, vf a, size_t n) { _mm256_maskstore_ps(p, vf_first(n), a); }
+FL_INLINE vf vf_loadn(const float *p, size_t n) { return _mm256_maskload_ps(p, vf_first(n)); }
+
+FL_INLINE vf vf_keep(vf a)
+{
+    FL_KEEP("x", a);
+    return a;
+}
+
+FL_INLINE vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+FL_INLINE vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
+FL_INLINE vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
+FL_INLINE vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+FL_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
+FL_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+FL_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+FL_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+FL_INLINE vf vf_le(vf a, vf b, vf x, vf y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LE_OQ));
+}
+
+FL_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+FL_INLINE vf vf_copysign(vf a, vf s)
+{
+    return _mm256_or_ps(a, _mm256_and_ps(s, _mm256_set1_ps(-0.0f)));
+}
+FL_INLINE vf vf_shl23(vf a)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23));
+}
+FL_INLINE vf vf_flush(vf a, vf tiny)
+{
+    return _mm256_and_ps(a, _mm256_cmp_ps(vf_abs(a), tiny, _CMP_NLT_UQ));
+}
+FL_INLINE int vf_has_tiny(vf a, vf tiny)
+{
+    __m256 small = _mm256_cmp_ps(vf_abs(a), tiny, _CMP_LT_OQ);
+    __m256 some = _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ);
+    return _mm256_movemask_ps(_mm256_and_ps(small, some)) != 0;
+}
+
+#endif

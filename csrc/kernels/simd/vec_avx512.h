@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Vectors of 16 floats: AVX-512 F, BW, DQ, VL. The operations are described in vec_generic.h. */
+#ifndef FL_VEC_AVX512_H
+#define FL_VEC_AVX512_H
+
+#include <immintrin.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+
+#define FL_LANES 16
+typedef __m512 vf;
+
+FL_INLINE vf vf_set1(float x) { return _mm512_set1_ps(x); }
+FL_INLINE vf vf_load(const float *p) { return _mm512_load_ps(p); }
+FL_INLINE vf vf_loadu(const float *p) { return _mm512_loadu_ps(p); }
+FL_INLINE void vf_store(float *p, vf a) { _mm512_store_ps(p, a); }
+FL_INLINE void vf_storeu(float *p, vf a) { _mm512_storeu_ps(p, a); }
+FL_INLINE void vf_storen(float *p, vf a, size_t n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), a);
+}
+FL_INLINE vf vf_loadn(const float *p, size_t n)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+}
+
+FL_INLINE vf vf_keep(vf a)
+{
+    FL_KEEP("v", a);
+    return a;
+}
+
+FL_INLINE vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+FL_INLINE vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+FL_INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+FL_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+FL_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
+FL_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
+FL_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+FL_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+FL_INLINE vf vf_le(vf a, vf b, vf x, vf y)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LE_OQ), y, x);
+}
+
+FL_INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
+FL_INLINE vf vf_copysign(vf a, vf s)
+{
+    return _mm512_or_ps(a, _mm512_and_ps(s, _mm512_set1_ps(-0.0f)));
+}
+FL_INLINE vf vf_shl23(vf a)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23));
+}
+FL_INLINE vf vf_flush(vf a, vf tiny)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(vf_abs(a), tiny, _CMP_NLT_UQ), a);
+}
+FL_INLINE int vf_has_tiny(vf a, vf tiny)
+{
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(vf_abs(a), tiny, _CMP_LT_OQ), a,
+                                   _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0;
+}
+
+#endif

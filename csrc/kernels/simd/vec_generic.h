@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Vectors of 4 floats in plain C, and the meaning of every operation: the other vec_*.h do the
+ * same to their own number of lanes, so that all of them give the same bits.
+ *
+ *   vf_fma(a, b, c)      a * b + c in one rounding; without the instruction, from doubles, which is
+ *                        the same but for sums that lie all but half way between two floats
+ *   vf_mad(a, b, c)      the same for the long sums; two roundings where there is no instruction
+ *   vf_fnma(a, b, c)     c - a * b, likewise
+ *   vf_min(a, b)         a < b ? a : b, so a NaN in b comes through; vf_max likewise
+ *   vf_le(a, b, x, y)    a <= b ? x : y, so y where a or b is NaN
+ *   vf_copysign(a, s)    a with the sign bit of s; a must not be negative
+ *   vf_shl23(a)          the bits of a, shifted left by 23: turns an integer n + 127, kept in the
+ *                        low bits of a float by adding 1.5 * 2^23, into the float 2^n
+ *   vf_flush(a, tiny)    |a| < tiny ? +0 : a; a NaN stays
+ *   vf_has_tiny(a, t)   does any lane have 0 < |a| < t?
+ *   vf_storen, vf_loadn  the first n lanes only, 0 < n < lanes; memory past them is not touched
+ *   vf_keep(a)           a, held in a register: a compiler may otherwise load it again at each use
+ *   vf_load, vf_store    need an address aligned to the vector; vf_loadu, vf_storeu do not
+ */
+#ifndef FL_VEC_GENERIC_H
+#define FL_VEC_GENERIC_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/compiler.h"
+
+#define FL_LANES 4
+typedef struct {
+    float v[4];
+} vf;
+
+#if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define FL_FMA1(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define FL_FMA1(a, b, c) ((float)((double)(a) * (b) + (c)))
+#define FL_TWO_ROUNDINGS 1
+#endif
+
+/* clang-format off */
+#define FL_EACH(expr) vf r; for (int i = 0; i < 4; i++) r.v[i] = (expr); return r
+
+FL_INLINE uint32_t fl_bits(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
+FL_INLINE float fl_float(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
+
+FL_INLINE vf vf_set1(float x) { FL_EACH(x); }
+FL_INLINE vf vf_load(const float *p) { FL_EACH(p[i]); }
+FL_INLINE vf vf_loadu(const float *p) { FL_EACH(p[i]); }
+FL_INLINE void vf_store(float *p, vf a) { memcpy(p, a.v, sizeof a.v); }
+FL_INLINE void vf_storeu(float *p, vf a) { memcpy(p, a.v, sizeof a.v); }
+FL_INLINE void vf_storen(float *p, vf a, size_t n) { for (size_t i = 0; i < n; i++) p[i] = a.v[i]; }
+FL_INLINE vf vf_loadn(const float *p, size_t n) { FL_EACH((size_t)i < n ? p[i] : 0.0f); }
+
+FL_INLINE vf vf_keep(vf a) { return a; }
+
+FL_INLINE vf vf_add(vf a, vf b) { FL_EACH(a.v[i] + b.v[i]); }
+FL_INLINE vf vf_sub(vf a, vf b) { FL_EACH(a.v[i] - b.v[i]); }
+FL_INLINE vf vf_mul(vf a, vf b) { FL_EACH(a.v[i] * b.v[i]); }
+FL_INLINE vf vf_div(vf a, vf b) { FL_EACH(a.v[i] / b.v[i]); }
+FL_INLINE vf vf_fma(vf a, vf b, vf c) { FL_EACH(FL_FMA1(a.v[i], b.v[i], c.v[i])); }
+#if defined(FL_TWO_ROUNDINGS)
+FL_INLINE vf vf_mad(vf a, vf b, vf c) { FL_EACH(a.v[i] * b.v[i] + c.v[i]); }
+#else
+FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
+#endif
+FL_INLINE vf vf_fnma(vf a, vf b, vf c) { FL_EACH(FL_FMA1(-a.v[i], b.v[i], c.v[i])); }
+FL_INLINE vf vf_min(vf a, vf b) { FL_EACH(a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
+FL_INLINE vf vf_max(vf a, vf b) { FL_EACH(a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
+FL_INLINE vf vf_le(vf a, vf b, vf x, vf y) { FL_EACH(a.v[i] <= b.v[i] ? x.v[i] : y.v[i]); }
+
+FL_INLINE vf vf_abs(vf a) { FL_EACH(fl_float(fl_bits(a.v[i]) & 0x7fffffffu)); }
+FL_INLINE vf vf_copysign(vf a, vf s)
+{
+    FL_EACH(fl_float(fl_bits(a.v[i]) | (fl_bits(s.v[i]) & 0x80000000u)));
+}
+FL_INLINE vf vf_shl23(vf a) { FL_EACH(fl_float(fl_bits(a.v[i]) << 23)); }
+FL_INLINE vf vf_flush(vf a, vf tiny)
+{
+    vf b = vf_abs(a);
+    FL_EACH(b.v[i] < tiny.v[i] ? 0.0f : a.v[i]);
+}
+FL_INLINE int vf_has_tiny(vf a, vf tiny)
+{
+    vf b = vf_abs(a);
+    int any = 0;
+    for (int i = 0; i < 4; i++)
+        any |= b.v[i] < tiny.v[i] && b.v[i] > 0.0f;
+    return any;
+}
+/* clang-format on */
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Vectors of 4 floats: AArch64 Advanced SIMD. The operations are described in vec_generic.h. */
+#ifndef FL_VEC_NEON_H
+#define FL_VEC_NEON_H
+
+#include <arm_neon.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+
+#define FL_LANES 4
+typedef float32x4_t vf;
+
+FL_INLINE vf vf_set1(float x) { return vdupq_n_f32(x); }
+FL_INLINE vf vf_load(const float *p) { return vld1q_f32(p); }
+FL_INLINE vf vf_loadu(const float *p) { return vld1q_f32(p); }
+FL_INLINE void vf_store(float *p, vf a) { vst1q_f32(p, a); }
+FL_INLINE void vf_storeu(float *p, vf a) { vst1q_f32(p, a); }
+FL_INLINE void vf_storen(float *p, vf a, size_t n)
+{
+    float lane[4];
+    vst1q_f32(lane, a);
+    for (size_t i = 0; i < n; i++)
+        p[i] = lane[i];
+}
+FL_INLINE vf vf_loadn(const float *p, size_t n)
+{
+    float lane[4] = {0};
+    for (size_t i = 0; i < n; i++)
+        lane[i] = p[i];
+    return vld1q_f32(lane);
+}
+
+FL_INLINE vf vf_keep(vf a)
+{
+    FL_KEEP("w", a);
+    return a;
+}
+
+FL_INLINE vf vf_add(vf a, vf b) { return vaddq_f32(a, b); }
+FL_INLINE vf vf_sub(vf a, vf b) { return vsubq_f32(a, b); }
+FL_INLINE vf vf_mul(vf a, vf b) { return vmulq_f32(a, b); }
+FL_INLINE vf vf_div(vf a, vf b) { return vdivq_f32(a, b); }
+FL_INLINE vf vf_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+FL_INLINE vf vf_mad(vf a, vf b, vf c) { return vf_fma(a, b, c); }
+FL_INLINE vf vf_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); }
+FL_INLINE vf vf_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+FL_INLINE vf vf_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+FL_INLINE vf vf_le(vf a, vf b, vf x, vf y) { return vbslq_f32(vcleq_f32(a, b), x, y); }
+
+FL_INLINE vf vf_abs(vf a) { return vabsq_f32(a); }
+FL_INLINE vf vf_copysign(vf a, vf s) { return vbslq_f32(vdupq_n_u32(0x80000000u), s, a); }
+FL_INLINE vf vf_shl23(vf a)
+{
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), 23));
+}
+FL_INLINE vf vf_flush(vf a, vf tiny)
+{
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(a), vcaltq_f32(a, tiny)));
+}
+FL_INLINE int vf_has_tiny(vf a, vf tiny)
+{
+    uint32x4_t some = vmvnq_u32(vceqzq_f32(a));
+    return vmaxvq_u32(vandq_u32(vcaltq_f32(a, tiny), some)) != 0;
+}
+
+#endif

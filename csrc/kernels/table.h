@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every kernel, written once. A file isa/kernels_<name>.c includes the set's simd/vec_<name>.h,
+ * then this one, with
+ *
+ *   FL_NAME        a string, the instruction set's name
+ *   FL_TABLE       the symbol of its table
+ *   FL_TILE_M      rows in the register tile of a panel of FL_NV vectors, 1 .. 8
+ *   FL_TILE_M3     the same for a panel of three vectors
+ *   FL_TILE_P      panels that are taken together when there is one row only, 1 .. 4
+ *   FL_WIDE_BYTES  FL_NV vectors: only while all panels together have no more bytes than this
+ */
+#include "kernels/contract.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/probes.h"
+#include "kernels/step.h"
+
+const fl_kernels FL_TABLE = {
+    .name = FL_NAME,
+    .lanes = FL_LANES,
+    .cell = {[FL_LSTM] = {.gates = 4,
+                          .vectors = 4,
+                          .units = 1,
+                          .kept = 4,
+                          .has_c = 1,
+                          .step = {[FL_FLOAT32] = fl_lstm_run},
+                          .keep = fl_lstm_keep_run,
+                          .back = fl_lstm_back_run},
+             [FL_GRU] = {.gates = 3,
+                         .vectors = 3,
+                         .units = 1,
+                         .kept = 4,
+                         .step = {[FL_FLOAT32] = fl_gru_run},
+                         .keep = fl_gru_keep_run,
+                         .back = fl_gru_back_run},
+             [FL_GRU_BEFORE] = {.gates = 3,
+                                .vectors = FL_NV,
+                                .units = FL_NV,
+                                .kept = FL_NV,
+                                .step = {[FL_FLOAT32] = fl_gru_before_run},
+                                .keep = fl_gru_before_keep_run,
+                                .reset = fl_gru_before_reset_run,
+                                .back = fl_gru_before_back_run,
+                                .back_reset = fl_gru_before_back_reset_run},
+             [FL_RNN_TANH] = {.gates = 1,
+                              .vectors = FL_NV,
+                              .units = FL_NV,
+                              .step = {[FL_FLOAT32] = fl_rnn_tanh_run},
+                              .keep = fl_rnn_tanh_run,
+                              .back = fl_rnn_tanh_back_run},
+             [FL_RNN_RELU] = {.gates = 1,
+                              .vectors = FL_NV,
+                              .units = FL_NV,
+                              .step = {[FL_FLOAT32] = fl_rnn_relu_run},
+                              .keep = fl_rnn_relu_run,
+                              .back = fl_rnn_relu_back_run},
+             [FL_LSTM_VARIANT] = {.gates = 4,
+                                  .vectors = FL_NV,
+                                  .units = 1,
+                                  .kept = FL_NV,
+                                  .has_c = 1,
+                                  .step = {[FL_FLOAT32] = fl_lstm_variant_run},
+                                  .keep = fl_lstm_variant_run,
+                                  .back = fl_lstm_variant_back_run},
+             [FL_GRU_VARIANT] = {.gates = 3,
+                                 .vectors = 3,
+                                 .units = 1,
+                                 .kept = 4,
+                                 .needs_scratch = 1,
+                                 .step = {[FL_FLOAT32] = fl_gru_variant_run},
+                                 .keep = fl_gru_variant_run,
+                                 .back = fl_gru_variant_back_run},
+             [FL_GRU_BEFORE_VARIANT] = {.gates = 3,
+                                        .vectors = FL_NV,
+                                        .units = FL_NV,
+                                        .kept = FL_NV,
+                                        .step = {[FL_FLOAT32] = fl_gru_before_variant_run},
+                                        .keep = fl_gru_before_variant_run,
+                                        .reset = fl_gru_before_variant_reset_run,
+                                        .back = fl_gru_before_variant_back_run,
+                                        .back_reset = fl_gru_before_variant_back_reset_run},
+             [FL_RNN_VARIANT] = {.gates = 1,
+                                 .vectors = FL_NV,
+                                 .units = FL_NV,
+                                 .kept = FL_NV,
+                                 .step = {[FL_FLOAT32] = fl_rnn_variant_run},
+                                 .keep = fl_rnn_variant_run,
+                                 .back = fl_rnn_variant_back_run}},
+    .gemm = {[FL_FLOAT32] = fl_gemm_run},
+    .has_tiny = fl_has_tiny,
+    .flush = fl_flush_map,
+    .sigmoid = fl_sigmoid_map,
+    .tanh = fl_tanh_map,
+    .activate = fl_activate,
+    .probe_fma = fl_probe_fma,
+    .probe_read = fl_probe_read,
+};

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* float32 to IEEE binary16, for packing: by integers, so that no rounding mode matters. */
+#ifndef FL_HALF_H
+#define FL_HALF_H
+
+#include <stdint.h>
+#include <string.h>
+
+/* The nearest binary16 number, ties to even; infinity from 65520 on; a NaN stays one. */
+static inline uint16_t fl_half(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    const uint32_t sign = u >> 16 & 0x8000u, magnitude = u & 0x7fffffffu;
+    if (magnitude > 0x7f800000u)
+        return (uint16_t)(sign | 0x7e00u);
+    if (magnitude >= 0x477ff000u) /* 65520 */
+        return (uint16_t)(sign | 0x7c00u);
+    if (magnitude < 0x38800000u) { /* below 2^-14 the result counts units of 2^-24 */
+        const uint32_t shift = 126u - (magnitude >> 23);
+        if (shift > 24)
+            return (uint16_t)sign;
+        const uint32_t digits = (magnitude & 0x7fffffu) | 0x800000u, half = 1u << (shift - 1);
+        const uint32_t rest = digits & (2 * half - 1), units = digits >> shift;
+        return (uint16_t)(sign | (units + (rest > half || (rest == half && (units & 1)))));
+    }
+    /* Move the exponent's bias from 127 to 15, and round 13 bits away. */
+    const uint32_t odd = magnitude >> 13 & 1u;
+    return (uint16_t)(sign | (magnitude - 0x38000000u + 0xfffu + odd) >> 13);
+}
+
+#endif

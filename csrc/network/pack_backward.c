@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* A panel's rows are rows of the weights as PyTorch has them, so packing copies a panel's width at
+   a time. */
+#include "network/pack_backward.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "network/subnormals.h"
+
+/* Carves plain panels for `columns` columns and `k` rows, in float32. */
+static fl_panels carve_panels(fl_carver *carver, const fl_net *net, size_t columns, size_t k)
+{
+    const size_t panels = fl_plain_pad(net, columns) / net->plain_group;
+    fl_panels p = {.panel_bytes = fl_mul(fl_mul(k, net->plain_group), sizeof(float)),
+                   .k_group = 1,
+                   .format = FL_FLOAT32};
+    p.data = fl_carve(carver, panels, p.panel_bytes);
+    return p;
+}
+
+static fl_backward_track carve_track(fl_carver *carver, const fl_net *net, size_t layer)
+{
+    const size_t kk = net->panels * net->group;
+    const size_t last = net->cell->reset ? net->unit_panels * net->group : 0;
+    fl_backward_track y = {.w = carve_panels(carver, net, fl_layer_in(net, layer), kk),
+                           .r = carve_panels(carver, net, net->width, kk - last)};
+    if (last)
+        y.last = carve_panels(carver, net, net->width, last);
+    if (net->config.proj)
+        y.proj = carve_panels(carver, net, net->config.hidden, net->config.proj);
+    return y;
+}
+
+/* Carves all of it, or only counts it if the carver has no base. */
+static void carve_all(fl_carver *carver, const fl_net *net, fl_backward_weights *weights)
+{
+    fl_carve(carver, 1,
+             fl_add(sizeof(fl_backward_weights), fl_mul(net->tracks, sizeof(fl_backward_track))));
+    for (size_t i = 0; i < net->tracks; i++) {
+        fl_backward_track y = carve_track(carver, net, i / net->config.dirs);
+        if (weights)
+            weights->track[i] = y;
+    }
+}
+
+fl_backward_weights *fl_backward_weights_new(const fl_net *net)
+{
+    fl_carver carver = {0};
+    carve_all(&carver, net, NULL);
+    fl_backward_weights *weights = fl_alloc_lasting(carver.used);
+    if (!weights)
+        return NULL;
+    memset(weights, 0, carver.used);
+    weights->bytes = carver.used;
+    carver = (fl_carver){.base = (char *)weights};
+    carve_all(&carver, net, weights);
+    return weights;
+}
+
+void fl_backward_weights_free(fl_backward_weights *weights) { fl_free(weights); }
+
+size_t fl_backward_weights_bytes(const fl_backward_weights *weights) { return weights->bytes; }
+
+/* Packs rows first .. first + rows - 1 of a matrix of `columns` columns into plain panels. If
+   `gates`, the matrix holds the gates' weights, and a row's k is its column among the forward
+   panels, counted from the first row's panel; otherwise a row's k is its number. Other k stay 0. */
+static void pack_rows(const fl_net *net, const fl_panels *panels, const float *matrix, size_t first,
+                      size_t rows, size_t columns, int gates)
+{
+    const size_t plain = net->plain_group, hidden = net->config.hidden;
+    const size_t before = gates ? fl_column(net, first / hidden, 0) / net->group * net->group : 0;
+    for (size_t row = first; row < first + rows; row++) {
+        const size_t at = gates ? fl_column(net, row / hidden, row % hidden) - before : row;
+        for (size_t c = 0; c < columns; c += plain) {
+            float *panel = (float *)((char *)panels->data + c / plain * panels->panel_bytes);
+            const size_t left = columns - c;
+            memcpy(panel + at * plain, matrix + row * columns + c,
+                   (left < plain ? left : plain) * sizeof(float));
+        }
+    }
+    fl_no_subnormals(panels->data,
+                     fl_plain_pad(net, columns) / plain * panels->panel_bytes / sizeof(float));
+}
+
+void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer,
+                             size_t dir, const float *w_ih, const float *w_hh, const float *w_hr)
+{
+    const fl_backward_track *y = &weights->track[layer * net->config.dirs + dir];
+    const size_t rows = net->cell->gates * net->config.hidden;
+    const size_t last = y->last.data ? net->config.hidden : 0;
+    pack_rows(net, &y->w, w_ih, 0, rows, fl_layer_in(net, layer), 1);
+    pack_rows(net, &y->r, w_hh, 0, rows - last, net->width, 1);
+    if (last)
+        pack_rows(net, &y->last, w_hh, rows - last, last, net->width, 1);
+    if (y->proj.data)
+        pack_rows(net, &y->proj, w_hr, 0, net->width, net->config.hidden, 0);
+}

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+/* dropout.c implements fl_dropout, which fastlstm.h declares. */
+#ifndef FL_DROPOUT_H
+#define FL_DROPOUT_H
+
+#include "fastlstm.h"
+
+#endif

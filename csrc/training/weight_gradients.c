@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Gradients of the weights: one product over all N rows of the tape, in its order,
+ *
+ *     [dW | db | dR][column, j] = sum_n dz[n][column] * [x | 1 | h_before][n][j]
+ *
+ * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + 1 + K columns j. A
+ * GRU's dz differs towards h and b_hh: there it is one gemm for x | 1 and one for h_before | 1. For
+ * the last gate of a cell that resets h, r h stands for h_before.
+ * Cut along n into spans, so that the rows stay in cache for all panels, and so that errors stay
+ * small: a span's sum is a chain of its own, added to the sum of those before it. The rows are laid
+ * out in strips of STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each
+ * n, and gathering them from where x and h are is copying lines (a transposed copy costs 16 times
+ * the moves).
+ */
+#include "training/weight_gradients.h"
+
+#include <string.h>
+
+#include "base/size.h"
+#include "kernels/run.h"
+#include "network/transpose.h"
+
+enum { STRIP = 16 };
+
+static size_t strips_of(size_t columns) { return (columns + STRIP - 1) / STRIP; }
+
+size_t fl_weight_gradients_strips(const fl_net *net, size_t in, size_t span)
+{
+    size_t strips = fl_add(fl_add(strips_of(in), strips_of(net->width)), 1);
+    return fl_mul(fl_mul(strips, STRIP), span);
+}
+
+/* `columns` floats of n rows, to strips of span rows each. */
+static float *gather(float *strips, const float *const *rows, size_t n, size_t columns, size_t span)
+{
+    for (size_t at = 0; at < columns; at += STRIP, strips += span * STRIP) {
+        const size_t left = columns - at;
+        if (left >= STRIP)
+            for (size_t i = 0; i < n; i++)
+                memcpy(strips + i * STRIP, rows[i] + at, STRIP * sizeof(float));
+        else
+            for (size_t i = 0; i < n; i++)
+                memcpy(strips + i * STRIP, rows[i] + at, left * sizeof(float));
+    }
+    return strips;
+}
+
+/* Pointers to the rows of a set of strips. */
+static const float **strip_rows(const float **a, const float *strips, size_t columns, size_t span)
+{
+    for (size_t j = 0; j < columns; j++)
+        *a++ = strips + j / STRIP * span * STRIP + j % STRIP;
+    return a;
+}
+
+/* Rows of the input and of the state before it, or r h of it, for numbers n0 .. n1 - 1. *s: the
+   step of n0, then of n1. */
+static void find_rows(const fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
+                      size_t dir, int reset, size_t n0, size_t n1, size_t *s)
+{
+    const fl_net *net = job->net;
+    const fl_tape *tape = job->tape;
+    for (size_t n = n0; n < n1; n++) {
+        while (n >= tape->offset[*s + 1])
+            ++*s;
+        const size_t r = n - tape->offset[*s];
+        scratch->from[0][n - n0] =
+            fl_tape_input(tape, net->config.input, layer, fl_tape_time(tape, dir, *s, r), r);
+        scratch->from[1][n - n0] = reset ? tape->track[layer * net->config.dirs + dir].c +
+                                               (tape->batch + n) * tape->hidden_pad
+                                         : fl_tape_h(tape, net, layer, dir, *s, r);
+    }
+}
+
+/* A panel's sums, [n][G], to PyTorch's layout: rows of n columns. */
+static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n, float *to)
+{
+    for (size_t v = 0; v < net->cell->vectors; v++) {
+        size_t units, row = fl_gate_row(net, panel, v, &units);
+        if (units)
+            fl_transpose(to + row * n, n, sums + v * net->kernels->lanes, net->group, n, units);
+    }
+}
+
+/* dW_hr[p][u] = sum_n dh[n][p] h[n][u], h as the panels. */
+static int projection(fl_backward_job *job, fl_backward_scratch *scratch, const fl_delta *delta,
+                      float *to)
+{
+    const fl_net *net = job->net;
+    const fl_tape *tape = job->tape;
+    const size_t rows = net->width, hidden = net->config.hidden, group = net->plain_group;
+    const size_t panels = fl_plain_pad(net, hidden) / group, span = job->span;
+    strip_rows(scratch->a, scratch->strips, rows, span);
+    for (size_t q = 0; q < panels; q++) {
+        for (size_t n0 = 0; n0 < tape->total; n0 += span) {
+            const size_t n = tape->total - n0 < span ? tape->total - n0 : span;
+            for (size_t i = 0; i < n; i++)
+                scratch->from[0][i] = delta->dh + (n0 + i) * rows;
+            gather(scratch->strips, scratch->from[0], n, rows, span);
+            fl_gemm g = {.rows = rows,
+                         .vectors = FL_NV,
+                         .panels = 1,
+                         .k = n,
+                         .a = scratch->a,
+                         .a_step = STRIP,
+                         .panel = delta->h + (q * tape->total + n0) * group,
+                         .c = scratch->sums,
+                         .c_row = group,
+                         .add = n0 ? FL_AFTER : 0};
+            if (fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, g) != FL_OK)
+                return FL_INTERRUPTED;
+        }
+        const size_t left = hidden - q * group;
+        for (size_t p = 0; p < rows; p++)
+            memcpy(to + p * hidden + q * group, scratch->sums + p * group,
+                   (left < group ? left : group) * sizeof(float));
+    }
+    return FL_OK;
+}
+
+/* dp_i = sum_n dz_i c_prev, dp_f = sum_n dz_f c_prev, dp_o = sum_n dz_o c of panels p0 .. p1 - 1,
+   in the tape's order, in double: one chain of any length. */
+static int peepholes(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer, size_t dir,
+                     size_t p0, size_t p1, float *to)
+{
+    const fl_net *net = job->net;
+    const fl_tape *tape = job->tape;
+    const fl_delta *delta = &job->delta[layer % 2][dir];
+    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
+    const size_t track = layer * net->config.dirs + dir;
+    for (size_t p = p0; p < p1; p++) {
+        double sum[3][FL_MAX_LANES] = {{0}};
+        const float *dz = delta->dz + p * tape->total * net->group;
+        for (size_t s = 0; s < tape->steps; s++) {
+            const float *before = fl_tape_c(tape, track, s) + p * lanes;
+            const float *after = fl_tape_c(tape, track, s + 1) + p * lanes;
+            const size_t rows = tape->offset[s + 1] - tape->offset[s];
+            for (size_t r = 0; r < rows; r++, dz += net->group)
+                for (size_t u = 0; u < lanes; u++) {
+                    const size_t at = r * tape->hidden_pad + u;
+                    sum[0][u] += (double)dz[u] * before[at];
+                    sum[1][u] += (double)dz[lanes + u] * before[at];
+                    sum[2][u] += (double)dz[3 * lanes + u] * after[at];
+                }
+            if (fl_should_stop(&job->context, &scratch->slot, fl_move_flop(rows * lanes)))
+                return FL_INTERRUPTED;
+        }
+        for (size_t g = 0; g < 3; g++)
+            for (size_t u = p * lanes; u < hidden && u < (p + 1) * lanes; u++)
+                to[g * hidden + u] = (float)sum[g][u - p * lanes];
+    }
+    return FL_OK;
+}
+
+int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
+                        size_t dir, size_t p0, size_t p1)
+{
+    const fl_net *net = job->net;
+    const fl_tape *tape = job->tape;
+    const fl_delta *delta = &job->delta[layer % 2][dir];
+    const fl_grads *to = &job->call->grads[layer * net->config.dirs + dir];
+    const size_t in = fl_layer_in(net, layer), width = net->width, group = net->group;
+    const size_t span = job->span, has_dzh = (size_t)fl_has_dzh(net),
+                 rows = in + 1 + width + has_dzh;
+    const size_t hidden = net->config.hidden, last = net->panels - net->unit_panels;
+    const int reset = net->cell->reset && p0 >= last;
+    float *const x_strips = scratch->strips,
+                 *const h_strips = x_strips + strips_of(in) * STRIP * span,
+                 *const ones = h_strips + strips_of(width) * STRIP * span;
+
+    if (net->cell->reset && p0 < last && p1 > last) {
+        int e = fl_weight_gradients(job, scratch, layer, dir, p0, last);
+        return e == FL_OK ? fl_weight_gradients(job, scratch, layer, dir, last, p1) : e;
+    }
+    if (to->w_hr && p0 == 0 && tape->total && projection(job, scratch, delta, to->w_hr) != FL_OK)
+        return FL_INTERRUPTED;
+    if (to->peepholes && peepholes(job, scratch, layer, dir, p0, p1, to->peepholes) != FL_OK)
+        return FL_INTERRUPTED;
+    if (to->w_hr && p0 == 0 && !tape->total)
+        memset(to->w_hr, 0, width * hidden * sizeof(float));
+
+    const float **a = strip_rows(scratch->a, x_strips, in, span);
+    *a++ = ones;
+    a = strip_rows(a, h_strips, width, span);
+    *a = ones;
+    for (size_t i = 0; i < span; i++)
+        ones[i * STRIP] = 1.0f;
+    if (!tape->total)
+        memset(scratch->sums, 0, (p1 - p0) * rows * group * sizeof(float));
+    for (size_t n0 = 0, s = 0; n0 < tape->total; n0 += span) {
+        const size_t n = tape->total - n0 < span ? tape->total - n0 : span;
+        find_rows(job, scratch, layer, dir, reset, n0, n0 + n, &s);
+        gather(x_strips, scratch->from[0], n, in, span);
+        gather(h_strips, scratch->from[1], n, width, span);
+        for (size_t p = p0; p < p1; p++) {
+            fl_gemm g = {.rows = has_dzh ? in + 1 : rows,
+                         .vectors = net->cell->vectors,
+                         .panels = 1,
+                         .k = n,
+                         .a = scratch->a,
+                         .a_step = STRIP,
+                         .panel = delta->dz + (p * tape->total + n0) * group,
+                         .c = scratch->sums + (p - p0) * rows * group,
+                         .c_row = group,
+                         .add = n0 ? FL_AFTER : 0};
+            if (fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, g) != FL_OK)
+                return FL_INTERRUPTED;
+            g.a += g.rows;
+            g.c += g.rows * group;
+            g.rows = width + 1;
+            g.panel = delta->dzh + (p * tape->total + n0) * group;
+            if (has_dzh && fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, g) != FL_OK)
+                return FL_INTERRUPTED;
+        }
+    }
+    for (size_t p = p0; p < p1; p++) {
+        const float *sums = scratch->sums + (p - p0) * rows * group;
+        unpack(net, sums, p, in, to->w_ih);
+        unpack(net, sums + (in + 1) * group, p, width, to->w_hh);
+        if (to->b_ih) {
+            unpack(net, sums + in * group, p, 1, to->b_ih);
+            unpack(net, sums + (has_dzh ? rows - 1 : in) * group, p, 1, to->b_hh);
+        }
+        if (fl_should_stop(&job->context, &scratch->slot, fl_move_flop(rows * group)))
+            return FL_INTERRUPTED;
+    }
+    return FL_OK;
+}

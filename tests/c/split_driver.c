@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The lone stream of csrc/forward/split_units.c, built with FL_SPLIT_HOOK, under partners that are
+ * late on purpose: prints what happened, exits with 0 if every bit was right.
+ *
+ *     split_driver bits N SEED [CALLERS]   N calls of drawn shapes on 2..16 threads, sleeps drawn
+ * at every place of the protocol; CALLERS of them at a time split_driver calm N SEED the same
+ * without sleeps split_driver brief N SEED [CALLERS]  as bits, of few steps: mostly arriving, being
+ * seated, leaving and being left split_driver stop N SEED             N endless calls, ended by the
+ * caller's poll
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "fastlstm.h"
+#include "check.h"
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* What happened, over all calls. A rejoin is a whole span after a take-over in the same call. */
+static atomic_size_t spans, left_behind, rejoins, seated, sleeps, fresh;
+static int sleepy, brief;
+double fl_split_patience = 1;
+static _Thread_local int was_left;
+static _Thread_local uint64_t hook_state;
+
+int fl_split_hook(const char *place)
+{
+    if (!strcmp(place, "span done")) {
+        atomic_fetch_add(&spans, 1);
+        atomic_fetch_add(&rejoins, (size_t)was_left);
+        was_left = 0;
+    } else if (!strcmp(place, "left behind")) {
+        atomic_fetch_add(&left_behind, 1);
+        was_left = 1;
+    } else if (!strcmp(place, "joined")) {
+        atomic_fetch_add(&seated, 1);
+    }
+    if (!sleepy)
+        return 0;
+    if (!hook_state)
+        hook_state = 1 + atomic_fetch_add(&fresh, 1);
+    const uint32_t kind = draw(&hook_state) % 512;
+    const int mine = !strncmp(place, "caller", 6); /* a late caller is waited for: less often */
+    if (!strcmp(place, "in the way"))
+        return kind < 4;
+    if (kind >= (mine ? 2u : 8u))
+        return 0;
+    atomic_fetch_add(&sleeps, 1);
+    struct timespec t = {0, 1000 * (long)between(&hook_state, 10, kind ? 200 : 3000)};
+    nanosleep(&t, NULL);
+    return 0;
+}
+
+static float *floats(uint64_t *state, size_t n, float scale)
+{
+    float *p = fl_alloc((n + 1) * sizeof(float));
+    CHECK(p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = ((float)(draw(state) >> 15) - 65536.0f) * (scale / 65536.0f);
+    return p;
+}
+
+static const fl_kernels *kernels(uint64_t *state)
+{
+    const fl_kernels *found[16];
+    size_t n = 0;
+    for (int i = 0; i < fl_isa_count(); i++)
+        if (fl_isa_runnable(i))
+            found[n++] = fl_isa_kernels(i);
+    return found[draw(state) % n];
+}
+
+static fl_net *make_net(uint64_t *state, const fl_config *f)
+{
+    fl_net *net = fl_net_new(f, kernels(state));
+    CHECK(net);
+    for (size_t l = 0; l < f->layers; l++) {
+        float *w = floats(state, 4 * f->hidden * (l ? f->hidden : f->input), 0.5f);
+        float *r = floats(state, 4 * f->hidden * f->hidden, 0.2f);
+        float *b = floats(state, 4 * f->hidden, 0.5f);
+        fl_net_set(net, l, 0, w, r, b, b, NULL);
+        fl_free(w), fl_free(r), fl_free(b);
+    }
+    return net;
+}
+
+/* One call with one thread and again, `times` times, with some: the same bits in y, h and c. */
+static void compare(uint64_t *state, int times)
+{
+    fl_config f = {.input = between(state, 1, brief ? 6 : 24),
+                   .hidden = between(state, 17, brief ? 40 : 90),
+                   .layers = draw(state) % 2 ? 1 : between(state, 2, 3),
+                   .dirs = 1};
+    fl_net *net = make_net(state, &f);
+    fl_call c = {.batch = draw(state) % 2 ? 1 : between(state, 1, brief ? 2 : 7)};
+    const double enough = 3e6 / (8.0 * (double)(f.hidden * (f.input + f.hidden) * c.batch));
+    c.steps = (size_t)enough * between(state, 1, 8) + between(state, 1, 150);
+    if (brief)
+        c.steps = between(state, 8, 20);
+    const size_t row = c.batch * f.hidden, out = c.steps * row, last = f.layers * row;
+    float *x = floats(state, c.steps * c.batch * f.input, 2), *h0 = floats(state, last, 1);
+    float *c0 = floats(state, last, 1), *y[2], *hn[2], *cn[2];
+    int64_t *lengths = fl_alloc(c.batch * sizeof *lengths);
+    CHECK(lengths);
+    for (size_t b = 0; b < c.batch; b++)
+        lengths[b] = (int64_t)(b ? between(state, 0, c.steps) : c.steps - draw(state) % 2);
+    for (int i = 0; i < 2; i++) {
+        y[i] = floats(state, out, 1);
+        hn[i] = floats(state, last, 1);
+        cn[i] = floats(state, last, 1);
+    }
+    const int wants_y = draw(state) % 4 != 0;
+    c.x = x, c.x_t = (ptrdiff_t)(c.batch * f.input), c.x_b = (ptrdiff_t)f.input;
+    c.y_t = (ptrdiff_t)row, c.y_b = (ptrdiff_t)f.hidden;
+    if (draw(state) % 2)
+        c.h0 = h0, c.c0 = c0;
+    if (draw(state) % 3 == 0)
+        c.lengths = lengths;
+    for (int i = 0; i <= times; i++) {
+        const int k = i > 0;
+        c.threads = k ? draw(state) % 2 ? 2 : between(state, 3, 16) : 1;
+        c.y = wants_y ? y[k] : NULL, c.hn = hn[k], c.cn = cn[k];
+        was_left = 0;
+        if (k)
+            memset(y[k], -1, out * sizeof(float));
+        static _Thread_local fl_call past[64]; /* spoilt: who is left behind may not look */
+        fl_call *once = &past[i % 64];
+        *once = c;
+        CHECK(fl_forward(net, once) == FL_OK);
+        memset(once, -1, sizeof c);
+        if (k) {
+            CHECK(!wants_y || !memcmp(y[0], y[1], out * sizeof(float)));
+            CHECK(!memcmp(hn[0], hn[1], last * sizeof(float)));
+            CHECK(!memcmp(cn[0], cn[1], last * sizeof(float)));
+        }
+    }
+    for (int i = 0; i < 2; i++)
+        fl_free(y[i]), fl_free(hn[i]), fl_free(cn[i]);
+    fl_free(x), fl_free(h0), fl_free(c0), fl_free(lengths);
+    fl_net_free(net); /* at once: nobody may still read the weights */
+}
+
+typedef struct share {
+    size_t calls;
+    uint64_t state;
+} share;
+
+static void *caller(void *arg)
+{
+    share *s = arg;
+    const int times = brief ? 50 : 5;
+    for (size_t i = 0; i < s->calls; i += (size_t)times)
+        compare(&s->state, times);
+    return NULL;
+}
+
+static void test_bits(size_t n, uint64_t seed, size_t callers)
+{
+    pthread_t thread[16];
+    share s[16];
+    CHECK(callers >= 1 && callers <= 16);
+    for (size_t i = 0; i < callers; i++) {
+        s[i] = (share){n / callers, 1000 * seed + i};
+        CHECK(pthread_create(&thread[i], NULL, caller, &s[i]) == 0);
+    }
+    for (size_t i = 0; i < callers; i++)
+        CHECK(pthread_join(thread[i], NULL) == 0);
+}
+
+static int ended(void *arg)
+{
+    double *until = arg;
+    return seconds() > *until;
+}
+
+static void test_stop(size_t n, uint64_t seed)
+{
+    uint64_t state = seed;
+    double worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        fl_config f = {.input = 16,
+                       .hidden = between(&state, 100, 300),
+                       .layers = between(&state, 1, 2),
+                       .dirs = 1};
+        fl_net *net = make_net(&state, &f);
+        float *x = floats(&state, f.input, 1);
+        double until = seconds() + 1e-3 * (double)between(&state, 1, 20);
+        fl_call c = {.steps = (size_t)1 << 40,
+                     .batch = 1,
+                     .x = x,
+                     .threads = between(&state, 2, 16),
+                     .poll = ended,
+                     .poll_arg = &until};
+        CHECK(fl_forward(net, &c) == FL_INTERRUPTED);
+        const double late = seconds() - until;
+        worst = late > worst ? late : worst;
+        fl_free(x);
+        fl_net_free(net);
+    }
+    printf("at most %.1f ms from the poll's answer to the return\n", 1e3 * worst);
+    CHECK(worst < 5);
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 3 ? argv[1] : "";
+    const size_t n = argc > 3 ? strtoul(argv[2], NULL, 10) : 0;
+    const uint64_t seed = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
+    sleepy = strcmp(mode, "calm") != 0;
+    brief = !strcmp(mode, "brief");
+    fl_split_patience = brief ? 0.03 : 1; /* of a million calls, few may wait */
+    if (!strcmp(mode, "bits") || !strcmp(mode, "calm") || brief)
+        test_bits(n, seed, argc > 4 ? strtoul(argv[4], NULL, 10) : 1);
+    else if (!strcmp(mode, "stop"))
+        test_stop(n, seed);
+    else
+        return 2;
+    printf("%zu calls, seated %zu, spans %zu, left behind %zu, rejoined %zu, sleeps %zu\n", n,
+           atomic_load(&seated), atomic_load(&spans), atomic_load(&left_behind),
+           atomic_load(&rejoins), atomic_load(&sleeps));
+    return 0;
+}

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The team of csrc/team.c without Python: prints what it saw, exits with 0 if all was right.
+ *
+ *     threads_driver calls N     N calls of 1..16 threads from 6 threads: every part done once, by
+ * the workers named, and nothing runs after the return threads_driver fork N      N children that
+ * use the team, of a process that keeps using it threads_driver nested N    calls within calls
+ *     threads_driver idle N      processor time in the 100 ms from 1 ms after a call
+ *     threads_driver back N      workers that were still asleep are taken back, not waited for
+ *     threads_driver state N     workers' signals, name and floating-point environment
+ *     threads_driver starved N   N calls with no memory for more threads
+ *     threads_driver refused N   N calls while the system makes no thread, every third, all again
+ *     threads_driver exit KIND   the process ends while workers work (0), spin (1), sleep (2)
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fenv.h>
+#include <float.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "threads_job.h"
+
+enum { CALLERS = 6 };
+
+static void count(void *arg, size_t worker)
+{
+    if (worker)
+        atomic_fetch_add((atomic_size_t *)arg, 1);
+}
+
+/* A call that every worker takes part in: each of them does something and waits for the others. */
+typedef struct muster {
+    size_t workers;
+    atomic_size_t seen;
+    void (*each)(void);
+} muster;
+
+static void answer(void *arg, size_t worker)
+{
+    muster *m = arg;
+    const double end = seconds(CLOCK_MONOTONIC) + 10;
+    if (worker) {
+        if (m->each)
+            m->each();
+        atomic_fetch_add(&m->seen, 1);
+    }
+    while (atomic_load(&m->seen) < m->workers && seconds(CLOCK_MONOTONIC) < end)
+        rest(1e-3);
+}
+
+static void call_all(size_t workers, void (*each)(void))
+{
+    muster m = {.workers = workers, .each = each};
+    fl_team_run(1 + workers, answer, &m);
+    CHECK(atomic_load(&m.seen) == workers);
+}
+
+/* Puts this thread on one CPU and all 15 workers on the others; returns if there are others. */
+#if defined(__linux__)
+static cpu_set_t others;
+
+static void move(void) { CHECK(sched_setaffinity(0, sizeof others, &others) == 0); }
+
+static int part(void)
+{
+    int here = 0;
+    cpu_set_t one;
+    CHECK(sched_getaffinity(0, sizeof others, &others) == 0);
+    while (!CPU_ISSET(here, &others))
+        here++;
+    CPU_ZERO(&one);
+    CPU_SET(here, &one);
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others) == 0)
+        return 0;
+    call_all(THREADS - 1, move);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    return 1;
+}
+#else
+static int part(void) { return 0; }
+#endif
+
+typedef struct share {
+    size_t calls, helped;
+    uint64_t seed;
+    atomic_int *stop; /* or NULL: end after `calls` */
+} share;
+
+static void *caller(void *arg)
+{
+    share *s = arg;
+    uint64_t state = s->seed;
+    job j = {.open = 0};
+    for (size_t n = 0; s->stop ? !atomic_load(s->stop) : n < s->calls; n++) {
+        const uint32_t kind = draw(&state) % 64;
+        j.part_time = kind < 8 ? 2e-6 : 0;
+        j.nap = kind == 0 ? 1e-6 * (double)(draw(&state) % 200) : 0; /* the caller may sleep */
+        s->helped += run_job(&j, 1 + draw(&state) % THREADS, draw(&state) % PARTS, &state);
+        if (kind == 63)
+            rest(200e-6); /* the workers sleep */
+        else if (kind > 56)
+            spin(1e-6 * (double)(draw(&state) % 80)); /* they fall asleep just then */
+    }
+    return NULL;
+}
+
+/* `calls` calls from CALLERS threads at once, or calls until *stop; the workers that took part. */
+static pthread_t threads[CALLERS];
+static share shares[CALLERS];
+
+static void begin_callers(size_t callers, size_t calls, atomic_int *stop)
+{
+    for (size_t i = 0; i < callers; i++) {
+        shares[i] = (share){calls / callers + (i < calls % callers), 0, i, stop};
+        CHECK(pthread_create(&threads[i], NULL, caller, &shares[i]) == 0);
+    }
+}
+
+static size_t end_callers(size_t callers)
+{
+    size_t helped = 0;
+    for (size_t i = 0; i < callers; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+        helped += shares[i].helped;
+    }
+    return helped;
+}
+
+/* For a csrc/team.c compiled with -Dpthread_cond_wait=late_wait: whoever goes to sleep lingers
+   between saying so and sleeping, where a careless signal would be lost. */
+int late_wait(pthread_cond_t *c, pthread_mutex_t *m)
+{
+    static atomic_uint turn;
+    if (atomic_fetch_add(&turn, 1) % 4 == 0)
+        spin(100e-6);
+    return pthread_cond_wait(c, m);
+}
+
+/* For a csrc/team.c compiled with -Dpthread_create=may_create: every refuse-th thread is not made.
+ */
+static atomic_uint refuse;
+
+int may_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg)
+{
+    static atomic_uint turn;
+    const unsigned each = atomic_load(&refuse);
+    if (each && atomic_fetch_add(&turn, 1) % each == 0)
+        return EAGAIN;
+    return pthread_create(t, a, run, arg);
+}
+
+static void test_refused(size_t n)
+{
+    uint64_t state = 1;
+    job j = {.part_time = 1e-6};
+    const unsigned each[] = {1, 3, 0};
+    for (int i = 0; i < 3; i++) {
+        atomic_store(&refuse, each[i]);
+        for (size_t k = 0; k < n; k++)
+            CHECK(run_job(&j, THREADS, PARTS, &state) == 0 || i > 0);
+        CHECK((fl_team_size() == 0) == (i == 0));
+        printf("%zu workers\n", fl_team_size());
+    }
+    CHECK(fl_team_size() == THREADS - 1);
+    call_all(THREADS - 1, NULL);
+}
+
+static void test_calls(size_t n)
+{
+    begin_callers(CALLERS, n, NULL);
+    const size_t helped = end_callers(CALLERS);
+    const size_t cpus = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
+    printf("%zu calls, %zu times a worker took part, %zu workers\n", n, helped, fl_team_size());
+    call_all(fl_team_size(), NULL);
+    CHECK(helped > n / 100);
+    CHECK(fl_team_size() >= 1 && fl_team_size() <= (cpus > THREADS ? cpus : THREADS) - 1);
+}
+
+/* The end of a child: 0, or 3 if no worker helped it. */
+static void child_work(uint64_t seed)
+{
+    static job j; /* the parent's may be in use by a call that forked */
+    uint64_t state = seed;
+    size_t helped = 0;
+    alarm(10);
+    CHECK(fl_team_size() == 0);
+    for (int i = 0; i < 6; i++) {
+        j.part_time = i < 5 ? 0 : 20e-6;
+        helped += run_job(&j, 2 + draw(&state) % (THREADS - 1), PARTS, &state);
+    }
+    CHECK(fl_team_size() > 0 && fl_team_size() < THREADS);
+    if (seed % 2)
+        _exit(helped ? 0 : 3);
+    exit(helped ? 0 : 3);
+}
+
+static void fork_within(void *arg, size_t worker)
+{
+    rest(worker ? 1e-3 : 0.2e-3); /* workers are at work when the caller forks */
+    if (!worker)
+        *(pid_t *)arg = fork();
+}
+
+static void *call_without_end(void *stop)
+{
+    atomic_size_t none = 0;
+    while (!atomic_load((atomic_int *)stop))
+        fl_team_run(3, count, &none);
+    return NULL;
+}
+
+/* The team is at work, through other threads, whenever this one forks. */
+static void test_fork(size_t n)
+{
+    atomic_int stop = 0;
+    size_t alone = 0;
+    begin_callers(1, 1, &stop);
+    for (int i = 1; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, call_without_end, &stop) == 0);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t state = i;
+        job j = {.open = 0};
+        run_job(&j, 1 + draw(&state) % THREADS, PARTS, &state);
+        pid_t child = -1;
+        if (i % 4 == 3)
+            fl_team_run(4, fork_within, &child);
+        else
+            child = fork();
+        CHECK(child >= 0);
+        if (child == 0)
+            child_work(i);
+        int status = 0;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3));
+        alone += WEXITSTATUS(status) == 3;
+    }
+    atomic_store(&stop, 1);
+    end_callers(4);
+    printf("%zu children, %zu of them without a worker's help\n", n, alone);
+    CHECK(alone < n);
+}
+
+/* A sum over a tree of calls: each call of depth d holds 6 calls of depth d - 1. */
+typedef struct tree {
+    int depth;
+    atomic_size_t next, sum;
+} tree;
+
+static void grow(void *arg, size_t worker)
+{
+    tree *t = arg;
+    (void)worker;
+    while (atomic_fetch_add(&t->next, 1) < 6) {
+        tree below = {.depth = t->depth - 1};
+        if (below.depth)
+            fl_team_run(5, grow, &below);
+        else
+            atomic_store(&below.sum, 1);
+        atomic_fetch_add(&t->sum, atomic_load(&below.sum));
+    }
+}
+
+static void *grow_many(void *arg)
+{
+    for (size_t i = 0; i < *(size_t *)arg; i++) {
+        tree t = {.depth = 3};
+        fl_team_run(5, grow, &t);
+        CHECK(atomic_load(&t.sum) == 6 * 6 * 6);
+    }
+    return NULL;
+}
+
+static void test_nested(size_t n)
+{
+    for (size_t i = 0; i < CALLERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, grow_many, &n) == 0);
+    end_callers(CALLERS);
+    printf("%d x %zu trees, %zu workers\n", CALLERS, n, fl_team_size());
+}
+
+static void test_idle(size_t n)
+{
+    double worst = 0;
+    const int apart = part();
+    for (size_t i = 0; i < n; i++) {
+        uint64_t state = i;
+        job j = {.part_time = 5e-6};
+        for (int k = 0; k < 20; k++)
+            run_job(&j, THREADS, PARTS, &state);
+        rest(1e-3);
+        const double start = seconds(CLOCK_PROCESS_CPUTIME_ID);
+        rest(100e-3);
+        const double used = seconds(CLOCK_PROCESS_CPUTIME_ID) - start;
+        worst = used > worst ? used : worst;
+    }
+    printf("%.0f us of processor time in 100 ms%s\n", 1e6 * worst, apart ? "" : ", on one CPU");
+    CHECK(fl_team_size() == THREADS - 1);
+    CHECK(worst < 1e-3);
+}
+
+/* Nothing to do for the caller, 15 sleepers to wake: the last of them, on another CPU, will not
+   have started before the caller is done, so that all take part only if calls wait for them. */
+static void test_back(size_t n)
+{
+    atomic_size_t started = 0;
+    size_t all = 0;
+    const int apart = part();
+    fl_team_run(THREADS, count, &started);
+    CHECK(fl_team_size() == THREADS - 1);
+    for (size_t i = 0; i < n; i++) {
+        rest(1e-3);
+        atomic_store(&started, 0);
+        fl_team_run(THREADS, count, &started);
+        const size_t now = atomic_load(&started);
+        all += now == THREADS - 1;
+        rest(0.2e-3);
+        CHECK(atomic_load(&started) == now);
+    }
+    printf("all workers took part in %zu of %zu calls%s\n", all, n, apart ? "" : ", on one CPU");
+    CHECK(all < n || !apart);
+}
+
+static void look(void)
+{
+    sigset_t set;
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &set) == 0);
+    CHECK(sigismember(&set, SIGINT) == 1 && sigismember(&set, SIGALRM) == 1);
+    CHECK(sigismember(&set, SIGUSR1) == 1 && sigismember(&set, SIGTERM) == 1);
+    CHECK(sigismember(&set, SIGSEGV) == 0 && sigismember(&set, SIGBUS) == 0);
+    CHECK(fegetround() == FE_TONEAREST);
+    volatile float tiny = FLT_MIN;
+    tiny = tiny / 2;
+    CHECK(tiny > 0);
+#if defined(__linux__) || defined(__APPLE__)
+    char name[32] = "";
+    CHECK(pthread_getname_np(pthread_self(), name, sizeof name) == 0);
+    CHECK(strcmp(name, "fastlstm") == 0);
+#endif
+}
+
+static void test_state(size_t n)
+{
+    sigset_t before, after;
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &before) == 0);
+    CHECK(fesetround(FE_UPWARD) == 0);
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040); /* tiny values are zero */
+#endif
+    call_all(n, look);
+    CHECK(fegetround() == FE_UPWARD);
+    CHECK(fesetenv(FE_DFL_ENV) == 0);
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &after) == 0);
+    for (int s = 1; s < 32; s++)
+        CHECK(sigismember(&before, s) == sigismember(&after, s));
+    printf("%zu workers are as promised\n", n);
+}
+
+/* Room in the address space for some stacks of 512 KiB, but not for 15. */
+static void test_starved(size_t n)
+{
+    struct rlimit was, tight;
+    size_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    CHECK(f && fscanf(f, "%zu", &pages) == 1 && fclose(f) == 0);
+    CHECK(getrlimit(RLIMIT_AS, &was) == 0);
+    tight = was;
+    tight.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ((rlim_t)3 << 20);
+    CHECK(setrlimit(RLIMIT_AS, &tight) == 0);
+    uint64_t state = 1;
+    job j = {.part_time = 5e-6};
+    for (size_t i = 0; i < n; i++)
+        run_job(&j, THREADS, PARTS, &state);
+    const size_t few = fl_team_size();
+    CHECK(setrlimit(RLIMIT_AS, &was) == 0);
+    run_job(&j, THREADS, PARTS, &state);
+    printf("%zu workers, then %zu\n", few, fl_team_size());
+    CHECK(few >= 1 && few < THREADS - 1);
+    CHECK(fl_team_size() == THREADS - 1);
+}
+
+static void work_on(void *arg, size_t worker)
+{
+    (void)worker;
+    atomic_fetch_add((atomic_int *)arg, 1);
+    spin(60);
+}
+
+static void *work_long(void *arg)
+{
+    fl_team_run(4, work_on, arg);
+    return NULL;
+}
+
+static void test_exit(size_t kind)
+{
+    static atomic_int at_work;
+    if (kind == 0) {
+        CHECK(pthread_create(&threads[0], NULL, work_long, &at_work) == 0);
+        while (atomic_load(&at_work) < 2)
+            rest(1e-3);
+    } else {
+        uint64_t state = 1;
+        job j = {.part_time = 5e-6};
+        run_job(&j, THREADS, PARTS, &state);
+        if (kind == 2)
+            rest(10e-3);
+    }
+    CHECK(fl_team_size() > 0);
+    printf("the end\n");
+    exit(0);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(size_t n);
+    } tests[] = {{"calls", test_calls}, {"fork", test_fork},       {"nested", test_nested},
+                 {"idle", test_idle},   {"back", test_back},       {"state", test_state},
+                 {"exit", test_exit},   {"starved", test_starved}, {"refused", test_refused}};
+    for (size_t i = 0; argc == 3 && i < sizeof tests / sizeof *tests; i++)
+        if (!strcmp(argv[1], tests[i].name)) {
+            tests[i].run(strtoul(argv[2], NULL, 10));
+            return 0;
+        }
+    return 2;
+}

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The outputs and gradients of 300 fixed configurations have the bits they had when hashes.json was
-written. support/hashes.py draws the configurations, and says how to rewrite the file when bits are
-meant to change.
+written. support/configurations.py draws them; support/hashes.py says how to rewrite the file when
+bits are meant to change.
 """
 
 import hashes
 import pytest
+from configurations import configurations
 
 import fastlstm
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_the_file_is_of_these_configurations():
     """A configuration's name says what is drawn of it, so this fails when the drawing changes."""
-    names = [c.name for c in hashes.configurations()]
+    names = [c.name for c in configurations()]
     assert len(names) == 300 and list(hashes.saved()) == names
 
 

@@ -47,7 +47,7 @@ test-backends: $(VENV)/.test
 
 # Installing and running in a new environment where no compiler can be found, and the pure wheel.
 test-nocompiler:
-	$(PYTHON) tests/without_compiler.py
+	$(PYTHON) tests/engines/without_compiler.py
 
 test-full: $(VENV)/.test lint
 	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q -n auto --dist worksteal tests --durations 60
@@ -78,7 +78,7 @@ asan: $(VENV)-asan/.asan
 	$(addprefix ../,$(or $(TESTS),tests))
 
 tsan: $(VENV)/.test
-	$(BIN)/python -m pytest -q tests/test_c_threads.py tests/test_c_split.py tests/test_c_contract.py \
+	$(BIN)/python -m pytest -q tests/c/test_c_threads.py tests/c/test_c_split.py tests/c/test_c_contract.py \
 	-k "tsan or [thread"
 
 # Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
@@ -86,13 +86,16 @@ FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras own file
 fuzz: $(VENV)/.test
 	$(BIN)/pip install -q atheris==3.0.0
 	for target in $(FUZZ); do \
-	$(BIN)/python tests/fuzz/fuzz_load.py $$target --engine $(or $(ENGINE),atheris) \
+	$(BIN)/python tests/files/fuzz/fuzz_load.py $$target --engine $(or $(ENGINE),atheris) \
 	--seconds $(or $(SECONDS),60) --runs $(or $(RUNS),-1) --corpus fuzz-corpus/$$target || exit 1; done
 
 # A copy of the sources with an instrumented extension. Lines are counted over all instruction sets;
 # without atomic counters, which threads would wait for: how often a line ran may be wrong, not whether.
-COVERED := $(patsubst %,tests/test_%.py,parity stream checks state_dict cells backward checkpoint lone \
-	thread_bits many_threads invalid activations dropout package variants load_* save cli_files)
+COVERED := $(addprefix tests/,numbers/test_parity.py numbers/test_variants.py numbers/test_activations.py \
+	bits/test_thread_bits.py training/test_backward.py training/test_checkpoint.py training/test_dropout.py \
+	api/test_stream.py api/test_argument_checks.py api/test_state_dict.py api/test_cells.py \
+	api/test_invalid_calls.py files threads/test_split_units.py threads/test_many_threads.py \
+	packaging/test_package.py cli/test_cli_files.py)
 SOBER := not mutants and not time_and_memory and not heaviest and not (threads and generic)
 COPY := build/coverage
 coverage: $(VENV)/.test

@@ -7,26 +7,16 @@ after the same call on few steps (so that code, stacks and small pools are there
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import not_with_asan
+from peak_memory import MIB, PEAK_OF, needs_proc
 
-MIB = 1 << 20
 SLACK = 4 * MIB
 
-MEASURE = """
-import numpy as np, fastlstm
-def status(name):
-    for line in open("/proc/self/status"):
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-def peak_of(call):
-    before = status("VmRSS")
-    with open("/proc/self/clear_refs", "w") as f:
-        f.write("5")  # forget the peak so far
-    result = call()
-    return status("VmHWM") - before
+MEASURE = (
+    PEAK_OF
+    + """
 I, H, L, D, B, T, how, form = {arguments!r}
 layer = fastlstm.LSTM(I, H, L, bidirectional=D == 2, batch_first=form == "batch first")
 def x_of(T):
@@ -49,9 +39,6 @@ run(x_of(8))()
 call = run(x_of(T))
 print(peak_of(call))
 """
-
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="no /proc with peak memory here"
 )
 
 
@@ -106,7 +93,7 @@ def test_two_directions_need_one_layers_outputs():
 @not_with_asan
 def test_many_shapes_leave_nothing_behind():
     """Calls of ever new shapes: resident memory after 4,000 of them is where it was after 400."""
-    script = MEASURE.partition("I, H, L")[0] + (
+    script = PEAK_OF + (
         "rng = np.random.default_rng(0)\n"
         "layer = fastlstm.LSTM(8, 24, 2)\n"
         "x = rng.standard_normal((60, 60, 8)).astype(np.float32)\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The worker threads of csrc/base/threads.c, driven from C without Python: tests/c/threads_driver.c.
+"""The worker threads of csrc/base/threads.c, driven by tests/c/threads_driver.c without Python.
 
 Built three ways with the system's compiler: as it is; with whoever goes to sleep made to linger
 just before, where a wake-up could be lost; and with ThreadSanitizer, without suppressions.
@@ -19,7 +19,7 @@ from conftest import FULL
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 CC = shlex.split(os.environ.get("CC", "cc"))
 FLAGS = [f"-I{ROOT / 'csrc'}", "-std=c11", "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Werror"]
 VARIANTS = {

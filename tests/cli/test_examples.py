@@ -9,7 +9,7 @@ import pytest
 
 import fastlstm
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def load(name):

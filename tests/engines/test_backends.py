@@ -154,11 +154,11 @@ def compilerless(tmp_path, **env):
     """pip wheel of a copy of this source tree where no compiler can be found."""
     for module in ("setuptools", "Cython", "pip"):
         pytest.importorskip(module)
-    source = HERE.parent
+    source = HERE.parents[1]
     if not (source / "setup.py").exists():
         pytest.skip("no source tree here")
     copy = tmp_path / "source"
-    for part in (*source.glob("*.*"), *source.glob("fastlstm/**/*"), *source.glob("csrc/*")):
+    for part in (*source.glob("*.*"), *source.glob("fastlstm/**/*"), *source.glob("csrc/**/*")):
         if part.is_file() and part.suffix not in (".so", ".pyc", ".nbi", ".nbc"):
             to = copy / part.relative_to(source)
             to.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""python tests/without_compiler.py: the package in a new environment with no compiler in reach.
+"""The package in a new environment with no compiler in reach: a script, not a test of pytest.
+
+    python tests/engines/without_compiler.py
 
 A virtual environment on a PATH with nothing else: `pip install` of the source succeeds and says
 why there is no extension, FASTLSTM_REQUIRE_C=1 makes it fail, and the demo and tests of the
@@ -15,9 +17,12 @@ import tempfile
 import venv
 from pathlib import Path
 
-SOURCE = Path(__file__).parent.parent
+SOURCE = Path(__file__).parents[2]
 COMPILERS = ("cc", "gcc", "clang", "c++", "g++", "cl", "x86_64-linux-gnu-gcc")
-TESTS = ("backend_variants", "stream", "invalid", "nan", "demo")
+TESTS = (
+    "engines/test_backend_variants.py", "api/test_stream.py", "api/test_invalid_calls.py",
+    "numbers/test_nan.py", "cli/test_demo.py",
+)  # fmt: skip
 
 
 class Place:
@@ -59,7 +64,7 @@ class Place:
         assert self.backend() == name
         out = self.run("python", "-W", "ignore", "-m", "fastlstm", "demo")
         print(out[-400:])
-        tests = [f"source/tests/test_{test}.py" for test in TESTS]
+        tests = [f"source/tests/{test}" for test in TESTS]
         # the choice is named for the tests' own sake: what falls back warns, as tests must not
         out = self.run(
             "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, FASTLSTM_BACKEND=name

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Writes the malformed files of test_load_hostile.py to a folder.
 
-python tests/make_corpus.py FOLDER
+python tests/files/make_corpus.py FOLDER
 """
 
 import sys

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Keras files of every kind, written by Keras 3 and tf_keras (make_keras.py), and their outputs.
 
-The files lie in tests/data/keras with the outputs that Keras computed; with FASTLSTM_FULL=1, where
+The files lie in data/keras beside this file, with the outputs that Keras computed; in full, where
 both can be imported, they are written anew and compared like the stored ones.
 """
 
@@ -113,7 +113,7 @@ def test_files_written_now(tmp_path):
     for package in ("keras", "tf_keras"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    script = Path(__file__).parent / "make_keras.py"
+    script = Path(__file__).parents[1] / "support" / "make_keras.py"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])}
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, env=environment)
     fresh = dict(np.load(tmp_path / "expected.npz"))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Sound and malformed small files of every format, changed at random: LoadError, or arrays.
 
-The fuzzer's short sister, over the same targets (tests/fuzz/fuzz_load.py looks for coverage, and
-takes minutes).
+The short form of fuzz/fuzz_load.py, over the same targets: the fuzzer looks for coverage, and takes
+minutes.
 """
 
 import random

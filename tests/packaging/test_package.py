@@ -268,7 +268,7 @@ def test_no_unsafe_loading_and_no_fast_math():
 
 
 def test_every_source_has_its_licence_line_and_a_readable_length():
-    files = [*python_files(), *c_files(), *(ROOT / "tests").glob("*.py")]
+    files = [*python_files(), *c_files(), *(ROOT / "tests").rglob("*.py")]
     for f in files:
         lines = f.read_text().splitlines()
         assert any("SPDX-License-Identifier: MIT" in line for line in lines[:2]), f

@@ -18,7 +18,7 @@ from conftest import ASAN, FULL
 
 import fastlstm
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXTENSION = Path(getattr(fastlstm.engine.core, "__file__", ""))
 BUILT = EXTENSION.suffix == ".so"
 EPOCH = "1700000000"
@@ -133,7 +133,7 @@ def test_two_source_distributions_have_the_same_bytes(tmp_path):
         assert {m.mtime for m in tar.getmembers()} == {int(EPOCH)}
         assert {(m.uid, m.gid, m.uname, m.gname) for m in tar.getmembers()} == {(0, 0, "", "")}
     for name in ("csrc/fastlstm.h", "fastlstm/engine/c/_core.pyx", "fastlstm/__init__.pyi",
-                 "tests/oracle.py", "Makefile", "SECURITY.md", "docs/reliability.md",
+                 "tests/support/oracle.py", "Makefile", "SECURITY.md", "docs/reliability.md",
                  "LICENSE"):  # fmt: skip
         assert name in names, name
     assert not any(n.endswith((".so", ".o", ".pyc")) or n.startswith("build/") for n in names)

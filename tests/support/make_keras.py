@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Writes tests/data/keras: small files by Keras 3 and by tf_keras (Keras 2), with their outputs.
+"""Writes tests/files/data/keras: small files by Keras 3 and tf_keras (Keras 2), and their outputs.
 
-    python tests/make_keras.py [FOLDER]      needs tensorflow, keras, tf_keras
+    python tests/support/make_keras.py [FOLDER]      needs tensorflow, keras, tf_keras
 
 For each case and kind of file <case>.<keras|tf_keras>.<ending>, and in expected.npz
 `<case>.<keras|tf_keras>.x` (B, T, I) and `.y`, the outputs of the layer `rec` inside.
@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 
-FOLDER = Path(__file__).parent / "data" / "keras"
+FOLDER = Path(__file__).parents[1] / "files" / "data" / "keras"
 ENDINGS = ("keras", "h5", "weights.h5")
 # name: (class, arguments, in Bidirectional with this merge_mode or None)
 CASES = {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Breaks the code on purpose, in a copy, and sees that the test which holds the promise fails.
 
-python tests/mutations.py [NUMBER ...]    all of them take some minutes; not part of make test
+python tests/support/mutations.py [NUMBER ...]    all of them take some minutes
 
 The table that it prints is the one in docs/reliability.md. It exits with 1 if a test passed on
 broken code, or if what is to be broken is no longer there.
@@ -14,54 +14,54 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = "fastlstm/"
 
 # (what is broken, in words, the file, what stands there, what is put there, the test)
 MUTATIONS = [
     ("lengths above T are let through", "engine/arguments.py",
      "int(array.min()) >= 0 and int(array.max()) <= steps", "int(array.min()) >= 0",
-     "test_checks.py::test_wrong"),
+     "api/test_argument_checks.py::test_wrong"),
     ("lengths are not copied", "engine/arguments.py",
      "    array = np.array(array)\n", "",
-     "test_checks.py::test_states_and_lengths"),
+     "api/test_argument_checks.py::test_states_and_lengths"),
     ("an `out` that overlaps an input is taken", "engine/arguments.py",
      "np.may_share_memory(out, array)", "False",
-     "test_checks.py::test_wrong"),
+     "api/test_argument_checks.py::test_wrong"),
     ("a check has a branch that no test takes", "engine/arguments.py",
      "    if value is None:\n        return int(", "    if value == 77:\n        return 0\n"
      "    if value is None:\n        return int(",
-     "test_checks.py::test_every_branch_is_taken"),
+     "api/test_argument_checks.py::test_every_branch_is_taken"),
     ("a tape of another layer is used", "training/forward_backward.py",
      "if tape._net is not net:", "if tape._net.cell != net.cell:",
-     "test_checkpoint.py::test_tapes_of_others_are_refused"),
+     "training/test_checkpoint.py::test_tapes_of_others_are_refused"),
     ("a stream's failed call leaves a changed state", "layers/stream.py",
      '        layer = self._layer\n        x = arguments.real("input", x)',
      '        layer = self._layer\n        self.reset()\n        x = arguments.real("input", x)',
-     "test_stream.py::test_a_failed_call_leaves_the_state"),
+     "api/test_stream.py::test_a_failed_call_leaves_the_state"),
     ("any global of a pickle is allowed", "files/inert_pickle.py",
      "if full not in self.allowed:", "if False:",
-     "test_load_hostile.py::test_refused_for_its_reason"),
+     "files/test_load_hostile.py::test_refused_for_its_reason"),
     ("a record's CRC is not looked at", "files/stored_zip.py",
      "!= entry.crc", "is None",
-     "test_load_hostile.py::test_refused_for_its_reason"),
+     "files/test_load_hostile.py::test_refused_for_its_reason"),
     ("steps keep a hundred bytes each", "layers/stream.py",
      "        y = self._core.advance(x, out, True, self._threads)\n        if y is not None:",
      "        y = self._core.advance(x, out, True, self._threads)\n"
      "        self.__dict__.setdefault('kept', []).append(bytes(67))\n        if y is not None:",
-     "test_soak.py::test_many_calls_leave_memory_and_threads_as_they_were"),
+     "threads/test_soak.py::test_many_calls_leave_memory_and_threads_as_they_were"),
     ("importing brings in another module", "errors.py",
      "\n\nclass LoadError", "\nimport zipfile\n\n\nclass LoadError",
-     "test_package.py::test_import_brings_in_numpy_and_nothing_else"),
+     "packaging/test_package.py::test_import_brings_in_numpy_and_nothing_else"),
     ("a default in the stubs is another than the code's", "__init__.pyi",
      "batch_size: int = 1) -> Stream", "batch_size: int = 2) -> Stream",
-     "test_typing.py::test_the_stubs_say_what_the_code_does"),
+     "api/test_typing.py::test_the_stubs_say_what_the_code_does"),
     ("source distributions have the files' dates", "../setup.py",
      "mtime=date, mode=mode", "mode=mode",
-     "test_wheel.py::test_two_source_distributions_have_the_same_bytes"),
+     "packaging/test_wheel.py::test_two_source_distributions_have_the_same_bytes"),
     ("a flag comes from the building machine", "../setup.py",
      '"-O3", "-g0"', '"-O3", "-march=native", "-g0"',
-     "test_wheel.py::test_no_flag_comes_from_the_machine_that_builds"),
+     "packaging/test_wheel.py::test_no_flag_comes_from_the_machine_that_builds"),
 ]  # fmt: skip
 
 

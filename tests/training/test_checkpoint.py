@@ -13,7 +13,7 @@ from cases import CELLS, Case, cases
 from conftest import FULL, fewer, not_with_asan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_memory import MEASURE, MIB, needs_proc
+from peak_memory import MIB, PEAK_OF, needs_proc
 
 import fastlstm
 
@@ -221,7 +221,7 @@ def test_nbytes_is_what_the_class_says(D, P, state):
 
 
 PEAK = (
-    MEASURE.partition("I, H, L")[0]
+    PEAK_OF
     + """
 I, H, L, D, B, T, k = {arguments!r}
 layer = fastlstm.LSTM(I, H, L, bidirectional=D == 2)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fuzzing of the loaders: any exception but LoadError, a slow input or much memory is a finding.
 
-    python tests/fuzz/fuzz_load.py TARGET [--engine atheris|plain] [--seconds N] [--runs N]
+    python tests/files/fuzz/fuzz_load.py TARGET [--engine atheris|plain] [--seconds N] [--runs N]
                                    [--corpus FOLDER] [--report FILE] [libFuzzer's flags]
 
 TARGET is one of load_corpus/targets.py, which says what an input is. Two engines, the same inputs
@@ -28,8 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "files")]
 
 SECONDS = {"plain": 1.0, "atheris": 4.0}  # for 64 KiB; instrumented code is about 4 times as slow
 MEMORY = 64 << 20  # and 3 bytes for each byte of file

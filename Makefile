@@ -29,21 +29,12 @@ test: $(VENV)/.test lint
 	$(MAKE) test-backends
 	$(PYTEST) benchmarks --benchmark-disable
 
-# The same tests on the other backends, some with a fifth of the draws (conftest.py): all but those
-# of the C code, its threads and instruction sets, and of what no engine has a part in (formats,
-# the benchmark, packaging). Further, where sums are BLAS's: how near checkpointed gradients are to
-# whole ones and, for NumPy, bits. NumPy's calls share nothing but its BLAS, which is not ours to test.
-ANY := parity variants variant_arguments state_dict invalid stream nan cells dropout backward \
-	gradient_sums checkpoint torch_module torch_training interrupt_training threads_gil memory \
-	save verify demo examples cli cli_files load_torch load_onnx load_keras
-NUMBA := bits many_threads fork
-NOT := not the_whole_tapes and not worker_spins and not tiny_work and not no_thread_can_be_made \
-	and not functions_at_the_edges and not functions_and_slopes
+# The same tests on the other backends, some with a fifth of the draws. tests/conftest.py leaves out what a
+# backend does not promise (`needs`) and what it has no part in (`once`).
+EACH_BACKEND := $(addprefix tests/,numbers bits training api files threads cli)
 test-backends: $(VENV)/.test
-	FASTLSTM_BACKEND=numba $(PYTEST) $(patsubst %,tests/test_%.py,$(ANY) $(NUMBA)) \
-	-k "$(NOT)"
-	FASTLSTM_BACKEND=numpy $(PYTEST) $(patsubst %,tests/test_%.py,$(ANY)) \
-	-k "$(NOT) and not keep_their_order and not bits_of and not test_checkpoints"
+	FASTLSTM_BACKEND=numba $(PYTEST) $(EACH_BACKEND)
+	FASTLSTM_BACKEND=numpy $(PYTEST) $(EACH_BACKEND)
 
 # Installing and running in a new environment where no compiler can be found, and the pure wheel.
 test-nocompiler:

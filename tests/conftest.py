@@ -14,6 +14,17 @@ from hypothesis import HealthCheck, settings
 FULL = os.environ.get("FASTLSTM_FULL", "") not in ("", "0")
 ASAN = bool(os.environ.get("FASTLSTM_ASAN"))  # `make asan`
 BACKEND = os.environ.get("FASTLSTM_BACKEND") or "c"
+# What a backend promises, by the words of @pytest.mark.needs:
+# bits     a row's outputs have the same bits whatever the batch, the cuts of time and the threads
+# threads  calls of one object by many Python threads at once, and forks in the middle of them
+# workers  worker threads of the backend's own, as many as num_threads says
+# sums     gradients are summed in one order, whatever the tape's pieces
+# c        the C extension: its allocator, its functions, its instruction sets
+PROMISES = {
+    "c": {"bits", "threads", "workers", "sums", "c"},
+    "numba": {"bits", "threads"},
+    "numpy": set(),  # its sums are those of its BLAS, which takes another order for another shape
+}
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 settings.register_profile(
@@ -42,8 +53,23 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("isa", fastlstm.runnable_isas())
 
 
-def pytest_collection_modifyitems(items):
-    """In full, one test may take an hour: the limit for CI does not hold."""
+def promised(item):
+    """Whether the chosen backend promises all that a test needs. Tests marked `once` compute
+    through no backend, or as other tests do already, and run with the C core alone."""
+    needed = {word for mark in item.iter_markers("needs") for word in mark.args}
+    unknown = needed - PROMISES["c"]
+    if unknown:
+        raise pytest.UsageError(f"{item.nodeid} needs {unknown}, which conftest.py does not know")
+    once = item.get_closest_marker("once") is not None
+    return needed <= PROMISES[BACKEND] and not (once and BACKEND != "c")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselects what the backend does not promise. In full one test may take an hour: the limit for
+    CI does not hold."""
+    left_out = [item for item in items if not promised(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if promised(item)]
     for item in items if FULL else ():
         item.add_marker(pytest.mark.timeout(5400))
 

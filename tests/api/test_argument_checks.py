@@ -11,6 +11,8 @@ import pytest
 
 from fastlstm.engine import arguments as checks
 
+pytestmark = pytest.mark.once
+
 LAYER = SimpleNamespace(kind="LSTM", input_size=3, batch_first=False)
 FIRST = SimpleNamespace(kind="LSTM", input_size=3, batch_first=True)
 X = np.zeros((4, 2, 3), np.float32)

@@ -143,6 +143,7 @@ def test_is_torchs(kind, relu, I, H, L, D, P, T, B, bias, first, given_state, fo
                     assert not a.requires_grad
 
 
+@pytest.mark.needs("bits")
 def test_packed_sequences_keep_their_order(kind, ours_only):
     _, ours = pair(3, 4, kind=kind)
     ragged = [torch.randn(n, 3) for n in (2, 5, 1)]

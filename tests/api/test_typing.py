@@ -13,6 +13,8 @@ import pytest
 
 import fastlstm
 
+pytestmark = pytest.mark.once
+
 PACKAGE = Path(fastlstm.__file__).parent
 HERE = Path(__file__).parent
 

@@ -15,6 +15,8 @@ from conftest import FULL
 
 import fastlstm
 
+pytestmark = pytest.mark.needs("bits")
+
 ISAS = fastlstm.runnable_isas()
 FUSED = [name for name in ISAS if name != "generic"]  # plain generic has no fused multiply-add
 SHAPES = [  # I, H, L, D, P

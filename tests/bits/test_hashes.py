@@ -8,11 +8,7 @@ import hashes
 import pytest
 from configurations import configurations
 
-import fastlstm
-
-pytestmark = pytest.mark.skipif(
-    fastlstm.config_dict()["backend"] != "c", reason="the hashes are of the C backend's bits"
-)
+pytestmark = pytest.mark.needs("c")  # the file's hashes are those of the C backend's bits
 
 
 def test_the_file_is_of_these_configurations():

@@ -8,6 +8,8 @@ from conftest import FULL
 
 from fastlstm.engine.c import _core
 
+pytestmark = pytest.mark.needs("workers")
+
 THREADS = range(2, 17)
 ROUNDS = 100 if FULL else 5
 KINDS = {  # I, H, L, D, P, B, T: enough work for a team (3 MFLOP), and little more

@@ -20,6 +20,8 @@ from fastlstm.bench.rows import Aim, Row, Target
 from fastlstm.bench.shapes import Shape, parse
 from fastlstm.cli import main as cli
 
+pytestmark = pytest.mark.once
+
 # Shapes
 
 

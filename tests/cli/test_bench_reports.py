@@ -23,6 +23,8 @@ from fastlstm.bench.rows import Row, Run, Target
 from fastlstm.bench.shapes import Shape
 from fastlstm.cli import main as cli
 
+pytestmark = pytest.mark.once
+
 # Reports
 
 NASTY = "<script>alert('x')</script> & \"|\" name"

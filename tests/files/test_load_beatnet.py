@@ -10,6 +10,8 @@ import fastlstm
 from fastlstm import LoadError
 from fastlstm.files.find import find
 
+pytestmark = pytest.mark.once
+
 PACKAGE = "beatnet", "1.1.3"
 ARCHIVE = "1ecfa17bdcbe899975a88bdb6efebd6970d846a4f3b6cfd5c6f320647c641c7e"
 WEIGHTS = "BeatNet/models/model_1_weights.pt"

@@ -12,6 +12,8 @@ import fastlstm
 from fastlstm import LoadError, load, load_all
 from fastlstm.files.find import find
 
+pytestmark = pytest.mark.once
+
 
 def arrays(module, prefix=""):
     return {prefix + name: value.numpy() for name, value in module.state_dict().items()}

@@ -16,6 +16,8 @@ from test_load_torch import DTYPES, LAYOUTS, STRUCTURES, expected, random_tensor
 from fastlstm import LoadError, load, read_state_dict
 from fastlstm.files.read import inspect, sniff
 
+pytestmark = pytest.mark.once
+
 OLD = {"_use_new_zipfile_serialization": False}
 
 

@@ -13,6 +13,8 @@ from fetch import fetch
 
 import fastlstm
 
+pytestmark = pytest.mark.once
+
 PACKAGE = "g2p-en", "2.1.0"
 ARCHIVE = "2a7aabf1fc7f270fcc3349881407988c9245173c2413debbe5432f4a4f31319f"
 WEIGHTS = "g2p_en/checkpoint20.npz"

@@ -9,6 +9,8 @@ from test_load_formats import NUMBERS
 
 from fastlstm import LoadError, load, read_state_dict
 
+pytestmark = pytest.mark.once
+
 FORMS = {
     "chunked": {"chunks": True},
     "gzip": {"compression": "gzip"},

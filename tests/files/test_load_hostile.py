@@ -36,6 +36,8 @@ from fastlstm.files.read import sniff
 from fastlstm.files.source import Source
 from fastlstm.files.torch import zip as torch_zip
 
+pytestmark = pytest.mark.once
+
 CASES = list(all_cases())
 BOMB_SECONDS = 0.1
 SECONDS = 1.0  # for each 64 KiB of file, and at least once

@@ -15,6 +15,8 @@ from load_corpus.targets import TARGETS
 from fastlstm import LoadError, load_all
 from fastlstm.files.read import inspect
 
+pytestmark = pytest.mark.once
+
 COUNT = 500_000 if FULL else 10_000
 SECONDS = 1.0  # of CPU for 64 KiB
 OPTIONS = {"activation": "tanh"}

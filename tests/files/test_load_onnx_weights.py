@@ -18,6 +18,8 @@ from fastlstm.files.onnx import graph as onnx_graph
 from fastlstm.files.read import sniff
 from fastlstm.files.source import Source
 
+pytestmark = pytest.mark.once
+
 # ---- where exporters leave the weights
 
 

@@ -17,6 +17,8 @@ from published import FILES, path_of
 from fastlstm import LoadError, load, load_all
 from fastlstm.files.read import inspect, sniff
 
+pytestmark = pytest.mark.once
+
 BOUND = 2e-6
 TORCH = ("silero_vad.jit", "silero_vad_16k.safetensors", "weights")
 ONNX = [name for name in FILES if name.endswith(".onnx")]

@@ -39,6 +39,8 @@ from fastlstm.files.read import inspect, layers_of
 from fastlstm.files.safetensors import layers as own
 from fastlstm.variants import Activation, Layer
 
+pytestmark = pytest.mark.once
+
 
 def put(path, data):
     path.write_bytes(data)

@@ -21,6 +21,8 @@ from fastlstm.files.read import inspect
 from fastlstm.files.source import Source
 from fastlstm.variants import Activation
 
+pytestmark = pytest.mark.once
+
 
 class Nowhere:
     """A source for the parser, to find the places to break."""

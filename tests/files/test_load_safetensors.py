@@ -18,6 +18,8 @@ from fastlstm import LoadError, read_state_dict
 from fastlstm.files.find import find
 from fastlstm.files.read import sniff
 
+pytestmark = pytest.mark.once
+
 SHAPES = [(), (24,), (4, 6), (2, 3, 4), (1, 24, 1), (0,), (3, 0, 2), (1,) * 7]
 WRITTEN = [dtype for dtype in DTYPES if dtype != torch.complex128]  # which the format lacks
 

@@ -14,6 +14,8 @@ from conftest import FULL
 import fastlstm
 from fastlstm.engine.c import _core
 
+pytestmark = pytest.mark.needs("c")
+
 ISAS = fastlstm.runnable_isas()
 FUSED = [name for name in ISAS if name != "generic"]
 STRIDE = 1 if FULL else 251

@@ -8,6 +8,8 @@ import oracle
 import pytest
 import torch
 
+pytestmark = pytest.mark.once
+
 TOLERANCE = 1e-12
 GRID = list(
     itertools.product((1, 2, 3), (False, True), (True, False), (False, True), (False, True))

@@ -50,6 +50,7 @@ def points(rng):
     return np.concatenate([grid, near, [0.0]]).astype(np.float32)
 
 
+@pytest.mark.needs("c")
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_functions_and_slopes(rng, name):
     """Values within 1.5e-7, slopes within 6e-7, of 1 + |value|; fused sets have the same bits."""
@@ -78,6 +79,7 @@ def test_functions_and_slopes(rng, name):
             assert isa not in FUSED or bits((y, d)) == bits(results[FUSED[0]])
 
 
+@pytest.mark.needs("c")
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_functions_at_the_edges(isa, name):
     from fastlstm.engine.c import _core
@@ -187,6 +189,7 @@ def test_input_forget_leaves_f_alone():
 # ---- the bits
 
 
+@pytest.mark.needs("bits")
 def test_bits_of_instruction_sets():
     for seed in range(COUNT):
         case = drawn(seed, wide=70, batch=20)
@@ -197,6 +200,7 @@ def test_bits_of_instruction_sets():
             assert got == reference, (seed, isa)
 
 
+@pytest.mark.needs("bits")
 def test_bits_of_splits():
     """Batches, time in pieces, streams and padding, as for the usual cells."""
     for seed in range(COUNT):
@@ -228,6 +232,7 @@ def test_bits_of_splits():
         assert bits(state) == bits(end), seed
 
 
+@pytest.mark.needs("bits")
 def test_bits_of_lengths():
     """A padded row is the row alone, in every direction."""
     for seed in range(COUNT):
@@ -250,6 +255,7 @@ def test_bits_of_lengths():
             assert not y[past].any()
 
 
+@pytest.mark.needs("bits")
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_of_threads(kind):
     """Forward and backward, large enough to be shared out: grids of tiles and the lone stream."""
@@ -286,6 +292,7 @@ def test_units_of_the_padding_stay_out():
 # ---- what layers promise
 
 
+@pytest.mark.needs("bits")
 def test_checkpoints(rng):
     for seed in range(COUNT // 2):
         case = drawn(seed, dropout=0.3 if seed % 3 else 0.0)

@@ -8,7 +8,10 @@ import sys
 import pytest
 from conftest import BACKEND, FULL, fewer
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+pytestmark = [
+    pytest.mark.needs("threads"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+]
 
 FORKS = 1000 if FULL else fewer(40)
 FORKS_IN_CALLS = 200 if FULL else fewer(8)  # for each kind of call

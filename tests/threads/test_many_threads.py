@@ -11,6 +11,8 @@ import pytest
 from cases import Case
 from conftest import FULL, fewer
 
+pytestmark = pytest.mark.needs("threads")
+
 THREADS, CALLS = 16, fewer(1000)
 
 
@@ -134,6 +136,7 @@ assert _core.team_size() >= 3
 """
 
 
+@pytest.mark.needs("workers")
 def test_no_worker_spins_a_millisecond_after_a_call():
     """Processor time of all threads but the caller's, in the 20 ms from 1 ms after each call: what
     one worker that still waits awake would take all of. On a busy machine a worker may get its CPU
@@ -176,6 +179,7 @@ print("fine")
 """
 
 
+@pytest.mark.needs("workers")
 def test_tiny_work_makes_no_thread():
     """One row, H <= 96: a single layer at any length, anything else for a few steps. In a process
     that has made none, and that may use 16; then a larger call makes them all."""
@@ -205,6 +209,7 @@ print(_core.team_size(), "workers")
 """
 
 
+@pytest.mark.needs("workers")
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_NPROC counts threads on Linux alone")
 def test_callers_go_on_alone_when_no_thread_can_be_made():
     assert python(REFUSED) == "0 workers\n"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import FULL, not_with_asan
 
+pytestmark = pytest.mark.needs("c")
+
 CALLS = 10_000_000 if FULL else 100_000
 
 SOAK = """

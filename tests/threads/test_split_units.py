@@ -11,6 +11,8 @@ import pytest
 from cases import Case
 from conftest import FULL
 
+pytestmark = pytest.mark.needs("workers")
+
 THREADS = [2, 3, 4, 5, 8, 16]
 # T, B, I, H: parts of equal and of unequal size, H no multiple of any vector, spans that end early
 SHAPES = [

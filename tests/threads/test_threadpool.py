@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.needs("workers")
+
 LIMITS = """
 {imports}
 import numpy as np

@@ -36,6 +36,7 @@ def same(ours, others):
         assert a.tobytes() == b.tobytes()
 
 
+@pytest.mark.needs("sums")
 @settings(max_examples=CASES)
 @given(
     case=st.sampled_from(("lstm", *CELLS)).flatmap(

@@ -83,7 +83,9 @@ def forward_train(Net net, x, state, const int64_t[::1] lengths, float dropout, 
         raise ValueError("the state does not fit the network")
     held.count = 0
     try:
-        initial = state if state is None or net.has_c else state[0]
+        initial = state
+        if state is not None:
+            initial = tuple(state) if net.has_c else state[0]
         y = net.fill(&call, &held, x, initial, None, lengths, True, batch_first)
         if y is None:
             raise ValueError("x, the state or the lengths do not fit the network")
@@ -124,6 +126,7 @@ def backward(BackwardWeights weights, Tape tape, dy, tuple dstate, bint input_gr
     cdef size_t batch = tape.batch, i
     cdef object dx = None, dh0 = None, dc0 = None
     memset(&call, 0, sizeof(call))
+    memset(&rows, 0, sizeof(rows))
     if net.weights is None or weights.weights is not net.weights:
         raise ValueError("the weights are not the tape's")
     if len(dstate) != 1 + net.has_c or <size_t>len(grads) != net.tracks:

@@ -122,3 +122,11 @@ int fl_isa_runnable(int i)
 const fl_kernels *fl_isa_kernels(int i) { return fl_isa_runnable(i) ? isas[i].kernels : NULL; }
 
 size_t fl_isa_lanes(const fl_kernels *k) { return k->lanes; }
+
+/* The capability is read from the table itself, where a kernel that a set does not have is NULL. */
+int fl_isa_can_run(const fl_kernels *kernels, const fl_config *config)
+{
+    const int format = config->format;
+    return format >= 0 && format < FL_FORMATS && kernels->gemm[format] &&
+           kernels->cell[fl_cell_of(config)].step[format];
+}

@@ -21,16 +21,7 @@ from cpython.buffer cimport PyBUF_WRITABLE
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
-from .buffers cimport (
-    Held,
-    Rows,
-    apart,
-    hold,
-    release,
-    rows_of,
-    state_of,
-    weight_of,
-)
+from .buffers cimport Held, Rows, disjoint, release, rows_of, state_of, weight_of
 from .csrc cimport *
 from .signals cimport Poll, PyThread_get_thread_ident, fl_main_thread, raise_of, watch
 from .threads cimport fastlstm_get_num_threads, fastlstm_set_num_threads
@@ -164,9 +155,6 @@ cdef class Net:
         self.dtype = dtype
         self.gates = table.cell[self.config.cell].gates
         self.has_c = table.cell[self.config.cell].has_c
-        if (table.gemm[self.config.format] == NULL
-                or table.cell[self.config.cell].step[self.config.format] == NULL):
-            raise ValueError(f"instruction set {isa!r} has no kernels for {dtype}")
         self.config.input = input
         self.config.hidden = hidden
         self.config.proj = proj
@@ -176,6 +164,8 @@ cdef class Net:
         self.tracks = self.config.layers * self.config.dirs
         if variant is not None:
             read_variant(&self.config, cell, variant)
+        if not fl_isa_can_run(kernels, &self.config):
+            raise ValueError(f"instruction set {isa!r} has no kernels for {dtype}")
         with nogil:
             self.net = fl_net_new(&self.config, kernels)
         if self.net == NULL:
@@ -264,7 +254,7 @@ cdef class Net:
         cdef size_t n = self.config.dirs * self.width
         if (not rows_of(&rows, held, y, ndim, n, batch_first, PyBUF_WRITABLE)
                 or rows.batch != call.batch or (ndim == 3 and rows.steps != call.steps)
-                or (given and not apart(held))):
+                or (given and not disjoint(held))):
             return False
         call.y, call.y_t, call.y_b = rows.data, rows.t_stride, rows.b_stride
         return True

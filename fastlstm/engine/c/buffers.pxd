@@ -9,7 +9,7 @@ axis. Whatever is not canonical is answered with False or NULL, and is not touch
     Rows       a sequence (T, B, n) as a pointer and two strides
     hold       one array              rows_of    a sequence
     state_of   states (L D, B, n)     weight_of  a matrix or a vector of weights
-    apart      is an output free of overlap?
+    disjoint   is an output free of overlap?
 """
 
 from cpython.buffer cimport (
@@ -141,7 +141,7 @@ cdef inline void extent(const Py_buffer *b, uintptr_t *low, uintptr_t *high) noe
     high[0] += 4
 
 
-cdef inline bint rows_apart(const Py_buffer *y) noexcept:
+cdef inline bint rows_disjoint(const Py_buffer *y) noexcept:
     """Is no memory shared by two rows of y, (T, B, n) or (B, n)?"""
     cdef Py_ssize_t row = y.shape[y.ndim - 1] * 4, n0 = y.shape[0], s0 = abs(y.strides[0]), n1, s1
     if y.ndim == 2:
@@ -155,12 +155,12 @@ cdef inline bint rows_apart(const Py_buffer *y) noexcept:
     return s0 >= row and s1 >= (n0 - 1) * s0 + row
 
 
-cdef inline bint apart(const Held *held) noexcept:
+cdef inline bint disjoint(const Held *held) noexcept:
     """Does the array that was held last, an output, share no memory with those held before it, and
     do no two of its own rows overlap?"""
     cdef uintptr_t low, high, other_low, other_high
     cdef int i
-    if not rows_apart(&held.view[held.count - 1]):
+    if not rows_disjoint(&held.view[held.count - 1]):
         return False
     extent(&held.view[held.count - 1], &low, &high)
     for i in range(held.count - 1):

@@ -61,6 +61,7 @@ cdef extern from "fastlstm.h" nogil:
     ctypedef struct fl_net:
         pass
 
+    int fl_isa_can_run(const fl_kernels *kernels, const fl_config *config)
     fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
     void fl_net_free(fl_net *net)
     size_t fl_net_bytes(const fl_net *net)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What Numba compiles: cells, steps and chunks of steps, over the functions of arithmetic.py.
 
-The formulas are csrc/cells.h's, to the same bits going forward; numpy/backend.py has them in plain
+The formulas are those of csrc/kernels/cells.h, in forward to the same bits; numpy/backend.py has them in plain
 words. Shapes and letters: shared/network.py.
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What Numba compiles: cells, steps and chunks of steps, over the functions of arithmetic.py.
 
-The formulas are those of csrc/kernels/cells.h, in forward to the same bits; numpy/backend.py has them in plain
-words. Shapes and letters: shared/network.py.
+The formulas are those of csrc/kernels/cells.h, in forward to the same bits; numpy/backend.py has
+them in NumPy. Shapes and letters: shared/network.py.
 """
 
 import numpy as np

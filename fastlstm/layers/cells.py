@@ -65,7 +65,7 @@ class _Cell:
             )
         layer, batched = self._layer, x.ndim == 2
         rows = x if batched else x[None]
-        parts = arguments.states(hx, layer._state_shapes(len(rows)), batched, lanes=False)
+        parts = arguments.states(hx, layer._state_shapes(len(rows)), batched, tracks=False)
         state = None if parts is None else layer._state(parts)
         _, state = layer(rows[None], state, return_sequences=False)
         return layer._state([s[0] if batched else s[0, 0] for s in layer._parts(state)])

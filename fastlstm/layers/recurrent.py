@@ -9,7 +9,7 @@ import numpy as np
 from .. import training
 from ..config import check_isa, check_num_threads
 from ..engine import arguments
-from ..engine import core as _core
+from ..engine import backend as _core
 from .stream import Stream
 from .variants import Varied, flag
 

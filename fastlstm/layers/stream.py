@@ -4,7 +4,7 @@
 import numpy as np
 
 from ..engine import arguments
-from ..engine import core as _core
+from ..engine import backend as _core
 
 
 class Stream:

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from ..engine import arguments
-from ..engine import core as _core
+from ..engine import backend as _core
 
 
 def segment_steps(checkpoint, steps):
@@ -159,7 +159,7 @@ class Kept:
 
     def backward(self, lstm, turn, dy, dstate, input_grad, grads, threads):
         """dx and gradients of the initial state as _core.backward's; turn(lstm, net) makes a net's
-        Turned."""
+        BackwardWeights."""
         dstates = []
         for i, stacks in reversed(list(enumerate(self.stacks))):
             x, dx = self.inputs[i], None

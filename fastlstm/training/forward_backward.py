@@ -5,7 +5,7 @@ one for each segment (checkpoint.py)."""
 import numpy as np
 
 from ..engine import arguments
-from ..engine import core as _core
+from ..engine import backend as _core
 from . import checkpoint
 from .tape import Grads, Tape
 
@@ -49,13 +49,13 @@ def forward(lstm, x, state, lengths, seed, threads, dropout=None, every=None):
 def _turned(lstm, net):
     """The weights packed for backward: once for each Net. Two threads that come here together both
     pack, to the same contents."""
-    if net.turned is None:
-        turned = _core.Turned(net)
+    if net.backward_weights is None:
+        packed = _core.BackwardWeights(net)
         for layer, direction, end in lstm._lanes():
             names = (each + end for each in ("weight_ih", "weight_hh", "weight_hr"))
-            turned.set(net, layer, direction, *map(net.weights.get, names))
-        net.turned = turned
-    return net.turned
+            packed.set(net, layer, direction, *map(net.weights.get, names))
+        net.backward_weights = packed
+    return net.backward_weights
 
 
 def _upstream(name, value, shape):

@@ -183,10 +183,10 @@ def test_no_memory_leaves_all_as_it_was(D):
     case = Case(I=4, H=9, L=2, D=D, P=3, T=12, B=3)
     layer = case.layer()
     _, up, want, _ = train(layer, case, 5)
-    core = fastlstm.engine.core
-    if not hasattr(core, "fail_allocations"):
+    backend = fastlstm.engine.backend
+    if not hasattr(backend, "fail_allocations"):
         pytest.skip("the C core's allocator is the one that can be made to fail")
-    fail, failed = core.fail_allocations, 0
+    fail, failed = backend.fail_allocations, 0
     for n in range(60):
         fail(n)
         try:

@@ -18,8 +18,6 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from . import layers, training
-from .config import check_isa
-from .layers.recurrent import SIZES
 
 _warned = set()
 
@@ -33,7 +31,10 @@ def _warn(reason):
 class _Module:
     """What LSTM, GRU and RNN below share; the rest of each is torch.nn's."""
 
-    _fastlstm = None  # (engine, copies of its weights as tensors)
+    _fastlstm = None  # (engine, a layer of fastlstm; copies of its weights as tensors)
+    _names = (  # of the constructor's arguments, torch's and the engine's
+        "input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional",
+    )  # fmt: skip
 
     def forward(self, input, hx=None):
         reason = self._why_not(input, hx)
@@ -87,10 +88,10 @@ class _Module:
             rows = (int(input.batch_sizes[0]),)
         else:
             rows = () if rank == 2 else (x.shape[0 if self.batch_first else 1],)
-        lanes = self.num_layers * (2 if self.bidirectional else 1)
+        tracks = self.num_layers * (2 if self.bidirectional else 1)
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)
         for s, n in zip(state, sizes):
-            if s.shape != (lanes, *rows, n):
+            if s.shape != (tracks, *rows, n):
                 return ""
         return None
 
@@ -100,13 +101,9 @@ class _Module:
         if cached is not None and all(map(torch.equal, weights, cached[1])):
             return cached[0]
         copies = [w.detach().clone(memory_format=torch.contiguous_format) for w in weights]
-        packed = dict(zip(self._flat_weights_names, (c.numpy() for c in copies), strict=True))
-        engine = self._layer._of(
-            lambda name, shape: packed[name],
-            **{name: getattr(self, name) for name in (*SIZES, "batch_first", *self._own)},
-            isa=check_isa(None),
-            num_threads=None,
-        )
+        arrays = (copy.numpy() for copy in copies)
+        engine = self._layer.without_weights(**{name: getattr(self, name) for name in self._names})
+        engine.take_weights(dict(zip(self._flat_weights_names, arrays, strict=True)))
         self.__dict__["_fastlstm"] = engine, copies
         return engine
 
@@ -119,21 +116,21 @@ class _Module:
         if self.training and self.dropout and self.num_layers > 1:
             dropout = float(self.dropout)
             seed = int(torch.empty((), dtype=torch.int64).random_())
-        state = engine._parts(hx)
+        state = engine.state_parts(hx)
         inputs = (x, *state, *self._flat_weights)
         if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
             y, *state = _Run.apply(engine, lengths, dropout, seed, len(state), *inputs)
-            return y, engine._state(state)
+            return y, engine.state_from_parts(state)
         threads = torch.get_num_threads()
-        state = engine._state([_numpy(s) for s in state]) if state else None
+        state = engine.state_from_parts([_numpy(s) for s in state]) if state else None
         if dropout:
             y, state, _ = training.forward(
                 engine, _numpy(x), state, lengths, seed, threads, dropout
             )
         else:
             y, state = engine(_numpy(x), state, lengths=lengths, num_threads=threads)
-        state = [torch.from_numpy(s) for s in engine._parts(state)]
-        return torch.from_numpy(y), engine._state(state)
+        state = [torch.from_numpy(s) for s in engine.state_parts(state)]
+        return torch.from_numpy(y), engine.state_from_parts(state)
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -152,19 +149,21 @@ class LSTM(_Module, torch.nn.LSTM):
     (about 0.1 ms per million weights) and packs them again if they differ.
     """
 
-    _layer, _own = layers.LSTM, ()
+    _layer = layers.LSTM
+    _names = (*_Module._names, "proj_size")
 
 
 class GRU(_Module, torch.nn.GRU):
     """torch.nn.GRU, computed by fastlstm; all that LSTM says holds."""
 
-    _layer, _own = layers.GRU, ()
+    _layer = layers.GRU
 
 
 class RNN(_Module, torch.nn.RNN):
     """torch.nn.RNN, computed by fastlstm; all that LSTM says holds."""
 
-    _layer, _own = layers.RNN, ("nonlinearity",)
+    _layer = layers.RNN
+    _names = (*_Module._names, "nonlinearity")
 
 
 def _numpy(t):
@@ -201,7 +200,7 @@ class _Run(torch.autograd.Function):
         ctx.held = weakref.ref(held)
         ctx.save_for_backward(torch.from_numpy(np.asarray(held)), *inputs)
         ctx.set_materialize_grads(False)
-        return tuple(map(torch.from_numpy, (y, *engine._parts(state))))
+        return tuple(map(torch.from_numpy, (y, *engine.state_parts(state))))
 
     @staticmethod
     def backward(ctx, dy, *dstate):
@@ -216,15 +215,15 @@ class _Run(torch.autograd.Function):
             tape = _forward(ctx, *saved[: 1 + ctx.parts])[2]
         dy, *dstate = (None if d is None else _numpy(d) for d in (dy, *dstate))
         e = ctx.engine
-        grads = training.backward(e, tape, dy, e._state(dstate), wanted[0], ctx.threads)
-        state = e._parts(grads.state)[: ctx.parts]
+        grads = training.backward(e, tape, dy, e.state_from_parts(dstate), wanted[0], ctx.threads)
+        state = e.state_parts(grads.state)[: ctx.parts]
         found = (grads.x, *state, *grads.params.values())
         found = (torch.from_numpy(g) if w else None for g, w in zip(found, wanted, strict=True))
         return None, None, None, None, None, *found
 
 
 def _forward(ctx, x, *state):
-    state = ctx.engine._state([_numpy(s) for s in state]) if state else None
+    state = ctx.engine.state_from_parts([_numpy(s) for s in state]) if state else None
     return training.forward(
         ctx.engine, _numpy(x), state, ctx.lengths, ctx.seed, ctx.threads, ctx.dropout
     )
@@ -245,10 +244,10 @@ def _differentiable(ctx, saved, upstream, wanted):
     xb = x if batched else x.unsqueeze(axis)
     state = [s if batched else s.unsqueeze(1) for s in given]
     if not state:
-        state = [x.new_zeros(shape) for shape in e._state_shapes(xb.shape[axis])]
-    state = e._state(state)
+        state = [x.new_zeros(shape) for shape in e.state_shapes(xb.shape[axis])]
+    state = e.state_from_parts(state)
     options = (e.bias, e.num_layers, 0.0, False, e.bidirectional)
-    run = getattr(_VF, e.core)
+    run = getattr(_VF, e.cell)
     with torch.backends.mkldnn.flags(enabled=False):  # its kernels have no second derivative
         if ctx.lengths is None:
             y, *state = run(xb, state, weights, *options, e.batch_first)

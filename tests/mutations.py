@@ -33,7 +33,7 @@ MUTATIONS = [
      "    if value is None:\n        return int(",
      "test_checks.py::test_every_branch_is_taken"),
     ("a tape of another layer is used", "training/forward_backward.py",
-     "if tape._net is not net:", "if tape._net.cell != net.cell:",
+     "if tape._packed is not packed:", "if tape._packed.net.cell != packed.net.cell:",
      "test_checkpoint.py::test_tapes_of_others_are_refused"),
     ("a stream's failed call leaves a changed state", "layers/stream.py",
      '        layer = self._layer\n        x = arguments.real("input", x)',

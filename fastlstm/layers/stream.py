@@ -28,10 +28,10 @@ class Stream:
             )
         self._batch = arguments.size("batch_size", batch_size)
         self._layer = layer
-        self._net, self._batch_first = layer._net, layer.batch_first
+        self._batch_first = layer.batch_first
         self._threads = layer.num_threads or 0
-        self._core = _core.State(self._net, self._batch, layer.batch_first)
-        self._start = layer._started(None, self._batch)
+        self._core = _core.State(layer.packed.net, self._batch, layer.batch_first)
+        self._start = layer.start_state(None, self._batch)
         if self._start is not None:
             self._core.set(*self._start)
 
@@ -88,12 +88,12 @@ class Stream:
         if value is None:
             what = "a pair (h, c)" if self._layer.has_c else "an array h"
             raise TypeError(f"state must be {what}, got NoneType; reset() makes it zeros")
-        self._core.set(*arguments.states(value, self._layer._state_shapes(self._batch), True))
+        self._core.set(*arguments.states(value, self._layer.state_shapes(self._batch), True))
 
     def reset(self, rows=None):
         """Make the state what it was at first, zeros or the layer's initial_state: of all rows, or
         of `rows`, their numbers or a (B,) bool mask."""
-        parts = self._layer._parts(self.state)
+        parts = self._layer.state_parts(self.state)
         if rows is None:
             rows = slice(None)
         else:

@@ -18,7 +18,7 @@ BASE = [f"-I{ROOT / 'csrc'}", "-std=gnu11", "-O2", "-g1", "-ffp-contract=off", "
 X86_KERNELS = {
     "generic": [],
     "generic_fma": ["-mfma"],
-    "avx2": ["-mavx2", "-mfma"],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
 }
 ARM_KERNELS = {"generic": [], "neon": []}

@@ -46,8 +46,8 @@ MUTATIONS = [
      "!= entry.crc", "is None",
      "test_load_hostile.py::test_refused_for_its_reason"),
     ("steps keep a hundred bytes each", "layers/stream.py",
-     "        y = self._core.advance(x, out, True, self._threads)\n        if y is not None:",
-     "        y = self._core.advance(x, out, True, self._threads)\n"
+     "        y = self._state.advance(x, out, True, self._threads)\n        if y is not None:",
+     "        y = self._state.advance(x, out, True, self._threads)\n"
      "        self.__dict__.setdefault('kept', []).append(bytes(67))\n        if y is not None:",
      "test_soak.py::test_many_calls_leave_memory_and_threads_as_they_were"),
     ("importing brings in another module", "errors.py",

@@ -84,7 +84,7 @@ class _Cell:
             )
         layer, batched = self._layer, x.ndim == 2
         rows = x if batched else x[None]
-        parts = arguments.states(hx, layer.state_shapes(len(rows)), batched, lanes=False)
+        parts = arguments.states(hx, layer.state_shapes(len(rows)), batched, tracks=False)
         state = None if parts is None else layer.state_from_parts(parts)
         _, state = layer(rows[None], state, return_sequences=False)
         return layer.state_from_parts(

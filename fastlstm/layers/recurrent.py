@@ -9,7 +9,7 @@ import numpy as np
 from .. import training
 from ..config import check_isa, check_num_threads
 from ..engine import arguments
-from ..engine import core as _core
+from ..engine import backend
 from ..files.weight_shapes import weight_shapes
 from .stream import Stream
 from .variants import Variants, flag
@@ -223,7 +223,7 @@ class Recurrent(Variants):
 
     def __setstate__(self, state):
         self.__dict__.update({k: v for k, v in state.items() if k != "_weights"})
-        if self.isa not in {name for name, _, runs in _core.isas() if runs}:
+        if self.isa not in {name for name, _, runs in backend.isas() if runs}:
             self.isa = check_isa(None)  # made on another machine
         self.take_weights(state["_weights"])
 

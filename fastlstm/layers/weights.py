@@ -4,7 +4,7 @@
 import numpy as np
 
 from ..engine import arguments
-from ..engine import core as _core
+from ..engine import backend
 from ..files.weight_shapes import tracks
 
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.
@@ -29,12 +29,9 @@ class PackedWeights:
         self.arrays, self.dtype = arrays, arrays["weight_ih_l0"].dtype.name
         self._tracks = list(tracks(layer.num_layers, layer.num_directions))
         self._for_backward = None
-        lower = {} if self.dtype == "float32" else {"dtype": self.dtype}
-        if not hasattr(_core, "BackwardWeights"):
-            lower = {}  # noqa: E701  TEMPORARY
-        self.net = _core.Net(
+        self.net = backend.Net(
             layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
-            layer.num_directions, layer.isa, variant=layer.variant, **lower,
+            layer.num_directions, layer.isa, variant=layer.variant, dtype=self.dtype,
         )  # fmt: skip
         for number, direction, end in self._tracks:
             self.net.set(number, direction, *(self._float32(part + end) for part in PARTS))
@@ -48,8 +45,7 @@ class PackedWeights:
         """The engine's BackwardWeights: the matrices once more, packed for backward, at the first
         call. Two threads that come here together both pack, to the same contents."""
         if self._for_backward is None:
-            packed = getattr(_core, "BackwardWeights", None) or _core.Turned
-            packed = packed(self.net)
+            packed = backend.BackwardWeights(self.net)
             for number, direction, end in self._tracks:
                 matrices = (self.arrays.get(part + end) for part in _MATRICES)
                 packed.set(self.net, number, direction, *matrices)

@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from ..engine import arguments
-from ..engine import core as _core
+from ..engine import backend
 
 
 def segment_steps(checkpoint, steps):
@@ -59,7 +59,7 @@ class Stack:
             yield slice(first, first + n), within
 
     def train(self, net, x, cut, within, state, threads):
-        return _core.forward_train(
+        return backend.forward_train(
             net, x[cut], state, within, self.rate, self.seed, False, threads, cut.start, len(x)
         )  # fmt: skip
 
@@ -77,14 +77,14 @@ class Stack:
 
     def backward(self, packed, x, dy, dstate, dx, grads, threads):
         """Gradients of the initial state; those of the input go to dx unless that is None, those of
-        the weights to grads, a list as _core.backward's. packed: the stack's PackedWeights."""
+        the weights to grads, a list as backend.backward's. packed: the stack's PackedWeights."""
         spare = [[None if a is None else np.empty_like(a) for a in track] for track in grads]
         into = grads
         for (cut, within), state in reversed(
             list(zip(self.parts(len(x)), self.starts, strict=True))
         ):
             tape = self.train(packed.net, x, cut, within, state, threads)[-1]
-            part, dstate = _core.backward(
+            part, dstate = backend.backward(
                 packed.for_backward(), tape, None if dy is None else dy[cut], dstate,
                 dx is not None, True, into, threads,
             )  # fmt: skip
@@ -159,12 +159,12 @@ class Segments:
                     columns[...] = self.in_step_order(part, d)
             if not top:
                 if self.rate:
-                    _core.drop(out, self.rate, self.seed, i)
+                    backend.drop(out, self.rate, self.seed, i)
                 self.inputs.append(out)
         return tuple(np.concatenate(parts) for parts in zip(*finals, strict=True))
 
     def backward(self, layer, dy, dstate, input_grad, grads, threads):
-        """dx and gradients of the initial state, as _core.backward's."""
+        """dx and gradients of the initial state, as backend.backward's."""
         dstates = []
         for i, stacks in reversed(list(enumerate(self.stacks))):
             x, dx = self.inputs[i], None
@@ -183,6 +183,6 @@ class Segments:
                     dx = into if dx is None else np.add(into, dx, out=dx)
             if i and self.rate:
                 dx = np.ascontiguousarray(dx)
-                _core.drop(dx, self.rate, self.seed, i - 1)
+                backend.drop(dx, self.rate, self.seed, i - 1)
             dy = dx
         return dx, [np.concatenate(parts) for parts in zip(*reversed(dstates), strict=True)]

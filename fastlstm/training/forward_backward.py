@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""A layer's forward_train and backward: arguments checked, one call into C each; with checkpointing
-one for each segment (checkpoint.py)."""
+"""A layer's forward_train and backward: arguments checked, then one call of the engine each; with
+checkpoint= one for each segment of time (checkpoint.py)."""
 
 import numpy as np
 
 from ..engine import arguments
-from ..engine import core as _core
+from ..engine import backend
 from . import checkpoint
 from .tape import Grads, Tape
 
@@ -31,19 +31,19 @@ def forward(layer, x, state, lengths, seed, threads, dropout=None, every=None):
         state = layer.state_from_parts([np.zeros(s, np.float32) for s in shapes])
         return y, state, Tape(None, layer, packed, x.shape, True, y.shape, shapes)
     if k is None:
-        y, state, core = _core.forward_train(
+        y, state, kept = backend.forward_train(
             packed.net, x, state, lengths, dropout, seed, layer.batch_first, threads
         )
     else:
         y = np.empty((*x.shape[:2], layer.output_size), np.float32)
-        kept = _time_first(np.array(x, order="C"), layer.batch_first)
-        core = checkpoint.Segments(layer, packed, kept, lengths, k, dropout, seed)
-        state = core.forward(layer, state, _time_first(y, layer.batch_first), threads)
+        copy = _time_first(np.array(x, order="C"), layer.batch_first)
+        kept = checkpoint.Segments(layer, packed, copy, lengths, k, dropout, seed)
+        state = kept.forward(layer, state, _time_first(y, layer.batch_first), threads)
     layer.reorder(y, lengths)
     if not batched:
         y = y[0] if layer.batch_first else y[:, 0]
         state = [s[:, 0] for s in state]
-    tape = Tape(core, layer, packed, x.shape, batched, y.shape, tuple(s.shape for s in state))
+    tape = Tape(kept, layer, packed, x.shape, batched, y.shape, tuple(s.shape for s in state))
     tape._lengths = lengths
     return y, layer.state_from_parts(state), tape
 
@@ -80,9 +80,9 @@ def backward(layer, tape, dy, dstate, input_grad, threads):
         if len(dstate) != 2:
             raise TypeError(f"dstate must be a pair (dh, dc), got {len(dstate)} parts")
         up = [_upstream(f"dstate[{i}]", dstate[i], shapes[i]) for i in range(2)]
-    new = np.zeros if tape._core is None else np.empty
+    new = np.zeros if tape._kept is None else np.empty
     params = {name: new(shape, np.float32) for name, shape in layer.weight_shapes().items()}
-    if tape._core is None:
+    if tape._kept is None:
         dx = np.zeros(tape._x_shape, np.float32) if input_grad else None
         dstart = [np.zeros(s, np.float32) for s in shapes]
     else:
@@ -95,13 +95,13 @@ def backward(layer, tape, dy, dstate, input_grad, threads):
             dy = dy.copy()
             layer.reorder(dy, tape._lengths)
         up = tuple(None if d is None else arguments.contiguous(d) for d in up)
-        if isinstance(tape._core, checkpoint.Segments):
+        if isinstance(tape._kept, checkpoint.Segments):
             dy = _time_first(dy, tape._batch_first)
-            dx, dstart = tape._core.backward(layer, dy, up, input_grad, grads, threads)
+            dx, dstart = tape._kept.backward(layer, dy, up, input_grad, grads, threads)
             dx = _time_first(dx, tape._batch_first)
         else:
-            dx, dstart = _core.backward(
-                packed.for_backward(), tape._core, dy, up, input_grad, True, grads, threads
+            dx, dstart = backend.backward(
+                packed.for_backward(), tape._kept, dy, up, input_grad, True, grads, threads
             )
         if not tape._batched:
             dx = dx if dx is None else dx[0] if tape._batch_first else dx[:, 0]

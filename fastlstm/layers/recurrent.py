@@ -8,8 +8,7 @@ import numpy as np
 
 from .. import training
 from ..config import check_isa, check_num_threads
-from ..engine import arguments
-from ..engine import backend
+from ..engine import arguments, backend
 from ..files.weight_shapes import weight_shapes
 from .stream import Stream
 from .variants import Variants, flag
@@ -126,16 +125,24 @@ class Recurrent(Variants):
         calls already running keep the old ones. For this package's own use."""
         self.packed = PackedWeights(self, arrays)
 
+    def copy_with(self, **attributes):
+        """A layer like this one, which shares the packed weights, with other `attributes`, which
+        are not checked. For this package's own use."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__, **attributes)
+        return made
+
     def one_track(self, packed, layer, direction):
         """A layer of one layer and direction that reads forwards, with the weights that `packed`
         has of that track of this one. For this package's own use."""
         end = f"_l{layer}" + ("", "_reverse")[direction]
         arrays = packed.arrays.items()
         arrays = {name.removesuffix(end) + "_l0": a for name, a in arrays if name.endswith(end)}
-        one = type(self).__new__(type(self))
-        one.__dict__.update(self.__dict__, num_layers=1, bidirectional=False, reverse=False)
-        one.input_size = arrays["weight_ih_l0"].shape[1]
-        one.activations = self.activations and self.activations[direction : direction + 1]
+        one = self.copy_with(
+            num_layers=1, bidirectional=False, reverse=False,
+            input_size=arrays["weight_ih_l0"].shape[1],
+            activations=self.activations and self.activations[direction : direction + 1],
+        )  # fmt: skip
         one.take_weights(arrays)
         return one
 
@@ -179,9 +186,7 @@ class Recurrent(Variants):
         float16; ValueError or TypeError for another dtype.
         """
         dtype = checked_dtype(dtype)
-        made = type(self).__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        arrays = self.packed.arrays.items()
+        made, arrays = self.copy_with(), self.packed.arrays.items()
         made.take_weights({name: as_dtype(name, a, dtype, keep=True) for name, a in arrays})
         return made
 

@@ -3,8 +3,7 @@
 
 import numpy as np
 
-from ..engine import arguments
-from ..engine import backend
+from ..engine import arguments, backend
 
 
 class Stream:

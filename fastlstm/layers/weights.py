@@ -3,8 +3,7 @@
 
 import numpy as np
 
-from ..engine import arguments
-from ..engine import backend
+from ..engine import arguments, backend
 from ..files.weight_shapes import tracks
 
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.

@@ -18,8 +18,7 @@ import math
 
 import numpy as np
 
-from ..engine import arguments
-from ..engine import backend
+from ..engine import arguments, backend
 
 
 def segment_steps(checkpoint, steps):

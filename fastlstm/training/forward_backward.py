@@ -4,8 +4,7 @@ checkpoint= one for each segment of time (checkpoint.py)."""
 
 import numpy as np
 
-from ..engine import arguments
-from ..engine import backend
+from ..engine import arguments, backend
 from . import checkpoint
 from .tape import Grads, Tape
 

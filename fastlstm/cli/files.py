@@ -10,7 +10,9 @@ from ..errors import LoadError
 from ..files import read
 from ..files.contents import by_prefix, weights_of
 from ..files.safetensors.layers import write
-from ..layers.build import lacks
+from ..layers.build import ready
+from ..layers.load import refusal
+from ..layers.weights import DTYPES
 
 INSPECT = "what is in a weight file: format, tensors, recurrent layers"
 CONVERT = "write the recurrent layers of a file of any format to fastlstm's own (safetensors)"
@@ -57,13 +59,6 @@ def inspect_arguments(parser):
     file_arguments(parser)
 
 
-def _refusal(layer):
-    """Why the engine would not run a layer, or None."""
-    if layer.problem:
-        return layer.problem
-    return lacks(layer)
-
-
 def _as_json(path, kind, arrays, layers):
     return {
         "file": path,
@@ -73,7 +68,7 @@ def _as_json(path, kind, arrays, layers):
             for name, array in arrays.items()
         },
         "layers": {
-            prefix: dataclasses.asdict(layer) | {"refused": _refusal(layer)}
+            prefix: dataclasses.asdict(layer) | {"refused": refusal(layer)}
             for prefix, layer in layers.items()
         },
     }
@@ -100,7 +95,7 @@ def inspect(args):
     except OSError as error:
         print(f"fastlstm: {args.file}: {error.strerror}; check the path", file=sys.stderr)
         return 2
-    refused = any(_refusal(layer) for layer in layers.values())
+    refused = any(refusal(layer) for layer in layers.values())
     if args.json:
         print(json.dumps(_as_json(args.file, kind, arrays, layers), indent=2))
         return int(refused)
@@ -109,7 +104,7 @@ def inspect(args):
     print("layers" if layers else "no recurrent layers")
     wide = max((len(shown(prefix)) for prefix in layers), default=0)
     for prefix, layer in layers.items():
-        reason = _refusal(layer)
+        reason = refusal(layer)
         note = f"  refused: {reason}" if reason and not layer.problem else ""
         print(f"    {shown(prefix):{min(wide, 60)}}  {shown(str(layer))}{note}")
     print("tensors")
@@ -126,6 +121,10 @@ def convert_arguments(parser):
     parser.add_argument("input")
     parser.add_argument("output")
     parser.add_argument("--prefix", help="only this layer; it gets the empty prefix")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of the weight matrices; without it they stay as they are "
+        "in a file of fastlstm's own, and are float32 from all others",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written")
     file_arguments(parser)
@@ -145,7 +144,14 @@ def convert(args):
         layer = found.layers[old]
         if layer.problem:
             raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
-        layers[new] = (layer, weights_of(groups, old, layer))
+        weights = weights_of(groups, old, layer)
+        if args.dtype is not None:
+            layer = dataclasses.replace(layer, dtype=args.dtype)
+        try:
+            weights |= ready(layer, weights, layer.dtype, keep=True)
+        except ValueError as error:
+            raise LoadError(f"{name}: prefix {shown(old)}: {error}") from None
+        layers[new] = (layer, weights)
     if not args.dry_run:
         write(args.output, layers)
     did = "would write" if args.dry_run else "wrote"

@@ -65,14 +65,12 @@ def _array(path):
         raise ValueError(f"{path}: not an array that numpy.save wrote (.npy)") from None
 
 
-def _state(path, layer, lanes, batch):
-    """The state in an .npz, as the layer takes it; what the layer starts from without a file."""
-    width = getattr(layer, "proj_size", 0) or layer.hidden_size
-    due = {"h": (lanes, batch, width)}
-    if layer.kind == "LSTM":
-        due["c"] = (lanes, batch, layer.hidden_size)
+def _state(path, layer, batch):
+    """The arrays of the state in an .npz; of what the layer starts from if `path` is None."""
+    due = dict(zip("hc", layer.state_shapes(batch), strict=False))
     if path is None:
-        return layer._started(None, batch) or [np.zeros(s, np.float32) for s in due.values()]
+        start = layer.start_state(None, batch)
+        return start or [np.zeros(shape, np.float32) for shape in due.values()]
     stored = read_state_dict(path)
     for name, shape in due.items():
         if name not in stored:
@@ -80,10 +78,6 @@ def _state(path, layer, lanes, batch):
         if stored[name].shape not in (shape, (shape[0], shape[2])):
             raise ValueError(f"{path}: {name} has the shape {stored[name].shape}, {shape} is due")
     return [stored[name].reshape(shape).astype(np.float32) for name, shape in due.items()]
-
-
-def _given(state):
-    return state[0] if len(state) == 1 else tuple(state)
 
 
 def _pieces(layer, steps, batch):
@@ -111,9 +105,9 @@ def _compute(layer, x, y, lengths, state, progress):
         if lengths is not None:
             limit = np.clip(lengths[row : row + rows] - step, 0, count)
         begin = [np.ascontiguousarray(each[:, row : row + rows]) for each in state]
-        out, end = layer(x[part], _given(begin), lengths=limit)
+        out, end = layer(x[part], layer.state_from_parts(begin), lengths=limit)
         y[part] = out
-        for each, new in zip(state, (end,) if len(state) == 1 else end, strict=True):
+        for each, new in zip(state, layer.state_parts(end), strict=True):
             each[:, row : row + rows] = new
         progress.add(rows * count)
 
@@ -150,12 +144,12 @@ def run(args):
         )
     batch, steps = x.shape[:2] if layer.batch_first else x.shape[1::-1]
     lengths = _lengths(args.lengths, steps, batch) if args.lengths else None
-    state = _state(args.state, layer, layer.num_layers * layer.num_directions, batch)
+    state = _state(args.state, layer, batch)
     shape = (*x.shape[:2], layer.output_size)
     folder = os.path.dirname(os.path.realpath(args.output))
     progress = Progress(steps * batch)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fastlstm-") as scratch:
-        path = os.path.join(scratch, "y.npy")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fastlstm-") as temporary:
+        path = os.path.join(temporary, "y.npy")
         whole = shape if len(given) == 3 else (*given[:1], shape[2])
         y = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=whole)
         try:
@@ -166,7 +160,7 @@ def run(args):
         del y
         os.replace(path, args.output)
         if args.save_state:
-            path = os.path.join(scratch, "state.npz")
+            path = os.path.join(temporary, "state.npz")
             np.savez(path, **dict(zip("hc", state, strict=False)))
             os.replace(path, args.save_state)
     print(f"wrote {args.output}: float32 {whole}")

@@ -348,7 +348,7 @@ def test_tapes_of_others_are_refused():
     layer.load_state_dict(layer.state_dict())
     with pytest.raises(ValueError, match="before load_state_dict"):
         layer.backward(tape, y)
-    for wrong in (None, 3, y, tape._core, "tape"):
+    for wrong in (None, 3, y, tape._kept, "tape"):
         with pytest.raises(TypeError, match="forward_train"):
             layer.backward(wrong, y)
 

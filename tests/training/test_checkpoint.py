@@ -172,7 +172,7 @@ def test_tapes_of_others_are_refused():
                     other.backward(tape, y)
                 with pytest.raises(ValueError, match="another layer, or"):
                     layer.backward(its_own, other_y)
-            for wrong in (tape._core, None, k):
+            for wrong in (tape._kept, None, k):
                 with pytest.raises(TypeError, match="forward_train"):
                     layer.backward(wrong, y)
             same(want.values(), gradients.named(layer.backward(tape, y)).values())

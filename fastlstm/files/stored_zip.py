@@ -261,8 +261,8 @@ class StoredZip:
         return entry.offset + _LOCAL.size + name_len + extra_len
 
     def read_into(self, entry, array):
-        """Fill the contiguous `array`, which has entry.size bytes, with the record's bytes (inflated
-        if need be) and give it back. LoadError if their CRC is wrong."""
+        """Fill the contiguous `array`, which has entry.size bytes, with the record's bytes, and
+        give it back. Deflated bytes are inflated. LoadError if the CRC is wrong."""
         place, view = f"record {show(entry.name)}", memoryview(array.reshape(-1).view(np.uint8))
         if entry.method:
             inflate(self._blocks(entry), view, -15, partial(self.source.error, place))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`fastlstm inspect` and `fastlstm convert`: what is in a file, and our own file made of it."""
+"""`fastlstm inspect`, which says what is in a file of weights, and `fastlstm convert`, which writes
+the file's recurrent layers to fastlstm's format (safetensors with a description of the layers)."""
 
 import dataclasses
 import json
@@ -17,12 +18,13 @@ CONVERT = "write the recurrent layers of a file of any format to fastlstm's own 
 
 
 def shown(name):
-    """A name out of a file, safe for a terminal."""
+    """A name out of a file as it may be printed: quoted if it is empty or has control characters,
+    which could write to the terminal."""
     return name if name.isprintable() and name else repr(name)
 
 
 def file_arguments(parser):
-    """What the caller may have to say of a file that does not say it itself."""
+    """Add the arguments with which a user says what some files do not say themselves."""
     parser.add_argument("--activation", metavar="NAME", help="Keras weights alone: 'tanh', ...")
     parser.add_argument(
         "--recurrent-activation", metavar="NAME", help="the same, of the gates: 'sigmoid', ..."
@@ -36,7 +38,8 @@ def file_arguments(parser):
 
 
 def file_options(args):
-    """Those arguments, as `fastlstm.load` takes them."""
+    """The values of file_arguments' arguments as keywords of `fastlstm.load`. Those that were not
+    given are left out, but external_data."""
     options = {"external_data": args.external_data}
     options |= {
         name: getattr(args, name)
@@ -58,16 +61,18 @@ def inspect_arguments(parser):
 
 
 def _refusal(layer):
-    """Why the engine would not run a layer, or None."""
+    """Why a Layer cannot be loaded: it was not read, or the engine lacks something. None if it can
+    be."""
     if layer.problem:
         return layer.problem
     return lacks(layer)
 
 
-def _as_json(path, kind, arrays, layers):
+def _as_json(path, format_name, arrays, layers):
+    """What `inspect --json` prints. Arguments as read.inspect gives them."""
     return {
         "file": path,
-        "format": kind,
+        "format": format_name,
         "tensors": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape)}
             for name, array in arrays.items()
@@ -80,6 +85,7 @@ def _as_json(path, kind, arrays, layers):
 
 
 def _size(count):
+    """A number of bytes as text, in the unit that suits it."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
@@ -88,10 +94,11 @@ def _size(count):
 
 
 def inspect(args):
-    """Exit code 0: the file is read, and every layer in it runs; 1: it, or a layer, is refused;
-    2: it cannot be opened."""
+    """Print the file's format, recurrent layers and tensors, for people or as JSON. Gives the exit
+    code. 0: the file is read, and every layer in it can be loaded; 1: the file or a layer is
+    refused; 2: the file cannot be opened."""
     try:
-        kind, arrays, layers = read.inspect(args.file, **file_options(args))
+        format_name, arrays, layers = read.inspect(args.file, **file_options(args))
     except LoadError as error:
         if args.json:
             print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
@@ -102,20 +109,20 @@ def inspect(args):
         return 2
     refused = any(_refusal(layer) for layer in layers.values())
     if args.json:
-        print(json.dumps(_as_json(args.file, kind, arrays, layers), indent=2))
+        print(json.dumps(_as_json(args.file, format_name, arrays, layers), indent=2))
         return int(refused)
     total = sum(array.nbytes for array in arrays.values())
-    print(f"{args.file}: {kind}, {len(arrays)} tensors, {_size(total)}")
+    print(f"{args.file}: {format_name}, {len(arrays)} tensors, {_size(total)}")
     print("layers" if layers else "no recurrent layers")
-    wide = max((len(shown(prefix)) for prefix in layers), default=0)
+    width = max((len(shown(prefix)) for prefix in layers), default=0)
     for prefix, layer in layers.items():
         reason = _refusal(layer)
         note = f"  refused: {reason}" if reason and not layer.problem else ""
-        print(f"    {shown(prefix):{min(wide, 60)}}  {shown(str(layer))}{note}")
+        print(f"    {shown(prefix):{min(width, 60)}}  {shown(str(layer))}{note}")
     print("tensors")
-    wide = max((len(shown(name)) for name in arrays), default=0)
+    width = max((len(shown(name)) for name in arrays), default=0)
     for name, array in arrays.items():
-        print(f"    {shown(name):{min(wide, 60)}}  {array.dtype} {array.shape}")
+        print(f"    {shown(name):{min(width, 60)}}  {array.dtype} {array.shape}")
     return int(refused)
 
 

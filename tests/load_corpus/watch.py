@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Run in a process of its own by test_load_hostile.py: loads files and reports what it saw.
+"""Loads files and reports time and memory, or what the interpreter's audit hooks saw. A program:
+test_load_hostile.py runs it in a process of its own, which has loaded nothing before.
 
 python -m load_corpus.watch cost FILE ...     JSON {file: [outcome, CPU seconds, peak bytes]}
-python -m load_corpus.watch audit FILE ...    JSON {"events": [...], "opened": [...]}
+python -m load_corpus.watch audit FILE ...    JSON {"events": [name, ...], "opened": [path, ...],
+                                                    "refused": LoadErrors}
 """
 
 import json
@@ -22,6 +24,7 @@ def _memory(key):
 
 
 def _outcome(path):
+    """What reading the file gives, as text."""
     try:
         return f"{len(read_state_dict(path))} arrays"
     except LoadError as error:
@@ -40,7 +43,8 @@ def _measure(path):
 
 
 def cost(paths):
-    """_measure of each file, each in a fork: no memory that an earlier one freed is used again."""
+    """{path: _measure(path)}, each in a fork of this process. There no memory that an earlier file
+    freed can be used again, which would hide what a file takes."""
     report = {}
     for path in paths:
         sys.stdout.flush()
@@ -58,7 +62,8 @@ def cost(paths):
 
 
 def audit(paths):
-    """What the interpreter's audit hooks saw: event names, and the files opened."""
+    """Load the files in each way. Gives the names of the audit events that this raised, the files
+    that were opened, and how many loads were refused."""
     seen, opened = set(), set()
     watching = True
 

@@ -74,8 +74,8 @@ def weights(cell, inputs, hidden, lag, rng):
     """The initial weights of a Cell, a state dict: torch's U(-1/sqrt(H), 1/sqrt(H)), and what the
     cell adds to its forget gates.
 
-    With "lag" the biases are those of Tallec and Ollivier 2018, equation 16: b_f = log u with u from
-    U(1, lag), and b_i = -b_f."""
+    With "lag" the biases are those of Tallec and Ollivier 2018, equation 16: b_f = log u with u
+    from U(1, lag), and b_i = -b_f."""
     bound = 1 / math.sqrt(hidden)
     params = {
         n: rng.uniform(-bound, bound, p.shape).astype(np.float32)
@@ -161,8 +161,8 @@ def memory(net, pasts, x):
 
 
 def at_start(cell, sizes):
-    """Gradient flow and memory of untrained networks on random input: mean, least and largest of the
-    flows' logarithms over the seeds, and the median of the memories ("kept")."""
+    """Gradient flow and memory of untrained networks on random input: mean, least and largest of
+    the flows' logarithms over the seeds, and the median of the memories ("kept")."""
     flows, memories = [], []
     for seed in range(sizes.seeds):
         rng = np.random.default_rng(seed)
@@ -191,9 +191,9 @@ def adding(lag, rows, rng):
 
 
 def copying(lag, rows, rng):
-    """A batch of the copy problem. x (lag + 2 M, B, S + 1): M symbols out of S, one-hot, then zeros;
-    at the last M steps the last feature is 1 and asks for the symbols, each lag + M steps after it
-    was seen. target (M, B, S): the symbols, one-hot."""
+    """A batch of the copy problem. x (lag + 2 M, B, S + 1): M symbols out of S, one-hot, then
+    zeros; at the last M steps the last feature is 1 and asks for the symbols, each lag + M steps
+    after it was seen. target (M, B, S): the symbols, one-hot."""
     target = np.eye(SYMBOLS, dtype=np.float32)[rng.integers(SYMBOLS, size=(MARKS, rows))]
     x = np.zeros((lag + 2 * MARKS, rows, SYMBOLS + 1), np.float32)
     x[:MARKS, :, :SYMBOLS] = target

@@ -71,7 +71,7 @@ def cases():
         ("tree-far", layout + 3, FAR, "bytes due"),
         ("tree-none", layout + 3, b"\xff" * 8, "0 of its 4 chunks"),
         ("tree-sign", tree, b"NONE", "no B-tree of chunks"),
-        ("tree-kind", tree + 4, b"\0", "no B-tree of chunks"),
+        ("tree-type", tree + 4, b"\0", "no B-tree of chunks"),
         ("tree-level", tree + 5, b"\1", "no B-tree of chunks"),
         ("tree-used", tree + 6, b"\xff\xff", "room for"),
         ("tree-few", tree + 6, b"\3", "3 of its 4 chunks"),

@@ -229,7 +229,8 @@ def _item(item):
 
 def _directions(configured):
     """(merge mode, [a layer's configuration for each direction]) of a ConfiguredLayer. Where a
-    Bidirectional does not configure its backward layer, that is the forward one turned round."""
+    Bidirectional does not configure its backward layer, that is the forward one with go_backwards
+    the other way."""
     if configured.class_name != "Bidirectional":
         return "concat", [{"class_name": configured.class_name, "config": configured.config}]
     config = configured.config

@@ -61,18 +61,16 @@ def inspect_arguments(parser):
 
 
 def _refusal(layer):
-    """Why a Layer cannot be loaded: it was not read, or the engine lacks something. None if it can
-    be."""
+    """Why the engine would not run a layer, or None."""
     if layer.problem:
         return layer.problem
     return lacks(layer)
 
 
-def _as_json(path, format_name, arrays, layers):
-    """What `inspect --json` prints. Arguments as read.inspect gives them."""
+def _as_json(path, kind, arrays, layers):
     return {
         "file": path,
-        "format": format_name,
+        "format": kind,
         "tensors": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape)}
             for name, array in arrays.items()
@@ -98,7 +96,7 @@ def inspect(args):
     code. 0: the file is read, and every layer in it can be loaded; 1: the file or a layer is
     refused; 2: the file cannot be opened."""
     try:
-        format_name, arrays, layers = read.inspect(args.file, **file_options(args))
+        kind, arrays, layers = read.inspect(args.file, **file_options(args))
     except LoadError as error:
         if args.json:
             print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
@@ -109,20 +107,20 @@ def inspect(args):
         return 2
     refused = any(_refusal(layer) for layer in layers.values())
     if args.json:
-        print(json.dumps(_as_json(args.file, format_name, arrays, layers), indent=2))
+        print(json.dumps(_as_json(args.file, kind, arrays, layers), indent=2))
         return int(refused)
     total = sum(array.nbytes for array in arrays.values())
-    print(f"{args.file}: {format_name}, {len(arrays)} tensors, {_size(total)}")
+    print(f"{args.file}: {kind}, {len(arrays)} tensors, {_size(total)}")
     print("layers" if layers else "no recurrent layers")
-    width = max((len(shown(prefix)) for prefix in layers), default=0)
+    wide = max((len(shown(prefix)) for prefix in layers), default=0)
     for prefix, layer in layers.items():
         reason = _refusal(layer)
         note = f"  refused: {reason}" if reason and not layer.problem else ""
-        print(f"    {shown(prefix):{min(width, 60)}}  {shown(str(layer))}{note}")
+        print(f"    {shown(prefix):{min(wide, 60)}}  {shown(str(layer))}{note}")
     print("tensors")
-    width = max((len(shown(name)) for name in arrays), default=0)
+    wide = max((len(shown(name)) for name in arrays), default=0)
     for name, array in arrays.items():
-        print(f"    {shown(name):{min(width, 60)}}  {array.dtype} {array.shape}")
+        print(f"    {shown(name):{min(wide, 60)}}  {array.dtype} {array.shape}")
     return int(refused)
 
 

@@ -73,35 +73,30 @@ def _array(path):
         raise ValueError(f"{path}: not an array that numpy.save wrote (.npy)") from None
 
 
-def _state(path, layer, tracks, batch):
-    """[h], or [h, c] of an LSTM, float32 of shapes (tracks, B, K) and (tracks, B, H): what the .npz
-    file `path` holds, or, with path None, what the layer starts from. A track is a layer in one
-    direction. In the file B may be left out; ValueError if an array is missing or has another
-    shape."""
+def _state(path, layer, lanes, batch):
+    """The state in an .npz, as the layer takes it; what the layer starts from without a file."""
     width = getattr(layer, "proj_size", 0) or layer.hidden_size
-    shapes = {"h": (tracks, batch, width)}
+    due = {"h": (lanes, batch, width)}
     if layer.kind == "LSTM":
-        shapes["c"] = (tracks, batch, layer.hidden_size)
+        due["c"] = (lanes, batch, layer.hidden_size)
     if path is None:
-        return layer._started(None, batch) or [np.zeros(s, np.float32) for s in shapes.values()]
+        return layer._started(None, batch) or [np.zeros(s, np.float32) for s in due.values()]
     stored = read_state_dict(path)
-    for name, shape in shapes.items():
+    for name, shape in due.items():
         if name not in stored:
-            raise ValueError(f"{path}: no array {name!r}; numpy.savez(path, {', '.join(shapes)})")
+            raise ValueError(f"{path}: no array {name!r}; numpy.savez(path, {', '.join(due)})")
         if stored[name].shape not in (shape, (shape[0], shape[2])):
             raise ValueError(f"{path}: {name} has the shape {stored[name].shape}, {shape} is due")
-    return [stored[name].reshape(shape).astype(np.float32) for name, shape in shapes.items()]
+    return [stored[name].reshape(shape).astype(np.float32) for name, shape in due.items()]
 
 
-def _as_argument(state):
-    """The list of state arrays as a layer takes them: h, or (h, c)."""
+def _given(state):
     return state[0] if len(state) == 1 else tuple(state)
 
 
 def _pieces(layer, steps, batch):
-    """(first row, rows, first step, steps) of each piece of an input of `batch` rows, of at most
-    about PIECE bytes. Pieces are cut in time, for all rows; if a direction runs from the end to the
-    beginning, whole rows are cut instead."""
+    """(first row, rows, first step, steps) of each piece: by time, or by rows where a direction
+    runs from the end."""
     each = 4 * (layer.input_size + layer.output_size)
     if layer.bidirectional or layer.reverse:
         rows = max(1, PIECE // max(1, each * steps))
@@ -129,7 +124,7 @@ def _compute(layer, x, y, lengths, state, progress):
         if lengths is not None:
             limit = np.clip(lengths[row : row + rows] - step, 0, count)
         begin = [np.ascontiguousarray(each[:, row : row + rows]) for each in state]
-        out, end = layer(x[part], _as_argument(begin), lengths=limit)
+        out, end = layer(x[part], _given(begin), lengths=limit)
         y[part] = out
         for each, new in zip(state, (end,) if len(state) == 1 else end, strict=True):
             each[:, row : row + rows] = new
@@ -177,8 +172,8 @@ def run(args):
     progress = Progress(steps * batch)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fastlstm-") as scratch:
         path = os.path.join(scratch, "y.npy")
-        written = shape if len(given) == 3 else (*given[:1], shape[2])
-        y = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=written)
+        whole = shape if len(given) == 3 else (*given[:1], shape[2])
+        y = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=whole)
         try:
             _compute(layer, x, y.reshape(shape), lengths, state, progress)
         finally:
@@ -190,5 +185,5 @@ def run(args):
             path = os.path.join(scratch, "state.npz")
             np.savez(path, **dict(zip("hc", state, strict=False)))
             os.replace(path, args.save_state)
-    print(f"wrote {args.output}: float32 {written}")
+    print(f"wrote {args.output}: float32 {whole}")
     return 0

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Loads files and reports time and memory, or what the interpreter's audit hooks saw. A program:
-test_load_hostile.py runs it in a process of its own, which has loaded nothing before.
+"""Run in a process of its own by test_load_hostile.py: loads files and reports what it saw.
 
 python -m load_corpus.watch cost FILE ...     JSON {file: [outcome, CPU seconds, peak bytes]}
-python -m load_corpus.watch audit FILE ...    JSON {"events": [name, ...], "opened": [path, ...],
-                                                    "refused": LoadErrors}
+python -m load_corpus.watch audit FILE ...    JSON {"events": [...], "opened": [...]}
 """
 
 import json
@@ -24,7 +22,6 @@ def _memory(key):
 
 
 def _outcome(path):
-    """What reading the file gives, as text."""
     try:
         return f"{len(read_state_dict(path))} arrays"
     except LoadError as error:
@@ -43,8 +40,7 @@ def _measure(path):
 
 
 def cost(paths):
-    """{path: _measure(path)}, each in a fork of this process. There no memory that an earlier file
-    freed can be used again, which would hide what a file takes."""
+    """_measure of each file, each in a fork: no memory that an earlier one freed is used again."""
     report = {}
     for path in paths:
         sys.stdout.flush()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`fastlstm inspect` and `fastlstm convert`: what is in a file, and our own file made of it."""
+"""`fastlstm inspect`, which says what is in a file of weights, and `fastlstm convert`, which writes
+the file's recurrent layers to fastlstm's format (safetensors with a description of the layers)."""
 
 import dataclasses
 import json
@@ -19,12 +20,13 @@ CONVERT = "write the recurrent layers of a file of any format to fastlstm's own 
 
 
 def shown(name):
-    """A name out of a file, safe for a terminal."""
+    """A name out of a file as it may be printed: quoted if it is empty or has control characters,
+    which could write to the terminal."""
     return name if name.isprintable() and name else repr(name)
 
 
 def file_arguments(parser):
-    """What the caller may have to say of a file that does not say it itself."""
+    """Add the arguments with which a user says what some files do not say themselves."""
     parser.add_argument("--activation", metavar="NAME", help="Keras weights alone: 'tanh', ...")
     parser.add_argument(
         "--recurrent-activation", metavar="NAME", help="the same, of the gates: 'sigmoid', ..."
@@ -38,7 +40,8 @@ def file_arguments(parser):
 
 
 def file_options(args):
-    """Those arguments, as `fastlstm.load` takes them."""
+    """The values of file_arguments' arguments as keywords of `fastlstm.load`. Those that were not
+    given are left out, but external_data."""
     options = {"external_data": args.external_data}
     options |= {
         name: getattr(args, name)
@@ -75,6 +78,7 @@ def _as_json(path, kind, arrays, layers):
 
 
 def _size(count):
+    """A number of bytes as text, in the unit that suits it."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
@@ -83,8 +87,9 @@ def _size(count):
 
 
 def inspect(args):
-    """Exit code 0: the file is read, and every layer in it runs; 1: it, or a layer, is refused;
-    2: it cannot be opened."""
+    """Print the file's format, recurrent layers and tensors, for people or as JSON. Gives the exit
+    code. 0: the file is read, and every layer in it can be loaded; 1: the file or a layer is
+    refused; 2: the file cannot be opened."""
     try:
         kind, arrays, layers = read.inspect(args.file, **file_options(args))
     except LoadError as error:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""`fastlstm run`: a layer of a file over arrays on disk, a piece of them in memory at a time."""
+"""`fastlstm run`: runs a layer of a file on an input array in a .npy file and writes the output.
+
+Input and output are memory-mapped, and the layer runs on one piece of them after the other, so that
+they may be larger than memory.
+"""
 
 import argparse
 import os
@@ -14,8 +18,10 @@ from ..layers.load import load
 from .files import file_arguments, file_options
 
 HELP = "run a layer of a file on an input array (.npy), of any length"
-PIECE = 16 << 20  # bytes of input and output in memory at a time
-BAR = 30  # characters
+# Bytes of input and output in memory at a time: enough steps that a call's start is nothing beside
+# them, little beside the memory of a machine that runs networks.
+PIECE = 16 << 20
+BAR = 30  # characters of the bar that shows progress
 
 
 def add_arguments(parser):
@@ -38,7 +44,8 @@ def add_arguments(parser):
 
 
 class Progress:
-    """A bar on stderr if that is a terminal; nothing otherwise."""
+    """A bar on stderr that shows how many of `total` steps are done; nothing if stderr is not a
+    terminal."""
 
     def __init__(self, total):
         self.total, self.done, self.shown = total, 0, -1
@@ -59,6 +66,7 @@ class Progress:
 
 
 def _array(path):
+    """The array of a .npy file, memory-mapped; ValueError if it is none."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError):
@@ -95,7 +103,12 @@ def _pieces(layer, steps, batch):
 
 
 def _compute(layer, x, y, lengths, state, progress):
-    """Fill y, (T, B, .) or (B, T, .) like x; state, a list of arrays, becomes the one after."""
+    """Run the layer on x and fill y, both (T, B, .), or (B, T, .) if the layer is batch_first.
+
+    lengths    (B,) integers, the steps of each row, or None for all
+    state      a list of arrays, the state before; its arrays become the state after
+    progress   a Progress, to which each piece's steps are added
+    """
     first = layer.batch_first
     batch, steps = x.shape[:2] if first else x.shape[1::-1]
     for row, rows, step, count in _pieces(layer, steps, batch):
@@ -113,6 +126,7 @@ def _compute(layer, x, y, lengths, state, progress):
 
 
 def _lengths(path, steps, batch):
+    """The lengths in a .npy file: (batch,) int64 from 0 to `steps`, or ValueError."""
     found = _array(path)
     if found.dtype.kind not in "iu" or found.shape != (batch,):
         raise ValueError(
@@ -125,6 +139,8 @@ def _lengths(path, steps, batch):
 
 
 def run(args):
+    """Run the layer and write the output, and the state after if asked for. Both are written to a
+    folder beside the output and then moved, so that an interrupted run leaves no half of a file."""
     for path in filter(None, (args.output, args.save_state)):
         if os.path.lexists(path) and not args.force:
             raise ValueError(f"{path} is there already; --force replaces it")

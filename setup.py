@@ -38,7 +38,7 @@ KERNELS = [("generic", [] if MSVC else ["-O2"], [])]
 if X86:
     KERNELS += [
         ("generic_fma", ["-mfma"], ["/arch:AVX2"]),
-        ("avx2", ["-mavx2", "-mfma"], ["/arch:AVX2"]),
+        ("avx2", ["-mavx2", "-mfma", "-mf16c"], ["/arch:AVX2"]),
         (
             "avx512",
             ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],

@@ -60,8 +60,8 @@ def modules():
 
 def nets(found, weights, I, H):
     made = {}
-    for name, core in found.items():
-        made[name] = net = core.Net("lstm", I, H, 0, 1, 1, None)
+    for name, backend in found.items():
+        made[name] = net = backend.Net("lstm", I, H, 0, 1, 1, None)
         net.set(0, 0, *weights, None)
         net.weights = {"weight_ih_l0": weights[0]}
     return made
@@ -128,15 +128,15 @@ def train_calls(found, B, T, I, H):
     dy = np.random.default_rng(2).standard_normal((T, B, H)).astype(np.float32)
     calls = {}
     for name, net in nets(found, weights, I, H).items():
-        core = found[name]
-        turned = core.Turned(net)
-        turned.set(net, 0, 0, weights[0], weights[1], None)
+        backend = found[name]
+        backward_weights = backend.BackwardWeights(net)
+        backward_weights.set(net, 0, 0, weights[0], weights[1], None)
 
-        def run(core=core, net=net, turned=turned):
-            tape = core.forward_train(net, x, None, None, 0.0, 0, False, 1)[-1]
+        def run(backend=backend, net=net, backward_weights=backward_weights):
+            tape = backend.forward_train(net, x, None, None, 0.0, 0, False, 1)[-1]
             into = [np.empty_like(w) for w in weights]
             grads = [[*into, None]]
-            core.backward(turned, tape, dy, (None, None), True, True, grads, 1)
+            backend.backward(backward_weights, tape, dy, (None, None), True, True, grads, 1)
             return into[1]
 
         calls[name] = run

@@ -20,7 +20,7 @@ from fastlstm.bench.shapes import Shape
 from fastlstm.engine.c import _core
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(_core, "Bench"), reason="another backend: there are no C kernels to time"
+    not hasattr(_core, "KernelProbe"), reason="another backend: there are no C kernels to time"
 )
 ISAS = fastlstm.runnable_isas()
 BEST = fastlstm.config_dict()["isa"]
@@ -48,7 +48,7 @@ def timed(benchmark, kernel, flop):
 )
 def test_gemm(benchmark, isa, rows, k, hidden):
     """The input product of a chunk: `rows` rows, k inputs, 4 x hidden sums."""
-    timed(benchmark, _core.Bench(isa, rows, k, hidden).gemm, 8 * rows * k * hidden)
+    timed(benchmark, _core.KernelProbe(isa, rows, k, hidden).gemm, 8 * rows * k * hidden)
 
 
 @pytest.mark.benchmark(group="step")
@@ -59,9 +59,9 @@ def test_gemm(benchmark, isa, rows, k, hidden):
                                               ("gru", 3, BEST), ("rnn_tanh", 1, BEST)])  # fmt: skip
 def test_step(benchmark, isa, rows, hidden, cell, gates):
     """One time step: the recurrent product with the gates behind it."""
-    bench = _core.Bench(isa, rows, hidden, hidden, cell)
-    timed(benchmark, bench.step, 2 * gates * rows * hidden * hidden)
-    h = bench.result()
+    probe = _core.KernelProbe(isa, rows, hidden, hidden, cell)
+    timed(benchmark, probe.step, 2 * gates * rows * hidden * hidden)
+    h = probe.result()
     assert h.shape == (rows, hidden)
     assert np.isfinite(h).all()
     assert 0 < np.abs(h).max() <= 1  # tanh, times a gate or mixed with the h before

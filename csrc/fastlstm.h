@@ -92,7 +92,11 @@ typedef struct fl_config {
 
 typedef struct fl_net fl_net;
 
-/* NULL when memory is short. All weights start as zeros. */
+/* Whether an instruction set has the kernels of a configuration: those of its cell in its format.
+   Each set of today has them all. */
+int fl_isa_can_run(const fl_kernels *kernels, const fl_config *config);
+
+/* NULL when memory is short, or unless fl_isa_can_run. All weights start as zeros. */
 fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels);
 void fl_net_free(fl_net *net);
 size_t fl_net_bytes(const fl_net *net);
@@ -140,11 +144,11 @@ typedef struct fl_call {
 int fl_forward(const fl_net *net, const fl_call *call);
 
 /*
- * Memory for one call's tape: call's sizes and lengths are read, its tape is not yet set. NULL when
- * memory is short. dropout in 0 .. 1: the probability of zeroing an output of any layer but the
- * last; the masks follow from the seed alone. first, all: the call is steps first .. first + T - 1
- * of a sequence of `all` steps, whose masks are meant; 0 and T for a whole one. A tape whose
- * fl_forward did not end with FL_OK is only good for fl_tape_free.
+ * Memory for one call's tape, of a FL_FLOAT32 network: call's sizes and lengths are read, its tape
+ * is not yet set. NULL when memory is short. dropout in 0 .. 1: the probability of zeroing an
+ * output of any layer but the last; the masks follow from the seed alone. first, all: the call is
+ * steps first .. first + T - 1 of a sequence of `all` steps, whose masks are meant; 0 and T for a
+ * whole one. A tape whose fl_forward did not end with FL_OK is only good for fl_tape_free.
  */
 fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
                      size_t first, size_t all);

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Training without PyTorch: fastlstm's gradients and twenty lines of Adam in NumPy.
+"""Training without PyTorch: gradients from fastlstm, and Adam in twenty lines of NumPy.
 
     python examples/train_numpy.py
 
-The adding problem (Hochreiter and Schmidhuber 1997): 50 pairs of a number in 0..1 and a mark; two
-of the marks are 1, and the answer is the sum of the numbers beside them. To say 1 always has a mean
-squared error of 1/6; to do better the network must keep a number through dozens of steps.
+The network learns the adding problem (Hochreiter and Schmidhuber 1997). A sequence has 50 pairs of
+a number in 0..1 and a mark. Two of the marks are 1, the others 0, and the answer is the sum of the
+two numbers with a mark. Always to answer 1 has a mean squared error of 1/6; to do better the
+network must keep a number for dozens of steps.
 """
 
 import argparse
@@ -20,7 +21,13 @@ STEPS, BATCH, HIDDEN = 50, 64, 32
 
 
 class Adam:
-    """Kingma and Ba 2015, algorithm 1; changes the arrays of `params`, {name: array}, in place."""
+    """Adam (Kingma and Ba 2015, algorithm 1).
+
+    params   {name: array}, changed in place        rate     the paper's alpha
+    decay    the paper's beta_1 and beta_2          epsilon  the paper's epsilon
+    mean, square   its m and v: moving averages of the gradients and of their squares
+    t        updates so far
+    """
 
     def __init__(self, params, rate=3e-3, decay=(0.9, 0.999), epsilon=1e-8):
         self.params, self.rate, self.decay, self.epsilon = params, rate, decay, epsilon
@@ -29,6 +36,7 @@ class Adam:
         self.t = 0
 
     def step(self, grads, clip=1.0):
+        """One update by `grads`, {name: array}, scaled down if their norm is above `clip`."""
         norm = math.sqrt(sum(float((g * g).sum()) for g in grads.values()))
         scale = min(1.0, clip / (norm + 1e-12))
         self.t += 1
@@ -41,7 +49,7 @@ class Adam:
 
 
 def batch(rng):
-    """x (T, B, 2), target (B,)."""
+    """BATCH sequences: x (T, B, 2), numbers and marks; target (B,), the sums."""
     x = np.zeros((STEPS, BATCH, 2), np.float32)
     x[..., 0] = rng.random((STEPS, BATCH))
     rows = np.arange(BATCH)
@@ -51,7 +59,7 @@ def batch(rng):
 
 
 def main(argv=None):
-    """The mean squared error of the last 50 updates."""
+    """Train and print the error every 100 updates; give the mean squared error of the last 50."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--updates", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
@@ -62,7 +70,8 @@ def main(argv=None):
     params = {
         n: rng.uniform(-0.2, 0.2, p.shape).astype(np.float32) for n, p in lstm.state_dict().items()
     }
-    params["bias_ih_l0"][HIDDEN : 2 * HIDDEN] += 1  # forget gates that begin open
+    params["bias_ih_l0"][HIDDEN : 2 * HIDDEN] += 1  # the forget gates are open in the beginning
+    # The answer is a linear function of the last h: H weights and a bias.
     params["head"] = rng.uniform(-0.2, 0.2, HIDDEN + 1).astype(np.float32)
     adam, errors, start = Adam(params), [], time.perf_counter()
     for update in range(1, args.updates + 1):
@@ -70,12 +79,12 @@ def main(argv=None):
         x, target = batch(rng)
         _, (h, _), tape = lstm.forward_train(x)
         features = np.concatenate([h[0], np.ones((BATCH, 1), np.float32)], axis=1)
-        off = features @ params["head"] - target
-        errors.append(float((off**2).mean()))
-        d_off = 2 * off / BATCH
-        dh = np.outer(d_off, params["head"][:-1])[None]
+        difference = features @ params["head"] - target
+        errors.append(float((difference**2).mean()))
+        d_answer = 2 * difference / BATCH
+        dh = np.outer(d_answer, params["head"][:-1])[None]
         grads = lstm.backward(tape, None, (dh, None), input_grad=False).params
-        adam.step({**grads, "head": features.T @ d_off})
+        adam.step({**grads, "head": features.T @ d_answer})
         if update % 100 == 0 or update == args.updates:
             print(
                 f"{update:5d} updates  error {np.mean(errors[-50:]):.5f}  "

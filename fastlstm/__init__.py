@@ -42,8 +42,8 @@ __all__ = [
     "warmup",
 ]
 
-# What reads files is a third of the package, and many programs never read one.
-_LATER = {
+# Imported at first use: what reads files is a third of the package, and many programs read none.
+_LAZY = {
     "load": "fastlstm.layers.load",
     "load_all": "fastlstm.layers.load",
     "read_state_dict": "fastlstm.files.read",
@@ -52,13 +52,13 @@ _LATER = {
 
 
 def __getattr__(name):
-    if name in _LATER:
+    if name in _LAZY:
         import importlib
 
-        globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+        globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
         return globals()[name]
     raise AttributeError(f"module 'fastlstm' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted(set(globals()) | set(__all__))
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -42,6 +42,7 @@ __all__ = [
 _Array: TypeAlias = NDArray[np.float32]
 _Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 _Nonlinearity: TypeAlias = Literal["tanh", "relu"]
+_DType: TypeAlias = Literal["float32", "float16"]
 _Names: TypeAlias = Sequence[str | Activation]
 _Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of each
 _State = TypeVar("_State")  # (h, c), or h alone, as a result
@@ -71,6 +72,9 @@ class _Layer(Generic[_State, _Given, _Up]):
     @property
     def output_size(self) -> int: ...
     @property
+    def dtype(self) -> _DType: ...  # of the weight matrices
+    def quantize(self, dtype: _DType) -> Self: ...
+    @property
     def initial_state(self) -> Any: ...  # like a state, or None
     @initial_state.setter
     def initial_state(self, state: Any) -> None: ...  # of arrays of any kind
@@ -87,7 +91,7 @@ class _Layer(Generic[_State, _Given, _Up]):
         *,
         isa: str | None = None,
         num_threads: int | None = None,
-        **own: Any,
+        **arguments: Any,
     ) -> Self: ...
     def save(self, path: _Path) -> None: ...
     def verify(
@@ -207,6 +211,9 @@ class _Cell(Generic[_State, _Given]):
     isa: str
     @property
     def kind(self) -> str: ...
+    @property
+    def dtype(self) -> _DType: ...
+    def quantize(self, dtype: _DType) -> Self: ...
     def state_dict(self) -> dict[str, _Array]: ...
     def load_state_dict(
         self, state_dict: Mapping[str, ArrayLike], strict: bool = True
@@ -259,8 +266,12 @@ class Verification:
     would: str | None = None
     def __bool__(self) -> bool: ...
 
-def load(path: _Path, prefix: str | None = None, **options: Any) -> LSTM | GRU | RNN: ...
-def load_all(path: _Path, **options: Any) -> dict[str, LSTM | GRU | RNN]: ...
+def load(
+    path: _Path, prefix: str | None = None, *, dtype: _DType | None = None, **options: Any
+) -> LSTM | GRU | RNN: ...
+def load_all(
+    path: _Path, *, dtype: _DType | None = None, **options: Any
+) -> dict[str, LSTM | GRU | RNN]: ...
 def read_state_dict(
     path: _Path, *, external_data: bool = False
 ) -> dict[str, np.ndarray[Any, Any]]: ...

@@ -10,11 +10,11 @@ import sysconfig
 import numpy
 
 from .engine import NAME, REASON
-from .engine import core as _core
+from .engine import backend as _backend
 
 __version__ = "0.1.0"
 
-_ISAS = {name: (built, runnable) for name, built, runnable in _core.isas()}
+_ISAS = {name: (built, runnable) for name, built, runnable in _backend.isas()}
 
 
 def runnable_isas():
@@ -96,12 +96,12 @@ def usable_cpus():
 def get_num_threads():
     """The threads a call may use that says nothing else: `set_num_threads`, else the environment's
     FASTLSTM_NUM_THREADS, else the CPUs this process may use. Small work takes one in any case."""
-    return _core.default_threads()
+    return _backend.default_threads()
 
 
 def set_num_threads(n):
     """Set what `get_num_threads` gives, for calls that start later; None: as if never set."""
-    _core.set_default_threads(check_num_threads(n) or _start_threads)
+    _backend.set_default_threads(check_num_threads(n) or _start_threads)
 
 
 _start_threads = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
@@ -113,7 +113,7 @@ def warmup():
     """Compile, or load from disk, all that calls and training need: seconds, once in a process, on
     the numba backend; nothing to do on the others. Without it, making a layer prepares its calls
     and the first forward_train its training."""
-    getattr(_core, "warmup", lambda: None)()
+    getattr(_backend, "warmup", lambda: None)()
 
 
 def config_dict():
@@ -130,7 +130,7 @@ def config_dict():
         "isa_from": "FASTLSTM_ISA" if os.environ.get("FASTLSTM_ISA") else "the best that runs",
         "isas": {name: state(*flags) for name, flags in _ISAS.items()},
         "threads": get_num_threads(),
-        "compiler": _core.compiler(),
+        "compiler": _backend.compiler(),
         "python": platform.python_version()
         + (" free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""),
         "numpy": numpy.__version__,

@@ -19,7 +19,7 @@ threadpoolctl knows by itself, has the only ones.
 
 import fastlstm
 
-from .engine import NAME, core
+from .engine import NAME, backend
 
 try:
     import threadpoolctl
@@ -46,7 +46,7 @@ class Controller(threadpoolctl.LibController):
         return fastlstm.__version__
 
     def set_additional_attributes(self):
-        self.workers = core.team_size()
+        self.workers = backend.worker_count()
 
 
 if NAME == "c":

@@ -18,8 +18,6 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from . import layers, training
-from .config import check_isa
-from .layers.recurrent import SIZES
 
 _warned = set()
 
@@ -33,7 +31,10 @@ def _warn(reason):
 class _Module:
     """What LSTM, GRU and RNN below share; the rest of each is torch.nn's."""
 
-    _fastlstm = None  # (engine, copies of its weights as tensors)
+    _fastlstm = None  # (a layer of fastlstm, copies of its weights as tensors)
+    _names = (  # of the arguments that both constructors have
+        "input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional",
+    )  # fmt: skip
 
     def forward(self, input, hx=None):
         reason = self._why_not(input, hx)
@@ -59,7 +60,7 @@ class _Module:
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         self._update_flat_weights()
-        lstm = self._layer.has_c
+        lstm = self._class.has_c
         state = () if hx is None else hx if lstm else (hx,)
         if not isinstance(x, torch.Tensor) or not isinstance(state, (tuple, list)):
             return ""
@@ -87,53 +88,47 @@ class _Module:
             rows = (int(input.batch_sizes[0]),)
         else:
             rows = () if rank == 2 else (x.shape[0 if self.batch_first else 1],)
-        lanes = self.num_layers * (2 if self.bidirectional else 1)
+        tracks = self.num_layers * (2 if self.bidirectional else 1)
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)
         for s, n in zip(state, sizes):
-            if s.shape != (lanes, *rows, n):
+            if s.shape != (tracks, *rows, n):
                 return ""
         return None
 
-    def _engine(self):
+    def _current(self):
         """A layer of fastlstm with the weights as they are now."""
         weights, cached = self._flat_weights, self._fastlstm
         if cached is not None and all(map(torch.equal, weights, cached[1])):
             return cached[0]
         copies = [w.detach().clone(memory_format=torch.contiguous_format) for w in weights]
-        packed = dict(zip(self._flat_weights_names, (c.numpy() for c in copies), strict=True))
-        engine = self._layer._of(
-            lambda name, shape: packed[name],
-            **{name: getattr(self, name) for name in (*SIZES, "batch_first", *self._own)},
-            isa=check_isa(None),
-            num_threads=None,
-        )
-        self.__dict__["_fastlstm"] = engine, copies
-        return engine
+        arrays = (copy.numpy() for copy in copies)
+        layer = self._class.without_weights(**{name: getattr(self, name) for name in self._names})
+        layer.take_weights(dict(zip(self._flat_weights_names, arrays, strict=True)))
+        self.__dict__["_fastlstm"] = layer, copies
+        return layer
 
     def _run(self, x, hx, lengths):
-        engine = self._engine()
+        layer = self._current()
         if lengths is not None:
-            engine = _time_first(engine)
+            layer = _time_first(layer)
             lengths = lengths.numpy()
         dropout, seed = 0.0, 0
         if self.training and self.dropout and self.num_layers > 1:
             dropout = float(self.dropout)
             seed = int(torch.empty((), dtype=torch.int64).random_())
-        state = engine._parts(hx)
+        state = layer.state_parts(hx)
         inputs = (x, *state, *self._flat_weights)
         if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
-            y, *state = _Run.apply(engine, lengths, dropout, seed, len(state), *inputs)
-            return y, engine._state(state)
+            y, *state = _Run.apply(layer, lengths, dropout, seed, len(state), *inputs)
+            return y, layer.state_from_parts(state)
         threads = torch.get_num_threads()
-        state = engine._state([_numpy(s) for s in state]) if state else None
+        state = layer.state_from_parts([_numpy(s) for s in state]) if state else None
         if dropout:
-            y, state, _ = training.forward(
-                engine, _numpy(x), state, lengths, seed, threads, dropout
-            )
+            y, state, _ = training.forward(layer, _numpy(x), state, lengths, seed, threads, dropout)
         else:
-            y, state = engine(_numpy(x), state, lengths=lengths, num_threads=threads)
-        state = [torch.from_numpy(s) for s in engine._parts(state)]
-        return torch.from_numpy(y), engine._state(state)
+            y, state = layer(_numpy(x), state, lengths=lengths, num_threads=threads)
+        state = [torch.from_numpy(s) for s in layer.state_parts(state)]
+        return torch.from_numpy(y), layer.state_from_parts(state)
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -152,32 +147,30 @@ class LSTM(_Module, torch.nn.LSTM):
     (about 0.1 ms per million weights) and packs them again if they differ.
     """
 
-    _layer, _own = layers.LSTM, ()
+    _class = layers.LSTM
+    _names = (*_Module._names, "proj_size")
 
 
 class GRU(_Module, torch.nn.GRU):
     """torch.nn.GRU, computed by fastlstm; all that LSTM says holds."""
 
-    _layer, _own = layers.GRU, ()
+    _class = layers.GRU
 
 
 class RNN(_Module, torch.nn.RNN):
     """torch.nn.RNN, computed by fastlstm; all that LSTM says holds."""
 
-    _layer, _own = layers.RNN, ("nonlinearity",)
+    _class = layers.RNN
+    _names = (*_Module._names, "nonlinearity")
 
 
 def _numpy(t):
     return t.detach().numpy()
 
 
-def _time_first(engine):
-    """The same engine for (T, B, I) input; a PackedSequence knows no batch_first."""
-    if not engine.batch_first:
-        return engine
-    twin = type(engine).__new__(type(engine))
-    twin.__dict__.update(engine.__dict__, batch_first=False)
-    return twin
+def _time_first(layer):
+    """The same layer for (T, B, I) input, which a padded PackedSequence is."""
+    return layer.copy_with(batch_first=False) if layer.batch_first else layer
 
 
 class _Held:
@@ -185,28 +178,28 @@ class _Held:
     backward is over, but not what else the graph's node refers to."""
 
     def __init__(self, tape):
-        self.tape, self._room = tape, np.zeros(1, np.float32)
-        self.__array_interface__ = self._room.__array_interface__
+        self.tape, self._memory = tape, np.zeros(1, np.float32)
+        self.__array_interface__ = self._memory.__array_interface__
 
 
 class _Run(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, engine, lengths, dropout, seed, parts, *inputs):
+    def forward(ctx, layer, lengths, dropout, seed, parts, *inputs):
         """parts: how many of the inputs x, state, weights are the state's; 0 if it is not given."""
         ctx.parts = parts
-        ctx.engine, ctx.threads = engine, torch.get_num_threads()
+        ctx.layer, ctx.threads = layer, torch.get_num_threads()
         ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
         y, state, tape = _forward(ctx, *inputs[: 1 + parts])
         held = _Held(tape)
         ctx.held = weakref.ref(held)
         ctx.save_for_backward(torch.from_numpy(np.asarray(held)), *inputs)
         ctx.set_materialize_grads(False)
-        return tuple(map(torch.from_numpy, (y, *engine._parts(state))))
+        return tuple(map(torch.from_numpy, (y, *layer.state_parts(state))))
 
     @staticmethod
     def backward(ctx, dy, *dstate):
         wanted = ctx.needs_input_grad[5:]
-        _room, *saved = ctx.saved_tensors
+        _memory, *saved = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True
             return _differentiable(ctx, saved, (dy, *dstate), wanted)
         held = ctx.held()
@@ -215,43 +208,44 @@ class _Run(torch.autograd.Function):
         else:  # hooks on saved tensors have put something else in its place
             tape = _forward(ctx, *saved[: 1 + ctx.parts])[2]
         dy, *dstate = (None if d is None else _numpy(d) for d in (dy, *dstate))
-        e = ctx.engine
-        grads = training.backward(e, tape, dy, e._state(dstate), wanted[0], ctx.threads)
-        state = e._parts(grads.state)[: ctx.parts]
+        layer = ctx.layer
+        dstate = layer.state_from_parts(dstate)
+        grads = training.backward(layer, tape, dy, dstate, wanted[0], ctx.threads)
+        state = layer.state_parts(grads.state)[: ctx.parts]
         found = (grads.x, *state, *grads.params.values())
         found = (torch.from_numpy(g) if w else None for g, w in zip(found, wanted, strict=True))
         return None, None, None, None, None, *found
 
 
 def _forward(ctx, x, *state):
-    state = ctx.engine._state([_numpy(s) for s in state]) if state else None
+    state = ctx.layer.state_from_parts([_numpy(s) for s in state]) if state else None
     return training.forward(
-        ctx.engine, _numpy(x), state, ctx.lengths, ctx.seed, ctx.threads, ctx.dropout
+        ctx.layer, _numpy(x), state, ctx.lengths, ctx.seed, ctx.threads, ctx.dropout
     )
 
 
 def _differentiable(ctx, saved, upstream, wanted):
     """The gradients as functions of all they depend on, by PyTorch."""
     _warn("backward(create_graph=True)")
-    e, x, given = ctx.engine, saved[0], saved[1 : 1 + ctx.parts]
+    layer, x, given = ctx.layer, saved[0], saved[1 : 1 + ctx.parts]
     weights = saved[1 + ctx.parts :]
     if ctx.dropout:
         raise RuntimeError(
-            f"fastlstm.torch.{e.kind}: gradients of gradients through dropout are not supported; "
-            f"use torch.nn.{e.kind}, or .eval()"
+            f"fastlstm.torch.{layer.kind}: gradients of gradients through dropout are not "
+            f"supported; use torch.nn.{layer.kind}, or .eval()"
         )
-    axis = 0 if e.batch_first else 1
+    axis = 0 if layer.batch_first else 1
     batched = x.dim() == 3
     xb = x if batched else x.unsqueeze(axis)
     state = [s if batched else s.unsqueeze(1) for s in given]
     if not state:
-        state = [x.new_zeros(shape) for shape in e._state_shapes(xb.shape[axis])]
-    state = e._state(state)
-    options = (e.bias, e.num_layers, 0.0, False, e.bidirectional)
-    run = getattr(_VF, e.core)
+        state = [x.new_zeros(shape) for shape in layer.state_shapes(xb.shape[axis])]
+    state = layer.state_from_parts(state)
+    options = (layer.bias, layer.num_layers, 0.0, False, layer.bidirectional)
+    run = getattr(_VF, layer.cell)
     with torch.backends.mkldnn.flags(enabled=False):  # its kernels have no second derivative
         if ctx.lengths is None:
-            y, *state = run(xb, state, weights, *options, e.batch_first)
+            y, *state = run(xb, state, weights, *options, layer.batch_first)
         else:
             packed = pack_padded_sequence(xb, torch.from_numpy(ctx.lengths))
             y, *state = run(packed.data, packed.batch_sizes, state, weights, *options)

@@ -17,7 +17,7 @@ flags="-std=gnu11 -O3 -ffp-contract=off -I$core -DFL_BUILD_GENERIC_FMA -DFL_BUIL
 for source in "$core"/*.c; do
     case $(basename "$source") in
     kernels_avx512.c) isa="-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma" ;;
-    kernels_avx2.c) isa="-mavx2 -mfma" ;;
+    kernels_avx2.c) isa="-mavx2 -mfma -mf16c" ;;
     kernels_generic_fma.c) isa="-mfma" ;;
     kernels_neon.c) continue ;;
     *) isa="" ;;

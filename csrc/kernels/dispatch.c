@@ -50,13 +50,14 @@ static int probe_cpu(void)
     if (r[0] < 7)
         return 0;
     cpuid(1, r);
-    const uint32_t osxsave_avx = 1u << 27 | 1u << 28, fma = 1u << 12;
-    if ((r[2] & osxsave_avx) != osxsave_avx || (saved_state() & 6) != 6)
+    const uint32_t osxsave_avx = 1u << 27 | 1u << 28, fma = 1u << 12, f16c = 1u << 29;
+    const uint32_t features = r[2];
+    if ((features & osxsave_avx) != osxsave_avx || (saved_state() & 6) != 6)
         return 0; /* the system does not save ymm registers */
-    if (r[2] & fma)
+    if (features & fma)
         have |= CPU_FMA;
     cpuid(7, r);
-    if ((have & CPU_FMA) && (r[1] & 1u << 5))
+    if ((have & CPU_FMA) && (features & f16c) && (r[1] & 1u << 5))
         have |= CPU_AVX2;
     const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
     if ((have & CPU_AVX2) && (r[1] & f_dq_bw_vl) == f_dq_bw_vl && (saved_state() & 0xe6) == 0xe6)
@@ -121,3 +122,11 @@ int fl_isa_runnable(int i)
 const fl_kernels *fl_isa_kernels(int i) { return fl_isa_runnable(i) ? isas[i].kernels : NULL; }
 
 size_t fl_isa_lanes(const fl_kernels *k) { return k->lanes; }
+
+/* The capability is read from the table itself, where a kernel that a set does not have is NULL. */
+int fl_isa_can_run(const fl_kernels *kernels, const fl_config *config)
+{
+    const int format = config->format;
+    return format >= 0 && format < FL_FORMATS && kernels->gemm[format] &&
+           kernels->cell[fl_cell_of(config)].step[format];
+}

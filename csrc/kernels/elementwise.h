@@ -63,5 +63,6 @@ FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, 
         fl_rnn_variant_gates(s);                                                                   \
     }
 FL_VARIANT_STEPS(, fl_gemm_run)
+FL_VARIANT_STEPS(_float16, fl_gemm_float16_run)
 
 #endif

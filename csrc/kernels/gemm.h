@@ -52,5 +52,6 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
     }
 
 FL_GEMM(gemm, FL_FLOAT32)
+FL_GEMM(gemm_float16, FL_FLOAT16)
 
 #endif

@@ -35,8 +35,8 @@ typedef struct fl_prefetch {
 /* One vector of weights: numbers i .. i + L - 1 of a panel. */
 FL_INLINE vf fl_load_weights(const int format, const void *panel, size_t i)
 {
-    (void)format;
-    return vf_load((const float *)panel + i);
+    return format == FL_FLOAT16 ? vf_load_f16((const uint16_t *)panel + i)
+                                : vf_load((const float *)panel + i);
 }
 
 /*

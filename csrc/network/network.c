@@ -6,29 +6,26 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
+#include "network/pack_matrix.h"
 
-/* Carves panels of a matrix with `panels` panels of `group` columns and `k` rows of them. */
-static fl_panels carve_panels(fl_carver *carver, int format, size_t panels, size_t group, size_t k)
-{
-    const size_t panel_bytes = fl_mul(fl_mul(k, group), fl_format_bytes(format));
-    fl_panels p = {.panel_bytes = panel_bytes, .k_group = 1, .format = format};
-    p.data = fl_carve(carver, panels, panel_bytes);
-    return p;
-}
+/* The policy: which format the panels of a network have. It is what the configuration asks for.
+   fl_isa_can_run says what an instruction set is capable of. */
+static int choose_format(const fl_config *config) { return config->format; }
 
 /* Carves the weights of a track, or only counts them if the carver has no base. */
 static fl_track_weights carve_track(fl_carver *carver, const fl_net *net, size_t layer)
 {
     const fl_config *config = &net->config;
     const size_t lanes = net->kernels->lanes, padded = fl_mul(net->unit_panels, lanes);
-    const int format = config->format;
+    const int format = choose_format(config);
     const int peepholes = config->variant.differs && config->variant.peepholes;
     fl_track_weights y = {.in = fl_layer_in(net, layer)};
-    y.w = carve_panels(carver, format, net->panels, net->group, y.in);
-    y.r = carve_panels(carver, format, net->panels, net->group, net->width);
+    y.w = fl_panels_carve(carver, format, net->panels, net->group, y.in);
+    y.r = fl_panels_carve(carver, format, net->panels, net->group, net->width);
     y.bias = fl_carve(carver, fl_mul(net->panels, net->group), sizeof(float));
     if (net->proj_panels)
-        y.proj = carve_panels(carver, format, net->proj_panels, net->plain_group, config->hidden);
+        y.proj =
+            fl_panels_carve(carver, format, net->proj_panels, net->plain_group, config->hidden);
     if (config->cell == FL_GRU)
         y.b_hn = fl_carve(carver, padded, sizeof(float));
     if (peepholes)
@@ -55,7 +52,7 @@ fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
         .tracks = fl_mul(config->layers, config->dirs),
     };
     fl_carver upper = {0}, carver = {0};
-    if (config->dirs > SIZE_MAX / sizes.width)
+    if (!fl_isa_can_run(kernels, config) || config->dirs > SIZE_MAX / sizes.width)
         return NULL;
     carve_track(&upper, &sizes, 1);
     fl_carve(&carver, 1, fl_add(sizeof(fl_net), fl_mul(sizes.tracks, sizeof(fl_track_weights))));

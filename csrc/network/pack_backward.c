@@ -7,17 +7,13 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
-#include "network/subnormals.h"
+#include "network/pack_matrix.h"
 
 /* Carves plain panels for `columns` columns and `k` rows, in float32. */
 static fl_panels carve_panels(fl_carver *carver, const fl_net *net, size_t columns, size_t k)
 {
     const size_t panels = fl_plain_pad(net, columns) / net->plain_group;
-    fl_panels p = {.panel_bytes = fl_mul(fl_mul(k, net->plain_group), sizeof(float)),
-                   .k_group = 1,
-                   .format = FL_FLOAT32};
-    p.data = fl_carve(carver, panels, p.panel_bytes);
-    return p;
+    return fl_panels_carve(carver, FL_FLOAT32, panels, net->plain_group, k);
 }
 
 static fl_backward_track carve_track(fl_carver *carver, const fl_net *net, size_t layer)
@@ -80,8 +76,7 @@ static void pack_rows(const fl_net *net, const fl_panels *panels, const float *m
                    (left < plain ? left : plain) * sizeof(float));
         }
     }
-    fl_no_subnormals(panels->data,
-                     fl_plain_pad(net, columns) / plain * panels->panel_bytes / sizeof(float));
+    fl_pack_end(panels, fl_plain_pad(net, columns) / plain);
 }
 
 void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer,

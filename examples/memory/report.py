@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The figures and RESULTS.md of the study's results.json.
+"""Draws the figures and writes RESULTS.md from results.json, which study.py measured.
 
 python examples/memory/report.py
 """
@@ -8,10 +8,11 @@ import json
 import math
 from pathlib import Path
 
-COLOURS = ("C3", "k", "C0", "C4", "C2")
+COLOURS = ("C3", "k", "C0", "C4", "C2")  # of the cells, in study.CELLS' order
 
 
 def figure(width, height, columns):
+    """matplotlib's figure and axes, side by side; sizes in inches. ImportError without it."""
     try:
         import matplotlib
     except ImportError:
@@ -25,24 +26,30 @@ def figure(width, height, columns):
 
 
 def save(fig, path):
-    """Without the software's name and version, so that the same numbers give the same file."""
+    """Write the figure without matplotlib's name and version, so that the same numbers give the
+    same file."""
     fig.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def gradients(curves, path, title):
-    """curves {cell: (mean, low, high)} of log10 norms, or {cell: (mean,)}."""
+    """The norms of three gradients against the lag, a panel for each.
+
+    curves   {cell: (mean, low, high)} or {cell: (mean,)}: arrays of log10 of the norms, as
+             study.flow gives them. A plain RNN and a GRU lack the third, the gradient to c.
+    """
     fig, axes = figure(13, 5.2, 3)
-    heads = ("to the input, |dL/dx|", "to the state, |dL/dh|", "to the LSTM's cell, |dL/dc|")
-    for k, (axis, head) in enumerate(zip(axes, heads)):
+    headings = ("to the input, |dL/dx|", "to the state, |dL/dh|", "to the LSTM's cell, |dL/dc|")
+    for n, (axis, heading) in enumerate(zip(axes, headings)):
         for (name, arrays), colour in zip(curves.items(), COLOURS):
-            if k >= len(arrays[0]):
+            if n >= len(arrays[0]):
                 continue
-            lags = range(len(arrays[0][k]))
-            style = {"ls": "--", "zorder": 3} if colour == "k" else {}  # it lies on the GRU's
-            axis.plot(lags, arrays[0][k], color=colour, label=name if k == 0 else None, **style)
+            lags = range(len(arrays[0][n]))
+            # The black curve, LSTM with forget bias 0, lies on the GRU's and would hide it.
+            style = {"ls": "--", "zorder": 3} if colour == "k" else {}
+            axis.plot(lags, arrays[0][n], color=colour, label=name if n == 0 else None, **style)
             if len(arrays) == 3:
-                axis.fill_between(lags, arrays[1][k], arrays[2][k], color=colour, alpha=0.15, lw=0)
-        axis.set(title=head, xlabel="lag: steps before the last")
+                axis.fill_between(lags, arrays[1][n], arrays[2][n], color=colour, alpha=0.15, lw=0)
+        axis.set(title=heading, xlabel="lag: steps before the last")
         axis.yaxis.set_major_formatter(lambda v, _: f"$10^{{{v:.0f}}}$")
         axis.grid(alpha=0.3)
     low = min(axis.get_ylim()[0] for axis in axes)
@@ -58,19 +65,20 @@ def gradients(curves, path, title):
 
 
 def learning(results, path):
-    """Updates until solved against the lag, a panel for each task; on the top line what was not."""
+    """Updates until a task was solved against the lag, a panel for each task. Tasks that were not
+    solved are crosses above the line at the most updates."""
     limit, lags = results["sizes"]["updates"], results["sizes"]["lags"]
     tasks = list(dict.fromkeys(r["task"] for r in results["runs"]))
     fig, axes = figure(12, 4.8, len(tasks))
     for axis, task in zip(axes, tasks):
         for n, (name, colour) in enumerate(zip(results["start"], COLOURS)):
             runs = {r["lag"]: r for r in results["runs"] if (r["cell"], r["task"]) == (name, task)}
-            # side by side, so that cells that failed at the same lag do not hide each other
+            # The cells' marks at one lag stand side by side, so that they do not hide each other.
             x = {lag: lag * 2 ** ((n - 2) * 0.13) for lag in lags}
             for solved, mark in ((True, "o"), (False, "x")):
-                there = [lag for lag in lags if runs[lag]["solved"] == solved]
-                y = [runs[lag]["updates"] if solved else 1.3 * limit for lag in there]
-                axis.plot([x[lag] for lag in there], y, mark, color=colour, ms=8, mew=2)
+                chosen = [lag for lag in lags if runs[lag]["solved"] == solved]
+                y = [runs[lag]["updates"] if solved else 1.3 * limit for lag in chosen]
+                axis.plot([x[lag] for lag in chosen], y, mark, color=colour, ms=8, mew=2)
             axis.plot([], [], "o", color=colour, label=name if axis is axes[0] else None)
         axis.axhline(limit, color="0.5", ls=":", lw=1)
         axis.set(xscale="log", yscale="log", title=f"the {task} problem", xlabel="lag, steps")
@@ -91,24 +99,26 @@ def learning(results, path):
 
 
 def power(log):
-    """1.2e-34 of a decimal logarithm, however small."""
+    """10 ** log as text, such as "1.2e-34", for logarithms far below those of floats too."""
     if not math.isfinite(log):
         return "0"
     exponent = math.floor(log)
     return f"{10 ** (log - exponent):.1f}e{exponent}" if exponent else f"{10**log:.1f}"
 
 
-def left(curves, lag):
-    """The logarithm of |dL/dh_t| over its value one step back."""
+def remaining(curves, lag):
+    """log10 of what is left of |dL/dh_t| `lag` steps back, against its value one step back."""
     return curves[1][lag - 1] - curves[1][0]
 
 
 def longest(runs):
+    """The longest lag that was solved; 0 if none was."""
     solved = [r["lag"] for r in runs if r["solved"]]
     return max(solved, default=0)
 
 
 def tables(results):
+    """Three tables in Markdown: one of everything, and the updates of each task."""
     sizes, lines = results["sizes"], []
     steps, flow_lag = sizes["steps"], sizes["flow_lag"]
     lines += [
@@ -122,14 +132,15 @@ def tables(results):
     for name, start in results["start"].items():
         runs = [r for r in results["runs"] if r["cell"] == name]
         after = next(r for r in runs if "flow" in r)
-        kept = [f"{k:g}" if k < steps else f"over {steps}" for k in (start["kept"], after["kept"])]
-        flows = [power(left(curves, flow_lag)) for curves in (start["mean"], after["flow"])]
-        both = [[r for r in runs if r["task"] == task] for task in ("adding", "copy")]
-        ends = [
-            str(longest(b)) if longest(b) else f"none; {b[0]['lag']}: {b[0]['scores'][-1]:.3g}"
-            for b in (sorted(b, key=lambda r: r["lag"]) for b in both)
-        ]
-        row = [name, *kept, *flows, *ends]
+        counts = (start["kept"], after["kept"])
+        memory = [f"{count:g}" if count < steps else f"over {steps}" for count in counts]
+        flows = [power(remaining(curves, flow_lag)) for curves in (start["mean"], after["flow"])]
+        ends = []
+        for task in ("adding", "copy"):
+            of_task = sorted((r for r in runs if r["task"] == task), key=lambda r: r["lag"])
+            shortest = f"{of_task[0]['lag']}: {of_task[0]['scores'][-1]:.3g}"
+            ends.append(str(longest(of_task)) if longest(of_task) else f"none; {shortest}")
+        row = [name, *memory, *flows, *ends]
         lines.append(f"| {' | '.join(row)} |")
     for task, what in (("adding", "mean squared error"), ("copy", "share of symbols right")):
         lines += ["", f"The {task} problem, updates until solved, or the {what} at the end:", ""]
@@ -148,7 +159,7 @@ def tables(results):
 
 
 def write(results, folder):
-    """gradients.png, trained.png, learning.png and RESULTS.md into `folder`."""
+    """Write gradients.png, trained.png, learning.png and RESULTS.md into `folder`."""
     sizes = results["sizes"]
     starts = {n: (s["mean"], s["low"], s["high"]) for n, s in results["start"].items()}
     gradients(
@@ -164,11 +175,12 @@ def write(results, folder):
         f"After training on the adding problem of {sizes['flow_lag']} steps, solved or not",
     )
     learning(results, folder / "learning.png")
-    text = TEXT.format(tables=tables(results), **sizes, **{k: results[k] for k in MADE})
+    made = {name: results[name] for name in MADE}
+    text = TEXT.format(tables=tables(results), **sizes, **made)
     (folder / "RESULTS.md").write_text(text)
 
 
-MADE = ("seconds", "date", "machine")
+MADE = ("seconds", "date", "machine")  # of results: how they were measured
 TEXT = """\
 # What they remember: results
 

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What an LSTM, a GRU and a plain RNN remember: gradients over 400 steps and two tasks, measured.
+"""Measures what an LSTM, a GRU and a plain RNN remember, before and after training on two tasks.
 
     python examples/memory/study.py        # or: make study
 
-Every number comes from fastlstm's own forward_train and backward and the Adam of train_numpy.py.
-Writes results.json beside itself; report.py makes the figures and RESULTS.md of it.
+    gradient flow   norms of the gradients of a last output to the inputs and states before it
+    memory          steps until two different pasts make no difference any more
+    tasks           the adding problem and the copy problem, at lags from 50 to 400
+
+README.md beside this file explains them. Every number comes from fastlstm's forward_train and
+backward and the Adam of train_numpy.py. Writes results.json beside itself, from which report.py
+makes the figures and RESULTS.md.
 """
 
 import argparse
@@ -27,28 +32,33 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from train_numpy import Adam  # noqa: E402
 
-INPUT, MARKS, SYMBOLS = 8, 3, 4  # features of random inputs; the copy problem's sequence, alphabet
+INPUT = 8  # features of the random inputs on which gradients are measured before training
+MARKS, SYMBOLS = 3, 4  # the copy problem: symbols to copy, and how many different ones there are
 
 
 class Sizes(NamedTuple):
+    """The sizes of a study."""
+
     hidden: int = 64
     rows: int = 32  # of a batch
-    lags: tuple = (50, 100, 200, 400)
-    updates: int = 2500
-    every: int = 50  # updates between tests
-    steps: int = 400  # of the gradients
-    seeds: int = 10  # of the gradients
-    flow_lag: int = 200  # the adding networks of this lag are looked into after training
+    lags: tuple = (50, 100, 200, 400)  # of the tasks
+    updates: int = 2500  # of one training, at most
+    every: int = 50  # updates between tests whether a task is solved
+    steps: int = 400  # of the random inputs
+    seeds: int = 10  # of the random inputs and weights
+    flow_lag: int = 200  # gradients are measured in networks trained on adding at this lag
 
 
-TINY = Sizes(8, 4, (6, 8), 20, 10, 12, 2, 8)
+TINY = Sizes(8, 4, (6, 8), 20, 10, 12, 2, 8)  # for tests
 
 
 class Cell(NamedTuple):
+    """One of the networks that are compared."""
+
     name: str
-    kind: type
+    layer_class: type
     forget: float | str = 0  # added to the forget gates' bias; "lag": log U(1, lag)
-    rates: tuple = (1e-2,)  # Adam's; of several the one that did best counts
+    rates: tuple = (1e-2,)  # Adam's; if there are several, the one that does best counts
 
 
 CELLS = (
@@ -61,13 +71,15 @@ CELLS = (
 
 
 def weights(cell, inputs, hidden, lag, rng):
-    """torch's U(-1/sqrt(H), 1/sqrt(H)), and what the cell adds to its forget gates.
+    """The initial weights of a Cell, a state dict: torch's U(-1/sqrt(H), 1/sqrt(H)), and what the
+    cell adds to its forget gates.
 
-    "lag" is Tallec and Ollivier 2018, equation 16: b_f = log u, b_i = -b_f, u from U(1, lag)."""
+    With "lag" the biases are those of Tallec and Ollivier 2018, equation 16: b_f = log u with u
+    from U(1, lag), and b_i = -b_f."""
     bound = 1 / math.sqrt(hidden)
     params = {
         n: rng.uniform(-bound, bound, p.shape).astype(np.float32)
-        for n, p in cell.kind(inputs, hidden).state_dict().items()
+        for n, p in cell.layer_class(inputs, hidden).state_dict().items()
     }
     i, f = slice(0, hidden), slice(hidden, 2 * hidden)
     if cell.forget == "lag":
@@ -79,30 +91,34 @@ def weights(cell, inputs, hidden, lag, rng):
     return params
 
 
-def layer(cell, params):
-    return cell.kind.from_state_dict(params, num_threads=1)
+def make_layer(cell, params):
+    """fastlstm's layer of a Cell with these weights."""
+    return cell.layer_class.from_state_dict(params, num_threads=1)
 
 
 def parts(state):
+    """The arrays of a state: (h,), or (h, c) of an LSTM."""
     return state if isinstance(state, tuple) else (state,)
 
 
 def like(state, arrays):
+    """`arrays` in the form of `state`: a tuple for an LSTM, else the only array."""
     return tuple(arrays) if isinstance(state, tuple) else arrays[0]
 
 
 def norm(array):
-    """The root of the mean over rows of |row|^2: array (..., B, n)."""
+    """For an array (..., B, n), whose rows have n numbers: sqrt(sum of all squares / B)."""
     return math.sqrt(float((array.astype(np.float64) ** 2).sum()) / array.shape[-2])
 
 
 def flow(net, x, rng):
-    """log10 |dL/dx_t|, |dL/dh_t| and, of an LSTM, |dL/dc_t| for lag T-1-t = 0 .. T-1.
+    """log10 of the norms |dL/dx_t|, |dL/dh_t| and, of an LSTM, |dL/dc_t|: an array with a row for
+    each, and a column for each lag T - 1 - t from 0 to T - 1.
 
-    L = u . h_T, u a random unit vector for each row; x (T, B, I). dL/dh_t and dL/dc_t come from a
-    backward call on the step from t, as gradients of its initial state. Between the calls they are
-    scaled to 1 and the scale kept as a logarithm: backward is linear in them, and after 400 steps
-    float32 would long have ended."""
+    L = u . h_T, with a random unit vector u for each row; x is (T, B, I). One backward call goes
+    back by one step; dL/dh_t and dL/dc_t are its gradients to the state before the step. Between
+    the calls they are scaled to 1, which is right because backward is linear in them, and the
+    logarithm of the scale is kept: after 400 steps they are far below the smallest float32."""
     steps, rows, _ = x.shape
     state, tapes = None, []
     for t in range(steps):
@@ -110,59 +126,63 @@ def flow(net, x, rng):
         tapes.append(tape)
     u = rng.standard_normal((1, rows, net.hidden_size)).astype(np.float32)
     u /= np.linalg.norm(u, axis=-1, keepdims=True)
-    up = [u] + [np.zeros_like(u) for _ in parts(state)[1:]]
+    d_state = [u] + [np.zeros_like(u) for _ in parts(state)[1:]]
     logs, scale = [], 0.0
     for tape in reversed(tapes):
-        grads = net.backward(tape, None, like(state, up))
-        up = list(parts(grads.state))
-        found = [norm(grads.x), *(norm(d) for d in up)]
+        grads = net.backward(tape, None, like(state, d_state))
+        d_state = list(parts(grads.state))
+        found = [norm(grads.x), *(norm(d) for d in d_state)]
         logs.append([scale + math.log10(n) if n else -math.inf for n in found])
         largest = max(found[1:])
         if not largest:
             raise ArithmeticError(f"the gradient is 0 after {len(logs)} steps")
-        up = [d / np.float32(largest) for d in up]
+        d_state = [d / np.float32(largest) for d in d_state]
         scale += math.log10(largest)
     return np.array(logs).T
 
 
-def kept(net, pasts, x):
-    """Steps of the same x (T, B, I) after two different pasts until the states that these left are
-    1/100 as far apart as they were; T if that does not happen."""
+def memory(net, pasts, x):
+    """How many steps the net remembers which of two pasts it has seen.
+
+    It runs on each of the two inputs `pasts`, and after both on the same x (T, B, I). Gives the
+    number of steps of x until the distance between the two states is 1/100 of what it was; T if
+    that does not happen."""
     states = [net(past)[1] for past in pasts]
 
-    def apart():
+    def distance():
         return norm(np.concatenate([a - b for a, b in zip(*map(parts, states))], axis=-1))
 
-    first = apart()
+    first = distance()
     for t in range(len(x)):
         states = [net(x[t : t + 1], state)[1] for state in states]
-        if apart() < first / 100:
+        if distance() < first / 100:
             return t + 1
     return len(x)
 
 
 def at_start(cell, sizes):
-    """Gradients of untrained networks on random input: mean over the seeds of the logarithms."""
-    flows, lasts = [], []
+    """Gradient flow and memory of untrained networks on random input: mean, least and largest of
+    the flows' logarithms over the seeds, and the median of the memories ("kept")."""
+    flows, memories = [], []
     for seed in range(sizes.seeds):
         rng = np.random.default_rng(seed)
-        net = layer(cell, weights(cell, INPUT, sizes.hidden, sizes.steps, rng))
+        net = make_layer(cell, weights(cell, INPUT, sizes.hidden, sizes.steps, rng))
         x = rng.standard_normal((sizes.steps, sizes.rows, INPUT)).astype(np.float32)
         flows.append(flow(net, x, rng))
         pasts = rng.standard_normal((2, 20, sizes.rows, INPUT)).astype(np.float32)
-        lasts.append(kept(net, pasts, x))
+        memories.append(memory(net, pasts, x))
     flows = np.array(flows)
     return {
         "mean": np.round(flows.mean(0), 4).tolist(),
         "low": np.round(flows.min(0), 4).tolist(),
         "high": np.round(flows.max(0), 4).tolist(),
-        "kept": float(np.median(lasts)),
+        "kept": float(np.median(memories)),
     }
 
 
 def adding(lag, rows, rng):
-    """x (lag, B, 2): numbers in 0..1 and two marks, one in each half; target (1, B, 1): the sum
-    of the marked."""
+    """A batch of the adding problem. x (lag, B, 2): numbers in 0..1, and marks of 1 at two of them,
+    one in each half; target (1, B, 1): the sum of the two."""
     x = np.zeros((lag, rows, 2), np.float32)
     x[..., 0] = rng.random((lag, rows))
     for half in (0, lag // 2):
@@ -171,8 +191,9 @@ def adding(lag, rows, rng):
 
 
 def copying(lag, rows, rng):
-    """x (lag + 2 M, B, S + 1): M symbols of S, then nothing; the last feature says "now" for M
-    steps, each symbol's cue `lag` + M steps behind it. target (M, B, S): the symbols, one-hot."""
+    """A batch of the copy problem. x (lag + 2 M, B, S + 1): M symbols out of S, one-hot, then
+    zeros; at the last M steps the last feature is 1 and asks for the symbols, each lag + M steps
+    after it was seen. target (M, B, S): the symbols, one-hot."""
     target = np.eye(SYMBOLS, dtype=np.float32)[rng.integers(SYMBOLS, size=(MARKS, rows))]
     x = np.zeros((lag + 2 * MARKS, rows, SYMBOLS + 1), np.float32)
     x[:MARKS, :, :SYMBOLS] = target
@@ -181,13 +202,13 @@ def copying(lag, rows, rng):
 
 
 def squared(out, target):
-    """Mean squared error and its gradient."""
-    off = out - target
-    return float((off**2).mean()), 2 * off / off.size
+    """The mean squared error, and its gradient to `out`."""
+    difference = out - target
+    return float((difference**2).mean()), 2 * difference / difference.size
 
 
 def entropy(out, target):
-    """Mean cross-entropy of softmax(out), in nats, and its gradient."""
+    """The mean cross-entropy of softmax(out) in nats, and its gradient to `out`."""
     out = out - out.max(-1, keepdims=True)
     p = np.exp(out)
     p /= p.sum(-1, keepdims=True)
@@ -195,43 +216,50 @@ def entropy(out, target):
     return float(-(target * np.log(p + 1e-12)).sum() / rows), (p - target) / rows
 
 
-def error(out, target):
+def squared_error(out, target):
     return squared(out, target)[0]
 
 
-def right(out, target):
-    """The share of symbols right."""
+def share_right(out, target):
+    """The share of symbols for which the largest output is the right one."""
     return float((out.argmax(-1) == target.argmax(-1)).mean())
 
 
 class Task(NamedTuple):
+    """What a network is trained on."""
+
     name: str
-    batch: callable
+    batch: callable  # f(lag, rows, rng) -> x (T, B, features), target (steps, B, outputs)
     features: int
     outputs: int
-    loss: callable
-    score: callable
-    sign: int  # of the score: 1 if less is better
-    enough: float
+    loss: callable  # f(out, target) -> loss, its gradient
+    score: callable  # f(out, target) -> float
+    sign: int  # 1 if a smaller score is better, -1 if a larger one is
+    enough: float  # the score at which the task is solved
 
     def solved(self, score):
         return self.sign * score <= self.sign * self.enough
 
 
 TASKS = (
-    Task("adding", adding, 2, 1, squared, error, 1, 0.01),
-    Task("copy", copying, SYMBOLS + 1, SYMBOLS, entropy, right, -1, 0.99),
+    Task("adding", adding, 2, 1, squared, squared_error, 1, 0.01),
+    Task("copy", copying, SYMBOLS + 1, SYMBOLS, entropy, share_right, -1, 0.99),
 )
 
 
 def train(cell, task, lag, sizes, rate, seed=0):
-    """One network on one task: until a test of 128 fresh sequences says solved, or to the end."""
+    """Train one network on one task until a test on 128 sequences that it has not seen finds the
+    task solved, or for sizes.updates. Gives a dict of what happened; of the adding network of lag
+    sizes.flow_lag also its gradient flow and memory ("flow", "kept").
+
+    The answer is a linear function of the outputs of the last steps: params["head"], H weights and
+    a bias for each output."""
     rng = np.random.default_rng([seed, lag])
     params = weights(cell, task.features, sizes.hidden, lag, rng)
     bound = 1 / math.sqrt(sizes.hidden)
     params["head"] = rng.uniform(-bound, bound, (sizes.hidden + 1, task.outputs))
     params["head"] = params["head"].astype(np.float32)
-    net, adam = layer(cell, {n: p for n, p in params.items() if n != "head"}), None
+    net = make_layer(cell, {n: p for n, p in params.items() if n != "head"})
     adam = Adam(params, rate=rate)
     tests = task.batch(lag, 128, np.random.default_rng([1, lag]))
     scores, start = [], time.process_time()
@@ -264,26 +292,30 @@ def train(cell, task, lag, sizes, rate, seed=0):
     }
     if task.name == "adding" and lag == sizes.flow_lag:
         result["flow"] = np.round(flow(net, task.batch(lag, sizes.rows, rng)[0], rng), 4).tolist()
-        # what is kept of a first half, with its mark, when numbers without marks follow
+        # Memory of the first half of a sequence, with its mark, when numbers without marks follow.
         pasts = [task.batch(lag, sizes.rows, rng)[0][: lag // 2] for _ in range(2)]
         x = task.batch(sizes.steps, sizes.rows, rng)[0]
         x[..., 1] = 0
-        result["kept"] = kept(net, pasts, x)
+        result["kept"] = memory(net, pasts, x)
     return result
 
 
 def best(cell, task, lag, sizes):
-    """Of the cell's rates the one that solved it in the fewest updates, or came nearest."""
+    """The training, of those with each of the cell's rates, that solved the task in the fewest
+    updates; if none did, the one with the best score."""
     runs = [train(cell, task, lag, sizes, rate) for rate in cell.rates]
     return min(runs, key=lambda r: (not r["solved"], r["updates"], task.sign * r["scores"][-1]))
 
 
 def run(job):
+    """Call job[0] with the rest of the tuple as arguments, in a process of the pool."""
     function, *args = job
     return function(*args)
 
 
 def study(sizes, processes):
+    """Measure everything; gives a dict that report.py reads, and prints a line for each training.
+    Long trainings come first, so that none is alone at the end."""
     starts = [(at_start, cell, sizes) for cell in CELLS]
     runs = [
         (best, cell, task, lag, sizes)
@@ -316,7 +348,7 @@ def main(argv=None):
         "--once",
         nargs=5,
         metavar=("CELL", "TASK", "LAG", "RATE", "UPDATES"),
-        help='one run, on its own: "LSTM, forget bias 1" copy 50 1e-3 18000',
+        help='one training alone: "LSTM, forget bias 1" copy 50 1e-3 18000',
     )
     args = parser.parse_args(argv)
     if args.once:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The C kernels without Python: one step in C, and what Python adds to it.
 
-The extension's `Bench(isa, rows, k, hidden)` runs one kernel in a loop in C and returns the
+The extension's `KernelProbe(isa, rows, k, hidden)` runs one kernel in a loop in C and returns the
 seconds of one run. One step of a batch of one is its `gemm` over the I inputs and its `step` over
 the H states, which ends with the gates.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastlstm
-from fastlstm.engine import core as _core
+from fastlstm.engine import backend
 
 from . import measure, model, stats
 from .forward import doubt, to_row
@@ -37,8 +37,8 @@ class CStep(Entry):
 
     def __init__(self, isa, shape):
         super().__init__("fastlstm", lambda: None, f"C, {isa}")
-        self.product = _core.Bench(isa, 1, shape.I, shape.H)
-        self.recurrent = _core.Bench(isa, 1, shape.H, shape.H)
+        self.product = backend.KernelProbe(isa, 1, shape.I, shape.H)
+        self.recurrent = backend.KernelProbe(isa, 1, shape.H, shape.H)
         self.in_turn = 16 * shape.H * (shape.I + shape.H) > IN_CACHE
 
     def _time(self, number: int) -> float:
@@ -97,7 +97,7 @@ def fastest_of_rtneural(text: str) -> dict[tuple[int, int], float]:
 
 def kernel_rows(case, ctx):
     """The C step for every instruction set that runs here; against RTNeural where it is."""
-    if not hasattr(_core, "Bench"):
+    if not hasattr(backend, "KernelProbe"):
         return _missing(case)
     steps = [CStep(isa, case.shape) for isa in fastlstm.runnable_isas()]
     for step in steps:
@@ -124,7 +124,7 @@ def share_rows(case, ctx):
     It counts all that is not the two kernels: the interpreter's call, checks, outputs, and the C
     network around them.
     """
-    if not hasattr(_core, "Bench"):
+    if not hasattr(backend, "KernelProbe"):
         return _missing(case)
     shape, module = case.shape, ctx.peers["fastlstm"]
     weights, x = model.make_weights(shape), model.make_input(shape)

@@ -119,26 +119,26 @@ class Limits:
     """
 
     def __init__(self):
-        from fastlstm.engine import core as _core
+        from fastlstm.engine import backend
 
-        self._core = _core if hasattr(_core, "fma_peak") else None
+        self._backend = backend if hasattr(backend, "fma_peak") else None
         self.isa = fastlstm.config_dict()["isa"]
         self.best_peak = 0.0
         self._bandwidths: dict[int, float] = {}
 
     def peak(self, seconds: float = 0.05) -> float | None:
         """GFLOP/s of one core at f32 multiply-adds, now."""
-        if self._core is None:
+        if self._backend is None:
             return None
-        now = self._core.fma_peak(self.isa, seconds)
+        now = self._backend.fma_peak(self.isa, seconds)
         self.best_peak = max(self.best_peak, now)
         return now
 
     def bandwidth(self, size: int, seconds: float = 0.03) -> float | None:
         """GB/s of one core reading `size` bytes again and again."""
-        if self._core is None:
+        if self._backend is None:
             return None
-        now = self._core.read_bandwidth(size, seconds)
+        now = self._backend.read_bandwidth(size, seconds)
         self._bandwidths[size] = max(now, self._bandwidths.get(size, 0.0))
         return self._bandwidths[size]
 
@@ -155,7 +155,7 @@ class Limits:
             probes["memory"] = 2 * max(sizes.values())
         found = []
         for name, size in probes.items():
-            if size <= MOST_PROBED and self._core is not None:
+            if size <= MOST_PROBED and self._backend is not None:
                 found.append({"name": name, "bytes": size, "gbs": self.bandwidth(size, 0.1)})
         return found
 

@@ -1,2 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The command line: main.py has the commands, files.py and run.py what some of them do."""
+"""The command line `fastlstm`.
+
+main.py    the commands, exit codes, and how errors are said
+files.py   `fastlstm inspect` and `fastlstm convert`
+run.py     `fastlstm run`
+"""

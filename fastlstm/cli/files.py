@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`fastlstm inspect` and `fastlstm convert`: what is in a file, and our own file made of it."""
+"""`fastlstm inspect`, which says what is in a file of weights, and `fastlstm convert`, which writes
+the file's recurrent layers to fastlstm's format (safetensors with a description of the layers)."""
 
 import dataclasses
 import json
@@ -10,19 +11,22 @@ from ..errors import LoadError
 from ..files import read
 from ..files.contents import by_prefix, weights_of
 from ..files.safetensors.layers import write
-from ..layers.build import lacks
+from ..layers.build import ready
+from ..layers.load import refusal
+from ..layers.weights import DTYPES
 
 INSPECT = "what is in a weight file: format, tensors, recurrent layers"
 CONVERT = "write the recurrent layers of a file of any format to fastlstm's own (safetensors)"
 
 
 def shown(name):
-    """A name out of a file, safe for a terminal."""
+    """A name out of a file as it may be printed: quoted if it is empty or has control characters,
+    which could write to the terminal."""
     return name if name.isprintable() and name else repr(name)
 
 
 def file_arguments(parser):
-    """What the caller may have to say of a file that does not say it itself."""
+    """Add the arguments with which a user says what some files do not say themselves."""
     parser.add_argument("--activation", metavar="NAME", help="Keras weights alone: 'tanh', ...")
     parser.add_argument(
         "--recurrent-activation", metavar="NAME", help="the same, of the gates: 'sigmoid', ..."
@@ -36,7 +40,8 @@ def file_arguments(parser):
 
 
 def file_options(args):
-    """Those arguments, as `fastlstm.load` takes them."""
+    """The values of file_arguments' arguments as keywords of `fastlstm.load`. Those that were not
+    given are left out, but external_data."""
     options = {"external_data": args.external_data}
     options |= {
         name: getattr(args, name)
@@ -57,13 +62,6 @@ def inspect_arguments(parser):
     file_arguments(parser)
 
 
-def _refusal(layer):
-    """Why the engine would not run a layer, or None."""
-    if layer.problem:
-        return layer.problem
-    return lacks(layer)
-
-
 def _as_json(path, kind, arrays, layers):
     return {
         "file": path,
@@ -73,13 +71,14 @@ def _as_json(path, kind, arrays, layers):
             for name, array in arrays.items()
         },
         "layers": {
-            prefix: dataclasses.asdict(layer) | {"refused": _refusal(layer)}
+            prefix: dataclasses.asdict(layer) | {"refused": refusal(layer)}
             for prefix, layer in layers.items()
         },
     }
 
 
 def _size(count):
+    """A number of bytes as text, in the unit that suits it."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
@@ -88,8 +87,9 @@ def _size(count):
 
 
 def inspect(args):
-    """Exit code 0: the file is read, and every layer in it runs; 1: it, or a layer, is refused;
-    2: it cannot be opened."""
+    """Print the file's format, recurrent layers and tensors, for people or as JSON. Gives the exit
+    code. 0: the file is read, and every layer in it can be loaded; 1: the file or a layer is
+    refused; 2: the file cannot be opened."""
     try:
         kind, arrays, layers = read.inspect(args.file, **file_options(args))
     except LoadError as error:
@@ -100,7 +100,7 @@ def inspect(args):
     except OSError as error:
         print(f"fastlstm: {args.file}: {error.strerror}; check the path", file=sys.stderr)
         return 2
-    refused = any(_refusal(layer) for layer in layers.values())
+    refused = any(refusal(layer) for layer in layers.values())
     if args.json:
         print(json.dumps(_as_json(args.file, kind, arrays, layers), indent=2))
         return int(refused)
@@ -109,7 +109,7 @@ def inspect(args):
     print("layers" if layers else "no recurrent layers")
     wide = max((len(shown(prefix)) for prefix in layers), default=0)
     for prefix, layer in layers.items():
-        reason = _refusal(layer)
+        reason = refusal(layer)
         note = f"  refused: {reason}" if reason and not layer.problem else ""
         print(f"    {shown(prefix):{min(wide, 60)}}  {shown(str(layer))}{note}")
     print("tensors")
@@ -126,6 +126,10 @@ def convert_arguments(parser):
     parser.add_argument("input")
     parser.add_argument("output")
     parser.add_argument("--prefix", help="only this layer; it gets the empty prefix")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of the weight matrices; without it they stay as they are "
+        "in a file of fastlstm's own, and are float32 from all others",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written")
     file_arguments(parser)
@@ -145,7 +149,14 @@ def convert(args):
         layer = found.layers[old]
         if layer.problem:
             raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
-        layers[new] = (layer, weights_of(groups, old, layer))
+        weights = weights_of(groups, old, layer)
+        if args.dtype is not None:
+            layer = dataclasses.replace(layer, dtype=args.dtype)
+        try:
+            weights |= ready(layer, weights, layer.dtype, keep=True)
+        except ValueError as error:
+            raise LoadError(f"{name}: prefix {shown(old)}: {error}") from None
+        layers[new] = (layer, weights)
     if not args.dry_run:
         write(args.output, layers)
     did = "would write" if args.dry_run else "wrote"

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The command line: `fastlstm COMMAND`, or `python -m fastlstm COMMAND`.
 
-A command is a line of COMMANDS: its name, a sentence for --help, a function that adds its arguments
-to a parser, and one that runs it with the parsed arguments and gives the exit code. Commands print
-results to stdout and raise for errors; main() makes those one sentence on stderr. Exit codes: 0
-done, 1 failed, 2 wrong usage (`inspect`: also a file that cannot be opened), 130 interrupted.
+Each command is an entry of COMMANDS: its name, a sentence for --help, a function that adds its
+arguments to a parser, and a function that runs it with the parsed arguments and gives the exit
+code. Commands print results to stdout and raise for errors; main() prints an error as one sentence
+on stderr. Exit codes: 0 done, 1 failed, 2 wrong usage (for `inspect` also a file that cannot be
+opened), 130 interrupted.
 """
 
 import argparse
@@ -26,6 +27,7 @@ def info_arguments(parser):
 
 
 def info(args):
+    """Print what the installation is: version, backend, instruction set, threads."""
     if args.json:
         print(json.dumps(fastlstm.config_dict(), indent=2, default=str))
     else:
@@ -44,16 +46,20 @@ COMMANDS = [
 
 
 class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that answers wrong usage with one line instead of the whole usage."""
+
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def build_parser():
+    """The parser of all commands. Parsed arguments have `run`, the command's function."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--debug",
         action="store_true",
-        default=argparse.SUPPRESS,  # so that it may stand before or after the command
+        # Without a default the command's parser does not undo a --debug before the command.
+        default=argparse.SUPPRESS,
         help="show the traceback of an error",
     )
     parser = Parser(prog="fastlstm", description="LSTM networks on the CPU.", parents=[common])
@@ -67,7 +73,7 @@ def build_parser():
 
 
 def main(argv=None):
-    """Runs one command; gives the exit code."""
+    """Run the command that the arguments name (None: those of the process); give its exit code."""
     args = build_parser().parse_args(argv)
     try:
         code = args.run(args)
@@ -76,10 +82,10 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("\nfastlstm: stopped.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # what reads the output, `head` for instance, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # the outermost place: a sentence, not a traceback
+    except Exception as error:  # all errors: nobody above here could say more than a traceback
         if getattr(args, "debug", False):
             traceback.print_exc()
         print(f"fastlstm: {describe(error)}", file=sys.stderr)
@@ -87,7 +93,8 @@ def main(argv=None):
 
 
 def describe(error):
-    """One sentence; errors that are not about what the user gave also say what to do next."""
+    """The error as one sentence. For errors of the operating system, and for those that the user's
+    arguments did not cause, it says what to do next."""
     text = " ".join(str(error).split())
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{error.filename}: no such file; check the path"

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""`fastlstm run`: a layer of a file over arrays on disk, a piece of them in memory at a time."""
+"""`fastlstm run`: runs a layer of a file on an input array in a .npy file and writes the output.
+
+Input and output are memory-mapped, and the layer runs on one piece of them after the other, so that
+they may be larger than memory.
+"""
 
 import argparse
 import os
@@ -14,8 +18,10 @@ from ..layers.load import load
 from .files import file_arguments, file_options
 
 HELP = "run a layer of a file on an input array (.npy), of any length"
-PIECE = 16 << 20  # bytes of input and output in memory at a time
-BAR = 30  # characters
+# Bytes of input and output in memory at a time: enough steps that a call's start is nothing beside
+# them, little beside the memory of a machine that runs networks.
+PIECE = 16 << 20
+BAR = 30  # characters of the bar that shows progress
 
 
 def add_arguments(parser):
@@ -38,7 +44,8 @@ def add_arguments(parser):
 
 
 class Progress:
-    """A bar on stderr if that is a terminal; nothing otherwise."""
+    """A bar on stderr that shows how many of `total` steps are done; nothing if stderr is not a
+    terminal."""
 
     def __init__(self, total):
         self.total, self.done, self.shown = total, 0, -1
@@ -59,20 +66,19 @@ class Progress:
 
 
 def _array(path):
+    """The array of a .npy file, memory-mapped; ValueError if it is none."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError):
         raise ValueError(f"{path}: not an array that numpy.save wrote (.npy)") from None
 
 
-def _state(path, layer, lanes, batch):
-    """The state in an .npz, as the layer takes it; what the layer starts from without a file."""
-    width = getattr(layer, "proj_size", 0) or layer.hidden_size
-    due = {"h": (lanes, batch, width)}
-    if layer.kind == "LSTM":
-        due["c"] = (lanes, batch, layer.hidden_size)
+def _state(path, layer, batch):
+    """The arrays of the state in an .npz; of what the layer starts from if `path` is None."""
+    due = dict(zip("hc", layer.state_shapes(batch), strict=False))
     if path is None:
-        return layer._started(None, batch) or [np.zeros(s, np.float32) for s in due.values()]
+        start = layer.start_state(None, batch)
+        return start or [np.zeros(shape, np.float32) for shape in due.values()]
     stored = read_state_dict(path)
     for name, shape in due.items():
         if name not in stored:
@@ -80,10 +86,6 @@ def _state(path, layer, lanes, batch):
         if stored[name].shape not in (shape, (shape[0], shape[2])):
             raise ValueError(f"{path}: {name} has the shape {stored[name].shape}, {shape} is due")
     return [stored[name].reshape(shape).astype(np.float32) for name, shape in due.items()]
-
-
-def _given(state):
-    return state[0] if len(state) == 1 else tuple(state)
 
 
 def _pieces(layer, steps, batch):
@@ -101,7 +103,12 @@ def _pieces(layer, steps, batch):
 
 
 def _compute(layer, x, y, lengths, state, progress):
-    """Fill y, (T, B, .) or (B, T, .) like x; state, a list of arrays, becomes the one after."""
+    """Run the layer on x and fill y, both (T, B, .), or (B, T, .) if the layer is batch_first.
+
+    lengths    (B,) integers, the steps of each row, or None for all
+    state      a list of arrays, the state before; its arrays become the state after
+    progress   a Progress, to which each piece's steps are added
+    """
     first = layer.batch_first
     batch, steps = x.shape[:2] if first else x.shape[1::-1]
     for row, rows, step, count in _pieces(layer, steps, batch):
@@ -111,14 +118,15 @@ def _compute(layer, x, y, lengths, state, progress):
         if lengths is not None:
             limit = np.clip(lengths[row : row + rows] - step, 0, count)
         begin = [np.ascontiguousarray(each[:, row : row + rows]) for each in state]
-        out, end = layer(x[part], _given(begin), lengths=limit)
+        out, end = layer(x[part], layer.state_from_parts(begin), lengths=limit)
         y[part] = out
-        for each, new in zip(state, (end,) if len(state) == 1 else end, strict=True):
+        for each, new in zip(state, layer.state_parts(end), strict=True):
             each[:, row : row + rows] = new
         progress.add(rows * count)
 
 
 def _lengths(path, steps, batch):
+    """The lengths in a .npy file: (batch,) int64 from 0 to `steps`, or ValueError."""
     found = _array(path)
     if found.dtype.kind not in "iu" or found.shape != (batch,):
         raise ValueError(
@@ -131,6 +139,8 @@ def _lengths(path, steps, batch):
 
 
 def run(args):
+    """Run the layer and write the output, and the state after if asked for. Both are written to a
+    folder beside the output and then moved, so that an interrupted run leaves no half of a file."""
     for path in filter(None, (args.output, args.save_state)):
         if os.path.lexists(path) and not args.force:
             raise ValueError(f"{path} is there already; --force replaces it")
@@ -150,12 +160,12 @@ def run(args):
         )
     batch, steps = x.shape[:2] if layer.batch_first else x.shape[1::-1]
     lengths = _lengths(args.lengths, steps, batch) if args.lengths else None
-    state = _state(args.state, layer, layer.num_layers * layer.num_directions, batch)
+    state = _state(args.state, layer, batch)
     shape = (*x.shape[:2], layer.output_size)
     folder = os.path.dirname(os.path.realpath(args.output))
     progress = Progress(steps * batch)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fastlstm-") as scratch:
-        path = os.path.join(scratch, "y.npy")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fastlstm-") as temporary:
+        path = os.path.join(temporary, "y.npy")
         whole = shape if len(given) == 3 else (*given[:1], shape[2])
         y = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=whole)
         try:
@@ -166,7 +176,7 @@ def run(args):
         del y
         os.replace(path, args.output)
         if args.save_state:
-            path = os.path.join(scratch, "state.npz")
+            path = os.path.join(temporary, "state.npz")
             np.savez(path, **dict(zip("hc", state, strict=False)))
             os.replace(path, args.save_state)
     print(f"wrote {args.output}: float32 {whole}")

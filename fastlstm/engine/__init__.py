@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Which engine runs: the C extension, else Numba, else plain NumPy. Chosen once, at import.
+"""Which backend runs: the C extension, else Numba, else plain NumPy. Chosen once, at import.
 
-`core` is the chosen backend's module, one of MODULES, which all have the same names in them. `NAME`
-is its name and `REASON` why it was chosen, in words. arguments.py makes what a caller gives
-canonical for any of them. Nothing in this folder knows the layers that people make, or files.
+`backend` is its module, one of MODULES, which all have the same names in them; NAME is its name and
+REASON says in words why it was chosen. Nothing in this folder knows the layers that people make, or
+files.
+
+    c/       the extension over csrc/          shared/       what Numba and NumPy have in common
+    numba/   its arithmetic once more          arguments.py  a caller's arguments made canonical
+    numpy/   the equations, step by step       variants.py   what torch's layers do not have
 """
 
 import importlib
@@ -51,4 +55,4 @@ def _choose() -> tuple[Any, str, str]:
     raise AssertionError("NumPy is always there")
 
 
-core, NAME, REASON = _choose()
+backend, NAME, REASON = _choose()

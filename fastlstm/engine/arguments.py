@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Arguments made canonical, or refused in words: float32, the right shapes, unit stride last.
+"""Arguments made canonical, or refused in words.
 
-Every refusal is a ValueError or TypeError that holds both what was expected and what was given,
-raised before any output exists.
+A canonical array is float32 of the machine's byte order, aligned, of the right shape and with unit
+stride in its last axis. Every refusal is a ValueError or TypeError that says both what was expected
+and what was given, raised before any output exists.
 """
 
 import operator
@@ -11,7 +12,7 @@ import numpy as np
 
 
 def size(name, value, least=1, most=2**40):
-    """An int in least..most; torch's words for what it refuses."""
+    """`value` as an int in least..most; else a TypeError or ValueError in torch's words."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} should be of type int, got: bool")
     try:
@@ -27,8 +28,9 @@ def size(name, value, least=1, most=2**40):
 
 
 def real(name, value):
-    """Any array of real numbers as an ndarray, its dtype and layout as they are; other kinds are a
-    TypeError. Nothing of the array's size is allocated, so shapes are looked at first."""
+    """An array of real numbers (or torch tensor) as an ndarray, its dtype and layout as they are;
+    anything else is a TypeError. Nothing of the array's size is allocated, so that its shape can be
+    looked at first."""
     if hasattr(value, "detach"):  # a torch tensor, perhaps one that requires grad
         value = value.detach().cpu()
         value = value.float().numpy() if value.is_floating_point() else value.numpy()
@@ -57,9 +59,9 @@ def contiguous(array):
     return np.ascontiguousarray(rows(array))
 
 
-def sequence(layer, value, rows_due=None):
-    """(x as a canonical (T, B, I) or (B, T, I) array, was it batched, T, B) for a call of `layer`;
-    B must be `rows_due` where that is given."""
+def sequence(layer, value, rows_expected=None):
+    """(x as a canonical (T, B, I) or (B, T, I) array, was it batched, T, B) for a call of `layer`,
+    which has input_size, batch_first and kind. B must be `rows_expected` where that is given."""
     input_size, batch_first = layer.input_size, layer.batch_first
     x = real("input", value)
     if x.ndim not in (2, 3):
@@ -80,24 +82,26 @@ def sequence(layer, value, rows_due=None):
             f"Expected sequence length to be larger than 0 in {layer.kind}: "
             f"input has shape {x.shape}"
         )
-    if rows_due is not None and batch != rows_due:
-        raise ValueError(f"this stream has {rows_due} rows, input of shape {x.shape} has {batch}")
+    if rows_expected is not None and batch != rows_expected:
+        raise ValueError(
+            f"this stream has {rows_expected} rows, input of shape {x.shape} has {batch}"
+        )
     return (rows(x) if x.size else x), batched, steps, batch
 
 
-def states(value, shapes, batched, lanes=True):
-    """(h0, c0) or (h0,) as contiguous arrays of `shapes` (each (L * D, B, n)), or None; given
-    without the axis B if not `batched`, without L * D if not `lanes`."""
+def states(value, shapes, batched, tracks=True):
+    """(h0, c0) or (h0,) as contiguous arrays of `shapes`, each (L D, B, n), or None. `value` comes
+    without the axis B if not `batched`, without L D if not `tracks`."""
     if value is None:
         return None
     if len(shapes) == 1:
-        return (_state("state", "hidden", value, shapes[0], (lanes, batched, True)),)
+        return (_state("state", "hidden", value, shapes[0], (tracks, batched, True)),)
     if isinstance(value, np.ndarray) or not isinstance(value, (tuple, list)) or len(value) != 2:
         got = f"{type(value).__name__}"
         got += f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
         raise TypeError(f"state must be a pair (h0, c0), got {got}")
     return tuple(
-        _state(f"state[{i}]", f"hidden[{i}]", part, shape, (lanes, batched, True))
+        _state(f"state[{i}]", f"hidden[{i}]", part, shape, (tracks, batched, True))
         for i, (part, shape) in enumerate(zip(value, shapes, strict=True))
     )
 
@@ -111,8 +115,8 @@ def _state(name, torchs_name, value, shape, axes):
 
 
 def lengths(value, steps, batch):
-    """(B,) int64, contiguous, each in 0..T; or None. A copy: what was checked must stay so even if
-    another thread writes to the caller's array during the call."""
+    """(B,) int64, contiguous, each in 0..T; or None. A copy: another thread may
+    write to the caller's array during the call, after it was checked."""
     if value is None:
         return None
     try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What cells have beyond torch's (activations, clip, peepholes ...): their values, checked, for
-every engine. Gates are in torch's order: LSTM i, f, g, o; GRU r, z, n.
+"""Variants: what torch's layers do not have (other activations, clip, peepholes, coupled gates,
+reverse), as every backend takes it, and the checks of a layer's arguments for it. Gates are in
+torch's order: LSTM i, f, g, o; GRU r, z, n.
 """
 
 import dataclasses
@@ -63,8 +64,8 @@ class Variant:
     activations   for each direction a tuple as in USUAL, numbers wherever one takes them
     clip          None, or: every gate's sum is cut to [-clip, clip] right before its activation
     input_forget  LSTM: f = 1 - i; the gradients of f's weights are 0
-    peepholes     LSTM: Net.set is given (3 H,) more, order i, f, o; i and f see c before the step,
-                  o sees the new one. backward's list of gradients has them last
+    peepholes     LSTM: Net.set is given one more vector (3 H,), of i, f and o; i and f see c before
+                  the step, o sees the new one. backward's list of gradients has theirs last
     reverse       the one direction there is reads each row from its end
     """
 
@@ -79,8 +80,8 @@ class Variant:
 
 
 def checked_activations(kind: str, count: int, value: Any) -> tuple[Activations, ...] | None:
-    """activations= of a layer of `count` directions as a tuple of Activations, numbers spelled out,
-    for each; None for torch's own."""
+    """activations= of a layer of `count` directions: for each a tuple of Activations, numbers
+    spelled out; None if all are torch's own. TypeError or ValueError for what they cannot be."""
     usual = USUAL[kind]
     value = _listed("activations", value)
     each = value if any(isinstance(v, (tuple, list)) for v in value) else (value,) * count
@@ -125,7 +126,7 @@ def _activation(value: Any) -> Activation:
 
 
 def checked_number(name: str, value: Any) -> float:
-    """`value` as a float that float32 holds."""
+    """`value` as a float that float32 holds; else a TypeError or ValueError with `name`."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     number = float(value)
@@ -135,6 +136,7 @@ def checked_number(name: str, value: Any) -> float:
 
 
 def checked_clip(value: Any) -> float:
+    """clip= of a layer as a float; ValueError unless it is greater than zero."""
     clip = checked_number("clip", value)
     if clip <= 0:
         raise ValueError(f"clip must be greater than zero, got {clip}")

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""What a reader gives, and what it may be told."""
+"""What a reader of files gives, and what its caller may say of a file."""
 
 import dataclasses
 
 from ..engine.variants import Activation
 from .source import Source
 
-# Bytes of the weights of all layers, for each byte of file and beyond.
+# The weights that a reader makes of all layers may take WEIGHTS bytes for each byte of the file,
+# and MORE_WEIGHTS bytes beyond that.
 WEIGHTS, MORE_WEIGHTS = 2, 24 << 20
 
 
@@ -17,15 +18,18 @@ class Contents:
     arrays   {name: array}: the file's own tensors under their own names, and where those are not
              torch's (ONNX, Keras), the layers' weights once more, under torch's
     layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on
-    shared   True: the arrays are a read-only mapping of the file, which objects may keep
+    shared   True: the arrays are a read-only mapping of the file, which layers may keep
+    source   the open file, for errors of `add`; None for readers that do not call it
+    room     bytes that the weights of layers may still take
+    counts   {name: how many layers were added under it}
     """
 
     arrays: dict
     layers: dict
     shared: bool = False
-    source: Source = None  # for `add`
-    room: int = 0  # bytes that the weights of layers may still take
-    counts: dict = dataclasses.field(default_factory=dict)  # of names given more than once
+    source: Source = None
+    room: int = 0
+    counts: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.source is not None:
@@ -57,7 +61,8 @@ class Options:
 
 
 def by_prefix(arrays):
-    """{prefix: {the rest of the name: array}}: a prefix is "" or ends with a name's last dot."""
+    """{prefix: {the rest of the name: array}} of {name: array}. A prefix is all up to a name's last
+    dot, that included, or ""."""
     groups = {}
     for name, array in arrays.items():
         prefix, dot, end = name.rpartition(".")
@@ -66,7 +71,8 @@ def by_prefix(arrays):
 
 
 def weights_of(groups, prefix, layer):
-    """{torch's name: array} of one layer, without its prefix. groups: of by_prefix."""
+    """{torch's name: array} of the layer under `prefix`, its initial state included. groups: what
+    `by_prefix` gave."""
     return {
         f"{end}_l0" if layer.cell else end: array
         for end, array in groups.get(prefix, {}).items()

@@ -27,6 +27,8 @@ class Layer:
                     first result, for the last step of x (Keras' go_backwards)
     merge           what becomes of two directions' outputs: "concat", or Keras' sum, mul, ave, none
     cell            the names have no `_l0` (torch's LSTMCell, GRUCell, RNNCell)
+    dtype           of the weight matrices as the layer computes with them: "float32", or "float16"
+                    where fastlstm's own file says so; whatever the arrays of other files are
     problem         why the weights do not fit together, or None
     """
 
@@ -47,6 +49,7 @@ class Layer:
     output_order: str = "time"
     merge: str = "concat"
     cell: bool = False
+    dtype: str = "float32"
     problem: str | None = None
 
     @property
@@ -78,11 +81,13 @@ class Layer:
             text += ", reset_after=False"
         if self.kind == "RNN" and set(self.directions) == {(RELU,)}:
             text += ", nonlinearity='relu'"
-        odd = variants(self)
-        return text + (f") with {', '.join(odd)}" if odd else ")")
+        if self.dtype != "float32":
+            text += f", dtype={self.dtype!r}"
+        found = variants(self)
+        return text + (f") with {', '.join(found)}" if found else ")")
 
 
-def _odd_activations(layer: Layer) -> list[str]:
+def _variant_activations(layer: Layer) -> list[str]:
     usual = {USUAL[layer.kind]} | ({(RELU,)} if layer.kind == "RNN" else set())
     found = dict.fromkeys(layer.directions)
     if len(found) == 1 and set(found) <= usual:
@@ -91,21 +96,21 @@ def _odd_activations(layer: Layer) -> list[str]:
 
 
 def variants(layer: Layer) -> list[str]:
-    """What sets `layer` apart from torch's modules, in words; [] for torch's own."""
-    odd = []
+    """The variants of `layer`, what torch's modules do not have, in words; [] for torch's own."""
+    found = []
     if layer.direction == "reverse":
-        odd.append("a reverse direction alone")
+        found.append("a reverse direction alone")
     if layer.output_order == "processing":
-        odd.append("outputs in the order of processing (go_backwards)")
+        found.append("outputs in the order of processing (go_backwards)")
     if layer.merge != "concat":
-        odd.append(f"directions merged by {layer.merge}")
-    odd += _odd_activations(layer)
+        found.append(f"directions merged by {layer.merge}")
+    found += _variant_activations(layer)
     if layer.clip is not None:
-        odd.append(f"gates clipped at {layer.clip:g}")
+        found.append(f"gates clipped at {layer.clip:g}")
     if layer.input_forget:
-        odd.append("coupled input and forget gates")
+        found.append("coupled input and forget gates")
     if layer.peepholes:
-        odd.append("peepholes")
+        found.append("peepholes")
     if layer.initial_state:
-        odd.append("an initial state of its own")
-    return odd
+        found.append("an initial state of its own")
+    return found

@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""From the tree that a pickle described to names: {"a": {"b": [t0, t1]}} -> a.b.0, a.b.1.
+"""Names for the tensors in the tree that a pickle describes: {"a": {"b": [t0, t1]}} has the tensors
+a.b.0 and a.b.1.
 
-The tree may share nodes, so that a small file can describe 2^100 names, or contain itself. Each
-node is therefore summed up once; only when the sums are within bounds are names made.
+The tree is made of pickle_tree's Nodes, and a Node may be the child of several others: a list of
+two references to a list of two references ... gives 2^100 names from a small file, and a list may
+contain itself. Therefore each Node is looked at once, to count the names below it; only if the
+counts are within the limits are the names made. What a tensor is, the caller says.
 """
 
-from .inert_pickle import DICT, MAX_DEPTH, ORDERED, Node
+from .pickle_tree import DICT, MAX_DEPTH, ORDERED, Node
 from .source import show
 
-MAX_NAMES = 100_000
-MAX_NAME = 4096  # characters in one name
-# Characters in all names: the first, and 4 for each byte of the pickle up to the second.
+MAX_NAMES = 100_000  # ten times the storages that an archive may have, which tensors may share
+MAX_NAME = 4096  # characters in one name; torch's names of modules have at most a few hundred
+# Characters in all names together: BASE_TEXT, and 4 for each byte of the pickle but MORE_TEXT at
+# most. A state dict spends about 100 bytes of pickle on each tensor, its name among them, and
+# characters take 4 bytes of memory at worst: so names stay near the pickle's size.
 BASE_TEXT, MORE_TEXT = 256 << 10, 4 << 20
 
 
 class _Summary:
-    """What is known of one node.
+    """What is known of one Node once its children were looked at.
 
-    pairs    (key, child) for the children that are tensors or have some below them
-    leaves   names below the node      text    their characters, counted from the node on
-    height   nodes on the longest way down
+    pairs    [(key as text, child)] of the children that are tensors or contain some
+    leaves   how many names there are for the tensors inside the Node
+    text     characters of those names, without the part that leads to the Node
+    height   Nodes on the longest path from this one, itself included, to one without Nodes in it
     """
 
     __slots__ = ("height", "leaves", "pairs", "text")
@@ -28,17 +34,22 @@ class _Summary:
         self.pairs, self.leaves, self.text, self.height = (), 0, 0, height
 
 
-_VISITED = object()  # the summary of a node whose children are being summed up
-_NOTHING = [_Summary(height) for height in range(MAX_DEPTH + 1)]  # nodes with no tensor below
+_VISITED = object()  # the summary of a Node whose children are being looked at
+# The summaries of Nodes without a tensor inside, by height: shared, as they are all the same.
+_NOTHING = [_Summary(height) for height in range(MAX_DEPTH + 1)]
 
 
 class _Flattener:
+    """leaf: the class of the caller's tensors; run: the Interpreter, for its errors and its budget
+    of memory; text: characters that all names may have."""
+
     def __init__(self, leaf, run):
         self.leaf, self.run = leaf, run
         self.text = BASE_TEXT + min(4 * len(run.data), MORE_TEXT)
 
     def summarise(self, root):
-        """Set `summary` of every node below `root`, the children first."""
+        """Set `summary` of `root` and of every Node inside it, children before parents. The loop
+        keeps its own stack, as Python's would overflow."""
         path = [(root, iter(root.children()))]
         root.summary = _VISITED
         while path:
@@ -59,15 +70,16 @@ class _Flattener:
                 node.summary = self.summary(node)
 
     def summary(self, node):
-        named = node.kind in (DICT, ORDERED)
+        """The _Summary of a Node whose children have theirs."""
+        named = node.type_name in (DICT, ORDERED)
         pairs, leaves, text, height = [], 0, 0, 1
         for index, child in enumerate(node.children()):
             if child.__class__ is self.leaf:
-                below = None
+                inner = None
             elif child.__class__ is Node:
-                below = child.summary
-                height = max(height, below.height + 1)
-                if not below.leaves:
+                inner = child.summary
+                height = max(height, inner.height + 1)
+                if not inner.leaves:
                     continue
             else:
                 continue
@@ -77,8 +89,8 @@ class _Flattener:
             elif key.__class__ is not str:
                 raise self.run.error("a tensor under a key that is neither text nor an int")
             pairs.append((key, child))
-            leaves += below.leaves if below else 1
-            text += below.text + below.leaves * (len(key) + 1) if below else len(key)
+            leaves += inner.leaves if inner else 1
+            text += inner.text + inner.leaves * (len(key) + 1) if inner else len(key)
             if leaves > MAX_NAMES or text > self.text:
                 raise self.run.error(
                     f"more than {MAX_NAMES} tensor names, or {self.text} characters in them"
@@ -93,6 +105,7 @@ class _Flattener:
         return total
 
     def names(self, root):
+        """{name: tensor} of the tensors inside `root`, in the file's order."""
         found = {}
         path = [("", iter(root.summary.pairs))]
         while path:
@@ -114,10 +127,15 @@ class _Flattener:
 
 
 def flatten(root, leaf, run):
-    """{name: leaf object} in the file's order.
+    """{name: tensor} of all tensors in a pickle's value, in the file's order.
 
-    root   what the interpreter `run` gave        leaf   the class of tensors
-    A root that is itself a tensor has the name ""; keys are text or ints where tensors are below.
+    root   the value that the Interpreter `run` gave
+    leaf   the class of tensors, instances of which stand in the tree
+
+    Keys on the way to a tensor are joined with dots; elements of lists and tuples are numbered. A
+    root that is itself a tensor has the name "". LoadError for a value without containers, a
+    container that contains itself, a key on the way to a tensor that is neither text nor an int,
+    two tensors with one name, and more names or longer ones than the limits allow.
     """
     if root.__class__ is leaf:
         return {"": root}

@@ -1,82 +1,61 @@
 # SPDX-License-Identifier: MIT
-"""A pickle interpreter over inert values: it builds trees, and can neither import nor call.
+"""An interpreter of pickles that builds a tree of plain values. It imports nothing that a pickle
+names, and calls nothing but functions that the caller gave it.
 
-Opcodes are those that picklers of protocol 2 to 5 write for checkpoints. A global is a name looked
-up in the caller's table; REDUCE runs the caller's function for that name, on inert arguments. All
-else is refused. No value is ever hashed or compared, so no file can choose colliding keys.
+A pickle is a program for a machine with a stack, a list of marks and a memo (the comments of
+CPython's Lib/pickletools.py are its specification). The opcodes that are run here are those which
+picklers of protocol 2 to 5 write for checkpoints. GLOBAL gives a name that the caller allows;
+REDUCE runs the caller's function for that name on values of the tree. All other opcodes are
+refused. The keys of the file's dicts are neither hashed nor compared, so that no file can make this
+slow by keys of equal hash.
 
-Values: None, bool, int, float and str are Python's; containers are Node; everything that a loader
-has no use for (bytes, sets, devices ...) is an Opaque.
+The values are Python's None, bool, int, float and str; those of pickle_tree.py; and what the
+caller's functions give.
 
-Bounds: MAX_PICKLE bytes (the caller reads no more), MAX_OPCODES, MAX_DEPTH, ints of MAX_INT_BYTES,
-and a budget: every value is charged about the memory it takes, against a small multiple of the
-size of the pickle.
+What a file can make this do is bounded by MAX_PICKLE, MAX_OPCODES, MAX_DEPTH, MAX_INT_BYTES, and by
+a budget of memory: each value is charged about the bytes that it takes, and all together may take a
+small multiple of the pickle's size.
+
+Tensors and arrays are not known here.
 """
 
 import struct
 
 import numpy as np
 
+from .pickle_tree import BYTES, DICT, LIST, MAX_DEPTH, ORDERED, SET, TUPLE, Global, Node, Opaque
 from .source import show
 
-MAX_PICKLE = 64 << 20
+# torch.save spends about 100 bytes and 32 opcodes of its pickle on each tensor of a state dict, so
+# these two hold 670,000 and 31,000 tensors. The second bounds the time, as no opcode takes long.
+MAX_PICKLE = 64 << 20  # bytes; callers read no more of a file
 MAX_OPCODES = 1_000_000
-MAX_DEPTH = 100
-MAX_INT_BYTES = 255
-MAX_GLOBAL = 256  # bytes in each half of a global's name
-MAX_KEY_TUPLE = 32
-BASE_BUDGET, MORE_BUDGET = 8 << 20, 28 << 20  # bytes; see Interpreter.budget
-
-TUPLE, LIST, DICT, ORDERED = "tuple", "list", "dict", "OrderedDict"
-
-
-class Node:
-    """A container. items: the elements, or k0, v0, k1, v1, ... of a dict.
-
-    depth     1 + the deepest child's when that was put in; never more than MAX_DEPTH
-    summary   for `flatten`
-    """
-
-    __slots__ = ("depth", "items", "kind", "summary")
-
-    def __init__(self, kind, items):
-        self.kind, self.items, self.depth, self.summary = kind, items, 1, None
-
-    def children(self):
-        return self.items[1::2] if self.kind in (DICT, ORDERED) else self.items
-
-
-class Global:
-    """A name from the table of allowed globals: only a name."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name):
-        self.name = name
-
-
-class Opaque:
-    """A value of a known, harmless kind that no loader looks into."""
-
-    __slots__ = ("kind",)
-
-    def __init__(self, kind):
-        self.kind = kind
-
-
-BYTES, SET = Opaque("bytes"), Opaque("set")
+MAX_INT_BYTES = 255  # what LONG1 can say; PyTorch's largest int, its magic number, has 10
+MAX_GLOBAL = 256  # bytes of a global's module, and of its name; allowed ones have below 50
+MAX_KEY_TUPLE = 32  # elements of a tuple that is a key; each is looked at
+# Bytes that all values may take together. A small pickle gets BASE_BUDGET and 16 for each of its
+# bytes, as most opcodes have 1 or 2 bytes and make values of 16 to 144. A large one, whose bytes
+# are mostly text, gets BASE_BUDGET + MORE_BUDGET and 2 for each byte.
+BASE_BUDGET, MORE_BUDGET = 8 << 20, 28 << 20
 
 
 class Interpreter:
     """Runs one pickle.
 
-    data        bytes of the pickle              record   its name, for messages
-    allowed     {"module.name": None, or the function REDUCE runs: f(interpreter, args) -> value}
-    persistent  f(interpreter, persistent id) -> value
-    start       where in data the pickle begins; `pos` is its end afterwards
+    data        bytes that the pickle stands in
+    record      what to call the pickle in messages
+    source      the open file, for errors
+    allowed     {"module.name": None, or f(interpreter, list of arguments) -> value}: the globals
+                that the pickle may name, and the function that REDUCE then runs
+    persistent  f(interpreter, persistent id) -> value, for BINPERSID
+    start       where in `data` the pickle begins
+
+    While it runs: stack, and memo (a list: an index may only be set when it is the next); marks, as
+    heights of the stack, and floor, the last of them, below which nothing may be taken; at, where
+    the opcode begins that is run; pos, where the next one does, and afterwards the pickle's end.
     """
 
-    table = None  # TABLE: subclasses for other kinds of file add to it
+    table = None  # TABLE; a subclass may have a copy of it with further opcodes
 
     def __init__(self, data, record, source, allowed, persistent, start=0):
         self.data, self.record, self.source = data, record, source
@@ -85,7 +64,6 @@ class Interpreter:
         self.globals = {}
         self.at = self.pos = self.start = start
         self.stack, self.marks, self.memo, self.floor = [], [], [], 0
-        # What values may take: much for each byte of a small pickle, 2 for each of a large one.
         self.budget = BASE_BUDGET + min(16 * len(data), MORE_BUDGET + 2 * len(data))
 
     def error(self, rule):
@@ -97,12 +75,14 @@ class Interpreter:
         return self.source.error(place, rule)
 
     def charge(self, count):
+        """Take `count` bytes of the budget; LoadError if it is used up. Callers charge what CPython
+        takes for a value: 144 bytes for a Node with its list, 8 for each element, and so on."""
         self.budget -= count
         if self.budget < 0:
             raise self.error("the values need far more memory than the pickle is long")
 
     def run(self):
-        """The root value."""
+        """Run the pickle to its STOP and give the value that is then on the stack."""
         data, size, table, at = self.data, len(self.data), self.table or TABLE, self.start
         if size < at + 2 or data[at] != 0x80 or not 2 <= data[at + 1] <= 5:
             raise self.error("it does not begin as a pickle of protocol 2 to 5")
@@ -126,13 +106,13 @@ class Interpreter:
             raise self.error(f"more than {MAX_OPCODES} opcodes")
         if self.marks or len(self.stack) != 1:
             raise self.error("STOP with marks or more than one value on the stack")
-        self.at = size  # what is wrong from here on is wrong with the whole
+        self.at = size  # an error that is found from here on names no opcode
         return self.stack[0]
 
-    # ---- operands and the stack
+    # ---- operands and the stack; an operand or value that is not there is a LoadError
 
     def take(self, count):
-        """The next `count` bytes of the pickle."""
+        """The next `count` bytes of the pickle, a memoryview."""
         start = self.pos
         end = start + count
         if end > len(self.data):
@@ -141,17 +121,19 @@ class Interpreter:
         return self.view[start:end]
 
     def pop(self):
+        """The value on top of the stack, taken off; those below the last mark are out of reach."""
         if len(self.stack) <= self.floor:
             raise self.error("the stack is empty")
         return self.stack.pop()
 
     def top(self):
+        """The value on top of the stack, which stays there."""
         if len(self.stack) <= self.floor:
             raise self.error("the stack is empty")
         return self.stack[-1]
 
     def pop_mark(self):
-        """The values above the last mark; the mark goes too."""
+        """The list of values above the last mark, which are taken off, and the mark with them."""
         if not self.marks:
             raise self.error("no mark on the stack")
         start = self.marks.pop()
@@ -160,14 +142,15 @@ class Interpreter:
         del self.stack[start:]
         return items
 
-    def container(self, kind, items):
-        """Push a container of `items`."""
+    def container(self, type_name, items):
+        """Push a new container of `items`."""
         self.charge(144 + 8 * len(items))
-        node = Node(kind, items)
+        node = Node(type_name, items)
         self.deepen(node, items)
         self.stack.append(node)
 
     def deepen(self, node, items):
+        """Set the depth of `node` for `items` that are put into it."""
         depth = node.depth
         for item in items:
             if item.__class__ is Node and item.depth >= depth:
@@ -176,16 +159,18 @@ class Interpreter:
             raise self.error(f"nested deeper than {MAX_DEPTH}")
         node.depth = depth
 
-    def extend(self, kinds, items):
-        """Put `items` into the container on top of the stack, which must be one of `kinds`."""
+    def extend(self, type_names, items):
+        """Put `items` into the container on top of the stack, whose type must be one of
+        `type_names`."""
         node = self.top()
-        if node.__class__ is not Node or node.kind not in kinds:
-            raise self.error(f"the value on the stack is no {kinds[0]}")
+        if node.__class__ is not Node or node.type_name not in type_names:
+            raise self.error(f"the value on the stack is no {type_names[0]}")
         self.charge(16 * len(items))
         self.deepen(node, items)
         node.items += items
 
-    # ---- opcodes: methods, with the operand if there is one; True only to stop
+    # ---- opcodes: a method for each, or for several; its argument is the opcode's operand, if it
+    # has one. What it gives is ignored, but for STOP's True.
 
     def op_refused(self):
         raise self.error("an opcode that no checkpoint needs")
@@ -207,7 +192,7 @@ class Interpreter:
         self.pop()
 
     def push_byte(self, value):
-        self.stack.append(value)  # Python keeps these ints: they take no memory
+        self.stack.append(value)  # CPython keeps ints of 0 to 255 once: they take no memory
 
     def push_number(self, value):
         self.charge(32)
@@ -228,7 +213,8 @@ class Interpreter:
 
     def push_text(self, count):
         raw = self.take(count)
-        # Bytes per character that Python will use, from the largest lead byte of the UTF-8.
+        # CPython stores 1, 2 or 4 bytes for each character of a str, by its widest one. That is
+        # seen from the largest byte of the UTF-8; short texts are charged 4 without a look.
         lead = int(np.frombuffer(raw, np.uint8).max()) if count > 255 else 0xFF
         wide = 1 if lead < 0xC4 else 2 if lead < 0xF0 else 4
         self.charge(64 + wide * count)
@@ -273,7 +259,8 @@ class Interpreter:
         self.extend((LIST,), items)
 
     def _key(self, key):
-        if key.__class__ is Node and key.kind is TUPLE and len(key.items) <= MAX_KEY_TUPLE:
+        """LoadError unless `key` may be a dict's key: a scalar, or a small tuple of scalars."""
+        if key.__class__ is Node and key.type_name is TUPLE and len(key.items) <= MAX_KEY_TUPLE:
             for item in key.items:
                 self._scalar(item)
         else:
@@ -297,6 +284,7 @@ class Interpreter:
         self.extend((DICT, ORDERED), items)
 
     def remember(self, index):
+        """Put the top of the stack into the memo. Picklers count upwards, so that a list serves."""
         if index != len(self.memo):
             raise self.error(f"memo {index} is set, {len(self.memo)} is the next")
         self.charge(16)
@@ -311,6 +299,7 @@ class Interpreter:
         self.stack.append(self.memo[index])
 
     def _line(self):
+        """The next line of the pickle, as GLOBAL's operands are written."""
         end = self.data.find(b"\n", self.pos, self.pos + MAX_GLOBAL + 1)
         if end < 0:
             raise self.error(f"a global's name without end, or longer than {MAX_GLOBAL}")
@@ -333,6 +322,8 @@ class Interpreter:
         self._global(module, name)
 
     def _global(self, module, name):
+        """Push the Global of an allowed name. For others the error says what to save instead: if
+        nothing is on the stack yet, the pickle's root is an object of the named class."""
         full = f"{module}.{name}"
         if full not in self.allowed:
             whole = not (self.stack or self.marks) or self.stack[-1:] == ["module"]
@@ -351,23 +342,24 @@ class Interpreter:
 
     def op_reduce(self):
         args, function = self.pop(), self.pop()
-        if function.__class__ is not Global or args.__class__ is not Node or args.kind != TUPLE:
+        is_tuple = args.__class__ is Node and args.type_name == TUPLE
+        if function.__class__ is not Global or not is_tuple:
             raise self.error("REDUCE takes an allowed function and a tuple")
         self.stack.append(self.call(function, args.items))
 
     def call(self, function, args):
-        """What the allowed global `function` makes of the list `args`."""
+        """What the caller's function for the Global `function` makes of the list `args`."""
         action = self.allowed[function.name]
         if action is None:
             raise self.error(f"{function.name} is a name, not a function")
         return action(self, args)
 
     def op_build(self):
-        self.pop()  # attributes, such as the `_metadata` of a state dict: not needed
+        self.pop()  # attributes, such as the `_metadata` of a state dict, which nothing needs
         target = self.top()
         if not (
-            (target.__class__ is Node and target.kind is ORDERED)
-            or (target.__class__ is Opaque and target.kind == "numpy")
+            (target.__class__ is Node and target.type_name is ORDERED)
+            or (target.__class__ is Opaque and target.type_name == "numpy")
         ):
             raise self.error("attributes are set on a value that has none")
 
@@ -376,15 +368,18 @@ class Interpreter:
 
 
 def _push(value):
+    """The method of an opcode that pushes `value`."""
     return lambda self: self.stack.append(value)
 
 
-def _empty(kind):
-    return lambda self: self.container(kind, [])
+def _empty(type_name):
+    """The method of an opcode that pushes an empty container."""
+    return lambda self: self.container(type_name, [])
 
 
 _I = Interpreter
-# opcode: (name, method, bytes of operand, which is the method's argument)
+# opcode: (its name, its method, bytes of its operand). The operand is an unsigned little-endian
+# number; with 0 bytes the method has no argument.
 _OPCODES = {
     0x28: ("MARK", _I.op_mark, 0),
     0x29: ("EMPTY_TUPLE", _empty(TUPLE), 0),
@@ -431,8 +426,9 @@ _OPCODES = {
     0x95: ("FRAME", _I.op_frame, 8),
     0x96: ("BYTEARRAY8", _I.push_bytes, 8),
 }
+# [(method, bytes of operand)] for each of the 256 opcodes.
 TABLE = [_OPCODES.get(op, ("", _I.op_refused, 0))[1:] for op in range(256)]
-# Known, and refused: they call, import, or belong to protocols 0 and 1.
+# Opcodes that are refused by name: they make objects, or belong to protocols 0 and 1.
 # fmt: off
 _REFUSED = {
     0x31: "POP_MARK", 0x32: "DUP", 0x46: "FLOAT", 0x49: "INT", 0x4C: "LONG", 0x50: "PERSID",

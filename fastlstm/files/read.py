@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Weights from files: formats are told by content, and none needs the library that wrote it.
+"""Weights from files. A format is recognised by content, and none needs the library that wrote it.
 
     read_state_dict(path)   {name: array}, every tensor in the file
     inspect(path)           format, tensors, layers         sniff(path)   the format's name
@@ -23,6 +23,7 @@ from .source import Source, show
 _WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.", "_orig_mod.")
 
 
+# The types that a caller may give; None stands for "not said" in all.
 _OPTIONS = {
     "activation": (str, Activation),
     "recurrent_activation": (str, Activation),
@@ -47,7 +48,7 @@ def _format(source):
 def _read(path, options):
     """(the path as text, the format's name, Contents)."""
     with Source(path) as source:
-        kind, action = _format(source)
+        format_name, action = _format(source)
         if isinstance(action, str):
             raise source.error("file", action)
         found = action(source, options)
@@ -57,19 +58,19 @@ def _read(path, options):
             for prefix, layer in found.layers.items():
                 if layer.kind == "GRU":
                     found.layers[prefix] = dataclasses.replace(layer, reset_after=False)
-    return source.name, kind, found
+    return source.name, format_name, found
 
 
 def _options(given):
-    """(what `given` says to the reader, the rest, which is for the engine)."""
+    """(the reader's Options among `given`, the rest as a dict, which is for the layer)."""
     names = [field.name for field in dataclasses.fields(Options)]
-    mine = {name: given[name] for name in names if name in given}
-    for name, kinds in _OPTIONS.items():
-        if not isinstance(mine.get(name), (*kinds, type(None))):
+    found = {name: given[name] for name in names if name in given}
+    for name, types in _OPTIONS.items():
+        if not isinstance(found.get(name), (*types, type(None))):
             raise TypeError(
-                f"{name} must be a {kinds[0].__name__}, got {type(mine[name]).__name__}"
+                f"{name} must be a {types[0].__name__}, got {type(found[name]).__name__}"
             )
-    return Options(**mine), {name: value for name, value in given.items() if name not in mine}
+    return Options(**found), {name: value for name, value in given.items() if name not in found}
 
 
 def read_state_dict(path, *, external_data=False):
@@ -93,8 +94,8 @@ def inspect(path, **options):
     options, rest = _options(options)
     if rest:
         raise TypeError(f"inspect() got an unexpected keyword argument {next(iter(rest))!r}")
-    _, kind, found = _read(path, options)
-    return kind, found.arrays, found.layers
+    _, format_name, found = _read(path, options)
+    return format_name, found.arrays, found.layers
 
 
 def _listed(layers):
@@ -132,29 +133,29 @@ def chosen(name, layers, prefix):
 
 def layers_of(path, options):
     """(the path as text, Contents) of a file that has recurrent layers. options: see `inspect`."""
-    mine, rest = _options(options)
+    options, rest = _options(options)
     if rest:
         raise TypeError(f"got an unexpected keyword argument {next(iter(rest))!r}")
-    name, kind, found = _read(path, mine)
+    name, format_name, found = _read(path, options)
     if not found.layers:
         what = "none is named like a recurrent layer's (weight_ih_l0)"
-        if kind in ("onnx", "keras"):
+        if format_name in ("onnx", "keras"):
             what = "the model has no LSTM, GRU or RNN"
         raise LoadError(f"{name}: {len(found.arrays)} arrays: {what}")
     return name, found
 
 
 def layers_and_rest(path, options):
-    """As layers_of, and those of `options` that are for the engine."""
+    """As layers_of, and those of `options` that are for the layer."""
     rest = _options(options)[1]
     return *layers_of(path, {k: options[k] for k in options if k not in rest}), rest
 
 
 def sniff(path):
-    """The name of a file's format, told by its content: "torch", "torch-stream", "torchscript",
-    "safetensors", "fastlstm", "onnx", "keras", "hdf5", "npz" or "pickle", which are read; or one
-    that is recognised and refused: "torch-tar", "tflite", "gzip" ... An unknown or malformed file
-    is a LoadError.
+    """The name of a file's format, recognised by its content. Those that are read: "torch",
+    "torch-stream", "torchscript", "safetensors", "fastlstm", "onnx", "keras", "hdf5", "npz" and
+    "pickle". Some more are recognised and refused: "torch-tar", "tflite", "gzip" ... An unknown or
+    malformed file is a LoadError.
     """
     with Source(path) as source:
         return _format(source)[0]

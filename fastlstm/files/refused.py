@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Formats that are recognised by their content and not read: one sentence for each."""
+"""Formats that are recognised by their first bytes and not read, so that the error can name them.
+
+Each has a function that looks at the first bytes of an open Source, and a sentence for the error.
+"""
 
 from .stored_zip import is_zip
 
@@ -22,7 +25,8 @@ def is_gzip(source):
     return source.head.startswith(b"\x1f\x8b")
 
 
-# (name, test of the open file, sentence)
+# (name, f(source) -> whether the file has this format, sentence for the LoadError), as formats.py
+# lists them. "zip" catches every zip archive that no reader knows.
 REFUSED = (
     ("zip", is_zip, "a zip archive, but no checkpoint: it must have one <folder>/data.pkl"),
     ("torch-tar", is_torch_tar, f"the tar format of PyTorch before 0.1.10 is not read; {_SAVE}"),

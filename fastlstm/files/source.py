@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The file being loaded: opened once, read in exact pieces, and the maker of every LoadError.
+"""The file being loaded: opened once, read in pieces of exact size. It makes every LoadError.
 
-Nothing here trusts the file: each read says how many bytes it wants, and fewer is an error.
+Nothing here trusts the file: each read says how many bytes it wants, and fewer is an error. What
+the bytes mean is not known here.
 """
 
 import os
@@ -13,26 +14,34 @@ from ..errors import LoadError
 
 
 def show(text, limit=80):
-    """`text` (str or bytes) quoted for a message, control characters escaped, cut at `limit`."""
+    """`text` (str or bytes) quoted for a message: control characters are escaped, so that a name
+    in a file cannot write to the terminal, and at most `limit` characters or bytes are shown."""
     cut = repr(text[:limit])
     return cut if len(text) <= limit else f"{cut}... ({len(text)} long)"
 
 
+# Bytes at the file's beginning that tell its format. The farthest signature is tar's "ustar", which
+# ends at byte 262; 512 is one block of a disk.
 _HEAD = 512
 
 
 def _opener(path, flags):
-    # O_NONBLOCK: a FIFO opens at once, and is then refused, where it would wait for a writer.
+    # Opening a FIFO waits until somebody writes to it. With O_NONBLOCK it opens at once, and is
+    # then refused as no regular file.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class Source:
-    """An open regular file. Use as a context manager.
+    """An open regular file, to be used as a context manager.
 
-    name   the path as text, for messages          size      bytes, when it was opened
-    head   the first 512 bytes                     archive   its zip directory, once read
-    Errors of the operating system (FileNotFoundError, IsADirectoryError, PermissionError ...)
-    pass through as they are; a path of the wrong type is a TypeError.
+    name      the path as text, for messages
+    size      bytes of the file when it was opened
+    head      its first 512 bytes, or all of a shorter file
+    archive   None, or the StoredZip of its directory once stored_zip.directory has read that
+
+    A FIFO or a device is a LoadError. Errors of the operating system (FileNotFoundError,
+    IsADirectoryError, PermissionError ...) pass through as they are; a path of the wrong type is a
+    TypeError.
     """
 
     def __init__(self, path):
@@ -63,7 +72,8 @@ class Source:
         """The LoadError for this file: `<file>: <place>: <rule>`."""
         return LoadError(f"{self.name}: {place}: {rule}")
 
-    def _due(self, offset, count):
+    def _seek(self, offset, count):
+        """Go to `offset`. LoadError if the file has no `count` bytes there."""
         if offset < 0 or offset + count > self.size:
             raise self.error(
                 f"byte {offset}", f"{count} bytes are due here, the file has {self.size}"
@@ -71,17 +81,18 @@ class Source:
         self._file.seek(offset)
 
     def read(self, offset, count):
-        """Exactly `count` bytes from `offset`."""
-        self._due(offset, count)
+        """Exactly `count` bytes from `offset`. LoadError if the file has fewer."""
+        self._seek(offset, count)
         data = self._file.read(count)
-        if len(data) != count:  # the system gave less at once, or the file became shorter
+        if len(data) != count:  # the system gave less in one read, or the file became shorter
             data = self.read_into(offset, np.empty(count, np.uint8)).tobytes()
         return data
 
     def read_into(self, offset, array):
-        """Fill the contiguous `array` with the bytes from `offset`; gives `array`."""
+        """Fill the contiguous `array` with the bytes from `offset` and give it back. LoadError if
+        the file has fewer."""
         view = memoryview(array.reshape(-1).view(np.uint8))
-        self._due(offset, len(view))
+        self._seek(offset, len(view))
         done = 0
         while done < len(view):
             got = self._file.readinto(view[done:])

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""A reader for zip archives whose records are stored, as `torch.save` writes them, or deflated.
+"""Zip archives, by PKWARE's APPNOTE.TXT 6.3: records that are stored or deflated, with zip64 sizes.
 
-Python's `zipfile` builds its objects before a cap could act, reads local headers only when asked,
-and accepts duplicate, overlapping and prefixed archives. Here the directory is checked as a whole
-before any record is read, and every byte of the file belongs to at most one record.
+    [ local header, data, data descriptor? ] ...  records
+    [ central directory header ] ...              the directory: one header for each record
+    [ zip64 end record, zip64 locator ]?          if a count or size does not fit the end record
+    [ end record ]                                the last 22 bytes of the file
 
-The archive, from the end:
-    [ local header, data, descriptor? ] ...  [ central directory ]  [ zip64 end, locator ]?  [ end ]
+The directory is checked as a whole before any record is read, and every byte of the file belongs
+to at most one record. Python's `zipfile` is not used: it makes an object for every entry before a
+limit can act, reads local headers only when asked, and accepts archives with duplicate names, with
+overlapping records and with other bytes in front.
+
+This module does not read archives in several parts, encrypted ones, archive comments, or methods
+other than 0 (stored) and 8 (deflated). It does not know what the records mean.
 """
 
 import struct
@@ -18,17 +24,24 @@ import numpy as np
 from .inflate import BLOCK, inflate
 from .source import show
 
+# torch.save writes one record for each tensor's storage, so this is a model of 10,000 tensors. Each
+# entry costs a few Python objects, which is why the number has a limit at all.
 MAX_ENTRIES = 10_000
-MAX_DIRECTORY = 16 << 20  # bytes of central directory; 10,000 entries of 1,700 bytes
-MAX_NAME = 1024
+# Bytes of the central directory: MAX_ENTRIES of 1,700 bytes each, which is the longest name, the 46
+# bytes of the header and 600 more for extra fields and a comment. torch.save takes about 60.
+MAX_DIRECTORY = 16 << 20
+MAX_NAME = 1024  # bytes of one record's name; the formats read here need about a hundred
 
+# The structures of APPNOTE.TXT, in its order of fields: 4.3.16 end record, 4.3.14 zip64 end record,
+# 4.3.15 zip64 locator, 4.3.12 central directory header, 4.3.7 local header.
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-_DESCRIPTOR, _UTF8 = 0x0008, 0x0800  # general purpose flags: sizes follow the data; UTF-8 name
-_FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # "look in the zip64 field"
+# General purpose flags: CRC and sizes stand in a descriptor after the data; the name is UTF-8.
+_DESCRIPTOR, _UTF8 = 0x0008, 0x0800
+_FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # in a field: the value stands in the zip64 structure instead
 
 
 def is_zip(source):
@@ -36,28 +49,41 @@ def is_zip(source):
 
 
 def directory(source):
-    """The StoredZip of an open file; read once, and kept with it."""
+    """The StoredZip of the open file `source`: read at the first call, then source.archive."""
     if source.archive is None:
         source.archive = StoredZip(source)
     return source.archive
 
 
 class Entry:
-    """One record: its name, where its bytes are, and what the directory says of them."""
+    """One record, as its header in the central directory describes it.
+
+    name, raw      its name, as text and as the bytes in the file
+    flags, method  general purpose flags; 0 for stored, 8 for deflated
+    crc            CRC-32 of the record's bytes once inflated
+    packed, size   bytes in the file, and bytes once inflated
+    offset         where in the file the record's local header begins
+    start          where in the file its data begins: None until StoredZip.check has read the header
+    """
 
     __slots__ = ("crc", "flags", "method", "name", "offset", "packed", "raw", "size", "start")
 
     def __init__(self, name, raw, flags, method, crc, packed, size, offset):
         self.name, self.raw, self.flags, self.method = name, raw, flags, method
         self.crc, self.packed, self.size, self.offset = crc, packed, size, offset
-        self.start = None  # offset of the data: known once StoredZip.check has read the header
+        self.start = None
 
 
 class StoredZip:
-    """The directory of an archive: `entries` is {name: Entry} in the directory's order.
+    """The directory of an archive.
 
-    The constructor reads only the directory, so that an archive of another kind can be told by
-    its names; `check` must pass before `read` or `read_into`.
+    source      the open file
+    entries     {name: Entry} in the directory's order
+    directory   where in the file the directory begins, which is where the records must end
+
+    The constructor reads only the directory: several formats are zip archives, and the names of
+    the records tell which one a file is. `check` must pass before `read` or `read_into` is called.
+    Everything malformed is a LoadError.
     """
 
     def __init__(self, source):
@@ -66,7 +92,7 @@ class StoredZip:
         self.entries = self._central(source.read(self.directory, size), count)
 
     def _end(self):
-        """(number of entries, size, offset) of the central directory."""
+        """(number of entries, size, offset) of the central directory, from the end record."""
         source = self.source
         at = source.size - _END.size
         if at < 0:
@@ -79,15 +105,15 @@ class StoredZip:
                 "zip end record",
                 "not at the end of the file: the file was cut short, or bytes follow the archive",
             )
-        told = (disk, first, here, count, size, offset)
-        end = at
+        fields = (disk, first, here, count, size, offset)
+        end = at  # where the directory must end: at the end record, or at the zip64 end record
         if at >= _LOCATOR.size:
             spot = at - _LOCATOR.size
             sign, disk64, offset64, disks = _LOCATOR.unpack(source.read(spot, _LOCATOR.size))
             if sign == b"PK\6\7":
                 end = offset64
-                told = self._end64(spot, disk64, offset64, disks, told)
-        disk, first, here, count, size, offset = told
+                fields = self._end64(spot, disk64, offset64, disks, fields)
+        disk, first, here, count, size, offset = fields
         if disk or first or here != count:
             raise source.error("zip end record", "an archive in several parts is not read")
         if count > MAX_ENTRIES:
@@ -102,8 +128,13 @@ class StoredZip:
             )
         return count, size, offset
 
-    def _end64(self, spot, disk64, offset, disks, told):
-        """The zip64 end record, whose fields replace those of `told` and must not differ."""
+    def _end64(self, spot, disk64, offset, disks, fields):
+        """The six fields of the zip64 end record at `offset`, as wide as they are there.
+
+        spot      where the zip64 locator stands, directly behind the zip64 end record
+        disk64, disks   the locator's numbers of disks
+        fields    the end record's; each must be equal to the zip64 end record's, or all ones
+        """
         source = self.source
         if disk64 or disks > 1 or offset + _END64.size != spot:
             raise source.error("zip64 locator", "it must point at the zip64 record just before it")
@@ -111,12 +142,13 @@ class StoredZip:
         if sign != b"PK\6\6" or length != _END64.size - 12:
             raise source.error("zip64 end record", "signature or length is wrong")
         limits = (_FULL16, _FULL16, _FULL16, _FULL16, _FULL32, _FULL32)
-        for old, new, full in zip(told, wide, limits, strict=True):
+        for old, new, full in zip(fields, wide, limits, strict=True):
             if old not in (new, full):
                 raise source.error("zip64 end record", f"{new} here, {old} in the end record")
         return tuple(wide)
 
     def _central(self, data, count):
+        """{name: Entry} of the `count` headers that the directory's bytes `data` consist of."""
         source, entries, at = self.source, {}, 0
         for index in range(count):
             place = f"zip directory, entry {index}"
@@ -148,6 +180,8 @@ class StoredZip:
         return entries
 
     def _name(self, place, raw):
+        """A record's name as text. It must be a relative path without empty parts, "." or "..":
+        no loader writes files, but names are looked up and shown."""
         try:
             name = raw.decode("utf-8")
         except UnicodeDecodeError:
@@ -160,14 +194,15 @@ class StoredZip:
         return name
 
     def _wide(self, place, extra, *fields):
-        """size, packed size and offset, those that are full taken from the zip64 extra field."""
+        """[size, packed size, offset] of an entry. Of `fields`, those that are all ones in the
+        header are replaced by 64-bit values of the zip64 extra field, which holds only them."""
         at, wide = 0, None
         while at + 4 <= len(extra):
-            kind, length = struct.unpack_from("<HH", extra, at)
+            header_id, length = struct.unpack_from("<HH", extra, at)
             at += 4
             if at + length > len(extra):
                 raise self.source.error(place, "an extra field runs past its end")
-            if kind == 1:
+            if header_id == 1:  # the zip64 field
                 if wide is not None:
                     raise self.source.error(place, "two zip64 fields")
                 wide = extra[at : at + length]
@@ -181,17 +216,18 @@ class StoredZip:
             result.append(value)
         return result
 
-    def check(self, packed=lambda name: False):
-        """Each record stored, inside the file, alone there, and as its own header says it.
+    def check(self, may_deflate=lambda name: False):
+        """Check all records: each is stored, lies inside the file before the directory, shares no
+        byte with another, and has a local header that says the same as the directory.
 
-        packed   f(name) -> True for the records that may be deflated
+        may_deflate   f(name) -> True for a record that may be deflated as well
         """
         source, end = self.source, 0
         for entry in sorted(self.entries.values(), key=lambda entry: entry.offset):
             place = f"record {show(entry.name)}"
             if entry.flags & ~(_DESCRIPTOR | _UTF8):
                 raise source.error(place, f"zip flags {entry.flags:#06x}: encrypted or unknown")
-            deflated = entry.method == 8 and packed(entry.name)
+            deflated = entry.method == 8 and may_deflate(entry.name)
             if not deflated and (entry.method or entry.packed != entry.size):
                 raise source.error(place, "compressed; records must be stored as they are")
             if entry.offset < end:
@@ -205,25 +241,28 @@ class StoredZip:
                 raise source.error(place, "it runs into the directory")
 
     def _local(self, place, entry, header):
-        """Offset of the data, after the local header agreed with the directory's entry."""
+        """Where the data of `entry` begins. LoadError if its local header, the bytes `header` with
+        the name behind them, differs from the directory. With the descriptor flag CRC and sizes
+        may be 0 in the local header; with zip64 the sizes may be all ones."""
         (
             sign, _, flags, method, _, _, crc, packed, size, name_len, extra_len,
         ) = _LOCAL.unpack_from(header)  # fmt: skip
-        later = flags & _DESCRIPTOR
+        described = flags & _DESCRIPTOR
         same = (
             sign == b"PK\3\4"
             and (flags, method, name_len) == (entry.flags, entry.method, len(entry.raw))
             and header[_LOCAL.size :] == entry.raw
-            and (crc == entry.crc or (later and crc == 0))
-            and (packed in (entry.packed, _FULL32) or (later and packed == 0))
-            and (size in (entry.size, _FULL32) or (later and size == 0))
+            and (crc == entry.crc or (described and crc == 0))
+            and (packed in (entry.packed, _FULL32) or (described and packed == 0))
+            and (size in (entry.size, _FULL32) or (described and size == 0))
         )
         if not same:
             raise self.source.error(place, "its header and the directory differ")
         return entry.offset + _LOCAL.size + name_len + extra_len
 
     def read_into(self, entry, array):
-        """Fill the contiguous `array`, which has the record's size, and check the CRC."""
+        """Fill the contiguous `array`, which has entry.size bytes, with the record's bytes, and
+        give it back. Deflated bytes are inflated. LoadError if the CRC is wrong."""
         place, view = f"record {show(entry.name)}", memoryview(array.reshape(-1).view(np.uint8))
         if entry.method:
             inflate(self._blocks(entry), view, -15, partial(self.source.error, place))
@@ -234,12 +273,12 @@ class StoredZip:
         return array
 
     def _blocks(self, entry):
-        """The record's bytes as they are stored, a block at a time."""
+        """The record's bytes as they stand in the file, at most BLOCK of them at a time."""
         for at in range(0, entry.packed, BLOCK):
             yield self.source.read(entry.start + at, min(BLOCK, entry.packed - at))
 
     def read(self, entry, limit):
-        """The record's bytes, at most `limit` of them."""
+        """The record's bytes. LoadError before anything is read if they are more than `limit`."""
         if entry.size > limit:
             raise self.source.error(
                 f"record {show(entry.name)}", f"{entry.size} bytes, {limit} is the limit"

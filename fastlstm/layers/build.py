@@ -1,97 +1,113 @@
 # SPDX-License-Identifier: MIT
-"""The one place where a layer of a file becomes an object that runs."""
+"""A layer of a description (files/description.py) and its arrays. All layers that are not made with
+random weights are made here: those of files (load.py) and those of state dicts."""
 
-import numpy as np
+import dataclasses
 
+from ..engine import arguments
 from ..engine.variants import RELU, checked_activations, checked_clip
-from ..errors import LoadError
-from ..files.contents import weights_of
-from ..files.source import show
-from .gru import GRU
-from .lstm import LSTM
-from .rnn import RNN
+from ..files.find import find
+from ..files.weight_shapes import misfit, weight_shapes
+from .weights import as_dtype, quoted
 
-CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
-
-
-def lacks(layer):
-    """What `layer` needs and the engine does not do, in words; None if it runs."""
-    if layer.merge == "concat":
-        return None
-    return (
-        f"merges its directions' outputs by {layer.merge}, which is left to the caller: run its "
-        f"weights (read_state_dict) in fastlstm.{layer.kind}.from_state_dict and merge the halves "
-        "of y"
-    )
+# What may be said of a layer beside what its class alone has; the shapes of the weights tell the
+# sizes.
+_OPTIONS = ("batch_first", "isa", "num_threads")
 
 
-def make(name, found, groups, prefix, options):
-    """The object that runs found.layers[prefix]; LoadError for what the engine does not do.
+def arguments_of(description):
+    """The arguments of the layer's class that say what `description` does, as a dict; what torch's
+    modules do not have is checked, since it may be a file's. ValueError or TypeError."""
+    kind, layer = description.kind, description
+    found = {
+        "input_size": layer.input_size, "hidden_size": layer.hidden_size,
+        "num_layers": layer.num_layers, "bias": layer.bias, "batch_first": layer.batch_first,
+        "bidirectional": layer.bidirectional, "reverse": layer.direction == "reverse",
+    }  # fmt: skip
+    if layer.activations:
+        found["activations"] = checked_activations(kind, layer.num_directions, layer.activations)
+    if layer.clip is not None:
+        found["clip"] = checked_clip(layer.clip)
+    if kind == "LSTM":
+        found |= {
+            "proj_size": layer.proj_size, "input_forget": layer.input_forget,
+            "peepholes": bool(layer.peepholes),
+        }  # fmt: skip
+    if kind == "GRU":
+        found["reset_after"] = layer.reset_after
+    if kind == "RNN" and set(layer.directions) == {(RELU,)}:
+        found["nonlinearity"] = "relu"
+        found.pop("activations", None)
+    return found
 
-    groups    by_prefix(found.arrays)
-    options   for from_state_dict; batch_first is the file's unless given
+
+def ready(description, arrays, dtype="float32", keep=False):
+    """Those of `arrays`, {torch's name: array}, that are weights of `description`, as a layer of
+    `dtype` keeps them.
+
+    keep   True: arrays that are like that already are not copied (views of a mapped file, which
+           processes share)
+    ValueError if a finite weight is too large for float16.
     """
-    place, layer = f"{name}: prefix {show(prefix)}", found.layers[prefix]
-    if layer.problem:
-        raise LoadError(f"{place}: {layer.problem}")
-    lacking = lacks(layer)
-    if lacking:
-        raise LoadError(f"{place}: {lacking}")
-    cls = CLASSES[layer.kind]
-    weights = weights_of(groups, prefix, layer)
-    told = {"batch_first": layer.batch_first} | _odd(place, layer, weights)
-    if layer.kind == "GRU":
-        told["reset_after"] = layer.reset_after
-    if layer.kind == "RNN":
-        relu = set(layer.directions) == {(RELU,)}
-        told["nonlinearity"] = "relu" if relu else "tanh"
-        told.pop("activations" if relu else "", None)
-    # what only another kind of layer has is not for this one
-    options = {k: v for k, v in options.items() if k != "nonlinearity" or k in cls.own}
-    made = cls.from_state_dict(weights, **(told | options))
-    if layer.initial_state:
-        try:
-            made.initial_state = _initial(made, layer, weights)
-        except (ValueError, TypeError) as e:
-            raise LoadError(f"{place}: its initial state: {e}") from None
-    made.output_order = layer.output_order
-    if found.shared and all(each.dtype == np.float32 for each in weights.values()):
-        # The copies give way to the mapping, whose pages processes share.
-        made._weights = made._net.weights = {each: weights[each] for each in made._weights}
+    return {
+        name: as_dtype(name, arrays[name], dtype, keep)
+        for name in weight_shapes(description)
+        if name in arrays
+    }
+
+
+def build(cls, description, arrays, options):
+    """The layer of class `cls` that `description` says, with the weights `arrays`, made by
+    `ready`, which it keeps.
+
+    options  arguments of the class that go before the description's: batch_first, isa, num_threads
+             and what sizes do not tell
+    ValueError or TypeError if the arrays or the options do not fit.
+    """
+    for name in options:
+        if name not in (*_OPTIONS, *cls.cell_arguments, *cls.variant_arguments):
+            raise TypeError(f"{cls.kind}.from_state_dict has no argument {name!r}")
+    made = cls.without_weights(**(arguments_of(description) | options))
+    problem = misfit(made, arrays)
+    if problem:
+        raise ValueError(problem)
+    made.take_weights({name: arrays[name] for name in made.weight_shapes()})
     return made
 
 
-def _odd(place, layer, weights):
-    """The arguments that set a layer apart from torch's, checked: they come from a file."""
-    told = {"reverse": True} if layer.direction == "reverse" else {}
-    try:
-        if layer.activations:
-            told["activations"] = checked_activations(
-                layer.kind, layer.num_directions, layer.activations
-            )
-        if layer.clip is not None:
-            told["clip"] = checked_clip(layer.clip)
-    except (ValueError, TypeError) as e:
-        raise LoadError(f"{place}: {e}") from None
-    if layer.kind == "LSTM":
-        told |= {"input_forget": layer.input_forget, "peepholes": bool(layer.peepholes)}
-        due = (3 * layer.hidden_size,)
-        for d in range(layer.num_layers * layer.num_directions if layer.peepholes else 0):
-            end = f"_l{d // layer.num_directions}" + "_reverse" * (d % layer.num_directions)
-            array = weights.get(f"peephole{end}")
-            if array is None or array.shape != due or array.dtype.kind not in "fiu":
-                shape = "is missing" if array is None else f"is {array.dtype} {array.shape}"
-                raise LoadError(f"{place}: peephole{end} {shape}, {due} is due")
-    return told
-
-
-def _initial(made, layer, weights):
-    """The state that a file starts from; zeros for a part that it does not have."""
-    parts = [weights.get(n) for n in ("initial_h", "initial_c")[: 2 if made.has_c else 1]]
-    if all(p is None for p in parts):
-        raise ValueError("its arrays are missing")
-    rows = next(p.shape[1] if p.ndim == 3 else 1 for p in parts if p is not None)
-    shapes = made._state_shapes(rows)
-    return made._state(
-        [np.zeros(s, np.float32) if p is None else p for p, s in zip(parts, shapes, strict=True)]
-    )
+def from_state_dict(cls, state_dict, prefix, options):
+    """See Recurrent.from_state_dict."""
+    if not hasattr(state_dict, "items"):
+        raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict).__name__}.")
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
+    named = [(k, v) for k, v in state_dict.items() if isinstance(k, str)]
+    if (
+        prefix
+        and not prefix.endswith(".")
+        and not any(k.startswith(f"{prefix}weight_ih_l0") for k, _ in named)
+    ):
+        prefix += "."
+    arrays = {}
+    for name, value in named:
+        end = name[len(prefix) :]
+        if (
+            name.startswith(prefix)
+            and "." not in end
+            and end.startswith(("weight_", "bias_", "peephole_"))
+        ):
+            arrays[end] = arguments.real(name, value)
+    description = find(arrays).get("")
+    if description is None:
+        others = {k[: k.rindex("weight_ih_l0")] for k, _ in named if "weight_ih_l0" in k}
+        raise ValueError(
+            f"no weight_ih_l0 under the prefix {prefix!r}; it is there under: "
+            f"{quoted(sorted(others)[:20]) or 'none'}"
+        )
+    problem = description.problem
+    if problem or description.kind != cls.kind:
+        raise ValueError(f"under the prefix {prefix!r}: {problem or f'a {description.kind}'}")
+    peepholes = tuple(name for name in arrays if name.startswith("peephole_"))
+    if "peepholes" in cls.variant_arguments:
+        description = dataclasses.replace(description, peepholes=peepholes)
+    return build(cls, description, ready(description, arrays), options)

@@ -4,27 +4,35 @@
 from ..engine import arguments
 from .gru import GRU
 from .lstm import LSTM
-from .recurrent import taken
 from .rnn import RNN
+from .weights import updated
 
 
 class _Cell:
-    """A layer's one step. `_make` is the class of the layer."""
+    """One step of a layer, which it keeps as `_layer`. `_class` is that of the layer."""
 
-    def _init(self, input_size, hidden_size, bias, isa, **own):
-        self._layer = self._make(input_size, hidden_size, bias=bias, isa=isa, num_threads=1, **own)
-        self.input_size, self.hidden_size = self._layer.input_size, self._layer.hidden_size
-        self.bias, self.isa = self._layer.bias, self._layer.isa
-        self.__dict__.update({name: getattr(self._layer, name) for name in own})
+    def _configure(self, input_size, hidden_size, bias, isa, **cell_arguments):
+        layer = self._class(
+            input_size, hidden_size, bias=bias, isa=isa, num_threads=1, **cell_arguments
+        )
+        self._layer = layer
+        self.input_size, self.hidden_size = layer.input_size, layer.hidden_size
+        self.bias, self.isa = layer.bias, layer.isa
+        self.__dict__.update({name: getattr(layer, name) for name in cell_arguments})
 
     @property
     def kind(self):
         return f"{self._layer.kind}Cell"
 
+    @property
+    def dtype(self):
+        """Of the weight matrices: "float32" or "float16", as the layers' attribute of this name."""
+        return self._layer.dtype
+
     def __repr__(self):
         text = f"{self.kind}({self.input_size}, {self.hidden_size}"
         text += "" if self.bias else ", bias=False"
-        for name, default in self._layer.own.items():
+        for name, default in {**self._layer.cell_arguments, "dtype": "float32"}.items():
             value = getattr(self._layer, name)
             text += f", {name}={value!r}" if value != default else ""
         return text + f", isa={self.isa!r})"
@@ -36,12 +44,23 @@ class _Cell:
 
     def load_state_dict(self, state_dict, strict=True):
         """As the layers' method of this name."""
-        shapes = {name[:-3]: shape for name, shape in self._layer._shapes().items()}
-        weights, missing, unexpected = taken(
+        if self.dtype != "float32":
+            raise TypeError(
+                f"load_state_dict: this {self.kind} is {self.dtype}, which is for inference alone: "
+                "load into a float32 cell, then quantize that"
+            )
+        shapes = {name[:-3]: shape for name, shape in self._layer.weight_shapes().items()}
+        arrays, missing, unexpected = updated(
             self.kind, shapes, self.state_dict(), state_dict, strict
         )
-        self._layer._set({f"{name}_l0": array for name, array in weights.items()})
+        self._layer.take_weights({f"{name}_l0": array for name, array in arrays.items()})
         return missing, unexpected
+
+    def quantize(self, dtype):
+        """A new cell with its weight matrices in `dtype`, as the layers' method of this name."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__, _layer=self._layer.quantize(dtype))
+        return made
 
     def __call__(self, input, hx=None):
         """The state after one step: h, of an LSTMCell (h, c); float32.
@@ -65,20 +84,22 @@ class _Cell:
             )
         layer, batched = self._layer, x.ndim == 2
         rows = x if batched else x[None]
-        parts = arguments.states(hx, layer._state_shapes(len(rows)), batched, lanes=False)
-        state = None if parts is None else layer._state(parts)
+        parts = arguments.states(hx, layer.state_shapes(len(rows)), batched, tracks=False)
+        state = None if parts is None else layer.state_from_parts(parts)
         _, state = layer(rows[None], state, return_sequences=False)
-        return layer._state([s[0] if batched else s[0, 0] for s in layer._parts(state)])
+        return layer.state_from_parts(
+            [s[0] if batched else s[0, 0] for s in layer.state_parts(state)]
+        )
 
 
 class LSTMCell(_Cell):
     """One step of an LSTM, with torch.nn.LSTMCell's arguments, shapes and weights:
     h, c = cell(x, (h, c)). Gates are as in fastlstm.LSTM, and so are the bits."""
 
-    _make = LSTM
+    _class = LSTM
 
     def __init__(self, input_size, hidden_size, bias=True, *, isa=None):
-        self._init(input_size, hidden_size, bias, isa)
+        self._configure(input_size, hidden_size, bias, isa)
 
 
 class GRUCell(_Cell):
@@ -87,10 +108,10 @@ class GRUCell(_Cell):
     reset_after   keyword only; as in fastlstm.GRU
     """
 
-    _make = GRU
+    _class = GRU
 
     def __init__(self, input_size, hidden_size, bias=True, *, reset_after=True, isa=None):
-        self._init(input_size, hidden_size, bias, isa, reset_after=reset_after)
+        self._configure(input_size, hidden_size, bias, isa, reset_after=reset_after)
 
 
 class RNNCell(_Cell):
@@ -99,7 +120,7 @@ class RNNCell(_Cell):
     nonlinearity   "tanh" or "relu"
     """
 
-    _make = RNN
+    _class = RNN
 
     def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *, isa=None):
-        self._init(input_size, hidden_size, bias, isa, nonlinearity=nonlinearity)
+        self._configure(input_size, hidden_size, bias, isa, nonlinearity=nonlinearity)

@@ -23,8 +23,8 @@ class GRU(Recurrent):
     is h alone, (L D, B, H).
     """
 
-    kind, gates = "GRU", 3
-    own: ClassVar = {"reset_after": True}
+    kind = "GRU"
+    cell_arguments: ClassVar = {"reset_after": True}
 
     def __init__(
         self,
@@ -43,16 +43,16 @@ class GRU(Recurrent):
         isa=None,
         num_threads=None,
     ):
-        self.reset_after = reset_after
-        self._check_own()
-        self._init(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
-            num_threads, activations=activations, clip=clip, reverse=reverse,
+        self._configure(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            isa=isa, num_threads=num_threads, reset_after=reset_after, activations=activations,
+            clip=clip, reverse=reverse,
         )  # fmt: skip
+        self.take_weights(self._random())
 
-    def _check_own(self):
+    def _check_cell_arguments(self):
         self.reset_after = flag("reset_after", self.reset_after)
 
     @property
-    def core(self):
+    def cell(self):
         return "gru" if self.reset_after else "gru_before"

@@ -41,8 +41,10 @@ class LSTM(Recurrent):
     Calls on one object from many threads at once are safe.
     """
 
-    kind, gates, has_c, core = "LSTM", 4, True, "lstm"
-    odd: ClassVar = {**Recurrent.odd, "input_forget": False, "peepholes": False}
+    kind, cell, has_c = "LSTM", "lstm", True
+    variant_arguments: ClassVar = {
+        **Recurrent.variant_arguments, "input_forget": False, "peepholes": False,
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -63,8 +65,9 @@ class LSTM(Recurrent):
         isa=None,
         num_threads=None,
     ):
-        self._init(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
-            num_threads, proj_size, activations=activations, clip=clip, input_forget=input_forget,
-            peepholes=peepholes, reverse=reverse,
+        self._configure(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            proj_size, isa, num_threads, activations=activations, clip=clip,
+            input_forget=input_forget, peepholes=peepholes, reverse=reverse,
         )  # fmt: skip
+        self.take_weights(self._random())

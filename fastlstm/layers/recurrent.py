@@ -8,36 +8,35 @@ import numpy as np
 
 from .. import training
 from ..config import check_isa, check_num_threads
-from ..engine import arguments
-from ..engine import core as _core
+from ..engine import arguments, backend
+from ..files.weight_shapes import weight_shapes
 from .stream import Stream
-from .variants import Varied, flag
-
-# What the shapes of its weights tell of a layer.
-SIZES = ("input_size", "hidden_size", "num_layers", "proj_size", "bias", "bidirectional")
+from .variants import Variants, flag
+from .weights import PackedWeights, as_dtype, checked_dtype, updated
 
 
-class Recurrent(Varied):
+class Recurrent(Variants):
     """A recurrent network. A class for a cell sets
 
-    kind    its name in torch and in messages
-    gates   rows of its weights for each unit
-    has_c   is its state (h, c), or h alone?
-    own     {argument of its own: default}
-    odd     the same, of those that torch's modules do not have (variants.py)
-    and `core`, the name of its cell in _core.CELLS.
+    kind            its name in torch and in messages: "LSTM", "GRU" or "RNN"
+    has_c           is its state (h, c), or h alone?
+    cell_arguments  {argument: default} of those that torch's other modules do not have
+    variant_arguments   the same, of those that none of torch's modules has (variants.py)
+    and the property `cell`, the name of its cell in the engine's CELLS.
+
+    packed   the PackedWeights (weights.py) that calls use. For this package's own use, as are the
+             methods that say so
     """
 
-    own: ClassVar = {}
-    # a layer's weights in one direction, in torch's order and the core's
-    _kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    cell_arguments: ClassVar = {}
     has_c = False
     proj_size = 0
 
-    def _init(
-        self, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
-        num_threads, proj_size=0, **odd,
+    def _configure(
+        self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
+        bidirectional=False, proj_size=0, isa=None, num_threads=None, **others,
     ):  # fmt: skip
+        """Check all arguments of the class and take them; others: those of the cell and variant."""
         self.input_size = arguments.size("input_size", input_size)
         self.hidden_size = arguments.size("hidden_size", hidden_size)
         self.num_layers = arguments.size("num_layers", num_layers, most=10_000)
@@ -56,11 +55,21 @@ class Recurrent(Varied):
         self.dropout = float(dropout)
         self.isa = check_isa(isa)
         self.num_threads = check_num_threads(num_threads)
-        self._check_odd(odd)
-        self._set(self._random())
+        for name, default in self.cell_arguments.items():
+            setattr(self, name, others.pop(name, default))
+        self._check_cell_arguments()
+        self._set_variant(others)
 
-    def _check_own(self):
-        """Refuse wrong values of the arguments of `own`."""
+    def _check_cell_arguments(self):
+        """Refuse wrong values of the attributes that `cell_arguments` names."""
+
+    @classmethod
+    def without_weights(cls, **arguments):
+        """An object with the constructor's arguments, checked as there, that cannot run before
+        `take_weights`. For this package's own use."""
+        made = cls.__new__(cls)
+        made._configure(**arguments)
+        return made
 
     @property
     def num_directions(self):
@@ -72,6 +81,12 @@ class Recurrent(Varied):
         """Features of each step of the output: D P with a projection, else D H."""
         return self.num_directions * (self.proj_size or self.hidden_size)
 
+    @property
+    def dtype(self):
+        """Of the weight matrices, in memory and in files: "float32" or "float16", see `quantize`.
+        All else is float32: biases, states, inputs, outputs and the arithmetic."""
+        return self.packed.dtype
+
     def __repr__(self):
         text = f"{self.kind}({self.input_size}, {self.hidden_size}"
         for name, default in {
@@ -81,8 +96,9 @@ class Recurrent(Varied):
             "dropout": 0.0,
             "bidirectional": False,
             "proj_size": 0,
-            **self.own,
-            **self.odd,
+            **self.cell_arguments,
+            **self.variant_arguments,
+            "dtype": "float32",
         }.items():
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)!r}"
@@ -90,141 +106,103 @@ class Recurrent(Varied):
 
     # ---- weights ----
 
-    def _lanes(self):
-        """(layer, direction, how the names of its weights end), in torch's order."""
-        for layer in range(self.num_layers):
-            for direction, reverse in enumerate(("", "_reverse")[: self.num_directions]):
-                yield layer, direction, f"_l{layer}{reverse}"
-
-    def _shapes(self):
-        """{name: shape} of the weights, in torch's order."""
-        gates, width = self.gates * self.hidden_size, self.proj_size or self.hidden_size
-        shapes = {}
-        for layer, _, end in self._lanes():
-            wide = self.num_directions * width if layer else self.input_size
-            shapes[f"weight_ih{end}"] = (gates, wide)
-            shapes[f"weight_hh{end}"] = (gates, width)
-            if self.bias:
-                shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (gates,)
-            if self.proj_size:
-                shapes[f"weight_hr{end}"] = (self.proj_size, self.hidden_size)
-            if self.peepholes:
-                shapes[f"peephole{end}"] = (3 * self.hidden_size,)
-        return shapes
+    def weight_shapes(self):
+        """{name: shape} of the weights, in torch's order. For this package's own use."""
+        return weight_shapes(self)
 
     def _random(self):
         rng = np.random.default_rng()
         bound = 1 / math.sqrt(self.hidden_size)
         weights = {}
-        for name, shape in self._shapes().items():
+        for name, shape in self.weight_shapes().items():
             weights[name] = array = rng.random(shape, dtype=np.float32)
             array *= 2 * bound
             array -= bound
         return weights
 
-    def _set(self, weights):
-        """Pack `weights`, checked float32 arrays under torch's names, and take them over: calls
-        already running keep the old ones."""
-        net = _core.Net(
-            self.core,
-            self.input_size,
-            self.hidden_size,
-            self.proj_size,
-            self.num_layers,
-            self.num_directions,
-            self.isa,
-            variant=self._variant(),
-        )
-        for layer, direction, end in self._lanes():
-            net.set(layer, direction, *(weights.get(each + end) for each in self._kinds))
-        net.weights = weights
-        self._weights, self._net = weights, net
+    def take_weights(self, arrays):
+        """Pack `arrays`, {torch's name: array}, as weights.as_dtype makes them, and keep them:
+        calls already running keep the old ones. For this package's own use."""
+        self.packed = PackedWeights(self, arrays)
+
+    def copy_with(self, **attributes):
+        """A layer like this one, which shares the packed weights, with other `attributes`, which
+        are not checked. For this package's own use."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__, **attributes)
+        return made
+
+    def one_track(self, packed, layer, direction):
+        """A layer of one layer and direction that reads forwards, with the weights that `packed`
+        has of that track of this one. For this package's own use."""
+        end = f"_l{layer}" + ("", "_reverse")[direction]
+        arrays = packed.arrays.items()
+        arrays = {name.removesuffix(end) + "_l0": a for name, a in arrays if name.endswith(end)}
+        one = self.copy_with(
+            num_layers=1, bidirectional=False, reverse=False,
+            input_size=arrays["weight_ih_l0"].shape[1],
+            activations=self.activations and self.activations[direction : direction + 1],
+        )  # fmt: skip
+        one.take_weights(arrays)
+        return one
 
     def state_dict(self):
-        """{name: float32 array}, copies, under torch's names and in torch's order."""
-        return {name: array.copy() for name, array in self._weights.items()}
+        """{name: float32 array}, copies, under torch's names and in torch's order: the numbers that
+        calls use, also where they are kept in float16."""
+        return {name: array.astype(np.float32) for name, array in self.packed.arrays.items()}
 
     def load_state_dict(self, state_dict, strict=True):
         """Take the weights in `state_dict`, {name: array} under torch's names; arrays or tensors.
 
         Returns (missing, unexpected), lists of names, empty when strict. Raises ValueError with
         torch's text when a shape differs, or when strict and the names differ; then nothing has
-        changed.
+        changed. TypeError if the layer is not float32.
         """
-        weights, missing, unexpected = taken(
-            self.kind, self._shapes(), self._weights, state_dict, strict
+        self._check_float32("load_state_dict", "load into a float32 layer, then quantize that")
+        arrays, missing, unexpected = updated(
+            self.kind, self.weight_shapes(), self.packed.arrays, state_dict, strict
         )
-        self._set(weights)
+        self.take_weights(arrays)
         return missing, unexpected
+
+    def _check_float32(self, method, way_out):
+        if self.dtype != "float32":
+            raise TypeError(
+                f"{method}: this {self.kind} is {self.dtype}, which is for inference alone: "
+                f"{way_out}"
+            )
+
+    def quantize(self, dtype):
+        """A new layer, otherwise like this one, whose weight matrices are rounded to `dtype`.
+
+        "float16"   weight_ih, weight_hh and weight_hr take half the memory and half the file; each
+                    is rounded to the nearest float16, biases and peepholes stay float32, and so
+                    does the arithmetic: the bits of every output are those of a float32 layer with
+                    the rounded matrices. For inference: it has no forward_train, backward and
+                    load_state_dict
+        "float32"   the same numbers in float32, which train again
+
+        ValueError, which names the weight, if a finite one is 65520 or more in magnitude, beyond
+        float16; ValueError or TypeError for another dtype.
+        """
+        dtype = checked_dtype(dtype)
+        made, arrays = self.copy_with(), self.packed.arrays.items()
+        made.take_weights({name: as_dtype(name, a, dtype, keep=True) for name, a in arrays})
+        return made
 
     @classmethod
     def from_state_dict(
-        cls, state_dict, prefix="", batch_first=False, *, isa=None, num_threads=None, **own
+        cls, state_dict, prefix="", batch_first=False, *, isa=None, num_threads=None, **arguments
     ):
         """A layer made for the weights in `state_dict` whose names start with `prefix` ("encoder."
         or "encoder"): sizes, layers, directions, bias and projection are read off their shapes,
         peepholes are found by their names; what is not in them may be given: a GRU's reset_after,
         an RNN's nonlinearity, activations, clip, input_forget and reverse. Names without
         the prefix are left alone. ValueError if they make up no layer of this class."""
-        from ..files.find import find
+        from .build import from_state_dict
 
-        if not hasattr(state_dict, "items"):
-            raise TypeError(
-                f"Expected state_dict to be dict-like, got {type(state_dict).__name__}."
-            )
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
-        for name in own:
-            if name not in cls.own and name not in cls.odd:
-                raise TypeError(f"{cls.kind}.from_state_dict has no argument {name!r}")
-        named = [(k, v) for k, v in state_dict.items() if isinstance(k, str)]
-        if (
-            prefix
-            and not prefix.endswith(".")
-            and not any(k.startswith(f"{prefix}weight_ih_l0") for k, _ in named)
-        ):
-            prefix += "."
-        found = {}
-        for name, value in named:
-            if name.startswith(prefix) and "." not in name[len(prefix) :]:
-                end = name[len(prefix) :]
-                if end.startswith(("weight_", "bias_", "peephole_")):
-                    found[end] = arguments.real(name, value)
-        peepholes = {k: v for k, v in found.items() if k.startswith("peephole_")}
-        layer = find({k: v for k, v in found.items() if k not in peepholes}).get("")
-        if layer is None:
-            others = {k[: k.rindex("weight_ih_l0")] for k, _ in named if "weight_ih_l0" in k}
-            raise ValueError(
-                f"no weight_ih_l0 under the prefix {prefix!r}; it is there under: "
-                f"{_quoted(sorted(others)[:20]) or 'none'}"
-            )
-        if layer.problem or layer.kind != cls.kind:
-            raise ValueError(f"under the prefix {prefix!r}: {layer.problem or f'a {layer.kind}'}")
-        if peepholes and "peepholes" in cls.odd:
-            own = {"peepholes": True} | own
-        return cls._of(
-            lambda name, shape: _shaped(name, found[name], shape),
-            **{name: getattr(layer, name) for name in SIZES},
-            batch_first=flag("batch_first", batch_first),
-            isa=check_isa(isa),
-            num_threads=check_num_threads(num_threads),
-            **own,
-        )
-
-    @classmethod
-    def _of(cls, weight, **attributes):
-        """A layer of given attributes, all checked but those in `own`; weight(name) gives its
-        weights."""
-        made = cls.__new__(cls)
-        odd = {name: attributes.pop(name) for name in cls.odd if name in attributes}
-        made.__dict__.update(cls.own, dropout=0.0, **attributes)
-        made._check_own()
-        made._check_odd(odd)
-        try:
-            made._set({name: weight(name, shape) for name, shape in made._shapes().items()})
-        except KeyError as e:
-            raise ValueError(f"{e.args[0]} is missing") from None
-        return made
+        arguments |= {"batch_first": batch_first, "isa": isa, "num_threads": num_threads}
+        return from_state_dict(cls, state_dict, prefix, arguments)
 
     def save(self, path):
         """Write the layer, weights and configuration, to a file that `fastlstm.load` maps into
@@ -245,13 +223,14 @@ class Recurrent(Varied):
         return verify(self, x, y, state, tolerance=tolerance)
 
     def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if k != "_net"}
+        state = {k: v for k, v in self.__dict__.items() if k != "packed"}
+        return state | {"_weights": self.packed.arrays}
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
-        if self.isa not in {name for name, _, runs in _core.isas() if runs}:
+        self.__dict__.update({k: v for k, v in state.items() if k != "_weights"})
+        if self.isa not in {name for name, _, runs in backend.isas() if runs}:
             self.isa = check_isa(None)  # made on another machine
-        self._set(self._weights)
+        self.take_weights(state["_weights"])
 
     # ---- running ----
 
@@ -277,31 +256,32 @@ class Recurrent(Varied):
         if num_threads is not None:
             threads = check_num_threads(num_threads)
         if lengths is None and self._start is None and self.output_order == "time":
-            done = self._net.forward(
+            done = self.packed.net.forward(
                 x, state, out, None, bool(return_sequences), self.batch_first, threads
             )
             if done is not None:
                 return done
-        return self._any_call(x, state, lengths, out, bool(return_sequences), threads)
+        return self._call(x, state, lengths, out, bool(return_sequences), threads)
 
-    def _state_shapes(self, batch):
-        """Of h, and of c where there is one."""
-        lanes = self.num_layers * self.num_directions
-        shapes = [(lanes, batch, self.proj_size or self.hidden_size)]
-        return tuple(shapes + [(lanes, batch, self.hidden_size)] * self.has_c)
+    def state_shapes(self, batch):
+        """Of the state's arrays: (L D, batch, K) of h and, where there is a c, (L D, batch, H). For
+        this package's own use, as the next two."""
+        tracks = self.num_layers * self.num_directions
+        shapes = [(tracks, batch, self.proj_size or self.hidden_size)]
+        return tuple(shapes + [(tracks, batch, self.hidden_size)] * self.has_c)
 
-    def _state(self, parts):
-        """The state as callers see it, of its arrays."""
+    def state_from_parts(self, parts):
+        """The state as callers have it, (h, c) or h, of its arrays."""
         return tuple(parts) if self.has_c else parts[0]
 
-    def _parts(self, state):
-        """Its arrays, of a state that `_state` made or a call in C returned; none of None."""
+    def state_parts(self, state):
+        """A tuple of the arrays of a state as `state_from_parts` makes it; () of None."""
         return () if state is None else state if self.has_c else (state,)
 
-    def _any_call(self, x, state, lengths, out, sequences, threads):
+    def _call(self, x, state, lengths, out, sequences, threads):
         x, batched, steps, batch = arguments.sequence(self, x)
-        shapes = self._state_shapes(batch)
-        parts = self._started(arguments.states(state, shapes, batched), batch)
+        shapes = self.state_shapes(batch)
+        parts = self.start_state(arguments.states(state, shapes, batched), batch)
         given, lengths = lengths, arguments.lengths(lengths, steps, batch)
         shape = (*x.shape[:2], self.output_size) if sequences else (batch, self.output_size)
         y = None
@@ -312,9 +292,9 @@ class Recurrent(Varied):
             y = out if batched else np.expand_dims(out, axis)
         if batch == 0:
             y = np.zeros(shape, np.float32) if y is None else y
-            return y, self._state([np.zeros(s, np.float32) for s in shapes])
-        state = None if parts is None else self._state(parts)
-        done = self._net.forward(x, state, y, lengths, sequences, self.batch_first, threads)
+            return y, self.state_from_parts([np.zeros(s, np.float32) for s in shapes])
+        state = None if parts is None else self.state_from_parts(parts)
+        done = self.packed.net.forward(x, state, y, lengths, sequences, self.batch_first, threads)
         if done is None:
             raise ValueError(
                 f"input of shape {x.shape} with strides {x.strides} and out of shape {shape} "
@@ -322,10 +302,10 @@ class Recurrent(Varied):
             )
         y, state = done
         if sequences:
-            self._reorder(y, lengths)
+            self.reorder(y, lengths)
         if not batched:
             y = y[0] if self.batch_first or not sequences else y[:, 0]
-            state = self._state([s[:, 0] for s in self._parts(state)])
+            state = self.state_from_parts([s[:, 0] for s in self.state_parts(state)])
         return (y if out is None else out), state
 
     def forward_train(
@@ -348,6 +328,7 @@ class Recurrent(Varied):
 
         The tape keeps a copy of x, `tape.nbytes` bytes in all (see Tape). Raises as a call does.
         """
+        self._check_float32("forward_train", "quantize('float32') gives a layer that trains")
         threads = self._threads(num_threads)
         return training.forward(self, x, state, lengths, seed, threads, every=checkpoint)
 
@@ -370,6 +351,7 @@ class Recurrent(Varied):
         Source: backpropagation through time of the class' formulas, Graves and Schmidhuber 2005,
         without truncation.
         """
+        self._check_float32("backward", "quantize('float32') gives a layer that trains")
         return training.backward(
             self, tape, dy, dstate, bool(input_grad), self._threads(num_threads)
         )
@@ -378,59 +360,3 @@ class Recurrent(Varied):
         """A Stream: `batch_size` rows whose state stays between calls. ValueError if bidirectional
         or reverse, since that direction starts at an end that a stream does not have."""
         return Stream(self, batch_size)
-
-
-def taken(kind, shapes, weights, state_dict, strict):
-    """load_state_dict for weights of `shapes`, {name: shape}: (new ones, missing, unexpected)."""
-    if not hasattr(state_dict, "keys") or not hasattr(state_dict, "__getitem__"):
-        raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict).__name__}.")
-    names = list(state_dict.keys())
-    missing = [name for name in shapes if name not in state_dict]
-    unexpected = [name for name in names if name not in shapes]
-    problems, weights = [], dict(weights)
-    if strict and missing:
-        problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}. ")
-    if strict and unexpected:
-        problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
-    for name, shape in shapes.items():
-        if name in state_dict:
-            array = arguments.real(name, state_dict[name])
-            if array.shape != shape:
-                problems.append(
-                    f"size mismatch for {name}: copying a param with shape "
-                    f"{_size(array.shape)} from checkpoint, the shape in current model is "
-                    f"{_size(shape)}."
-                )
-            else:
-                weights[name] = arguments.contiguous(array).copy()
-    if problems:
-        problems += _prefix_hint(kind, shapes, names)
-        raise ValueError(f"Error(s) in loading state_dict for {kind}:\n\t" + "\n\t".join(problems))
-    return weights, missing, unexpected
-
-
-def _shaped(name, array, shape):
-    if array.shape != shape:
-        raise ValueError(f"{name} has the shape {array.shape}, {shape} is due")
-    return arguments.contiguous(array).copy()
-
-
-def _quoted(names):
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _size(shape):
-    return f"torch.Size([{', '.join(map(str, shape))}])"
-
-
-def _prefix_hint(kind, shapes, names):
-    """One line if every weight is there under a prefix; nothing otherwise."""
-    for name in names:
-        if isinstance(name, str) and name.endswith("weight_ih_l0"):
-            prefix = name[: -len("weight_ih_l0")]
-            if prefix and all(prefix + n in names for n in shapes):
-                return [
-                    f"All keys are there under the prefix {prefix!r}: use "
-                    f"{kind}.from_state_dict(state_dict, prefix={prefix!r}), or strip it."
-                ]
-    return []

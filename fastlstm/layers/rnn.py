@@ -17,8 +17,8 @@ class RNN(Recurrent):
     is h alone, (L D, B, H).
     """
 
-    kind, gates = "RNN", 1
-    own: ClassVar = {"nonlinearity": "tanh"}
+    kind = "RNN"
+    cell_arguments: ClassVar = {"nonlinearity": "tanh"}
 
     def __init__(
         self,
@@ -37,21 +37,21 @@ class RNN(Recurrent):
         isa=None,
         num_threads=None,
     ):
-        self.nonlinearity = nonlinearity
-        self._check_own()
-        self._init(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, isa,
-            num_threads, activations=activations, clip=clip, reverse=reverse,
+        self._configure(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            isa=isa, num_threads=num_threads, nonlinearity=nonlinearity, activations=activations,
+            clip=clip, reverse=reverse,
         )  # fmt: skip
+        self.take_weights(self._random())
 
-    def _check_own(self):
+    def _check_cell_arguments(self):
         if self.nonlinearity not in ("tanh", "relu"):
             raise ValueError(
                 f"Unknown nonlinearity {self.nonlinearity!r}. Select from 'tanh' or 'relu'."
             )
 
-    def _check_odd(self, odd):
-        super()._check_odd(odd)
+    def _set_variant(self, values):
+        super()._set_variant(values)
         if self.activations is None:
             return
         if self.nonlinearity != "tanh":
@@ -60,5 +60,5 @@ class RNN(Recurrent):
             self.activations, self.nonlinearity = None, "relu"
 
     @property
-    def core(self):
+    def cell(self):
         return f"rnn_{self.nonlinearity}"

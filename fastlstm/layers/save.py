@@ -1,32 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""A layer to a file: what it is, in the words of files/, and its arrays."""
+"""A layer to a file: its description, in the words of files/, and its arrays."""
 
 from ..engine.variants import RELU
 from ..files.description import Layer
 from ..files.safetensors.layers import write
 
-_STATE = ("initial_h", "initial_c")
 
-
-def layer_of_model(model):
-    """The Layer that says what an LSTM, GRU or RNN is."""
-    kind = type(model).__name__
-    relu = kind == "RNN" and getattr(model, "nonlinearity", "tanh") == "relu"
-    count = model.num_directions
-    direction = "reverse" if model.reverse else "forward"
+def description_of(layer):
+    """The description of an LSTM, GRU or RNN."""
+    relu = layer.kind == "RNN" and layer.nonlinearity == "relu"
+    direction = "reverse" if layer.reverse else "forward"
+    shapes, start = layer.weight_shapes(), ("initial_h", "initial_c")[: 1 + layer.has_c]
     return Layer(
-        kind, model.input_size, model.hidden_size, getattr(model, "proj_size", 0),
-        model.num_layers, model.bias, "bidirectional" if model.bidirectional else direction,
-        activations=((RELU,),) * count if relu else model.activations or (),
-        clip=model.clip, input_forget=model.input_forget,
-        peepholes=tuple(name for name in model._weights if name.startswith("peephole")),
-        initial_state=_STATE[: len(model._start)] if model._start else (),
-        output_order=model.output_order,
-        reset_after=getattr(model, "reset_after", True), batch_first=model.batch_first,
+        layer.kind, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
+        layer.bias, "bidirectional" if layer.bidirectional else direction,
+        activations=((RELU,),) * layer.num_directions if relu else layer.activations or (),
+        clip=layer.clip, input_forget=layer.input_forget,
+        peepholes=tuple(name for name in shapes if name.startswith("peephole")),
+        initial_state=() if layer.initial_state is None else start,
+        output_order=layer.output_order, reset_after=getattr(layer, "reset_after", True),
+        batch_first=layer.batch_first, dtype=layer.dtype,
     )  # fmt: skip
 
 
-def save(model, path):
+def save(layer, path):
     """Write one layer to a file that `fastlstm.load` maps. See LSTM.save."""
-    start = dict(zip(_STATE, model._start or (), strict=False))
-    write(path, {"": (layer_of_model(model), model._weights | start)})
+    description = description_of(layer)
+    parts = layer.state_parts(layer.initial_state)
+    start = dict(zip(description.initial_state, parts, strict=True))
+    write(path, {"": (description, layer.packed.arrays | start)})

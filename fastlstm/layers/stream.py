@@ -3,8 +3,7 @@
 
 import numpy as np
 
-from ..engine import arguments
-from ..engine import core as _core
+from ..engine import arguments, backend
 
 
 class Stream:
@@ -28,12 +27,12 @@ class Stream:
             )
         self._batch = arguments.size("batch_size", batch_size)
         self._layer = layer
-        self._net, self._batch_first = layer._net, layer.batch_first
+        self._batch_first = layer.batch_first
         self._threads = layer.num_threads or 0
-        self._core = _core.State(self._net, self._batch, layer.batch_first)
-        self._start = layer._started(None, self._batch)
+        self._state = backend.State(layer.packed.net, self._batch, layer.batch_first)
+        self._start = layer.start_state(None, self._batch)
         if self._start is not None:
-            self._core.set(*self._start)
+            self._state.set(*self._start)
 
     @property
     def batch_size(self):
@@ -43,7 +42,7 @@ class Stream:
     def __call__(self, x, out=None):
         """y for the next T steps: x (T, B, I), or (B, T, I) with batch_first, or (T, I) if there is
         one row; y has x's layout, and is `out` if given. Errors as LSTM's."""
-        y = self._core.advance(x, out, False, self._threads)
+        y = self._state.advance(x, out, False, self._threads)
         if y is not None:
             return y
         layer = self._layer
@@ -52,7 +51,7 @@ class Stream:
 
     def step(self, x, out=None):
         """y (B, K) for one step x (B, I); y is `out` if given: then nothing is allocated."""
-        y = self._core.advance(x, out, True, self._threads)
+        y = self._state.advance(x, out, True, self._threads)
         if y is not None:
             return y
         layer = self._layer
@@ -71,7 +70,7 @@ class Stream:
             want = shape if batched else tuple(n for i, n in enumerate(shape) if i != axis)
             arguments.output(out, want, (x,))
             y = out if batched else np.expand_dims(out, axis)
-        y = self._core.advance(x, y, axis is None, self._threads)
+        y = self._state.advance(x, y, axis is None, self._threads)
         if y is None:
             raise ValueError(f"input of shape {x.shape} with strides {x.strides} cannot be used")
         if out is not None:
@@ -81,19 +80,19 @@ class Stream:
     @property
     def state(self):
         """(h, c): copies, (L, B, K) and (L, B, H). Settable from such a pair. Of a GRU or RNN h."""
-        return self._core.get()
+        return self._state.get()
 
     @state.setter
     def state(self, value):
         if value is None:
             what = "a pair (h, c)" if self._layer.has_c else "an array h"
             raise TypeError(f"state must be {what}, got NoneType; reset() makes it zeros")
-        self._core.set(*arguments.states(value, self._layer._state_shapes(self._batch), True))
+        self._state.set(*arguments.states(value, self._layer.state_shapes(self._batch), True))
 
     def reset(self, rows=None):
         """Make the state what it was at first, zeros or the layer's initial_state: of all rows, or
         of `rows`, their numbers or a (B,) bool mask."""
-        parts = self._layer._parts(self.state)
+        parts = self._layer.state_parts(self.state)
         if rows is None:
             rows = slice(None)
         else:
@@ -114,4 +113,4 @@ class Stream:
                     )
         for i, part in enumerate(parts):
             part[:, rows] = 0 if self._start is None else self._start[i][:, rows]
-        self._core.set(*parts)
+        self._state.set(*parts)

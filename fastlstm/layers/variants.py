@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What layers have beyond torch's: other activations, clipped sums, coupled gates, peepholes, a
-reverse direction alone (as ONNX and Keras have them), and a state of their own to start from."""
+"""Variants: what layers have that torch's do not. Other activations, clipped sums, coupled gates,
+peepholes, a reverse direction alone (as ONNX and Keras have them), and an initial state."""
 
 from typing import ClassVar
 
@@ -17,49 +17,53 @@ def flag(name, value):
     return bool(value)
 
 
-class Varied:
-    """The part of Recurrent that knows of them. odd: {argument: default}, a class' own."""
+class Variants:
+    """The part of Recurrent that knows of variants.
 
-    odd: ClassVar = {"activations": None, "clip": None, "reverse": False}
+    variant_arguments   {argument: default} of a class' constructor
+    """
+
+    variant_arguments: ClassVar = {"activations": None, "clip": None, "reverse": False}
     activations = clip = None
     input_forget = peepholes = reverse = False
     output_order = "time"  # or "processing": y[0] is a reverse direction's first result
-    _start = None  # the arrays of the state that calls without one start from
+    _start = None  # the arrays of the initial state; None: zeros
 
-    def _check_odd(self, odd):
-        """Take those of the arguments `odd` that are not the default."""
-        odd = {name: value for name, value in odd.items() if value is not self.odd[name]}
-        if not odd:
+    def _set_variant(self, values):
+        """Check and take those of `values`, {argument: value}, that are not the default."""
+        values = {k: v for k, v in values.items() if v is not self.variant_arguments[k]}
+        if not values:
             return
         from ..engine.variants import checked_activations, checked_clip
 
-        for name in odd.keys() - {"activations", "clip"}:
-            odd[name] = flag(name, odd[name])
-        if odd.get("reverse") and self.bidirectional:
+        for name in values.keys() - {"activations", "clip"}:
+            values[name] = flag(name, values[name])
+        if values.get("reverse") and self.bidirectional:
             raise ValueError("a bidirectional layer has a reverse direction already: reverse=True")
-        if "clip" in odd:
-            odd["clip"] = checked_clip(odd["clip"])
-        if "activations" in odd:
-            odd["activations"] = checked_activations(
-                self.kind, self.num_directions, odd["activations"]
+        if "clip" in values:
+            values["clip"] = checked_clip(values["clip"])
+        if "activations" in values:
+            values["activations"] = checked_activations(
+                self.kind, self.num_directions, values["activations"]
             )
-        if odd.get("peepholes"):
-            self._kinds = (*self._kinds, "peephole")
-        self.__dict__.update(odd)
+        self.__dict__.update(values)
 
-    def _variant(self):
-        """What sets the layer apart from torch's, for a backend; None if nothing does."""
-        odd = {name: getattr(self, name) for name in self.odd}
-        if odd == self.odd:
+    @property
+    def variant(self):
+        """The engine's Variant, which says what sets the layer apart from torch's; None if nothing
+        does. For this package's own use."""
+        values = {name: getattr(self, name) for name in self.variant_arguments}
+        if values == self.variant_arguments:
             return None
         from ..engine.variants import RELU, USUAL, Variant
 
-        usual = (RELU,) if self.core == "rnn_relu" else USUAL[self.kind]
-        odd["activations"] = self.activations or (usual,) * self.num_directions
-        return Variant(**odd)
+        usual = (RELU,) if self.cell == "rnn_relu" else USUAL[self.kind]
+        values["activations"] = self.activations or (usual,) * self.num_directions
+        return Variant(**values)
 
-    def _started(self, parts, batch):
-        """The parts of a state, or of the one that a call without one starts from; or None."""
+    def start_state(self, parts, batch):
+        """The arrays that a call of `batch` rows starts from: `parts`, those of its state, or the
+        initial state's if it was given none; None: zeros. For this package's own use."""
         if parts is not None or self._start is None:
             return parts
         if self._start[0].shape[1] not in (1, batch):
@@ -67,17 +71,18 @@ class Varied:
                 f"initial_state is for {self._start[0].shape[1]} rows, the input has {batch}: give "
                 "the call a state of its own"
             )
-        shapes = self._state_shapes(batch)
         return [
             np.ascontiguousarray(np.broadcast_to(part, shape))
-            for part, shape in zip(self._start, shapes, strict=True)
+            for part, shape in zip(self._start, self.state_shapes(batch), strict=True)
         ]
 
     @property
     def initial_state(self):
         """What calls without a state start from, settable: like a call's state, of one row for any
         batch or of as many as that; None: zeros. Streams start there and reset to it."""
-        return None if self._start is None else self._state([part.copy() for part in self._start])
+        if self._start is None:
+            return None
+        return self.state_from_parts([part.copy() for part in self._start])
 
     @initial_state.setter
     def initial_state(self, state):
@@ -87,11 +92,12 @@ class Varied:
         parts = (state,) if not self.has_c else tuple(state)
         first = np.asarray(parts[0]) if parts else np.empty(0)
         rows = first.shape[1] if first.ndim == 3 else 1
-        parts = arguments.states(state, self._state_shapes(rows), first.ndim == 3)
+        parts = arguments.states(state, self.state_shapes(rows), first.ndim == 3)
         self._start = tuple(part.copy() for part in parts)
 
-    def _reorder(self, y, lengths):
-        """y between the order of time and that of processing, in place."""
+    def reorder(self, y, lengths):
+        """Turn y in place from the order of time to output_order, or back; nothing to do if that is
+        "time". y is (T, B, n), or (B, T, n) with batch_first. For this package's own use."""
         if self.output_order == "processing":
             by_time = y.swapaxes(0, 1) if self.batch_first else y
             by_time[...] = turned_around(by_time, lengths).copy()

@@ -128,7 +128,7 @@ class _Guess:
         b, e = (
             np.asarray(found.get(f"{n}{end}", zeros), np.float64) for n in ("bias_ih", "bias_hh")
         )
-        w, r = self._turned(w, self.ih), self._turned(r, self.hh)
+        w, r = self._transposed(w, self.ih), self._transposed(r, self.hh)
         b, e = self._biases(b, e)
         if self.order:
             usual = _GATES[layer.kind]
@@ -140,7 +140,7 @@ class _Guess:
             b[layer.hidden_size : 2 * layer.hidden_size] += 1
         return w, r, None if v is None else np.asarray(v, np.float64), b, e
 
-    def _turned(self, w, how):
+    def _transposed(self, w, how):
         rows, width = w.shape
         if how == "T" and rows % width == 0:
             return np.concatenate([each.T for each in np.split(w, rows // width)])
@@ -158,15 +158,15 @@ class _Guess:
 
 def _singles(layer):
     """The guesses that change one thing."""
-    own = _usual(layer)
-    usual = _GATES[layer.kind]
-    change = lambda text, **values: dataclasses.replace(own, text=text, **values)  # noqa: E731
-    for order in map("".join, itertools.permutations(usual)):
-        if order != usual:
+    usual = _usual(layer)
+    gates = _GATES[layer.kind]
+    change = lambda text, **values: dataclasses.replace(usual, text=text, **values)  # noqa: E731
+    for order in map("".join, itertools.permutations(gates)):
+        if order != gates:
             known = f" ({_KNOWN[order]})" if order in _KNOWN else ""
             yield change(f"the gates are in the order {', '.join(order)}{known}", order=order)
-    yield from _turns(layer, own)
-    yield from _biases(layer, own)
+    yield from _transpositions(layer, usual)
+    yield from _biases(layer, usual)
     for text, alpha, beta in (
         ("0.2 x + 0.5 (Keras 2, ONNX)", 0.2, 0.5), ("x / 6 + 0.5 (Keras 3)", 1 / 6, 0.5),
     ):  # fmt: skip
@@ -174,43 +174,43 @@ def _singles(layer):
             hard = Activation("hard_sigmoid", alpha, beta)
             yield change(f"the gates' activation is the hard sigmoid {text}", gate=hard)
     for activation in (TANH, RELU, SIGMOID):
-        if activation != own.candidate:
-            yield change(f"the activation is {activation} instead of {own.candidate}",
+        if activation != usual.candidate:
+            yield change(f"the activation is {activation} instead of {usual.candidate}",
                          candidate=activation)  # fmt: skip
     if layer.kind == "GRU":
-        other = not own.reset_after
+        other = not usual.reset_after
         yield change(f"the GRU is one with reset_after={other}", reset_after=other)
     if layer.bidirectional:
         yield change("the two directions are exchanged in the output", swapped=True)
     yield change("time runs backwards", reversed=True)
 
 
-def _turns(layer, own):
-    width = layer._weights["weight_hh_l0"].shape[1]
+def _transpositions(layer, usual):
+    width = layer.proj_size or layer.hidden_size
     square = layer.input_size == layer.hidden_size and layer.num_layers * layer.num_directions == 1
-    turns = [("hh", "T")] if width == layer.hidden_size else []
-    turns += [("hh", "reshape"), ("ih", "reshape")] + ([("ih", "T")] if square else [])
+    changes = [("hh", "T")] if width == layer.hidden_size else []
+    changes += [("hh", "reshape"), ("ih", "reshape")] + ([("ih", "T")] if square else [])
     texts = {"T": "is transposed in each gate", "reshape": "was reshaped instead of transposed"}
-    for part, how in turns:
-        yield dataclasses.replace(own, text=f"weight_{part} {texts[how]}", **{part: how})
-    if square or len(turns) > 2:
+    for part, how in changes:
+        yield dataclasses.replace(usual, text=f"weight_{part} {texts[how]}", **{part: how})
+    if square or len(changes) > 2:
         for how in ("T", "reshape") if square else ("reshape",):
             yield dataclasses.replace(
-                own, text=f"weight_ih {texts[how]}, and so is weight_hh", ih=how, hh=how
+                usual, text=f"weight_ih {texts[how]}, and so is weight_hh", ih=how, hh=how
             )
 
 
-def _biases(layer, own):
+def _biases(layer, usual):
     if layer.bias:
         for bias, text in (
             ("none", "there are no biases"), ("ih", "bias_hh is not there"),
             ("hh", "bias_ih is not there"),
             ("twice", "the biases are added twice"), ("half", "the biases are halved"),
         ):  # fmt: skip
-            yield dataclasses.replace(own, text=text, bias=bias)
+            yield dataclasses.replace(usual, text=text, bias=bias)
     if layer.kind == "LSTM":
         text = "1 is added to the forget gate's bias (forget_bias of TensorFlow 1)"
-        yield dataclasses.replace(own, text=text, bias="forget")
+        yield dataclasses.replace(usual, text=text, bias="forget")
 
 
 def _pairs(layer):
@@ -273,12 +273,12 @@ def verify(layer, x, y, state=None, *, tolerance=1e-5):
     start = f"the largest difference is {error:.2g}, more than {tolerance:g}"
     if not np.isfinite(error):
         return Verification(False, error, "the outputs or the reference are not finite")
-    if layer._variant() or layer._start or layer.output_order != "time":
+    if layer.variant or layer.initial_state is not None or layer.output_order != "time":
         return Verification(
             False, error, f"{start}; known mistakes are looked for in torch's own cells alone"
         )
     px, py, pstate, cut = _part(layer, x, y, given)
-    tried = 0
+    weights, tried = layer.state_dict(), 0
     for guesses in (_singles(layer), _pairs(layer)):
         found = []
         for guess in guesses:
@@ -286,7 +286,7 @@ def verify(layer, x, y, state=None, *, tolerance=1e-5):
                 break  # both directions of a long sequence: the likely ones only
             tried += 1
             with np.errstate(over="ignore", invalid="ignore"):
-                found.append((_error(_run(layer, layer._weights, guess, px, pstate), py), guess))
+                found.append((_error(_run(layer, weights, guess, px, pstate), py), guess))
         found = [(e, guess) for e, guess in found if e <= tolerance]
         if found:
             best, guess = min(found, key=lambda each: each[0])

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""forward_train(checkpoint=k): the gates of k steps at a time, had again by a second forward.
+"""forward_train(checkpoint=k): memory for the gates of k steps at a time, by a second forward.
 
-A one-directional stack goes through time in segments of k steps. Kept are x and every layer's state
-at each segment's start. Backward takes the segments from the last to the first: forward again, with
-a tape of the segment alone, then back through it with the gradients of its final state.
+A one-directional stack goes through time in segments of k steps. Forward keeps x and every layer's
+state at each segment's start. Backward takes the segments from the last to the first: it runs the
+segment forward again, with a tape of the segment alone, then back through it with the gradients of
+its final state.
 
-With two directions a stack cannot be cut in time, since every layer needs all of the one below. But
-each layer and direction is a one-directional stack by itself, of one layer, which reads its input
-forwards or turned around; kept are the layers' inputs besides. So it is with a reverse direction.
+A stack of two directions cannot be cut in time, since every layer needs all outputs of the one
+below. But each track, a layer in one direction, can: it is a one-directional stack of one layer,
+which reads its input forwards or turned around. Then the inputs of all layers are kept too. A layer
+with a reverse direction alone is treated in the same way.
 
 Arrays in here are time-first, (T, B, n).
 """
@@ -16,8 +18,7 @@ import math
 
 import numpy as np
 
-from ..engine import arguments
-from ..engine import core as _core
+from ..engine import arguments, backend
 
 
 def segment_steps(checkpoint, steps):
@@ -39,11 +40,15 @@ def turned_around(array, lengths):
 
 
 class Stack:
-    """One one-directional stack over a whole sequence: what it takes to go through it again."""
+    """One one-directional stack over a whole sequence, and what it takes to run it again.
+
+    k        steps of a segment
+    starts   the state at each segment's start, a tuple of arrays; None: zeros
+    """
 
     def __init__(self, lengths, k, rate, seed):
         self.lengths, self.k, self.rate, self.seed = lengths, k, rate, seed
-        self.starts = []  # the state at each segment's start; None: zeros
+        self.starts = []
 
     def parts(self, steps):
         """(slice of time, lengths within it) of each segment."""
@@ -53,7 +58,7 @@ class Stack:
             yield slice(first, first + n), within
 
     def train(self, net, x, cut, within, state, threads):
-        return _core.forward_train(
+        return backend.forward_train(
             net, x[cut], state, within, self.rate, self.seed, False, threads, cut.start, len(x)
         )  # fmt: skip
 
@@ -69,18 +74,18 @@ class Stack:
                 state = state if net.has_c else (state,)
         return state
 
-    def backward(self, net, turned, x, dy, dstate, dx, grads, threads):
-        """Gradients of the initial state; those of the input to dx unless None, of the weights to
-        grads, a list as _core.backward's."""
-        spare = [[None if a is None else np.empty_like(a) for a in lane] for lane in grads]
+    def backward(self, packed, x, dy, dstate, dx, grads, threads):
+        """Gradients of the initial state; those of the input go to dx unless that is None, those of
+        the weights to grads, a list as backend.backward's. packed: the stack's PackedWeights."""
+        spare = [[None if a is None else np.empty_like(a) for a in track] for track in grads]
         into = grads
         for (cut, within), state in reversed(
             list(zip(self.parts(len(x)), self.starts, strict=True))
         ):
-            tape = self.train(net, x, cut, within, state, threads)[-1]
-            part, dstate = _core.backward(
-                turned, tape, None if dy is None else dy[cut], dstate, dx is not None, True, into,
-                threads,
+            tape = self.train(packed.net, x, cut, within, state, threads)[-1]
+            part, dstate = backend.backward(
+                packed.for_backward(), tape, None if dy is None else dy[cut], dstate,
+                dx is not None, True, into, threads,
             )  # fmt: skip
             del tape  # before there is another
             if dx is not None:
@@ -94,18 +99,23 @@ class Stack:
         return dstate
 
 
-class Kept:
-    """In a Tape's place: what one forward_train(checkpoint=k) keeps."""
+class Segments:
+    """What one forward_train(checkpoint=k) keeps, where another keeps an engine's Tape.
 
-    def __init__(self, lstm, net, x, lengths, k, rate, seed):
-        self.net, self.lengths, self.rate, self.seed = net, lengths, rate, seed
-        self.reverse = lstm.reverse
-        self.apart = lstm.bidirectional or lstm.reverse  # layers and directions, one by one
-        own = 0.0 if self.apart else rate
+    by_track   is the stack gone through track by track? Else as a whole
+    stacks     [layer][direction] of Stack if by_track, else [[the Stack]]
+    inputs     x and, if by_track, the inputs of the layers above the first
+    """
+
+    def __init__(self, layer, packed, x, lengths, k, rate, seed):
+        self.packed, self.lengths, self.rate, self.seed = packed, lengths, rate, seed
+        self.reverse = layer.reverse
+        self.by_track = layer.bidirectional or layer.reverse
+        within = 0.0 if self.by_track else rate  # dropout between the layers of one Stack
         self.stacks = [
-            [Stack(lengths, k, own, seed) for _ in range(lstm.num_directions)]
-            for _ in range(lstm.num_layers if self.apart else 1)
-        ]  # [what is gone through one by one][direction]
+            [Stack(lengths, k, within, seed) for _ in range(layer.num_directions)]
+            for _ in range(layer.num_layers if self.by_track else 1)
+        ]
         self.inputs = [x]
 
     @property
@@ -115,68 +125,63 @@ class Kept:
         arrays += self.inputs if self.lengths is None else [*self.inputs, self.lengths]
         return sum(a.nbytes for a in arrays)
 
-    def lane(self, lstm, i, d):
-        """A layer and its Net for direction d of layer i, and its part of the states' first axis;
-        or the whole stack."""
-        if not self.apart:
-            return lstm, self.net, slice(None)
-        end = f"_l{i}" + ("", "_reverse")[d]
-        one = type(lstm).__new__(type(lstm))
-        one.__dict__.update(lstm.__dict__, num_layers=1, bidirectional=False, reverse=False)
-        one.input_size = self.inputs[i].shape[2]
-        one.activations = lstm.activations and lstm.activations[d : d + 1]
-        weights = self.net.weights.items()
-        one._set({n.removesuffix(end) + "_l0": w for n, w in weights if n.endswith(end)})
-        at = i * lstm.num_directions + d
-        return one, one._net, slice(at, at + 1)
+    def stack_of(self, layer, i, d):
+        """(a layer, its PackedWeights, its part of the states' first axis) of self.stacks[i][d]."""
+        if not self.by_track:
+            return layer, self.packed, slice(None)
+        one = layer.one_track(self.packed, i, d)
+        at = i * layer.num_directions + d
+        return one, one.packed, slice(at, at + 1)
 
-    def seen(self, array, d):
-        """What direction d reads or wrote, in the order of time."""
+    def in_step_order(self, array, d):
+        """`array`, which direction d reads or wrote, between the order of time and the order in
+        which that direction takes its steps."""
         return turned_around(array, self.lengths) if d or self.reverse else array
 
-    def forward(self, lstm, state, y, threads):
-        """The final state's arrays; outputs to y."""
-        if state is not None:  # the caller may write to his
+    def forward(self, layer, state, y, threads):
+        """The final state's arrays; outputs go to y."""
+        if state is not None:  # the caller may write to the given arrays
             state = tuple(s.copy() for s in state)
-        finals, width = [], lstm.proj_size or lstm.hidden_size
+        finals, width = [], layer.proj_size or layer.hidden_size
         for i, stacks in enumerate(self.stacks):
             x, top = self.inputs[i], i + 1 == len(self.stacks)
             out = y if top else np.empty(y.shape, np.float32)
             for d, stack in enumerate(stacks):
-                _, net, own = self.lane(lstm, i, d)
-                start = None if state is None else tuple(s[own] for s in state)
-                mine = out[..., d * width : (d + 1) * width]
+                _, packed, rows = self.stack_of(layer, i, d)
+                start = None if state is None else tuple(s[rows] for s in state)
+                columns = out[..., d * width : (d + 1) * width]
                 back = d or self.reverse
-                part = np.empty(mine.shape, np.float32) if back else mine
-                finals.append(stack.forward(net, self.seen(x, d), start, part, threads))
+                part = np.empty(columns.shape, np.float32) if back else columns
+                steps = self.in_step_order(x, d)
+                finals.append(stack.forward(packed.net, steps, start, part, threads))
                 if back:
-                    mine[...] = self.seen(part, d)
+                    columns[...] = self.in_step_order(part, d)
             if not top:
                 if self.rate:
-                    _core.drop(out, self.rate, self.seed, i)
+                    backend.drop(out, self.rate, self.seed, i)
                 self.inputs.append(out)
         return tuple(np.concatenate(parts) for parts in zip(*finals, strict=True))
 
-    def backward(self, lstm, turn, dy, dstate, input_grad, grads, threads):
-        """dx and gradients of the initial state as _core.backward's; turn(lstm, net) makes a net's
-        Turned."""
+    def backward(self, layer, dy, dstate, input_grad, grads, threads):
+        """dx and gradients of the initial state, as backend.backward's."""
         dstates = []
         for i, stacks in reversed(list(enumerate(self.stacks))):
             x, dx = self.inputs[i], None
             for d, stack in reversed(list(enumerate(stacks))):
-                one, net, own = self.lane(lstm, i, d)
-                width = one.output_size
-                part = dy if dy is None else self.seen(dy[..., d * width : (d + 1) * width], d)
+                one, packed, rows = self.stack_of(layer, i, d)
+                part, width = dy, one.output_size
+                if dy is not None:
+                    part = self.in_step_order(dy[..., d * width : (d + 1) * width], d)
                 into = np.empty_like(x) if i or input_grad else None
-                end = tuple(None if a is None else a[own] for a in dstate)
-                to = grads[own] if self.apart else grads
-                args = net, turn(one, net), self.seen(x, d), part, end, into, to, threads
+                end = tuple(None if a is None else a[rows] for a in dstate)
+                to = grads[rows] if self.by_track else grads
+                args = packed, self.in_step_order(x, d), part, end, into, to, threads
                 dstates.append(stack.backward(*args))
                 if into is not None:
-                    into = self.seen(into, d)
+                    into = self.in_step_order(into, d)
                     dx = into if dx is None else np.add(into, dx, out=dx)
             if i and self.rate:
                 dx = np.ascontiguousarray(dx)
-                _core.drop(dx, self.rate, self.seed, i - 1)
+                backend.drop(dx, self.rate, self.seed, i - 1)
             dy = dx
         return dx, [np.concatenate(parts) for parts in zip(*reversed(dstates), strict=True)]

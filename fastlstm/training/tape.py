@@ -36,14 +36,14 @@ class Tape:
     It serves any number of backward calls, from any threads, until the layer's weights change.
     """
 
-    def __init__(self, core, lstm, net, x_shape, batched, y_shape, state_shapes):
-        self._core, self._net, self._x_shape, self._batched = core, net, x_shape, batched
-        self._batch_first = lstm.batch_first
+    def __init__(self, kept, layer, packed, x_shape, batched, y_shape, state_shapes):
+        self._kept, self._packed, self._x_shape, self._batched = kept, packed, x_shape, batched
+        self._batch_first = layer.batch_first
         self._y_shape, self._state_shapes = y_shape, state_shapes
 
     @property
     def nbytes(self):
-        return self._core.nbytes if self._core is not None else 0
+        return self._kept.nbytes if self._kept is not None else 0
 
     def __repr__(self):
         return f"Tape(y {self._y_shape}, {self.nbytes} bytes)"

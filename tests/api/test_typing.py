@@ -29,7 +29,10 @@ sys.exit(stubtest.main())
 # What a Recurrent tells the package about itself; a Tape is made by forward_train alone; what
 # Cython adds; abstract parts of a base that only its subclasses have.
 ALLOWED = r"""
-fastlstm\.(_Layer|LSTM|GRU|RNN)\.(core|gates|own|odd|has_c)
+fastlstm\.(_Layer|LSTM|GRU|RNN)\.(cell|has_c|cell_arguments|variant_arguments|variant)
+fastlstm\.(_Layer|LSTM|GRU|RNN)\.(packed|without_weights|take_weights|copy_with)
+fastlstm\.(_Layer|LSTM|GRU|RNN)\.(one_track|start_state|reorder)
+fastlstm\.(_Layer|LSTM|GRU|RNN)\.(weight_shapes|state_shapes|state_from_parts|state_parts)
 fastlstm\._Layer\.(bias|batch_first|bidirectional|dropout|hidden_size|input_size|isa|kind|num_layers|num_threads)
 fastlstm\._Cell\.(bias|hidden_size|input_size|isa)
 fastlstm\.Tape\.__init__

@@ -61,7 +61,7 @@ def test_more_wrong_arguments():
 def test_the_usual_is_no_variant():
     """Spelled out, torch's own activations and defaults run on the cells' own kernels."""
     layer = fastlstm.LSTM(3, 4, activations=("sigmoid", "tanh", "tanh"), clip=None, reverse=False)
-    assert layer.activations is None and layer._variant() is None
+    assert layer.activations is None and layer.variant is None
     assert repr(layer) == repr(fastlstm.LSTM(3, 4))
 
 

@@ -32,6 +32,11 @@ found = lstm.verify(x, y, tolerance=1e-4)
 assert_type(found, fastlstm.Verification)
 assert_type(found.would, str | None)
 lstm.save("weights.safetensors")
+half = lstm.quantize("float16")
+assert_type(half, fastlstm.LSTM)
+assert_type(fastlstm.GRUCell(3, 4).quantize("float32"), fastlstm.GRUCell)
+if half.dtype == "float16":
+    half.quantize("int8")  # type: ignore[arg-type]
 
 gru = fastlstm.GRU(3, 4, reset_after=False)
 y, h = gru(x)
@@ -51,7 +56,7 @@ assert_type(fastlstm.LSTMCell(3, 4)(x[0]), tuple[Array, Array])
 assert_type(fastlstm.GRUCell(3, 4)(x[0], h[0]), Array)
 assert_type(fastlstm.RNNCell(3, 4, nonlinearity="relu")(x[0]), Array)
 
-layer = fastlstm.load("model.pt", prefix="encoder.", batch_first=True)
+layer = fastlstm.load("model.pt", prefix="encoder.", dtype="float16", batch_first=True)
 assert_type(layer, fastlstm.LSTM | fastlstm.GRU | fastlstm.RNN)
 assert_type(layer(x)[0], Array)
 for prefix, each in fastlstm.load_all("model.pt").items():

@@ -114,4 +114,4 @@ def test_they_did_work_in_threads():
     """The blocks of few rows are enough for 16 threads at once."""
     I, H, *_, B, T = KINDS["blocks of few rows"]
     Case(I=I, H=H).layer()(np.ones((T, B, I), np.float32), num_threads=16)
-    assert _core.team_size() >= 15
+    assert _core.worker_count() >= 15

@@ -19,6 +19,7 @@
 #include "fastlstm.h"
 #include "kernels/contract.h"
 #include "check.h"
+#include "halves.h"
 #include "vary.h"
 
 static uint64_t state;
@@ -78,14 +79,24 @@ static void activations(const fl_kernels *k, unsigned stride)
            (unsigned long long)t, (unsigned long long)v);
 }
 
-static void forward(const fl_kernels *k, unsigned number)
+static void round_to_half(float *p, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        p[i] = half_rounded(p[i]);
+}
+
+/* The hash of a drawn call's outputs. Every third network has float16 weights; with `twin`, those
+   of float32 whose matrices were rounded to float16 instead. */
+static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
+{
+    const int half = number % 3 == 0;
     state = number;
     fl_config f = {.cell = (int)(number % FL_CELLS),
                    .input = between(&state, 1, 40),
                    .hidden = between(&state, 1, 70),
                    .layers = between(&state, 1, 3),
-                   .dirs = between(&state, 1, 2)};
+                   .dirs = between(&state, 1, 2),
+                   .format = half && !twin ? FL_FLOAT16 : FL_FLOAT32};
     f.proj = draw(&state) % 3 == 0 && f.hidden > 1 ? between(&state, 1, f.hidden - 1) : 0;
     f.proj = f.cell == FL_LSTM ? f.proj : 0;
     const size_t gates[] = {4, 3, 3, 1, 1}, rows_of = gates[f.cell] * f.hidden;
@@ -111,6 +122,11 @@ static void forward(const fl_kernels *k, unsigned number)
             float *b = floats(rows_of, scale_b), *b_hh = floats(rows_of, scale_b);
             float *p = floats(f.proj * f.hidden, 0.5f);
             float *peep = floats(3 * f.hidden, 0.5f);
+            if (twin) {
+                round_to_half(w, rows_of * in);
+                round_to_half(r, rows_of * width);
+                round_to_half(p, f.proj * f.hidden);
+            }
             fl_net_set(net, l, d, w, r, b, b_hh, f.proj ? p : NULL);
             if (f.variant.peepholes)
                 fl_net_set_peepholes(net, l, d, peep);
@@ -130,15 +146,15 @@ static void forward(const fl_kernels *k, unsigned number)
     if (draw(&state) % 2)
         c.lengths = lengths;
     c.hn = h0, c.cn = c0;
-    if (draw(&state) % 4 == 0 && !(c.tape = fl_tape_new(net, &c, 0, 0, 0, c.steps)))
+    if (draw(&state) % 4 == 0 && !half && !(c.tape = fl_tape_new(net, &c, 0, 0, 0, c.steps)))
         exit(2);
     if (fl_forward(net, &c) != FL_OK)
         exit(2);
     uint64_t sum = hash(hash(hash(1, y, out), h0, rows * width), c0, rows * f.hidden);
-    printf("%s case %u %016llx\n", k->name, number, (unsigned long long)sum);
     fl_free(x), fl_free(y), fl_free(h0), fl_free(c0), fl_free(lengths);
     fl_tape_free(c.tape);
     fl_net_free(net);
+    return sum;
 }
 
 int main(int argc, char **argv)
@@ -148,8 +164,11 @@ int main(int argc, char **argv)
     for (int i = 0; i < fl_isa_count(); i++)
         if (fl_isa_runnable(i)) {
             activations(fl_isa_kernels(i), stride);
-            for (unsigned n = 1; n <= cases; n++)
-                forward(fl_isa_kernels(i), n);
+            for (unsigned n = 1; n <= cases; n++) {
+                const uint64_t sum = forward(fl_isa_kernels(i), n, 0);
+                CHECK(n % 3 || sum == forward(fl_isa_kernels(i), n, 1));
+                printf("%s case %u %016llx\n", fl_isa_name(i), n, (unsigned long long)sum);
+            }
         }
     return 0;
 }

@@ -216,14 +216,18 @@ static void prepare(bench *x, const shape *s)
     x->back.grads = x->grads;
 }
 
-/* The net with its weights; 0 when memory was short, and nothing is left. */
+/* Only networks of float32 weights are trained. */
+static int trains(const bench *x) { return x->s.f.format == FL_FLOAT32; }
+
+/* The net with its weights, and if it trains those for backward; 0 when memory was short, and
+   nothing is left. */
 static int open_net(bench *x, const fl_kernels *kernels)
 {
     const uint64_t before = control();
     const size_t dirs = x->s.f.dirs;
     x->net = fl_net_new(&x->s.f, kernels);
-    x->weights = x->net ? fl_backward_weights_new(x->net) : NULL;
-    if (!x->weights) {
+    x->weights = x->net && trains(x) ? fl_backward_weights_new(x->net) : NULL;
+    if (!x->net || (trains(x) && !x->weights)) {
         fl_net_free(x->net);
         return 0;
     }
@@ -231,7 +235,9 @@ static int open_net(bench *x, const fl_kernels *kernels)
         fl_net_set(x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->b[i], x->b[i], x->p[i]);
         if (x->peep[i])
             fl_net_set_peepholes(x->net, i / dirs, i % dirs, x->peep[i]);
-        fl_backward_weights_set(x->weights, x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->p[i]);
+        if (x->weights)
+            fl_backward_weights_set(x->weights, x->net, i / dirs, i % dirs, x->w[i], x->r[i],
+                                    x->p[i]);
     }
     CHECK(control() == before);
     return 1;

@@ -29,7 +29,7 @@ BOUNDED = [a for a in ACTIVATIONS if a.name in ("hard_sigmoid", "sigmoid", "soft
 
 
 @pytest.fixture(params=["numba", "numpy"])
-def core(request):
+def backend(request):
     if request.param == "numba" and not importlib.util.find_spec("numba"):
         pytest.skip("Numba is not there")
     return importlib.import_module(f"fastlstm.engine.{request.param}.backend")
@@ -71,16 +71,16 @@ def draw(rng, n):
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peephole")
 
 
-def net(core, layer, cell, variant, weights):
+def net(backend, layer, cell, variant, weights):
     dirs = layer.num_directions
-    made = core.Net(cell, layer.input_size, layer.hidden_size, 0, 1, dirs, None, variant=variant)
+    made = backend.Net(cell, layer.input_size, layer.hidden_size, 0, 1, dirs, None, variant=variant)
     made.weights = weights
-    turned = core.Turned(made)
+    backward_weights = backend.BackwardWeights(made)
     for d, end in enumerate(("_l0", "_l0_reverse")[:dirs]):
         own = [weights.get(name + end) for name in NAMES]
         made.set(0, d, *own)
-        turned.set(made, 0, d, *own[:2], None)
-    return made, turned
+        backward_weights.set(made, 0, d, *own[:2], None)
+    return made, backward_weights
 
 
 def case(n):
@@ -118,10 +118,10 @@ def loss(layer, values, weights, lengths, up, which, step):
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_values_and_gradients(core, part):
+def test_values_and_gradients(backend, part):
     for n in range(part, DRAWN, 4):
         rng, layer, cell, variant, weights, values, lengths, up = case(n)
-        made, turned = net(core, layer, cell, variant, weights)
+        made, backward_weights = net(backend, layer, cell, variant, weights)
         x, *state = values.values()
         given = tuple(state) if layer.kind == "LSTM" else state[0]
         y, got = made.forward(x, given, None, lengths, True, False, 1)
@@ -131,19 +131,19 @@ def test_values_and_gradients(core, part):
             assert error <= VALUE * max(1, np.abs(want).max(initial=0)), (n, layer)
         last, _ = made.forward(x, given, None, lengths, False, False, 1)
         assert last.tobytes() == np.concatenate(list(got[1]), 1).tobytes()
-        y2, final, tape = core.forward_train(made, x, tuple(state), lengths, 0.0, 0, False, 1)
+        y2, final, tape = backend.forward_train(made, x, tuple(state), lengths, 0.0, 0, False, 1)
         for a, b in zip([y2, *final], got, strict=True):
             assert a.tobytes() == b.tobytes()
 
-        lanes = [
+        gradients = [
             [None if (w := weights.get(name + end)) is None else np.empty_like(w) for name in NAMES]
             for end in ("_l0", "_l0_reverse")[: layer.num_directions]
         ]
         down = tuple(up[1 : len(values)])
-        dx, dstate = core.backward(turned, tape, up[0], down, True, True, lanes, 1)
+        dx, dstate = backend.backward(backward_weights, tape, up[0], down, True, True, gradients, 1)
         got = dict(zip(values, (dx, *dstate), strict=True))
-        for end, lane in zip(("_l0", "_l0_reverse"), lanes):
-            got |= {name + end: a for name, a in zip(NAMES, lane) if a is not None}
+        for end, track in zip(("_l0", "_l0_reverse"), gradients):
+            got |= {name + end: a for name, a in zip(NAMES, track) if a is not None}
 
         for name, d in got.items():
             for _ in range(2):
@@ -156,10 +156,10 @@ def test_values_and_gradients(core, part):
                 assert abs((d * step).sum() - want) / 1e-6 <= GRADIENT * size, (n, name, layer)
         if layer.input_forget:
             H = layer.hidden_size
-            assert not any(lane[0][H : 2 * H].any() for lane in lanes)
+            assert not any(track[0][H : 2 * H].any() for track in gradients)
 
 
-def test_every_activation_in_every_place(core):
+def test_every_activation_in_every_place(backend):
     rng = np.random.default_rng(7)
     for kind, act in itertools.product(CELLS, ACTIVATIONS):
         for place, cell in itertools.product(range(len(USUAL[kind])), CELLS[kind]):
@@ -173,7 +173,7 @@ def test_every_activation_in_every_place(core):
             variant = SimpleNamespace(
                 activations=(acts,), clip=None, input_forget=False, peepholes=False, reverse=False
             )
-            made, _ = net(core, layer, cell, variant, weights)
+            made, _ = net(backend, layer, cell, variant, weights)
             x = rng.uniform(-1, 1, (4, 2, 3)).astype(np.float32)
             want = variant_oracle.run(layer, weights, x)[0]
             got = made.forward(x, None, None, None, True, False, 1)[0]

@@ -157,7 +157,7 @@ def test_an_initial_state_that_is_not_there(tmp_path):
     """The metadata names it, the file has no such array."""
     told = {"version": 1, "layers": {"": {"kind": "RNN", "input_size": 1, "hidden_size": 1,
                                           "initial_state": ["initial_h"]}}}  # fmt: skip
-    path = put(tmp_path / "x", TARGETS["own"].build(json.dumps(told).encode()))
+    path = put(tmp_path / "x", TARGETS["fastlstm"].build(json.dumps(told).encode()))
     with pytest.raises(LoadError, match="its initial state: its arrays are missing"):
         load(path)
 

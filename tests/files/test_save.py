@@ -49,7 +49,7 @@ def test_weights_are_views_of_the_file(tmp_path, rng):
     path = tmp_path / "large"
     fastlstm.LSTM(256, 512).save(path)
     layer = load(path)
-    arrays = layer._weights.values()
+    arrays = layer.packed.arrays.values()
     assert not any(array.flags.writeable for array in arrays)
     if sys.platform == "linux":
         places = [array.__array_interface__["data"][0] for array in arrays]
@@ -101,7 +101,8 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
     layers = {
         "a.": Layer("LSTM", 3, 4, activations=((hard, TANH, RELU),), clip=2.5, input_forget=True,
                     peepholes=("peephole_l0",), batch_first=True),
-        "b.": Layer("GRU", 3, 4, direction="reverse", reset_after=False, output_order="processing"),
+        "b.": Layer("GRU", 3, 4, direction="reverse", reset_after=False, output_order="processing",
+                    dtype="float16"),
         "c.": Layer("RNN", 3, 4, direction="bidirectional", activations=((RELU,), (TANH,)),
                     merge="sum"),
         "d.": Layer("LSTM", 3, 4, direction="bidirectional", initial_state=("initial_h",)),
@@ -134,6 +135,7 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
     assert made.clip == 2.5 and made.input_forget and made.peepholes and made.batch_first
     assert made.activations == ((hard, TANH, RELU),)
     made = load(tmp_path / "all", "b.")
+    assert made.dtype == "float16" and arrays["b.weight_ih_l0"].dtype == np.float16
     assert made.reverse and not made.reset_after and made.output_order == "processing"
     h, c = load(tmp_path / "all", "d.").initial_state
     assert h.shape == c.shape == (2, 1, 4) and (h == 1).all() and not c.any()

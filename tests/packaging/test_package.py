@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The package as a whole: what importing it brings in, what it reports, rules of its structure."""
 
+import ast
 import json
 import os
 import re
@@ -55,19 +56,32 @@ def test_importing_leaves_the_gil_off():
     assert (done.stdout, done.stderr) == ("False c\n", "")
 
 
-def test_public_names_exist():
-    for name in (
-        "LSTM",
-        "LoadError",
-        "load",
-        "load_all",
-        "read_state_dict",
-        "show_config",
-        "runnable_isas",
-    ):
-        assert hasattr(fastlstm, name), name
-        assert name in fastlstm.__all__, name
-    assert set(fastlstm.__all__) <= set(dir(fastlstm))
+def declared(stub):
+    """The public names that a stub's text declares at its top, not those it imports for itself."""
+    names = set()
+    for node in ast.parse(stub).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.AnnAssign):
+            names.add(node.target.id)
+        elif isinstance(node, ast.ImportFrom):  # `import a as a` re-exports
+            names |= {alias.name for alias in node.names if alias.asname == alias.name}
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_public_names_are_those_of_the_stub():
+    """Found by dir() in a fresh interpreter, listed in __all__, and each one there."""
+    public = declared((PACKAGE / "__init__.pyi").read_text())
+    assert {"LSTM", "LoadError", "load", "show_config"} <= public
+    assert set(fastlstm.__all__) == public and len(fastlstm.__all__) == len(public)
+    script = (
+        "import fastlstm; seen = dir(fastlstm); names = {}; exec('from fastlstm import *', names)\n"
+        "print(*(name for name in seen if name[0] != '_'))\n"
+        "print(*(name for name in names if name[0] != '_'))\n"
+        "fastlstm.load, fastlstm.Verification; print(dir(fastlstm) == seen)"
+    )
+    seen, starred, same = python(script).stdout.splitlines()
+    assert seen.split() == sorted(public) and set(starred.split()) == public and same == "True"
     assert issubclass(fastlstm.LoadError, ValueError)
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", fastlstm.__version__)
 

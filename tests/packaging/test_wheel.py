@@ -19,7 +19,7 @@ from conftest import ASAN, FULL
 import fastlstm
 
 ROOT = Path(__file__).parents[2]
-EXTENSION = Path(getattr(fastlstm.engine.core, "__file__", ""))
+EXTENSION = Path(getattr(fastlstm.engine.backend, "__file__", ""))
 BUILT = EXTENSION.suffix == ".so"
 EPOCH = "1700000000"
 

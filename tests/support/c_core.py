@@ -27,7 +27,7 @@ BASE = [
 X86_KERNELS = {
     "generic": [],
     "generic_fma": ["-mfma"],
-    "avx2": ["-mavx2", "-mfma"],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
 }
 ARM_KERNELS = {"generic": [], "neon": []}

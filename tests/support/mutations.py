@@ -33,7 +33,7 @@ MUTATIONS = [
      "    if value is None:\n        return int(",
      "api/test_argument_checks.py::test_every_branch_is_taken"),
     ("a tape of another layer is used", "training/forward_backward.py",
-     "if tape._net is not net:", "if tape._net.cell != net.cell:",
+     "if tape._packed is not packed:", "if tape._packed.net.cell != packed.net.cell:",
      "training/test_checkpoint.py::test_tapes_of_others_are_refused"),
     ("a stream's failed call leaves a changed state", "layers/stream.py",
      '        layer = self._layer\n        x = arguments.real("input", x)',
@@ -46,8 +46,8 @@ MUTATIONS = [
      "!= entry.crc", "is None",
      "files/test_load_hostile.py::test_refused_for_its_reason"),
     ("steps keep a hundred bytes each", "layers/stream.py",
-     "        y = self._core.advance(x, out, True, self._threads)\n        if y is not None:",
-     "        y = self._core.advance(x, out, True, self._threads)\n"
+     "        y = self._state.advance(x, out, True, self._threads)\n        if y is not None:",
+     "        y = self._state.advance(x, out, True, self._threads)\n"
      "        self.__dict__.setdefault('kept', []).append(bytes(67))\n        if y is not None:",
      "threads/test_soak.py::test_many_calls_leave_memory_and_threads_as_they_were"),
     ("importing brings in another module", "errors.py",

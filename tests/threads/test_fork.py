@@ -20,7 +20,7 @@ TEAM = 1 if BACKEND == "c" else 0  # workers that two threads make; the others h
 CALLS = """
 import os, signal, sys, threading, time
 import numpy as np, fastlstm
-from fastlstm.engine import core
+from fastlstm.engine import backend
 rng = np.random.default_rng(0)
 
 def draw(*shape):
@@ -78,7 +78,7 @@ AFTER_USE = (
 {libraries}
 works = calls(1)
 want = {{name: work() for name, work in works.items()}}
-assert core.team_size() == {team}
+assert backend.worker_count() == {team}
 stop, failures = threading.Event(), []
 
 def compute():
@@ -89,11 +89,11 @@ def compute():
 
 def child():
     try:
-        if core.team_size():
+        if backend.worker_count():
             os._exit(2)
         if any(work() != want[name] for name, work in works.items()):
             os._exit(3)
-        os._exit(0 if core.team_size() == {team} else 4)  # with a worker of its own
+        os._exit(0 if backend.worker_count() == {team} else 4)  # with a worker of its own
     finally:
         os._exit(5)
 

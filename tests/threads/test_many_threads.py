@@ -132,7 +132,7 @@ for call in (lambda: rows(x_rows), lambda: stack(x_stack), lambda: lone(x_lone),
         time.sleep(20e-3)
         used.append(time.process_time() - time.thread_time() - start)
     print(*used)
-assert _core.team_size() >= 3
+assert _core.worker_count() >= 3
 """
 
 
@@ -172,9 +172,9 @@ for H in (1, 2, 8, 16, 32, 64, 95, 96):
     layer.backward(tape, y, end)
     for more in (dict(num_layers=4), dict(bidirectional=True), dict(proj_size=H // 2)):
         fastlstm.LSTM(H, H, **more)(x[:4])
-assert (_core.team_size(), threads()) == (0, before)
+assert (_core.worker_count(), threads()) == (0, before)
 fastlstm.LSTM(96, 96)(np.zeros((50, 64, 96), np.float32))
-assert (_core.team_size(), threads()) == (15, before + 15 if before else 0)
+assert (_core.worker_count(), threads()) == (15, before + 15 if before else 0)
 print("fine")
 """
 
@@ -205,7 +205,7 @@ if os.getuid() == 0:  # root is not limited
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 for n in (2, 4, 16):
     assert bits(n) == want
-print(_core.team_size(), "workers")
+print(_core.worker_count(), "workers")
 """
 
 

@@ -21,7 +21,7 @@ def own(info=None):
 [info] = own()
 assert info["version"] == fastlstm.__version__
 assert info["num_threads"] == 3 and info["internal_api"] == "fastlstm" and info["workers"] == 0
-assert info["filepath"] == fastlstm.engine.core.__file__
+assert info["filepath"] == fastlstm.engine.backend.__file__
 
 layer, x = fastlstm.LSTM(64, 128), np.ones((60, 64, 64), np.float32)  # work for many threads
 
@@ -86,7 +86,7 @@ def test_other_libraries_named_like_ours_are_left_alone(tmp_path):
         pytest.skip("no C compiler to make a library with")
     done = python(
         f"import ctypes; ctypes.CDLL({str(library)!r}); import fastlstm.threadpool, threadpoolctl\n"
-        "ours = fastlstm.engine.core.__file__\n"
+        "ours = fastlstm.engine.backend.__file__\n"
         "print([i['filepath'] == ours for i in threadpoolctl.threadpool_info() "
         "if i['prefix'] == '_core.'])"
     )

@@ -302,7 +302,7 @@ def test_nothing_is_kept_in_a_cycle():
     """Packed weights and tapes go when the last name for them goes, not at a later collection."""
 
     def alive():
-        return sum(type(o).__name__ in ("Net", "Turned", "Tape") for o in gc.get_objects())
+        return sum(type(o).__name__ in ("Net", "BackwardWeights", "Tape") for o in gc.get_objects())
 
     gc.collect()
     gc.disable()
@@ -348,7 +348,7 @@ def test_tapes_of_others_are_refused():
     layer.load_state_dict(layer.state_dict())
     with pytest.raises(ValueError, match="before load_state_dict"):
         layer.backward(tape, y)
-    for wrong in (None, 3, y, tape._core, "tape"):
+    for wrong in (None, 3, y, tape._kept, "tape"):
         with pytest.raises(TypeError, match="forward_train"):
             layer.backward(wrong, y)
 
@@ -404,10 +404,10 @@ def test_no_memory_leaves_all_as_it_was(cell):
     layer = case.layer()
     y, _, tape = layer.forward_train(x)
     want = None
-    core = fastlstm.engine.core
-    if not hasattr(core, "fail_allocations"):
+    backend = fastlstm.engine.backend
+    if not hasattr(backend, "fail_allocations"):
         pytest.skip("the C core's allocator is the one that can be made to fail")
-    fail = core.fail_allocations
+    fail = backend.fail_allocations
     failed = 0
     for n in range(20):
         fail(n)

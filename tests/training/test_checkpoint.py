@@ -173,7 +173,7 @@ def test_tapes_of_others_are_refused():
                     other.backward(tape, y)
                 with pytest.raises(ValueError, match="another layer, or"):
                     layer.backward(its_own, other_y)
-            for wrong in (tape._core, None, k):
+            for wrong in (tape._kept, None, k):
                 with pytest.raises(TypeError, match="forward_train"):
                     layer.backward(wrong, y)
             same(want.values(), gradients.named(layer.backward(tape, y)).values())
@@ -184,10 +184,10 @@ def test_no_memory_leaves_all_as_it_was(D):
     case = Case(I=4, H=9, L=2, D=D, P=3, T=12, B=3)
     layer = case.layer()
     _, up, want, _ = train(layer, case, 5)
-    core = fastlstm.engine.core
-    if not hasattr(core, "fail_allocations"):
+    backend = fastlstm.engine.backend
+    if not hasattr(backend, "fail_allocations"):
         pytest.skip("the C core's allocator is the one that can be made to fail")
-    fail, failed = core.fail_allocations, 0
+    fail, failed = backend.fail_allocations, 0
     for n in range(60):
         fail(n)
         try:

@@ -19,7 +19,7 @@ DROPOUT = 60 if FULL else 12
 def dropout_mask(seed, rate, layer, *shape):
     """(T, B, D K) of 0 and 1: what forward_train keeps of a layer's outputs."""
     mask = np.ones(shape, np.float32)
-    fastlstm.engine.core.drop(mask, rate, seed, layer)
+    fastlstm.engine.backend.drop(mask, rate, seed, layer)
     return (mask != 0).astype(np.float32)
 
 

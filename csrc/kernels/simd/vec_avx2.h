@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Vectors of 8 floats: AVX2 and FMA. The operations are described in vec_generic.h. */
+/* Vectors of 8 floats: AVX2, FMA and F16C. The operations are described in vec_generic.h. */
 #ifndef FL_VEC_AVX2_H
 #define FL_VEC_AVX2_H
 
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/compiler.h"
 
@@ -14,6 +15,10 @@ typedef __m256 vf;
 FL_INLINE vf vf_set1(float x) { return _mm256_set1_ps(x); }
 FL_INLINE vf vf_load(const float *p) { return _mm256_load_ps(p); }
 FL_INLINE vf vf_loadu(const float *p) { return _mm256_loadu_ps(p); }
+FL_INLINE vf vf_load_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(const void *)p));
+}
 FL_INLINE void vf_store(float *p, vf a) { _mm256_store_ps(p, a); }
 FL_INLINE void vf_storeu(float *p, vf a) { _mm256_storeu_ps(p, a); }
 FL_INLINE __m256i vf_first(size_t n)

@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/compiler.h"
 
@@ -14,6 +15,10 @@ typedef __m512 vf;
 FL_INLINE vf vf_set1(float x) { return _mm512_set1_ps(x); }
 FL_INLINE vf vf_load(const float *p) { return _mm512_load_ps(p); }
 FL_INLINE vf vf_loadu(const float *p) { return _mm512_loadu_ps(p); }
+FL_INLINE vf vf_load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)p));
+}
 FL_INLINE void vf_store(float *p, vf a) { _mm512_store_ps(p, a); }
 FL_INLINE void vf_storeu(float *p, vf a) { _mm512_storeu_ps(p, a); }
 FL_INLINE void vf_storen(float *p, vf a, size_t n)

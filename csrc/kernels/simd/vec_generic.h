@@ -17,6 +17,9 @@
  *   vf_storen, vf_loadn  the first n lanes only, 0 < n < lanes; memory past them is not touched
  *   vf_keep(a)           a, held in a register: a compiler may otherwise load it again at each use
  *   vf_load, vf_store    need an address aligned to the vector; vf_loadu, vf_storeu do not
+ *   vf_load_f16(p)       one vector of IEEE binary16 numbers, converted to float32, which holds
+ * each of them exactly: subnormals become normal, infinities and NaNs stay what they are, and the
+ * CPU's mode for subnormals has no part in it. p is aligned to the 2 L bytes that are read
  */
 #ifndef FL_VEC_GENERIC_H
 #define FL_VEC_GENERIC_H
@@ -46,9 +49,21 @@ typedef struct {
 FL_INLINE uint32_t fl_bits(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
 FL_INLINE float fl_float(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
 
+/* One binary16 number. Below 2^-14 it counts units of 2^-24; from there on the exponent's bias of 15
+   becomes one of 127, and the exponent of infinities and NaNs, 31, becomes 255. */
+FL_INLINE float fl_from_half(uint16_t h)
+{
+    const uint32_t magnitude = h & 0x7fffu;
+    const uint32_t bias = magnitude < 0x7c00u ? 0x38000000u : 0x70000000u;
+    const uint32_t small = fl_bits((float)(int32_t)magnitude * 0x1p-24f);
+    const uint32_t bits = magnitude < 0x400u ? small : (magnitude << 13) + bias;
+    return fl_float(bits | (h & 0x8000u) << 16);
+}
+
 FL_INLINE vf vf_set1(float x) { FL_EACH(x); }
 FL_INLINE vf vf_load(const float *p) { FL_EACH(p[i]); }
 FL_INLINE vf vf_loadu(const float *p) { FL_EACH(p[i]); }
+FL_INLINE vf vf_load_f16(const uint16_t *p) { FL_EACH(fl_from_half(p[i])); }
 FL_INLINE void vf_store(float *p, vf a) { memcpy(p, a.v, sizeof a.v); }
 FL_INLINE void vf_storeu(float *p, vf a) { memcpy(p, a.v, sizeof a.v); }
 FL_INLINE void vf_storen(float *p, vf a, size_t n) { for (size_t i = 0; i < n; i++) p[i] = a.v[i]; }

@@ -5,6 +5,7 @@
 
 #include <arm_neon.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/compiler.h"
 
@@ -14,6 +15,10 @@ typedef float32x4_t vf;
 FL_INLINE vf vf_set1(float x) { return vdupq_n_f32(x); }
 FL_INLINE vf vf_load(const float *p) { return vld1q_f32(p); }
 FL_INLINE vf vf_loadu(const float *p) { return vld1q_f32(p); }
+FL_INLINE vf vf_load_f16(const uint16_t *p)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+}
 FL_INLINE void vf_store(float *p, vf a) { vst1q_f32(p, a); }
 FL_INLINE void vf_storeu(float *p, vf a) { vst1q_f32(p, a); }
 FL_INLINE void vf_storen(float *p, vf a, size_t n)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The names and arguments of the extension. Not public: fastlstm/__init__.pyi is."""
+"""The names and arguments of the extension, for type checkers. What they mean is said in _core.pyx
+and the files beside it. Not public: fastlstm/__init__.pyi is."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias, final
@@ -7,28 +8,34 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..variants import Activation
+from ..variants import Activation, Variant
 
 _Array: TypeAlias = NDArray[np.float32]
 _Lengths: TypeAlias = NDArray[np.int64] | None
 _Parts: TypeAlias = tuple[_Array | None, ...]  # (h, c), or (h,) of cells without c
-_Slots: TypeAlias = Sequence[_Array | None]  # w_ih, w_hh, b_ih, b_hh, w_hr, peephole of one lane
+# of one layer and direction: dw_ih, dw_hh, db_ih, db_hh, dw_hr, and with peepholes theirs
+_Gradients: TypeAlias = Sequence[_Array | None]
 
 CELLS: tuple[str, ...]
+DTYPES: tuple[str, ...]
 
 def isas() -> list[tuple[str, bool, bool]]: ...
 def compiler() -> str: ...
 def default_threads() -> int: ...
 def set_default_threads(n: int) -> None: ...
-def team_size() -> int: ...
+def worker_count() -> int: ...
 def fail_allocations(after: int) -> None: ...
 
 @final
 class Net:
-    cell: str
-    has_c: bool
+    @property
+    def cell(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def has_c(self) -> bool: ...
     weights: Any
-    turned: Any
+    backward_weights: Any
     def __new__(
         cls,
         cell: str,
@@ -38,7 +45,8 @@ class Net:
         layers: int,
         dirs: int,
         isa: str | None,
-        variant: Any = None,
+        variant: Variant | None = None,
+        dtype: str = "float32",
     ) -> Net: ...
     @property
     def nbytes(self) -> int: ...
@@ -73,16 +81,20 @@ class State:
 
 @final
 class Tape:
-    net: Net
-    steps: int
-    batch: int
-    batch_first: bool
+    @property
+    def net(self) -> Net: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def batch_first(self) -> bool: ...
     @property
     def nbytes(self) -> int: ...
 
 @final
-class Turned:
-    def __new__(cls, net: Net) -> Turned: ...
+class BackwardWeights:
+    def __new__(cls, net: Net) -> BackwardWeights: ...
     @property
     def nbytes(self) -> int: ...
     def set(
@@ -108,13 +120,13 @@ def forward_train(
     all_steps: int = 0,
 ) -> tuple[_Array, _Parts, Tape]: ...
 def backward(
-    turned: Turned,
+    weights: BackwardWeights,
     tape: Tape,
     dy: _Array | None,
     dstate: _Parts,
     input_grad: bool,
     state_grad: bool,
-    grads: list[_Slots],
+    grads: list[_Gradients],
     threads: int,
 ) -> tuple[_Array | None, _Parts | None]: ...
 def drop(y: _Array, rate: float, seed: int, layer: int) -> None: ...
@@ -130,10 +142,10 @@ def fma_peak(isa: str | None = None, seconds: float = 0.1) -> float: ...
 def read_bandwidth(nbytes: int, seconds: float = 0.1, isa: str | None = None) -> float: ...
 
 @final
-class Bench:
+class KernelProbe:
     def __new__(
         cls, isa: str | None, rows: int, k: int, hidden: int, cell: str = "lstm"
-    ) -> Bench: ...
+    ) -> KernelProbe: ...
     def gemm(self, repeats: int = 1) -> float: ...
     def step(self, repeats: int = 1) -> float: ...
     def result(self) -> _Array: ...

@@ -3,42 +3,47 @@
 # cython: freethreading_compatible=True
 """The boundary between Python and csrc/: check every buffer, get memory, drop the GIL, call C once.
 
-Nothing here is public. `Net.forward` takes canonical arrays (float32, the right shapes, unit stride
-in the last axis) and answers None to anything else, touching nothing: engine/arguments.py then makes
-the arrays canonical, or says what is wrong with them.
+Nothing here is public. `Net.forward` takes canonical arrays (buffers.pxd) and answers None to
+anything else, touching nothing: engine/arguments.py then makes the arrays canonical, or says what
+is wrong with them.
+
+    csrc.pxd     declarations of csrc/            threads.pxd  the default number of threads
+    buffers.pxd  arrays as pointers and strides   variant.pxd  a Variant as C has it
+    signals.pxd  Ctrl-C during a call
+    _core.pyx    Net and State
+    training.pxi, probes.pxi  parts of this file: training; single kernels for tests and benchmarks
+
+All of it is one extension module because each module that links csrc/ would have its own copy of
+what csrc/ keeps for the process: worker threads, memory blocks for reuse, the number of threads.
 """
 
-from cpython.buffer cimport (
-    PyBUF_FORMAT,
-    PyBUF_STRIDES,
-    PyBUF_WRITABLE,
-    PyBuffer_Release,
-    PyObject_CheckBuffer,
-    PyObject_GetBuffer,
-)
-from cpython.exc cimport PyErr_CheckSignals
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.buffer cimport PyBUF_WRITABLE
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
+from .buffers cimport Held, Rows, disjoint, release, rows_of, state_of, weight_of
+from .csrc cimport *
+from .signals cimport Poll, PyThread_get_thread_ident, fl_main_thread, raise_of, watch
+from .threads cimport fastlstm_get_num_threads, fastlstm_set_num_threads
+from .variant cimport activation_of, read_variant
+
 import os
 import threading
-import time
 
 import numpy
 
 cdef object _empty = numpy.empty
 cdef object _float32 = numpy.dtype(numpy.float32)
 
-cdef extern from "base/clock.h" nogil:
-    double fl_clock()
+CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # in the order of fastlstm.h
+DTYPES = ("float32", "float16")  # of packed matrices, in the order of fastlstm.h
 
 
-# ---- instruction sets ----
+# ---- instruction sets, compiler, threads ----
 
 
 def isas():
-    """Every instruction set the engine knows, best first: (name, built, runnable here)."""
+    """[(name, built, runnable here)] of every instruction set the core knows, best first."""
     cdef int i
     return [
         (fl_isa_name(i).decode(), bool(fl_isa_built(i)), bool(fl_isa_runnable(i)))
@@ -64,11 +69,12 @@ cdef extern from *:
 
 
 def compiler():
-    """What compiled this extension."""
+    """Name and version of the compiler that made this extension, a str."""
     return FL_COMPILER.decode()
 
 
 cdef const fl_kernels *kernels_of(str isa) except NULL:
+    """The kernels of an instruction set; None: of the best that runs here."""
     cdef int i
     for i in range(fl_isa_count()):
         if fl_isa_runnable(i) and (isa is None or fl_isa_name(i).decode() == isa):
@@ -76,53 +82,90 @@ cdef const fl_kernels *kernels_of(str isa) except NULL:
     raise ValueError(f"instruction set {isa!r} does not run here")
 
 
+def default_threads():
+    """How many threads may work on a call that says 0 threads."""
+    return fastlstm_get_num_threads()
+
+
+def set_default_threads(int n):
+    """n in 1 .. 1024; anything else changes nothing."""
+    fastlstm_set_num_threads(n)
+
+
+def worker_count():
+    """How many worker threads of the core's are alive."""
+    return fl_team_size()
+
+
+def fail_allocations(long after):
+    """For tests: let `after` allocations of the C core succeed, fail the rest; -1 ends it."""
+    fl_alloc_fail_after(after)
+
+
+def _set_main_thread():
+    global fl_main_thread
+    fl_main_thread = PyThread_get_thread_ident()
+
+
+fl_main_thread = threading.main_thread().ident
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_set_main_thread)
+
+
 # ---- the network ----
-
-CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # as in fastlstm.h
-
-include "_threads.pxi"
-include "_buffers.pxi"
-include "_variant.pxi"
-
-DEF X = 0
-DEF Y = 1
-DEF H0 = 2
-DEF C0 = 3
-DEF HN = 4
-DEF CN = 5
 
 
 cdef class Net:
-    """Packed weights. Never changes once filled, so any number of threads may call it at once;
-    new weights go into a new Net.
+    """A stack of recurrent layers with its weights packed for one instruction set. Never changes
+    once filled, so any number of threads may call it at once; new weights go into a new Net.
 
-    Net(cell, input, hidden, proj, layers, dirs, isa, variant), cell a name in CELLS, variant a
-    fastlstm.variants.Variant or None for torch's cells
+    Net(cell, input, hidden, proj, layers, dirs, isa, variant=None, dtype="float32")
+
+    cell     a name in CELLS
+    input, hidden, proj, layers, dirs
+             I, H, P (0: no projection), L and D, ints, checked by the caller
+    isa      an instruction set of isas() that runs here; None: the best
+    variant  an engine.variants.Variant; None: torch's own cell
+    dtype    what set() rounds the weight matrices to: "float32", or "float16", which takes half the
+             memory and is for inference alone; sums and states are float32 in both
+
+    ValueError for a cell, isa, variant or dtype that there is not; MemoryError.
     """
 
     cdef fl_net *net
     cdef fl_config config
-    cdef readonly str cell
-    cdef size_t gates
-    cdef readonly bint has_c  # else the state is h alone
-    cdef size_t width  # K: of h, and of one direction's output
-    cdef public object weights, turned  # training/'s: what was packed, and a Turned or None
-    cdef int descending
+    cdef readonly str cell, dtype
+    cdef readonly bint has_c  # is the state (h, c)? Else it is h alone
+    cdef size_t gates  # G
+    cdef size_t width  # K: features of h and of one direction's output
+    cdef size_t tracks  # L D: layers times directions
+    # For the caller to use: the arrays that were packed, and a BackwardWeights or None.
+    cdef public object weights, backward_weights
+    cdef int descending  # which end of the weights the next call starts at
 
-    def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa, variant=None):
+    def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa, variant=None,
+                  str dtype="float32"):
         cdef const fl_kernels *kernels = kernels_of(isa)
-        self.cell = cell
+        cdef fl_table *table = <fl_table *>kernels
         self.config.cell = CELLS.index(cell)
-        self.gates = (<fl_table *>kernels).cell[self.config.cell].gates
-        self.has_c = (<fl_table *>kernels).cell[self.config.cell].has_c
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+        self.config.format = DTYPES.index(dtype)
+        self.cell = cell
+        self.dtype = dtype
+        self.gates = table.cell[self.config.cell].gates
+        self.has_c = table.cell[self.config.cell].has_c
         self.config.input = input
         self.config.hidden = hidden
         self.config.proj = proj
         self.config.layers = layers
         self.config.dirs = dirs
         self.width = self.config.proj or self.config.hidden
+        self.tracks = self.config.layers * self.config.dirs
         if variant is not None:
             read_variant(&self.config, cell, variant)
+        if not fl_isa_can_run(kernels, &self.config):
+            raise ValueError(f"instruction set {isa!r} has no kernels for {dtype}")
         with nogil:
             self.net = fl_net_new(&self.config, kernels)
         if self.net == NULL:
@@ -133,172 +176,276 @@ cdef class Net:
 
     @property
     def nbytes(self):
+        """Bytes of the packed weights."""
         return fl_net_bytes(self.net)
 
-    def set(self, size_t layer, size_t direction, const float[:, ::1] w_ih,
-            const float[:, ::1] w_hh, const float[::1] b_ih, const float[::1] b_hh,
-            const float[:, ::1] w_hr, const float[::1] peephole=None):
-        """Pack one layer and direction; torch's shapes; biases and w_hr may be None. peephole: (3 H,)
-        i f o, of variants that have them."""
-        cdef size_t gates = self.gates * self.config.hidden
+    cdef int matrices(self, fl_grads *to, Held *held, size_t layer, size_t direction, w_ih, w_hh,
+                      w_hr, int flags) except -1:
+        """Pointers to the matrices of one layer and direction, or to their gradients: w_ih
+        (G H, I or D K), w_hh (G H, K), w_hr (P, H), None without a projection. ValueError if one is
+        not canonical and contiguous or has another shape."""
+        cdef size_t rows = self.gates * self.config.hidden
         cdef size_t wide = self.config.input if layer == 0 else self.config.dirs * self.width
-        if (
-            layer >= self.config.layers
-            or direction >= self.config.dirs
-            or <size_t>w_ih.shape[0] != gates
-            or <size_t>w_ih.shape[1] != wide
-            or <size_t>w_hh.shape[0] != gates
-            or <size_t>w_hh.shape[1] != self.width
-            or (b_ih is not None and <size_t>b_ih.shape[0] != gates)
-            or (b_hh is not None and <size_t>b_hh.shape[0] != gates)
-            or (self.config.proj != 0) != (w_hr is not None)
-            or (w_hr is not None and (<size_t>w_hr.shape[0] != self.config.proj
-                                      or <size_t>w_hr.shape[1] != self.config.hidden))
-            or (self.config.variant.peepholes != 0) != (peephole is not None)
-            or (peephole is not None and <size_t>peephole.shape[0] != 3 * self.config.hidden)
-        ):
+        if (layer >= self.config.layers or direction >= self.config.dirs
+                or (self.config.proj != 0) != (w_hr is not None)):
             raise ValueError("weights do not have the network's shapes")
-        cdef const float *bi = NULL
-        cdef const float *bh = NULL
-        cdef const float *hr = NULL
-        if b_ih is not None:
-            bi = &b_ih[0]
-        if b_hh is not None:
-            bh = &b_hh[0]
+        to.w_ih = weight_of(held, w_ih, rows, wide, flags)
+        to.w_hh = weight_of(held, w_hh, rows, self.width, flags)
+        to.w_hr = NULL
         if w_hr is not None:
-            hr = &w_hr[0, 0]
-        with nogil:
-            fl_net_set(self.net, layer, direction, &w_ih[0, 0], &w_hh[0, 0], bi, bh, hr)
-            if peephole is not None:
-                fl_net_set_peepholes(self.net, layer, direction, &peephole[0])
+            to.w_hr = weight_of(held, w_hr, self.config.proj, self.config.hidden, flags)
+        return 0
 
-    def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences,
-                bint batch_first, size_t threads):
-        """(y, (h, c)), or (y, h) of cells without c, or None when an array is not canonical.
+    cdef int vectors(self, fl_grads *to, Held *held, b_ih, b_hh, peephole, int flags) except -1:
+        """The same of the vectors: biases (G H,) or None; peephole (3 H,), None in networks that
+        have none."""
+        cdef size_t rows = self.gates * self.config.hidden
+        if (self.config.variant.peepholes != 0) != (peephole is not None):
+            raise ValueError("weights do not have the network's shapes")
+        to.b_ih = to.b_hh = to.peepholes = NULL
+        if b_ih is not None:
+            to.b_ih = weight_of(held, b_ih, rows, 0, flags)
+        if b_hh is not None:
+            to.b_hh = weight_of(held, b_hh, rows, 0, flags)
+        if peephole is not None:
+            to.peepholes = weight_of(held, peephole, 3 * self.config.hidden, 0, flags)
+        return 0
 
-        x (T, B, I) or, with batch_first, (B, T, I); state None or (h0, c0), or h0 contiguous;
-        out None or an array for y; lengths None or (B,), already checked; sequences: y is every step's output,
-        otherwise the last layer's final h, (B, D * K); threads: how many may work on it.
+    def set(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole=None):
+        """Packs one layer and direction; the arrays are copied.
+
+        All are contiguous float32, in torch's shapes and order of gates: w_ih (G H, I or D K), w_hh
+        (G H, K), b_ih and b_hh (G H,) or None, w_hr (P, H) or None, and of a variant with peepholes
+        peephole (3 H,), of i, f and o. ValueError for others.
         """
-        cdef Py_buffer views[6]
-        cdef fl_call call
-        cdef int i, held = 0
-        cdef Py_buffer *x_ = &views[X]
-        cdef Py_buffer *y_ = &views[Y]
-        cdef size_t lanes = self.config.layers * self.config.dirs
-        cdef size_t first = self.config.dirs * self.width
-        cdef size_t a, b
-        cdef object y = None, h, c = None
-        cdef int parts = 2 if self.has_c else 1
-        memset(&call, 0, sizeof(call))
-        for i in range(6):
-            views[i].buf = NULL
+        cdef fl_grads from_
+        cdef Held held
+        held.count = 0
         try:
-            if not view(x, 3, 0, x_):
-                return None
-            call.steps = x_.shape[1 if batch_first else 0]
-            call.batch = x_.shape[0 if batch_first else 1]
-            if (call.steps == 0 or call.batch == 0
-                    or <size_t>x_.shape[2] != self.config.input
-                    or (lengths is not None and <size_t>lengths.shape[0] != call.batch)):
-                return None
-            call.x = <const float *>x_.buf
-            call.x_t = x_.strides[1 if batch_first else 0] // 4
-            call.x_b = x_.strides[0 if batch_first else 1] // 4
-
-            if state is not None:
-                if self.has_c and (type(state) is not tuple or len(<tuple>state) != 2):
-                    return None
-                for i in range(parts):
-                    if not view((<tuple>state)[i] if self.has_c else state, 3, 0, &views[H0 + i]):
-                        return None
-                    a = self.config.hidden if i else self.width
-                    if (<size_t>views[H0 + i].shape[0] != lanes
-                            or <size_t>views[H0 + i].shape[1] != call.batch
-                            or <size_t>views[H0 + i].shape[2] != a
-                            or not contiguous(&views[H0 + i])):
-                        return None
-                call.h0 = <const float *>views[H0].buf
-                call.c0 = <const float *>views[C0].buf
-
-            if sequences:
-                y = out
-                if y is None:
-                    y = _empty((x_.shape[0], x_.shape[1], first), _float32)
-                if not view(y, 3, PyBUF_WRITABLE, y_):
-                    return None
-                if (y_.shape[0] != x_.shape[0] or y_.shape[1] != x_.shape[1]
-                        or <size_t>y_.shape[2] != first):
-                    return None
-                if out is not None:
-                    if not rows_apart(y_):
-                        return None
-                    for i in range(4):
-                        if i != Y and views[i].buf != NULL and not disjoint(y_, &views[i]):
-                            return None
-                call.y = <float *>y_.buf
-                call.y_t = y_.strides[1 if batch_first else 0] // 4
-                call.y_b = y_.strides[0 if batch_first else 1] // 4
-
-            elif out is not None:
-                if not view(out, 2, PyBUF_WRITABLE, y_):
-                    return None
-                if (<size_t>y_.shape[0] != call.batch or <size_t>y_.shape[1] != first
-                        or (y_.shape[0] > 1 and abs(y_.strides[0]) < y_.shape[1] * 4)):
-                    return None
-                for i in range(4):
-                    if i != Y and views[i].buf != NULL and not disjoint(y_, &views[i]):
-                        return None
-
-            h = _empty((lanes, call.batch, self.width), _float32)
-            if self.has_c:
-                c = _empty((lanes, call.batch, self.config.hidden), _float32)
-                view(c, 3, PyBUF_WRITABLE, &views[CN])
-            view(h, 3, PyBUF_WRITABLE, &views[HN])
-            call.hn = <float *>views[HN].buf
-            call.cn = <float *>views[CN].buf
-            if lengths is not None:
-                call.lengths = &lengths[0]
-            call.threads = threads
-            self.run(&call)
-
-            if not sequences:
-                y = _empty((call.batch, first), _float32) if out is None else out
-                top = h[lanes - self.config.dirs:]
-                y[...] = top.swapaxes(0, 1).reshape(call.batch, first)
-            return y, ((h, c) if self.has_c else h)
+            self.matrices(&from_, &held, layer, direction, w_ih, w_hh, w_hr, 0)
+            self.vectors(&from_, &held, b_ih, b_hh, peephole, 0)
+            with nogil:
+                fl_net_set(self.net, layer, direction, from_.w_ih, from_.w_hh, from_.b_ih,
+                           from_.b_hh, from_.w_hr)
+                if from_.peepholes != NULL:
+                    fl_net_set_peepholes(self.net, layer, direction, from_.peepholes)
         finally:
-            for i in range(6):
-                if views[i].buf != NULL:
-                    PyBuffer_Release(&views[i])
+            release(&held)
 
-    cdef int run(self, fl_call *call) except -1:
-        """fl_forward without the GIL; signals are looked after; errors become exceptions."""
+    # One call, from arrays to an fl_call. Net.forward, State.advance and forward_train share these.
+
+    cdef bint fill_input(self, fl_call *call, Held *held, x, int ndim,
+                         bint batch_first) except -1:
+        """Starts `call` and `held` with x, (T, B, I), (B, T, I) with batch_first, or (B, I), one
+        step. False if it is not canonical, is empty or has another I."""
+        cdef Rows rows
+        memset(call, 0, sizeof(fl_call))
+        if not rows_of(&rows, held, x, ndim, self.config.input, batch_first, 0):
+            return False
+        call.steps, call.batch = rows.steps, rows.batch
+        call.x, call.x_t, call.x_b = rows.data, rows.t_stride, rows.b_stride
+        return rows.steps != 0 and rows.batch != 0
+
+    cdef bint fill_output(self, fl_call *call, Held *held, y, int ndim, bint batch_first,
+                          bint given) except -1:
+        """Adds y, laid out as x is, with D K features. False if it is not canonical or has another
+        shape, or if it was given by the caller and overlaps an input or itself."""
+        cdef Rows rows
+        cdef size_t n = self.config.dirs * self.width
+        if (not rows_of(&rows, held, y, ndim, n, batch_first, PyBUF_WRITABLE)
+                or rows.batch != call.batch or (ndim == 3 and rows.steps != call.steps)
+                or (given and not disjoint(held))):
+            return False
+        call.y, call.y_t, call.y_b = rows.data, rows.t_stride, rows.b_stride
+        return True
+
+    cdef object fill(self, fl_call *call, Held *held, x, state, out, const int64_t[::1] lengths,
+                     bint sequences, bint batch_first):
+        """Fills `call` from the arguments of forward(), all but the final state; y, which is `out`
+        or new, or None if something is not canonical. What C reads and writes stays in `held`."""
+        cdef object y = out
+        cdef size_t n = self.config.dirs * self.width
+        if not self.fill_input(call, held, x, 3, batch_first):
+            return None
+        if lengths is not None:
+            if <size_t>lengths.shape[0] != call.batch:
+                return None
+            call.lengths = &lengths[0]
+        if state is not None:
+            h, c = state, None
+            if self.has_c:
+                if type(state) is not tuple or len(<tuple>state) != 2:
+                    return None
+                h, c = <tuple>state
+            call.h0 = state_of(held, h, self.tracks, call.batch, self.width, 0)
+            if call.h0 == NULL:
+                return None
+            if self.has_c:
+                call.c0 = state_of(held, c, self.tracks, call.batch, self.config.hidden, 0)
+                if call.c0 == NULL:
+                    return None
+        if y is None:
+            if not sequences:
+                shape = (call.batch, n)
+            elif batch_first:
+                shape = (call.batch, call.steps, n)
+            else:
+                shape = (call.steps, call.batch, n)
+            y = _empty(shape, _float32)
+        if not self.fill_output(call, held, y, 3 if sequences else 2, batch_first,
+                                out is not None):
+            return None
+        if not sequences:
+            call.y = NULL  # only the final h is wanted, which goes elsewhere first
+        return y
+
+    cdef object fill_final_state(self, fl_call *call, Held *held):
+        """New arrays for the final state: (h, c), or h."""
+        cdef object h = _empty((self.tracks, call.batch, self.width), _float32), c
+        call.hn = state_of(held, h, self.tracks, call.batch, self.width, PyBUF_WRITABLE)
+        if not self.has_c:
+            return h
+        c = _empty((self.tracks, call.batch, self.config.hidden), _float32)
+        call.cn = state_of(held, c, self.tracks, call.batch, self.config.hidden, PyBUF_WRITABLE)
+        return h, c
+
+    cdef int run(self, fl_call *call, size_t threads) except -1:
+        """fl_forward without the GIL. MemoryError, or what a signal's handler raised."""
         cdef Poll poll
-        cdef int e
-        cdef object error
-        poll.asked = 0
-        poll.error = NULL
-        if PyThread_get_thread_ident() == main_thread:
-            call.poll = on_poll
-            call.poll_arg = &poll
-        if call.threads == 0:
-            call.threads = fastlstm_get_num_threads()
+        cdef int status
+        call.poll = watch(&poll)
+        call.poll_arg = &poll
+        call.threads = threads or <size_t>fastlstm_get_num_threads()
         call.descending = self.descending
         self.descending ^= 1  # only a hint: calls at the same time may take the same direction
         with nogil:
-            e = fl_forward(self.net, call)
-        if e == FL_NO_MEMORY:
+            status = fl_forward(self.net, call)
+        if status == FL_NO_MEMORY:
             raise MemoryError(
                 f"no memory for a workspace of {fl_forward_workspace(self.net, call)} bytes"
             )
-        if e == FL_INTERRUPTED:
-            error = <object>poll.error
-            Py_DECREF(error)
-            raise error
+        if status == FL_INTERRUPTED:
+            raise_of(&poll)
         return 0
 
+    def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences,
+                bint batch_first, size_t threads):
+        """(y, (h, c)), or (y, h) of cells without c; or None when an array is not canonical, and
+        then nothing has been written.
 
-include "_stream.pxi"
-include "_train.pxi"
-include "_probes.pxi"
+        x          (T, B, I), or (B, T, I) with batch_first; T and B at least 1
+        state      None for zeros, or the tuple (h0, c0), or h0: (L D, B, K) and (L D, B, H)
+        out        None for a new array, or one for y
+        lengths    None, or (B,) ints in 0 .. T, checked by the caller
+        sequences  True: y is every step's output, in x's layout, D K features;
+                   False: the last layer's final h, (B, D K)
+        threads    how many may work on the call; 0: default_threads()
+
+        MemoryError, KeyboardInterrupt or what another signal's handler raises.
+        """
+        cdef fl_call call
+        cdef Held held
+        cdef object y, final, top
+        held.count = 0
+        try:
+            y = self.fill(&call, &held, x, state, out, lengths, sequences, batch_first)
+            if y is None:
+                return None
+            final = self.fill_final_state(&call, &held)
+            self.run(&call, threads)
+        finally:
+            release(&held)
+        if not sequences:
+            top = (final[0] if self.has_c else final)[self.tracks - self.config.dirs:]
+            y[...] = top.swapaxes(0, 1).reshape(y.shape)
+        return y, final
+
+
+cdef class State:
+    """The state of a stream's rows, zeros at first, kept in C: the one before a call and the one
+    after it, so that a call that fails leaves the state as it was.
+
+    State(net, batch, batch_first): of a one-directional Net; MemoryError.
+    """
+
+    cdef Net net
+    cdef Py_ssize_t batch
+    cdef bint batch_first
+    cdef float *memory
+    cdef size_t size_h, size_c  # numbers of h and of c, which stands behind it
+    cdef int current  # which of the two states is the one now: 0 or 1
+
+    def __cinit__(self, Net net, Py_ssize_t batch, bint batch_first):
+        cdef size_t width_c = net.config.hidden if net.has_c else 0
+        cdef object numbers = <object>net.tracks * batch * (net.width + width_c)
+        self.net = net
+        self.batch = batch
+        self.batch_first = batch_first
+        self.size_h = net.tracks * <size_t>batch * net.width  # fits, if `numbers` passes below
+        self.size_c = net.tracks * <size_t>batch * width_c
+        if numbers < 2**60:
+            self.memory = <float *>fl_alloc(2 * (self.size_h + self.size_c) * sizeof(float))
+        if self.memory == NULL:
+            raise MemoryError(f"no memory for the states of {batch} rows")
+        memset(self.memory, 0, 2 * (self.size_h + self.size_c) * sizeof(float))
+
+    def __dealloc__(self):
+        fl_free(self.memory)
+
+    cdef float *h(self, int which) noexcept:
+        return self.memory + which * (self.size_h + self.size_c)
+
+    def get(self):
+        """(h, c), copies, (L, B, K) and (L, B, H); of cells without c, h."""
+        cdef object h = _empty((self.net.tracks, self.batch, self.net.width), _float32), c
+        cdef float[:, :, ::1] to_h = h
+        cdef float[:, :, ::1] to_c
+        memcpy(&to_h[0, 0, 0], self.h(self.current), self.size_h * sizeof(float))
+        if not self.net.has_c:
+            return h
+        to_c = c = _empty((self.net.tracks, self.batch, self.net.config.hidden), _float32)
+        memcpy(&to_c[0, 0, 0], self.h(self.current) + self.size_h, self.size_c * sizeof(float))
+        return h, c
+
+    def set(self, const float[:, :, ::1] h, const float[:, :, ::1] c=None):
+        """Takes copies of h (L, B, K) and c (L, B, H); ValueError if the sizes differ."""
+        if <size_t>h.size != self.size_h or (0 if c is None else <size_t>c.size) != self.size_c:
+            raise ValueError("the state does not have the stream's shape")
+        memcpy(self.h(self.current), &h[0, 0, 0], self.size_h * sizeof(float))
+        if c is not None:
+            memcpy(self.h(self.current) + self.size_h, &c[0, 0, 0], self.size_c * sizeof(float))
+
+    def advance(self, x, out, bint single, size_t threads):
+        """y for the next steps x, and the state moves on; or None when an array is not canonical,
+        and the state stays. single: x is one step (B, I) and y (B, K); otherwise both are as in
+        Net.forward. out: None or an array for y. Raises as Net.forward does."""
+        cdef fl_call call
+        cdef Held held
+        cdef Net net = self.net
+        cdef int ndim = 2 if single else 3
+        cdef object y = out
+        held.count = 0
+        try:
+            if (not net.fill_input(&call, &held, x, ndim, self.batch_first)
+                    or call.batch != <size_t>self.batch):
+                return None
+            if y is None:
+                if single:
+                    y = _empty((self.batch, net.width), _float32)
+                else:
+                    y = _empty((held.view[0].shape[0], held.view[0].shape[1], net.width), _float32)
+            if not net.fill_output(&call, &held, y, ndim, self.batch_first, out is not None):
+                return None
+            call.h0 = self.h(self.current)
+            call.c0 = self.h(self.current) + self.size_h
+            call.hn = self.h(1 - self.current)
+            call.cn = self.h(1 - self.current) + self.size_h
+            net.run(&call, threads)
+            self.current = 1 - self.current
+            return y
+        finally:
+            release(&held)
+
+
+include "training.pxi"
+include "probes.pxi"

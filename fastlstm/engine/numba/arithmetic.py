@@ -2,9 +2,9 @@
 """The C core's arithmetic, operation for operation, as functions that Numba compiles.
 
 A sum is one chain in one order, bias, x[0] .. x[I-1], h[0] .. h[K-1], each product added by a fused
-multiply-add; sigmoid and tanh are the sequences of csrc/vecmath.h. So the bits are the C core's
-on every CPU with that instruction. Shapes and letters: shared/network.py. Every constant is a
-float32: a Python float would turn the sum it stands in into float64.
+multiply-add; sigmoid and tanh are the sequences of csrc/kernels/vecmath.h. So the bits are the C
+core's on every CPU with that instruction. Shapes and letters: shared/network.py. Every constant is
+a float32: a Python float would turn the sum it stands in into float64.
 """
 
 import llvmlite.binding
@@ -24,7 +24,7 @@ def f32(text):
 
 
 ZERO, ONE = np.float32(0), np.float32(1)
-TINY, TINY_GRADIENT = f32("0x1p-62"), f32("0x1p-96")  # see csrc/kernels.h
+TINY, TINY_GRADIENT = f32("0x1p-62"), f32("0x1p-96")  # see csrc/kernels/contract.h
 LOG2E, LN2_HI, LN2_LO = f32("0x1.715476p+0"), f32("0x1.62e4p-1"), f32("0x1.7f7d1cp-20")
 ROUND_SIGMOID, ROUND_TANH = np.float32(0x3 << 22) + np.float32(63), np.float32(0x3 << 22) + 127
 ROUND_TANH, HALF_LN2, MINUS_2LOG2E = np.float32(ROUND_TANH), f32("0x1.62e43p-2"), -2 * LOG2E
@@ -80,7 +80,14 @@ def jit(function):
 
 @jit
 def flush(a, tiny):
+    """0 for what is below `tiny` in magnitude."""
     return ZERO if abs(a) < tiny else a
+
+
+@jit
+def mixed(u, h, n):
+    """(1 - u) n + u h, a GRU's new state."""
+    return flush(fma(u, h - n, n), TINY)
 
 
 @jit
@@ -92,7 +99,7 @@ def copy(to, a):
 
 @jit
 def clear(a, n):
-    """The first n rows."""
+    """The first n rows of a matrix become 0."""
     for i in range(n):
         for j in range(a.shape[1]):
             a[i, j] = ZERO
@@ -114,6 +121,7 @@ def flushed(a):
 
 @jit
 def sigmoid_den(a):
+    """The denominator of sigmoid(a), whose numerator is SIGMOID_NUM."""
     a = HIGHEST if a > HIGHEST else a
     a = LOWEST if a < LOWEST else a
     t = fma(a, -LOG2E, ROUND_SIGMOID)
@@ -175,9 +183,9 @@ def make_tile(rows, vectors):
         )
         z_row, a_row, size = (builder.extract_value(x.shape, 1) for x in (z, a, w))
 
-        def at(data, row, row_size, column, kind):
+        def at(data, row, row_size, column, type_):
             place = builder.gep(data, [builder.add(builder.mul(row, row_size), column)])
-            return builder.bitcast(place, kind.as_pointer())
+            return builder.bitcast(place, type_.as_pointer())
 
         def plus(value, n):
             return builder.add(value, value.type(n))
@@ -230,9 +238,9 @@ def pack(w):
     from a multiple of 64 bytes on. A panel stays in a cache while all rows go through it."""
     k, n = w.shape
     panels = -(-n // PANEL)
-    room = np.zeros(panels * k * PANEL + 16, np.float32)
-    start = -room.ctypes.data % 64 // 4
-    packed = room[start : start + panels * k * PANEL].reshape(panels, k, PANEL)
+    memory = np.zeros(panels * k * PANEL + 16, np.float32)
+    start = -memory.ctypes.data % 64 // 4
+    packed = memory[start : start + panels * k * PANEL].reshape(panels, k, PANEL)
     for p in range(panels):
         part = w[:, p * PANEL : (p + 1) * PANEL]
         packed[p, :, : part.shape[1]] = part
@@ -242,14 +250,14 @@ def pack(w):
 @jit
 def add(z, a, w, n, wide, k0, k1, edge):
     """The first n rows and `wide` columns of z += a w, for k0 to k1 of the packed w's k. edge
-    (ROWS, PANEL): room for the columns that fill no panel."""
+    (ROWS, PANEL): scratch for the columns that fill no panel."""
     add_step(z, a, w, n, wide, k0, k1, edge, 0)
 
 
 @jit
 def add_step(z, a, w, n, wide, k0, k1, edge, step):
-    """The same; at odd steps from the last panel to the first. Of weights larger than a cache, what
-    one step read last the next finds there."""
+    """The same; at odd steps from the last panel to the first: where the weights are larger than a
+    cache, the next step finds there what this one read last."""
     rows, pairs = n // ROWS * ROWS, wide // PANEL // PAIR if n == 1 else 0
     if step % 2 == 0:
         for i in range(pairs):

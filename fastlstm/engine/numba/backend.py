@@ -13,39 +13,40 @@ import llvmlite
 import numba
 import numpy as np
 
-from ..numpy import backend as vectorised
+from ..numpy import backend as numpy_backend
 from ..shared import activations, network
 from ..shared.network import (
     CELLS,
     NONE,
     State,
     default_threads,
-    plain,
     set_default_threads,
-    team_size,
+    worker_count,
 )
-from ..shared.tape import Turned, backward, drop, forward_train
+from ..shared.tape import BackwardWeights, backward, drop, forward_train
+from ..shared.track import without_subnormals
 from . import arithmetic, loops, variants
 
 __all__ = [
-    "CELLS", "Net", "State", "Turned", "backward", "compiler", "default_threads", "drop",
-    "forward_train", "isas", "set_default_threads", "team_size", "warmup",
+    "CELLS", "BackwardWeights", "Net", "State", "backward", "compiler", "default_threads", "drop",
+    "forward_train", "isas", "set_default_threads", "warmup", "worker_count",
 ]  # fmt: skip
 
 _lock = threading.Lock()
 
 
 def isas():
-    """As _core.isas: (name, built, runnable here)."""
+    """[(name, built, runnable here)], as c/_core.isas."""
     return [("numba", True, True)]
 
 
 def compiler():
+    """What compiled the loops, a str."""
     return f"numba {numba.__version__}, llvmlite {llvmlite.__version__}"
 
 
 def warmup():
-    """Compile or load everything."""
+    """Compile, or load from Numba's cache on disk, all that any layer may need."""
     for module in (loops, variants):
         for name in module.SIGNATURES:
             _Compiled.of(module, name)
@@ -88,58 +89,69 @@ def compiled(module, name):
 
 
 class Cell:
-    """The loops of loops.py and variants.py for one kind of cell; `like` is NumPy's cell."""
+    """The loops of loops.py and variants.py for one cell, as shared/network.py calls them. number:
+    the cell's in loops.py; numpy_cell: NumPy's object for the same cell."""
 
-    def __init__(self, kind, like):
-        self.kind, self.gates, self.keeps, self.like = kind, like.gates, like.keeps, like
-        self.recurrent = like.recurrent
-        if like.gates == 4:
-            self.full, self.peephole = like.full, like.peephole
+    def __init__(self, number, numpy_cell):
+        self.number, self.numpy_cell = number, numpy_cell
+        self.gates, self.keeps = numpy_cell.gates, numpy_cell.keeps
+        self.recurrent = numpy_cell.recurrent
+        if numpy_cell.gates == 4:
+            self.unprojected, self.peephole = numpy_cell.unprojected, numpy_cell.peephole
 
-    def prepare(self, training, varied_too):
+    def prepare(self, training, variant):
+        """Compile or load what calls need: of training too, of a variant too."""
         self._forward = _Compiled.of(loops, "forward")
         if training:
             self._backward = _Compiled.of(loops, "backward")
-        if varied_too:
-            self._forward_varied = _Compiled.of(variants, "forward")
+        if variant:
+            self._forward_variant = _Compiled.of(variants, "forward")
             if training:
-                self._backward_varied = _Compiled.of(variants, "backward")
+                self._backward_variant = _Compiled.of(variants, "backward")
 
-    def pack(self, lane):
-        H = lane.w_hh.shape[1]
-        if self.kind == loops.GRU_BEFORE:
-            lane.r, lane.proj = lane.r[:, : 2 * H], lane.r[:, 2 * H :]
-        lane.w, lane.r, lane.proj = map(arithmetic.pack, (lane.w, lane.r, lane.proj))
-        lane.packed = self.kind, lane.w, lane.r, lane.proj, lane.bias, lane.bias_n
-        if lane.variant is not None:
-            lane.numbers = np.array([f.number for f in lane.functions])
-            lane.ab = np.array([f.numbers for f in lane.functions])
-            lane.limit = np.float32(np.inf) if lane.clip is None else lane.clip
-            lane.peeps = np.empty(0, np.float32) if lane.peephole is None else lane.peephole
+    def pack(self, track):
+        """The matrices become panels (arithmetic.pack); a variant's functions become numbers."""
+        H = track.w_hh.shape[1]
+        if self.number == loops.GRU_BEFORE:
+            track.r, track.proj = track.r[:, : 2 * H], track.r[:, 2 * H :]
+        track.w, track.r, track.proj = map(arithmetic.pack, (track.w, track.r, track.proj))
+        track.packed = self.number, track.w, track.r, track.proj, track.bias, track.bias_n
+        if track.variant is not None:
+            track.numbers = np.array([f.number for f in track.functions])
+            track.ab = np.array([f.numbers for f in track.functions])
+            track.limit = np.float32(np.inf) if track.clip is None else track.clip
+            none = np.empty(0, np.float32)
+            track.peepholes = none if track.peephole is None else track.peephole
 
-    def turn(self, lane):
-        lane.back, lane.back_proj = (arithmetic.pack(plain(w)) for w in (lane.w_hh, lane.w_hr))
+    def pack_backward(self, track):
+        """Panels of W_hh and W_hr as they are, for products with gradients."""
+        track.back, track.back_proj = (
+            arithmetic.pack(without_subnormals(w)) for w in (track.w_hh, track.w_hr)
+        )
 
-    def forward(self, lane, a, z, s, rows, back, h, c, y):
-        if lane.variant is not None:
-            self._forward_varied(
-                *lane.packed, lane.numbers, lane.ab, lane.limit, lane.coupled, lane.peeps, a, z, s,
-                rows, back, h, c, y,
+    def forward(self, track, a, z, s, running, reverse, h, c, y):
+        """As numpy/backend.py's Cell.forward."""
+        if track.variant is not None:
+            self._forward_variant(
+                *track.packed, track.numbers, track.ab, track.limit, track.coupled,
+                track.peepholes, a, z, s, running, reverse, h, c, y,
             )  # fmt: skip
             return
-        self._forward(*lane.packed, a, z, s, rows, back, h, c, y)
+        self._forward(*track.packed, a, z, s, running, reverse, h, c, y)
 
-    def backward(self, lane, z, s, h0, c0, dy, rows, back, dh, dc, dz):
-        if lane.variant is None:
+    def backward(self, track, z, s, h0, c0, dy, running, reverse, dh, dc, dz):
+        """As numpy/backend.py's Cell.backward."""
+        if track.variant is None:
             self._backward(
-                self.kind, lane.back, lane.back_proj, z, s, h0, c0, dy, rows, back, dh, dc, dz
-            )
+                self.number, track.back, track.back_proj, z, s, h0, c0, dy, running, reverse, dh,
+                dc, dz,
+            )  # fmt: skip
             return z
-        values, slopes = self.like.opened(lane, z)
-        f, fc = (*self.like.factors(lane, values, slopes, s, h0, c0), NONE)[:2]
-        self._backward_varied(
-            self.kind, lane.back, lane.back_proj, values, f, fc, lane.peeps, dy, rows, back, dh,
-            dc, dz,
+        values, slopes = self.numpy_cell.values_and_slopes(track, z)
+        f, fc = (*self.numpy_cell.factors(track, values, slopes, s, h0, c0), NONE)[:2]
+        self._backward_variant(
+            self.number, track.back, track.back_proj, values, f, fc, track.peepholes, dy, running,
+            reverse, dh, dc, dz,
         )  # fmt: skip
         return values
 
@@ -147,6 +159,6 @@ class Cell:
 class Net(network.Net):
     name = "numba"
     cells = {  # noqa: RUF012
-        name: Cell(getattr(loops, name.upper()), like)
-        for name, like in vectorised.Net.cells.items()
+        name: Cell(getattr(loops, name.upper()), numpy_cell)
+        for name, numpy_cell in numpy_backend.Net.cells.items()
     }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What Numba compiles: cells, steps and chunks of steps, over the functions of arithmetic.py.
 
-The formulas are csrc/cells.h's, to the same bits going forward; numpy/backend.py has them in plain
-words. Shapes and letters: shared/network.py.
+The formulas are those of csrc/kernels/cells.h, in forward to the same bits; numpy/backend.py has
+them in NumPy. Shapes and letters: shared/network.py.
 """
 
 import numpy as np
@@ -24,6 +24,7 @@ from .arithmetic import (
     flushed,
     fma,
     jit,
+    mixed,
     sigmoid,
     sigmoid_den,
     tanh,
@@ -35,7 +36,7 @@ LSTM, GRU, GRU_BEFORE, RNN_TANH, RNN_RELU = range(5)
 
 @jit
 def lstm_gates(z, c, h):
-    """One row: z (4 H,) sums; c (H,) and h (H,) are replaced."""
+    """One row: z (4 H,) has its sums; c (H,) and h (H,) become the new state, h unprojected."""
     H = len(c)
     zi, zf, zg, zo = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
     for j in range(H):
@@ -50,7 +51,7 @@ def lstm_gates(z, c, h):
 
 @jit
 def lstm_keep(z):
-    """One row's sums become activations."""
+    """One row's sums become activations, for backward."""
     H = len(z) // 4
     zi, zf, zg, zo = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
     for j in range(H):
@@ -61,7 +62,8 @@ def lstm_keep(z):
 
 
 @jit
-def lstm_back(z, c, c_prev, dh, dc, dz):
+def lstm_row_backward(z, c, c_prev, dh, dc, dz):
+    """One row: dz from the activations z, dh and dc; dc becomes that of the state before."""
     H = len(c)
     zi, zf, zg, zo = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
     di, df, dg, do = dz[:H], dz[H : 2 * H], dz[2 * H : 3 * H], dz[3 * H :]
@@ -91,11 +93,11 @@ def gru_state(z, h):
     zu, zn = z[H : 2 * H], z[2 * H :]
     for j in range(H):
         zn[j] = tanh(zn[j])
-        h[j] = flush(fma(zu[j], h[j] - zn[j], zn[j]), TINY)
+        h[j] = mixed(zu[j], h[j], zn[j])
 
 
 @jit
-def gru_back(z, h0, dh, dz):
+def gru_row_backward(z, h0, dh, dz):
     """One row: dz of n and u; dh becomes its part that bypasses the gates."""
     H = len(h0)
     zu, zn, du, dn = z[H : 2 * H], z[2 * H :], dz[H : 2 * H], dz[2 * H :]
@@ -108,13 +110,14 @@ def gru_back(z, h0, dh, dz):
 
 @jit
 def rnn_state(z, h, relu):
+    """One row: its sums become activations, and those are h."""
     for j in range(len(h)):
         z[j] = (ZERO if z[j] < ZERO else z[j]) if relu else tanh(z[j])
         h[j] = flush(z[j], TINY)
 
 
-# Steps of a chunk in order. Small functions with few branches: in large ones Numba counts
-# references to every slice, atomically, and a small step takes twice its time.
+# The first n rows of one step. These are small functions with few branches: in large ones Numba
+# counts references to every slice, atomically, and a small step takes twice its time.
 
 
 @jit
@@ -124,20 +127,28 @@ def lstm_rows(z, c, h, n):
 
 
 @jit
-def lstm_projected(z, c, h, proj, full, n, edge):
-    """full (B, N): room for h before the projection."""
-    H, P = c.shape[1], h.shape[1]
-    for i in range(n):
-        lstm_gates(z[i], c[i], full[i, :H])
+def project(h, full, proj, n, edge):
+    """h (B, P) from the first H columns of `full`, h before the projection."""
+    P = h.shape[1]
     clear(h, n)
-    add(h, full, proj, n, P, 0, H, edge)
+    add(h, full, proj, n, P, 0, proj.shape[1], edge)
     for i in range(n):
         for j in range(P):
             h[i, j] = flush(h[i, j], TINY)
 
 
 @jit
+def lstm_projected(z, c, h, proj, full, n, edge):
+    """full (B, N): scratch for h before the projection."""
+    H = c.shape[1]
+    for i in range(n):
+        lstm_gates(z[i], c[i], full[i, :H])
+    project(h, full, proj, n, edge)
+
+
+@jit
 def lstm_kept(z, s, c, n):
+    """What backward needs: activations in z, c in s."""
     for i in range(n):
         lstm_keep(z[i])
         copy(s[i], c[i])
@@ -145,7 +156,7 @@ def lstm_kept(z, s, c, n):
 
 @jit
 def gru_rows(z, s, keep, h, sums, bias_n, r, n, edge, step):
-    """n's own sum apart, in sums (B, N)."""
+    """sums (B, N): those of r and u whole; of n its recurrent part, which r multiplies."""
     H = h.shape[1]
     for i in range(n):
         copy(sums[i, : 2 * H], z[i, : 2 * H])
@@ -162,7 +173,7 @@ def gru_rows(z, s, keep, h, sums, bias_n, r, n, edge, step):
 
 @jit
 def gru_before_rows(z, h, sums, reset, r, r_n, n, edge, step):
-    """reset (B, H): r h; sums (B, N): that of n in its first H columns."""
+    """reset (B, H): r h; sums (B, N): the sums of n in its first H columns."""
     H = h.shape[1]
     add_step(z, h, r, n, 2 * H, 0, H, edge, step)
     for i in range(n):
@@ -184,8 +195,8 @@ def rnn_rows(z, h, r, relu, n, edge, step):
 
 
 @jit
-def put(y, h, n):
-    """A step's outputs; 0 where a row does not run."""
+def write_output(y, h, n):
+    """A step's outputs y (B, K) from h; 0 where a row does not run."""
     for b in range(n):
         for j in range(h.shape[1]):
             y[b, j] = h[b, j]
@@ -195,7 +206,8 @@ def put(y, h, n):
 
 
 @jit
-def rest_clear(z, s, n):
+def clear_stopped(z, s, n):
+    """0 in what backward needs of the rows that do not run."""
     clear(z[n:], z.shape[0] - n)
     clear(s[n:], s.shape[0] - n)
 
@@ -212,20 +224,20 @@ def input_sums(z, bias, a, w, edge):
 
 
 @jit
-def from_above(dh, dy, n):
-    """A step's dy joins dh, and becomes it; 0 where a row does not run."""
+def add_upstream(dh, dy, n):
+    """dh += dy of one step, and dy becomes dh; 0 where a row does not run."""
     for b in range(n):
         for j in range(dh.shape[1]):
             dh[b, j] += dy[b, j]
-    put(dy, dh, n)
+    write_output(dy, dh, n)
 
 
 @jit
-def lstm_steps(z, s, rows, back, r, proj, h, c, y, scratch, edge):
+def lstm_steps(z, s, running, reverse, r, proj, h, c, y, scratch, edge):
     steps = z.shape[0]
     for i in range(steps):
-        t = steps - 1 - i if back else i
-        n = rows[t]
+        t = steps - 1 - i if reverse else i
+        n = running[t]
         add_step(z[t], h, r, n, z.shape[2], 0, h.shape[1], edge, i)
         if proj.size:
             lstm_projected(z[t], c, h, proj, scratch, n, edge)
@@ -233,53 +245,66 @@ def lstm_steps(z, s, rows, back, r, proj, h, c, y, scratch, edge):
             lstm_rows(z[t], c, h, n)
         if s.shape[0]:
             lstm_kept(z[t], s[t], c, n)
-        put(y[t], h, n)
+        write_output(y[t], h, n)
 
 
 @jit
-def gru_steps(kind, z, s, rows, back, r, r_n, bias_n, h, y, scratch, edge):
+def gru_steps(cell, z, s, running, reverse, r, r_n, bias_n, h, y, scratch, edge):
     steps, keep = z.shape[0], s.shape[0] > 0
     reset = np.empty_like(h)
     for i in range(steps):
-        t = steps - 1 - i if back else i
-        n = rows[t]
-        if kind == GRU:
+        t = steps - 1 - i if reverse else i
+        n = running[t]
+        if cell == GRU:
             gru_rows(z[t], s[t] if keep else reset, keep, h, scratch, bias_n, r, n, edge, i)
         else:
             gru_before_rows(z[t], h, scratch, reset, r, r_n, n, edge, i)
-        put(y[t], h, n)
+        write_output(y[t], h, n)
 
 
 @jit
-def rnn_steps(z, rows, back, r, relu, h, y, edge):
+def rnn_steps(z, running, reverse, r, relu, h, y, edge):
     steps = z.shape[0]
     for i in range(steps):
-        t = steps - 1 - i if back else i
-        rnn_rows(z[t], h, r, relu, rows[t], edge, i)
-        put(y[t], h, rows[t])
+        t = steps - 1 - i if reverse else i
+        rnn_rows(z[t], h, r, relu, running[t], edge, i)
+        write_output(y[t], h, running[t])
 
 
 @jit
-def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch, edge, step):
-    """The same step back: dz from dh and dc, which become those of the state before."""
+def reset_gradient(w_hh, dz, n, edge):
+    """(n, H): the gradient of r h in a GRU that resets before the product."""
+    H = dz.shape[1] // 3
+    dn, reset = np.empty((n, H), np.float32), np.zeros((n, H), np.float32)
+    for i in range(n):
+        copy(dn[i], dz[i, 2 * H :])
+    add(reset, dn, w_hh, n, H, 2 * H, 3 * H, edge)
+    return reset
+
+
+@jit
+def step_backward(cell, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch, edge, step):
+    """One step back in time: dz from dh and dc, which become those of the state before it."""
     N, K = z.shape[1], dh.shape[1]
-    H = dc.shape[1] if kind == LSTM else K
-    if kind == LSTM:
+    H = dc.shape[1] if cell == LSTM else K
+    if cell == LSTM:
         if w_hr.size:
             clear(scratch, n)
             add(scratch, dh, w_hr, n, H, 0, K, edge)
         for i in range(n):
-            lstm_back(z[i], s[i], c0[i], scratch[i, :H] if w_hr.size else dh[i], dc[i], dz[i])
-    elif kind == RNN_TANH or kind == RNN_RELU:  # noqa: SIM109
+            lstm_row_backward(
+                z[i], s[i], c0[i], scratch[i, :H] if w_hr.size else dh[i], dc[i], dz[i]
+            )
+    elif cell == RNN_TANH or cell == RNN_RELU:  # noqa: SIM109
         for i in range(n):
             for j in range(K):
                 y = z[i, j]
-                slope = (ONE if y > ZERO else ZERO) if kind == RNN_RELU else fma(-y, y, ONE)
+                slope = (ONE if y > ZERO else ZERO) if cell == RNN_RELU else fma(-y, y, ONE)
                 dz[i, j] = flush(dh[i, j] * slope, TINY_GRADIENT)
     else:
         for i in range(n):
-            gru_back(z[i], h0[i], dh[i], dz[i])
-    if kind == GRU:
+            gru_row_backward(z[i], h0[i], dh[i], dz[i])
+    if cell == GRU:
         for i in range(n):
             for j in range(H):
                 r, dn = z[i, j], dz[i, 2 * H + j]
@@ -288,11 +313,8 @@ def unstep(kind, w_hh, w_hr, z, s, h0, c0, dh, dc, dz, n, scratch, edge, step):
             copy(scratch[i, : 2 * H], dz[i, : 2 * H])
         add_step(dh, scratch, w_hh, n, K, 0, N, edge, step)
         return
-    if kind == GRU_BEFORE:
-        dn, reset = np.empty((n, H), np.float32), np.zeros((n, H), np.float32)
-        for i in range(n):
-            copy(dn[i], dz[i, 2 * H :])
-        add(reset, dn, w_hh, n, H, 2 * H, N, edge)  # the gradient of r h
+    if cell == GRU_BEFORE:
+        reset = reset_gradient(w_hh, dz, n, edge)
         for i in range(n):
             for j in range(H):
                 r, d = z[i, j], reset[i, j]
@@ -310,43 +332,46 @@ def make(source):
     one file where a function stands.
     """
 
-    def forward(kind, w, r, r2, bias, bias_n, a, z, s, rows, back, h, c, y):
-        """Some steps of one layer and direction: Cell.forward in numpy/backend.py says what is
-        what. r2: an LSTM's projection, or R_n of "gru_before"."""
+    def forward(cell, w, r, r2, bias, bias_n, a, z, s, running, reverse, h, c, y):
+        """Some steps of one track; the arrays are those of Cell.forward in numpy/backend.py. r2: an
+        LSTM's projection, or R_n of "gru_before"."""
         if source < 0:
             return
         _, B, N = z.shape
         scratch, edge = np.empty((B, N), np.float32), np.zeros((ROWS, PANEL), np.float32)
         input_sums(z, bias, a, w, edge)
-        if kind == LSTM:
-            lstm_steps(z, s, rows, back, r, r2, h, c, y, scratch, edge)
-        elif kind == GRU or kind == GRU_BEFORE:  # noqa: SIM109
-            gru_steps(kind, z, s, rows, back, r, r2, bias_n, h, y, scratch, edge)
+        if cell == LSTM:
+            lstm_steps(z, s, running, reverse, r, r2, h, c, y, scratch, edge)
+        elif cell == GRU or cell == GRU_BEFORE:  # noqa: SIM109
+            gru_steps(cell, z, s, running, reverse, r, r2, bias_n, h, y, scratch, edge)
         else:
-            rnn_steps(z, rows, back, r, kind == RNN_RELU, h, y, edge)
+            rnn_steps(z, running, reverse, r, cell == RNN_RELU, h, y, edge)
         for t in range(s.shape[0]):
-            rest_clear(z[t], s[t], rows[t])
+            clear_stopped(z[t], s[t], running[t])
 
-    def backward(kind, w_hh, w_hr, z, s, h0, c0, dy, rows, back, dh, dc, dz):
-        """The same steps back: Cell.backward in numpy/backend.py."""
+    def backward(cell, w_hh, w_hr, z, s, h0, c0, dy, running, reverse, dh, dc, dz):
+        """The same steps, back in time; the arrays are those of Cell.backward in
+        numpy/backend.py."""
         if source < 0:
             return
         steps, B, N = z.shape
         scratch, edge = np.empty((B, N), np.float32), np.zeros((ROWS, PANEL), np.float32)
         for i in range(steps):
-            t = i if back else steps - 1 - i
-            n = rows[t]
-            from_above(dh, dy[t], n)
-            unstep(kind, w_hh, w_hr, z[t], s[t], h0[t], c0[t], dh, dc, dz[t], n, scratch, edge, i)
+            t = i if reverse else steps - 1 - i
+            n = running[t]
+            add_upstream(dh, dy[t], n)
+            step_backward(
+                cell, w_hh, w_hr, z[t], s[t], h0[t], c0[t], dh, dc, dz[t], n, scratch, edge, i
+            )
             clear(dz[t, n:], B - n)
 
     return {"forward": forward, "backward": backward}
 
 
 F1, F2, F3 = types.float32[::1], types.float32[:, ::1], types.float32[:, :, ::1]
-Y, LIVE = types.float32[:, :, :], types.int64[::1]
+Y, COUNTS = types.float32[:, :, :], types.int64[::1]
 INT, BOOL = types.int64, types.boolean
 SIGNATURES = {
-    "forward": (INT, F3, F3, F3, F1, F1, F3, F3, F3, LIVE, BOOL, F2, F2, Y),
-    "backward": (INT, F3, F3, F3, F3, F3, F3, F3, LIVE, BOOL, F2, F2, F3),
+    "forward": (INT, F3, F3, F3, F1, F1, F3, F3, F3, COUNTS, BOOL, F2, F2, Y),
+    "backward": (INT, F3, F3, F3, F3, F3, F3, F3, COUNTS, BOOL, F2, F2, F3),
 }

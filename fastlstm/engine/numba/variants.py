@@ -2,7 +2,7 @@
 """Cells with other activations, clipped sums, coupled gates or peepholes, as Numba compiles them.
 
 The steps are those of loops.py with functions chosen by number (shared/activations.py), and z keeps
-the sums. Going back, numpy/backend.py's factors are made for all steps at once; here they are only
+the sums. For backward, numpy/backend.py makes the factors of all steps at once; here they are only
 multiplied. Shapes and letters: shared/network.py.
 """
 
@@ -22,29 +22,32 @@ from .arithmetic import (
     flush,
     fma,
     jit,
+    mixed,
     sigmoid,
     tanh,
 )  # fmt: skip
 from .loops import (
     BOOL,
+    COUNTS,
     F1,
     F2,
     F3,
     GRU,
     GRU_BEFORE,
     INT,
-    LIVE,
     LSTM,
     Y,
-    from_above,
+    add_upstream,
+    clear_stopped,
     input_sums,
-    put,
-    rest_clear,
+    project,
+    reset_gradient,
+    write_output,
 )  # fmt: skip
 
 
 def _chain(functions):
-    """value(number, x, a, b): one of `functions` by its place in the list."""
+    """value(number, x, a, b) calls the function with that number in the list `functions`."""
 
     def link(here, function, others):
         @jit
@@ -70,6 +73,7 @@ value = _chain(list(activations.VALUES.values()))
 
 @jit
 def activate(to, z, number, a, b, clip):
+    """to = f(z, cut to [-clip, clip]), f being function `number` with alpha a and beta b."""
     for j in range(len(to)):
         to[j] = max(min(z[j], clip), -clip) if abs(z[j]) > clip else z[j]
     if number == SIGMOID:
@@ -116,11 +120,7 @@ def lstm_step(z, s, r, proj, h, c, n, full, gates, numbers, ab, clip, coupled, p
         if s.shape[0]:
             copy(s[i], c[i])
     if proj.size:
-        clear(h, n)
-        add(h, full, proj, n, P, 0, H, edge)
-        for i in range(n):
-            for j in range(P):
-                h[i, j] = flush(h[i, j], TINY)
+        project(h, full, proj, n, edge)
 
 
 @jit
@@ -129,7 +129,7 @@ def mix(h, gates):
     H = len(h)
     u, n = gates[H : 2 * H], gates[2 * H :]
     for j in range(H):
-        h[j] = flush(fma(u[j], h[j] - n[j], n[j]), TINY)
+        h[j] = mixed(u[j], h[j], n[j])
 
 
 @jit
@@ -153,7 +153,7 @@ def gru_step(z, s, r, bias_n, h, n, sums, gates, numbers, ab, clip, edge):
 
 @jit
 def gru_before_step(z, r, r_n, h, n, sums, reset, gates, numbers, ab, clip, edge):
-    """As gru_before_rows of loops.py; all rows' gates (B, 3 H) wait for the second product."""
+    """As gru_before_rows of loops.py; gates (B, 3 H): all rows', until the second product."""
     H = h.shape[1]
     add(z, h, r, n, 2 * H, 0, H, edge)
     for i in range(n):
@@ -178,7 +178,7 @@ def rnn_step(z, r, h, n, numbers, ab, clip, edge):
 
 
 @jit
-def lstm_unstep(w_hh, w_hr, z, f, fc, peephole, dh, dc, dz, n, full, edge):
+def lstm_step_backward(w_hh, w_hr, z, f, fc, peephole, dh, dc, dz, n, full, edge):
     """z, f (B, 4 H), fc (B, H): activations and factors of one step."""
     H = dc.shape[1]
     if w_hr.size:
@@ -213,7 +213,7 @@ def gru_candidate(f, dh, dz, n):
 
 
 @jit
-def gru_unstep(w_hh, z, f, dh, dz, n, scratch, edge):
+def gru_step_backward(w_hh, z, f, dh, dz, n, scratch, edge):
     H = dh.shape[1]
     gru_candidate(f, dh, dz, n)
     for i in range(n):
@@ -227,13 +227,10 @@ def gru_unstep(w_hh, z, f, dh, dz, n, scratch, edge):
 
 
 @jit
-def gru_before_unstep(w_hh, z, f, dh, dz, n, edge):
+def gru_before_step_backward(w_hh, z, f, dh, dz, n, edge):
     H = dh.shape[1]
     gru_candidate(f, dh, dz, n)
-    dn, reset = np.empty((n, H), np.float32), np.zeros((n, H), np.float32)
-    for i in range(n):
-        copy(dn[i], dz[i, 2 * H :])
-    add(reset, dn, w_hh, n, H, 2 * H, 3 * H, edge)  # the gradient of r h
+    reset = reset_gradient(w_hh, dz, n, edge)
     for i in range(n):
         for j in range(H):
             dz[i, j] = flush(reset[i, j] * f[i, j], TINY_GRADIENT)
@@ -242,7 +239,7 @@ def gru_before_unstep(w_hh, z, f, dh, dz, n, edge):
 
 
 @jit
-def rnn_unstep(w_hh, f, dh, dz, n, edge):
+def rnn_step_backward(w_hh, f, dh, dz, n, edge):
     for i in range(n):
         for j in range(dh.shape[1]):
             dz[i, j] = flush(dh[i, j] * f[i, j], TINY_GRADIENT)
@@ -254,8 +251,8 @@ def make(source):
     """As loops.make."""
 
     def forward(
-        kind, w, r, r2, bias, bias_n, numbers, ab, clip, coupled, peephole, a, z, s, rows, back, h,
-        c, y,
+        cell, w, r, r2, bias, bias_n, numbers, ab, clip, coupled, peephole, a, z, s, running,
+        reverse, h, c, y,
     ):  # fmt: skip
         """numbers (3,), ab (3, 2): the activations; clip: Inf for none; peephole (3 H,) or (0,)."""
         if source < 0:
@@ -266,46 +263,46 @@ def make(source):
         none = np.empty((0, 0), np.float32)
         input_sums(z, bias, a, w, edge)
         for i in range(steps):
-            t = steps - 1 - i if back else i
-            n = rows[t]
+            t = steps - 1 - i if reverse else i
+            n = running[t]
             kept = s[t] if s.shape[0] else none
-            if kind == LSTM:
+            if cell == LSTM:
                 lstm_step(
                     z[t], kept, r, r2, h, c, n, scratch, gates, numbers, ab, clip, coupled,
                     peephole, edge,
                 )  # fmt: skip
-            elif kind == GRU:
+            elif cell == GRU:
                 gru_step(z[t], kept, r, bias_n, h, n, scratch, gates, numbers, ab, clip, edge)
-            elif kind == GRU_BEFORE:
+            elif cell == GRU_BEFORE:
                 gru_before_step(
                     z[t], r, r2, h, n, scratch, reset, gates, numbers, ab, clip, edge
                 )  # fmt: skip
             else:
                 rnn_step(z[t], r, h, n, numbers, ab, clip, edge)
-            put(y[t], h, n)
+            write_output(y[t], h, n)
         for t in range(s.shape[0]):
-            rest_clear(z[t], s[t], rows[t])
+            clear_stopped(z[t], s[t], running[t])
 
-    def backward(kind, w_hh, w_hr, z, f, fc, peephole, dy, rows, back, dh, dc, dz):
+    def backward(cell, w_hh, w_hr, z, f, fc, peephole, dy, running, reverse, dh, dc, dz):
         """z: activations; f, fc: numpy/backend.py's factors; the rest as in loops.py."""
         if source < 0:
             return
         steps, B, N = z.shape
         scratch, edge = np.empty((B, N), np.float32), np.zeros((ROWS, PANEL), np.float32)
         for i in range(steps):
-            t = i if back else steps - 1 - i
-            n = rows[t]
-            from_above(dh, dy[t], n)
-            if kind == LSTM:
-                lstm_unstep(
+            t = i if reverse else steps - 1 - i
+            n = running[t]
+            add_upstream(dh, dy[t], n)
+            if cell == LSTM:
+                lstm_step_backward(
                     w_hh, w_hr, z[t], f[t], fc[t], peephole, dh, dc, dz[t], n, scratch, edge
                 )  # fmt: skip
-            elif kind == GRU:
-                gru_unstep(w_hh, z[t], f[t], dh, dz[t], n, scratch, edge)
-            elif kind == GRU_BEFORE:
-                gru_before_unstep(w_hh, z[t], f[t], dh, dz[t], n, edge)
+            elif cell == GRU:
+                gru_step_backward(w_hh, z[t], f[t], dh, dz[t], n, scratch, edge)
+            elif cell == GRU_BEFORE:
+                gru_before_step_backward(w_hh, z[t], f[t], dh, dz[t], n, edge)
             else:
-                rnn_unstep(w_hh, f[t], dh, dz[t], n, edge)
+                rnn_step_backward(w_hh, f[t], dh, dz[t], n, edge)
             clear(dz[t, n:], B - n)
 
     return {"forward": forward, "backward": backward}
@@ -314,7 +311,7 @@ def make(source):
 SIGNATURES = {
     "forward": (
         INT, F3, F3, F3, F1, F1, types.int64[::1], F2, types.float32, BOOL, F1, F3, F3, F3,
-        LIVE, BOOL, F2, F2, Y,
+        COUNTS, BOOL, F2, F2, Y,
     ),
-    "backward": (INT, F3, F3, F3, F3, F3, F1, F3, LIVE, BOOL, F2, F2, F3),
+    "backward": (INT, F3, F3, F3, F3, F3, F1, F3, COUNTS, BOOL, F2, F2, F3),
 }  # fmt: skip

@@ -7,58 +7,65 @@ NumPy's, over a chunk of steps at once.
 
 import numpy as np
 
-from .network import CHUNK, Order, _check, _mine
+from .network import CHUNK, Order, check_shapes
+from .track import compiled_can_read
 
-COPY = 1 << 21  # floats
-ROWS = 512  # of a product that is added to the gradients of the weights
+COPY = 1 << 21  # floats of one copy, which Ctrl-C may have to wait for
+# rows of a product that is added to the gradients of the weights: one chain of many thousand terms
+# is less exact
+ROWS = 512
 
 
 class Tape:
-    """What one forward call keeps for backward; rows stand longest first. Never changes once the
+    """What one forward call keeps for backward; the longest rows come first. Never changes once the
     call is over.
 
-    x (T, B, I); h0 (L D, B, K), c0 (L D, B, H); for each layer out (T, B, D K) and what the next
-    one was fed (the same without dropout); for each lane gates (T, B, N), activations or, of a
-    variant, sums, and kept (T, B, H): c of an LSTM, the reset gate's factor of a GRU, nothing else.
+    x, h0, c0   (T, B, I), (L D, B, K), (L D, B, H): copies of the input and the initial state
+    out         for each layer its outputs (T, B, D K)
+    fed         for each layer what the next one was given: `out`, or with dropout a copy
+    gates       for each track (T, B, N): activations or, of a variant, sums
+    kept        for each track (T, B, H): an LSTM's c, the factor of a GRU's reset gate; else empty
     """
 
     def __init__(self, net, steps, batch, batch_first, lengths, dropout, seed):
         self.net, self.steps, self.batch, self.batch_first = net, steps, batch, batch_first
         self.order = Order(lengths, steps, batch)
         self.end = self.order.end
-        self.rows = self.order.live(slice(0, steps))
+        self.running = self.order.running(slice(0, steps))
         self.dropout, self.seed = dropout, seed
-        shape, lanes = (steps, batch), range(net.layers * net.dirs)
+        shape, tracks = (steps, batch), range(net.layers * net.dirs)
         row = net.dirs * net.width
         self.out = [np.zeros((*shape, row), np.float32) for _ in range(net.layers)]
         self.fed = list(self.out)
-        self.gates = [np.empty((*shape, net.sums), np.float32) for _ in lanes]
-        wide = net.hidden if net.cell.keeps else 0
-        self.kept = [np.empty((*shape, wide), np.float32) for _ in lanes]
+        self.gates = [np.empty((*shape, net.sums), np.float32) for _ in tracks]
+        wide = net.hidden if net.arithmetic.keeps else 0
+        self.kept = [np.empty((*shape, wide), np.float32) for _ in tracks]
         self.x = self.h0 = self.c0 = np.zeros((steps, batch, net.input), np.float32)
 
     @property
     def nbytes(self):
+        """Bytes of all of it."""
         arrays = {id(a): a for a in (*self.out, *self.fed, *self.gates, *self.kept)}
         arrays |= {id(a): a for a in (self.x, self.h0, self.c0)}
         return sum(a.nbytes for a in arrays.values())
 
     def take(self, x):
-        """A copy, rows in order; what stands past a row's length must not reach a product, even
-        times 0."""
+        """Keeps x, rows in order, and returns the copy. What stands past a row's length becomes 0:
+        it may be NaN, which even times 0 must not reach a sum."""
         for part in chunks(self.x[: self.end]):
             self.x[part] = self.order.sorted(x[part])
             for t in range(part.start, part.stop) if self.order.rows is not None else ():
-                self.x[t, self.rows[t] :] = 0
+                self.x[t, self.running[t] :] = 0
         return self.x[: self.end]
 
     def feed(self, layer):
-        """A layer's outputs on their way to the next."""
+        """A layer's outputs as the next one gets them."""
         if self.dropout and layer + 1 < self.net.layers:
             self.fed[layer] = self.drop(self.out[layer], layer)
         return self.fed[layer][: self.end]
 
     def drop(self, a, layer):
+        """A copy of a layer's outputs, or of their gradients, with dropout."""
         steps = self.all_steps, self.first_step
         return masked(a, self.dropout, self.seed, layer, *steps, self.order.rows)
 
@@ -69,18 +76,27 @@ def chunks(a):
     return (slice(t, min(t + n, len(a))) for t in range(0, len(a), n))
 
 
-class Turned:
-    """The weights as backward wants them; see _core.Turned. They are kept in the Net's lanes.
+def _check_trainable(net):
+    if net.dtype != "float32":
+        raise TypeError(f"a {net.dtype} network is for inference alone: train one of float32")
 
-    Turned(net)
+
+class BackwardWeights:
+    """The weights as backward wants them, as c/_core.BackwardWeights. They are kept in the Net's
+    tracks.
+
+    BackwardWeights(net): of a Net whose `weights` are set already
     """
 
     def __init__(self, net):
+        _check_trainable(net)
         self.weights = net.weights
 
     def set(self, net, layer, direction, w_ih, w_hh, w_hr):
-        _check(net, layer, direction, w_ih, w_hh, w_hr)
-        net.cell.turn(net.lanes[layer * net.dirs + direction])
+        """Packs one layer and direction of the Net this was made for; ValueError for other
+        shapes."""
+        check_shapes(net, layer, direction, w_ih, w_hh, w_hr)
+        net.arithmetic.pack_backward(net.tracks[layer * net.dirs + direction])
 
 
 def _mix64(z):
@@ -97,12 +113,14 @@ def _mix32(h):
 
 
 def drop(y, rate, seed, layer):
-    """Dropout in place of a layer's outputs (T, B, D K), or of their gradients."""
+    """Dropout in place of layer number `layer`'s outputs (T, B, D K), or of their gradients, with
+    the masks of forward_train."""
     y[...] = masked(y, rate, seed, layer, len(y), 0)
 
 
 def masked(a, rate, seed, layer, all_steps, first_step, order=None):
-    """a (T, B, D K) with dropout, where a is the steps from first_step on of all_steps."""
+    """A copy of a (T, B, D K) with dropout: a is the steps from first_step on of all_steps. order:
+    Order.rows, None for the caller's order."""
     steps, batch, row = a.shape
     first = (layer * all_steps + first_step) * batch
     kept = _kept(seed, rate, first, steps * batch, row).reshape(a.shape)
@@ -113,7 +131,8 @@ def masked(a, rate, seed, layer, all_steps, first_step, order=None):
 
 
 def _kept(seed, rate, first, count, row):
-    """(count, row) of bool: what stays of the rows from number `first` on; csrc/tape.c's masks."""
+    """(count, row) of bool: which features stay of the rows from number `first` on; the masks are
+    csrc/tape/dropout.c's."""
     numbers = np.arange(first, first + count, dtype=np.uint64)
     start = (seed + 0x9E3779B97F4A7C15) % 2**64
     key = _mix64(_mix64(np.full(1, start, np.uint64)) ^ (numbers + np.uint64(1)))
@@ -127,114 +146,119 @@ def _kept(seed, rate, first, count, row):
 def forward_train(
     net, x, state, lengths, dropout, seed, batch_first, threads, first_step=0, all_steps=0
 ):
-    """y, the final state, Tape; as _core.forward_train."""
-    xt = x.swapaxes(0, 1) if batch_first else x
-    T, B, _ = xt.shape
-    net.cell.prepare(True, net.variant is not None)
+    """(y, the final state, Tape); as c/_core.forward_train."""
+    _check_trainable(net)
+    x_time_first = x.swapaxes(0, 1) if batch_first else x
+    T, B, _ = x_time_first.shape
+    net.arithmetic.prepare(True, net.variant is not None)
     if state is not None:
-        state = tuple(state) if net.wide_c else state[0]
+        state = tuple(state) if net.has_c else state[0]
     tape = Tape(net, T, B, batch_first, lengths, dropout, seed)
     tape.first_step, tape.all_steps = first_step, all_steps or T
     y = np.empty((*x.shape[:2], net.dirs * net.width), np.float32)
-    h, c = net.run(xt, *net.states(state, B), y.swapaxes(0, 1) if batch_first else y, lengths, tape)
-    return y, net.parts(h, c), tape
+    y_time_first = y.swapaxes(0, 1) if batch_first else y
+    h, c = net.run(x_time_first, *net.states(state, B), y_time_first, lengths, tape)
+    return y, net.as_tuple(h, c), tape
 
 
-@np.errstate(all="ignore")
-def backward(turned, tape, dy, dstate, input_grad, state_grad, grads, threads):
-    """dx and the gradients of the initial state; as _core.backward."""
+@np.errstate(all="ignore")  # Inf and NaN are answers
+def backward(weights, tape, dy, dstate, input_grad, state_grad, grads, threads):
+    """(dx, the gradients of the initial state); as c/_core.backward."""
     net = tape.net
     dh, dc = (*dstate, None)[:2]
-    if net.weights is None or turned.weights is not net.weights:
+    if net.weights is None or weights.weights is not net.weights:
         raise ValueError("the weights are not the tape's")
     T, B, D, K, end = tape.steps, tape.batch, net.dirs, net.width, tape.end
     order = np.arange(B) if tape.order.rows is None else tape.order.rows
-    down = np.zeros((end, B, D * K), np.float32)
+    d_out = np.zeros((end, B, D * K), np.float32)  # of the outputs of a layer, the last one first
     if dy is not None:
-        given = dy.swapaxes(0, 1) if tape.batch_first else dy
-        for part in chunks(down):
-            down[part] = given[part, order]
+        dy_time_first = dy.swapaxes(0, 1) if tape.batch_first else dy
+        for part in chunks(d_out):
+            d_out[part] = dy_time_first[part, order]
     dh = np.zeros_like(tape.h0) if dh is None else dh.take(order, 1)
-    dc = np.zeros_like(tape.c0) if dc is None or not net.wide_c else dc.take(order, 1)
+    dc = np.zeros_like(tape.c0) if dc is None or not net.has_c else dc.take(order, 1)
     for layer in reversed(range(net.layers)):
         a = tape.fed[layer - 1][:end] if layer else tape.x[:end]
         wanted = layer > 0 or input_grad
-        below = np.zeros(a.shape if wanted else (0, B, 0), np.float32)
+        da = np.zeros(a.shape if wanted else (0, B, 0), np.float32)
         for d in range(D):
             i = layer * D + d
-            mine = down[:, :, d * K : (d + 1) * K]
-            _lane(tape, i, net.backwards(d), a, mine, dh[i], dc[i], grads[i], below)
+            dy_track = d_out[:, :, d * K : (d + 1) * K]
+            _track_backward(
+                tape, i, net.in_reverse(d), a, dy_track, dh[i], dc[i], grads[i], da
+            )  # fmt: skip
         if layer and tape.dropout:
-            full = np.zeros((T, *below.shape[1:]), np.float32)
-            full[:end] = below
-            below = tape.drop(full, layer - 1)[:end]
-        down = below
+            full = np.zeros((T, *da.shape[1:]), np.float32)
+            full[:end] = da
+            da = tape.drop(full, layer - 1)[:end]
+        d_out = da
     dx = None
     if input_grad:
         dx = np.zeros((B, T, net.input) if tape.batch_first else (T, B, net.input), np.float32)
         to = dx.swapaxes(0, 1) if tape.batch_first else dx
-        for part in chunks(down):
-            to[part, order] = down[part]
-    back = np.argsort(order)
-    return dx, net.parts(dh.take(back, 1), dc.take(back, 1))
+        for part in chunks(d_out):
+            to[part, order] = d_out[part]
+    places = np.argsort(order)
+    return dx, net.as_tuple(dh.take(places, 1), dc.take(places, 1))
 
 
-def _lane(tape, i, back, a, dy, dh, dc, grads, below):
-    """One layer and direction: dh and dc move to its first step, grads are filled, dx added to
-    `below` unless that is empty."""
-    net, lane, end = tape.net, tape.net.lanes[i], tape.end
+def _track_backward(tape, i, reverse, a, dy, dh, dc, grads, da):
+    """Track number i, which read a (T, B, I or D K): dh and dc become the gradients of its initial
+    state, grads are filled, and the gradient of a is added to da unless that is empty."""
+    net, track, end = tape.net, tape.net.tracks[i], tape.end
     B, K, d = tape.batch, net.width, i % net.dirs
-    w_ih, w_hh, b_ih, b_hh, w_hr, peephole = (*grads, None)[:6]
+    dw_ih, dw_hh, db_ih, db_hh, dw_hr, d_peephole = (*grads, None)[:6]
     for array in grads:
         if array is not None:
             array[...] = 0
     out = tape.out[i // net.dirs][:, :, d * K : (d + 1) * K]
     gates, kept = tape.gates[i], tape.kept[i]
-    # few rows for each product: one chain of many thousand terms is less exact
     chunk = max(1, min(CHUNK // net.sums, ROWS) // B)
     dz_all = np.empty((min(chunk, end), B, net.sums), np.float32)
-    cuts = range(0, end, chunk)
-    for t0 in cuts if back else reversed(cuts):
+    starts = range(0, end, chunk)
+    for t0 in starts if reverse else reversed(starts):
         t1 = min(t0 + chunk, end)
         part, dz = slice(t0, t1), dz_all[: t1 - t0]
-        h0 = _before(out, tape.h0[i], tape.rows, back, t0, t1)
+        h0 = _states_before(out, tape.h0[i], tape.running, reverse, t0, t1)
         c0 = h0
-        if net.wide_c:
-            c0 = _before(kept, tape.c0[i], tape.rows, back, t0, t1)
-        dhs = np.array(dy[part], order="C")
-        rows = tape.rows[part]
-        z = net.cell.backward(lane, gates[part], kept[part], h0, c0, dhs, rows, back, dh, dc, dz)
-        flat = dz.reshape(-1, net.sums)
-        x = _mine(a[part]).reshape(len(flat), -1)
-        w_ih += flat.T @ x
+        if net.has_c:
+            c0 = _states_before(kept, tape.c0[i], tape.running, reverse, t0, t1)
+        dh_steps = np.array(dy[part], order="C")
+        z = net.arithmetic.backward(
+            track, gates[part], kept[part], h0, c0, dh_steps, tape.running[part], reverse, dh, dc,
+            dz,
+        )  # fmt: skip
+        dz_rows = dz.reshape(-1, net.sums)
+        n = len(dz_rows)
+        dw_ih += dz_rows.T @ compiled_can_read(a[part]).reshape(n, -1)
         sums = []
-        for which, delta, v in net.cell.recurrent(z, kept[part], h0, dz):
-            delta = delta.reshape(len(flat), -1)
-            w_hh[which] += delta.T @ v.reshape(len(flat), -1)
+        for which, delta, v in net.arithmetic.recurrent(z, kept[part], h0, dz):
+            delta = delta.reshape(n, -1)
+            dw_hh[which] += delta.T @ v.reshape(n, -1)
             sums.append(delta.sum(0))
-        if b_ih is not None:
-            b_ih += flat.sum(0)
-            b_hh += np.concatenate(sums)
-        if w_hr is not None:
-            full = net.cell.full(lane, z, kept[part])
-            w_hr += dhs.reshape(len(flat), -1).T @ full.reshape(len(flat), -1)
-        if peephole is not None:
-            peephole += net.cell.peephole(dz, c0, kept[part]).sum((0, 1))
-        if below.size:
-            below[part] += (flat @ lane.w_ih).reshape(t1 - t0, B, -1)
+        if db_ih is not None:
+            db_ih += dz_rows.sum(0)
+            db_hh += np.concatenate(sums)
+        if dw_hr is not None:
+            full = net.arithmetic.unprojected(track, z, kept[part])
+            dw_hr += dh_steps.reshape(n, -1).T @ full.reshape(n, -1)
+        if d_peephole is not None:
+            d_peephole += net.arithmetic.peephole(dz, c0, kept[part]).sum((0, 1))
+        if da.size:
+            da[part] += (dz_rows @ track.w_ih).reshape(t1 - t0, B, -1)
 
 
-def _before(seq, first, rows, back, t0, t1):
-    """The state before each of the steps t0 to t1: `first` (B, n) where a row begins, else seq
-    (T, B, n) of the step before."""
+def _states_before(states, first, running, reverse, t0, t1):
+    """The state before each of the steps t0 to t1: `first` (B, n) where a row begins, else that of
+    the step before, from `states` (T, B, n)."""
     before = np.empty((t1 - t0, *first.shape), np.float32)
-    if not back:
-        before[0] = seq[t0 - 1] if t0 else first
-        before[1:] = seq[t0 : t1 - 1]
+    if not reverse:
+        before[0] = states[t0 - 1] if t0 else first
+        before[1:] = states[t0 : t1 - 1]
         return before
     for t in range(t0, t1):
-        live = rows[t + 1] if t + 1 < len(rows) else 0
-        before[t - t0, live:] = first[live:]
-        if live:
-            before[t - t0, :live] = seq[t + 1, :live]
+        begun = running[t + 1] if t + 1 < len(running) else 0
+        before[t - t0, begun:] = first[begun:]
+        if begun:
+            before[t - t0, :begun] = states[t + 1, :begun]
     return before

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""HDF5's chunked storage, as h5py writes it: an array in blocks of one shape, plain, shuffled
-(byte by byte: all first bytes of the elements, all second ones ...), deflated, or both.
+"""HDF5's chunked storage, as h5py writes it by default: an array cut into blocks of one shape, the
+chunks, each of which may be shuffled, deflated, or shuffled and then deflated. Shuffled means that
+the first bytes of all elements come first, then the second bytes of all, and so on.
 
-    layout message -> B-tree: (stored bytes, mask of filters left out, place in the array) -> chunk
+    layout message (version 3) -> B-tree (version 1) whose leaves hold, for each chunk,
+    its bytes in the file, a mask of filters that were left out, its place in the array, its address
 
-Every chunk must be there, once. What a file may make of chunks is bounded by counting: the bytes
-of all arrays (Hdf5.charge), those inflated (chunks at an edge are larger than what is used of
-them), and the entries of all B-trees, each of which takes 32 bytes of the file.
+By the HDF5 File Format Specification 3.0, sections III.A.1, IV.A.2.i and IV.A.2.l. Not read: other
+filters, and the indexes of libver="latest".
+
+Every chunk must be there exactly once. A file can name one chunk many times, so three sums over the
+whole file are bounded: the bytes of all arrays (Hdf5.arrays), the bytes inflated (Hdf5.inflated;
+chunks at an array's edge are larger than what is used of them), and the entries of all B-trees
+(Hdf5.chunks), each of which takes at least 32 bytes of the file.
 """
 
 import math
@@ -17,8 +23,8 @@ import numpy as np
 from ..inflate import inflate
 from .types import UNDEFINED
 
-MAX_CHUNK = 16 << 20  # bytes of one chunk; h5py's own choice is at most 1 MiB
-_DEFLATE, _SHUFFLE = 1, 2
+MAX_CHUNK = 16 << 20  # bytes of one chunk; h5py chooses at most 1 MiB, users sometimes more
+_DEFLATE, _SHUFFLE = 1, 2  # numbers of filters; those of others, for messages:
 _NAMES = {
     3: "Fletcher32 checksums", 4: "szip", 5: "n-bit", 6: "scale-offset", 32000: "LZF",
     32001: "Blosc",
@@ -26,7 +32,12 @@ _NAMES = {
 
 
 def _filters(owner, found, itemsize):
-    """The numbers of the filters that the message at `found`, (start, size) or None, lists."""
+    """[number] of a dataset's filters, in the order in which they were applied when it was written.
+
+    owner      the dataset, an Object
+    found      (start, size) of the message that lists them, or None without one
+    itemsize   bytes of one element, which shuffling must agree with
+    """
     if found is None:
         return []
     (start, size), unpack = found, owner.file.unpack
@@ -57,7 +68,9 @@ def _filters(owner, found, itemsize):
 
 
 def _leaves(owner, address, ndim):
-    """(stored bytes, mask, place, address) of each chunk in the B-tree at `address`."""
+    """(bytes in the file, mask of filters left out, place in the array, address) of each chunk in
+    the B-tree at `address`. A place is the tuple of the indexes of the chunk's first element, and
+    `ndim` its length."""
     file, seen = owner.file, set()
     pending = [] if address == UNDEFINED else [address]
     key = f"II{ndim + 1}QQ"
@@ -67,20 +80,24 @@ def _leaves(owner, address, ndim):
         if at in seen:
             raise owner.error("its B-tree has a cycle")
         seen.add(at)
-        sign, kind, level, used = file.unpack("4s2BH", at, "B-tree")
-        if sign != b"TREE" or kind != 1:
+        sign, node_type, level, used = file.unpack("4s2BH", at, "B-tree")
+        if sign != b"TREE" or node_type != 1:  # 1: a tree of chunks
             raise owner.error("no B-tree of chunks is where it must be")
         file.charge_chunks(used)
         for n in range(used):
-            size, mask, *place, below = file.unpack(key, at + 24 + n * width, "B-tree")
+            size, mask, *place, child = file.unpack(key, at + 24 + n * width, "B-tree")
             if level:
-                pending.append(below)
+                pending.append(child)
             else:
-                yield size, mask, tuple(place[:-1]), below
+                yield size, mask, tuple(place[:-1]), child
 
 
 def _chunk(owner, stored, filters, mask, nbytes):
-    """The chunk's bytes and whether they are shuffled."""
+    """(array of the chunk's `nbytes` bytes once inflated, whether they are shuffled).
+
+    stored    its bytes in the file
+    filters   the dataset's; those whose bit is set in `mask` were not applied to this chunk
+    """
     used = [number for n, number in enumerate(filters) if not mask >> n & 1]
     if _DEFLATE in used:
         flat = np.empty(nbytes, np.uint8)
@@ -98,10 +115,11 @@ def _malformed(owner, rule):
 
 
 def array_of(owner, start, filters, dtype, shape):
-    """The array that the layout message at `start` describes, in the file's byte order.
+    """The array of a dataset whose layout message is at `start`, in the file's byte order.
 
-    owner     the dataset, an hdf5.Object
-    filters   (start, size) of the message that lists its filters, or None
+    owner          the dataset, an Object
+    filters        (start, size) of the message that lists its filters, or None without one
+    dtype, shape   its type and shape; the caller has bounded the bytes they make
     """
     (sizes,) = owner.file.unpack("B", start + 2, "layout")
     (tree, *chunk) = owner.file.unpack(f"Q{sizes}I", start + 3, "layout")

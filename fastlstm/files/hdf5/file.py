@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""HDF5, as much of it as h5py writes by default: groups, attributes, arrays that are contiguous, or
-chunked and perhaps shuffled and deflated (chunks.py).
+"""HDF5 files, as far as h5py writes them by default: groups, attributes, and arrays that are stored
+as one piece or in chunks. By the HDF5 File Format Specification 3.0.
 
-Not through libhdf5: one flipped bit of a small file can make it crash or hang. Every structure is
-an address in the file's buffer; each is checked before it is followed, and all arrays together are
-hardly larger than the file.
+    superblock -> object header of the root group -> messages, among them
+        of a group     symbol table: a B-tree of symbol nodes, whose names are in a local heap;
+                       or link: one member each
+        of a dataset   datatype, dataspace (the shape), layout (where the elements are), filters
+        of both        attribute
 
-    superblock -> root object header -> messages: symbol table (a group's members, a B-tree of
-    symbol nodes with names in a local heap), link, dataspace, datatype, layout, attribute ...
+Everything is found by its address in the file's buffer, and is checked before it is used. libhdf5
+is not used: one flipped bit of a small file can make it crash or hang.
 
-Source: HDF5 File Format Specification 3.0. Refused: external and soft links, virtual datasets,
-external storage, other filters, chunks as of libver="latest", committed types, dense groups.
+Refused: soft and external links, a second name for an object, external storage, virtual datasets,
+filters but shuffle and deflate, the chunk indexes of libver="latest", committed datatypes, groups
+and attributes stored densely. What the names mean, to Keras say, is not known here.
 """
 
 import struct
@@ -22,29 +25,43 @@ from .chunks import array_of
 from .types import UNDEFINED, Text, VariableText, dataspace, datatype
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# A Keras model has 3 to 10 groups and datasets for each layer: these are models of 10,000 layers.
 MAX_OBJECTS = 100_000  # groups and datasets
-MAX_MESSAGES = 4096  # in one object's header
-MAX_LINKS = 100_000
-MAX_DEPTH = 64
-MAX_TEXT = 16 << 20  # bytes of all attributes
-ARRAYS, INFLATED = 16 << 20, 16 << 20  # bytes of all arrays, of chunks inflated, beyond the file's
-CHUNK_ENTRY, HEAP_ENTRY = 32, 16  # bytes of a chunk in a B-tree, of an object's head in a heap
+MAX_LINKS = 100_000  # names in groups
+MAX_MESSAGES = 4096  # in one object's header: one for each attribute, and ten others
+MAX_DEPTH = 64  # groups inside groups; Keras nests ten
+# Bytes that all attributes may take. The longest is a model's configuration, of which 2 MiB at most
+# are read; then lists of names of weights.
+MAX_TEXT = 16 << 20
+# All arrays may take the file's size and ARRAYS bytes; chunks may inflate to twice the file's size
+# and INFLATED bytes. Deflated weights are hardly smaller than the weights; the two constants are
+# for arrays of zeros, which are.
+ARRAYS, INFLATED = 16 << 20, 16 << 20
+# The least bytes that a chunk takes in a B-tree, and an object in a global heap. The file may have
+# as many as fit into it, since a sound file has each entry once.
+CHUNK_ENTRY, HEAP_ENTRY = 32, 16
 
+# Types of messages in an object header.
 (_SPACE, _LINK_INFO, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUED, _SYMBOLS,
  _ATTRIBUTE_INFO) = (1, 2, 3, 6, 7, 8, 0xB, 0xC, 0x10, 0x11, 0x15)  # fmt: skip
 
 
 class Hdf5:
-    """An HDF5 file in memory. root: the Object of its root group.
+    """An HDF5 file in memory.
 
-    source: for messages; data: a uint8 array or bytes; place: "" or where in the file `data` is.
-    """
+    source   the open file, for errors
+    data     its bytes, a uint8 array or bytes
+    place    "", or what messages call the part of the source that `data` is
+    root     the Object of the root group
+
+    objects, links, text, arrays, inflated, chunks, heap_entries: what is left of the limits.
+    heaps: {address: _heap()} of the global heaps that were used."""
 
     def __init__(self, source, data, place=""):
         self.source, self.data, self.place = source, data, place
         self.view = memoryview(data)
         self.objects, self.links, self.text = MAX_OBJECTS, MAX_LINKS, MAX_TEXT
-        self.arrays = len(self.view) + ARRAYS  # what is left of these limits
+        self.arrays = len(self.view) + ARRAYS
         self.inflated = 2 * len(self.view) + INFLATED
         self.chunks = len(self.view) // CHUNK_ENTRY
         self.heaps, self.heap_entries = {}, len(self.view) // HEAP_ENTRY
@@ -54,12 +71,13 @@ class Hdf5:
         return self.source.error(f"{self.place}{where}", rule)
 
     def take(self, at, count, what):
-        """`count` bytes at `at`."""
+        """The `count` bytes at `at`, a memoryview. `what` they are, an error says."""
         if at < 0 or count < 0 or at + count > len(self.view):
             raise self.error(f"byte {at}", f"{what}: {count} bytes due, there are {len(self.view)}")
         return self.view[at : at + count]
 
     def unpack(self, form, at, what):
+        """The numbers at `at`, as struct's format `form` says, little-endian."""
         form = struct.Struct("<" + form)
         return form.unpack(self.take(at, form.size, what))
 
@@ -82,7 +100,7 @@ class Hdf5:
         return root
 
     def heap_object(self, address, index):
-        """Object `index` of the global heap collection at `address`."""
+        """The bytes of object `index` of the global heap collection at `address`."""
         if address not in self.heaps:
             self.heaps[address] = self._heap(address)
         if index not in self.heaps[address]:
@@ -90,14 +108,14 @@ class Hdf5:
         return self.take(*self.heaps[address][index], "global heap")
 
     def _heap(self, address):
-        """{index: (start, bytes)} of a collection; each is read once."""
+        """{index: (start, bytes)} of the objects of the global heap collection at `address`."""
         sign, version, size = self.unpack("4sB3xQ", address, "global heap")
         if sign != b"GCOL" or version != 1:
             raise self.error(f"byte {address}", "a global heap is due")
         at, end, found = address + 16, min(address + size, len(self.view)), {}
         while at + HEAP_ENTRY <= end:
             number, length = self.unpack("H6xQ", at, "global heap")
-            if number == 0:  # what is free
+            if number == 0:  # the free space, which is last
                 break
             found.setdefault(number, (at + HEAP_ENTRY, length))
             at += HEAP_ENTRY + (length + 7) // 8 * 8
@@ -105,6 +123,8 @@ class Hdf5:
             if self.heap_entries < 0:
                 raise self.error("global heaps", "more objects than the file has room for")
         return found
+
+    # Each of the charge functions counts against its limit, and raises LoadError beyond it.
 
     def charge_text(self, count):
         self.text -= count
@@ -123,7 +143,11 @@ class Hdf5:
 
 
 class Object:
-    """A group or a dataset, by the messages of its header. path: for messages."""
+    """A group or a dataset: the object whose header is at `address` of the Hdf5 `file`.
+
+    path       its name from the root on, for errors
+    messages   [(message type, start, size)] of its header, in order
+    """
 
     def __init__(self, file, address, path):
         self.file, self.address, self.path = file, address, path
@@ -137,6 +161,7 @@ class Object:
         return self.file.error(f"object {show(self.path)}", rule)
 
     def _header(self, address):
+        """Read the object header at `address`, of version 1 or 2."""
         head = bytes(self.file.take(address, 4, "object header"))
         if head == b"OHDR":
             self._header2(address)
@@ -146,35 +171,40 @@ class Object:
         else:
             raise self.error(f"no object header at byte {address}")
 
-    def _put(self, kind, flags, start, size):
+    def _put(self, message_type, flags, start, size):
+        """Add a message. Bit 1 of its flags says that it is shared: another object has it."""
         if len(self.messages) >= MAX_MESSAGES:
             raise self.error(f"more than {MAX_MESSAGES} messages")
-        if flags & 2 and kind in (_SPACE, _TYPE, _LAYOUT, _ATTRIBUTE, _FILTERS):
+        if flags & 2 and message_type in (_SPACE, _TYPE, _LAYOUT, _ATTRIBUTE, _FILTERS):
             raise self.error("a shared message (a committed type): not read")
-        self.messages.append((kind, start, size))
+        self.messages.append((message_type, start, size))
 
     def _messages1(self, start, size):
+        """The messages of a header of version 1, whose first block is at `start`."""
         blocks = [(start, size)]
-        for at, length in blocks:  # grows by the continuations found
+        for at, length in blocks:  # the loop appends the blocks that continuation messages name
             end = at + length
             self.file.take(at, length, "object header")
             while at + 8 <= end:
-                kind, size, flags = self.file.unpack("HHB3x", at, "message")
+                message_type, size, flags = self.file.unpack("HHB3x", at, "message")
                 at += 8
                 if at + size > end:
                     raise self.error("a message runs past its block")
-                self._put(kind, flags, at, size)
-                if kind == _CONTINUED:
+                self._put(message_type, flags, at, size)
+                if message_type == _CONTINUED:
                     blocks.append(self._continued(at, blocks))
                 at += size
 
     def _continued(self, at, blocks):
+        """(start, size) of the block that a continuation message at `at` names, behind `blocks`.
+        h5py writes a handful of blocks; 256 stops chains without end."""
         block = self.file.unpack("QQ", at, "continuation")
         if len(blocks) > 256 or block in blocks:
             raise self.error("its header has too many continuations")
         return block
 
     def _header2(self, address):
+        """Read a header of version 2, with its signature OHDR at `address`."""
         version, flags = self.file.unpack("4x2B", address, "object header")
         if version != 2:
             raise self.error(f"object header version {version} is not read")
@@ -186,23 +216,23 @@ class Object:
         for index, (at, length) in enumerate(blocks):
             end = at + length
             self.file.take(at, length, "object header")
-            if index:  # a continuation: signature before, checksum after
+            if index:  # a continuation has a signature before its messages, a checksum behind
                 if bytes(self.file.take(at, 4, "continuation")) != b"OCHK":
                     raise self.error("a continuation without its signature")
                 at, end = at + 4, end - 4
             while at + head <= end:
-                kind, size, flag = self.file.unpack("BHB", at, "message")
+                message_type, size, flag = self.file.unpack("BHB", at, "message")
                 at += head
                 if at + size > end:
                     raise self.error("a message runs past its block")
-                self._put(kind, flag, at, size)
-                if kind == _CONTINUED:
+                self._put(message_type, flag, at, size)
+                if message_type == _CONTINUED:
                     blocks.append(self._continued(at, blocks))
                 at += size
 
-    def first(self, kind):
-        """(start, size) of the first message of a kind, or None."""
-        return next((m[1:] for m in self.messages if m[0] == kind), None)
+    def first(self, message_type):
+        """(start, size) of the first message of a type, or None."""
+        return next((m[1:] for m in self.messages if m[0] == message_type), None)
 
     @property
     def is_group(self):
@@ -215,7 +245,7 @@ class Object:
     # ---- groups
 
     def members(self):
-        """{name: address} of a group's hard links."""
+        """{name: address of the object header} of a group's members."""
         found = {}
         symbols = self.first(_SYMBOLS)
         if symbols:
@@ -227,12 +257,13 @@ class Object:
             (dense,) = self.file.unpack("Q", info[0] + (10 if flags & 1 else 2), "link info")
             if dense != UNDEFINED:
                 raise self.error("a group stored densely is not read; save it without track_order")
-        for kind, start, size in self.messages:
-            if kind == _LINK:
+        for message_type, start, size in self.messages:
+            if message_type == _LINK:
                 self._link(start, start + size, found)
         return found
 
     def _add(self, found, raw, address):
+        """Put a member into `found`, {name: address}; `raw` are the bytes of its name."""
         try:
             name = str(raw, "utf-8")
         except UnicodeDecodeError:
@@ -245,12 +276,14 @@ class Object:
         found[name] = address
 
     def _heap(self, address):
+        """The bytes of the local heap at `address`: names, each with a zero byte behind it."""
         sign, _, size, _, start = self.file.unpack("4sB3xQQQ", address, "local heap")
         if sign != b"HEAP":
             raise self.error("its local heap has no signature")
         return self.file.take(start, size, "local heap")
 
     def _tree(self, address, heap, found):
+        """Put the members in the B-tree at `address` into `found`; their names are in `heap`."""
         pending, seen = [address], set()
         while pending:
             at = pending.pop()
@@ -259,8 +292,8 @@ class Object:
             seen.add(at)
             sign = bytes(self.file.take(at, 4, "B-tree"))
             if sign == b"TREE":
-                kind, used = self.file.unpack("4xBxH", at, "B-tree")
-                if kind != 0:
+                node_type, used = self.file.unpack("4xBxH", at, "B-tree")
+                if node_type != 0:
                     raise self.error("its B-tree is not a group's")
                 entries = self.file.unpack(f"{2 * used + 1}Q", at + 24, "B-tree")
                 pending += reversed(entries[1::2])
@@ -268,7 +301,7 @@ class Object:
                 (used,) = self.file.unpack("6xH", at, "symbol node")
                 for n in range(used):
                     name, header, cache = self.file.unpack("QQI", at + 8 + 40 * n, "symbol node")
-                    if cache == 2:
+                    if cache == 2:  # the entry's cache type for a soft link
                         raise self.error("a soft link: not followed")
                     end = bytes(heap[name : name + 1025]).find(b"\0") if name < len(heap) else -1
                     if end < 0:
@@ -278,19 +311,21 @@ class Object:
                 raise self.error("its B-tree has no signature")
 
     def _link(self, at, end, found):
+        """Put the member that the link message at `at` .. `end` describes into `found`."""
         version, flags = self.file.unpack("2B", at, "link")
         at += 2
-        kind = 0
+        link_type = 0  # a hard link
         if flags & 8:
-            (kind,) = self.file.unpack("B", at, "link")
+            (link_type,) = self.file.unpack("B", at, "link")
             at += 1
         at += (8 if flags & 4 else 0) + (1 if flags & 16 else 0)
         width = 1 << (flags & 3)
         length = int.from_bytes(self.file.take(at, width, "link"), "little")
         name = self.file.take(at + width, length, "link")
         at += width + length
-        if kind:
-            which = {1: "a soft link", 64: "an external link"}.get(kind, f"a link of type {kind}")
+        if link_type:
+            names = {1: "a soft link", 64: "an external link"}
+            which = names.get(link_type, f"a link of type {link_type}")
             raise self.error(f"{show(bytes(name))} is {which}: not followed")
         if version != 1 or at + 8 > end:
             raise self.error("a link message is malformed")
@@ -299,7 +334,7 @@ class Object:
     # ---- attributes and data
 
     def attributes(self):
-        """{name: value}: str, number, or a list of them; those of other types are left out."""
+        """{name: value}: str, number, or a list of them; those of types not read are left out."""
         if self.first(_ATTRIBUTE_INFO):
             start, _ = self.first(_ATTRIBUTE_INFO)
             (flags,) = self.file.unpack("xB", start, "attribute info")
@@ -307,8 +342,8 @@ class Object:
             if dense != UNDEFINED:
                 raise self.error("attributes stored densely are not read")
         found = {}
-        for kind, start, size in self.messages:
-            if kind == _ATTRIBUTE:
+        for message_type, start, size in self.messages:
+            if message_type == _ATTRIBUTE:
                 name, value = self._attribute(start, size)
                 if name in found:
                     raise self.error(f"two attributes {show(name)}")
@@ -317,6 +352,8 @@ class Object:
         return found
 
     def _attribute(self, start, size):
+        """(name, value or None) of the attribute message at `start`. In it stand, padded to 8 bytes
+        in version 1, the name, the type and the shape, then the value."""
         version, flags, names, types, spaces = self.file.unpack("2B3H", start, "attribute")
         at, end = start + (9 if version == 3 else 8), start + size
         if version not in (1, 2, 3) or (version > 1 and flags & 3):
@@ -334,45 +371,48 @@ class Object:
             name = raw.decode()
         except UnicodeDecodeError:
             raise self.error("an attribute's name that is not UTF-8") from None
-        kind = datatype(self, *parts[1])
+        value_type = datatype(self, *parts[1])
         shape = dataspace(self, *parts[2])
-        if kind is None or shape is None:
+        if value_type is None or shape is None:
             return name, None
-        return name, kind.values(self, self.file.take(at, end - at, "attribute"), shape)
+        return name, value_type.values(self, self.file.take(at, end - at, "attribute"), shape)
 
     def array(self):
-        """A dataset's value, a view of the file's bytes where they are stored as one."""
+        """A dataset's array, in the machine's byte order, or None if it is not one of numbers. It
+        is a view of the file's bytes where they stand as one, aligned and in that order."""
         if self.first(_EXTERNAL):
             raise self.error("its data is in another file: not read")
-        found = [self.first(kind) for kind in (_TYPE, _SPACE)]
+        found = [self.first(message_type) for message_type in (_TYPE, _SPACE)]
         if None in found:
             raise self.error("a dataset without a type or a shape")
-        kind, shape = datatype(self, *found[0]), dataspace(self, *found[1])
-        if kind is None or shape is None or isinstance(kind, Text | VariableText):
+        numbers, shape = datatype(self, *found[0]), dataspace(self, *found[1])
+        if numbers is None or shape is None or isinstance(numbers, Text | VariableText):
             return None
+        dtype = numbers.dtype
         count = 1
         for size in shape:
             count *= size
-        size = count * kind.dtype.itemsize
+        size = count * dtype.itemsize
         self.file.arrays -= size
         if self.file.arrays < 0:
             raise self.error(f"the datasets declare more bytes than the file and {ARRAYS}")
-        native = kind.dtype.newbyteorder("=")
+        native = dtype.newbyteorder("=")
         if not count:
             return np.empty(shape, native)
         start, _ = self.first(_LAYOUT)
         version, storage = self.file.unpack("2B", start, "layout")
         if (version, storage) == (3, 2):
-            array = array_of(self, start, self.first(_FILTERS), kind.dtype, shape)
+            array = array_of(self, start, self.first(_FILTERS), dtype, shape)
         else:
             at = self._where(start, version, storage, size)
-            array = np.frombuffer(self.file.take(at, size, "data"), kind.dtype).reshape(shape)
-        if kind.dtype == bool and array.view(np.uint8).max() > 1:
+            array = np.frombuffer(self.file.take(at, size, "data"), dtype).reshape(shape)
+        if numbers.dtype == bool and array.view(np.uint8).max() > 1:
             raise self.error("a bool that is neither 0 nor 1")
         return array.astype(native, copy=not array.flags.aligned)
 
     def _where(self, start, version, storage, size):
-        """The address of a dataset's `size` bytes, stored as one."""
+        """The address of a dataset's `size` bytes that are stored as one piece, by the layout
+        message at `start`; its class `storage` is 0 if the message itself holds them, 1 if not."""
         if version not in (3, 4):
             raise self.error(f"layout version {version} is not read")
         if storage == 0:
@@ -389,13 +429,13 @@ class Object:
 
 
 def walk(file):
-    """(path, Object) of every object below the root, groups before what is in them; hard links that
-    lead to a group above are refused, and an object is given once."""
+    """(path, Object) of every object of the Hdf5 `file` but the root, groups before their members.
+    LoadError if an object has two names, which also finds a group that contains itself."""
     seen = {file.root.address}
     pending = [("", file.root, 0)]
     while pending:
         path, group, depth = pending.pop()
-        below = []
+        groups = []
         for name, address in group.members().items():
             if address in seen:
                 raise group.error(f"{show(name)} is a second name of an object")
@@ -406,5 +446,5 @@ def walk(file):
             each = Object(file, address, full)
             yield full, each
             if each.is_group:
-                below.append((full, each, depth + 1))
-        pending += reversed(below)
+                groups.append((full, each, depth + 1))
+        pending += reversed(groups)

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""HDF5's datatype and dataspace messages, the ones that arrays of numbers and text need."""
+"""HDF5's messages for an array's type (datatype) and shape (dataspace), as far as arrays of numbers
+and text need them.
+
+By the HDF5 File Format Specification 3.0, sections IV.A.2.d and IV.A.2.b. Other types (compounds,
+references, arrays, floats that are not IEEE's ...) are not read: their arrays are left out.
+"""
 
 import dataclasses
 
 import numpy as np
 
-MAX_DIMS = 32
-UNDEFINED = (1 << 64) - 1  # the address of what is not there
-_FIXED, _FLOAT, _STRING, _ENUM, _VARIABLE = 0, 1, 3, 8, 9
-# (size, exponent at, bits, mantissa at, bits, bias) of IEEE's formats
+MAX_DIMS = 32  # the specification's limit, and what NumPy 1 allows
+UNDEFINED = (1 << 64) - 1  # in place of an address: nothing is stored
+_FIXED, _FLOAT, _STRING, _ENUM, _VARIABLE = 0, 1, 3, 8, 9  # classes of datatypes
+# IEEE's formats by bytes: exponent's first bit, its bits, mantissa's first bit, its bits, bias.
 _FLOATS = {
     2: (10, 5, 0, 10, 15), 4: (23, 8, 0, 23, 127), 8: (52, 11, 0, 52, 1023),
 }  # fmt: skip
@@ -16,9 +21,13 @@ _FLOATS = {
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
+    """A type of numbers, or bool, with the file's byte order."""
+
     dtype: np.dtype
 
     def values(self, owner, raw, shape):
+        """An attribute's value out of its bytes `raw`: a number, or a list for a shape that is not
+        (). `owner`, the Object that has the attribute, makes the errors and counts the bytes."""
         count = int(np.prod(shape, dtype=object)) if shape else 1
         if count * self.dtype.itemsize > len(raw):
             raise owner.error("an attribute is shorter than its shape")
@@ -29,9 +38,12 @@ class Numbers:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
+    """Text of `size` bytes, padded with zeros or spaces."""
+
     size: int
 
     def values(self, owner, raw, shape):
+        """As Numbers.values: a str, or a list of them."""
         count = int(np.prod(shape, dtype=object)) if shape else 1
         if count * self.size > len(raw):
             raise owner.error("an attribute is shorter than its shape")
@@ -43,7 +55,11 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class VariableText:
+    """Text of any length, kept in a global heap. Each element is its length (4 bytes), the address
+    of the heap (8) and an index in it (4)."""
+
     def values(self, owner, raw, shape):
+        """As Numbers.values: a str, or a list of them."""
         count = int(np.prod(shape, dtype=object)) if shape else 1
         if 16 * count > len(raw):
             raise owner.error("an attribute is shorter than its shape")
@@ -72,28 +88,29 @@ def _decoded(owner, raw):
 
 
 def datatype(owner, at, size):
-    """Numbers, Text, VariableText, or None for a type that is not read."""
+    """The Numbers, Text or VariableText that the datatype message at `at`, of `size` bytes, says;
+    None for a type that is not read. owner: the Object it belongs to."""
     if size < 8:
         raise owner.error("a datatype is malformed")
     first, low, _, _, width = owner.file.unpack("4BI", at, "datatype")
-    kind, order = first & 15, ">" if low & 1 else "<"
-    if kind == _FIXED:
+    type_class, order = first & 15, ">" if low & 1 else "<"
+    if type_class == _FIXED:
         if width not in (1, 2, 4, 8) or owner.file.unpack("HH", at + 8, "datatype") != (
             0,
             8 * width,
         ):
             return None
         return Numbers(np.dtype(f"{order}{'i' if low & 8 else 'u'}{width}"))
-    if kind == _FLOAT:
-        told = owner.file.unpack("HH4BI", at + 8, "datatype")
-        if width not in _FLOATS or told != (0, 8 * width, *_FLOATS[width]) or low & 0x40:
+    if type_class == _FLOAT:
+        bits = owner.file.unpack("HH4BI", at + 8, "datatype")
+        if width not in _FLOATS or bits != (0, 8 * width, *_FLOATS[width]) or low & 0x40:
             return None
         return Numbers(np.dtype(f"{order}f{width}"))
-    if kind == _STRING:
+    if type_class == _STRING:
         return Text(width) if width else None
-    if kind == _VARIABLE:
+    if type_class == _VARIABLE:
         return VariableText() if low & 15 == 1 and width == 16 else None
-    if kind == _ENUM and width == 1:  # h5py's bool
+    if type_class == _ENUM and width == 1:  # h5py's bool: an enumeration of FALSE and TRUE
         count = low | owner.file.unpack("BB", at + 1, "datatype")[1] << 8
         names = bytes(owner.file.take(at, size, "datatype"))
         if count == 2 and b"FALSE\0" in names and b"TRUE\0" in names:
@@ -102,11 +119,12 @@ def datatype(owner, at, size):
 
 
 def dataspace(owner, at, size):
-    """The shape, or None for the null dataspace."""
-    version, ndim, kind = owner.file.unpack("2BxB", at, "dataspace")
+    """The shape that the dataspace message at `at`, of `size` bytes, says; None for a null
+    dataspace, which has no elements. 2^40 elements along an axis are more than a file holds."""
+    version, ndim, space_type = owner.file.unpack("2BxB", at, "dataspace")
     if version not in (1, 2) or ndim > MAX_DIMS:
         raise owner.error(f"a dataspace of version {version} with {ndim} sizes")
-    if version == 2 and kind == 2:
+    if version == 2 and space_type == 2:
         return None
     start = at + (8 if version == 1 else 4)
     if start + 8 * ndim > at + size:

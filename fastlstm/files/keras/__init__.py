@@ -1,2 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Keras models and weights: where each layer's weights are, and their order made torch's."""
+"""Keras models and weights, read without keras and h5py.
+
+file.py            the files, and where in each a layer's weights are
+configuration.py   the recurrent layers that a model's configuration names
+layer.py           one layer's weights in torch's order, and what its configuration says
+"""

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Keras files: where each recurrent layer's weights are, in all four kinds. layer.py converts.
+"""Keras files of four formats, and where in them the weights of each recurrent layer are.
 
-    .keras         a zip: config.json (the model), metadata.json (keras_version), model.weights.h5
-    .h5            attributes model_config, keras_version; group model_weights/<layer>/...
-    .hdf5 (old)    attributes layer_names, keras_version; group <layer>/...     (weights alone)
-    .weights.h5    layers/<class>[_<n>]/cell/vars/<n>; no configuration         (weights alone)
+    .keras         a zip: config.json (the model), metadata.json (keras_version), model.weights.h5,
+                   an HDF5 file of layers/<class>[_<n>]/cell/vars/<n>
+    .h5            HDF5: attributes model_config and keras_version; model_weights/<layer>/...
+    .weights.h5    HDF5: layers/<class>[_<n>]/cell/vars/<n>; weights alone, no configuration
+    .hdf5          HDF5 of Keras 1 and 2: attributes layer_names and keras_version; <layer>/...;
+                   weights alone
 
-Nothing here imports keras or h5py, and the configuration is data: no class or Lambda is made.
+Keras does not specify them; this is what keras/src/saving of Keras 3 and hdf5_format.py of Keras 2
+write. The configuration is data: no class, function or Lambda that it names is made. What weights
+and configuration of one layer mean is known in layer.py, and not here.
 """
 
-import json
 import re
 
 import numpy as np
@@ -19,10 +22,10 @@ from ..find import find
 from ..hdf5.file import SIGNATURE, Hdf5, walk
 from ..source import show
 from ..stored_zip import directory, is_zip
-from .layer import CELLS, Cell, Unknown, layer_of
+from .configuration import MAX_CONFIG, configured_layers, parsed
+from .layer import Cell, Unknown, layer_of
 
-MAX_CONFIG = 2 << 20  # bytes of JSON
-MAX_LAYERS = 10_000
+# Groups that hold layers in .keras files: Keras 3's name, and that of the first .keras files.
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
 
@@ -34,82 +37,17 @@ def is_keras_zip(source):
     return is_zip(source) and "model.weights.h5" in directory(source).entries
 
 
-# ---- the configuration
-
-
-def _json(source, place, text):
-    if len(text) > MAX_CONFIG:
-        raise source.error(
-            place, f"a configuration of {len(text)} bytes, {MAX_CONFIG} is the limit"
-        )
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise source.error(place, "it is no JSON, or nested too deeply") from None
-    if not isinstance(found, dict):
-        raise source.error(place, "it is no JSON object")
-    return found
-
-
-def _snake(name):
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-class Told:
-    """A recurrent layer as the configuration tells it.
-
-    names   of the layers around it and its own, outermost first (without the model's)
-    keys    the groups that a .keras file puts them in, likewise
-    """
-
-    def __init__(self, item, names, keys):
-        self.kind, self.config = item["class_name"], item["config"]
-        self.names, self.keys = names, keys
-
-
-def _parts(item):
-    """(class name, config) of a configuration's item; ("", {}) if it is none."""
-    if isinstance(item, dict) and isinstance(item.get("class_name"), str):
-        config = item.get("config")
-        if isinstance(config, dict | list):
-            return item["class_name"], config
-    return "", {}
-
-
-def told_layers(model):
-    """Every Told in a model's configuration, in its order."""
-    found, pending = [], [(model, (), ())]
-    while pending:
-        item, names, keys = pending.pop()
-        kind, config = _parts(item)
-        if kind in CELLS or kind in ("Bidirectional", "RNN"):
-            if len(found) >= MAX_LAYERS:
-                break
-            found.append(Told(item, names, keys))
-            continue
-        inner = config if isinstance(config, list) else config.get("layers")
-        used, below = {}, []
-        for child in inner if isinstance(inner, list) else ():
-            child_kind, child_config = _parts(child)
-            key = _snake(child_kind)
-            used[key] = used.get(key, -1) + 1
-            key = f"{key}_{used[key]}" if used[key] else key
-            name = child_config.get("name") if isinstance(child_config, dict) else None
-            name = name if isinstance(name, str) else ""
-            if len(names) < 32:
-                below.append((child, (*names, name), (*keys, key)))
-        pending += reversed(below)
-    return found
-
-
 # ---- the weights
 
 
 class _Weights:
-    """The datasets of one HDF5 file. arrays: {path: array}; names: {path of a group: the name that
-    Keras 3 put beside its variables}; version: of Keras, () if unknown."""
+    """What one HDF5 file of weights holds.
+
+    arrays       {path: array} of its datasets
+    attributes   {name: value} of its root, with keras_version and layer_names of model_weights
+    names        {path of a layer's group: the layer's name}, which Keras 3 keeps beside variables
+    order        {path of a dataset: its place among the weights that its layer lists}
+    """
 
     def __init__(self, file):
         self.file, self.arrays, self.names, self.order = file, {}, {}, {}
@@ -132,12 +70,14 @@ class _Weights:
                         self.order[f"{path}/{name}"] = n
 
     def variables(self, path):
-        """The Cell whose variables are numbered below <path>/cell/vars (Keras 3), or None."""
+        """The Cell whose variables are the datasets <path>/cell/vars/0, 1 and perhaps 2, as in
+        .keras and .weights.h5; None if they are not one's."""
         parts = [self.arrays.get(f"{path}/cell/vars/{n}") for n in range(4)]
         return Cell.of(parts[:3]) if parts[3] is None else None
 
     def named(self):
-        """[(path, Cell)] of the groups with a kernel and a recurrent_kernel (older Keras)."""
+        """[(path, Cell)] of the groups with datasets kernel, recurrent_kernel and perhaps bias, as
+        in .h5 and .hdf5, in the order in which Keras listed the weights."""
         groups = {}
         for path, array in self.arrays.items():
             folder, _, name = path.rpartition("/")
@@ -151,20 +91,23 @@ class _Weights:
             cell = Cell.of([group.get(n) for n in ("kernel", "recurrent_kernel", "bias")])
             if cell:
                 found.append((group["order"], folder, cell))
-        # the order in which Keras listed the weights; sorted() keeps the file's where that is equal
+        # sorted() is stable: where no order is known, the file's stays.
         return [(folder, cell) for _, folder, cell in sorted(found, key=lambda each: each[0])]
 
 
 def _version(text):
+    """(major, minor) of a version as Keras writes it; () if it is none."""
     match = re.match(r"(\d{1,4})\.(\d{1,4})", text) if isinstance(text, str) else None
     return tuple(map(int, match.groups())) if match else ()
 
 
-def _in_zip_layout(weights, told):
-    """The cells of a Told layer in .keras' layout: one, or the two directions."""
+def _in_zip_layout(weights, configured):
+    """[Cell] of a ConfiguredLayer in the layout of .keras files: one, or one for each direction; []
+    if they are not there. A group whose name attribute is the layer's comes before the group where
+    the layer's class and place say it is."""
     for container in _CONTAINERS:
-        path = "/".join(f"{container}/{key}" for key in told.keys)
-        named = [each for each, name in weights.names.items() if name == told.names[-1]]
+        path = "/".join(f"{container}/{key}" for key in configured.keys)
+        named = [each for each, name in weights.names.items() if name == configured.names[-1]]
         named = [each for each in named if each.count("/") == path.count("/")]
         for each in (*(named if len(named) == 1 else ()), path):
             one = weights.variables(each)
@@ -176,17 +119,21 @@ def _in_zip_layout(weights, told):
     return []
 
 
-def _in_old_layout(cells, told):
-    """The cells of a Told layer in .h5's layout."""
-    top, own = told.names[0], told.names[-1]
+def _in_h5_layout(cells, configured):
+    """[Cell] of a ConfiguredLayer in the layout of .h5 files. cells: of _Weights.named.
+
+    A group at the top has the name of the outermost model or layer; a layer inside a model has a
+    further group with its name."""
+    top, name = configured.names[0], configured.names[-1]
     inside = [(f, c) for f, c in cells if f.removeprefix("model_weights/").split("/")[0] == top]
-    if len(told.names) > 1:
-        inside = [(f, c) for f, c in inside if own in f.split("/")]
+    if len(configured.names) > 1:
+        inside = [(f, c) for f, c in inside if name in f.split("/")]
     return [cell for _, cell in inside]
 
 
-def _alone(weights, cells):
-    """[(name, cells)] of a file without a configuration."""
+def _without_configuration(weights, cells):
+    """[(name, [Cell])] of a file of weights alone, in either layout. Two cells in groups called
+    forward... and backward... are the directions of one layer."""
     found, done = [], set()
     for path in weights.arrays:
         if not path.endswith("/cell/vars/0"):
@@ -225,6 +172,11 @@ def _alone(weights, cells):
 
 
 def _contents(file, model, version, options):
+    """The Contents of an Hdf5 file of weights.
+
+    model     the model's configuration, a dict; None: it is the attribute model_config, or missing
+    version   of Keras, (major, minor); (): it is the attribute keras_version, or unknown
+    """
     weights = _Weights(file)
     found = Contents(dict(weights.arrays), {}, source=file.source)
     version = version or _version(weights.attributes.get("keras_version"))
@@ -232,41 +184,43 @@ def _contents(file, model, version, options):
     if model is None:
         text = weights.attributes.get("model_config")
         if isinstance(text, str):
-            model = _json(file.source, f"{file.place}attribute model_config", text)
+            model = parsed(file.source, f"{file.place}attribute model_config", text)
     if model is None:
         if not version and weights.names:
             version = (3, 0)  # only Keras 3 writes names beside variables
-        for name, own in _alone(weights, cells):
-            layer, arrays = layer_of(own, None, version, options)
+        for name, its_cells in _without_configuration(weights, cells):
+            layer, arrays = layer_of(its_cells, None, version, options)
             found.add(name, layer, arrays)
         found.layers = found.layers or find(found.arrays)
         return found
-    for told in told_layers(model):
-        own = _in_zip_layout(weights, told) or _in_old_layout(cells, told) if told.names else []
+    for configured in configured_layers(model):
+        name, its_cells = "/".join(configured.names), []
+        if configured.names:
+            its_cells = _in_zip_layout(weights, configured) or _in_h5_layout(cells, configured)
         try:
-            layer, arrays = layer_of(own, told, version, options)
+            layer, arrays = layer_of(its_cells, configured, version, options)
         except Unknown as reason:
-            raise file.error(f"configuration of {show('/'.join(told.names))}", reason) from None
-        found.add("/".join(told.names) or told.kind, layer, arrays)
+            raise file.error(f"configuration of {show(name)}", reason) from None
+        found.add(name or configured.class_name, layer, arrays)
     return found
 
 
 def read_hdf5(source, options):
-    """Contents of an .h5 or .hdf5 file; in one that Keras did not write, layers by
-    torch's names."""
+    """The Contents of an HDF5 file. In one that Keras did not write, layers are found by torch's
+    names of arrays. options: the caller's Options."""
     data = source.read_into(0, np.empty(source.size, np.uint8))
     return _contents(Hdf5(source, data), None, (), options)
 
 
 def read_zip(source, options):
-    """Contents of a .keras file."""
+    """The Contents of a .keras file. options: the caller's Options."""
     archive = directory(source)
     archive.check()
     texts = {}
     for name in ("config.json", "metadata.json"):
         if name not in archive.entries:
             raise source.error("zip directory", f"{name} is missing")
-        texts[name] = _json(
+        texts[name] = parsed(
             source, f"record '{name}'", archive.read(archive.entries[name], MAX_CONFIG)
         )
     entry = archive.entries["model.weights.h5"]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""NumPy's .npz, and pickled dicts of arrays."""
+"""NumPy's .npz (npz.py), and pickled arrays and dicts of arrays (pickle.py)."""

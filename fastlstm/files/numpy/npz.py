@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""NumPy's .npz: a zip of .npy records, stored (savez) or deflated (savez_compressed).
+"""NumPy's .npz: a zip archive of .npy records, stored (numpy.savez) or deflated (savez_compressed).
 
-    "\\x93NUMPY", version, length of the header, header, elements
+A .npy record, by the specification in numpy/lib/format.py, versions 1 to 3:
+    "\\x93NUMPY", version (2 bytes), length of the header (2 bytes; from version 2 on 4), header,
+    elements
     header: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
 
-The header is matched, not evaluated; arrays of objects are pickles, and refused.
+The header is Python text. It is matched with a regular expression and not evaluated. Arrays of
+Python objects are pickles, and refused; arrays of text and dates are left out. NumPy itself reads
+nothing here.
 """
 
 import math
@@ -15,10 +19,14 @@ import numpy as np
 from ..source import show
 from ..stored_zip import directory, is_zip
 
-MAX_HEADER = 10_000
-MAX_EMPTY = 1 << 40
-FACTOR, SLACK = 2, 32 << 20  # bytes of all arrays together, for each byte of file and beyond
+MAX_HEADER = 10_000  # bytes; numpy.load's own limit (max_header_size)
+MAX_EMPTY = 1 << 40  # the product of the sizes that are not 0, which no elements bound
+# Bytes of all arrays together, FACTOR for each byte of the file and SLACK: stored arrays take 1 for
+# each byte, deflated weights hardly more; only zeros and the like inflate far.
+FACTOR, SLACK = 2, 32 << 20
 
+# Groups: the dtype, whether the elements are in Fortran's order, the sizes (at most 32 of them, of
+# at most 18 digits: a number that fits 64 bits).
 _HEADER = re.compile(
     rb"\{ *'descr': '([<>|=]?[a-zA-Z][0-9]{0,6})', *'fortran_order': (True|False), *"
     rb"'shape': \(((?:[0-9]{1,18}(?:, *|(?=\)))){0,32})\),? *\} *\n?"
@@ -32,7 +40,8 @@ def is_npz(source):
 
 
 def _array(source, name, raw):
-    """The array in a record's bytes, a view of them; None if it is one of text or dates."""
+    """The array in a record's bytes `raw`, a view of them where byte order allows; None if it is
+    one of text or dates. name: the record's, for messages."""
     place = f"record {show(name)}"
     if raw[:6].tobytes() != b"\x93NUMPY" or len(raw) < 12 or raw[6] not in (1, 2, 3):
         raise source.error(place, "it does not begin as a .npy array of version 1 to 3")
@@ -64,9 +73,9 @@ def _array(source, name, raw):
 
 
 def read(source, options=None):
-    """{name: array} in the archive's order; arrays of text and dates are left out."""
+    """{record's name without ".npy": array} in the archive's order, of the arrays of numbers."""
     archive = directory(source)
-    archive.check(packed=lambda name: True)
+    archive.check(may_deflate=lambda name: True)
     limit = FACTOR * source.size + SLACK
     total = sum(entry.size for entry in archive.entries.values())
     if total > limit:

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""A plain pickle of NumPy arrays: one array, or dicts and lists of them, through inert_pickle.
+"""A plain pickle of NumPy arrays: one array, or dicts and lists of them.
 
-NumPy pickles an array as _reconstruct(ndarray, (0,), b"b") and a state (version, shape, dtype,
-Fortran order, bytes), or, in protocol 5, as _frombuffer(bytes, dtype, shape, order); a dtype as
-dtype("f4", ...) and a state (3, "<", ...). Bytes are kept here as places in the file.
+NumPy pickles (numpy/_core/src/multiarray/methods.c, descriptor.c)
+    an array  as _reconstruct(ndarray, (0,), b"b") with the state
+              (version, shape, dtype, whether in Fortran's order, bytes);
+              in protocol 5 as _frombuffer(bytes, dtype, shape, "C" or "F")
+    a dtype   as dtype("f4", ...) with the state (version, byte order "<", ">" or "|", ...)
+and the pickle is run by inert_pickle's Interpreter. Arrays of Python objects, of text and of
+records are refused, and so is a plain pickle of PyTorch's tensors.
 """
 
 import math
@@ -13,10 +17,11 @@ from typing import ClassVar
 import numpy as np
 
 from ..flatten import flatten
-from ..inert_pickle import BYTES, MAX_PICKLE, ORDERED, TABLE, TUPLE, Interpreter, Node, Opaque
+from ..inert_pickle import MAX_PICKLE, TABLE, Interpreter
+from ..pickle_tree import BYTES, ORDERED, TUPLE, Node, Opaque
 
-MAX_DIMS = 32
-MAX_EMPTY = 1 << 40
+MAX_DIMS = 32  # what NumPy 1 allows
+MAX_EMPTY = 1 << 40  # the product of the sizes that are not 0, which no elements bound
 _DTYPE = re.compile(r"[<>|=]?(f2|f4|f8|i1|i2|i4|i8|u1|u2|u4|u8|b1|c8|c16)")
 _VALUE = Opaque("value")
 
@@ -26,7 +31,8 @@ def is_pickle(source):
 
 
 class Bytes:
-    """A run of bytes. Not hashable by content: it is never a key that is looked up."""
+    """A run of bytes. view: a memoryview of the pickle, or of the bytes that a text was encoded to.
+    As a dict's key it is never looked up, and has no hash of its content."""
 
     __slots__ = ("view",)
 
@@ -35,6 +41,9 @@ class Bytes:
 
 
 class Dtype:
+    """A dtype. name: NumPy's, such as "f4", or None for one that is not read; order: the byte order
+    of its state, "|" before that is known."""
+
     __slots__ = ("name", "order")
 
     def __init__(self, name):
@@ -42,7 +51,7 @@ class Dtype:
 
 
 class Array:
-    """An array; `value` once its state is known. nbytes: for flatten's bounds."""
+    """An array of the pickle. value: None until its state is known, then NumPy's array."""
 
     __slots__ = ("value",)
 
@@ -51,26 +60,30 @@ class Array:
 
 
 def _made(run, raw, shape, dtype, fortran):
-    """The array of the bytes `raw`."""
+    """The array made of Bytes `raw`, a tuple Node `shape` and a Dtype. LoadError if they are other
+    things or do not fit together. fortran: whether the elements are in Fortran's order."""
     if dtype.__class__ is not Dtype or dtype.name is None:
         raise run.error("an array of Python objects, text or records is not read")
-    if raw.__class__ is not Bytes or shape.__class__ is not Node or shape.kind is not TUPLE:
+    if raw.__class__ is not Bytes or shape.__class__ is not Node or shape.type_name is not TUPLE:
         raise run.error("an array needs bytes and a tuple of sizes")
     sizes = shape.items
     if len(sizes) > MAX_DIMS or any(n.__class__ is not int or n < 0 for n in sizes):
         raise run.error(f"the sizes must be at most {MAX_DIMS} ints of 0 or more")
-    kind = np.dtype(dtype.name).newbyteorder(dtype.order if dtype.order in "<>" else "=")
-    due = math.prod(sizes) * kind.itemsize
+    stored = np.dtype(dtype.name).newbyteorder(dtype.order if dtype.order in "<>" else "=")
+    due = math.prod(sizes) * stored.itemsize
     if due != len(raw.view):
         raise run.error(f"{due} bytes are due, it has {len(raw.view)}")
     if 0 in sizes and math.prod(n or 1 for n in sizes) > MAX_EMPTY:
         raise run.error("the sizes of an empty array are too large")
     run.charge(400)
-    flat = np.frombuffer(raw.view, kind) if due else np.empty(0, kind)
-    if kind.kind == "b" and due and flat.view(np.uint8).max() > 1:
+    flat = np.frombuffer(raw.view, stored) if due else np.empty(0, stored)
+    if stored.kind == "b" and due and flat.view(np.uint8).max() > 1:
         raise run.error("a bool that is neither 0 nor 1")
-    flat = flat.astype(kind.newbyteorder("="))  # the pickle's bytes are neither aligned nor ours
+    flat = flat.astype(stored.newbyteorder("="))  # a copy: aligned, in the machine's byte order
     return flat.reshape(tuple(sizes), order="F" if fortran else "C")
+
+
+# ---- the functions that the pickle calls: each f(interpreter, list of arguments) -> value
 
 
 def _dtype(run, args):
@@ -93,7 +106,7 @@ def _frombuffer(run, args):
 
 
 def _encode(run, args):
-    """Bytes as protocol 2 writes them: text whose characters are the bytes."""
+    """Bytes as protocol 2 writes them: encode(text, "latin1"), where each character is a byte."""
     if len(args) != 2 or args[0].__class__ is not str or args[1] not in ("latin1", "latin-1"):
         raise run.error("text and 'latin1' are due")
     run.charge(64 + len(args[0]))
@@ -104,7 +117,7 @@ def _encode(run, args):
 
 
 def _bytes(run, args):
-    """bytes() or bytearray(x)."""
+    """What bytes() and bytearray(Bytes) give. Other arguments give no bytes, and so no array."""
     return args[0] if args and args[0].__class__ is Bytes else Bytes(memoryview(b""))
 
 
@@ -114,6 +127,8 @@ def _ordered(run, args):
 
 
 def _allowed():
+    """{"module.name": function, or None for a name alone}: see Interpreter. NumPy 2 renamed
+    numpy.core to numpy._core; both occur in files."""
     table = {"numpy.dtype": _dtype, "numpy.ndarray": None, "_codecs.encode": _encode}
     table["collections.OrderedDict"] = _ordered
     for module in ("numpy.core", "numpy._core"):
@@ -129,7 +144,7 @@ ALLOWED = _allowed()
 
 
 class _Arrays(Interpreter):
-    """Keeps bytes, and takes the states of arrays and dtypes."""
+    """Keeps bytes, as places in the pickle, and takes the states of arrays and dtypes."""
 
     table: ClassVar = list(TABLE)
 
@@ -147,10 +162,10 @@ class _Arrays(Interpreter):
 
     def op_build(self):
         state, target = self.pop(), self.top()
-        items = state.items if state.__class__ is Node and state.kind is TUPLE else []
+        items = state.items if state.__class__ is Node and state.type_name is TUPLE else []
         if target.__class__ is Dtype and len(items) >= 3:
             if items[1] not in ("<", ">", "|", "=") or items[2] is not None:
-                target.name = None
+                target.name = None  # a dtype with fields or a subarray: not read
             else:
                 target.order = items[1]
         elif target.__class__ is Array and target.value is None and len(items) == 5:
@@ -159,13 +174,15 @@ class _Arrays(Interpreter):
             raise self.error("a state that is no array's")
 
 
+# BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8: the opcode and the bytes of its length.
 for _code, _width in ((0x42, 4), (0x43, 1), (0x8E, 8), (0x96, 8)):
     _Arrays.table[_code] = (_Arrays.push_bytes, _width)
-_Arrays.table[0x62] = (_Arrays.op_build, 0)
+_Arrays.table[0x62] = (_Arrays.op_build, 0)  # BUILD
 
 
 def read(source, options=None):
-    """{name: array} in the file's order, nested names joined with dots."""
+    """{name: array} in the file's order. Keys of nested dicts are joined with dots, elements of
+    lists and tuples are numbered; what is not an array is left out."""
     if source.size > MAX_PICKLE:
         raise source.error(
             "file", f"a pickle of {source.size} bytes, {MAX_PICKLE} is the limit; use numpy.savez"

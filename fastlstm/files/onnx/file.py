@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""ONNX models: their tensors, and the weights of LSTM, GRU, RNN and DynamicQuantizeLSTM nodes.
+"""ONNX models: their tensors, and the recurrent layers that are LSTM, GRU, RNN or (ONNX Runtime's)
+DynamicQuantizeLSTM nodes, with weights in torch's gate order.
 
-Operator inputs: X, W (D, gates H, I), R (D, gates H, H), B (D, 2 gates H), lengths, h0, [c0, P].
-ONNX's gate order: LSTM i, o, f, c; GRU z, r, h; peepholes i, o, f.  torch's: i, f, g, o; r, z, n.
-DynamicQuantizeLSTM: W (D, I, 4H) and R (D, H, 4H) of int8, scales and zero points as inputs 8-11.
+By docs/Operators.md of onnx/onnx and docs/ContribOperators.md of microsoft/onnxruntime:
+    inputs        0 X, 1 W (D, gates H, I), 2 R (D, gates H, H), 3 B (D, 2 gates H: of the input,
+                  then recurrent), 4 sequence lengths, 5 initial h, and of an LSTM 6 initial c,
+                  7 P (D, 3H)
+    gate order    LSTM i, o, f, c; peepholes P i, o, f; GRU z, r, h
+    torch's       LSTM i, f, g, o; peepholes i, f, o; GRU r, z, n   (c is g, h is n)
+    DynamicQuantizeLSTM   W (D, I, 4H) and R (D, H, 4H) of int8 or uint8; scale and zero point of W
+                          as inputs 8 and 9, of R as 10 and 11
+
+A node whose weights are not constants, or that says something this module does not know, becomes a
+Layer with a problem. An LSTM that an exporter wrote as single operators is recognised, so that the
+error can say so, and not read.
 """
 
 import numpy as np
@@ -15,12 +25,13 @@ from ..source import show
 from .graph import read_model
 from .tensor import Tensor, dequantized
 
-_ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}  # torch's gates, as ONNX's
+# For each of torch's gates, in torch's order, its index in ONNX's; for peepholes i, f, o likewise.
+_ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 _PEEPHOLES = (0, 2, 1)
 _LAYERS = {("LSTM", ""), ("GRU", ""), ("RNN", ""), ("DynamicQuantizeLSTM", "com.microsoft")}
 _DIRECTIONS = {b"forward": "forward", b"reverse": "reverse", b"bidirectional": "bidirectional"}
 
-# ONNX's name: (ours, defaults of alpha and beta where it takes them)
+# ONNX's name, in lower case: (fastlstm's, the defaults of alpha and beta where it has them)
 _ACTIVATIONS = {
     "sigmoid": ("sigmoid",), "tanh": ("tanh",), "relu": ("relu",), "softsign": ("softsign",),
     "softplus": ("softplus",), "affine": ("affine", 1.0, 0.0), "elu": ("elu", 1.0),
@@ -30,19 +41,20 @@ _ACTIVATIONS = {
 
 
 class _Problem(Exception):
-    """Why a node is no layer that can be read."""
+    """Why a node cannot be read as a layer: the text of Layer.problem."""
 
 
 def is_onnx(source):
-    """Protocol buffers have no signature: field 1 (ir_version, a small int), then another field of
-    an ONNX ModelProto, fields 2 to 8, 14, 20 or 25."""
-    fields = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA)
+    """Whether the file begins like an ONNX ModelProto. Protocol buffers have no signature: field 1
+    (ir_version, a small int) comes first, then the key of field 2 to 8, 14, 20 or 25."""
+    keys = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA)
     head = source.head
-    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in fields
+    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in keys
 
 
 def _activations(node, kind, directions):
-    """One tuple of Activations for each direction; () for the usual ones."""
+    """The node's activations: a tuple of Activations for each direction, as Layer.activations has
+    them; () if all are the usual ones. `kind` is "LSTM", "GRU" or "RNN"."""
     usual = USUAL[kind]
     names = node.get("activations") or []
     alphas, betas = (
@@ -58,39 +70,48 @@ def _activations(node, kind, directions):
         name = raw.decode("utf-8", "replace").lower()
         if name not in _ACTIVATIONS:
             raise _Problem(f"the activation {show(name)} is unknown")
-        ours, *defaults = _ACTIVATIONS[name]
-        # alphas and betas are listed in the order of the functions that take one
+        our_name, *defaults = _ACTIVATIONS[name]
+        # activation_alpha has a value for each of the functions that take an alpha, in order, and
+        # activation_beta likewise; missing ones have the default.
         values = [
             (given.pop(0) if given else default)
             for given, default in zip((alphas, betas), defaults, strict=False)
         ]
-        found.append(Activation(ours, *values))
+        found.append(Activation(our_name, *values))
     split = tuple(tuple(found[d * len(usual) : (d + 1) * len(usual)]) for d in range(directions))
     return () if split == (usual,) * directions else split
 
 
 class _Reader:
-    """One node in its graph. get(index) is the constant input of that index, or None."""
+    """The constant inputs of one node of a graph. options: the caller's Options."""
 
     def __init__(self, graph, node, options):
         self.graph, self.node, self.options = graph, node, options
 
     def get(self, index):
+        """The array of input `index`, or None if it is not given or not constant."""
         return self.graph.constant(self.node.input(index), self.options.external_data)
 
-    def weight(self, index, what, ndim, kinds="f"):
+    def weight(self, index, what, ndim, dtype_kinds="f"):
+        """The array of input `index`; _Problem if it is not constant or not what is needed.
+
+        what          its name in ONNX's documents, for the message
+        dtype_kinds   letters of NumPy's dtype.kind: "f" floats, "iu" integers
+        """
         name = self.node.input(index)
         array = self.get(index)
         if array is None:
             raise _Problem(
                 f"{what} ({show(name)}) is not a constant, but computed as the model runs"
             )
-        if array.dtype.kind not in kinds or array.ndim != ndim or 0 in array.shape:
+        if array.dtype.kind not in dtype_kinds or array.ndim != ndim or 0 in array.shape:
             raise _Problem(f"{what} ({show(name)}) is {array.dtype} of the shape {array.shape}")
         return array
 
     def quantized(self, index, what, scale_index):
-        """A dequantised weight, turned into the operator LSTM's layout."""
+        """A quantised weight of DynamicQuantizeLSTM, (D, I or H, 4H), as float32 in the layout of
+        the operator LSTM, (D, 4H, I or H). Its scale is input `scale_index`, a scalar, (D,) or
+        (D, 4H), and its zero point, 0 if not given, the input behind that."""
         array = self.weight(index, what, 3, "iu")
         scale = self.weight(scale_index, f"{what}'s scale", self._ndim(scale_index))
         zero = self.get(scale_index + 1)
@@ -107,14 +128,15 @@ class _Reader:
         return 1 if array is None else array.ndim
 
 
-def _due(what, array, shape):
+def _checked(what, array, shape):
+    """`array`; _Problem if it has not the shape. what: its name, for the message."""
     if array.shape != shape:
         raise _Problem(f"{what} has the shape {array.shape}, {shape} is due")
     return array
 
 
 def _gates(array, kind, size):
-    """The rows of `array`, (gates H, ...), in torch's order."""
+    """The rows of `array`, (gates H, ...), in torch's order of gates. size: H."""
     order = _ORDER[kind]
     if len(order) == 1:
         return array
@@ -122,7 +144,8 @@ def _gates(array, kind, size):
 
 
 def _layer(graph, node, options):
-    """(Layer, {torch's name: array}) of a recurrent node."""
+    """(Layer, {torch's name: array}) of a recurrent node of `graph`; _Problem if it cannot be read.
+    options: the caller's Options."""
     reader = _Reader(graph, node, options)
     kind = "LSTM" if node.op == "DynamicQuantizeLSTM" else node.op
     direction = _DIRECTIONS.get(node.get("direction", b"forward"))
@@ -134,13 +157,13 @@ def _layer(graph, node, options):
     else:
         w, r = reader.weight(1, "W", 3), reader.weight(2, "R", 3)
     gates, size = len(_ORDER[kind]), r.shape[2]
-    _due("W", w, (count, gates * size, w.shape[2]))
-    _due("R", r, (count, gates * size, size))
+    _checked("W", w, (count, gates * size, w.shape[2]))
+    _checked("R", r, (count, gates * size, size))
     if node.get("hidden_size", size) != size:
         raise _Problem(f"hidden_size is {node.get('hidden_size')}, R is made for {size}")
     b = reader.weight(3, "B", 2) if node.input(3) else None
     if b is not None:
-        _due("B", b, (count, 2 * gates * size))
+        _checked("B", b, (count, 2 * gates * size))
     weights = {}
     for d, end in zip(range(count), ("_l0", "_l0_reverse"), strict=False):
         weights[f"weight_ih{end}"] = _gates(w[d], kind, size)
@@ -150,7 +173,7 @@ def _layer(graph, node, options):
             weights[f"bias_hh{end}"] = _gates(b[d][gates * size :], kind, size)
     peepholes = ()
     if kind == "LSTM" and node.input(7):
-        p = _due("P", reader.weight(7, "P", 2), (count, 3 * size))
+        p = _checked("P", reader.weight(7, "P", 2), (count, 3 * size))
         if p.any():
             for d, end in zip(range(count), ("_l0", "_l0_reverse"), strict=False):
                 parts = [p[d][n * size : (n + 1) * size] for n in _PEEPHOLES]
@@ -172,7 +195,8 @@ def _layer(graph, node, options):
 
 
 def _initial(reader, kind, count, size, batch_first, weights):
-    """Names of the initial states that are constants and not zero, which are put into `weights`."""
+    """The names of the initial states that the node has as constants other than zero. Their arrays,
+    (D, B, H), are put into `weights`. size: H; count: D."""
     names = []
     for index, name in ((5, "initial_h"), (6, "initial_c"))[: 2 if kind == "LSTM" else 1]:
         array = reader.get(index) if reader.node.input(index) else None
@@ -188,14 +212,15 @@ def _initial(reader, kind, count, size, batch_first, weights):
 
 
 def _spelled_out(graph):
-    """Titles of the Add nodes that are c' = f c + i g, an LSTM cell in single operators."""
+    """Titles of the Add nodes of `graph` that compute c' = f * c + i * g: an LSTM's cell state in
+    single operators, where f and i are made by Sigmoid, g by Tanh, and both products by Mul."""
 
-    def made_by(name, *ops):
+    def made_by(name, op):
         _, node = graph.scope(name)
-        return node is not None and not isinstance(node, Tensor) and node.op in ops
+        return node is not None and not isinstance(node, Tensor) and node.op == op
 
     def product(name):
-        """The set of gates among the factors of `name`, if it is a product."""
+        """Which of Sigmoid and Tanh make the factors of the value `name`; None for no product."""
         _, node = graph.scope(name)
         if node is None or isinstance(node, Tensor) or node.op != "Mul":
             return None
@@ -209,8 +234,9 @@ def _spelled_out(graph):
 
 
 def _tensors(graphs, options):
-    """{name: array} of the initializers and Constant nodes; those of an inner graph whose name is
-    taken are left out, and so are element types that are not read."""
+    """{name: array} of the initializers and Constant nodes of all graphs. Of two with one name the
+    first counts. Left out are element types that are not read, and tensors in other files unless
+    the caller allows those."""
     found = {}
 
     def put(name, tensor):
@@ -231,7 +257,7 @@ def _tensors(graphs, options):
 
 
 def read(source, options):
-    """Contents of a model. A node that cannot be read is a Layer with a problem."""
+    """The Contents of a model. A recurrent node that cannot be read is a Layer with a problem."""
     graphs, nodes, seen = [], [], set()
     for top in read_model(source):
         graphs.append(top)
@@ -249,7 +275,9 @@ def read(source, options):
         except _Problem as problem:
             kind = node.op.removeprefix("DynamicQuantize")
             layer, weights = Layer(kind, problem=f"{problem} (node {show(node.title)})"), {}
-        found.room += before - graph.wire.values  # what was dequantised is larger than stored
+        # Contents bounds the weights of all layers by the file's size. What was computed for this
+        # node was charged to the Wire already, and is larger than what is stored.
+        found.room += before - graph.wire.values
         found.add(node.title, layer, weights)
     for graph in graphs:
         for title in _spelled_out(graph):

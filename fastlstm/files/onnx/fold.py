@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The ONNX operators that put weights into shape, on arrays: what exporters leave in front of an
-LSTM instead of storing its weights as it takes them. Each: f(node, arrays of the inputs) -> array.
+"""ONNX operators on constant arrays: those that exporters put between the stored weights and a
+recurrent layer, instead of storing the weights in the shape and order that the layer takes.
+
+By the operators' definitions in docs/Operators.md and docs/Changelog.md of onnx/onnx. An operator
+is a function f(node, [array or None for each input]) -> array, Tensor, or None if it has no value.
 """
 
 import numpy as np
@@ -8,11 +11,14 @@ import numpy as np
 from ...errors import LoadError
 from .tensor import Tensor, dequantized, dtype_of
 
-MAX_FOLDED = 1 << 20  # bytes that one value may have, beyond 6 for each of the file
+# A value may have 6 bytes for each byte of the file and this many: dequantised int8 weights are 4
+# times as large, and small files compute shapes and zeros.
+MAX_FOLDED = 1 << 20
 
 
 def _ints(node, attribute, array):
-    """A list of ints given as an attribute (older models) or as an input."""
+    """The list of ints of an input, if `array` is given, or else of an attribute, which older
+    models have instead; None without either. More than 64, which no shape has, are left out."""
     if array is not None:
         return [int(n) for n in np.asarray(array).reshape(-1)[:64]]
     value = node.get(attribute)
@@ -20,6 +26,7 @@ def _ints(node, attribute, array):
 
 
 def _at(values, index):
+    """The input `index`, or None if it is not given."""
     return values[index] if index < len(values) else None
 
 
@@ -47,7 +54,7 @@ def _slice(node, values):
         size = x.shape[axis]
         start = max(start + size if start < 0 else start, 0)
         end = end + size if end < 0 else end
-        if end < 0:  # before the first element
+        if end < 0:  # still: the end lies before the first element
             end = None if step < 0 else 0
         cut[axis] = slice(start, end, step)
     return x[tuple(cut)]
@@ -74,7 +81,7 @@ def _constant_of_shape(node, values):
     fill = node.get("value")
     fill = np.float32(0) if fill is None else fill.array().reshape(-1)[0]
     shape = tuple(int(n) for n in values[0])
-    return np.broadcast_to(fill, shape)  # takes no memory: copied where its size is known
+    return np.broadcast_to(fill, shape)  # a view that takes no memory, whatever its shape
 
 
 def _dequantize(node, values):
@@ -104,8 +111,14 @@ FOLDED = {
 }
 
 
-def fold(node, name, values, external):
-    """The value `name` of `node` for the arrays `values` of its inputs; None if it has none."""
+def fold(node, values, external):
+    """The array of the output of `node`, whose operator is in FOLDED; None if it has no value.
+
+    values     [array, or None for an input that is not given]
+    external   whether a Constant's tensor may be read from another file
+
+    LoadError if inputs and attributes do not fit together, or too much memory would be needed.
+    """
     wire = node.span.wire
     limit = 6 * len(wire.view) + MAX_FOLDED
     if node.op in ("Concat", "Cast", "DequantizeLinear"):

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""ONNX graphs: nodes in their scopes, and the values that can be known without running them.
+"""ONNX graphs: their nodes, and those values that are constants, known without running the model.
 
-ModelProto: graph 7, functions 25. GraphProto: node 1, initializer 5, input 11.
-NodeProto: input 1, output 2, name 3, op_type 4, attribute 5, domain 7.
-AttributeProto: name 1, f 2, i 3, s 4, t 5, g 6, floats 7, ints 8, strings 9, graphs 11.
-FunctionProto: name 1, input 4, node 7.
+By onnx.proto (onnx/onnx on GitHub). Field numbers:
+    ModelProto       graph 7, functions 25
+    GraphProto       node 1, initializer 5, input 11
+    NodeProto        input 1, output 2, name 3, op_type 4, attribute 5, domain 7
+    AttributeProto   name 1, f 2, i 3, s 4, t 5, g 6, floats 7, ints 8, strings 9, graphs 11
+    FunctionProto    name 1, input 4, node 7
+
+A node names its inputs. A name belongs to the graph that has an initializer (a stored constant), a
+node's output or an input so called; the body of If, Loop or Scan sees the names of the graphs
+around it. Nothing here knows recurrent layers.
 """
 
 import struct
@@ -14,14 +20,22 @@ import numpy as np
 from ..source import show
 from .fold import FOLDED, fold
 from .tensor import Tensor
-from .wire import BYTES, SHORT, VARINT, Wire, float32, signed
+from .wire import I32, LEN, VARINT, Wire, float32, signed
 
-MAX_DEPTH = 64  # graphs inside graphs, and constants computed from constants
-_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
+# Graphs inside graphs, and constants computed from constants: exporters nest two or three graphs,
+# and put about ten operators between a weight and a layer. It keeps the recursion within Python's.
+MAX_DEPTH = 64
+_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")  # operators whose attributes hold graphs
 
 
 class Node:
-    """One node. attributes: {name: Attribute}, decoded when first asked for."""
+    """A NodeProto.
+
+    op, domain        the operator and its operator set ("" or "ai.onnx" is ONNX's)
+    inputs, outputs   names of values; "" for an optional input that is not given
+    attributes        {name: Attribute}, decoded when first asked for
+    span              the message
+    """
 
     __slots__ = ("_attributes", "_spans", "domain", "inputs", "name", "op", "outputs", "span")
 
@@ -30,8 +44,8 @@ class Node:
         wire.charge(500)
         self.span, self.name, self.op, self.domain = span, "", "", ""
         self.inputs, self.outputs, self._spans, self._attributes = [], [], [], None
-        for number, kind, value in span.fields():
-            if kind != BYTES:
+        for number, wire_type, value in span.fields():
+            if wire_type != LEN:
                 continue
             if number in (1, 2):
                 (self.inputs if number == 1 else self.outputs).append(value.text())
@@ -57,15 +71,16 @@ class Node:
         return self._attributes
 
     def get(self, name, default=None):
-        """An attribute's value as Python's; `default` if there is none."""
+        """The value of an attribute (see Attribute.value); `default` if there is none."""
         return self.attributes[name].value() if name in self.attributes else default
 
     def input(self, index):
+        """The name of input `index`; "" if it is not given."""
         return self.inputs[index] if index < len(self.inputs) else ""
 
     @property
     def title(self):
-        """The name, or something that stands for it."""
+        """What to call the node: its name, else its first output's, else its operator's."""
         return self.name or next(filter(None, self.outputs), self.op)
 
     def error(self, rule):
@@ -73,49 +88,59 @@ class Node:
 
 
 class Attribute:
+    """An AttributeProto. Its value is decoded at each call."""
+
     __slots__ = ("name", "span")
 
     def __init__(self, span):
         self.span, self.name = span, ""
         span.wire.charge(160)
-        for number, kind, value in span.fields():
-            if number == 1 and kind == BYTES:
+        for number, wire_type, value in span.fields():
+            if number == 1 and wire_type == LEN:
                 self.name = value.text()
 
     def value(self):
-        """float, int, bytes, Tensor, or a list of floats, ints or bytes."""
+        """float, int, bytes, Tensor, or a list of floats, ints or bytes; [] for other types and for
+        bytes of 64 KiB or more, which no operator that is read has."""
         single, floats, ints, texts = None, [], [], []
-        for number, kind, value in self.span.fields():
-            if number == 2 and kind == SHORT:
+        for number, wire_type, value in self.span.fields():
+            if number == 2 and wire_type == I32:
                 single = float32(value)
-            elif number == 3 and kind == VARINT:
+            elif number == 3 and wire_type == VARINT:
                 single = signed(value)
-            elif number == 4 and kind == BYTES:
+            elif number == 4 and wire_type == LEN:
                 single = value.bytes() if len(value) < 65536 else None
-            elif number == 5 and kind == BYTES:
+            elif number == 5 and wire_type == LEN:
                 single = Tensor(value)
             elif number == 7:
-                raw = value.bytes() if kind == BYTES else value.to_bytes(4, "little")
+                raw = value.bytes() if wire_type == LEN else value.to_bytes(4, "little")
                 self.span.wire.charge(16 * len(raw))
                 if len(raw) % 4:
                     raise self.span.error("floats of odd length")
                 floats += struct.unpack(f"<{len(raw) // 4}f", raw)
             elif number == 8:
-                self.span.wire.charge(48 * (len(value) if kind == BYTES else 1))
-                ints += map(signed, value.varints() if kind == BYTES else [value])
-            elif number == 9 and kind == BYTES:
+                self.span.wire.charge(48 * (len(value) if wire_type == LEN else 1))
+                ints += map(signed, value.varints() if wire_type == LEN else [value])
+            elif number == 9 and wire_type == LEN:
                 self.span.wire.charge(80 + len(value))
                 texts.append(value.bytes())
         return single if single is not None else floats or ints or texts
 
     def graphs(self):
-        for number, kind, value in self.span.fields():
-            if number in (6, 11) and kind == BYTES:
+        """The Spans of the graphs in it."""
+        for number, wire_type, value in self.span.fields():
+            if number in (6, 11) and wire_type == LEN:
                 yield value
 
 
 class Graph:
-    """A graph, or a function's body. outer: the scope around it, or None."""
+    """A GraphProto, or a FunctionProto (function=True).
+
+    outer          the Graph whose node has this one as its body, or None
+    nodes          its Nodes, in order
+    initializers   {name: Tensor}          producers   {name of an output: Node}
+    inputs         set of names            known       {name: array or None}, what constant() found
+    """
 
     def __init__(self, span, outer=None, function=False):
         self.wire, self.outer = span.wire, outer
@@ -123,10 +148,10 @@ class Graph:
         if self.depth > MAX_DEPTH:
             raise span.error(f"graphs nested deeper than {MAX_DEPTH}")
         self.nodes, self.initializers, self.producers, self.inputs = [], {}, {}, set()
-        self.known = {}  # {name: array or None}, of values asked for
+        self.known = {}
         node_field, input_field = (7, 4) if function else (1, 11)
-        for number, kind, value in span.fields():
-            if kind != BYTES:
+        for number, wire_type, value in span.fields():
+            if wire_type != LEN:
                 continue
             if number == node_field:
                 node = Node(value)
@@ -140,7 +165,8 @@ class Graph:
                 self.inputs.add(value.text() if function else _first_text(value))
 
     def scope(self, name):
-        """(graph, node or Tensor) where `name` gets its value; (graph, None) for an input."""
+        """(the Graph to which `name` belongs, the Tensor or Node that gives its value). The second
+        is None for a graph's input and for a name that is nowhere."""
         graph = self
         while graph is not None:
             if name in graph.initializers:
@@ -153,31 +179,36 @@ class Graph:
         return self, None
 
     def constant(self, name, external=False, depth=0):
-        """The array that `name` always is, or None if it depends on the model's inputs."""
+        """The array that the value `name` is in every run of the model; None if it depends on the
+        model's inputs, or is computed by an operator that fold.py does not have.
+
+        external   whether tensors may be read from other files
+        depth      how many values are being computed that need this one
+        """
         graph, found = self.scope(name)
         if found is None or not name:
             return None
         if name not in graph.known:
             if depth > MAX_DEPTH:
                 return None
-            graph.known[name] = None  # a cycle finds this
+            graph.known[name] = None  # what a value finds that is computed from itself
             if isinstance(found, Tensor):
                 graph.known[name] = found.array(external)
             elif found.op in FOLDED and found.domain in ("", "ai.onnx"):
                 values = [graph.constant(each, external, depth + 1) for each in found.inputs]
                 if all(v is not None or not n for v, n in zip(values, found.inputs)):
-                    graph.known[name] = fold(found, name, values, external)
+                    graph.known[name] = fold(found, values, external)
         return graph.known[name]
 
     def bodies(self, node):
-        """The graphs inside a node."""
+        """The Graphs inside `node`, one of this graph's."""
         if node.op in _GRAPHS:
             for attribute in node.attributes.values():
                 for span in attribute.graphs():
                     yield Graph(span, self)
 
     def walk(self):
-        """(graph, node) of every node, bodies of If and Loop after their node."""
+        """(graph, node) of every node here and in the graphs inside; those follow their node."""
         for node in self.nodes:
             yield self, node
             for body in self.bodies(node):
@@ -185,23 +216,23 @@ class Graph:
 
 
 def _first_text(span):
-    """Field 1 of a message: a ValueInfoProto's name."""
-    for number, kind, value in span.fields():
-        if number == 1 and kind == BYTES:
+    """The text of field 1 of a message, which is a ValueInfoProto's name; "" without one."""
+    for number, wire_type, value in span.fields():
+        if number == 1 and wire_type == LEN:
             return value.text()
     return ""
 
 
 def read_model(source):
-    """The graphs of a model: the main one, then its functions' bodies."""
+    """[Graph] of a model: the main one, then the bodies of its functions."""
     wire = Wire(source, source.read_into(0, np.empty(source.size, np.uint8)))
     main, functions = None, []
-    for number, kind, value in wire.span().fields():
-        if number == 7 and kind == BYTES:
+    for number, wire_type, value in wire.span().fields():
+        if number == 7 and wire_type == LEN:
             if main is not None:
                 raise value.error("a second graph")
             main = Graph(value)
-        elif number == 25 and kind == BYTES:
+        elif number == 25 and wire_type == LEN:
             functions.append(Graph(value, function=True))
     if main is None:
         raise source.error("model", "it has no graph")

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""TensorProto: ONNX's tensors, views of the file's buffer where they are stored raw.
+"""ONNX's tensors: the message TensorProto of onnx.proto (onnx/onnx on GitHub), as arrays.
 
-dims 1, data_type 2, float_data 4, int32_data 5, int64_data 7, name 8, raw_data 9, double_data 10,
-uint64_data 11, external_data 13 (key 1, value 2), data_location 14 (1: external)
+Field numbers: dims 1, data_type 2, float_data 4, int32_data 5, int64_data 7, name 8, raw_data 9,
+double_data 10, uint64_data 11, external_data 13 (key 1, value 2), data_location 14 (1: external).
+
+The elements stand in raw_data, little-endian, and are then a view of the file's buffer; or in the
+list of their type, one by one or packed; or in another file, which is read only if the caller
+allows it. Strings, float8 and 4-bit numbers are not read. Graphs are not known here.
 """
 
 import math
@@ -11,19 +15,24 @@ import os
 import numpy as np
 
 from ..source import Source, show
-from .wire import BYTES, SHORT, VARINT, WIDE
+from .wire import I32, I64, LEN, VARINT
 
-MAX_DIMS = 32
-MAX_NUMBERS = 2_000_000  # in tensors whose elements are stored one by one
-MAX_EMPTY = 1 << 40
-_BLOCK = 1 << 20
-BF16 = 16
+MAX_DIMS = 32  # what NumPy 1 allows
+# Elements of a tensor stored as varints, which are decoded one by one in Python. Exporters store
+# shapes and axes so; weights are floats, in raw_data or packed.
+MAX_NUMBERS = 2_000_000
+MAX_EMPTY = 1 << 40  # the product of the sizes that are not 0, which no elements bound
+_BLOCK = 1 << 20  # elements of bfloat16 widened at a time: 4 MiB of memory besides the result
+BF16 = 16  # data_type of bfloat16, which NumPy does not have
+# data_type: NumPy's name of an element in the file; bfloat16's 16 bits are read as uint16.
 _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
     9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64",
     15: "complex128", BF16: "uint16",
 }  # fmt: skip
-# Where elements that are not raw stand: (field, the NumPy type of one element there).
+# For elements not in raw_data: (number of the list's field, NumPy's type of one number there, or
+# None where they are varints). A complex element is two numbers. Types that are not named here, the
+# small integers, bool, float16 and bfloat16, are varints in int32_data, field 5.
 _TYPED = {
     "float32": (4, "<f4"), "complex64": (4, "<f4"), "float64": (10, "<f8"),
     "complex128": (10, "<f8"), "int64": (7, None), "uint32": (11, None), "uint64": (11, None),
@@ -31,12 +40,13 @@ _TYPED = {
 
 
 def dtype_of(code):
-    """NumPy's name for an element type, float32 for bfloat16; None if it is not read."""
+    """NumPy's name of the array for a data_type (float32 for bfloat16); None if it is not read."""
     return "float32" if code == BF16 else _DTYPES.get(code)
 
 
 def dequantized(array, scale, zero):
-    """(array - zero) scale in float32, without arrays in between. ValueError if shapes differ."""
+    """(array - zero) * scale as float32, in one new array. scale and zero are broadcast to the
+    array's shape; ValueError if they cannot be."""
     real = np.empty(array.shape, np.float32)
     np.subtract(array, np.asarray(zero, np.float32), out=real, dtype=np.float32, casting="unsafe")
     real *= scale
@@ -44,7 +54,14 @@ def dequantized(array, scale, zero):
 
 
 class Tensor:
-    """A TensorProto's fields; `array()` is its value."""
+    """A TensorProto.
+
+    span        the message          name, dims, code   its name, dims and data_type
+    raw         the Span of raw_data, or None
+    typed       [(number, wire type, value)] of the fields of the lists of elements
+    location    1: the elements are in another file, which `external`, a list of Spans, describes
+    value       None, or what array() made
+    """
 
     __slots__ = ("code", "dims", "external", "location", "name", "raw", "span", "typed", "value")
 
@@ -52,26 +69,26 @@ class Tensor:
         self.span, self.name, self.code, self.dims, self.value = span, "", 0, [], None
         self.raw, self.typed, self.external, self.location = None, [], [], 0
         span.wire.charge(200)
-        for number, kind, value in span.fields():
+        for number, wire_type, value in span.fields():
             if number == 1:
-                self._dims(kind, value)
-            elif number == 2 and kind == VARINT:
+                self._dims(wire_type, value)
+            elif number == 2 and wire_type == VARINT:
                 self.code = value
-            elif number == 8 and kind == BYTES:
+            elif number == 8 and wire_type == LEN:
                 self.name = value.text()
-            elif number == 9 and kind == BYTES:
+            elif number == 9 and wire_type == LEN:
                 self.raw = value
             elif number in (4, 5, 7, 10, 11):
                 span.wire.charge(120)
-                self.typed.append((number, kind, value))
-            elif number == 13 and kind == BYTES:
+                self.typed.append((number, wire_type, value))
+            elif number == 13 and wire_type == LEN:
                 span.wire.charge(64)
                 self.external.append(value)
-            elif number == 14 and kind == VARINT:
+            elif number == 14 and wire_type == VARINT:
                 self.location = value
 
-    def _dims(self, kind, value):
-        values = value.varints() if kind == BYTES else [value] if kind == VARINT else []
+    def _dims(self, wire_type, value):
+        values = value.varints() if wire_type == LEN else [value] if wire_type == VARINT else []
         for size in values:
             if len(self.dims) >= MAX_DIMS or size >= 1 << 62:
                 raise self.error(f"more than {MAX_DIMS} sizes, or a negative one")
@@ -85,7 +102,8 @@ class Tensor:
         return self.code in _DTYPES
 
     def array(self, external=False):
-        """The value, made once; bfloat16 as float32. external: whether other files may be read."""
+        """The value, made at the first call; bfloat16 becomes float32. LoadError if it is
+        malformed. external: whether other files may be read."""
         if self.value is None:
             self.value = self._array(external)
         return self.value
@@ -115,6 +133,7 @@ class Tensor:
         return flat.reshape(self.dims)
 
     def _widened(self, flat):
+        """bfloat16, the uint16 array `flat`, as float32, whose upper 16 bits it is."""
         self.span.wire.charge_value(4 * flat.size)
         bits = np.empty(flat.size, np.uint32)
         for start in range(0, flat.size, _BLOCK):
@@ -123,7 +142,7 @@ class Tensor:
         return bits.view(np.float32)
 
     def _typed(self, stored, count):
-        """Elements stored one by one, or packed."""
+        """The `count` elements of NumPy's type `stored` that stand in the list of their type."""
         field, wide = _TYPED.get(stored, (5, None))
         if any(number != field for number, _, _ in self.typed):
             raise self.error(f"its elements are not where those of {stored} are stored")
@@ -134,9 +153,9 @@ class Tensor:
             raise self.error(f"{due} elements stored one by one, {MAX_NUMBERS} is the limit")
         self.span.wire.charge_value(8 * due)
         values, at = np.empty(due, np.uint64), 0
-        for _, kind, value in self.typed:
-            for each in value.varints() if kind == BYTES else [value]:
-                if at >= due or (kind not in (BYTES, VARINT)):
+        for _, wire_type, value in self.typed:
+            for each in value.varints() if wire_type == LEN else [value]:
+                if at >= due or (wire_type not in (LEN, VARINT)):
                     raise self.error(f"more than the {due} elements of its sizes")
                 values[at] = each
                 at += 1
@@ -149,31 +168,34 @@ class Tensor:
         return values.astype(stored)
 
     def _fixed(self, stored, due, wide):
+        """The elements of a list of `due` floats or doubles, of NumPy's type `wide`."""
         size = np.dtype(wide).itemsize
         parts = self.typed
-        if len(parts) == 1 and parts[0][1] == BYTES:
+        if len(parts) == 1 and parts[0][1] == LEN:
             span = parts[0][2]
             if len(span) != due * size:
                 raise self.error(f"{due} elements are due, it has {len(span) / size:g}")
             flat = np.frombuffer(self.span.wire.data, wide, due, span.start)
         else:
             raw = bytearray()
-            for _, kind, value in parts:
-                if kind == BYTES:
+            for _, wire_type, value in parts:
+                if wire_type == LEN:
                     raw += value.bytes()
-                elif kind == (SHORT if size == 4 else WIDE):
+                elif wire_type == (I32 if size == 4 else I64):
                     raw += value.to_bytes(size, "little")
             if len(raw) != due * size:
                 raise self.error(f"{due} elements are due, it has {len(raw) / size:g}")
             flat = np.frombuffer(bytes(raw), wide)
-        # complex values are pairs; frombuffer may be unaligned, and a view of it must not be
+        # frombuffer may give an unaligned array, of which no view with larger elements can be made;
+        # a complex element is a pair of numbers.
         return np.ascontiguousarray(flat).view(np.dtype(stored).newbyteorder("<"))
 
     def _external(self, size, allowed):
-        """The bytes of a tensor kept in another file of the model's folder."""
+        """The `size` bytes of a tensor that is kept in another file, which must lie inside the
+        model's folder once links are followed. LoadError if `allowed` is false."""
         entries = {}
         for span in self.external:
-            pair = {n: v.text() for n, kind, v in span.fields() if kind == BYTES}
+            pair = {n: v.text() for n, wire_type, v in span.fields() if wire_type == LEN}
             entries[pair.get(1, "")] = pair.get(2, "")
         location = entries.get("location", "")
         if not allowed:

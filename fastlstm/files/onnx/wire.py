@@ -1,21 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""ONNX's protocol buffers, taken apart field by field where they lie: no tree is built.
+"""Protocol buffers, the encoding of ONNX files: the fields of a message, decoded where they lie in
+the file's buffer. By protobuf.dev/programming-guides/encoding.
 
-A message is a run of fields: a varint key (number << 3 | wire type), then
-    wire 0: a varint        wire 1: 8 bytes        wire 5: 4 bytes        wire 2: a length, bytes
+A message is a run of fields, each a key (a varint: field number << 3 | wire type) and a value:
+    VARINT 0: a varint, 7 bits in each byte, low ones first, the top bit set but in the last
+    I64 1: 8 bytes        I32 5: 4 bytes, little-endian        LEN 2: a varint length, so many bytes
+LEN is a string, bytes, a message, or a packed list of numbers; which of them, the reader of the
+field knows. Groups (wire types 3 and 4) are refused: ONNX has none.
 
-The protobuf library would make an object of every submessage before any limit could act; a file of
-empty nodes takes two bytes for each. Here a message is a Span of the file, decoded when it is used.
+The protobuf library would make an object of every message inside before a limit could act, and an
+empty node takes only 2 bytes of a file. Here a message stays a Span of the buffer until its fields
+are asked for. What the fields mean is not known here.
 """
 
 import struct
 
-VARINT, WIDE, BYTES, SHORT = 0, 1, 2, 5
-MAX_FIELDS = 4_000_000  # decoded in one file
+VARINT, I64, LEN, I32 = 0, 1, 2, 5
+# Fields decoded in one file, counted each time. A node with its attributes has a few dozen, so that
+# a graph of 100,000 nodes passes. It bounds the time.
+MAX_FIELDS = 4_000_000
 
 
 class Span:
-    """Bytes start..end of the file's buffer. wire: the Wire it belongs to."""
+    """Bytes start .. end of a file's buffer. wire: the Wire that has the buffer."""
 
     __slots__ = ("end", "start", "wire")
 
@@ -29,6 +36,7 @@ class Span:
         return bytes(self.wire.view[self.start : self.end])
 
     def text(self, limit=65536):
+        """The bytes as text. The limit is far above what exporters name nodes and values."""
         if len(self) > limit:
             raise self.error(f"a text of {len(self)} bytes, {limit} is the limit")
         self.wire.charge(64 + len(self))
@@ -41,36 +49,36 @@ class Span:
         return self.wire.source.error(f"byte {self.start}", rule)
 
     def fields(self):
-        """(number, wire type, value) of each field: an int, or a Span for bytes."""
+        """(number, wire type, value) of each field. The value is an int, or a Span for LEN."""
         wire, at, end = self.wire, self.start, self.end
         while at < end:
             key, at = wire.varint(at, end)
-            number, kind = key >> 3, key & 7
+            number, wire_type = key >> 3, key & 7
             wire.fields -= 1
             if wire.fields < 0:
                 raise self.error(f"more than {MAX_FIELDS} fields")
             if not 0 < number < 1 << 29:
                 raise wire.source.error(f"byte {at}", "a field number out of range")
-            if kind == VARINT:
+            if wire_type == VARINT:
                 value, at = wire.varint(at, end)
-            elif kind == BYTES:
+            elif wire_type == LEN:
                 size, at = wire.varint(at, end)
                 if size > end - at:
                     raise wire.source.error(f"byte {at}", f"{size} bytes due, {end - at} are left")
                 value = Span(wire, at, at + size)
                 at += size
-            elif kind in (WIDE, SHORT):
-                size = 8 if kind == WIDE else 4
+            elif wire_type in (I64, I32):
+                size = 8 if wire_type == I64 else 4
                 if size > end - at:
                     raise wire.source.error(f"byte {at}", f"{size} bytes due, {end - at} are left")
                 value = int.from_bytes(wire.view[at : at + size], "little")
                 at += size
             else:
-                raise wire.source.error(f"byte {at}", f"wire type {kind} is not used")
-            yield number, kind, value
+                raise wire.source.error(f"byte {at}", f"wire type {wire_type} is not used")
+            yield number, wire_type, value
 
     def varints(self):
-        """The numbers of a packed field."""
+        """The numbers of a packed list of varints."""
         at = self.start
         while at < self.end:
             value, at = self.wire.varint(at, self.end)
@@ -78,30 +86,40 @@ class Span:
 
 
 class Wire:
-    """A file's bytes, and the budget of what may be made of them."""
+    """A file's bytes, and how much may still be made of them.
+
+    source   the open file, for errors        data, view   its bytes: an array, and a memoryview
+    fields   how many may still be decoded
+    budget   bytes that nodes, names and the like may still take: 24 MiB and the file's size, as the
+             graph of a large model is small beside its weights
+    values   bytes that computed constants may still take: 16 MiB and 6 for each byte of the file,
+             as dequantised int8 weights are 4 times as large and may be copied once into shape
+    """
 
     def __init__(self, source, data):
         self.source, self.data, self.view = source, data, memoryview(data)
         self.fields = MAX_FIELDS
         self.budget = (24 << 20) + len(self.view)
-        self.values = (16 << 20) + 6 * len(self.view)  # dequantised weights are 4 times as large
+        self.values = (16 << 20) + 6 * len(self.view)
 
     def span(self):
         return Span(self, 0, len(self.view))
 
     def charge(self, count):
+        """Take `count` bytes of the budget; LoadError if it is used up."""
         self.budget -= count
         if self.budget < 0:
             raise self.source.error("graph", "its nodes need far more memory than the file is long")
 
     def charge_value(self, count):
-        """For `count` bytes of arrays computed from those in the file."""
+        """The same for `count` bytes of arrays that are computed from those in the file."""
         self.values -= count
         if self.values < 0:
             raise self.source.error("graph", "its constants need far more memory than the file")
 
     def varint(self, at, end):
-        """(value, position after it) of the varint at `at`."""
+        """(value, position behind it) of the varint at `at`, which must end before `end`. At most
+        10 bytes, of which the low 64 bits count."""
         view, value, shift = self.view, 0, 0
         while at < end:
             byte = view[at]
@@ -116,10 +134,10 @@ class Wire:
 
 
 def signed(value):
-    """A varint's 64 bits as an int64."""
+    """A varint's value as an int64, in two's complement."""
     return value - (1 << 64) if value >> 63 else value
 
 
 def float32(value):
-    """The 4 bytes of a fixed field as a float."""
+    """The value of an I32 field as a float."""
     return struct.unpack("<f", value.to_bytes(4, "little"))[0]

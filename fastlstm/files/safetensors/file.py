@@ -173,12 +173,13 @@ def _widened(half):
     return bits.view(np.float32)
 
 
-def array_in(source, data, start, name, told):
-    """The array of one tensor of `layout`, a view of `data` where that is aligned."""
-    dtype, shape, begin, _ = told
+def array_in(source, data, start, name, entry):
+    """The array of one tensor, `entry` of `layout`, a view of `data` where that is aligned."""
+    dtype, shape, begin, _ = entry
     if 0 in shape:
         return np.empty(shape, "float32" if dtype == "BF16" else _DTYPES[dtype])
-    little = np.dtype(_DTYPES[dtype]).newbyteorder("<")
+    # as text "<" makes the native dtype where that is little-endian; newbyteorder does not
+    little = np.dtype("<" + np.dtype(_DTYPES[dtype]).str[1:])
     flat = np.frombuffer(data, little, math.prod(shape), start + begin)
     if dtype == "BOOL" and flat.view(np.uint8).max() > 1:
         raise source.error(f"tensor {show(name)}", "a bool that is neither 0 nor 1")
@@ -192,4 +193,4 @@ def read(source, options=None):
     """{name: array} in the header's order; bfloat16 as float32, all other dtypes as they are."""
     found, start, _ = layout(source)
     data = source.read_into(start, np.empty(source.size - start, np.uint8))
-    return {name: array_in(source, data, 0, name, told) for name, told in found.items()}
+    return {name: array_in(source, data, 0, name, entry) for name, entry in found.items()}

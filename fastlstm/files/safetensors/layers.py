@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""fastlstm's own file: safetensors, with what the layers are in the metadata. Any safetensors
-library reads its arrays; here they are mapped, not read, so that processes share their memory.
+"""fastlstm's own file: safetensors, with the descriptions of the layers in the metadata. Any
+safetensors library reads its arrays; here they are mapped, not read, so that processes share their
+memory.
 
     "__metadata__": {"fastlstm": the text {"version": 1, "layers": {<prefix>: {<field>: value}}}}
 
 The fields are those of description.Layer that differ from its defaults; activations are lists of
-[name, alpha, beta] for each direction. Weights are float32, under prefix + torch's names.
+[name, alpha, beta] for each direction. The arrays have prefix + torch's names and are float32,
+except the weight matrices of a layer whose dtype is "float16": those are float16. In the data all
+float32 arrays come before all float16 ones, so that each is aligned to its items.
 """
 
 import dataclasses
@@ -19,8 +22,8 @@ import numpy as np
 from ...engine.variants import USUAL, Activation
 from ..contents import Contents, by_prefix, weights_of
 from ..description import Layer
-from ..find import find
 from ..source import show
+from ..weight_shapes import misfit, weight_shapes
 from .file import CONFIG, MAX_CONFIG, array_in, layout
 
 VERSION = 1
@@ -51,36 +54,41 @@ def _plain(layer):
 
 
 def write(path, layers):
-    """Write {prefix: (Layer, {torch's name: array})} to `path`, whole or not at all."""
-    arrays, told = {}, {}
+    """Write {prefix: (Layer, {torch's name: array})} to `path`, whole or not at all. Arrays become
+    float32, the matrices of a float16 layer float16: ready made, or rounded without a check."""
+    arrays, described = {}, {}
     for prefix, (layer, weights) in layers.items():
-        told[prefix] = _plain(dataclasses.replace(layer, cell=False))
+        described[prefix] = _plain(dataclasses.replace(layer, cell=False))
         for name, array in weights.items():
-            arrays[prefix + name] = np.ascontiguousarray(array, "<f4")
-    config = json.dumps({"version": VERSION, "layers": told})
+            matrix = name.startswith("weight_")
+            dtype = "<f2" if matrix and layer.dtype == "float16" else "<f4"
+            arrays[prefix + name] = np.ascontiguousarray(array, dtype)
+    config = json.dumps({"version": VERSION, "layers": described})
     if len(json.dumps(config)) > MAX_CONFIG:
         raise ValueError(f"{len(layers)} layers need more than {MAX_CONFIG} bytes of metadata")
-    header, at = {"__metadata__": {CONFIG: config}}, 0
+    header = {"__metadata__": {CONFIG: config}}
+    ordered = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # which is stable
+    ends = dict(zip(ordered, np.cumsum([0, *(a.nbytes for a in ordered.values())])[1:].tolist()))
     for name, array in arrays.items():
         header[name] = {
-            "dtype": "F32", "shape": list(array.shape), "data_offsets": [at, at + array.nbytes],
+            "dtype": "F16" if array.itemsize == 2 else "F32", "shape": list(array.shape),
+            "data_offsets": [ends[name] - array.nbytes, ends[name]],
         }  # fmt: skip
-        at += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGN)
     path = os.path.realpath(os.fsdecode(path))
-    handle, scratch = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastlstm-")
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastlstm-")
     try:
         with open(handle, "wb") as file:
             mask = os.umask(0)
             os.umask(mask)
-            os.chmod(scratch, 0o666 & ~mask)
+            os.chmod(temporary, 0o666 & ~mask)
             file.write(len(text).to_bytes(8, "little") + text)
-            for array in arrays.values():
+            for array in ordered.values():
                 file.write(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
-        os.replace(scratch, path)
+        os.replace(temporary, path)
     except BaseException:
-        os.unlink(scratch)
+        os.unlink(temporary)
         raise
 
 
@@ -98,7 +106,7 @@ def _number(value):
     return None if value is None else float(value)
 
 
-def _told(source, fields):
+def _description(source, fields):
     """The Layer of one entry of the metadata."""
     if not isinstance(fields, dict) or not fields.keys() <= _FIELDS.keys():
         raise source.error("metadata", "a layer's fields are not those of version 1")
@@ -119,8 +127,10 @@ def _told(source, fields):
                 raise TypeError
             values[name] = value
         layer = Layer(**values)
-        if layer.direction not in ("forward", "reverse", "bidirectional") or any(
-            len(each) != len(USUAL[layer.kind]) for each in layer.directions
+        if (
+            layer.direction not in ("forward", "reverse", "bidirectional")
+            or layer.dtype not in ("float32", "float16")
+            or any(len(each) != len(USUAL[layer.kind]) for each in layer.directions)
         ):
             raise ValueError
     except (TypeError, ValueError, KeyError):
@@ -143,25 +153,19 @@ def _config(source, text):
             "metadata", f"version {version} of fastlstm's format; this fastlstm reads {VERSION}: "
             "use a newer one",
         )  # fmt: skip
-    return {prefix: _told(source, fields) for prefix, fields in layers.items()}
+    return {prefix: _description(source, fields) for prefix, fields in layers.items()}
 
 
-def _fits(source, prefix, layer, groups):
-    """The Layer, checked against the shapes of its weights."""
-    own = weights_of(groups, prefix, layer)
-    found = find({name: array for name, array in own.items() if "peephole" not in name}).get("")
-    same = (
-        "kind",
-        "input_size",
-        "hidden_size",
-        "proj_size",
-        "num_layers",
-        "bias",
-        "num_directions",
-    )
-    if found is None or any(getattr(found, name) != getattr(layer, name) for name in same):
-        raise source.error("metadata", f"layer {show(prefix)} does not fit its weights: {found}")
-    return layer
+def _check_weights(source, prefix, layer, groups):
+    """LoadError unless the file's arrays under `prefix` are the weights of `layer`."""
+    weights = weights_of(groups, prefix, layer)
+    problem = misfit(layer, weights)
+    if problem is None:
+        due = weight_shapes(layer)
+        more = [n for n in weights if n.startswith(("weight_", "bias_")) and n not in due]
+        problem = f"{more[0]} is not among them" if more else None
+    if problem is not None:
+        raise source.error("metadata", f"layer {show(prefix)} does not fit its weights: {problem}")
 
 
 def read(source, options=None):
@@ -169,8 +173,8 @@ def read(source, options=None):
     found, start, text = layout(source)
     layers = _config(source, text)
     mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
-    arrays = {name: array_in(source, mapped, start, name, told) for name, told in found.items()}
+    arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
     groups = by_prefix(arrays)
     for prefix, layer in layers.items():
-        _fits(source, prefix, layer, groups)
+        _check_weights(source, prefix, layer, groups)
     return Contents(arrays, layers, shared=True)

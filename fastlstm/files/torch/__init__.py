@@ -1,2 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What torch.save and TorchScript write: zip archives since PyTorch 1.6, streams before."""
+"""What torch.save and torch.jit.save write, read without torch and without the pickle module.
+
+zip.py      checkpoints since PyTorch 1.6, which are zip archives; tensors and storages
+stream.py   checkpoints before, which are pickles and storages one after the other
+script.py   TorchScript archives
+"""

@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""TorchScript archives (`torch.jit.save`): the tensors of the module; its code is never looked at.
+"""TorchScript archives (`torch.jit.save`): the tensors of the module.
 
-<root>/data.pkl        the module: objects of classes named `__torch__...`, only names here
-<root>/constants.pkl   a tuple of what the code uses as constants
-<root>/data/<key>, <root>/constants/<key>   storages
+A zip archive with one folder at the top:
+    <root>/data.pkl        the module, a pickle: objects of classes named `__torch__...`
+    <root>/constants.pkl   a pickled tuple of what the code uses as constants
+    <root>/data/<key>, <root>/constants/<key>   the storages of the two
+    <root>/code/...        the module's code, which is not looked at; the classes are only names
+
+PyTorch does not specify the format; this is what torch/csrc/jit/serialization writes.
 """
 
 from typing import ClassVar
 
-from .. import inert_pickle
 from ..flatten import flatten
-from ..inert_pickle import DICT, TUPLE, Global, Interpreter, Node, Opaque
+from ..inert_pickle import MAX_PICKLE, TABLE, Interpreter
+from ..pickle_tree import DICT, TUPLE, Global, Node
 from ..source import show
 from ..stored_zip import directory, is_zip
 from .zip import ALLOWED, Storages, Tensor, arrays_of, byte_order, storages_in
 
 _LISTS = ("intlist", "doublelist", "boollist", "tensorlist", "complexlist")
-_VALUE = Opaque("value")
 
 
 def _first(run, args):
-    """build_intlist([...]) and the like: the list; restore_type_tag(value, type): the value."""
+    """What build_intlist(list) and its like, and restore_type_tag(value, type), give: the first
+    argument."""
     if not 1 <= len(args) <= 2:
         raise run.error(f"{len(args)} arguments, 1 or 2 are due")
     return args[0]
@@ -34,9 +38,10 @@ _ALLOWED = (
 
 
 class _Script(Interpreter):
-    """Objects become dicts of their attributes."""
+    """Runs TorchScript's pickles. An object becomes a DICT of its attributes; one whose state is
+    not a dict gets the attribute "state"; named tuples and enums become tuples."""
 
-    table: ClassVar = list(inert_pickle.TABLE)
+    table: ClassVar = list(TABLE)
 
     def _global(self, module, name):
         if module.startswith("__torch__"):
@@ -46,7 +51,7 @@ class _Script(Interpreter):
             super()._global(module, name)
 
     def call(self, function, args):
-        if function.name.startswith("__torch__"):  # a named tuple, or an enum
+        if function.name.startswith("__torch__"):  # a named tuple's class, or an enum's
             self.charge(144 + 8 * len(args))
             return Node(TUPLE, list(args))
         return super().call(function, args)
@@ -61,20 +66,21 @@ class _Script(Interpreter):
 
     def op_build(self):
         state, target = self.pop(), self.top()
-        if target.__class__ is Node and target.kind is DICT and not target.items:
-            plain = state.__class__ is Node and state.kind is DICT
+        if target.__class__ is Node and target.type_name is DICT and not target.items:
+            plain = state.__class__ is Node and state.type_name is DICT
             self.extend((DICT,), list(state.items) if plain else ["state", state])
         else:
             self.stack.append(state)
             super().op_build()
 
 
-_Script.table[0x81] = (_Script.op_newobj, 0)
-_Script.table[0x62] = (_Script.op_build, 0)
+_Script.table[0x81] = (_Script.op_newobj, 0)  # NEWOBJ
+_Script.table[0x62] = (_Script.op_build, 0)  # BUILD
 
 
 def _root(source):
-    """The one top folder, if the archive holds constants, or code, beside the pickle."""
+    """The archive's top folder if it is TorchScript's: exactly one folder holds data.pkl, and
+    beside it constants.pkl or code. None if not."""
     names = directory(source).entries if is_zip(source) else ()
     roots = [name.split("/")[0] for name in names if name.endswith("/data.pkl")]
     roots = [root for root in roots if f"{root}/data.pkl" in names]
@@ -90,17 +96,18 @@ def is_torchscript(source):
 
 
 def _values(source, archive, root, part):
-    """{name: Tensor} of <root>/<part>.pkl."""
+    """{name: Tensor} of <root>/<part>.pkl. part: "data" or "constants"."""
     record = f"record {show(f'{root}/{part}.pkl')}"
-    pickle = archive.read(archive.entries[f"{root}/{part}.pkl"], inert_pickle.MAX_PICKLE)
+    pickle = archive.read(archive.entries[f"{root}/{part}.pkl"], MAX_PICKLE)
     run = _Script(pickle, record, source, _ALLOWED, storages_in(archive, f"{root}/{part}"))
     return flatten(run.run(), Tensor, run)
 
 
 def read(source, options=None):
-    """{name: array}: the module's tensors by attribute, constants as `constants.<n>`."""
+    """{name: array}: the module's tensors under the names of attributes that lead to them, joined
+    with dots; those of the constants as `constants.<n>`."""
     archive, root = directory(source), _root(source)
-    archive.check(packed=lambda name: not name.endswith(".pkl") and "/code/" in name)
+    archive.check(may_deflate=lambda name: not name.endswith(".pkl") and "/code/" in name)
     order = byte_order(archive, root)
     found = {}
     for part in ("data", "constants"):

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Checkpoints of `torch.save` (PyTorch 1.6 and newer), read without torch and without `pickle`.
 
-The file is a zip archive of stored records below one folder:
+The file is a zip archive of stored records inside one folder:
     <root>/data.pkl     the saved object; each tensor names its storage, offset, sizes and strides
     <root>/data/<key>   the bytes of storage <key>, shared by all tensors that are views of it
     <root>/byteorder    "little" or "big"; absent before PyTorch 2.1, then little
 
-Every storage is read once; tensors that share it in the file share it here.
+In the pickle a storage is a persistent id, ("storage", class, key, device, number of elements), and
+a tensor is a call of torch._utils._rebuild_tensor_v2(storage, offset, sizes, strides, ...) or of
+its older and newer forms. PyTorch does not specify this; it is what torch/serialization.py and
+torch/_utils.py do.
+
+Every storage is read once, and tensors that share one in the file share memory here. Not read:
+whole modules (their code would be needed), sparse and quantised tensors, float8.
 """
 
 import math
@@ -14,19 +20,22 @@ import sys
 
 import numpy as np
 
-from .. import inert_pickle
 from ..flatten import flatten
-from ..inert_pickle import LIST, ORDERED, SET, TUPLE, Global, Node, Opaque
+from ..inert_pickle import MAX_PICKLE, Interpreter
+from ..pickle_tree import BYTES, LIST, ORDERED, SET, TUPLE, Global, Node, Opaque
 from ..source import show
 from ..stored_zip import directory, is_zip
 
-MAX_DIMS = 64
-MAX_DIM = 1 << 40  # of a tensor without elements, whose other sizes nothing else bounds
-NAMES_FACTOR = 8  # bytes of all names together (shared ones counted each time), per byte of file
-NAMES_SLACK = 16 << 20
-_BLOCK = 1 << 20  # elements of bfloat16 widened at a time
+MAX_DIMS = 64  # what NumPy 2 and PyTorch allow
+# The product of the sizes that are not 0, for a tensor without elements: its storage does not bound
+# them. Far from where NumPy refuses a shape, at 2^63 bytes.
+MAX_DIM = 1 << 40
+# Bytes of all tensors together, with shared memory counted for each tensor: NAMES_FACTOR for each
+# byte of the file, and NAMES_SLACK. Whoever copies all tensors, as saving does, takes that much.
+NAMES_FACTOR, NAMES_SLACK = 8, 16 << 20
+_BLOCK = 1 << 20  # elements of bfloat16 widened at a time: 6 MiB of memory besides the result
 
-BF16 = "bfloat16"  # NumPy has none: becomes float32, which holds every bfloat16 exactly
+BF16 = "bfloat16"  # NumPy has no such dtype: read as float32, which holds every bfloat16 exactly
 _STORAGES = {
     "FloatStorage": "float32",
     "DoubleStorage": "float64",
@@ -41,14 +50,19 @@ _STORAGES = {
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
 }
-_UNTYPED = (
-    "torch.storage.UntypedStorage"  # with the dtype beside it, for dtypes newer than storages
-)
+# The class of storages whose dtype stands with the tensor: for dtypes that have no storage class.
+_UNTYPED = "torch.storage.UntypedStorage"
 _DTYPES = (*_STORAGES.values(), "uint16", "uint32", "uint64")
 
 
 class Storage:
-    """Where a run of bytes is: the zip entry, and its dtype (None: the tensor tells)."""
+    """A run of elements in the file.
+
+    key     the file's name for it
+    entry   where its bytes are: a zip Entry, or what the caller of Storages reads them by
+    dtype   NumPy's name, BF16, or None if each tensor says it
+    numel   elements, or bytes if dtype is None
+    """
 
     __slots__ = ("dtype", "entry", "key", "numel")
 
@@ -57,7 +71,7 @@ class Storage:
 
 
 class Tensor:
-    """A view of a storage, checked to lie inside it. Offset and strides are in elements."""
+    """A view of a storage, checked to lie inside it. offset and strides count elements."""
 
     __slots__ = ("dtype", "offset", "shape", "storage", "strides")
 
@@ -71,15 +85,17 @@ class Tensor:
 
 
 def itemsize(dtype, loaded=False):
-    """Bytes of one element: in the file, or as loaded."""
+    """Bytes of one element: in the file, or (loaded) in the array that is made of it."""
     return (4 if loaded else 2) if dtype is BF16 else np.dtype(dtype).itemsize
 
 
-# ---- what the allowed globals make of their arguments
+# ---- the functions that the pickle calls: each f(interpreter, list of arguments) -> value, named
+# like torch's. A wrong argument is a LoadError. _ints, _view, _hooks, _metadata, _count help them.
 
 
 def _ints(run, node, what):
-    if node.__class__ is not Node or node.kind is not TUPLE or len(node.items) > MAX_DIMS:
+    """The ints of a tuple: `what` is "sizes" or "strides", for the message."""
+    if node.__class__ is not Node or node.type_name is not TUPLE or len(node.items) > MAX_DIMS:
         raise run.error(f"the {what} must be a tuple of at most {MAX_DIMS} ints")
     for value in node.items:
         if value.__class__ is not int or value < 0:
@@ -88,7 +104,7 @@ def _ints(run, node, what):
 
 
 def _view(run, storage, dtype, offset, shape, strides):
-    """The Tensor, after every rule of a view inside its storage."""
+    """The Tensor of these fields, if it lies inside its storage and has no more elements."""
     if storage.__class__ is not Storage:
         raise run.error("a tensor needs a storage")
     shape, strides = _ints(run, shape, "sizes"), _ints(run, strides, "strides")
@@ -108,26 +124,31 @@ def _view(run, storage, dtype, offset, shape, strides):
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if last >= storage.numel:
             raise run.error("the view reaches past the end of its storage")
-    run.charge(512)  # this, and the array and name made of it
+    run.charge(512)  # the Tensor, and the array and the name that are made of it
     return Tensor(storage, dtype, offset, shape, strides)
 
 
-def _tail(run, args, at):
-    """The arguments from `at`: requires_grad, hooks, ... and maybe a dict of metadata."""
+def _hooks(run, args, at):
+    """Check the arguments requires_grad, at args[at], and hooks, behind it."""
     if args[at].__class__ is not bool:
         raise run.error("requires_grad must be a bool")
     hooks = args[at + 1]
-    if hooks is not None and (hooks.__class__ is not Node or hooks.kind is not ORDERED):
+    if hooks is not None and (hooks.__class__ is not Node or hooks.type_name is not ORDERED):
         raise run.error("hooks must be an OrderedDict")
 
 
 def _metadata(run, extra):
+    """Check the argument metadata, [] or [value]: only an empty one, as others say that the numbers
+    in the storage are to be conjugated or negated."""
     for node in extra:
-        if node is not None and (node.__class__ is not Node or node.kind is TUPLE or node.items):
+        if node is None:
+            continue
+        if node.__class__ is not Node or node.type_name is TUPLE or node.items:
             raise run.error("a lazily conjugated or negated tensor; save `tensor.clone()` instead")
 
 
 def _count(run, args, *allowed):
+    """Check that there are as many arguments as one of `allowed` says."""
     if len(args) not in allowed:
         raise run.error(f"{len(args)} arguments, {' or '.join(map(str, allowed))} are due")
 
@@ -139,6 +160,7 @@ def _tensor_v1(run, args):
 
 
 def _typed(run, args):
+    """_tensor_v1 of a storage that has a dtype."""
     tensor = _tensor_v1(run, args)
     if tensor.dtype is None:
         raise run.error("an untyped storage needs a dtype")
@@ -147,7 +169,7 @@ def _typed(run, args):
 
 def _tensor_v2(run, args):
     _count(run, args, 6, 7)
-    _tail(run, args, 4)
+    _hooks(run, args, 4)
     _metadata(run, args[6:])
     return _typed(run, args[:4])
 
@@ -155,7 +177,7 @@ def _tensor_v2(run, args):
 def _tensor_v3(run, args):
     _count(run, args, 7, 8)
     storage, offset, shape, strides = args[:4]
-    _tail(run, args, 4)
+    _hooks(run, args, 4)
     _metadata(run, args[7:])
     if storage.__class__ is not Storage or storage.dtype is not None:
         raise run.error("a tensor with a dtype beside it needs an untyped storage")
@@ -172,7 +194,7 @@ def _tensor_v3(run, args):
 
 def _parameter(run, args):
     _count(run, args, 3)
-    _tail(run, args, 1)
+    _hooks(run, args, 1)
     if args[0].__class__ is not Tensor:
         raise run.error("a parameter needs a tensor")
     return args[0]
@@ -184,10 +206,12 @@ def _parameter_with_state(run, args):
 
 
 def _from_type(run, args):
-    """A tensor with attributes: (rebuild function, class, its arguments, attributes)."""
+    """A tensor of a subclass, or with attributes. The arguments are its rebuild function, its
+    class, the arguments of that function and the attributes; class and attributes are left out."""
     _count(run, args, 4)
     function, _, inner, _ = args
-    if function.__class__ is not Global or inner.__class__ is not Node or inner.kind is not TUPLE:
+    is_tuple = inner.__class__ is Node and inner.type_name is TUPLE
+    if function.__class__ is not Global or not is_tuple:
         raise run.error("a rebuild function and a tuple are due")
     if run.allowed[function.name] not in (_tensor_v2, _tensor_v3):
         raise run.error(f"{function.name} does not rebuild a tensor")
@@ -203,7 +227,7 @@ def _ordered(run, args):
 def _size(run, args):
     _count(run, args, 1)
     items = args[0]
-    if items.__class__ is Node and items.kind is LIST:
+    if items.__class__ is Node and items.type_name is LIST:
         run.charge(144 + 8 * len(items.items))
         items = Node(TUPLE, list(items.items))
     _ints(run, items, "sizes")
@@ -213,17 +237,21 @@ def _size(run, args):
 def _encode(run, args):
     if [arg.__class__ for arg in args] != [str, str]:
         raise run.error("two strings are due")
-    return inert_pickle.BYTES
+    return BYTES
 
 
+# What NumPy's arrays and scalars, and devices and the like, become: values beside the tensors.
 _NUMPY, _PLAIN = Opaque("numpy"), Opaque("value")
 
 
 def _gives(value):
+    """A function for the pickle that gives `value` whatever its arguments."""
     return lambda run, args: value
 
 
 def _allowed():
+    """{"module.name": function, or None for names alone} of all globals that a checkpoint may name:
+    see Interpreter."""
     table = {
         "collections.OrderedDict": _ordered,
         "collections.Counter": _gives(_PLAIN),
@@ -247,11 +275,11 @@ def _allowed():
     for module in ("numpy._core.multiarray", "numpy.core.multiarray"):
         table[f"{module}.scalar"] = table[f"{module}._reconstruct"] = _gives(_NUMPY)
     for module in ("builtins", "__builtin__"):
-        table |= {f"{module}.{kind}": _gives(SET) for kind in ("set", "frozenset")}
-        table |= {f"{module}.{kind}": _gives(_PLAIN) for kind in ("bytearray", "bytes", "complex")}
+        table |= {f"{module}.{name}": _gives(SET) for name in ("set", "frozenset")}
+        table |= {f"{module}.{name}": _gives(_PLAIN) for name in ("bytearray", "bytes", "complex")}
     table |= {f"torch.{name}": None for name in (*_STORAGES, *_DTYPES)}
-    # Named so that the message can say which dtype is not read.
-    table |= {f"torch.float8_{kind}": None for kind in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz")}
+    # The float8 dtypes may be named so that the error can say which dtype is not read.
+    table |= {f"torch.float8_{name}": None for name in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz")}
     return table
 
 
@@ -262,7 +290,7 @@ ALLOWED = _allowed()
 
 
 def _root(source):
-    """The one top folder with data.pkl; None if the zip archive is no checkpoint."""
+    """The name of the only top folder that has a data.pkl; None if there is none, or several."""
     names = directory(source).entries
     roots = [name.split("/")[0] for name in names if name.endswith("/data.pkl")]
     roots = [root for root in roots if f"{root}/data.pkl" in names]
@@ -273,24 +301,28 @@ def is_torch_zip(source):
     return is_zip(source) and _root(source) is not None
 
 
-def told_storage(run, items):
-    """(dtype or None, key, element count) of a persistent id's items."""
-    kinds = [item.__class__ for item in items]
-    if kinds != [str, Global, str, str, int] or items[0] != "storage":
+def storage_fields(run, items):
+    """(dtype or None, key, number of elements) of the items of a storage's persistent id."""
+    classes = [item.__class__ for item in items]
+    if classes != [str, Global, str, str, int] or items[0] != "storage":
         raise run.error("not a storage: ('storage', class, key, device, count) is due")
-    _, kind, key, _, numel = items
-    name = kind.name.removeprefix("torch.")
-    if kind.name != _UNTYPED and name not in _STORAGES:
-        raise run.error(f"{kind.name} is no storage")
+    _, storage_class, key, _, numel = items
+    name = storage_class.name.removeprefix("torch.")
+    if storage_class.name != _UNTYPED and name not in _STORAGES:
+        raise run.error(f"{storage_class.name} is no storage")
     return _STORAGES.get(name), key, numel
 
 
 def storages_in(archive, folder):
-    """The interpreter's function for ("storage", storage class, key, device, element count)."""
+    """The Interpreter's function for persistent ids, which are
+    ("storage", storage class, key, device, number of elements).
+
+    folder   of the archive, that holds the records of the storages
+    """
 
     def storage(run, pid):
-        items = pid.items if pid.__class__ is Node and pid.kind is TUPLE else ()
-        dtype, key, numel = told_storage(run, items)
+        items = pid.items if pid.__class__ is Node and pid.type_name is TUPLE else ()
+        dtype, key, numel = storage_fields(run, items)
         entry = archive.entries.get(f"{folder}/{key}")
         if entry is None:
             raise run.error(f"there is no record for storage {show(key)}")
@@ -304,13 +336,18 @@ def storages_in(archive, folder):
 
 
 class Storages:
-    """The storages as arrays, each read at its first use."""
+    """The storages of a file as arrays, each read when it is first used.
+
+    archive   a StoredZip, or what else has read_into(entry, array) and source
+    order     the file's byte order, b"little" or b"big"
+    """
 
     def __init__(self, archive, order):
         self.archive, self.swap = archive, order != sys.byteorder.encode()
         self.known = {}  # key: (dtype, array)
 
     def array(self, storage):
+        """The one-dimensional array of a storage. LoadError if two tensors give it two dtypes."""
         if storage.key not in self.known:
             self.known[storage.key] = (storage.dtype, self._read(storage))
         dtype, array = self.known[storage.key]
@@ -334,8 +371,8 @@ class Storages:
         return array
 
     def _widened(self, storage):
-        """bfloat16 as float32: its 16 bits are the upper half. Read into the end of the result and
-        widened from the front, so that the storage is in memory once."""
+        """A storage of bfloat16 as float32, whose upper 16 bits it is. It is read into the second
+        half of the result and widened from the front, so that it needs no memory besides."""
         count = storage.numel
         bits = np.empty(count, np.uint32)
         half = bits.view(np.uint16)[count:]
@@ -349,6 +386,7 @@ class Storages:
 
 
 def _array(tensor, storages):
+    """The array of a Tensor, a view of its storage's."""
     if 0 in tensor.shape:
         return np.empty(tensor.shape, np.float32 if tensor.dtype is BF16 else tensor.dtype)
     base = storages.array(tensor.storage)
@@ -361,7 +399,8 @@ def _array(tensor, storages):
 
 
 def arrays_of(tensors, storages, source, record):
-    """{name: array} for {name: Tensor}, after the rule that bounds what names may add up to."""
+    """{name: array} for `tensors`, {name: Tensor}. LoadError if they add up to more bytes than
+    NAMES_FACTOR and NAMES_SLACK allow. record: what to call the pickle in that message."""
     limit = NAMES_FACTOR * source.size + NAMES_SLACK
     if sum(tensor.nbytes for tensor in tensors.values()) > limit:
         raise source.error(record, f"its tensors add up to more than {limit} bytes")
@@ -373,7 +412,7 @@ def arrays_of(tensors, storages, source, record):
 
 
 def byte_order(archive, root):
-    """b"little" or b"big"."""
+    """The byte order that the archive's record says, b"little" or b"big"; little without one."""
     order = archive.entries.get(f"{root}/byteorder")
     order = b"little" if order is None else archive.read(order, 16)
     if order not in (b"little", b"big"):
@@ -386,17 +425,17 @@ def byte_order(archive, root):
 def read(source, options=None):
     """{name: array} of a checkpoint, in the file's order.
 
-    float32, float64, float16, integers, bool and complex as they are; bfloat16 as float32.
-    Names of nested dicts are joined with dots, elements of lists and tuples are numbered; what is
-    not a tensor is left out.
+    float32, float64, float16, integers, bool and complex keep their dtype; bfloat16 becomes
+    float32. Keys of nested dicts are joined with dots, elements of lists and tuples are numbered;
+    what is not a tensor is left out.
     """
     archive, root = directory(source), _root(source)
     archive.check()
     order = byte_order(archive, root)
     record = f"record {show(root + '/data.pkl')}"
-    pickle = archive.read(archive.entries[f"{root}/data.pkl"], inert_pickle.MAX_PICKLE)
+    pickle = archive.read(archive.entries[f"{root}/data.pkl"], MAX_PICKLE)
     find = storages_in(archive, f"{root}/data")
-    run = inert_pickle.Interpreter(pickle, record, source, ALLOWED, find)
+    run = Interpreter(pickle, record, source, ALLOWED, find)
     tensors = flatten(run.run(), Tensor, run)
     del run, pickle
     return arrays_of(tensors, Storages(archive, order), source, record)

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Fuzzing of the loaders: any exception but LoadError, a slow input or much memory is a finding.
+"""Fuzzing of the loaders. A finding is an input on which they raise an exception other than
+LoadError, take long, or take much memory.
 
     python tests/files/fuzz/fuzz_load.py TARGET [--engine atheris|plain] [--seconds N] [--runs N]
                                    [--corpus FOLDER] [--report FILE] [libFuzzer's flags]
 
-TARGET is one of load_corpus/targets.py, which says what an input is. Two engines, the same inputs
-to begin with and the same changes that know the format (load_corpus/mutate.py):
+TARGET is one of load_corpus/targets.py, which says what an input is. The two engines begin with the
+same inputs and change them by the same functions, which know the format (load_corpus/mutate.py):
 
-    atheris   guided by coverage; needs `pip install atheris`. FOLDER grows by what it finds.
-    plain     two to five times as many inputs a second; keeps those that are read, or refused for
-              a reason not seen before. Starts from FOLDER too, where there is one.
+    atheris   guided by coverage; needs `pip install atheris`. Inputs that reach new code are added
+              to FOLDER.
+    plain     two to five times as many inputs a second. Keeps those that are read, or refused for
+              a reason not seen before. Begins with the inputs in FOLDER too, if there are any.
 
-A finding ends the run with exit code 1, or libFuzzer's; its file is written to --findings.
+A finding ends the run with exit code 1, or libFuzzer's, and the file is written to --findings.
 """
 
 import argparse
@@ -31,14 +33,22 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "files")]
 
-SECONDS = {"plain": 1.0, "atheris": 4.0}  # for 64 KiB; instrumented code is about 4 times as slow
-MEMORY = 64 << 20  # and 3 bytes for each byte of file
-MAX_LENGTH, POOL = 1 << 16, 4000
-ON_DISK = ("own", "file")  # mapped: these need a file
+# Limits, as docs/reliability.md promises: seconds of CPU for 64 KiB of file (atheris' instrumented
+# code is about 4 times as slow), and bytes of memory besides 3 for each byte of file.
+SECONDS = {"plain": 1.0, "atheris": 4.0}
+MEMORY = 64 << 20
+MAX_LENGTH = 1 << 16  # bytes of an input; longer ones take longer and have no other structures
+POOL = 4000  # inputs that the plain engine keeps of each sort; beyond, new ones replace old ones
+ON_DISK = ("fastlstm", "file")  # targets whose files are mapped, and so must be on disk
 
 
 class Run:
-    """One target's run: counts, and the worst that was seen."""
+    """One target's run: counts, and the slowest input that was seen.
+
+    options   of the command line        folder   for the input, if it must be on disk
+    data      the file being checked     before   bytes of memory when the run began
+    inputs, read     files checked, and those that were not refused
+    """
 
     def __init__(self, options, folder):
         import fastlstm
@@ -56,14 +66,15 @@ class Run:
             read.Source = self.open
 
     def open(self, path):
-        """The input as an open file, without the system."""
+        """A Source of self.data, for the loaders to open instead of a file on disk: faster."""
         made = self.source.__new__(self.source)
         made.name, made._file, made.archive = path, BytesIO(self.data), None
         made.size, made.head = len(self.data), self.data[:512]
         return made
 
     def check(self, data):
-        """What loading the file `data` said, or "" if it was read. AssertionError: a finding."""
+        """Load the file `data` in each way. Gives the LoadError's text without the path, or "" if
+        the file was read. Other exceptions, AssertionError among them, are findings."""
         self.data = data
         if self.options.target in ON_DISK:
             Path(self.path).write_bytes(data)
@@ -80,7 +91,7 @@ class Run:
         total = 0
         for name, array in arrays.items():
             assert isinstance(name, str) and isinstance(array, np.ndarray)
-            array.tobytes()  # that its memory is there
+            array.tobytes()  # reads all of its memory, which must be there
             total = max(total, array.nbytes)
         assert total <= 8 * len(data) + (16 << 20), f"an array of {total} bytes"
         spent = (time.process_time() - start) / max(1, len(data) / 65536)
@@ -92,14 +103,15 @@ class Run:
         return said[len(self.path) :]
 
     def begin(self):
-        """The peak of memory is counted from here."""
+        """Count the peak of memory from here."""
         clear = Path("/proc/self/clear_refs")
         if clear.exists():
             clear.write_text("5")
         self.before = _status("VmRSS")
 
     def report(self, finding=""):
-        """The state of the run, as one line of JSON."""
+        """The state of the run, a dict, which is written to --report as one line of JSON. Too much
+        memory is a finding; atheris' own memory would be counted too, so only plain is checked."""
         grown = _status("VmHWM") - self.before
         if self.options.engine == "plain" and grown > 3 * MAX_LENGTH + MEMORY and not finding:
             finding = f"{grown} bytes of memory"
@@ -114,6 +126,7 @@ class Run:
         return found
 
     def finding(self, error):
+        """Write the file that raised `error` to --findings, and report it."""
         name = f"{self.options.target}-{hashlib.sha256(self.data).hexdigest()[:12]}"
         self.options.findings.mkdir(parents=True, exist_ok=True)
         (self.options.findings / name).write_bytes(self.data)
@@ -127,6 +140,7 @@ def _status(key):
 
 
 def plain(run, target, options):
+    """The engine without coverage. Half of the inputs are changed from files that were read."""
     rng, pool, sound, reasons = random.Random(options.seed), list(target.seeds()), [], set()
     if options.corpus and options.corpus.is_dir():
         pool += [path.read_bytes() for path in sorted(options.corpus.iterdir())]
@@ -160,6 +174,7 @@ def plain(run, target, options):
 
 
 def guided(run, target, options, flags):
+    """The engine guided by coverage: libFuzzer, through atheris. flags: libFuzzer's."""
     import atheris
 
     corpus = options.corpus or run.folder / "corpus"

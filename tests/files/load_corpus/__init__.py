@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Malformed files, made by code: a generator of Cases for the tests and the fuzzer's seeds."""
+"""Malformed files of every format that is read, made by code: each breaks one rule.
+
+The tests check that each is refused for that rule, and the fuzzers begin with them. h5py and torch
+make the sound files that some of them are made from.
+
+    build.py     zip archives, pickles and safetensors files, with single bytes to choose
+    zips.py pickles.py headers.py chunks.py others.py     the malformed files
+    targets.py mutate.py     what a fuzzer's input is for each format, and how it is changed
+    watch.py     loads files in a process of its own, and reports time, memory and audit events
+"""
 
 import dataclasses
 
@@ -8,14 +17,18 @@ from . import chunks, headers, others, pickles, zips
 
 @dataclasses.dataclass(frozen=True)
 class Case:
+    """name: its family and rule, unique; data: the file; says: a part of the LoadError's text, ""
+    if every LoadError will do."""
+
     name: str
     data: bytes
-    says: str  # a part of the LoadError's text; "" if any LoadError will do
+    says: str
 
 
 def all_cases():
-    """Every Case; the name begins with the kind."""
-    for kind, cases in (
+    """Every Case. Its name begins with the family's, which is a format, or a format and "bomb" for
+    files that ask for much more time or memory than their size."""
+    for family, cases in (
         ("zip", zips.cases()),
         ("format", zips.format_cases()),
         ("pickle", pickles.cases()),
@@ -36,4 +49,4 @@ def all_cases():
         ("script", others.script_cases()),
     ):
         for name, data, says in cases:
-            yield Case(f"{kind}-{name}", data, says)
+            yield Case(f"{family}-{name}", data, says)

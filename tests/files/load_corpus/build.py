@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Zips, pickles and safetensors assembled byte by byte, so that any single rule can be broken."""
+"""Zip archives, pickles and safetensors files assembled byte by byte, so that each single field can
+be wrong. Without such wishes they are sound.
+"""
 
 import dataclasses
 import json
@@ -11,8 +13,13 @@ import zlib
 
 @dataclasses.dataclass
 class Record:
-    """One record; None means the right value. `local` overrides fields of the local header only,
-    `pad` bytes stand before the header."""
+    """One record of an archive, with the fields of its headers; None stands for the right value.
+
+    local         {field: value} for the local header alone
+    local_extra   the local header's extra field (`extra` is the directory's)
+    signature     of the record's header in the directory
+    pad           bytes in front of the local header
+    """
 
     name: str | bytes
     data: bytes = b""
@@ -36,8 +43,14 @@ def _raw(name):
 
 
 def zip_bytes(records, *, zip64=False, end=None, end64=None, locator=None, tail=b"", base=0):
-    """An archive of `records`. end, end64, locator: {field: value} to override in those records;
-    base: where in a file the archive's first byte will stand."""
+    """An archive of `records`.
+
+    zip64                 whether it has the zip64 structures, and all sizes and counts stand there
+    end, end64, locator   {field: value} that replace the right ones in the end record, the zip64
+                          end record and the zip64 locator
+    tail                  bytes behind the archive
+    base                  where in a file the archive's first byte will stand
+    """
     out, central = bytearray(), bytearray()
     for r in records:
         out += r.pad
@@ -46,16 +59,16 @@ def zip_bytes(records, *, zip64=False, end=None, end64=None, locator=None, tail=
         crc = zlib.crc32(r.data) if r.crc is None else r.crc
         size = len(r.data) if r.size is None else r.size
         packed = size if r.packed is None else r.packed
-        own = {
+        header = {
             "signature": b"PK\3\4", "flags": r.flags, "method": r.method, "crc": crc,
             "packed": packed, "size": size, "name": name,
         } | r.local  # fmt: skip
         out += struct.pack(
-            "<4s5H3L2H", own["signature"], 45, own["flags"], own["method"], 0, 0,
-            own["crc"], min(own["packed"], 0xFFFFFFFF), min(own["size"], 0xFFFFFFFF),
-            len(own["name"]), len(r.local_extra),
+            "<4s5H3L2H", header["signature"], 45, header["flags"], header["method"], 0, 0,
+            header["crc"], min(header["packed"], 0xFFFFFFFF), min(header["size"], 0xFFFFFFFF),
+            len(header["name"]), len(r.local_extra),
         )  # fmt: skip
-        out += own["name"] + r.local_extra + r.data
+        out += header["name"] + r.local_extra + r.data
         fields, wide = [], b""
         for value in (size, packed, at):
             full = zip64 or value > 0xFFFFFFFE
@@ -69,10 +82,10 @@ def zip_bytes(records, *, zip64=False, end=None, end64=None, locator=None, tail=
         central += name + extra + r.comment
     start = base + len(out)
     out += central
-    told = {"disk": 0, "first": 0, "here": len(records), "count": len(records)}
-    told |= {"size": len(central), "offset": start}
+    fields = {"disk": 0, "first": 0, "here": len(records), "count": len(records)}
+    fields |= {"size": len(central), "offset": start}
     if zip64:
-        wide = {"signature": b"PK\6\6", "length": 44} | told | (end64 or {})
+        wide = {"signature": b"PK\6\6", "length": 44} | fields | (end64 or {})
         spot = base + len(out)
         out += struct.pack(
             "<4sQ2H2L4Q", wide["signature"], wide["length"], 45, 45, wide["disk"], wide["first"],
@@ -80,16 +93,16 @@ def zip_bytes(records, *, zip64=False, end=None, end64=None, locator=None, tail=
         )  # fmt: skip
         link = {"disk": 0, "offset": spot, "disks": 1} | (locator or {})
         out += struct.pack("<4sLQL", b"PK\6\7", link["disk"], link["offset"], link["disks"])
-        told |= {"here": 0xFFFF, "count": 0xFFFF, "size": 0xFFFFFFFF, "offset": 0xFFFFFFFF}
-    told |= {"comment": b""} | (end or {})
+        fields |= {"here": 0xFFFF, "count": 0xFFFF, "size": 0xFFFFFFFF, "offset": 0xFFFFFFFF}
+    fields |= {"comment": b""} | (end or {})
     out += struct.pack(
-        "<4s4H2LH", b"PK\5\6", told["disk"], told["first"], told["here"] & 0xFFFF,
-        told["count"] & 0xFFFF, told["size"], told["offset"], len(told["comment"]),
+        "<4s4H2LH", b"PK\5\6", fields["disk"], fields["first"], fields["here"] & 0xFFFF,
+        fields["count"] & 0xFFFF, fields["size"], fields["offset"], len(fields["comment"]),
     )  # fmt: skip
-    return bytes(out + told["comment"] + tail)
+    return bytes(out + fields["comment"] + tail)
 
 
-# ---- pickles
+# ---- pickles: functions that give the opcodes which push a value. "Q" is BINPERSID, "R" REDUCE.
 
 PROTO, STOP = b"\x80\x02", b"."
 
@@ -111,11 +124,13 @@ def tuple_of(*items):
 
 
 def name_of(dotted):
+    """The global "module.name"."""
     module, name = dotted.rsplit(".", 1)
     return f"c{module}\n{name}\n".encode()
 
 
 def call(dotted, *args):
+    """What the global gives for arguments, each the opcodes of a value."""
     return name_of(dotted) + tuple_of(*args) + b"R"
 
 
@@ -123,11 +138,15 @@ ORDERED = name_of("collections.OrderedDict") + b")R"
 FALSE, NONE = b"\x89", b"N"
 
 
-def storage(kind="torch.FloatStorage", key="0", count=4):
-    return tuple_of(text("storage"), name_of(kind), text(key), text("cpu"), number(count)) + b"Q"
+def storage(storage_class="torch.FloatStorage", key="0", count=4):
+    """A storage of `count` elements, whose bytes are the record a/data/<key>."""
+    pid = tuple_of(text("storage"), name_of(storage_class), text(key), text("cpu"), number(count))
+    return pid + b"Q"
 
 
 def tensor(source=None, offset=0, size=(4,), stride=(1,), tail=None):
+    """A tensor that is a view of `source`, the opcodes of a storage; tail: the opcodes of its
+    arguments behind the strides."""
     return call(
         "torch._utils._rebuild_tensor_v2",
         storage() if source is None else source,
@@ -139,6 +158,7 @@ def tensor(source=None, offset=0, size=(4,), stride=(1,), tail=None):
 
 
 def dict_of(**items):
+    """A dict of text to values."""
     return b"}" + b"".join(text(key) + value + b"s" for key, value in items.items())
 
 
@@ -146,7 +166,8 @@ DATA = struct.pack("<4f", 1, 2, 3, 4)
 
 
 def records(body, data=None, order=b"little"):
-    """The records of a checkpoint whose pickle is PROTO, body, STOP."""
+    """The Records of a checkpoint. body: its pickle, or one without PROTO and STOP; data: {key:
+    bytes} of its storages."""
     pickle = body if body[:1] == b"\x80" else PROTO + body + STOP
     found = [Record("a/data.pkl", pickle), Record("a/byteorder", order)]
     found += [Record(f"a/data/{key}", raw) for key, raw in (data or {"0": DATA}).items()]
@@ -154,6 +175,7 @@ def records(body, data=None, order=b"little"):
 
 
 def checkpoint(body, data=None, **options):
+    """A checkpoint of `records(body, data)`; options: of zip_bytes."""
     return zip_bytes(records(body, data), **options)
 
 
@@ -161,7 +183,11 @@ GOOD = checkpoint(dict_of(w=tensor()))
 
 
 def safetensors_bytes(header, data=b"", length=None):
-    """A safetensors file; `header` is JSON text, bytes, or what json.dumps makes of a dict."""
+    """A safetensors file: the length of the header, the header, `data`.
+
+    header   a dict, JSON text, or bytes
+    length   what the file says instead of the right length
+    """
     if isinstance(header, dict):
         header = json.dumps(header)
     raw = header.encode() if isinstance(header, str) else header

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Malformed HDF5 files with chunked and deflated arrays, from one small sound file."""
+"""Malformed HDF5 files with chunked and deflated arrays, most of them one small sound file with a
+few bytes changed.
+"""
 
 import functools
 import io
@@ -10,17 +12,20 @@ import h5py
 import numpy as np
 
 _SHAPE, _CHUNK = (5, 3), (3, 2)  # 2 x 2 chunks, of which three reach past the array
-_ITEM = 4
-_ENTRY = 24 + 8 * len(_SHAPE)  # of the B-tree: bytes, mask, place, element, address
-FAR = struct.pack("<Q", 1 << 40)
+# Bytes of an entry of the B-tree: size 4, mask 4, place 8 for each axis, 8 for the place inside an
+# element, address 8.
+_ENTRY = 24 + 8 * len(_SHAPE)
+FAR = struct.pack("<Q", 1 << 40)  # an address behind the file's end
 
 
 def values():
+    """The array in tiny_chunked's file."""
     return np.arange(15, dtype="f4").reshape(_SHAPE)
 
 
 @functools.cache
 def tiny_chunked():
+    """A sound file with one array "k", shuffled and deflated."""
     file = io.BytesIO()
     with h5py.File(file, "w", libver=("v108", "v108")) as h5:  # the smallest groups
         h5.create_dataset("k", data=values(), chunks=_CHUNK, compression="gzip", shuffle=True)
@@ -28,10 +33,10 @@ def tiny_chunked():
 
 
 def _places(data):
-    """Offsets in the file of the layout message, the filters' and the B-tree of chunks."""
+    """Where in the file the layout message, the filters' message and the B-tree of chunks begin."""
     from fastlstm.files.hdf5.file import Hdf5, walk
 
-    class Nowhere:
+    class Nowhere:  # a Source of a sound file: it makes no error
         def error(self, *text):
             return AssertionError(text)
 
@@ -45,6 +50,7 @@ def _patched(data, at, raw):
 
 
 def cases():
+    """(name, file, what the error says), with one structure or chunk of the sound file wrong."""
     good = tiny_chunked()
     layout, filters, tree = _places(good)
     first = tree + 24
@@ -65,7 +71,7 @@ def cases():
         ("tree-far", layout + 3, FAR, "bytes due"),
         ("tree-none", layout + 3, b"\xff" * 8, "0 of its 4 chunks"),
         ("tree-sign", tree, b"NONE", "no B-tree of chunks"),
-        ("tree-kind", tree + 4, b"\0", "no B-tree of chunks"),
+        ("tree-type", tree + 4, b"\0", "no B-tree of chunks"),
         ("tree-level", tree + 5, b"\1", "no B-tree of chunks"),
         ("tree-used", tree + 6, b"\xff\xff", "room for"),
         ("tree-few", tree + 6, b"\3", "3 of its 4 chunks"),
@@ -95,7 +101,7 @@ def cases():
         yield name, changed, says
     for name, data in (("short", plain[:-1]), ("long", plain + b"\0"), ("bomb", bytes(8 << 20))):
         packed = zlib.compress(data, 9)
-        moved = good + packed  # where it has room: behind the file's end
+        moved = good + packed  # behind the file's end, where it may be longer than the old chunk
         moved = _patched(moved, first, struct.pack("<I", len(packed)))
         moved = _patched(moved, address, struct.pack("<Q", len(good)))
         yield f"chunk-{name}", moved, "are due" if name == "short" else "more than"
@@ -105,7 +111,8 @@ def cases():
 
 
 def _same_tree(count, shape, chunk, **options):
-    """A file of `count` chunked datasets that all use the first one's chunks."""
+    """A file of `count` chunked datasets of zeros, whose layout messages all have the address of
+    the first one's B-tree. options: of h5py's create_dataset."""
 
     def write(file):
         file.create_dataset("0", data=np.zeros(shape, "f4"), chunks=chunk, compression="gzip",
@@ -133,7 +140,8 @@ def _same_tree(count, shape, chunk, **options):
 
 
 def bombs():
-    """Chunks that are used many times over, and sizes that nothing is stored for."""
+    """(name, file, what the error says): chunks that are used many times over, and arrays for which
+    nothing is stored."""
     yield "inflated", _same_tree(60, (1,), (1 << 20,), maxshape=(None,)), "far more bytes"
     yield "entries", _same_tree(400, (1500,), (1,)), "room for"
     yield "arrays", _same_tree(60, (1 << 20,), (1 << 20,)), "declare more bytes"
@@ -145,7 +153,7 @@ def bombs():
 
 
 def slow_cases():
-    """As much as the limits allow, and read."""
+    """(name, file) of sound files that take as much memory as the limits allow, and are read."""
     for name, options in (("plain", {}), ("shuffled", {"shuffle": True})):
         file = io.BytesIO()
         with h5py.File(file, "w") as h5:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""safetensors files that break one rule each."""
+"""safetensors files that break one rule of the format each, most of them in the JSON header."""
 
 import json
 import struct
@@ -13,6 +13,7 @@ GOOD = safetensors_bytes(_JSON, DATA)
 
 
 def _tensor(**fields):
+    """A file whose one tensor's entry has other `fields`."""
     return safetensors_bytes({"w": _W | fields}, DATA)
 
 
@@ -22,6 +23,8 @@ def _entry(text):
 
 
 def _two(first, second, size=32):
+    """A file of two tensors of bytes with the data_offsets `first` and `second`, and `size` bytes
+    of data."""
     tensors = {
         name: {"dtype": "U8", "shape": [end - begin], "data_offsets": [begin, end]}
         for name, (begin, end) in {"a": first, "b": second}.items()
@@ -30,6 +33,7 @@ def _two(first, second, size=32):
 
 
 def cases():
+    """(name, file, what the error says)."""
     yield "no-data", safetensors_bytes(_JSON), "where the file does"
     yield "short-data", GOOD[:-1], "where the file does"
     yield "long-data", GOOD + b"\0", "where the file does"
@@ -123,7 +127,7 @@ def cases():
 
 
 def bombs():
-    """(name, data): headers that ask for much memory or time."""
+    """(name, file) whose headers ask for much memory or time."""
     open_many = '{"w":{"dtype":"F32","shape":' + "[" * 1_000_000
     yield "nested", safetensors_bytes(open_many, b"")
     yield "nested-dicts", safetensors_bytes('{"w":' * 300_000, b"")
@@ -140,7 +144,7 @@ def bombs():
 
 
 def slow_cases():
-    """(name, data): as much as the caps allow; loaded or refused, within the bounds."""
+    """(name, file) that take as much work as the limits allow; they are read or refused."""
     entry = '"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
     yield "10000-tensors", safetensors_bytes("{" + ",".join(entry % n for n in range(10_000)) + "}")
     long = '{"__metadata__":{"a":"%s"}}' % ("a" * (20 << 20))

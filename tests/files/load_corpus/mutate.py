@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Changes at random: of bytes, and of what a format's bytes mean. Each: f(data, rng) -> bytes,
-rng a random.Random; what cannot be taken apart is changed byte by byte.
+"""Random changes of a file or a part of one: of its bytes, or of what they mean in a format. The
+latter get more of the changed files past the format's first checks.
+
+Each is a function f(data, rng) -> bytes, with rng a random.Random. Data that is not of the format
+is changed byte by byte.
 """
 
 import itertools
@@ -9,8 +12,10 @@ import pickletools
 
 from .others import varint
 
+# Bytes that often mean something: ends of numbers' ranges, newline, pickles' MARK and STOP, 10,000.
 SPECIAL = [b"\0", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff" * 8, b"\1",
            b"\0" * 8, b"\x0a", b"(", b".", b"\x10\x27"]  # fmt: skip
+# Numbers near the ends of ranges, for fields.
 NUMBERS = [0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 1023, 1 << 15, 1 << 16, 1 << 31, 1 << 40,
            1 << 63, (1 << 31) - 1, (1 << 32) - 1, (1 << 63) - 1, (1 << 64) - 1]  # fmt: skip
 
@@ -20,26 +25,27 @@ def of_bytes(data, rng):
     data = bytearray(data or b"\0")
     for _ in range(rng.randint(1, 4)):
         at, count = rng.randrange(len(data)), rng.randint(1, 8)
-        kind = rng.randrange(6)
-        if kind == 0:
+        change = rng.randrange(6)
+        if change == 0:
             piece = rng.choice(SPECIAL)
             data[at : at + len(piece)] = piece
-        elif kind == 1:
+        elif change == 1:
             data[at] = rng.randrange(256)
-        elif kind == 2:  # a number near by
+        elif change == 2:  # a little more or less
             data[at] = (data[at] + rng.randint(-4, 4)) % 256
-        elif kind == 3 and len(data) > count:
+        elif change == 3 and len(data) > count:
             del data[at : at + count]
-        elif kind == 4:
+        elif change == 4:
             data[at:at] = data[at : at + count]
-        else:  # what stands elsewhere
+        else:  # a copy of bytes from another place
             other = rng.randrange(len(data))
             data[at : at + count] = data[other : other + count]
     return bytes(data)
 
 
 def of_numbers(data, rng):
-    """A few little-endian integers, aligned as addresses and sizes mostly are."""
+    """One to three changes of little-endian integers of 1 to 8 bytes, at multiples of their size,
+    as addresses and sizes in HDF5 mostly stand."""
     data = bytearray(data)
     for _ in range(rng.randint(1, 3)):
         width = rng.choice((1, 2, 4, 8))
@@ -56,7 +62,7 @@ def of_numbers(data, rng):
     return bytes(data)
 
 
-# ---- protocol buffers: fields keep their lengths right
+# ---- protocol buffers: fields are changed, and the lengths around them set right
 
 
 def _fields(data):
@@ -91,6 +97,7 @@ def _fields(data):
 
 
 def _message(fields):
+    """The message of such fields."""
     out = bytearray()
     for number, wire, value in fields:
         out += varint(number << 3 | wire)
@@ -108,15 +115,15 @@ def of_protobuf(data, rng, depth=0):
         return of_bytes(data, rng) if data else b"\x08\1"
     at = rng.randrange(len(fields))
     number, wire, value = fields[at]
-    kind = rng.randrange(10)
-    if kind == 0:
+    change = rng.randrange(10)
+    if change == 0:
         del fields[at]
-    elif kind == 1:
+    elif change == 1:
         fields.insert(rng.randrange(len(fields) + 1), fields[at])
-    elif kind == 2:
+    elif change == 2:
         other = rng.randrange(len(fields))
         fields[at], fields[other] = fields[other], fields[at]
-    elif kind == 3:
+    elif change == 3:
         fields[at] = (rng.choice((number + 1, max(1, number - 1), rng.randint(1, 30))), wire, value)
     elif wire == 0:
         new = rng.choice((value + rng.randint(-3, 3), rng.choice(NUMBERS), -value))
@@ -137,27 +144,27 @@ def _opcodes(data):
     try:
         for _, _, at in pickletools.genops(data):
             places.append(at)
-    except Exception:  # pickletools raises whatever it meets; what came before stands
+    except Exception:  # of a malformed pickle; the opcodes before it are still cut apart
         pass
     places.append(len(data))
     return [data[a:b] for a, b in itertools.pairwise(places)] or [data]
 
 
 def of_pickle(data, rng):
-    """Opcodes taken out, doubled, moved, or changed."""
+    """One to three opcodes taken out, doubled, exchanged, changed, or put in."""
     parts = _opcodes(data)
     for _ in range(rng.randint(1, 3)):
         at, other = rng.randrange(len(parts)), rng.randrange(len(parts))
-        kind = rng.randrange(6)
-        if kind == 0 and len(parts) > 1:
+        change = rng.randrange(6)
+        if change == 0 and len(parts) > 1:
             del parts[at]
-        elif kind == 1:
+        elif change == 1:
             parts.insert(other, parts[at])
-        elif kind == 2:
+        elif change == 2:
             parts[at], parts[other] = parts[other], parts[at]
-        elif kind == 3:
+        elif change == 3:
             parts[at] = bytes([rng.randrange(256)]) + parts[at][1:]
-        elif kind == 4:
+        elif change == 4:
             parts[at] = parts[at][:1] + of_bytes(parts[at][1:], rng)
         else:
             parts.insert(at, rng.choice((b")", b"]", b"}", b"(", b"N", b"K\1", b"0", b"t", b"R")))
@@ -168,19 +175,20 @@ def of_pickle(data, rng):
 
 
 def _changed(value, rng):
+    """`value`, as json.loads gives it, with one value in it, at any depth, changed."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = rng.choice(list(value))
-        kind, rest = rng.randrange(10), {k: v for k, v in value.items() if k != key}
-        if kind == 0:
+        change, rest = rng.randrange(10), {n: v for n, v in value.items() if n != key}
+        if change == 0:
             return rest
-        if kind == 1:
+        if change == 1:
             return rest | {rng.choice(list(value)) + rng.choice(("", "x", "_l0")): value[key]}
         return value | {key: _changed(value[key], rng)}
     if isinstance(value, list) and value and rng.random() < 0.9:
-        at, kind = rng.randrange(len(value)), rng.randrange(10)
-        if kind == 0:
+        at, change = rng.randrange(len(value)), rng.randrange(10)
+        if change == 0:
             return value[:at] + value[at + 1 :]
-        if kind == 1:
+        if change == 1:
             return [*value, value[at]]
         return [*value[:at], _changed(value[at], rng), *value[at + 1 :]]
     if isinstance(value, int) and rng.random() < 0.5:
@@ -190,7 +198,7 @@ def _changed(value, rng):
 
 
 def of_json(data, rng):
-    """A value of a JSON text, at any depth."""
+    """One change of a value of a JSON text."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -199,7 +207,7 @@ def of_json(data, rng):
 
 
 def mixed(*functions):
-    """One of `functions`, or of_bytes, each time."""
+    """A function that makes one change of those in `functions`, or of_bytes, drawn each time."""
 
     def mutate(data, rng):
         return rng.choice((*functions, of_bytes))(data, rng)

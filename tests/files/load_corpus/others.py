@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Malformed HDF5, ONNX, .npz, pickled arrays, streams and TorchScript, from sound small ones."""
+"""Malformed files of the other formats: ONNX, HDF5, Keras, .npz, pickled arrays, streams of PyTorch
+before 1.6, and TorchScript. Most are small sound files with a few bytes changed. The functions
+called ..._cases and ..._bombs yield (name, file, what the error says).
+"""
 
 import functools
 import io
@@ -11,10 +14,11 @@ import numpy as np
 
 from .build import DATA, Record, number, text, tuple_of, zip_bytes
 
-# ---- ONNX, written field by field
+# ---- ONNX: messages of protocol buffers as bytes, with onnx.proto's field numbers
 
 
 def varint(value):
+    """An int as protocol buffers write it."""
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 127:
@@ -23,34 +27,40 @@ def varint(value):
     return bytes(out) + bytes([value])
 
 
-def field(key, value):
+def field(number, value):
+    """A field: a varint for an int, else text or bytes with their length."""
     if isinstance(value, int):
-        return varint(key << 3) + varint(value)
+        return varint(number << 3) + varint(value)
     value = value.encode() if isinstance(value, str) else value
-    return varint(key << 3 | 2) + varint(len(value)) + value
+    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def onnx_tensor(name, array, dims=None, code=1, raw=None):
+    """A TensorProto. dims and raw replace the array's sizes and bytes; code: its data_type."""
     dims = array.shape if dims is None else dims
     data = array.tobytes() if raw is None else raw
     out = b"".join(field(1, n) for n in dims) + field(2, code) + field(8, name)
     return out + (field(9, data) if data is not None else b"")
 
 
-def attribute(name, key, value, kind):
-    return field(1, name) + field(key, value) + field(20, kind)
+def attribute(name, key, value, attribute_type):
+    """An AttributeProto whose value is field `key`: 3 an int, 6 a graph, 8 a list of ints."""
+    return field(1, name) + field(key, value) + field(20, attribute_type)
 
 
 def node(op, inputs, outputs, attributes=(), name="n"):
+    """A NodeProto."""
     out = b"".join(field(1, n) for n in inputs) + b"".join(field(2, n) for n in outputs)
     out += field(3, name) + field(4, op)
     return out + b"".join(field(5, each) for each in attributes)
 
 
 def model(nodes, tensors=(), graph=b""):
+    """A ModelProto; graph: further fields of its graph."""
     body = b"".join(field(1, each) for each in nodes) + field(2, "g")
     body += b"".join(field(5, each) for each in tensors) + field(11, field(1, "X")) + graph
-    return field(1, 8) + field(8, field(2, 14)) + field(7, body)  # last: a cut file is cut in it
+    # The graph comes last, so that the tests' truncated files are cut inside it.
+    return field(1, 8) + field(8, field(2, 14)) + field(7, body)
 
 
 _W, _R = np.ones((1, 8, 1), "<f4"), np.ones((1, 8, 2), "<f4")
@@ -60,6 +70,7 @@ GOOD_ONNX = model([_LSTM], _TENSORS)
 
 
 def onnx_cases():
+    """Malformed messages and tensors, and constants that cannot be computed."""
     yield "no-graph", field(1, 8) + field(2, "x"), "no graph"
     yield "two-graphs", GOOD_ONNX + field(7, b""), "second graph"
     yield "graph-cut", field(1, 8) + varint(7 << 3 | 2) + varint(1000) + b"x", "bytes due"
@@ -110,6 +121,7 @@ def onnx_cases():
 
 
 def onnx_bombs():
+    """Constants that grow as they are computed, and weights that many layers use."""
     doubled, last = [], "V"
     for n in range(40):
         doubled.append(node("Concat", [last, last], [f"c{n}"], [attribute("axis", 3, 0, 2)]))
@@ -120,19 +132,19 @@ def onnx_bombs():
     fill = node("ConstantOfShape", ["V"], ["W"])
     yield "constant-of-shape", model([fill, _LSTM], [shape, _TENSORS[1]]), "is the limit"
 
-    # the same weights for many layers, stored or never stored
+    # Many layers with the same weights, which are stored once, or made of nothing.
     w, r = np.ones((1, 1024, 64), "<f4"), np.ones((1, 1024, 256), "<f4")
     many = [node("LSTM", ["X", "W", "R"], ["y"])] * 400
     yield "same-weights", model(many, [onnx_tensor("W", w), onnx_tensor("R", r)]), "far more memory"
     shapes = [onnx_tensor(n, np.array(a.shape, "<i8"), code=7) for n, a in (("V", w), ("U", r))]
     made = [node("ConstantOfShape", ["V"], ["W"]), node("ConstantOfShape", ["U"], ["R"])]
     yield "made-weights", model([*made, *many], shapes), "far more memory"
-    turned = node("Transpose", ["W"], ["T"], [attribute("perm", 8, bytes([0, 2, 1]), 7)])
+    transposed = node("Transpose", ["W"], ["T"], [attribute("perm", 8, bytes([0, 2, 1]), 7)])
     shape = onnx_tensor("V", np.array([1, 1024, 64], "<i8"), code=7)
     copies = [node("Reshape", ["T", "V"], [f"c{n}"]) for n in range(400)]
     lstms = [node("LSTM", ["X", f"c{n}", "R"], ["y"]) for n in range(400)]
     stored = [onnx_tensor("W", w), onnx_tensor("R", _R), shape]
-    yield "copies", model([turned, *copies, *lstms], stored), "far more memory"
+    yield "copies", model([transposed, *copies, *lstms], stored), "far more memory"
 
 
 # ---- HDF5
@@ -151,6 +163,7 @@ def good_hdf5():
 
 @functools.cache
 def tiny_hdf5():
+    """A small file with one array and one attribute."""
     file = io.BytesIO()
     with h5py.File(file, "w") as h5:
         h5.create_dataset("k", data=np.arange(6, dtype="f4"))
@@ -163,6 +176,7 @@ def _patched(data, at, raw):
 
 
 def hdf5_cases():
+    """One structure of good_hdf5's file wrong."""
     good = good_hdf5()
     yield "version", _patched(good, 8, b"\x09"), "version 9"
     yield "offsets", _patched(good, 13, b"\4"), "addresses of 8 bytes"
@@ -176,7 +190,7 @@ def hdf5_cases():
             yield f"{what}-sign-{at}", _patched(good, at, b"NONE"), "no signature"
             at = good.find(sign, at + 1)
     tree = good.find(b"TREE")
-    yield "tree-kind", _patched(good, tree + 4, b"\1"), "not a group's"
+    yield "tree-type", _patched(good, tree + 4, b"\1"), "not a group's"
     yield "tree-cycle", _patched(good, tree + 32, struct.pack("<Q", tree)), "cycle"
     yield "tree-used", _patched(good, tree + 6, b"\xff\xff"), ""
     node_at = good.find(b"SNOD")
@@ -191,7 +205,7 @@ def hdf5_cases():
 
 
 def hdf5_bombs():
-    """Many names for one object; many data sets that declare the same bytes."""
+    """Many names for one object, deep groups, and arrays for which nothing is stored."""
     file = io.BytesIO()
     with h5py.File(file, "w") as h5:
         h5["x"] = np.zeros(1000, "f4")
@@ -206,7 +220,7 @@ def hdf5_bombs():
     yield "deep", file.getvalue(), "nested deeper"
     file = io.BytesIO()
     with h5py.File(file, "w") as h5:
-        h5.create_dataset("x", (1 << 35,), "f4")  # never written: it takes no room
+        h5.create_dataset("x", (1 << 35,), "f4")  # never written: it takes no bytes of the file
     yield "huge", file.getvalue(), "declare more bytes"
     file = io.BytesIO()
     with h5py.File(file, "w") as h5:
@@ -229,6 +243,7 @@ def keras_bombs():
 
 
 def keras_cases():
+    """.keras files whose HDF5 file or configuration is malformed."""
     weights, meta = Record("model.weights.h5", good_hdf5()), Record("metadata.json", b"{}")
     yield "cut", zip_bytes([Record("config.json", b"{}"), meta, Record(weights.name, b"x")]), ""
     for name, config, says in (
@@ -245,6 +260,7 @@ def keras_cases():
 
 
 def npy(header, data=b"", version=1):
+    """A .npy record."""
     raw = header if isinstance(header, bytes) else header.encode()
     raw = raw.ljust(117) + b"\n"
     return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H", len(raw)) + raw + data
@@ -255,6 +271,7 @@ GOOD_NPZ = zip_bytes([Record("w.npy", npy(_HEADER, DATA))])
 
 
 def npz_cases():
+    """.npz files of one record that is malformed, or whose zip entry is."""
     for name, header, data, says in (
         ("short", _HEADER, DATA[:-1], "bytes are due"), ("long", _HEADER, DATA + b"x", "are due"),
         ("objects", _HEADER.replace("<f4", "|O"), DATA, "pickle"),
@@ -276,7 +293,8 @@ def npz_cases():
 
 
 def _numpy_state(shape=b"K\4\x85", dtype=b"f4", raw=DATA, order=b"<"):
-    """A pickled array with its parts to choose."""
+    """A pickle of an array of 4 floats, of which each part can be chosen: the opcodes of its shape,
+    its dtype's name and byte order, its bytes."""
     out = b"\x80\x04cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\1b\x87R"
     out += b"(K\1" + shape + b"cnumpy\ndtype\n" + text(dtype.decode()) + b"\x89\x88\x87R"
     out += b"(K\3" + text(order.decode()) + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
@@ -287,6 +305,7 @@ GOOD_PICKLE = _numpy_state()
 
 
 def pickle_cases():
+    """Pickled arrays that are malformed, and pickles that name something else."""
     yield "short", _numpy_state(raw=DATA[:-1]), "bytes are due"
     yield "long", _numpy_state(raw=DATA + b"x"), "bytes are due"
     yield "shape", _numpy_state(shape=b"K\5\x85"), "bytes are due"
@@ -310,6 +329,7 @@ def pickle_cases():
 
 
 def stream_cases():
+    """A checkpoint in torch.save's format before PyTorch 1.6, with parts changed or missing."""
     import torch
 
     file = io.BytesIO()
@@ -331,6 +351,8 @@ def stream_cases():
 
 
 def script_cases():
+    """TorchScript archives with malformed pickles."""
+
     def archive(body, name="a/data.pkl"):
         return zip_bytes([Record(name, b"\x80\2" + body + b"."), Record("a/code/m.py", b"x")])
 
@@ -348,7 +370,7 @@ def script_cases():
 
 
 def slow_cases():
-    """(name, data) of files that take as much work as the caps allow."""
+    """(name, file) that take as much work as the limits allow; they are read or refused."""
     yield "onnx-empty-nodes", field(1, 8) + field(7, b"\x0a\0" * 200_000)
     yield "onnx-empty-inputs", model([b"\x0a\0" * 4_000_000])
     yield "onnx-empty-tensors", model([_LSTM], [b""] * 90_000)

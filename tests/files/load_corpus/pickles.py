@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Checkpoints whose zip is sound and whose pickle is not: attacks, wrong arguments, bombs."""
+"""PyTorch checkpoints whose zip archive is sound and whose pickle is not: attacks that call or
+import something, opcodes with missing operands, tensors with wrong arguments, and bombs.
+
+A pickle here is a run of opcodes, as build.py and Python's pickletools name them. Letters in the
+bytes are opcodes: ( MARK, t TUPLE, ) EMPTY_TUPLE, ] EMPTY_LIST, } EMPTY_DICT, a APPEND, e APPENDS,
+s SETITEM, u SETITEMS, N NONE, K BININT1, c GLOBAL, R REDUCE, b BUILD, Q BINPERSID, q BINPUT,
+h BINGET, X BINUNICODE, 0 POP; and \\x81 NEWOBJ, \\x85 TUPLE1, \\x93 STACK_GLOBAL, \\x94 MEMOIZE.
+"""
 
 import struct
 
@@ -23,7 +30,7 @@ from .build import (
     zip_bytes,
 )
 
-# Opcodes that no checkpoint needs, with operands that pickle would take.
+# {opcode: a pickle with it}: opcodes that no checkpoint needs, with operands that suit them.
 _REFUSED = {
     "NEWOBJ": name_of("collections.OrderedDict") + b")\x81",
     "NEWOBJ_EX": name_of("collections.OrderedDict") + b")}\x92",
@@ -53,6 +60,7 @@ _REFUSED = {
     "unknown-255": b"\xff",
 }
 
+# {name: opcodes} that would run something in Python's pickle.
 _ATTACKS = {
     "os-system": b"cos\nsystem\n" + tuple_of(text("touch pwned")) + b"R",
     "posix-system": b"cposix\nsystem\n" + tuple_of(text("touch pwned")) + b"R",
@@ -75,11 +83,13 @@ _ATTACKS = {
 }
 
 
+# The items of a storage's persistent id.
 _PID = (text("storage"), name_of("torch.FloatStorage"), text("0"), text("cpu"), b"K\4")
 
 
 def _operands():
-    """Opcodes at the end of the pickle with fewer operand bytes or values than they take."""
+    """(name, pickle, what the error says): opcodes with fewer bytes behind them, or fewer values on
+    the stack or above the mark, than they take."""
     for op, need in {
         b"K": 1, b"M": 2, b"J": 4, b"G": 8, b"\x8a": 2, b"\x8b": 4, b"X": 5, b"\x8c": 2,
         b"\x8d": 9, b"C": 2, b"B": 5, b"\x8e": 9, b"\x96": 9, b"h": 1, b"j": 4, b"q": 1,
@@ -103,7 +113,7 @@ def _operands():
 
 
 def _bodies():
-    """(name, pickle body, what the error says)."""
+    """(name, pickle without PROTO and STOP, what the error says)."""
     for name, body in _REFUSED.items():
         yield f"refused-{name}", body, "no checkpoint needs"
     for name, body in _ATTACKS.items():
@@ -141,7 +151,7 @@ def _bodies():
     }.items():  # fmt: skip
         yield f"key-{name}", b"}" + key + b"Ns", "a key that is neither"
         yield f"keys-{name}", b"}(" + key + b"Nu", "a key that is neither"
-    yield "odd-items", b"}(NNNu", "without a value"
+    yield "three-items", b"}(NNNu", "without a value"
     yield "memo-unset", b"h\0", "never set"
     yield "memo-unset-long", b"j\xff\xff\xff\xff", "never set"
     yield "memo-skip", b"Nq\1", "is the next"
@@ -184,6 +194,7 @@ def _bodies():
 
 
 def cases():
+    """(name, file, what the error says) for all rules of the pickle but those of tensors."""
     for name, pickle, says in _operands():
         yield name, checkpoint(pickle), says
     for name, body, says in _bodies():
@@ -200,6 +211,7 @@ def cases():
         yield f"begin-{name}", zip_bytes(archive), says
 
 
+# {name: opcodes} of values that are wrong for most arguments of a tensor.
 _BAD = {
     "none": NONE, "int": b"K\1", "negative": b"J\xff\xff\xff\xff", "true": b"\x88",
     "float": b"G?\xf0\0\0\0\0\0\0", "text": text("a"), "list": b"]", "tuple": b")",
@@ -209,7 +221,8 @@ _BAD = {
 
 
 def _arguments():
-    """Each rebuild function with each argument replaced by each wrong value, or with too few."""
+    """(name, opcodes): each of torch's rebuild functions with each argument replaced by each wrong
+    value, and with too few or too many arguments."""
     view = (b"K\0", tuple_of(b"K\4"), tuple_of(b"K\1"))
     untyped = storage("torch.storage.UntypedStorage", count=16)
     signatures = {
@@ -221,7 +234,8 @@ def _arguments():
     }
     for short, args in signatures.items():
         function = f"torch._utils._rebuild_{short}"
-        grad = args.index(FALSE) if FALSE in args else -2  # where any bool is right; then the hooks
+        # The place of requires_grad, where every bool is right; behind it are hooks, where None is.
+        grad = args.index(FALSE) if FALSE in args else -2
         for at in range(len(args)):
             for name, bad in _BAD.items():
                 right = {"true": grad, "none": grad + 1, "tensor": 0 if "param" in short else -2}
@@ -232,6 +246,7 @@ def _arguments():
 
 
 def tensor_cases():
+    """(name, file, what the error says) for the rules of tensors and storages."""
     for name, body in _arguments():
         yield name, checkpoint(dict_of(w=body)), "data.pkl"
     for name, body, says in _views():
@@ -252,6 +267,8 @@ def tensor_cases():
 
 
 def _untyped(dtype, count, size, stride=(1,), *more):
+    """A tensor of an untyped storage of `count` bytes, with its dtype beside it; more: opcodes of
+    further arguments."""
     return call(
         "torch._utils._rebuild_tensor_v3", storage("torch.storage.UntypedStorage", count=count),
         b"K\0", tuple_of(*map(number, size)), tuple_of(*map(number, stride)), FALSE, ORDERED,
@@ -283,9 +300,13 @@ def _views():
     meta = dict_of(conj=b"\x88")
     yield "conj", tensor(tail=(FALSE, ORDERED, meta)), "conjugated"
     yield "metadata-int", tensor(tail=(FALSE, ORDERED, b"K\1")), "conjugated"
-    yield "kind-name", tensor(storage("torch.Size")), "is no storage"
-    yield "kind-dtype", tensor(storage("torch.float32")), "is no storage"
-    yield "kind-untyped", tensor(storage("torch.storage.UntypedStorage", count=16)), "needs a dtype"
+    yield "class-name", tensor(storage("torch.Size")), "is no storage"
+    yield "class-dtype", tensor(storage("torch.float32")), "is no storage"
+    yield (
+        "class-untyped",
+        tensor(storage("torch.storage.UntypedStorage", count=16)),
+        "needs a dtype",
+    )
     yield "key-traversal", tensor(storage(key="../data.pkl")), "no record"
     yield "key-empty", tensor(storage(key="")), "no record"
     yield "key-pickle", tensor(storage(key="0/../../data.pkl")), "no record"
@@ -310,18 +331,18 @@ def _views():
     yield "size-negative", call("torch.Size", tuple_of(b"J\xff\xff\xff\xff")), "0 or more"
     yield "encode-args", call("_codecs.encode", b"K\1", text("latin1")), "two strings"
     from_type = "torch._tensor._rebuild_from_type_v2"
-    function, kind = name_of("torch._utils._rebuild_tensor_v2"), name_of("torch.Tensor")
-    yield "from-type-count", call(from_type, function, kind, b")"), "arguments"
-    yield "from-type-args", call(from_type, function, kind, b")", b"}"), "arguments"
-    yield "from-type-none", call(from_type, NONE, kind, b")", b"}"), "are due"
+    function, cls = name_of("torch._utils._rebuild_tensor_v2"), name_of("torch.Tensor")
+    yield "from-type-count", call(from_type, function, cls, b")"), "arguments"
+    yield "from-type-args", call(from_type, function, cls, b")", b"}"), "arguments"
+    yield "from-type-none", call(from_type, NONE, cls, b")", b"}"), "are due"
     other = name_of("collections.OrderedDict")
-    yield "from-type-other", call(from_type, other, kind, b")", b"}"), "does not rebuild"
+    yield "from-type-other", call(from_type, other, cls, b")", b"}"), "does not rebuild"
     itself = name_of(from_type)
-    yield "from-type-itself", call(from_type, itself, kind, b")", b"}"), "does not rebuild"
+    yield "from-type-itself", call(from_type, itself, cls, b")", b"}"), "does not rebuild"
 
 
 def bombs():
-    """Small files that ask for much memory, time or depth: each is refused at once."""
+    """(name, file, what the error says): small files that ask for much memory, time or depth."""
     one = b"](" + tensor() + b"e\x94"
     doubling = b"".join(b"0](h%ch%ce\x94" % (n, n) for n in range(60))
     yield "laughs", checkpoint(one + doubling), "tensor names"
@@ -355,7 +376,7 @@ def bombs():
 
 
 def slow_cases():
-    """(name, data): as much work as the caps allow; loaded or refused, within the bounds."""
+    """(name, file) that take as much work as the limits allow; they are read or refused."""
     yield "opcodes", checkpoint(b"N0" * 500_001)
     yield "memo", checkpoint(b"N" + b"\x94" * 999_000)
     yield "longs", checkpoint(b"](" + (b"\x8a\xff" + b"\x7f" * 255) * 50_000 + b"e")
@@ -365,7 +386,7 @@ def slow_cases():
     ordered = name_of("collections.OrderedDict") + b"\x94)\x94" + b"h\0h\1R" * 300_000
     yield "ordered", checkpoint(b"](" + ordered + b"e")
     yield "storages", checkpoint(b"](" + tuple_of(*_PID) + b"\x94Q" + b"h\0Q" * 300_000 + b"e")
-    prime = (1 << 61) - 1  # keys with one hash, were they ever hashed
+    prime = (1 << 61) - 1  # CPython's modulus for hashes of ints: multiples of it have the hash 0
     keys = b"".join(number(n * prime) + b"N" for n in range(1, 100_000))
     yield "colliding-keys", checkpoint(b"}(" + keys + b"u")
     one = b"](" + tensor() + b"N" * 20_000 + b"e\x940](" + b"h\0" * 20_000 + b"e"
@@ -374,9 +395,8 @@ def slow_cases():
     function = name_of("torch._utils._rebuild_tensor_v2")
     views = function + b"\x94" + tuple_of(*args) + b"\x94R"
     yield "views", checkpoint(b"](" + views + b"h\0h\1R" * 10_000 + b"e")
-    pad = (
-        b"B" + struct.pack("<I", 2 << 20) + bytes(2 << 20)
-    )  # dropped, but buys budget for the rest
+    # Bytes, which are not kept: they make the pickle longer, and with it the memory it may take.
+    pad = b"B" + struct.pack("<I", 2 << 20) + bytes(2 << 20)
     yield "padded-lists", checkpoint(b"](" + pad + b"]" * 255_000 + b"e")
     yield "padded-views", checkpoint(b"](" + pad + views + b"h\0h\1R" * 40_000 + b"e")
     shared = b"](" + tensor() + b"\x94" + pad
@@ -395,8 +415,8 @@ def slow_cases():
     yield "float64-32-MiB", _wide_storage("torch.DoubleStorage", 8)
 
 
-def _wide_storage(kind, itemsize):
+def _wide_storage(storage_class, itemsize):
+    """A checkpoint of one tensor of 32 MiB."""
     count = (32 << 20) // itemsize
-    return checkpoint(
-        dict_of(w=tensor(storage(kind, count=count), size=(count,))), {"0": bytes(32 << 20)}
-    )
+    body = dict_of(w=tensor(storage(storage_class, count=count), size=(count,)))
+    return checkpoint(body, {"0": bytes(32 << 20)})

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""What the fuzzers feed the loaders: for each, how an input becomes a file, inputs to begin with,
-and how an input is changed with its structure in mind.
+"""The targets of fuzzing: for each reader how a fuzzer's input becomes a file, the inputs to begin
+with, and how an input is changed with its structure in mind.
 
-    pickle        the input is the pickle of a checkpoint whose zip is sound (CRCs right)
-    zip           the input chooses the fields of the zip's headers
-    safetensors   the input is the file; most of them begin as a header of the right length
-    onnx          the input is the file, of 0x08 and a small number at least
-    hdf5          the input is the file behind HDF5's signature
-    numpy         the input is a pickle of arrays behind its first two bytes
-    stream        the input follows the magic number of the stream before PyTorch 1.6
-    script        the input is the pickle of a TorchScript archive that is sound
-    npz           the input is a .npy record of a sound .npz
-    keras         the input is the configuration of a sound .keras file, a zero byte, its HDF5 file
-    own           the input is the metadata of fastlstm's own file, whose arrays are sound
-    file          the input is the file, of any format
+    pickle        the pickle of a PyTorch checkpoint whose zip archive is sound (with right CRCs)
+    zip           numbers that choose the fields of a zip archive's headers
+    safetensors   the file; or 8 bytes, a header, a newline and data, where the 8 bytes are replaced
+                  by the header's length
+    onnx          the file without its first two bytes, 0x08 0x08
+    hdf5          the file without HDF5's signature
+    numpy         a pickle of arrays without its first two bytes
+    stream        a checkpoint from before PyTorch 1.6 without its magic number
+    script        the pickle of a TorchScript archive that is sound
+    npz           the .npy record of a .npz that is sound
+    keras         a .keras file's configuration, a zero byte, and its HDF5 file; without the latter
+                  a sound one is put there
+    fastlstm      the description of the layers in a file of lstm.save, whose arrays are sound
+    file          the file, of whatever format
 """
 
 import dataclasses
@@ -35,15 +37,16 @@ from .mutate import (
     of_protobuf,
 )  # fmt: skip
 
-STREAM = b"\x80\2" + bytes.fromhex("8a0a6cfc9c46f9206aa85019") + b"."  # its magic number
+STREAM = b"\x80\2" + bytes.fromhex("8a0a6cfc9c46f9206aa85019") + b"."  # the magic number's pickle
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_STORAGES = {"0": DATA, "1": bytes(range(256)) * 2, "empty": b""}
-MAX_SEED = 1 << 14
+_STORAGES = {"0": DATA, "1": bytes(range(256)) * 2, "empty": b""}  # a checkpoint's {key: bytes}
+MAX_SEED = 1 << 14  # bytes of a seed: files of a few KiB have all structures, and load fast
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """build: input -> file; seeds: () -> inputs; change: f(input, rng) -> input."""
+    """build: f(input) -> file; seeds: f() -> inputs; change: f(input, rng) -> input. Inputs and
+    files are bytes, rng is a random.Random."""
 
     build: Callable
     seeds: Callable
@@ -51,7 +54,7 @@ class Target:
 
 
 class Choices:
-    """Numbers out of bytes, zeros when they are used up."""
+    """Draws numbers out of bytes; zeros once they are used up."""
 
     def __init__(self, data):
         self.data, self.at = data, 0
@@ -67,12 +70,13 @@ class Choices:
         return self.below(count) == count - 1
 
     def number(self):
-        """As headers hold them, mostly near a limit."""
+        """A number for a field of a header: one near a limit, or one below 2000."""
         pick = self.below(2 * len(NUMBERS))
         return NUMBERS[pick] if pick < len(NUMBERS) else self.below(2000)
 
 
 def _record(choose, name, data):
+    """A Record some of whose fields the Choices `choose` replaces."""
     record = Record(name, data)
     for field in ("crc", "method", "flags", "size", "packed", "offset", "disk"):
         if choose.one_in(40):
@@ -91,7 +95,7 @@ def _record(choose, name, data):
 
 
 def _zip(data):
-    """An archive whose header fields the input chooses."""
+    """An archive some of whose header fields, and up to three bytes, the input chooses."""
     choose = Choices(data)
     body = b"\x80\2" + dict_of(w=tensor()) + b"."
     parts = [("a/data.pkl", body), ("a/byteorder", b"little"), ("a/data/0", DATA), ("a/v", b"3")]
@@ -123,9 +127,9 @@ def _script(data):
 
 
 def _header(data):
-    """The input as it is, or with the length that fits its first newline, where there is one."""
-    head, found, rest = data[8:].partition(b"\n")
-    return len(head).to_bytes(8, "little") + head + rest if found else data
+    """The input as it is, or, if it has a newline, with what stands before that as the header."""
+    head, newline, rest = data[8:].partition(b"\n")
+    return len(head).to_bytes(8, "little") + head + rest if newline else data
 
 
 def _keras(data):
@@ -135,8 +139,8 @@ def _keras(data):
     return zip_bytes([Record(name, raw) for name, raw in parts.items()])
 
 
-def _own(data):
-    """Our own file with arrays of RNN(1, 1), and the input as the text of its configuration."""
+def _fastlstm(data):
+    """A file in fastlstm's format with the arrays of RNN(1, 1); the input is its description."""
     text = json.dumps(data.decode("utf-8", "replace"))
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     arrays = ",".join(
@@ -148,10 +152,11 @@ def _own(data):
     return safetensors_bytes(header, DATA)
 
 
-# ---- seeds
+# ---- seeds: inputs to begin with
 
 
 def _stream():
+    """A sound input for "stream"."""
     import torch
 
     file = BytesIO()
@@ -161,14 +166,17 @@ def _stream():
 
 @functools.cache
 def _small():
+    """The small malformed Cases."""
     return [case for case in all_cases() if len(case.data) <= MAX_SEED]
 
 
-def _cases(*kinds, cut=0):
-    return [case.data[cut:] for case in _small() if case.name.startswith(kinds)]
+def _cases(*families, cut=0):
+    """The files of those in `families`, without their first `cut` bytes."""
+    return [case.data[cut:] for case in _small() if case.name.startswith(families)]
 
 
 def _pickles():
+    """The pickles of sound and malformed checkpoints."""
     found = []
     for data in (GOOD, *_cases("pickle-", "tensor-", "bomb-")):
         with zipfile.ZipFile(BytesIO(data)) as archive:
@@ -177,6 +185,7 @@ def _pickles():
 
 
 def _headers():
+    """safetensors files, each once with a newline behind its header."""
     found = []
     for data in (headers.GOOD, *_cases("safetensors-")):
         length = int.from_bytes(data[:8], "little")
@@ -188,6 +197,7 @@ _LSTM = {"class_name": "LSTM", "config": {"name": "lstm", "units": 2}}
 
 
 def _configs():
+    """Configurations of Keras models of one recurrent layer."""
     for layer in (
         _LSTM,
         {"class_name": "Bidirectional", "config": {"name": "lstm", "layer": _LSTM}},
@@ -199,6 +209,7 @@ def _configs():
 
 
 def _layers():
+    """Descriptions of one layer, as fastlstm's files hold them."""
     for fields in (
         {}, {"activations": [[["relu", None, None]]]}, {"activations": [[["elu", 1.0, None]]]},
         {"batch_first": True, "clip": 2.0, "direction": "reverse", "output_order": "processing"},
@@ -209,13 +220,13 @@ def _layers():
 
 
 def _change_header(data, rng):
-    """The JSON between the length and the newline."""
-    head, found, rest = data[8:].partition(b"\n")
-    return data[:8] + of_json(head, rng) + found + rest
+    """Change the JSON between the first 8 bytes and the newline."""
+    head, newline, rest = data[8:].partition(b"\n")
+    return data[:8] + of_json(head, rng) + newline + rest
 
 
 def _change_keras(data, rng):
-    """The configuration, or the HDF5 file behind it, which is put there at first."""
+    """Change the configuration, or the HDF5 file behind it, at first a sound one."""
     config, _, weights = data.partition(b"\0")
     if rng.random() < 0.7:
         return of_json(config, rng) + (b"\0" + weights if weights else b"")
@@ -262,7 +273,7 @@ TARGETS = {
         of_bytes,
     ),
     "keras": Target(_keras, lambda: list(_configs()), mixed(_change_keras, _change_keras)),
-    "own": Target(_own, lambda: list(_layers()), mixed(of_json, of_json)),
+    "fastlstm": Target(_fastlstm, lambda: list(_layers()), mixed(of_json, of_json)),
     "file": Target(
         bytes,
         lambda: [GOOD, headers.GOOD, others.GOOD_ONNX, others.GOOD_NPZ, others.GOOD_PICKLE,

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Zip archives that break one rule of the container each, and files of other formats."""
+"""Zip archives that break one rule of the archive each, and files that look like a format which is
+refused or whose content is missing.
+
+The sound archive is build.GOOD, a checkpoint with the records 0 a/data.pkl, 1 a/byteorder,
+2 a/data/0 and 3 a/version.
+"""
 
 import dataclasses
 
@@ -7,13 +12,14 @@ from .build import DATA, GOOD, Record, dict_of, records, tensor, zip_bytes
 
 
 def _changed(index, *, body=None, **fields):
-    """GOOD with fields of record `index` changed."""
+    """build.GOOD with fields of record `index` changed. body: another pickle."""
     found = records(dict_of(w=tensor()) if body is None else body)
     found[index] = dataclasses.replace(found[index], **fields)
     return zip_bytes(found)
 
 
 def cases():
+    """(name, file, what the error says)."""
     body = dict_of(w=tensor())
     good = records(body)
     yield "empty-zip", zip_bytes([]), "no checkpoint"
@@ -48,7 +54,7 @@ def cases():
     yield "extra-twice", _changed(2, extra=b"\1\0\0\0" * 2), "two zip64"
     yield "wide-missing", _changed(2, extra=b"\1\0\0\0", offset=0xFFFFFFFF - 1 + 1), ""
     for index, record in enumerate(good):
-        if record.name != "a/version":  # which is not read
+        if record.name != "a/version":  # the record that is not read, and so has no CRC checked
             yield f"crc-{index}", _changed(index, crc=1), "CRC"
         yield f"encrypted-{index}", _changed(index, flags=0x0801), "encrypted"
         yield f"deflated-{index}", _changed(index, method=8), "compressed"
@@ -99,7 +105,7 @@ def cases():
     yield "no-pickle", zip_bytes(good[1:]), "no checkpoint"
     yield "two-roots", zip_bytes([*good, Record("b/data.pkl", b"")]), "no checkpoint"
     yield "deep-root", zip_bytes([Record("a/b/data.pkl", b"")]), "no checkpoint"
-    yield "byteorder-odd", zip_bytes(records(body, order=b"middle")), "no byte order"
+    yield "byteorder-unknown", zip_bytes(records(body, order=b"middle")), "no byte order"
     yield "byteorder-long", zip_bytes(records(body, order=b"x" * 99)), "is the limit"
     yield (
         "many-entries",
@@ -109,7 +115,9 @@ def cases():
 
 
 _SCRIPT = [*records(b"N"), Record("a/constants.pkl")]
-_STREAM = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")  # the number that the old format begins with
+# The magic number of checkpoints before PyTorch 1.6, as opcodes.
+_STREAM = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
+# {name: (file, what the error says)}
 OTHER_FORMATS = {
     "torchscript": (zip_bytes(_SCRIPT), "neither a tensor"),
     "torchscript-code": (zip_bytes([*records(b"N"), Record("a/code/m.py")]), "neither a tensor"),
@@ -132,5 +140,6 @@ OTHER_FORMATS = {
 
 
 def format_cases():
+    """(name, file, what the error says) of OTHER_FORMATS."""
     for name, (data, says) in OTHER_FORMATS.items():
         yield name, data, says

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Part of _core.pyx: the kernels one by one, for tests and benchmarks. Not public.
+# A part of _core.pyx: kernels one by one, for tests and benchmarks. isa: an instruction set that
+# runs here, None for the best; ValueError for another.
 
 
 cdef fl_table *table_of(isa) except NULL:
@@ -18,17 +19,31 @@ cdef object mapped(const float[::1] x, isa, bint tanh):
 
 
 def sigmoid(x, isa=None):
-    """The gates' sigmoid over a contiguous float32 vector, as the kernels compute it."""
+    """The gates' sigmoid over a contiguous float32 vector, as the kernels compute it: a new one."""
     return mapped(x, isa, False)
 
 
 def tanh(x, isa=None):
-    """The gates' tanh over a contiguous float32 vector, as the kernels compute it."""
+    """The gates' tanh over a contiguous float32 vector, as the kernels compute it: a new one."""
     return mapped(x, isa, True)
 
 
+def activate(activation, const float[::1] x, isa=None):
+    """f(x) and its derivative f'(x), two new vectors, of an engine.variants.Activation f."""
+    cdef const fl_table *k = table_of(isa)
+    cdef fl_activation f = activation_of(activation)
+    y, slope = _empty(x.shape[0], _float32), _empty(x.shape[0], _float32)
+    cdef float[::1] y_ = y
+    cdef float[::1] slope_ = slope
+    if x.shape[0]:
+        with nogil:
+            k.activate(&f, &y_[0], &slope_[0], &x[0], x.shape[0])
+    return y, slope
+
+
 def fma_peak(isa=None, seconds=0.1):
-    """GFLOP/s of independent fused multiply-adds on this core: the best of many short samples."""
+    """GFLOP/s of independent fused multiply-adds on this CPU core: the best of many short samples
+    in `seconds`."""
     cdef fl_table *k = table_of(isa)
     cdef double best = 0, start, end, flop
     cdef double stop = fl_clock() + seconds
@@ -42,10 +57,11 @@ def fma_peak(isa=None, seconds=0.1):
 
 
 def read_bandwidth(nbytes, seconds=0.1, isa=None):
-    """GB/s of reading `nbytes` of float32 in order, again and again: the best sample."""
+    """GB/s of reading `nbytes` of float32 in order, again and again: the best sample
+    in `seconds`."""
     cdef fl_table *k = table_of(isa)
     cdef size_t n = max(nbytes // 4, 1024), i, rounds = max(1, (4 << 20) // (4 * n))
-    data = numpy.zeros(n + 16, numpy.float32)
+    data = numpy.zeros(n + 16, _float32)
     cdef const float[::1] v = data
     cdef const float *x = <const float *>((<uintptr_t>&v[0] + 63) // 64 * 64)
     cdef double best = 0, start, end
@@ -61,12 +77,12 @@ def read_bandwidth(nbytes, seconds=0.1, isa=None):
     return best / 1e9
 
 
-cdef class Bench:
-    """Buffers for one kernel at one size, with random contents. `gemm()` and `step()` run it
-    `repeats` times and return the seconds one run took.
+cdef class KernelProbe:
+    """Two kernels on random float32 numbers, run in a loop in C and timed there.
 
-    Bench(isa, rows, k, hidden, cell="lstm"): gemm makes the sums of all gates of `hidden` units
-    over k; step is one time step of a cell (not "gru_before") whose state is k wide.
+    KernelProbe(isa, rows, k, hidden, cell="lstm"): `gemm` makes the sums of all gates of `hidden`
+    units over k inputs; `step` is one time step of a cell (not "gru_before") whose state has k
+    features. ValueError, MemoryError.
     """
 
     cdef fl_table *table
@@ -134,6 +150,7 @@ cdef class Bench:
         return <float *>((<uintptr_t>&v[0] + 63) // 64 * 64)
 
     def gemm(self, size_t repeats=1):
+        """Seconds that one of `repeats` runs took."""
         cdef size_t i
         cdef double start
         with nogil:
@@ -144,6 +161,7 @@ cdef class Bench:
         return start / repeats
 
     def step(self, size_t repeats=1):
+        """Seconds that one of `repeats` runs took."""
         cdef size_t i
         cdef double start
         with nogil:
@@ -162,8 +180,3 @@ cdef class Bench:
         for r in range(rows):
             memcpy(&v[r, 0], self.rows_out[r], self.s.hidden * sizeof(float))
         return h
-
-
-def fail_allocations(long after):
-    """Test tool: let `after` allocations of the C core succeed, fail the rest; -1 ends it."""
-    fl_alloc_fail_after(after)

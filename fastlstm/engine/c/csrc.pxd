@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The C API of csrc/fastlstm.h as Cython sees it, and the kernels' table for probes."""
+"""What the extension uses of csrc/: the C API of fastlstm.h, memory, time, worker threads, and the
+table of one instruction set's kernels. The comments on each name are in those headers.
+"""
 
 from libc.stdint cimport int64_t, uint64_t
+
+ctypedef int (*fl_poll)(void *) noexcept nogil
 
 
 cdef extern from "fastlstm.h" nogil:
@@ -57,6 +61,7 @@ cdef extern from "fastlstm.h" nogil:
     ctypedef struct fl_net:
         pass
 
+    int fl_isa_can_run(const fl_kernels *kernels, const fl_config *config)
     fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
     void fl_net_free(fl_net *net)
     size_t fl_net_bytes(const fl_net *net)
@@ -80,7 +85,7 @@ cdef extern from "fastlstm.h" nogil:
         const int64_t *lengths
         int descending
         size_t threads
-        int (*poll)(void *) noexcept nogil
+        fl_poll poll
         void *poll_arg
         fl_tape *tape
 
@@ -99,9 +104,9 @@ cdef extern from "fastlstm.h" nogil:
         pass
 
     fl_backward_weights *fl_backward_weights_new(const fl_net *net)
-    void fl_backward_weights_free(fl_backward_weights *turned)
-    size_t fl_backward_weights_bytes(const fl_backward_weights *turned)
-    void fl_backward_weights_set(fl_backward_weights *turned, const fl_net *net, size_t layer, size_t dir,
+    void fl_backward_weights_free(fl_backward_weights *weights)
+    size_t fl_backward_weights_bytes(const fl_backward_weights *weights)
+    void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer, size_t dir,
                        const float *w_ih, const float *w_hh, const float *w_hr)
 
     ctypedef struct fl_grads:
@@ -124,16 +129,24 @@ cdef extern from "fastlstm.h" nogil:
         float *dc0
         const fl_grads *grads
         size_t threads
-        int (*poll)(void *) noexcept nogil
+        fl_poll poll
         void *poll_arg
 
-    int fl_backward(const fl_net *net, const fl_backward_weights *turned, const fl_back_call *call)
+    int fl_backward(const fl_net *net, const fl_backward_weights *weights, const fl_back_call *call)
 
 
 cdef extern from "base/alloc.h" nogil:
     void *fl_alloc(size_t bytes)
     void fl_free(void *p)
     void fl_alloc_fail_after(long n)
+
+
+cdef extern from "base/clock.h" nogil:
+    double fl_clock()
+
+
+cdef extern from "base/threads.h" nogil:
+    size_t fl_team_size()
 
 
 cdef extern from "kernels/contract.h" nogil:
@@ -166,6 +179,7 @@ cdef extern from "kernels/contract.h" nogil:
         int has_c
         void (*step[2])(const fl_step *) noexcept nogil
 
+    # fl_kernels with its members: fastlstm.h has the name alone
     ctypedef struct fl_table "fl_kernels":
         size_t lanes
         fl_cell cell[5]

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""A layer's weights: arrays under torch's names, in float32 or float16, packed for the engine."""
+
+import numpy as np
+
+from ..engine import arguments, backend
+from ..files.weight_shapes import tracks
+
+# The parts of a track's weights, in the order in which the engine takes them; not all are there.
+PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peephole")
+_MATRICES = ("weight_ih", "weight_hh", "weight_hr")
+DTYPES = ("float32", "float16")
+
+
+class PackedWeights:
+    """The weights of one layer, which never change: a layer that is given others gets a new object,
+    and calls that are already running keep the old one. Any number of threads may use it.
+
+    arrays   {torch's name: array}, in torch's order. Float32; if the dtype is float16 the matrices
+             are float16. They may be read-only views of a mapped file
+    net      the engine's Net, which holds them once more, packed
+    dtype    of the matrices: "float32" or "float16"
+    """
+
+    def __init__(self, layer, arrays):
+        """layer: what they are for (its sizes, cell, variant and isa); arrays: contiguous, of the
+        right shapes and dtypes; they are kept, not copied."""
+        self.arrays, self.dtype = arrays, arrays["weight_ih_l0"].dtype.name
+        self._tracks = list(tracks(layer.num_layers, layer.num_directions))
+        self._for_backward = None
+        self.net = backend.Net(
+            layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
+            layer.num_directions, layer.isa, variant=layer.variant, dtype=self.dtype,
+        )  # fmt: skip
+        for number, direction, end in self._tracks:
+            self.net.set(number, direction, *(self._float32(part + end) for part in PARTS))
+        self.net.weights = arrays  # the engine compares them in backward
+
+    def _float32(self, name):
+        array = self.arrays.get(name)
+        return array if array is None else array.astype(np.float32, copy=False)
+
+    def for_backward(self):
+        """The engine's BackwardWeights: the matrices once more, packed for backward, at the first
+        call. Two threads that come here together both pack, to the same contents."""
+        if self._for_backward is None:
+            packed = backend.BackwardWeights(self.net)
+            for number, direction, end in self._tracks:
+                matrices = (self.arrays.get(part + end) for part in _MATRICES)
+                packed.set(self.net, number, direction, *matrices)
+            self._for_backward = packed
+        return self._for_backward
+
+    def gradients(self, made):
+        """`made`, {name: array for its gradient}, as the engine takes them: for each track a list
+        in the order of PARTS, None where there is none."""
+        return [[made.get(part + end) for part in PARTS] for *_, end in self._tracks]
+
+
+# ---- dtypes
+
+
+def checked_dtype(dtype):
+    """`dtype` if weights may have it: TypeError or ValueError otherwise."""
+    if not isinstance(dtype, str):
+        raise TypeError(f"dtype must be a str, got {type(dtype).__name__}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is not known; there are: {', '.join(DTYPES)}")
+    return dtype
+
+
+def as_dtype(name, array, dtype, keep=False):
+    """The weight `array` as a layer of `dtype` keeps it: contiguous, native, matrices of `dtype`,
+    all else float32. `name` is torch's, after any prefix.
+
+    keep   True: an array that is like that already is given back, not a copy of it
+    ValueError if a finite element of a matrix is too large for float16.
+    """
+    if dtype == "float16" and name.rpartition(".")[2].startswith(_MATRICES):
+        made = array
+        if array.dtype != np.float16 or not array.dtype.isnative:
+            made = _float16(name, arguments.rows(array))
+        made = np.ascontiguousarray(made)
+        made = made if made.flags.aligned else made.copy()
+    else:
+        made = arguments.contiguous(array)
+    return made if keep or not np.may_share_memory(made, array) else made.copy()
+
+
+def _float16(name, array):
+    """A float32 array rounded to the nearest float16, ties to even."""
+    with np.errstate(over="ignore", under="ignore"):
+        made = array.astype(np.float16)
+    lost = np.isinf(made) & np.isfinite(array)
+    if lost.any():
+        raise ValueError(
+            f"{name} holds {array[lost][0]:g}, which is too large for float16: its largest number "
+            "is 65504. Keep this layer in float32"
+        )
+    return made
+
+
+# ---- state dicts
+
+
+def updated(kind, shapes, arrays, state_dict, strict):
+    """load_state_dict, in torch's words, for weights of `shapes`, {name: shape}, of which `arrays`
+    are the present ones: (the new arrays, missing names, unexpected names). ValueError for what
+    torch refuses; kind is the layer's name in its text."""
+    if not hasattr(state_dict, "keys") or not hasattr(state_dict, "__getitem__"):
+        raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict).__name__}.")
+    names = list(state_dict.keys())
+    missing = [name for name in shapes if name not in state_dict]
+    unexpected = [name for name in names if name not in shapes]
+    problems, arrays = [], dict(arrays)
+    if strict and missing:
+        problems.append(f"Missing key(s) in state_dict: {quoted(missing)}. ")
+    if strict and unexpected:
+        problems.append(f"Unexpected key(s) in state_dict: {quoted(unexpected)}. ")
+    for name, shape in shapes.items():
+        if name in state_dict:
+            array = arguments.real(name, state_dict[name])
+            if array.shape != shape:
+                problems.append(
+                    f"size mismatch for {name}: copying a param with shape "
+                    f"{_size(array.shape)} from checkpoint, the shape in current model is "
+                    f"{_size(shape)}."
+                )
+            else:
+                arrays[name] = as_dtype(name, array, "float32")
+    if problems:
+        problems += _prefix_hint(kind, shapes, names)
+        raise ValueError(f"Error(s) in loading state_dict for {kind}:\n\t" + "\n\t".join(problems))
+    return arrays, missing, unexpected
+
+
+def quoted(names):
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _size(shape):
+    return f"torch.Size([{', '.join(map(str, shape))}])"
+
+
+def _prefix_hint(kind, shapes, names):
+    """One line if every weight is there under a prefix; nothing otherwise."""
+    for name in names:
+        if isinstance(name, str) and name.endswith("weight_ih_l0"):
+            prefix = name[: -len("weight_ih_l0")]
+            if prefix and all(prefix + n in names for n in shapes):
+                return [
+                    f"All keys are there under the prefix {prefix!r}: use "
+                    f"{kind}.from_state_dict(state_dict, prefix={prefix!r}), or strip it."
+                ]
+    return []

@@ -62,10 +62,11 @@ def inspect_arguments(parser):
     file_arguments(parser)
 
 
-def _as_json(path, kind, arrays, layers):
+def _as_json(path, format_name, arrays, layers):
+    """What `inspect --json` prints. Arguments as read.inspect gives them."""
     return {
         "file": path,
-        "format": kind,
+        "format": format_name,
         "tensors": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape)}
             for name, array in arrays.items()
@@ -91,7 +92,7 @@ def inspect(args):
     code. 0: the file is read, and every layer in it can be loaded; 1: the file or a layer is
     refused; 2: the file cannot be opened."""
     try:
-        kind, arrays, layers = read.inspect(args.file, **file_options(args))
+        format_name, arrays, layers = read.inspect(args.file, **file_options(args))
     except LoadError as error:
         if args.json:
             print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
@@ -102,20 +103,20 @@ def inspect(args):
         return 2
     refused = any(refusal(layer) for layer in layers.values())
     if args.json:
-        print(json.dumps(_as_json(args.file, kind, arrays, layers), indent=2))
+        print(json.dumps(_as_json(args.file, format_name, arrays, layers), indent=2))
         return int(refused)
     total = sum(array.nbytes for array in arrays.values())
-    print(f"{args.file}: {kind}, {len(arrays)} tensors, {_size(total)}")
+    print(f"{args.file}: {format_name}, {len(arrays)} tensors, {_size(total)}")
     print("layers" if layers else "no recurrent layers")
-    wide = max((len(shown(prefix)) for prefix in layers), default=0)
+    width = max((len(shown(prefix)) for prefix in layers), default=0)
     for prefix, layer in layers.items():
         reason = refusal(layer)
         note = f"  refused: {reason}" if reason and not layer.problem else ""
-        print(f"    {shown(prefix):{min(wide, 60)}}  {shown(str(layer))}{note}")
+        print(f"    {shown(prefix):{min(width, 60)}}  {shown(str(layer))}{note}")
     print("tensors")
-    wide = max((len(shown(name)) for name in arrays), default=0)
+    width = max((len(shown(name)) for name in arrays), default=0)
     for name, array in arrays.items():
-        print(f"    {shown(name):{min(wide, 60)}}  {array.dtype} {array.shape}")
+        print(f"    {shown(name):{min(width, 60)}}  {array.dtype} {array.shape}")
     return int(refused)
 
 

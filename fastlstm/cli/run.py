@@ -74,23 +74,26 @@ def _array(path):
 
 
 def _state(path, layer, batch):
-    """The arrays of the state in an .npz; of what the layer starts from if `path` is None."""
-    due = dict(zip("hc", layer.state_shapes(batch), strict=False))
+    """The list of state arrays, float32, that the .npz file `path` holds; with path None those that
+    the layer starts from. In the file the axis B may be left out. ValueError if an array is missing
+    or has another shape."""
+    shapes = dict(zip("hc", layer.state_shapes(batch), strict=False))
     if path is None:
         start = layer.start_state(None, batch)
-        return start or [np.zeros(shape, np.float32) for shape in due.values()]
+        return start or [np.zeros(shape, np.float32) for shape in shapes.values()]
     stored = read_state_dict(path)
-    for name, shape in due.items():
+    for name, shape in shapes.items():
         if name not in stored:
-            raise ValueError(f"{path}: no array {name!r}; numpy.savez(path, {', '.join(due)})")
+            raise ValueError(f"{path}: no array {name!r}; numpy.savez(path, {', '.join(shapes)})")
         if stored[name].shape not in (shape, (shape[0], shape[2])):
             raise ValueError(f"{path}: {name} has the shape {stored[name].shape}, {shape} is due")
-    return [stored[name].reshape(shape).astype(np.float32) for name, shape in due.items()]
+    return [stored[name].reshape(shape).astype(np.float32) for name, shape in shapes.items()]
 
 
 def _pieces(layer, steps, batch):
-    """(first row, rows, first step, steps) of each piece: by time, or by rows where a direction
-    runs from the end."""
+    """(first row, rows, first step, steps) of each piece of an input of `batch` rows, of at most
+    about PIECE bytes. Pieces are cut in time, for all rows; if a direction runs from the end to the
+    beginning, whole rows are cut instead."""
     each = 4 * (layer.input_size + layer.output_size)
     if layer.bidirectional or layer.reverse:
         rows = max(1, PIECE // max(1, each * steps))
@@ -166,8 +169,8 @@ def run(args):
     progress = Progress(steps * batch)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fastlstm-") as temporary:
         path = os.path.join(temporary, "y.npy")
-        whole = shape if len(given) == 3 else (*given[:1], shape[2])
-        y = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=whole)
+        written = shape if len(given) == 3 else (*given[:1], shape[2])
+        y = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=written)
         try:
             _compute(layer, x, y.reshape(shape), lengths, state, progress)
         finally:
@@ -179,5 +182,5 @@ def run(args):
             path = os.path.join(temporary, "state.npz")
             np.savez(path, **dict(zip("hc", state, strict=False)))
             os.replace(path, args.save_state)
-    print(f"wrote {args.output}: float32 {whole}")
+    print(f"wrote {args.output}: float32 {written}")
     return 0

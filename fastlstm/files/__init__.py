@@ -8,5 +8,6 @@ recurrent layers among them. Nothing here knows a class of layers or runs one (l
     description.py  what a recurrent layer is         find.py    layers by torch's names of arrays
     weight_shapes.py  torch's names and shapes of weights
     contents.py     what a reader gives               source.py  the open file
-    stored_zip.py inflate.py inert_pickle.py flatten.py   several families: zip, deflate, pickle
+    stored_zip.py inflate.py     zip archives and deflated data, for several families
+    inert_pickle.py pickle_tree.py flatten.py             pickles, likewise
 """

@@ -332,7 +332,7 @@ def test_the_file_is_half_and_mapped(tmp_path):
 def test_variants_with_all_that_they_have(tmp_path, rng):
     """Peepholes, odd sizes (unaligned arrays if they were not put in order), an initial state."""
     layer = fastlstm.LSTM(3, 5, 1, peepholes=True, clip=2.0, input_forget=True)
-    layer.initial_state = rng.standard_normal((2, 1, 1, 5))
+    layer.initial_state = tuple(rng.standard_normal((2, 1, 1, 5)))
     half = layer.quantize("float16")
     half.save(tmp_path / "x")
     again = load(tmp_path / "x")

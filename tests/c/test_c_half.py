@@ -38,10 +38,8 @@ def test_packing_rounds_as_numpy_does(driver):
     halfway = (halfway[1:] + halfway[:-1]) / 2
     edges = np.float32([65504, 65519.996, 65520, 65536, 3.4e38, np.inf, 2**-25, 2**-24, 1e-45])
     drawn = np.random.default_rng(3).integers(0, 1 << 32, 1_000_000, dtype=np.uint32)
-    x = np.concatenate(
-        [neighbours(finite), neighbours(halfway), neighbours(edges), neighbours(-edges)]
-        + [drawn.view(np.float32)]
-    ).astype(np.float32)
+    beside = [neighbours(x) for x in (finite, halfway, edges, -edges)]
+    x = np.concatenate([*beside, drawn.view(np.float32)])
     with np.errstate(over="ignore"):
         want = x.astype(np.float16)
     got = piped(driver, x, np.float16, "round")

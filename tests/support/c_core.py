@@ -14,16 +14,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 X86 = platform.machine() in ("x86_64", "AMD64")
-BASE = [
-    f"-I{ROOT / 'csrc'}",
-    "-std=gnu11",
-    "-O2",
-    "-g1",
-    "-ffp-contract=off",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-]
+BASE = [f"-I{ROOT / 'csrc'}", "-std=gnu11", "-O2", "-g1", "-ffp-contract=off"]
+BASE += ["-Wall", "-Wextra", "-Werror"]
 X86_KERNELS = {
     "generic": [],
     "generic_fma": ["-mfma"],

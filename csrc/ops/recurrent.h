@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* A stack of recurrent layers as an operator: a network and its forward call. */
+#ifndef FL_RECURRENT_H
+#define FL_RECURRENT_H
+
+#include "ops/operator.h"
+
+/*
+ * T time, B batch, I input, H hidden, L layers, D directions, K the width of h: the projection if
+ * there is one, else H. T and B are at least 1.
+ *
+ * Inputs: x (T, B, I); then, if wanted, h0 (L D, B, K) and, for cells with a state c, c0 (L D, B,
+ * H). Outputs: y (T, B, D K); then, if wanted, hn and cn, of the shapes of h0 and c0. The memory of
+ * h0 and c0 may be NULL, for zeros, and that of an output that is not wanted.
+ *
+ * Weights, for each layer and in it for each direction: w_ih, w_hh, b_ih, b_hh, with a projection
+ * w_hr, with peepholes those: the arrays of fl_net_set and fl_net_set_peepholes. The memory of a
+ * bias may be NULL, for zeros.
+ *
+ * A run needs no memory of its caller's: fl_forward takes its own. NULL when memory is short, or
+ * unless fl_isa_can_run.
+ */
+fl_operator *fl_recurrent_new(const fl_config *config, const fl_kernels *kernels);
+
+#endif

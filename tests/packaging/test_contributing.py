@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""CONTRIBUTING.md says of every source file what it holds: none is missing, and none named that is
+gone."""
+
+import fnmatch
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("base", "kernels", "network", "tape", "forward", "training", "ops")  # of csrc/
+UNLISTED = ("__init__", "fastlstm")  # a package's first module; the public header
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "csrc").exists(), reason="the sources are not beside the tests"
+)
+
+
+def listed(text):
+    """The names in the first column of the tables whose heading is a folder: paths from the root,
+    without the file's ending, or patterns of them."""
+    names, folder = [], None
+    for line in text.splitlines():
+        cells = (
+            [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else [""]
+        )
+        heading = re.fullmatch(r"(fastlstm/\w*/?|\w+/)", cells[0])
+        if heading and not cells[0].startswith("`"):
+            folder = cells[0].rstrip("/")
+            folder = f"csrc/{folder}" if folder in FOLDERS else folder
+        elif not line.startswith("|"):
+            folder = None
+        elif folder and cells[0].startswith("`"):
+            for name in re.findall(r"`([^`]+)`", cells[0]):
+                names.append(f"{folder}/{re.sub(r'[.][ch]$', '', name)}")
+    return names
+
+
+def sources():
+    """Every source file's path from the root, without its ending."""
+    files = [
+        *(ROOT / "csrc").rglob("*.[ch]"),
+        *(
+            file
+            for end in ("py", "pyx", "pxd", "pxi")
+            for file in (ROOT / "fastlstm").rglob(f"*.{end}")
+        ),
+    ]
+    paths = {file.relative_to(ROOT).with_suffix("").as_posix() for file in files}
+    return sorted(path for path in paths if path.rpartition("/")[2] not in UNLISTED)
+
+
+def differences(names, files):
+    """(files that no name fits, names that fit no file)."""
+    missing = [f for f in files if not any(fnmatch.fnmatchcase(f, n) for n in names)]
+    gone = [n for n in names if not any(fnmatch.fnmatchcase(f, n) for f in files)]
+    return missing, gone
+
+
+def test_every_source_file_is_listed_and_no_other():
+    names = listed((ROOT / "CONTRIBUTING.md").read_text())
+    assert len(names) > 60, "the tables were not found"
+    assert differences(names, sources()) == ([], [])
+
+
+def test_a_missing_file_and_a_stale_name_are_found():
+    text = (
+        "| base/ | x |\n|---|---|\n| `alloc`, `old.h` | memory |\n\n"
+        "| fastlstm/files/ | y |\n|---|---|\n| `torch/*` | z |\n"
+    )
+    files = ["csrc/base/alloc", "csrc/base/new", "fastlstm/files/torch/zip"]
+    assert differences(listed(text), files) == (["csrc/base/new"], ["csrc/base/old"])

@@ -2,6 +2,7 @@
 #
 #   make demo        a PyTorch checkpoint writes prose, without PyTorch
 #   make test        what a change must pass            make test-full   the long version
+#   make test-mutants   code broken on purpose: is it noticed? MUTANTS="c 14 15" for some of them
 #   make bench       the table against PyTorch, ONNX Runtime, OpenVINO and ncnn; BENCH="--suite targets"
 #   make study       what LSTM, GRU and RNN remember: figures and a table, in examples/memory
 #   make asan        the suite on an extension built with AddressSanitizer and UBSan, by clang
@@ -18,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 C_FILES := $(shell find csrc tests/c -name "*.[ch]")
 SOURCES := $(wildcard csrc/*.h csrc/*/*.[ch] csrc/*/*/*.[ch] fastlstm/engine/c/*.p* setup.py pyproject.toml)
 
-.PHONY: demo test test-backends test-nocompiler test-full bench study asan tsan fuzz coverage lint format \
+.PHONY: demo test test-backends test-nocompiler test-full test-mutants bench study asan tsan fuzz coverage lint format \
 	wheel clean
 
 demo: $(VENV)/.built
@@ -42,6 +43,11 @@ test-nocompiler:
 
 test-full: $(VENV)/.test lint
 	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q -n auto --dist worksteal tests --durations 60
+	$(MAKE) test-mutants
+
+# The sources broken in 35 ways, one after the other: the test named for each must fail.
+test-mutants: $(VENV)/.test
+	$(BIN)/python tests/support/mutants.py $(MUTANTS)
 
 bench: $(VENV)/.bench
 	$(BIN)/fastlstm bench $(BENCH)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which instruction sets this library holds, and which of them run here. Compiled with the
- * target's baseline flags. setup.py defines FL_BUILD_<ISA> for each set it compiles.
+ * target's baseline flags. setup.py defines FL_BUILD_<ISA> for each set it compiles, and
+ * FL_WITHOUT_GENERIC if it leaves out the one that is always there else.
  */
 #include "kernels/dispatch.h"
 
@@ -105,7 +106,11 @@ static const struct {
 #else
     {"generic-fma", NULL, CPU_FMA},
 #endif
+#if defined(FL_WITHOUT_GENERIC)
+    {"generic", NULL, 0},
+#else
     {"generic", &fl_kernels_generic, 0},
+#endif
 };
 
 int fl_isa_count(void) { return (int)(sizeof isas / sizeof isas[0]); }

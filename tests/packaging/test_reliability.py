@@ -4,8 +4,9 @@
 import re
 from pathlib import Path
 
-import mutations
 import pytest
+from mutations import PYTHON
+from mutations_c import C
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "reliability.md"
@@ -45,7 +46,11 @@ def test_every_test_in_the_document_exists():
 
 def test_every_mutation_has_its_code_its_test_and_its_line():
     text = DOCUMENT.read_text()
-    assert len(mutations.MUTATIONS) >= 10
-    for what, file, old, _, test in mutations.MUTATIONS:
-        assert old in (ROOT / mutations.PACKAGE / file).read_text(), what
-        assert f"| {what} | `tests/{test}` |" in text, what
+    assert len(PYTHON + C) >= 30 and len(C) >= 15
+    assert len({what for what, *_ in PYTHON + C}) == len(PYTHON + C)
+    for what, file, old, new, test in PYTHON + C:
+        source = (ROOT / file).read_text()
+        assert old in source and source.replace(old, new) != source, what
+        name, _, function = test.partition("::")
+        assert f"\ndef {function.partition('[')[0]}(" in (ROOT / "tests" / name).read_text(), what
+        assert f"| {what} | `tests/{test.partition('[')[0]}` |" in text, what

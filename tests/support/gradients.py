@@ -7,6 +7,7 @@ import cases
 import numpy as np
 import oracle
 import torch
+import variant_cases
 from hypothesis import strategies as st
 
 SMALL = 1e-24  # gradients that have vanished below this count as zero; the engine's bound is 2^-96
@@ -41,8 +42,39 @@ def train(layer, case, names=("dy", "dh", "dc"), **options):
     return (y, h, c), up, named(layer.backward(tape, up[0], dstate, **options))
 
 
+def reset_before_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
+    """What torch_gradients gives, of the GRU that resets before its product. torch has no module
+    of it: variant_cases.py writes its equations in torch's operations, and autograd does the rest.
+    """
+    rows = 1 if case.B is None else case.B
+    leaf = lambda a: torch.from_numpy(np.array(a)).to(dtype).requires_grad_()  # noqa: E731
+    weights = {name: leaf(array) for name, array in case.params().items()}
+    zeros = torch.zeros(3 * case.H, dtype=dtype)
+    biases = {n.replace("weight", "bias"): zeros for n in weights} if not case.bias else {}
+    x, (h0, c0) = leaf(x), map(leaf, zeros_for(case, x) if state is None else state)
+    seen, h = (x[:, None], h0[:, None]) if case.B is None else (x, h0)
+    seen = seen.swapaxes(0, 1) if case.batch_first and case.B is not None else seen
+    described = variant_cases.Case(
+        "GRU", case.I, case.H, 0, case.L, case.D, case.T, rows, case.batch_first, False, {},
+        case.params(), x, None, lengths, upstream,
+    )  # fmt: skip
+    y, (h, _) = variant_cases.torch_network(described, weights | biases, seen, (h, 0 * h))
+    y = y.swapaxes(0, 1) if case.batch_first and case.B is not None else y
+    y, h = (y[:, 0], h[:, 0]) if case.B is None else (y, h)
+    loss = (0 * c0).sum() + sum(
+        (out * torch.from_numpy(up)).sum()
+        for out, up in zip((y, h), upstream, strict=False)
+        if up is not None
+    )
+    loss.backward()
+    named = {"x": x, "h0": h0, "c0": c0, **weights}
+    return {n: np.zeros(p.shape) if p.grad is None else p.grad.numpy() for n, p in named.items()}
+
+
 def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
     """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
+    if case.cell == "gru_before":
+        return reset_before_gradients(case, x, state, lengths, upstream, dtype)
     module = cases.torch_module(case, dtype)
     module.load_state_dict({n: torch.from_numpy(p) for n, p in case.params().items()})
     x = torch.from_numpy(x.copy()).to(dtype).requires_grad_()
@@ -103,29 +135,6 @@ def difference_gradients(case, x, state, lengths, upstream, step=1e-5):
             gradient[at] = (above - loss()) / (2 * step)
             array[at] = middle
     return gradients
-
-
-def assert_slopes(case, x, state, lengths, upstream, ours, step=1e-5, tolerance=1e-5):
-    """The oracle's loss has, along a drawn direction of each array, the slope the gradients say."""
-    arrays = {"x": x}
-    arrays["h0"], arrays["c0"] = zeros_for(case, x) if state is None else state
-    arrays |= case.params()
-    arrays = {n: a.astype(np.float64) for n, a in arrays.items()}
-    rng = case.rng("slopes")
-    for name, array in arrays.items():
-        way = rng.standard_normal(array.shape)
-        way /= max(1.0, np.linalg.norm(way))
-        ends = []
-        for sign in (1, -1):
-            moved = arrays | {name: array + sign * step * way}
-            given = moved.pop("x"), (moved.pop("h0"), moved.pop("c0"))
-            outputs = oracle.network(
-                moved, *given, cell=case.cell, batch_first=case.batch_first, lengths=lengths
-            )
-            ends.append([o * u for o, u in zip(outputs, upstream, strict=True) if u is not None])
-        slope = sum((a - b).sum() for a, b in zip(*ends, strict=True)) / (2 * step)
-        limit = tolerance * np.abs(ours[name]).max(initial=0.0) * np.abs(way).sum() + 1e-7
-        assert abs(slope - (ours[name] * way).sum()) <= limit, name
 
 
 def named(grads):

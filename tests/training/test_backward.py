@@ -17,7 +17,7 @@ import torch
 from cases import CELLS, Case, cases
 from conftest import FULL, fewer
 from gradients import train
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import fastlstm
@@ -27,8 +27,8 @@ AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else map(fewer, (150, 15
 # Where a layer passes on one number, or few units run for hundreds of steps, a gradient's terms
 # may cancel, to where 1e-5 of what is left is beyond float32: rounding the weights' last bit moves
 # some by 2e-5. A draw does not count if torch in float32 too misses the same gradient by more than
-# this (6e-7 is usual): about one draw in a hundred.
-BEYOND_FLOAT32 = 1e-6
+# this (6e-7 is usual): about one draw in a hundred, and at most one in MOST_BEYOND.
+BEYOND_FLOAT32, MOST_BEYOND = 1e-6, 25
 X_FORMS = ("plain", "strided", "negative", "fortran", "float64", "read-only")
 
 
@@ -48,11 +48,13 @@ def same_bits(ours, others):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_are_torchs_in_float64(cell):
-    """But for "gru_before", which torch has not: derivatives along drawn directions."""
+    drawn, beyond = 0, 0
 
     @settings(max_examples=number(cell, AUTOGRAD))
     @given(case=cases(last=False, cell=cell), names=gradients.UPSTREAM)
     def check(case, names):
+        nonlocal drawn, beyond
+        drawn += 1
         x, state, lengths = case.as_seen()
         reference = None
         for isa in ISAS:
@@ -61,20 +63,20 @@ def test_gradients_are_torchs_in_float64(cell):
             y, (h, c) = layer(x, state, lengths=lengths)
             for trained, plain in zip(outputs, (y, h, c), strict=True):
                 assert trained.tobytes() == plain.tobytes()
-            if cell == "gru_before":
-                gradients.assert_slopes(case, x, state, lengths, up, ours)
-                continue
             if reference is None:
                 reference = gradients.torch_gradients(case, x, state, lengths, up)
             errors = gradients.relative_errors(ours, reference)
             name = max(errors, key=errors.get)
             if errors[name] > 1e-5:
                 theirs = gradients.torch_gradients(case, x, state, lengths, up, torch.float32)
-                event("beyond float32")
-                assume(gradients.relative_errors(theirs, reference)[name] <= BEYOND_FLOAT32)
+                counts = gradients.relative_errors(theirs, reference)[name] <= BEYOND_FLOAT32
+                beyond += not counts
+                assume(counts)
             gradients.assert_close(ours, reference)
 
     check()
+    print(f"{beyond} of {drawn} draws are beyond float32")
+    assert beyond <= 1 + drawn // MOST_BEYOND
 
 
 @st.composite
@@ -121,7 +123,7 @@ def finite_differences(case, zeros, names):
             assert np.abs(ours[name] - want).max(initial=0.0) <= limit, name
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_relu"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_before", "rnn_relu"])
 def test_a_wrong_gradient_would_be_seen(cell):
     case = Case(I=5, H=7, L=2, D=2, T=6, B=3, cell=cell)
     x, state, lengths = case.as_seen()

@@ -9,7 +9,7 @@ import sys
 
 from ..errors import LoadError
 from ..files import read
-from ..files.contents import by_prefix, weights_of
+from ..files.contents import group_by_prefix, layer_weights
 from ..files.safetensors.layers import write
 from ..layers.build import ready
 from ..layers.load import refusal
@@ -139,18 +139,18 @@ def convert_arguments(parser):
 def convert(args):
     if os.path.lexists(args.output) and not args.force and not args.dry_run:
         raise ValueError(f"{args.output} is there already; --force replaces it")
-    name, found = read.layers_of(args.input, file_options(args))
+    name, found = read.read_layers(args.input, file_options(args))
     if args.prefix is not None:
-        prefix = read.chosen(name, found.layers, args.prefix)
+        prefix = read.choose_prefix(name, found.layers, args.prefix)
         chosen = {"": prefix}
     else:
         chosen = {prefix: prefix for prefix in found.layers}
-    layers, groups = {}, by_prefix(found.arrays)
+    layers, groups = {}, group_by_prefix(found.arrays)
     for new, old in chosen.items():
         layer = found.layers[old]
         if layer.problem:
             raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
-        weights = weights_of(groups, old, layer)
+        weights = layer_weights(groups, old, layer)
         if args.dtype is not None:
             layer = dataclasses.replace(layer, dtype=args.dtype)
         try:

@@ -60,7 +60,7 @@ class Options:
     external_data: bool = False
 
 
-def by_prefix(arrays):
+def group_by_prefix(arrays):
     """{prefix: {the rest of the name: array}} of {name: array}. A prefix is all up to a name's last
     dot, that included, or ""."""
     groups = {}
@@ -70,9 +70,9 @@ def by_prefix(arrays):
     return groups
 
 
-def weights_of(groups, prefix, layer):
+def layer_weights(groups, prefix, layer):
     """{torch's name: array} of the layer under `prefix`, its initial state included. groups: what
-    `by_prefix` gave."""
+    `group_by_prefix` gave."""
     return {
         f"{end}_l0" if layer.cell else end: array
         for end, array in groups.get(prefix, {}).items()

@@ -24,7 +24,7 @@ FORMATS = (
     ("hdf5", keras.is_hdf5, keras.read_hdf5),
     ("torch-stream", torch_stream.is_torch_stream, torch_stream.read),
     ("pickle", numpy_pickle.is_pickle, numpy_pickle.read),
-    ("fastlstm", fastlstm.is_own, fastlstm.read),
+    ("fastlstm", fastlstm.is_fastlstm, fastlstm.read),
     ("safetensors", safetensors.is_safetensors, safetensors.read),
     ("onnx", onnx.is_onnx, onnx.read),
     *REFUSED,

@@ -112,7 +112,7 @@ def _unwrapped(prefix):
             return prefix
 
 
-def chosen(name, layers, prefix):
+def choose_prefix(name, layers, prefix):
     """The one of `layers` that the caller means by `prefix`."""
     if prefix is None:
         if len(layers) > 1:
@@ -131,7 +131,7 @@ def chosen(name, layers, prefix):
     raise LoadError(f"{name}: prefix {show(prefix)}: no such layer; there are: {_listed(layers)}")
 
 
-def layers_of(path, options):
+def read_layers(path, options):
     """(the path as text, Contents) of a file that has recurrent layers. options: see `inspect`."""
     options, rest = _options(options)
     if rest:
@@ -145,10 +145,10 @@ def layers_of(path, options):
     return name, found
 
 
-def layers_and_rest(path, options):
-    """As layers_of, and those of `options` that are for the layer."""
+def read_layers_and_options(path, options):
+    """As read_layers, and those of `options` that are for the layer."""
     rest = _options(options)[1]
-    return *layers_of(path, {k: options[k] for k in options if k not in rest}), rest
+    return *read_layers(path, {k: options[k] for k in options if k not in rest}), rest
 
 
 def sniff(path):

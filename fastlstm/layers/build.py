@@ -15,7 +15,7 @@ from .weights import as_dtype, quoted
 _OPTIONS = ("batch_first", "isa", "num_threads")
 
 
-def arguments_of(description):
+def constructor_arguments(description):
     """The arguments of the layer's class that say what `description` does, as a dict; what torch's
     modules do not have is checked, since it may be a file's. ValueError or TypeError."""
     kind, layer = description.kind, description
@@ -67,7 +67,7 @@ def build(cls, description, arrays, options):
     for name in options:
         if name not in (*_OPTIONS, *cls.cell_arguments, *cls.variant_arguments):
             raise TypeError(f"{cls.kind}.from_state_dict has no argument {name!r}")
-    made = cls.without_weights(**(arguments_of(description) | options))
+    made = cls.without_weights(**(constructor_arguments(description) | options))
     problem = misfit(made, arrays)
     if problem:
         raise ValueError(problem)

@@ -4,11 +4,11 @@
 import numpy as np
 
 from ..errors import LoadError
-from ..files.contents import by_prefix, weights_of
-from ..files.read import chosen, layers_and_rest
+from ..files.contents import group_by_prefix, layer_weights
+from ..files.read import choose_prefix, read_layers_and_options
 from ..files.source import show
 from ..files.weight_shapes import misfit
-from .build import arguments_of, build, ready
+from .build import build, constructor_arguments, ready
 from .gru import GRU
 from .lstm import LSTM
 from .rnn import RNN
@@ -36,16 +36,16 @@ def load(path, prefix=None, *, dtype=None, **options):
     if not isinstance(prefix, str | None):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
     dtype = None if dtype is None else checked_dtype(dtype)
-    name, found, rest = layers_and_rest(path, options)
-    prefix = chosen(name, found.layers, prefix)
-    return _layer(name, found, by_prefix(found.arrays), prefix, rest, dtype)
+    name, found, rest = read_layers_and_options(path, options)
+    prefix = choose_prefix(name, found.layers, prefix)
+    return _layer(name, found, group_by_prefix(found.arrays), prefix, rest, dtype)
 
 
 def load_all(path, *, dtype=None, **options):
     """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`."""
     dtype = None if dtype is None else checked_dtype(dtype)
-    name, found, rest = layers_and_rest(path, options)
-    groups = by_prefix(found.arrays)
+    name, found, rest = read_layers_and_options(path, options)
+    groups = group_by_prefix(found.arrays)
     return {prefix: _layer(name, found, groups, prefix, rest, dtype) for prefix in found.layers}
 
 
@@ -63,19 +63,19 @@ def refusal(description):
 
 
 def _layer(name, found, groups, prefix, options, dtype):
-    """The layer that found.layers[prefix] describes; groups: by_prefix(found.arrays).
+    """The layer that found.layers[prefix] describes; groups: group_by_prefix(found.arrays).
 
     What the file says is checked by itself first, so that its faults are LoadErrors and those of
     the caller's `options` are not.
     """
     place, description = f"{name}: prefix {show(prefix)}", found.layers[prefix]
-    weights = weights_of(groups, prefix, description)
+    weights = layer_weights(groups, prefix, description)
     try:
         problem = refusal(description) or misfit(description, weights)
         if problem:
             raise ValueError(problem)
         cls = _CLASSES[description.kind]
-        cls.without_weights(**arguments_of(description))
+        cls.without_weights(**constructor_arguments(description))
         dtype = dtype or description.dtype
         arrays = ready(description, weights, dtype, keep=found.shared)
     except (ValueError, TypeError) as e:

@@ -6,7 +6,7 @@ from ..files.description import Layer
 from ..files.safetensors.layers import write
 
 
-def description_of(layer):
+def describe(layer):
     """The description of an LSTM, GRU or RNN."""
     relu = layer.kind == "RNN" and layer.nonlinearity == "relu"
     direction = "reverse" if layer.reverse else "forward"
@@ -25,7 +25,7 @@ def description_of(layer):
 
 def save(layer, path):
     """Write one layer to a file that `fastlstm.load` maps. See LSTM.save."""
-    description = description_of(layer)
+    description = describe(layer)
     parts = layer.state_parts(layer.initial_state)
     start = dict(zip(description.initial_state, parts, strict=True))
     write(path, {"": (description, layer.packed.arrays | start)})

@@ -26,7 +26,7 @@ from test_load_formats import NUMBERS
 
 import fastlstm
 from fastlstm import LoadError, load, load_all, read_state_dict
-from fastlstm.files.contents import by_prefix, weights_of
+from fastlstm.files.contents import group_by_prefix, layer_weights
 from fastlstm.files.read import inspect
 from fastlstm.variants import Activation
 
@@ -63,7 +63,7 @@ def check(folder, name, expected):
         assert prefix == "rec." and layer.merge == (merge or "concat")
         assert (layer.direction == "reverse") == arguments.get("go_backwards", False)
     ours = variant_oracle.run(
-        layer, weights_of(by_prefix(arrays), prefix, layer), x.swapaxes(0, 1)
+        layer, layer_weights(group_by_prefix(arrays), prefix, layer), x.swapaxes(0, 1)
     )[0]
     if arguments.get("go_backwards"):
         if alone:  # the weights do not show it
@@ -79,7 +79,7 @@ def check(folder, name, expected):
     if layer.merge != "sum":
         if merge == "sum":  # the weights alone do not show it
             y = variant_oracle.run(
-                layer, weights_of(by_prefix(arrays), prefix, layer), x.swapaxes(0, 1)
+                layer, layer_weights(group_by_prefix(arrays), prefix, layer), x.swapaxes(0, 1)
             )[0]
             y = y.swapaxes(0, 1)
         assert np.abs(load(path, **options_of(name))(x)[0] - y).max() <= BOUND
@@ -183,7 +183,7 @@ def test_textgenrnn(expected, name):
     assert list(layers) == ["rnn_1.", "rnn_2."]
     x, y = (expected[f"textgenrnn.{name}.{n}"] for n in "xy")
     prefix, layer = f"{name}.", layers[f"{name}."]
-    weights = weights_of(by_prefix(arrays), prefix, layer)
+    weights = layer_weights(group_by_prefix(arrays), prefix, layer)
     weights["bias_ih_l0"] = weights["bias_ih_l0"] + weights.pop("bias_hh_l0")  # as tf_keras does
     exact = variant_oracle.run(layer, weights, x.swapaxes(0, 1))[0]
     assert np.abs(exact.swapaxes(0, 1) - y).max() <= 1e-12

@@ -15,7 +15,7 @@ import variant_oracle
 from onnx import TensorProto, helper, numpy_helper
 
 from fastlstm import load
-from fastlstm.files.contents import by_prefix, weights_of
+from fastlstm.files.contents import group_by_prefix, layer_weights
 from fastlstm.files.read import inspect
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -32,7 +32,7 @@ def only_layer(path, **options):
     kind, arrays, layers = inspect(path, **options)
     assert kind == "onnx"
     ((prefix, layer),) = layers.items()
-    return prefix, layer, weights_of(by_prefix(arrays), prefix, layer)
+    return prefix, layer, layer_weights(group_by_prefix(arrays), prefix, layer)
 
 
 def check(path, x, reference, state=None, lengths=None, bound=BOUND):

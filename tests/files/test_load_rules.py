@@ -35,7 +35,7 @@ import fastlstm
 from fastlstm import LoadError, load, read_state_dict
 from fastlstm.files.find import find
 from fastlstm.files.keras.layer import Cell
-from fastlstm.files.read import inspect, layers_of
+from fastlstm.files.read import inspect, read_layers
 from fastlstm.files.safetensors import layers as own
 from fastlstm.variants import Activation, Layer
 
@@ -52,7 +52,7 @@ def test_unknown_arguments(tmp_path):
     with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
         inspect(path, nonsense=1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
-        layers_of(path, {"nonsense": 1})
+        read_layers(path, {"nonsense": 1})
 
 
 def test_what_looks_like_a_cell_and_fits_none_is_left_alone():

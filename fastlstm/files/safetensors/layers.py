@@ -20,7 +20,7 @@ import tempfile
 import numpy as np
 
 from ...engine.variants import USUAL, Activation
-from ..contents import Contents, by_prefix, weights_of
+from ..contents import Contents, group_by_prefix, layer_weights
 from ..description import Layer
 from ..source import show
 from ..weight_shapes import misfit, weight_shapes
@@ -32,7 +32,7 @@ _ALIGN = 64  # of the data in the file; arrays follow each other without holes, 
 _FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
 
 
-def is_own(source):
+def is_fastlstm(source):
     return source.head[8 : 8 + len(_START)] == _START
 
 
@@ -158,7 +158,7 @@ def _config(source, text):
 
 def _check_weights(source, prefix, layer, groups):
     """LoadError unless the file's arrays under `prefix` are the weights of `layer`."""
-    weights = weights_of(groups, prefix, layer)
+    weights = layer_weights(groups, prefix, layer)
     problem = misfit(layer, weights)
     if problem is None:
         due = weight_shapes(layer)
@@ -174,7 +174,7 @@ def read(source, options=None):
     layers = _config(source, text)
     mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
-    groups = by_prefix(arrays)
+    groups = group_by_prefix(arrays)
     for prefix, layer in layers.items():
         _check_weights(source, prefix, layer, groups)
     return Contents(arrays, layers, shared=True)

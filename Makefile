@@ -103,7 +103,7 @@ coverage: $(VENV)/.test
 	$(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(COPY) && PYTHONPATH=$$PWD $(CURDIR)/$(BIN)/python -m coverage run --branch --source fastlstm \
 	-m pytest -q -p no:cacheprovider $(or $(TESTS),$(COVERED) -k "$(SOBER)")
-	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --include "fastlstm/*.py" --omit "fastlstm/cli*,fastlstm/demo.py"
+	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --include "fastlstm/*.py" --omit "fastlstm/cli*,fastlstm/demo/*"
 	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report -m --fail-under 100 \
 	--include "fastlstm/checks.py,fastlstm/loaders/*"
 	cd $(COPY) && $(CURDIR)/$(BIN)/gcovr --filter csrc/ --merge-mode-functions merge-use-line-0 \

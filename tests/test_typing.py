@@ -58,7 +58,7 @@ def stubs(tmp_path):
     (tmp_path / "fastlstm").mkdir()
     for name in ("__init__.pyi", "_core.pyi", "errors.py", "variants.py"):
         shutil.copy(PACKAGE / name, tmp_path / "fastlstm")
-    modules = {f.stem for f in PACKAGE.glob("[!_]*.py")} | {"__main__", "_torch_speed"}
+    modules = {f.stem for f in PACKAGE.glob("[!_]*.py")} | {"__main__"}
     modules |= {f.parent.name for f in PACKAGE.glob("*/__init__.py")}
     without = rf"fastlstm\.({'|'.join(modules - {'errors', 'variants'})})(\..*)?" + "\n"
     (tmp_path / "allowed").write_text(without + ALLOWED)

@@ -104,7 +104,7 @@ coverage: $(VENV)/.test
 	$(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd $(COPY) && PYTHONPATH=$$PWD $(CURDIR)/$(BIN)/python -m coverage run --branch --source fastlstm \
 	-m pytest -q -p no:cacheprovider $(or $(TESTS),$(COVERED) -k "$(SOBER)")
-	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --omit "fastlstm/demo.py" \
+	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report --omit "fastlstm/demo/*" \
 	--include "fastlstm/*.py,fastlstm/engine/*.py,fastlstm/training/*,fastlstm/layers/*"
 	cd $(COPY) && $(CURDIR)/$(BIN)/python -m coverage report -m --fail-under 100 \
 	--include "fastlstm/engine/arguments.py,fastlstm/files/*"

@@ -3,9 +3,9 @@
 
     python benchmarks/backends.py [--quick] [--train]
 
-One process and one thread; the backends take turns, call by call, and the medians of those turns
-are compared. Outputs are checked against one another first. Also: what a process pays before its
-first result, with nothing compiled yet and with Numba's cache there (each in a process of its own).
+One process and one thread; the backends alternate, call by call, and the medians of their times are
+compared. Outputs are checked against one another first. Also: what a process pays before its
+first result, with nothing compiled yet and with Numba's cache there (each in a fresh process).
 """
 
 import argparse
@@ -47,6 +47,7 @@ print(made - start, time.perf_counter() - made)
 
 
 def modules():
+    """{name: module} of the backends that can be imported."""
     from fastlstm.engine import MODULES
 
     found = {}
@@ -59,6 +60,7 @@ def modules():
 
 
 def nets(found, weights, I, H):
+    """{backend's name: its Net with `weights`, in the order of Net.set}."""
     made = {}
     for name, backend in found.items():
         made[name] = net = backend.Net("lstm", I, H, 0, 1, 1, None)
@@ -78,15 +80,15 @@ def torch_layer(weights, I, H):
 
 
 def timed(calls, seconds):
-    """{name: median seconds of a call}, by turns."""
+    """{name: median seconds of a call}; the calls alternate for about `seconds` altogether."""
     for call in calls.values():
         call()
     start = time.perf_counter()
     for call in calls.values():
         call()
-    turns = int(np.clip(seconds / (time.perf_counter() - start), 5, 2000))
+    rounds = int(np.clip(seconds / (time.perf_counter() - start), 5, 2000))
     taken = {name: [] for name in calls}
-    for _ in range(turns):
+    for _ in range(rounds):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
@@ -155,7 +157,7 @@ def train_calls(found, B, T, I, H):
     return {**calls, "torch": run_torch}
 
 
-def table(title, grid, make, found, seconds):
+def print_table(title, grid, make, found, seconds):
     names = [*found, "torch"]
     print(f"\n{title}, microseconds a call (and as a multiple of c's)")
     print(f"{'B, T, I, H':>20}" + "".join(f"{name:>20}" for name in names) + "   numpy / numba")
@@ -186,9 +188,9 @@ def main():
     args = parser.parse_args()
     found = modules()
     grid, seconds = (GRID[::3], 0.5) if args.quick else (GRID, 4)
-    table("forward", grid, forward_calls, found, seconds)
+    print_table("forward", grid, forward_calls, found, seconds)
     if args.train:
-        table("forward and backward", TRAIN, train_calls, found, seconds)
+        print_table("forward and backward", TRAIN, train_calls, found, seconds)
     first_results(found)
 
 

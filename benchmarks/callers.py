@@ -4,7 +4,7 @@
     python benchmarks/callers.py [--seconds 1] [--rounds 5] [--threads 1,2,4,16]
 
 Each call takes one thread of the engine (num_threads=1), so whatever throughput is gained comes
-from callers that run side by side. The counts of callers take turns, round by round; printed are
+from callers that run side by side. The counts of callers alternate, round by round; printed are
 the medians, and their ratio to one caller's. The more of a call is Python's, the less it scales:
 only C runs without the GIL.
 """
@@ -29,7 +29,7 @@ SHAPES = {  # T, B, I, H; T = 0: a stream's step
 
 
 def caller(layer, shape, seed):
-    """A function to call again and again, with arrays of its own."""
+    """A function () that calls the layer, on arrays that no other caller uses."""
     T, B, I, H = shape
     x = np.random.default_rng(seed).standard_normal((T or 1, B, I)).astype(np.float32)
     if T:
@@ -40,7 +40,7 @@ def caller(layer, shape, seed):
 
 
 def calls_per_second(calls, seconds):
-    """Of all `calls`, each in a thread of its own, for about `seconds`."""
+    """Of all `calls` together, each made by one thread again and again, for about `seconds`."""
     made, stop = [0] * len(calls), threading.Event()
     ready = threading.Barrier(len(calls) + 1)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastlstm
-from fastlstm.bench import model
+from fastlstm.bench import model, special
 from fastlstm.bench.shapes import parse
 
 TOLERANCE = 1e-5
@@ -103,17 +103,17 @@ def test_stack(benchmark, shape):
         close(found, expected)
 
 
+def equal(shape):
+    return np.full(shape.B, shape.T)
+
+
 @pytest.mark.benchmark(group="ragged")
 @shapes("64,16,64,64", "64,16,64,64,2,2")
-@pytest.mark.parametrize("kind", ["equal", "spread"])
-def test_ragged(benchmark, shape, kind):
-    """With "equal" every row has its full length: what `lengths` itself costs."""
+@pytest.mark.parametrize("lengths_of", [equal, special.spread], ids=lambda f: f.__name__)
+def test_ragged(benchmark, shape, lengths_of):
+    """With equal lengths, all of T: what `lengths` itself costs."""
     weights, lstm, x = network(shape)
-    lengths = np.full(shape.B, shape.T)
-    if kind == "spread":
-        lengths = np.random.default_rng(2).permutation(
-            np.linspace(1, shape.T, shape.B).round().astype(int)
-        )
+    lengths = lengths_of(shape)
     y, (h, c) = benchmark(lstm, x, lengths=lengths)
     expected = model.forward64(weights, shape, x, lengths=lengths)
     for found, wanted in zip((y, h, c), expected, strict=True):

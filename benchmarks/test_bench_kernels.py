@@ -5,7 +5,7 @@
     pytest benchmarks/test_bench_kernels.py --benchmark-disable  each once: a smoke test
 
 A timed call runs its kernel many times in C, so divide by `runs` in the extra info for one run
-(`seconds_each` is the C clock's own figure). tests/ checks what the kernels compute in detail;
+(`seconds_each` is by a clock read in C). tests/ checks what the kernels compute in detail;
 here it is only that they gave finite, sensible numbers.
 """
 
@@ -34,7 +34,7 @@ def runs_for(flop):
 
 
 def timed(benchmark, kernel, flop):
-    """Time `kernel(repeats)`; it returns the seconds of one run by its own clock."""
+    """Time `kernel(repeats)`, which returns the seconds of one run by a clock read in C."""
     runs = runs_for(flop)
     seconds = benchmark(kernel, runs)
     assert 0 < seconds < 10
@@ -69,12 +69,15 @@ def test_step(benchmark, isa, rows, hidden, cell, gates):
 
 @pytest.mark.benchmark(group="gates")
 @every_isa
-@pytest.mark.parametrize("name, exact", [("sigmoid", lambda x: 1 / (1 + np.exp(-x))),
-                                         ("tanh", np.tanh)], ids=["sigmoid", "tanh"])  # fmt: skip
-def test_gates(benchmark, isa, name, exact):
+@pytest.mark.parametrize(
+    "function, exact",
+    [(_core.sigmoid, lambda x: 1 / (1 + np.exp(-x))), (_core.tanh, np.tanh)],
+    ids=["sigmoid", "tanh"],
+)
+def test_gates(benchmark, isa, function, exact):
     """The gates' functions over a vector that fits the second-level cache."""
     x = np.random.default_rng(0).uniform(-6, 6, 65536).astype(np.float32)
-    y = benchmark(getattr(_core, name), x, isa)
+    y = benchmark(function, x, isa)
     np.testing.assert_allclose(y, exact(x.astype(np.float64)), rtol=0, atol=1e-6)
 
 

@@ -1,25 +1,55 @@
 # SPDX-License-Identifier: MIT
-"""The cases: which shapes each suite has, and what the targets ask of them."""
+"""The cases: the kinds there are, which shapes each suite has, what the targets ask of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from . import forward, kernels, probes, special, training
 from .rows import Aim
 from .shapes import Shape, parse
 
 
 @dataclass(frozen=True)
+class Kind:
+    """A kind of case: how it is measured, and which cases there can be."""
+
+    name: str  # of --only, and in a run's JSON
+    rows: Callable  # (case, context), a generator: see forward.py
+    lstm_only: bool = False
+    threads: tuple[int, int] = (1, 10**6)  # the fewest and the most that make sense
+
+
+STEP = Kind("step", forward.step_rows)
+STREAM = Kind("stream", forward.step_rows)
+SEQUENCE = Kind("sequence", forward.dense_rows)
+BATCH = Kind("batch", forward.dense_rows)
+STACK = Kind("stack", forward.dense_rows)
+TRAIN = Kind("train", training.train_rows)
+RAGGED = Kind("ragged", special.ragged_rows, lstm_only=True)
+SUBNORMAL = Kind("subnormal", special.subnormal_rows, lstm_only=True)
+# One thread is contended by nobody while there is another core.
+CONTENDED = Kind("contended", special.contended_rows, threads=(2, 10**6))
+KERNEL = Kind("kernel", kernels.kernel_rows, lstm_only=True, threads=(1, 1))
+SHARE = Kind("share", kernels.share_rows, lstm_only=True, threads=(1, 1))
+MEMORY = Kind("memory", probes.memory_rows)
+IMPORT = Kind("import", probes.import_rows, lstm_only=True, threads=(1, 1))
+WHEEL = Kind("wheel", probes.wheel_rows, lstm_only=True, threads=(1, 1))
+
+
+@dataclass(frozen=True)
 class Case:
-    """One thing to measure. `kind` chooses how (RUNNERS in command.py)."""
+    """One thing to measure, and what it should reach."""
 
     name: str
-    kind: str
+    kind: Kind
     shape: Shape | None = None
     threads: int = 1
     aims: tuple[Aim, ...] = ()
     carry: bool = False  # the state goes from call to call
-    what: str = ""  # which lengths, which subnormals
+    lengths: Callable | None = None  # of a ragged case: (shape) -> (B,) steps of each row
+    subnormal: Callable | None = None  # of a subnormal case: see special.tiny_input
     than: Shape | None = None  # the other shape, where growth is measured
 
     @property
@@ -38,21 +68,21 @@ def at_most(bound: float, *whats: str) -> tuple[Aim, ...]:
 def dense(shape: Shape, threads: int = 1, aims=()) -> Case:
     """A case of the dense call, named by what it is."""
     if shape.L > 1 or shape.D > 1:
-        kind = "stack"
+        kind = STACK
     elif shape.B > 1:
-        kind = "batch"
+        kind = BATCH
     else:
-        kind = "step" if shape.T == 1 else "sequence"
-    return Case(kind, kind, shape, threads, tuple(aims))
+        kind = STEP if shape.T == 1 else SEQUENCE
+    return Case(kind.name, kind, shape, threads, tuple(aims))
 
 
 def stream(shape: Shape) -> Case:
-    return Case("stream", "stream", shape, carry=True)
+    return Case("stream", STREAM, shape, carry=True)
 
 
 def step(width: int, carry: bool, aims=()) -> Case:
     name = "step, carried" if carry else "step"
-    return Case(name, "step", Shape(1, 1, width, width), 1, tuple(aims), carry)
+    return Case(name, STEP, Shape(1, 1, width, width), 1, tuple(aims), carry)
 
 
 def shapes(text: str) -> list[Shape]:
@@ -67,13 +97,12 @@ BATCHES = shapes(
 STACKS = shapes("100,1/32,=,128,2 100,1/32,=,128,1,2 100,8,=,256,2,2")
 STREAMS = shapes("1,1,1,32 1,8,64,64 10/160,1,80,128")
 TRAININGS = shapes("100,1,=,128 100,16,=,64 100,32,=,128/256 50,64,=,512")
-RAGGED = [
-    Case("ragged", "ragged", shape, what=what)
+RAGGED_CASES = [
+    Case(f"ragged, {name}", RAGGED, shape, lengths=lengths)
     for shape in (Shape(100, 32, 128, 128), Shape(100, 32, 256, 256), Shape(96, 8, 64, 64))
-    for what in ("eighths", "spread")
+    for name, lengths in (("eighths", special.eighths), ("spread", special.spread))
 ]
-RAGGED = [replace(case, name=f"ragged, {case.what}") for case in RAGGED]
-CONTENDED = [
+CONTENDED_BOUNDS = [
     (Shape(100, 32, 256, 256), 0.7),
     (Shape(100, 1, 256, 256, L=2), 0.7),
     (Shape(100, 1, 256, 256), 0.55),
@@ -81,11 +110,11 @@ CONTENDED = [
 
 
 def contended() -> list[Case]:
-    return [Case("contended", "contended", shape, threads=2) for shape, _ in CONTENDED]
+    return [Case("contended", CONTENDED, shape, threads=2) for shape, _ in CONTENDED_BOUNDS]
 
 
 def train() -> list[Case]:
-    return [Case("train", "train", shape) for shape in TRAININGS]
+    return [Case("train", TRAIN, shape) for shape in TRAININGS]
 
 
 # The targets
@@ -108,10 +137,10 @@ def _steps() -> list[Case]:
         aims = at_most(1, "us of Python, call out", "us of Python, stream out")
         aims += at_most(2, "us of Python, call", "us of Python, stream")
         name = f"Python's share, H={width}"
-        cases.append(Case(name, "share", Shape(1, 1, width, width), aims=aims))
+        cases.append(Case(name, SHARE, Shape(1, 1, width, width), aims=aims))
     for width in (16, 32, 64):
         aims = at_most(0.75, "of RTNeural's time")
-        cases.append(Case(f"C step, I=1 H={width}", "kernel", Shape(1, 1, 1, width), aims=aims))
+        cases.append(Case(f"C step, I=1 H={width}", KERNEL, Shape(1, 1, 1, width), aims=aims))
     return cases
 
 
@@ -143,34 +172,34 @@ def _two_threads() -> list[Case]:
             aims += at_least(1.4, "over the best peer")
         case = dense(shape, 2, aims)
         cases.append(replace(case, name=named("two threads", shape)))
-    for shape, bound in CONTENDED:
+    for shape, bound in CONTENDED_BOUNDS:
         aims = at_least(bound, "of quiet speed")
-        cases.append(Case(named("one core busy", shape), "contended", shape, 2, aims))
+        cases.append(Case(named("one core busy", shape), CONTENDED, shape, 2, aims))
     return cases
 
 
 def _others() -> list[Case]:
     cases = []
     for shape in TRAININGS:
-        variants = ("arrays", "arrays, new weights", "module, new weights")
+        ways = ("arrays", "arrays, new weights", "module, new weights")
         bound = 1.5 if shape.B <= 16 else 1.2
-        aims = at_least(bound, *(f"over torch, {variant}" for variant in variants))
+        aims = at_least(bound, *(f"over torch, {way}" for way in ways))
         aims += at_most(2.2, "backward over forward")
-        cases.append(Case(named("train", shape), "train", shape, aims=aims))
+        cases.append(Case(named("train", shape), TRAIN, shape, aims=aims))
     aims = at_most(1.05, "of the same rows, dense")
-    cases += [replace(case, name=named(case.name, case.shape), aims=aims) for case in RAGGED]
+    cases += [replace(case, name=named(case.name, case.shape), aims=aims) for case in RAGGED_CASES]
     for shape in (Shape(100, 1, 128, 128), Shape(100, 32, 128, 128)):
-        for what in ("input", "state"):
+        for what, subnormal in (("input", special.tiny_input), ("state", special.tiny_state)):
             name, aims = named(f"subnormal {what}", shape), at_most(1.2, "of normal")
-            cases.append(Case(name, "subnormal", shape, aims=aims, what=what))
+            cases.append(Case(name, SUBNORMAL, shape, aims=aims, subnormal=subnormal))
     for shape in (Shape(100, 1, 512, 512), Shape(100, 32, 512, 512), Shape(1000, 32, 128, 128)):
-        cases.append(Case(named("memory", shape, "TBH"), "memory", shape, aims=at_most(4, "MiB")))
+        cases.append(Case(named("memory", shape, "TBH"), MEMORY, shape, aims=at_most(4, "MiB")))
     for layers in (1, 2):
         short, long = (Shape(T, 8, 128, 128, layers) for T in (100, 1600))
         aims = at_most(0.25, "MiB")
-        cases.append(Case(named("memory, 16 x T", long), "memory", long, aims=aims, than=short))
-    cases.append(Case("import", "import", aims=at_most(1.3, "of import numpy")))
-    cases.append(Case("wheel", "wheel", aims=at_most(1.5, "MB")))
+        cases.append(Case(named("memory, 16 x T", long), MEMORY, long, aims=aims, than=short))
+    cases.append(Case("import", IMPORT, aims=at_most(1.3, "of import numpy")))
+    cases.append(Case("wheel", WHEEL, aims=at_most(1.0, "MB")))
     return cases
 
 
@@ -189,9 +218,9 @@ def default() -> list[Case]:
         *(step(width, True) for width in (64, 128, 256)),
         stream(Shape(10, 1, 80, 128)),
         *map(dense, dense_shapes),
-        RAGGED[1],
-        Case("train", "train", Shape(100, 16, 64, 64)),
-        Case("train", "train", Shape(100, 32, 128, 128)),
+        RAGGED_CASES[1],
+        Case("train", TRAIN, Shape(100, 16, 64, 64)),
+        Case("train", TRAIN, Shape(100, 32, 128, 128)),
     ]
 
 
@@ -201,16 +230,15 @@ SUITES = {
     "sequence": lambda: [dense(shape) for shape in SEQUENCES + STACKS if shape.B == 1],
     "batch": lambda: [dense(shape) for shape in BATCHES + STACKS if shape.B > 1],
     "train": train,
-    "ragged": lambda: list(RAGGED),
+    "ragged": lambda: list(RAGGED_CASES),
     "contended": contended,
     "targets": targets,
 }
-ONE_THREAD_ONLY = ("share", "kernel", "import", "wheel")
-LSTM_ONLY = ("share", "kernel", "ragged", "subnormal", "import", "wheel")
 
 
 def with_threads(cases: list[Case], threads: list[int] | None, targeted: bool) -> list[Case]:
-    """The cases on each number of threads. Targets say themselves how many: there it chooses."""
+    """The cases on each number of threads. Those of the targets have numbers of their own, among
+    which `threads` chooses."""
     if not threads:
         return cases
     if targeted:
@@ -218,19 +246,20 @@ def with_threads(cases: list[Case], threads: list[int] | None, targeted: bool) -
     found = []
     for count in threads:
         for case in cases:
-            if case.kind == "contended" and count < 2:
-                continue  # one thread is contended by nobody while there is another core
-            if case.kind not in ONE_THREAD_ONLY or count == threads[0]:
+            fewest, most = case.kind.threads
+            if most == 1:  # measured once, whatever is asked
+                found += [case] * (count == threads[0])
+            elif count >= fewest:
                 found.append(replace(case, threads=count))
     return found
 
 
 def with_cell(cases: list[Case], cell: str) -> list[Case]:
-    """The cases for another cell; kinds that know the LSTM alone are left out."""
+    """The cases for another cell; kinds that only the LSTM has are left out."""
     if cell == "lstm":
         return cases
     return [
         replace(case, shape=replace(case.shape, cell=cell))
         for case in cases
-        if case.kind not in LSTM_ONLY and case.than is None
+        if not case.kind.lstm_only and case.than is None
     ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`fastlstm bench`: the arguments, the run, and where its report goes.
 
-Nothing heavy is imported before a run starts: other commands read this file too.
+Other commands read this file too, so no engine, rich or matplotlib is imported before it is needed.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def add_arguments(parser):
 
 
 def threads_of(text: str | None) -> list[int] | None:
+    """--threads as numbers; None if it is not given."""
     if text is None:
         return None
     try:
@@ -70,6 +71,7 @@ def threads_of(text: str | None) -> list[int] | None:
 
 
 def cases_of(args) -> list:
+    """The cases that the arguments ask for. ValueError if there are none."""
     from . import cases, shapes
 
     if args.shape:
@@ -80,10 +82,12 @@ def cases_of(args) -> list:
     else:
         found = cases.with_cell(cases.default(), args.cell)
     if args.only:
-        wanted, kinds = set(args.only.split(",")), {case.kind for case in found}
+        wanted, kinds = set(args.only.split(",")), {case.kind.name for case in found}
         if wanted - kinds:
-            raise ValueError(f"--only {','.join(sorted(wanted - kinds))}: there are {kinds}")
-        found = [case for case in found if case.kind in wanted]
+            raise ValueError(
+                f"--only {','.join(sorted(wanted - kinds))}: there are {', '.join(sorted(kinds))}"
+            )
+        found = [case for case in found if case.kind.name in wanted]
     found = cases.with_threads(found, threads_of(args.threads), args.suite == "targets")
     if not found:
         raise ValueError("no case is left of what was asked for")
@@ -101,7 +105,8 @@ def format_of(args) -> str:
 
 @contextlib.contextmanager
 def progress(total: int):
-    """A function that takes (text, cases done): a bar on a terminal, lines elsewhere; stderr."""
+    """Within it, a function (text, cases done) shows progress on stderr: a bar on a terminal, lines
+    elsewhere."""
     try:
         from rich import console, progress
     except ImportError:
@@ -122,7 +127,7 @@ def progress(total: int):
         progress.TimeElapsedColumn(),
         progress.TextColumn("{task.description}", markup=False),
     )
-    # Drawn by us alone: a thread of its own would take the interpreter in the middle of a sample.
+    # Drawn by `show` alone: a thread of rich's would take the interpreter amid a sample.
     bar = progress.Progress(*columns, console=console, transient=True, auto_refresh=False)
     with bar:
         task = bar.add_task("", total=total)
@@ -134,7 +139,7 @@ def progress(total: int):
 
 
 def measured(args):
-    """Runs the cases -> Run."""
+    """Measure the cases that the arguments ask for. Returns a rows.Run."""
     import fastlstm
 
     from . import forward, machine, measure, passes
@@ -164,23 +169,33 @@ def measured(args):
     return Run(created, fastlstm.config_dict(), facts, roofline, settings, rows)
 
 
+def page_of(run) -> str:
+    from . import page
+
+    return page.page(run)
+
+
+def text_of(form: str):
+    """The function (run) -> text of a format; None for png, which is not text."""
+    from . import rows, tables
+
+    functions = {"md": tables.markdown, "json": rows.Run.dump, "csv": tables.comma_separated}
+    return (functions | {"html": page_of}).get(form)
+
+
 def write(run, form: str, output: str | None) -> None:
-    from . import tables
+    """Write the report of a run to the file `output`, or to stdout."""
+    text = text_of(form)
+    if text is None:
+        from . import figures
 
-    if form == "png":
-        from . import png
-
-        for path in png.save(run, output):
+        for path in figures.save_png(run, output):
             print(path, file=sys.stderr)
-        return
-    if form == "html":
-        from . import page
-
-        text = page.page(run)
-    elif form == "json":
-        text = run.dump()
     else:
-        text = tables.markdown(run) if form == "md" else tables.comma_separated(run)
+        put(text(run), output)
+
+
+def put(text: str, output: str | None) -> None:
     if output:
         Path(output).write_text(text, encoding="utf-8")
     else:
@@ -195,11 +210,7 @@ def run(args) -> int:
     form = format_of(args)
     if args.compare:
         before, after = map(rows.load, args.compare)
-        text = tables.compared(before, after)
-        if args.output:
-            Path(args.output).write_text(text, encoding="utf-8")
-        else:
-            sys.stdout.write(text)
+        put(tables.compared(before, after), args.output)
         return 0
     if args.output and not Path(args.output).exists():
         Path(args.output).touch()  # what cannot be written is said now, not after the run

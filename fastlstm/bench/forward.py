@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""One case through every peer: build, check, keep each peer's fastest variant, time, compare."""
+"""One forward case through every engine: build, check, keep the fastest ways, time, compare.
+
+`dense_rows` and `step_rows` measure a case, as do the functions of special.py, training.py,
+kernels.py and probes.py. Each takes (case, run) and is a generator: it yields the entries to time
+(none, if it has measured by itself), is sent the FMA peak in GFLOP/s of the cores in use, or None,
+once they have been timed, and returns the rows.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +19,32 @@ from . import machine, measure, model, probes, stats
 from .measure import Entry
 from .rows import Row
 
-TOLERANCE = 1e-5
-CARRIED_CALLS = 3
+TOLERANCE = 1e-5  # of an output, from float64 and from another engine
+CARRIED_CALLS = 3  # before a carried state is compared
 ALONE = "fastlstm, 1 thread"
-BOTH_WAYS = {"bound": "onnxruntime bound", "run": "onnxruntime run"}
 
 
 @dataclass
 class Context:
-    """What the whole run shares."""
+    """What all cases of a run share."""
 
-    peers: dict  # name -> module
+    peers: dict  # {name: module of peers}
     rounds: int
     limits: machine.Limits
     log: object  # a function that takes a text
-    rss: bool = True
+    rss: bool = True  # measure resident memory
     seen_rss: dict = field(default_factory=dict)
 
     def cores(self, threads: int) -> int:
         return min(threads, machine.cpu_count())
 
-    def measure(self, entries, turns, threads: int) -> float | None:
-        """One pass over a case -> GFLOP/s of the cores in use, the better of before and after."""
+    def measure(self, entries, rounds, threads: int) -> float | None:
+        """Time one pass over a case. Returns GFLOP/s of the cores in use, the better of before and
+        after; None without the extension."""
         for entry in entries:
             entry.open()
         before = self.limits.peak()
-        measure.alternate(entries, turns, threads)
+        measure.alternate(entries, rounds, threads)
         after = self.limits.peak()
         for entry in entries:
             entry.close()
@@ -53,22 +59,20 @@ def reference(weights, shape, x, carry, lengths):
     return y[-shape.T :]
 
 
-def build_entries(name, ctx, weights, shape, threads, x, carry=False, lengths=None):
-    """[(entry, its output)], one for each variant of a peer: built, and called once."""
-    module, made, first = ctx.peers[name], [], None
-    for variant in module.variants(shape, threads, carry, lengths):
+def build_entries(name, ctx, weights, shape, threads, x, carry=False, lengths=None, who=None):
+    """[(entry, its output)], one for each way to call an engine: built, and called once."""
+    made, first = [], None
+    for way, make in ctx.peers[name].ways(shape, threads, carry, lengths).items():
 
-        def build(variant=variant):
-            runner = module.build(
-                weights, shape, threads, variant=variant, carry=carry, lengths=lengths
-            )
+        def build(make=make):
+            runner = make(weights)
             runner.load(x)
             return runner
 
-        entry = Entry(name, build, variant)
+        entry = Entry(who or name, build, way, name)
         took = entry.runner.once()
         first = took if first is None else first
-        entry.first = first  # of this peer in this case, whichever variant is kept
+        entry.first = first  # of this engine in this case, whichever way is kept
         if carry:
             entry.runner.once(CARRIED_CALLS)
         made.append((entry, np.array(entry.runner.output())))
@@ -82,17 +86,17 @@ def check(made, expected) -> list[Entry]:
         entry.wrong = not entry.error <= TOLERANCE
         far = set()
         for other, theirs in made:
-            apart = float(np.abs(result - theirs).max(initial=0.0))
-            if other.who != entry.who and not apart <= TOLERANCE:
-                far.add(f"{apart:.1e} from {other.who}")
+            difference = float(np.abs(result - theirs).max(initial=0.0))
+            if other.who != entry.who and not difference <= TOLERANCE:
+                far.add(f"{difference:.1e} from {other.who}")
         entry.notes += sorted(far)
     return [entry for entry, _ in made]
 
 
 def engines(ctx, weights, shape, threads, x, carry=False, lengths=None, alone=False):
-    """{name: its entries}: every engine in all its ways, built, called once and checked.
+    """{who: its entries}: every engine in all its ways, built, called once and checked.
 
-    With `alone` fastlstm on one thread is another one.
+    With `alone`, fastlstm on one thread is another one, called ALONE.
     """
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     arguments = x, carry, lengths
@@ -100,9 +104,7 @@ def engines(ctx, weights, shape, threads, x, carry=False, lengths=None, alone=Fa
         name: build_entries(name, ctx, weights, shape, threads, *arguments) for name in ctx.peers
     }
     if alone:
-        made[ALONE] = build_entries("fastlstm", ctx, weights, shape, 1, *arguments)
-        for entry, _ in made[ALONE]:
-            entry.who = ALONE
+        made[ALONE] = build_entries("fastlstm", ctx, weights, shape, 1, *arguments, who=ALONE)
     check(
         [pair for pairs in made.values() for pair in pairs], reference(weights, shape, *arguments)
     )
@@ -116,15 +118,14 @@ def engines(ctx, weights, shape, threads, x, carry=False, lengths=None, alone=Fa
     return groups
 
 
-def to_row(case, entry, flops=None, peak=None, shape=None) -> Row:
+def to_row(case, entry, flops=None, peak=None) -> Row:
     """What was measured of one entry; ratios, shares of limits and targets come later."""
-    shape = shape or case.shape
     row = Row(
         case.name,
-        case.kind,
+        case.kind.name,
         entry.who,
-        entry.variant,
-        shape=shape and shape.record(),
+        entry.way,
+        shape=case.shape and case.shape.record(),
         threads=case.threads,
         p50=entry.median,
         spread=stats.spread(entry.walls),
@@ -143,7 +144,7 @@ def to_row(case, entry, flops=None, peak=None, shape=None) -> Row:
     if entry.cpus:
         row.cpu = stats.median(entry.cpus)
     if entry.tried:
-        row.detail["variants_us"] = entry.tried
+        row.detail["variants_us"] = entry.tried  # of all ways; the name is that of older runs
     if flops:
         row.gflops = flops / row.p50 / 1e9
         row.peak_share = row.gflops / peak if peak else None
@@ -151,7 +152,7 @@ def to_row(case, entry, flops=None, peak=None, shape=None) -> Row:
 
 
 def add_limits(rows, ctx, case, peak) -> None:
-    """Shares of the bandwidth and of the least time both limits allow, for dense calls."""
+    """Add the shares of the bandwidth and of the least time that both limits allow."""
     shape, cores = case.shape, ctx.cores(case.threads)
     floor = ctx.limits.floor_seconds(shape, peak, cores)
     if not floor:
@@ -165,14 +166,13 @@ def add_limits(rows, ctx, case, peak) -> None:
 
 
 def add_ratios(rows, entries) -> None:
-    """Ours: the best peer's time / ours. The others: their time / our fastest.
+    """Ours: the best other engine's time / ours. The others: their time / our fastest.
 
-    The best peer is the one with the smallest ratio, since drift that meets both is not in it; one
-    whose numbers are wrong is never the best.
+    The best engine is the one with the smallest ratio, since drift that meets both is not in it;
+    one whose numbers are wrong is never the best.
     """
     ours = [entry for entry in entries if entry.who == "fastlstm"]
-    others = [entry for entry in entries if not entry.who.startswith("fastlstm")]
-    right = [entry for entry in others if not entry.wrong]
+    right = [entry for entry in entries if entry.engine != "fastlstm" and not entry.wrong]
     for row, entry in zip(rows, entries, strict=True):
         if entry in ours and right:
             best = min(right, key=lambda other: measure.ratio(other, entry, "").median)
@@ -186,37 +186,52 @@ def add_ratios(rows, entries) -> None:
         row.cpu_ratio = measure.cpu_ratio(above, below)
 
 
-def doubt(rows) -> None:
-    """Mark the rows that are noisy. CPU time has to agree on one thread, where nothing spins."""
+def doubt(rows, compare_cpu=True) -> None:
+    """Mark the rows that are noisy. With `compare_cpu` the ratio in CPU time has to agree with the
+    ratio on one thread, where nothing spins."""
     for row in rows:
-        busy = row.cpu_ratio if row.threads == 1 and row.kind != "contended" else None
-        row.noisy = stats.doubts(row.spread, row.ratio, busy)
+        cpu_ratio = row.cpu_ratio if compare_cpu and row.threads == 1 else None
+        row.noisy = stats.doubts(row.spread, row.ratio, cpu_ratio)
 
 
 def dense_rows(case, ctx):
-    """Rows of one dense case: ours first (every variant, or the fastest), then the peers.
+    """Rows of one case, every row T steps: every engine at its fastest, ours first.
 
-    Like every function that times a case it is a generator: it yields the entries, is sent the FMA
-    peak when they have been measured, pass by pass, and returns the rows.
-
-    With more than one thread, fastlstm on one thread is timed in the same rounds. Where every
-    variant of ours is shown, so are both of ONNX Runtime's ways, each at its best.
+    With more than one thread, fastlstm on one thread is timed in the same rounds.
     """
-    shape, threads, carry = case.shape, case.threads, case.carry
-    every_variant = case.kind in ("step", "stream")
-    weights, x = model.make_weights(shape), model.make_input(shape)
-    groups = engines(ctx, weights, shape, threads, x, carry, alone=threads > 1)
-    if every_variant and "onnxruntime" in groups:
-        both = groups.pop("onnxruntime")
-        for way, who in BOTH_WAYS.items():
-            groups[who] = [entry for entry in both if entry.variant.startswith(way)]
-            for entry in groups[who]:
-                entry.who = who
-    kept = []
-    for name, group in groups.items():
-        every = every_variant and name == "fastlstm"
-        kept += group if every else [measure.keep_fastest(group, threads)]
+    return _rows(case, ctx, keep_fastest)
 
+
+def step_rows(case, ctx):
+    """Rows of one case of short calls: every way of ours, and both of ONNX Runtime's ways, each at
+    its best; the fastest of the other engines."""
+    return _rows(case, ctx, keep_ways)
+
+
+def keep_fastest(groups, threads) -> list[Entry]:
+    """The fastest entry of each engine; `groups` as `engines` gives them."""
+    return [measure.keep_fastest(group, threads) for group in groups.values()]
+
+
+def keep_ways(groups, threads) -> list[Entry]:
+    """All entries of fastlstm; the fastest "bound" and the fastest "run" of ONNX Runtime, each as
+    an engine of its own; the fastest of every other engine."""
+    ours = groups.pop("fastlstm")
+    both = groups.pop("onnxruntime", [])
+    for way in ("bound", "run"):
+        group = [entry for entry in both if entry.way.startswith(way)]
+        for entry in group:
+            entry.who = f"onnxruntime {way}"
+        if group:
+            groups[group[0].who] = group
+    return ours + keep_fastest(groups, threads)
+
+
+def _rows(case, ctx, keep):
+    """The rows of a case, of the entries that keep(groups, threads) chooses."""
+    shape, threads, carry = case.shape, case.threads, case.carry
+    weights, x = model.make_weights(shape), model.make_input(shape)
+    kept = keep(engines(ctx, weights, shape, threads, x, carry, alone=threads > 1), threads)
     if ctx.rss:
         add_memory(kept, case, ctx)
     peak = yield kept
@@ -229,13 +244,13 @@ def dense_rows(case, ctx):
     add_ratios(rows, kept)
     for row, entry in zip(rows, kept, strict=True):
         if entry.who == "fastlstm":
-            row.measured = dense_values(row, entry, kept)
+            row.measured = values_of(row, entry, kept)
     doubt(rows)
     return rows
 
 
-def dense_values(row, entry, kept) -> dict:
-    """{what: value} for the targets: their times over ours, and shares of the limits."""
+def values_of(row, entry, kept) -> dict:
+    """{what: value} for the targets: times of the others over ours, and shares of the limits."""
     values = {
         f"over {other.who}": measure.ratio(other, entry, "").median
         for other in kept
@@ -251,12 +266,13 @@ def dense_values(row, entry, kept) -> dict:
 def add_memory(entries, case, ctx) -> None:
     """Peak resident memory of a process that imports, builds and calls one engine only."""
     for entry in entries:
-        name = entry.who.replace(",", " ").split()[0]
         threads = 1 if entry.who == ALONE else case.threads
-        key = name, entry.variant, case.shape, threads, case.carry
+        key = entry.engine, entry.way, case.shape, threads, case.carry
         if key not in ctx.seen_rss:
             try:
-                found = probes.memory_probe(name, case.shape, threads, entry.variant, case.carry)
+                found = probes.memory_probe(
+                    entry.engine, case.shape, threads, entry.way, case.carry
+                )
                 ctx.seen_rss[key] = found["peak"]
             except (RuntimeError, OSError) as error:
                 entry.notes.append(f"memory: {error}")

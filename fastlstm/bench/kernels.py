@@ -3,7 +3,8 @@
 
 The extension's `KernelProbe(isa, rows, k, hidden)` runs one kernel in a loop in C and returns the
 seconds of one run. One step of a batch of one is its `gemm` over the I inputs and its `step` over
-the H states, which ends with the gates.
+the H states, which ends with the gates. forward.py says how the functions
+that end in _rows are called.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ IN_CACHE = 512 * 1024  # bytes of weights that stay in any second-level cache be
 class CStep(Entry):
     """The input product and the step of one row, timed inside C.
 
-    Small weights: many runs of one, then many of the other, so that the clock does not count.
-    Weights that would push each other out of the cache: one of each in turn, as in a real step.
+    With small weights a sample is many runs of one kernel, then many of the other, so that the
+    clock does not count. Where the weights would push each other out of the cache (more than
+    IN_CACHE), each kernel runs once in turn, as in a real step.
     """
 
     def __init__(self, isa, shape):
@@ -54,7 +56,7 @@ class CStep(Entry):
             self.number *= 2
 
     def open(self) -> None:
-        """The buffers stay."""
+        """Begin another pass. The kernels' buffers stay."""
         self.passes += [len(self.walls)] if self.walls else []
 
     def sample(self, threads: int) -> None:
@@ -62,9 +64,11 @@ class CStep(Entry):
         self.walls.append(self._time(self.number))
 
 
-def _missing(case) -> list[Row]:
+def _missing(case):
+    """The rows of a case where the extension is not there: one that says so."""
+    yield []
     note = "this build cannot time one kernel"
-    return [Row(case.name, case.kind, "fastlstm", shape=case.shape.record(), notes=[note])]
+    return [Row(case.name, case.kind.name, "fastlstm", shape=case.shape.record(), notes=[note])]
 
 
 @functools.cache
@@ -97,8 +101,10 @@ def fastest_of_rtneural(text: str) -> dict[tuple[int, int], float]:
 
 def kernel_rows(case, ctx):
     """The C step for every instruction set that runs here; against RTNeural where it is."""
-    if not hasattr(backend, "KernelProbe"):
-        return _missing(case)
+    return _kernel_rows(case, ctx) if hasattr(backend, "KernelProbe") else _missing(case)
+
+
+def _kernel_rows(case, ctx):
     steps = [CStep(isa, case.shape) for isa in fastlstm.runnable_isas()]
     for step in steps:
         step.calibrate(ctx.rounds)
@@ -108,7 +114,7 @@ def kernel_rows(case, ctx):
         row.p90 = row.p99 = None  # of samples, not of steps
         row.latency = []
         if step is not steps[0]:
-            row.ratio = measure.ratio(step, steps[0], f"this / {steps[0].variant}")
+            row.ratio = measure.ratio(step, steps[0], f"this / {steps[0].way}")
     shape = case.shape
     over = rtneural().get((shape.I, shape.H))
     if over is not None:
@@ -124,21 +130,24 @@ def share_rows(case, ctx):
     It counts all that is not the two kernels: the interpreter's call, checks, outputs, and the C
     network around them.
     """
-    if not hasattr(backend, "KernelProbe"):
-        return _missing(case)
-    shape, module = case.shape, ctx.peers["fastlstm"]
+    return _share_rows(case, ctx) if hasattr(backend, "KernelProbe") else _missing(case)
+
+
+def _share_rows(case, ctx):
+    shape, ways = case.shape, ctx.peers["fastlstm"].ways
     weights, x = model.make_weights(shape), model.make_input(shape)
     step = CStep(ctx.limits.isa, shape)
     entries = [step]
-    for variant in module.variants(shape, 1, carry=True):  # the plain call starts from zeros
+    # The plain calls start from zeros; only a stream carries its state.
+    plain, carried = ways(shape, 1), ways(shape, 1, carry=True)
+    for way, make in (carried | plain).items():
 
-        def build(variant=variant):
-            carry = variant.startswith("stream")
-            runner = module.build(weights, shape, 1, variant=variant, carry=carry)
+        def build(make=make):
+            runner = make(weights)
             runner.load(x)
             return runner
 
-        entries.append(Entry("fastlstm", build, variant))
+        entries.append(Entry("fastlstm", build, way))
     for entry in entries:
         entry.calibrate(ctx.rounds)
     yield entries
@@ -149,6 +158,6 @@ def share_rows(case, ctx):
         row.notes.append(f"C step {step.median * 1e6:.3g} us, Python's share {share:.3g} us")
         row.detail["c_walls"] = step.walls
         row.noisy = stats.doubts(row.spread, None)
-        row.measured[f"us of Python, {entry.variant}"] = share
+        row.measured[f"us of Python, {entry.way}"] = share
         rows.append(row)
     return rows

@@ -38,19 +38,19 @@ def cache_sizes(folder: Path = CACHES) -> dict[str, int]:
     sizes = {}
     for each in sorted(folder.glob("index*")):
         try:
-            level, kind, size = (
+            level, holds, size = (
                 (each / name).read_text().strip() for name in ("level", "type", "size")
             )
         except OSError:
             continue
-        if kind != "Instruction":
+        if holds != "Instruction":
             unit = {"K": 1 << 10, "M": 1 << 20}.get(size[-1:], 1)
             sizes[f"L{level}"] = int(size.rstrip("KM")) * unit
     return sizes
 
 
 def describe(peers) -> dict:
-    """Everything that belongs beside a table of figures."""
+    """What a reader has to know of the machine to make sense of figures measured on it."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "cpu": cpu_name(),

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Timing: one statement per entry, entries in alternating rounds, rounds in passes.
+"""Timing: one statement for each entry, entries in alternating rounds, rounds in passes.
 
 A sample is `number` calls in one loop, long enough (2 ms and more, or one call) that the clock and
 the loop do not matter. A round takes one sample of every entry, each round starting one entry
 further on, so that drift of the machine and what the neighbour left in the cache fall on all alike.
-A pass takes a few rounds of every case, each engine built anew (passes.py). So the rounds of a case
-lie minutes apart, and what luck with memory or a neighbour on the machine does to a ratio for a
-while is seen as a difference between its passes.
+A pass takes a few rounds of every case, each engine built anew. So the rounds of a case lie minutes
+apart, and what luck with memory or a neighbour on the machine does to a ratio for a while is seen
+as a difference between its passes.
 """
 
 from __future__ import annotations
@@ -41,17 +41,21 @@ def settle(limit: float = SETTLE_SECONDS) -> None:
 
 
 class Entry:
-    """Something that is timed: how to build it, its call counts, and what was measured.
+    """Something that is timed: how to build it, how many calls a sample is, what was measured.
 
+    who     its name in the tables
     build   () -> a Runner that has its input loaded; called again for each pass
-    around  entered around each sample: a busy neighbour, for instance
+    way     the way the engine is called, by the engine's name for it
+    engine  its name in peers.PEERS, where that is not `who`
+    around  () -> a context manager that is entered around each sample: a busy neighbour, say
     """
 
-    def __init__(self, who, build, variant="", around=nullcontext):
+    def __init__(self, who, build, way="", engine=None, around=nullcontext):
         self.who = who
-        self.variant = variant
+        self.engine = engine or who
+        self.way = way
         self.around = around
-        self._build = build
+        self.build = build
         self.runner = build()
         self.walls: list[float] = []  # seconds per call, one for each round
         self.cpus: list[float] = []  # CPU seconds per call, all threads of the process
@@ -65,7 +69,7 @@ class Entry:
         self.number = 1
         self.typical = math.nan  # seconds per call, roughly
         self.single_count = 0
-        self.tried: dict = {}  # {variant: microseconds} of those that were slower, and this one's
+        self.tried: dict = {}  # {way: microseconds}, where several ways were tried
 
     def calibrate(self, rounds: int) -> None:
         """Warm up and find how many calls make a sample."""
@@ -84,10 +88,10 @@ class Entry:
         self.single_count = math.ceil(wanted / rounds)
 
     def open(self) -> None:
-        """Built anew and warmed up for another pass, where it was closed after the last."""
+        """Build and warm up for another pass, if it was closed after the last one."""
         if self.runner is None:
             self.passes.append(len(self.walls))
-            self.runner = self._build()
+            self.runner = self.build()
             with self.runner.context():
                 self.runner.timer.timeit(self.number)
 
@@ -123,10 +127,10 @@ class Entry:
             self.runner = None
 
 
-def alternate(entries, turns, threads: int = 1) -> None:
-    """A round over the entries for each of `turns`: A B C, B C A, C A B, ..."""
-    for turn in turns:
-        shift = turn % len(entries)
+def alternate(entries, rounds, threads: int = 1) -> None:
+    """Take a round over the entries for each number in `rounds`: A B C, B C A, C A B, ..."""
+    for number in rounds:
+        shift = number % len(entries)
         for entry in entries[shift:] + entries[:shift]:
             entry.sample(threads)
 
@@ -150,12 +154,13 @@ def cpu_ratio(above: Entry, below: Entry) -> float | None:
 
 
 def keep_fastest(entries, threads: int, rounds: int = 3) -> Entry:
-    """The fastest of several variants of one peer, by a few alternating rounds; closes the rest."""
+    """The fastest of several ways to call one engine, by a few alternating rounds. The others are
+    closed."""
     if len(entries) == 1:
         return entries[0]
     alternate(entries, range(rounds), threads)
     best = min(entries, key=lambda entry: min(entry.walls))
-    best.tried = {entry.variant: float(f"{min(entry.walls) * 1e6:.4g}") for entry in entries}
+    best.tried = {entry.way: float(f"{min(entry.walls) * 1e6:.4g}") for entry in entries}
     for entry in entries:
         if entry is not best:
             entry.close()

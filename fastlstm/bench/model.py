@@ -74,7 +74,7 @@ def _one_direction(step, x, w, r, b_ih, b_hh, h, c, lengths, reverse):
 
 
 def forward64(weights, shape: Shape, x, state=None, lengths=None):
-    """The equations in float64: y (T, B, D H), h and c (L D, B, H); c means nothing but for lstm.
+    """The equations in float64: y (T, B, D H), h and c (L D, B, H); c is of use for an LSTM only.
 
     `shape.T` and `shape.B` are not used: x says how many steps and rows there are.
     """

@@ -5,20 +5,13 @@ from __future__ import annotations
 
 from html import escape
 
-from . import charts, machine, plots, tables
+from . import figures, machine, plots, tables
 from .rows import Run
 
+# The page's colours, beside those of its figures.
+LIGHT = {"paper": "#fbfbfa", "head": "#f1f2f4", "tint": "#eef4fc", "good": "#1a7340"}
+DARK = {"paper": "#14171a", "head": "#23282d", "tint": "#1c2733", "good": "#6fd39b"}
 CSS = """
-:root { color-scheme: light dark; --paper: #fbfbfa; --ink: #1c1f23; --soft: #5d646d;
-  --edge: #dcdfe3; --panel: #ffffff;
-  --head: #f1f2f4; --tint: #eef4fc; --bad: #b3261e; --good: #1a7340;
-  --fastlstm: #1663c7; --torch: #cf4a1f; --onnxruntime: #13855a; --openvino: #a4479b;
-  --ncnn: #a87400; --other: #5d646d; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171a; --ink: #e6e8ea; --soft: #9aa2ab;
-  --edge: #343a41; --panel: #1b1f23;
-  --head: #23282d; --tint: #1c2733; --bad: #ff8a80; --good: #6fd39b;
-  --fastlstm: #6cb0ff; --torch: #ff8a5c; --onnxruntime: #4fcf9a; --openvino: #e294da;
-  --ncnn: #e6b84a; --other: #9aa2ab; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
@@ -47,21 +40,8 @@ th.case { padding: 12px 10px 4px; background: var(--panel); }
 th.case span { position: sticky; left: 10px; }
 .met { color: var(--good); } .missed, .wrong { color: var(--bad); }
 pre { margin: 0; padding: 12px 14px; font: 13px/1.5 ui-monospace, Menlo, Consolas, monospace; }
-svg { display: block; width: 100%; height: auto; }
-svg text { fill: var(--ink); font: 12.5px system-ui, -apple-system, "Segoe UI", sans-serif; }
-svg .small { font-size: 11.5px; fill: var(--soft); } svg .strong { font-weight: 600; }
-svg .small.strong { fill: var(--ink); }
-svg .halo { paint-order: stroke; stroke: var(--panel); stroke-width: 4px; }
-.grid { stroke: var(--edge); } .axis { stroke: var(--ink); }
-.range { stroke: var(--ink); stroke-width: 1.5; opacity: .75; }
-.asked { stroke: var(--bad); stroke-width: 2; }
-.roof { stroke: var(--soft); stroke-width: 1.5; }
-.fill { fill: var(--c); } .faint { opacity: .45; } .thin { stroke: var(--c); stroke-width: 1.5; }
-.thick { stroke: var(--ink); stroke-width: 2; }
-.mark { fill: var(--c); stroke: var(--panel); stroke-width: 1; }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 16px; color: var(--soft); font-size: 13px; }
-.legend span { display: inline-flex; align-items: center; gap: 5px; }
-.legend .key { width: 14px; height: 14px; }
+svg { display: block; width: 100%; height: auto; stroke-linejoin: round; }
+svg text { paint-order: stroke; stroke: var(--panel); stroke-width: 4px; }
 .narrow { display: none; }
 @media (max-width: 640px) { td:first-child { white-space: normal; min-width: 9.5em; }
    .wide { display: none; } .narrow { display: block; }
@@ -70,9 +50,13 @@ svg .halo { paint-order: stroke; stroke: var(--panel); stroke-width: 4px; }
 
 
 def colours() -> str:
-    names = [*plots.ENGINES, "other"]
-    lines = [f".c-{name} {{ --c: var(--{name}); }}" for name in names]
-    return "\n".join([*lines, ".c-worse { --c: var(--bad); }"])
+    """CSS variables, light and dark."""
+    light = "".join(f"--{name}: {value}; " for name, value in (LIGHT | figures.LIGHT).items())
+    dark = "".join(f"--{name}: {value}; " for name, value in (DARK | figures.DARK).items())
+    return (
+        f":root {{ color-scheme: light dark; {light}}}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}"
+    )
 
 
 def table(columns, classes=None, above=None) -> str:
@@ -137,18 +121,18 @@ def section(heading: str, words: str, body: str) -> str:
     )
 
 
-def plot(body: str, engines=()) -> str:
-    return f'<div class="plot">{charts.legend(engines) if engines else ""}{body}</div>' * bool(body)
+def plot(body: str) -> str:
+    return f'<div class="plot">{body}</div>' if body else ""
 
 
 def rooflines(run: Run) -> str:
+    """A roofline for each number of threads."""
     parts = []
     for threads in plots.thread_counts(run.rows):
         roof, points = plots.roof(run, threads), plots.points(run.rows, threads)
         if roof and points:
-            engines = list(run.machine["peers"])
             on = f"{threads} threads" if threads > 1 else "one thread"
-            drawn = plot(charts.both(charts.roofline, points, roof), engines)
+            drawn = plot(figures.both(f"roofline, {on}", figures.draw_roofline, points, roof))
             parts.append(f"<p><b>{on}</b></p>{drawn}")
     return "".join(parts)
 
@@ -174,19 +158,18 @@ def configuration(run: Run) -> str:
 
 
 def page(run: Run) -> str:
-    """The whole page."""
+    """The whole page. ImportError that names the extra without matplotlib."""
     found = tables.verdicts(run.rows)
     targets = ""
     if found:
         columns = zip(tables.VERDICT_HEADINGS, zip(*found, strict=True), strict=True)
         targets = table([(h, cells, h in ("threads", "asked", "found")) for h, cells in columns])
-    engines = list(run.machine["peers"])
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>fastlstm bench, {escape(run.created)}</title>",
-        f"<style>{CSS}{colours()}</style></head><body><main>",
+        f"<style>{colours()}{CSS}</style></head><body><main>",
         "<h1>LSTM on the CPU</h1>",
         f"<p class=soft>fastlstm bench, {escape(run.created)}. "
         f"{escape(machine.line(run.machine, run.roofline))}</p>",
@@ -196,7 +179,7 @@ def page(run: Run) -> str:
             "The best other engine's time over ours, in the same rounds: right of 1 fastlstm is "
             "faster. The thin line is the interval it lies in, judged by the passes of the run; a "
             "red mark is the target; a pale bar is a noisy row.",
-            plot(charts.both(charts.ratio_bars, plots.bars(run.rows))),
+            plot(figures.both("ratios", figures.draw_ratios, plots.bars(run.rows))),
         ),
         section("Targets", tables.counted(run.rows), targets),
         section(
@@ -210,7 +193,7 @@ def page(run: Run) -> str:
             "Latencies",
             "Single calls, in multiples of the fastest median of the case: p1 to p99 thin, the "
             "middle half thick, the median marked.",
-            plot(charts.both(charts.latencies, plots.strips(run.rows)), engines),
+            plot(figures.both("latencies", figures.draw_latencies, plots.strips(run.rows))),
         ),
         section(
             "All rows",

@@ -3,67 +3,48 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import time
 
-from . import measure, rows, stats
-
-# kind of a case -> module and function (case, context) -> rows
-RUNNERS = {
-    "ragged": ("special", "ragged_rows"),
-    "subnormal": ("special", "subnormal_rows"),
-    "contended": ("special", "contended_rows"),
-    "train": ("training", "train_rows"),
-    "kernel": ("kernels", "kernel_rows"),
-    "share": ("kernels", "share_rows"),
-    "memory": ("probes", "memory_rows"),
-    "import": ("probes", "import_rows"),
-    "wheel": ("probes", "wheel_rows"),
-}
+from . import measure, stats
+from .rows import aim
 
 
 class Measuring:
-    """One case on its way: prepared, measured pass by pass, then its rows."""
+    """One case of a run: prepared when this is made, then timed pass by pass, then its rows.
+
+    It drives the generator `case.kind.rows(case, ctx)`, as forward.py describes it.
+    """
 
     def __init__(self, case, ctx):
-        module, function = RUNNERS.get(case.kind, ("forward", "dense_rows"))
-        module = importlib.import_module(f"{__package__}.{module}")
-        self.case, self.ctx, self.peaks, self.entries, self.rows = case, ctx, [], [], None
-        begun = getattr(module, function)(case, ctx)
-        if inspect.isgenerator(begun):
-            self._going = begun
-            self._resume(None)
-        else:
-            self.rows = begun
+        self.case, self.ctx, self.peaks = case, ctx, []
+        self._generator = case.kind.rows(case, ctx)
+        self.entries = next(self._generator)
 
-    def _resume(self, peak) -> None:
-        try:
-            self.entries = self._going.send(peak)
-        except StopIteration as end:
-            self.entries, self.rows = [], end.value
-
-    def run(self, turns) -> None:
+    def run(self, rounds) -> None:
+        """Time one pass over the case: a range of rounds."""
         if self.entries:
-            peak = self.ctx.measure(self.entries, turns, self.case.threads)
+            peak = self.ctx.measure(self.entries, rounds, self.case.threads)
             self.peaks += [peak] if peak else []
 
     def finish(self) -> list:
         """The rows, with the targets' verdicts."""
-        if self.rows is None:
-            self._resume(stats.median(self.peaks) if self.peaks else None)
-        rows.aim(self.rows, self.case.aims)
-        return self.rows
+        try:
+            self._generator.send(stats.median(self.peaks) if self.peaks else None)
+        except StopIteration as end:
+            found = end.value
+        aim(found, self.case.aims)
+        return found
 
 
 def all_rows(todo, ctx, minutes, say) -> tuple[list, int]:
     """(rows, rounds taken): every case prepared and measured once, then in further passes.
 
-    A pass that would not end within `minutes` from the start is not begun.
+    A pass that would not end within `minutes` from the start is not begun. say(text, cases done)
+    is called for each case.
     """
     begun, measuring, taken = time.monotonic(), [], 0
     passes = measure.passes(ctx.rounds)
-    for number, turns in enumerate(passes):
+    for number, rounds in enumerate(passes):
         started, preparing = time.monotonic(), 0.0
         for at, case in enumerate(todo):
             threads = f", {case.threads} threads" if case.threads > 1 else ""
@@ -73,8 +54,8 @@ def all_rows(todo, ctx, minutes, say) -> tuple[list, int]:
                 before = time.monotonic()
                 measuring.append(Measuring(case, ctx))
                 preparing += time.monotonic() - before
-            measuring[at].run(turns)
-        taken, now = taken + len(turns), time.monotonic()
+            measuring[at].run(rounds)
+        taken, now = taken + len(rounds), time.monotonic()
         if taken < ctx.rounds and now - begun + (now - started - preparing) > 60 * minutes:
             say(f"{minutes:g} minutes: {taken} rounds, not {ctx.rounds}", number * len(todo))
             break

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the plots show, for the HTML page (charts.py) and for PNG files (png.py): no drawing."""
+"""What the plots show of a run, without drawing; figures.py draws it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from .stats import QUANTILES
 from .tables import duration, number, shape_text
 
 ENGINES = ("fastlstm", "torch", "onnxruntime", "openvino", "ncnn")
-DENSE = ("step", "stream", "sequence", "batch", "stack")
 MOST = 30.0  # times the fastest median: the end of the axis of latencies
 
 
@@ -36,7 +35,7 @@ def groups(rows: list[Row]) -> list[list[Row]]:
 def title(row: Row) -> str:
     threads = f", {row.threads} threads" if row.threads > 1 else ""
     shape = shape_text(row)
-    return row.case + (f"  ({shape}{threads})" if shape else "")
+    return row.case + (f" ({shape}{threads})" if shape else "")
 
 
 def fastest_of_each(rows: list[Row]) -> list[Row]:
@@ -63,23 +62,27 @@ class Bar:
 
 
 def bars(rows: list[Row]) -> list[Bar]:
-    """For each case that has a best peer: its time over ours."""
+    """For each case that has a best other engine: its time over ours."""
     found = []
     for group in groups(rows):
-        ours = [r for r in group if r.who == "fastlstm" and r.ratio and r.ratio.of.endswith("this")]
-        ours = [row for row in ours if row.ratio.of.split(" / ")[0] not in ("this", "quiet")]
-        if not ours or ours[0].kind == "kernel":
+        ours = [row for row in group if row.who == "fastlstm" and _over(row)]
+        if not ours:
             continue
         row = min(ours, key=lambda row: row.p50)
         asked = [t.bound for t in row.targets if t.what == "over the best peer"]
-        ratio = row.ratio
         found.append(
             Bar(
-                title(row), ratio.median, *ratio.ends, ratio.of.removesuffix(" / this"),
-                bool(row.noisy), asked[0] if asked else None,
+                title(row), row.ratio.median, *row.ratio.ends, _over(row), bool(row.noisy),
+                asked[0] if asked else None,
             )
         )  # fmt: skip
     return found
+
+
+def _over(row: Row) -> str | None:
+    """The other engine whose time over this row's is the row's ratio, if that is what it is."""
+    above, _, below = row.ratio.of.partition(" / ") if row.ratio else ("", "", "")
+    return above if below == "this" and above.split(" ")[0] in ENGINES[1:] else None
 
 
 @dataclass
@@ -91,11 +94,12 @@ class Point:
 
 
 def points(rows: list[Row], threads: int) -> list[Point]:
-    """Dense calls on the roofline: one for each engine and case."""
+    """Dense calls on the roofline, which are those with a share of its limits: one for each engine
+    and case."""
     found = []
     for group in groups(rows):
         for row in fastest_of_each(group):
-            if row.kind in DENSE and row.gflops and row.threads == threads:
+            if row.limit_share is not None and row.threads == threads:
                 shape = Shape(**row.shape)
                 label = f"{row.who}: {title(row)}, {number(row.gflops)} GFLOP/s"
                 found.append(Point(shape.intensity(), row.gflops, engine(row), label))
@@ -104,7 +108,7 @@ def points(rows: list[Row], threads: int) -> list[Point]:
 
 def thread_counts(rows: list[Row]) -> list[int]:
     """Of the rows the roofline shows."""
-    return sorted({row.threads for row in rows if row.kind in DENSE and row.gflops})
+    return sorted({row.threads for row in rows if row.limit_share is not None})
 
 
 @dataclass
@@ -139,7 +143,7 @@ def strips(rows: list[Row]) -> list[tuple[str, str, list[Strip]]]:
     found = []
     for group in groups(rows):
         shown = [row for row in fastest_of_each(group) if row.latency]
-        if not shown or shown[0].kind == "import":
+        if not shown:
             continue
         at = QUANTILES.index(50)
         unit = min(row.latency[at] for row in shown)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What needs a process of its own: resident memory, import time; and the size of the wheel.
+"""What needs a fresh process: resident memory, import time; and the size of the wheel.
 
 `python -m fastlstm.bench.probes JSON` is the child's side of the memory probe: it prints one line
-of JSON.
+of JSON. forward.py says how the functions that end in _rows are called.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ def release_free_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def memory_child(name: str, shape: dict, threads: int, variant: str | None, carry: bool) -> dict:
-    """{"peak", "first", "second", "outputs", "reset"}, bytes.
+def memory_child(name: str, shape: dict, threads: int, way: str | None, carry: bool) -> dict:
+    """{"peak", "first", "second", "outputs", "reset"}, bytes, of an engine called in one way (None:
+    the first that peers names).
 
     "peak" is the process's, from its start to the end of two calls. "first" and "second" are the
     rise within each of the calls above what stood before it: weights and input are there already.
@@ -80,9 +81,8 @@ def memory_child(name: str, shape: dict, threads: int, variant: str | None, carr
     from .peers import load_peers
 
     shape = Shape(**shape)
-    runner = load_peers([name])[0][name].build(
-        make_weights(shape), shape, threads, variant=variant, carry=carry
-    )
+    ways = load_peers([name])[0][name].ways(shape, threads, carry)
+    runner = ways[way or next(iter(ways))](make_weights(shape))
     runner.load(make_input(shape))
     rises, reset, peak = [], True, _resident("VmHWM")
     for _ in range(2):
@@ -102,10 +102,10 @@ def memory_child(name: str, shape: dict, threads: int, variant: str | None, carr
     return {"peak": peak, "first": first, "second": second, "outputs": outputs, "reset": reset}
 
 
-def memory_probe(name: str, shape: Shape, threads: int, variant=None, carry=False) -> dict:
+def memory_probe(name: str, shape: Shape, threads: int, way=None, carry=False) -> dict:
     """`memory_child` in a fresh process; huge pages off, so that pages count as they are used."""
     arguments = {"name": name, "shape": shape.record(), "threads": threads}
-    arguments |= {"variant": variant or None, "carry": carry}
+    arguments |= {"way": way or None, "carry": carry}
     out = child(["-m", "fastlstm.bench.probes", json.dumps(arguments)], NUMPY_MADVISE_HUGEPAGE="0")
     return json.loads(out.splitlines()[-1])
 
@@ -114,16 +114,16 @@ def _extra(found: dict) -> int:
     return max(found["first"], found["second"]) - found["outputs"]
 
 
-def memory_rows(case, ctx) -> list[Row]:
+def memory_rows(case, ctx):
     """Resident memory a call adds beyond its inputs and outputs; with `case.than`, another shape,
-    what that is more than at the other shape (ours alone)."""
+    how much more that is than at the other shape (ours alone)."""
     rows = []
     for name in [name for name in ctx.peers if name == "fastlstm" or case.than is None]:
-        if not ctx.peers[name].variants(case.shape, case.threads):
+        if not ctx.peers[name].ways(case.shape, case.threads):
             continue
         found = memory_probe(name, case.shape, case.threads)
         over = _extra(found)
-        row = Row(case.name, case.kind, name, shape=case.shape.record(), threads=case.threads)
+        row = Row(case.name, case.kind.name, name, shape=case.shape.record(), threads=case.threads)
         row.rss, row.detail = found["peak"], found
         if case.than is not None:
             over -= _extra(memory_probe(name, case.than, case.threads))
@@ -134,13 +134,14 @@ def memory_rows(case, ctx) -> list[Row]:
             row.notes.append("peak could not be reset")
         row.measured = {"MiB": over / KIB / KIB}
         rows.append(row)
+    yield []
     return rows
 
 
 # Import time
 
 
-def import_rows(case, ctx) -> list[Row]:
+def import_rows(case, ctx):
     """Time of `import X` in fresh processes, alternating, against `import numpy`.
 
     Measured inside each process, so the interpreter's own start is not counted; the first round
@@ -148,14 +149,14 @@ def import_rows(case, ctx) -> list[Row]:
     """
     names = ["numpy", *ctx.peers]
     times = {name: [] for name in names}
-    for turn in range(ctx.rounds + 1):
+    for number in range(ctx.rounds + 1):
         for name in names:
             seconds = float(child(["-c", IMPORT_CODE.format(name)]))
-            if turn:
+            if number:
                 times[name].append(seconds)
     rows = []
     for name in names:
-        row = Row(case.name, case.kind, name, p50=float(np.median(times[name])))
+        row = Row(case.name, case.kind.name, name, p50=float(np.median(times[name])))
         row.walls, row.spread = times[name], stats.spread(times[name])
         if name != "numpy":
             row.ratio = stats.ratio(
@@ -164,6 +165,7 @@ def import_rows(case, ctx) -> list[Row]:
             row.measured = {"of import numpy": row.ratio.median}
         row.noisy = stats.doubts(row.spread, row.ratio)
         rows.append(row)
+    yield []
     return rows
 
 
@@ -173,8 +175,8 @@ def import_rows(case, ctx) -> list[Row]:
 def packed_size() -> int:
     """Bytes of this package's files, compressed as pip's wheels are.
 
-    The extension, the Python files, what they read: the sources that are only built from, and
-    caches, stay outside.
+    The extension, the Python files and what they read; not the sources that are only built from,
+    nor caches.
     """
     package = Path(fastlstm.__file__).parent
     files = [path for path in sorted(package.rglob("*")) if path.is_file()]
@@ -187,11 +189,12 @@ def packed_size() -> int:
     return buffer.getbuffer().nbytes
 
 
-def wheel_rows(case, ctx) -> list[Row]:
-    """What a wheel of the package as it stands would weigh, but for a few lines of metadata."""
+def wheel_rows(case, ctx):
+    """The size of a wheel of the package as it stands, but for a few lines of metadata."""
     size = packed_size()
-    row = Row(case.name, case.kind, "fastlstm", notes=[f"{size} bytes packed"])
+    row = Row(case.name, case.kind.name, "fastlstm", notes=[f"{size} bytes packed"])
     row.measured = {"MB": size / 1e6}
+    yield []
     return [row]
 
 

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field, fields
 from .stats import Ratio
 
 SCHEMA = 1
+NAMES = {"way": "variant"}  # fields of a Row whose name in the JSON is another, that of older runs
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What a case should reach: `what` names one of the values its rows measure."""
+    """What a case should reach: `what` is a key of Row.measured."""
 
     what: str
     sign: str  # ">=" or "<="
@@ -57,9 +58,9 @@ class Row:
     """One line of the table, times in seconds; None where a column has no sense."""
 
     case: str
-    kind: str
-    who: str
-    variant: str = ""
+    kind: str  # the name of the case's kind
+    who: str  # the engine, and what sets this row of it off from others: "fastlstm, 1 thread"
+    way: str = ""  # the way the engine was called
     shape: dict | None = None
     threads: int = 1
     p50: float | None = None
@@ -85,15 +86,6 @@ class Row:
     detail: dict = field(default_factory=dict)
     measured: dict = field(default_factory=dict)  # {what: value} that a target may ask for
 
-    @property
-    def key(self) -> tuple:
-        """The same row in another run. Of ours some kinds of case have a row for each variant;
-        which variant of another engine was the fastest may change."""
-        shape = self.shape and tuple(self.shape.values())
-        several = self.kind in ("step", "stream", "share", "kernel", "train")
-        variant = self.variant if several and self.who == "fastlstm" else ""
-        return self.case, shape, self.threads, self.who, variant
-
     def remarks(self) -> str:
         marks = [f"WRONG by {self.error:.1e}"] if self.wrong else []
         marks += self.notes
@@ -103,7 +95,7 @@ class Row:
 
 
 def aim(rows: list[Row], aims) -> None:
-    """Give each aim's verdict to the one of our rows that comes nearest to it or beyond."""
+    """Add each aim as a Target to the one of our rows that comes nearest to it or beyond."""
     ours = [row for row in rows if row.who == "fastlstm"]
     for each in aims:
         having = [row for row in ours if row.measured.get(each.what) is not None]
@@ -132,18 +124,22 @@ def _short(value):
 
 
 def row_record(row: Row) -> dict:
-    """Empty columns are left out."""
+    """A row as the JSON holds it: empty columns are left out."""
+    fields_of = {NAMES.get(name, name): value for name, value in asdict(row).items()}
     empty = ([], {}, "")
-    fields_of = asdict(row).items()
-    return _short({k: v for k, v in fields_of if not (v is None or v is False or v in empty)})
+    return _short(
+        {k: v for k, v in fields_of.items() if not (v is None or v is False or v in empty)}
+    )
 
 
-def _known(kind, record: dict) -> dict:
-    """What `kind` has a field for."""
-    return {field.name: record[field.name] for field in fields(kind) if field.name in record}
+def _known(record_type, record: dict) -> dict:
+    """{field: value} of the fields of a dataclass that are in `record`."""
+    names = {field.name: NAMES.get(field.name, field.name) for field in fields(record_type)}
+    return {field: record[name] for field, name in names.items() if name in record}
 
 
 def row_of(record: dict) -> Row:
+    """The inverse of row_record."""
     row = Row(**_known(Row, record))
     row.ratio = row.ratio and Ratio(**_known(Ratio, row.ratio))
     row.targets = [Target(**{"value": None} | target) for target in row.targets]
@@ -170,7 +166,7 @@ class Run:
 
 
 def load(path) -> Run:
-    """ValueError in one sentence for anything that is not a run of this schema."""
+    """The Run in a JSON file. ValueError in one sentence if it is none of this schema."""
     with open(path, encoding="utf-8") as file:
         try:
             record = json.load(file)

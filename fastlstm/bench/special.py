@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What is not one dense call: ragged lengths, subnormal numbers, a core that others want."""
+"""What is not one dense call: ragged lengths, subnormal numbers, a core that others want.
+
+The functions that end in _rows measure a case; forward.py says how they are called.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,26 @@ import sys
 import numpy as np
 
 from . import measure, model
-from .forward import TOLERANCE, add_ratios, doubt, engines, reference, to_row
+from .forward import TOLERANCE, add_ratios, doubt, engines, keep_fastest, reference, to_row
 from .measure import Entry
-from .peers import Call
+from .peers import first_way
+from .peers.runner import Call
 from .shapes import Shape
 
-# Ragged lengths
+# Ragged lengths: functions (shape) -> (B,) lengths in no order, the longest T.
 
 
-def ragged_lengths(shape: Shape, pattern: str) -> np.ndarray:
-    """(B,) lengths in no order, the longest T: "eighths" of T, or "spread" evenly over 1..T."""
-    if pattern == "eighths":
-        lengths = [max(1, shape.T * (row % 8 + 1) // 8) for row in range(shape.B)]
-    else:
-        lengths = np.linspace(1, shape.T, shape.B).round().astype(int)
+def eighths(shape: Shape) -> np.ndarray:
+    """1/8, 2/8, ... 8/8 of T, again and again."""
+    return _shuffled([max(1, shape.T * (row % 8 + 1) // 8) for row in range(shape.B)])
+
+
+def spread(shape: Shape) -> np.ndarray:
+    """Spread evenly over 1..T."""
+    return _shuffled(np.linspace(1, shape.T, shape.B).round().astype(int))
+
+
+def _shuffled(lengths) -> np.ndarray:
     return np.random.default_rng(2).permutation(np.asarray(lengths))
 
 
@@ -57,7 +66,7 @@ class Segments(Call):
 
 
 def ragged_rows(case, ctx):
-    """A ragged batch (`case.what` says which lengths) through every peer, and beside it
+    """A ragged batch, of `case.lengths(shape)`, through every engine, and beside it
 
     "same rows": dense calls with exactly the same active rows in each step (`Segments`). Ours
     over this is the target's ratio: both do the same work on the same tiles.
@@ -65,101 +74,111 @@ def ragged_rows(case, ctx):
     steps; the ratio is for each real step. It shows what thin ends of a batch cost any engine.
     "padded": the dense call on all T x B steps, which is what is paid without `lengths`.
 
-    torch runs packed sequences, ONNX Runtime and OpenVINO sequence_lens.
+    PyTorch runs packed sequences, ONNX Runtime and OpenVINO sequence_lens.
     """
     shape, threads = case.shape, case.threads
-    lengths = ragged_lengths(shape, case.what)
-    real = int(lengths.sum())
+    lengths = case.lengths(shape)
+    steps = int(lengths.sum())
     weights, x = model.make_weights(shape), model.make_input(shape)
     expected = reference(weights, shape, x, False, lengths)
-    groups = engines(ctx, weights, shape, threads, x, lengths=lengths)
-    kept = [measure.keep_fastest(group, threads) for group in groups.values()]
-    full = Shape(shape.T, max(1, round(real / shape.T)), shape.I, shape.H)
-    build = ctx.peers["fastlstm"].build
+    kept = keep_fastest(engines(ctx, weights, shape, threads, x, lengths=lengths), threads)
+    full = Shape(shape.T, max(1, round(steps / shape.T)), shape.I, shape.H)
+    build = first_way(ctx.peers["fastlstm"], shape, threads)
 
-    def loaded(shape, x):
-        runner = build(weights, shape, threads)
+    def loaded(x):
+        runner = build(weights)
         runner.load(x)
         return runner
 
     def same_rows():
-        lstm = build(weights, shape, threads).namespace["lstm"]
-        return Segments(lstm, shape, x, lengths, expected)
+        return Segments(build(weights).namespace["lstm"], shape, x, lengths, expected)
 
-    steps = [real] * len(kept)
-    for who, make, count in [
-        ("same rows", same_rows, real),
-        ("full tiles", lambda: loaded(full, np.ascontiguousarray(x[:, : full.B])), full.T * full.B),
-        ("padded", lambda: loaded(shape, x), shape.T * shape.B),
-    ]:
-        entry = Entry(f"fastlstm, {who}", make)
+    def add(name, make):
+        entry = Entry(f"fastlstm, {name}", make, engine="fastlstm")
         entry.calibrate(ctx.rounds)
-        kept.append(entry)
-        steps.append(count)
-    peak = yield kept
-    table = [
-        to_row(case, entry, shape.flops(count), peak)
-        for entry, count in zip(kept, steps, strict=True)
-    ]
-    add_ratios(table, kept)
-    ours, our_row = kept[0], table[0]
-    for entry, row, count in zip(kept, table, steps, strict=True):
-        if entry.who.startswith("fastlstm, "):
-            whole = "full" not in entry.who
-            found = measure.ratio(ours, entry, "ragged / this" + ("" if whole else " per step"))
-            row.ratio = found if whole else found.scaled(count / real)
-            row.cpu_ratio = measure.cpu_ratio(ours, entry)
-            if row.cpu_ratio and not whole:
-                row.cpu_ratio *= count / real
-            if "same rows" in entry.who:
-                our_row.measured["of the same rows, dense"] = row.ratio.median
-    doubt(table)
-    return table
+        return entry
+
+    same = add("same rows", same_rows)
+    full_tiles = add("full tiles", lambda: loaded(np.ascontiguousarray(x[:, : full.B])))
+    padded = add("padded", lambda: loaded(x))
+    entries = [*kept, same, full_tiles, padded]
+    peak = yield entries
+    counts = dict.fromkeys(entries, steps)
+    counts |= {full_tiles: full.T * full.B, padded: shape.T * shape.B}
+    rows = {e: to_row(case, e, shape.flops(count), peak) for e, count in counts.items()}
+    add_ratios(list(rows.values()), entries)
+    ours = kept[0]
+    for entry in (same, padded):
+        rows[entry].ratio = measure.ratio(ours, entry, "ragged / this")
+        rows[entry].cpu_ratio = measure.cpu_ratio(ours, entry)
+    each = counts[full_tiles] / steps
+    rows[full_tiles].ratio = measure.ratio(ours, full_tiles, "ragged / this per step").scaled(each)
+    of_cpu = measure.cpu_ratio(ours, full_tiles)
+    rows[full_tiles].cpu_ratio = of_cpu and of_cpu * each
+    rows[ours].measured["of the same rows, dense"] = rows[same].ratio.median
+    doubt(rows.values())
+    return list(rows.values())
 
 
-# Subnormal numbers
+# Subnormal numbers: functions (x) -> (forget bias, the input to use in place of x). The states
+# start about TINY.
+
+TINY = np.float32(1e-40)
+
+
+def tiny_input(x):
+    """x about 1e-40 and a forget bias of 0: the gates' sums, c and h stay subnormal throughout."""
+    return 0.0, x * TINY
+
+
+def tiny_state(x):
+    """x is 0, and a forget bias of 20 (a gate of 1) keeps c about 1e-40."""
+    return 20.0, np.zeros_like(x)
 
 
 def subnormal_rows(case, ctx):
-    """Subnormal inputs or states (`case.what`) against normal ones through the same weights.
+    """Subnormal inputs and states, of `case.subnormal(x)`, against normal ones through the same
+    weights.
 
-    Biases are zero but for the forget gate's. "input": x about 1e-40 and a forget bias of 0, so
-    that the gates, c and h stay subnormal throughout. "state": x is 0, c and h start about 1e-40,
-    and a forget bias of 20 (a gate of 1) keeps c there. A call has a state given and carries it.
+    Biases are zero but for the forget gate's. A call has a state given and carries it.
     """
     shape = case.shape
+    x = model.make_input(shape)
+    forget, small = case.subnormal(x)
     weights = model.make_weights(shape)
     weights["bias_hh_l0"][:] = 0
     weights["bias_ih_l0"][:] = 0
-    weights["bias_ih_l0"][shape.H : 2 * shape.H] = 0.0 if case.what == "input" else 20.0
-    normal = model.make_input(shape), np.full(shape.state_shape(), 0.1, np.float32)
-    tiny = np.float32(1e-40)
-    small = normal[0] * tiny if case.what == "input" else np.zeros_like(normal[0])
-    kinds = {"normal": normal, "subnormal": (small, np.full(shape.state_shape(), tiny))}
-    kept, table = [], []
+    weights["bias_ih_l0"][shape.H : 2 * shape.H] = forget
+    pairs = []
     for name, module in ctx.peers.items():
-        if not module.variants(shape, case.threads, carry=True):
+        if not module.ways(shape, case.threads, carry=True):
             continue
-        for kind, (x, state) in kinds.items():
+        make = first_way(module, shape, case.threads, carry=True)
 
-            def build(module=module, x=x, state=state):
-                runner = module.build(weights, shape, case.threads, carry=True)
+        def entry(way, x, start, name=name, make=make):
+            state = np.full(shape.state_shape(), start, np.float32)
+
+            def build():
+                runner = make(weights)
                 runner.load(x, (state, state))
                 return runner
 
-            entry = Entry(name, build, kind)
-            entry.calibrate(ctx.rounds)
-            kept.append(entry)
-    yield kept
-    for fast, slow in zip(kept[::2], kept[1::2], strict=True):
+            made = Entry(name, build, way)
+            made.calibrate(ctx.rounds)
+            return made
+
+        pairs.append((entry("normal", x, 0.1), entry("subnormal", small, TINY)))
+    yield [entry for pair in pairs for entry in pair]
+    rows = []
+    for fast, slow in pairs:
         row = to_row(case, slow, shape.flops())
-        row.variant = ""
+        row.way = ""
         row.ratio = measure.ratio(slow, fast, "this / normal")
         row.cpu_ratio = measure.cpu_ratio(slow, fast)
         row.measured = {"of normal": row.ratio.median}
-        table.append(row)
-    doubt(table)
-    return table
+        rows.append(row)
+    doubt(rows)
+    return rows
 
 
 # A core that others want
@@ -180,6 +199,7 @@ class Spinner:
 
     @contextlib.contextmanager
     def busy(self):
+        """Within it the process runs."""
         os.kill(self.process.pid, signal.SIGCONT)
         try:
             yield
@@ -196,27 +216,26 @@ def contended_rows(case, ctx):
 
     Quiet and busy samples alternate, on the same number of threads. A second row of each engine
     is its quiet one. Ratios spread more here than anywhere: where the spinner runs is the
-    system's choice.
+    system's choice. CPU time says nothing about noise here.
     """
     shape, threads = case.shape, case.threads
     weights, x = model.make_weights(shape), model.make_input(shape)
-    kept, table = [], []
+    pairs, rows = [], []
     spinner = Spinner()
     try:
-        for name, group in engines(ctx, weights, shape, threads, x).items():
-            quiet = measure.keep_fastest(group, threads)
-            busy = Entry(name, quiet._build, quiet.variant, around=spinner.busy)
+        for quiet in keep_fastest(engines(ctx, weights, shape, threads, x), threads):
+            busy = Entry(quiet.who, quiet.build, quiet.way, around=spinner.busy)
             busy.calibrate(ctx.rounds)
-            kept += [quiet, busy]
-        yield kept
+            pairs.append((quiet, busy))
+        yield [entry for pair in pairs for entry in pair]
     finally:
         spinner.close()
-    for quiet, busy in zip(kept[::2], kept[1::2], strict=True):
+    for quiet, busy in pairs:
         calm, row = to_row(case, quiet, shape.flops()), to_row(case, busy, shape.flops())
         calm.who += ", quiet"
         row.wrong, row.error, row.notes = calm.wrong, calm.error, calm.notes
         row.ratio = measure.ratio(quiet, busy, "quiet / this")
         row.measured = {"of quiet speed": row.ratio.median}
-        table += [row, calm]
-    doubt(table)
-    return table
+        rows += [row, calm]
+    doubt(rows, compare_cpu=False)
+    return rows

@@ -6,9 +6,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 
 from . import machine
-from .rows import Row, Run
+from .rows import NAMES, Row, Run
 from .shapes import Shape
 
 
@@ -43,7 +44,7 @@ def shape_text(row: Row) -> str:
 
 
 def who_text(row: Row) -> str:
-    return f"{row.who} ({row.variant})" if row.variant else row.who
+    return f"{row.who} ({row.way})" if row.way else row.who
 
 
 def interval_text(row: Row) -> str:
@@ -139,7 +140,7 @@ def markdown(run: Run) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-FLAT = ("case", "kind", "who", "variant", "threads", "p50", "p90", "p99", "cpu", "first", "rss",
+FLAT = ("case", "kind", "who", "way", "threads", "p50", "p90", "p99", "cpu", "first", "rss",
         "gflops", "peak_share", "bandwidth_share", "limit_share", "error", "wrong", "spread",
         "cpu_ratio")  # fmt: skip
 SHAPE = ("T", "B", "I", "H", "L", "D", "cell")
@@ -150,7 +151,11 @@ def comma_separated(run: Run) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     ratio = ("of", "median", "q1", "q3", "low", "high")
-    heads = [*FLAT, *SHAPE, *(f"ratio_{name}" for name in ratio)]
+    heads = [
+        *(NAMES.get(name, name) for name in FLAT),
+        *SHAPE,
+        *(f"ratio_{name}" for name in ratio),
+    ]
     heads += ["interval_low", "interval_high", "targets", "remarks"]
     writer.writerow(heads)
     for row in run.rows:
@@ -175,14 +180,32 @@ def _middle_and_ends(row: Row):
     return "us", row.p50 * 1e6, min(walls) * 1e6, max(walls) * 1e6
 
 
+def _place(row: Row) -> tuple:
+    """What a row is about, but for the way its engine was called."""
+    return row.case, row.shape and tuple(row.shape.values()), row.threads, row.who
+
+
+def _several(rows: list[Row]) -> set:
+    """The places that have more than one row, each of another way."""
+    return {place for place, count in Counter(map(_place, rows)).items() if count > 1}
+
+
+def _key(row: Row, several: set) -> tuple:
+    """The same row has the same key in another run. Where a place has one row, which way was the
+    fastest may differ from run to run and is not part of the key."""
+    place = _place(row)
+    return (*place, row.way if place in several else "")
+
+
 def moved(before: Run, after: Run) -> tuple[list[tuple], list[str], list[str], int]:
     """([MOVED_HEADINGS], rows of `before` alone, of `after` alone, how many have not moved).
 
     A value has moved when the intervals of the two runs do not touch. It is the ratio, whichever
     peer was the best, or else the time, with its range over the rounds.
     """
-    old = {row.key: row for row in before.rows}
-    new = {row.key: row for row in after.rows}
+    several = _several(before.rows) | _several(after.rows)
+    old = {_key(row, several): row for row in before.rows}
+    new = {_key(row, several): row for row in after.rows}
     found, same = [], 0
     for key, row in new.items():
         pairs = key in old and (_middle_and_ends(old[key]), _middle_and_ends(row))

@@ -190,7 +190,7 @@ def test_every_target_is_asked_by_a_case():
         ("over one thread", 1.7), ("of quiet speed", 0.7), ("of quiet speed", 0.55),
         ("over torch", 1.2), ("over torch", 1.5), ("backward over forward", 2.2),
         ("of the same rows", 1.05), ("of normal", 1.2), ("MiB", 4), ("of import numpy", 1.3),
-        ("MB", 1.5),
+        ("MB", 1.0),
     ]:  # fmt: skip
         assert (what, bound) in asked, (what, bound)
     names = [case.name for case in cases.targets()]

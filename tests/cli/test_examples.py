@@ -84,7 +84,7 @@ def test_pytorch_and_fastlstm_train_alike(monkeypatch, capsys, tmp_path):
     ids = torch.arange(200) % 7
     monkeypatch.setattr(compare, "split_novels", lambda package: (ids, ids))
     model = compare.CharModel
-    monkeypatch.setattr(compare, "CharModel", lambda: model(embedding=4, hidden=8))
+    monkeypatch.setattr(compare, "CharModel", lambda **sizes: model(embedding=4, hidden=8))
     sizes = ["--epochs", "2", "--updates", "3", "--steps", "5", "--batch", "4"]
     threads, png = torch.get_num_threads(), tmp_path / "compare.png"
     try:

@@ -22,7 +22,7 @@ CSRC = PACKAGE.parent / "csrc"
 
 PYTHON_ORDER = (
     "errors", "engine", "config", "training", "files", "layers", "variants", "cells", "__init__",
-    "torch", "threadpool", "bench", "_torch_speed", "demo", "cli", "__main__",
+    "torch", "threadpool", "bench", "demo", "cli", "__main__",
 )  # fmt: skip
 # "": the public header, csrc/fastlstm.h.
 C_ORDER = ("", "base", "kernels", "network", "tape", "forward", "training", "ops")

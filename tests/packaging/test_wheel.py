@@ -17,11 +17,14 @@ import pytest
 from conftest import ASAN, FULL
 
 import fastlstm
+from fastlstm.bench import probes
 
 ROOT = Path(__file__).parents[2]
 EXTENSION = Path(getattr(fastlstm.engine.backend, "__file__", ""))
 BUILT = EXTENSION.suffix == ".so"
 EPOCH = "1700000000"
+MOST_BYTES = 1_000_000  # of a wheel
+METADATA = 20_000  # bytes of a wheel's dist-info, at most
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "setup.py").exists(), reason="the sources are not beside the package"
@@ -139,6 +142,12 @@ def test_two_source_distributions_have_the_same_bytes(tmp_path):
     assert not any(n.endswith((".so", ".o", ".pyc")) or n.startswith("build/") for n in names)
 
 
+@pytest.mark.skipif(ASAN, reason="AddressSanitizer makes the extension larger")
+def test_a_wheel_is_small():
+    """The package as it stands here, packed as a wheel is."""
+    assert probes.packed_size() + METADATA <= MOST_BYTES
+
+
 def policy(wheel):
     """What auditwheel calls it: no library and no symbol of glibc beyond that policy's."""
     done = subprocess.run(
@@ -163,9 +172,10 @@ def test_two_wheels_have_the_same_bytes(tmp_path):
             assert file.date_time == (2023, 11, 14, 22, 13, 20), file
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     for name in (f"engine/c/_core{suffix}", "engine/c/_core.pyi", "__init__.pyi", "py.typed",
-                 "data/austen.pt"):  # fmt: skip
+                 "demo/data/austen.pt"):  # fmt: skip
         assert f"fastlstm/{name}" in names
     assert not any(n.endswith((".c", ".h", ".pyx", ".pxi", ".o")) for n in names)
     print(f"{first.name}: {first.stat().st_size:,} bytes")
+    assert first.stat().st_size <= MOST_BYTES
     if sys.platform == "linux":
         assert policy(first).startswith("manylinux_2_")

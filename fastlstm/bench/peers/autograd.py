@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import Call
+from .runner import Call
 
 
 class ModuleCall(Call):
@@ -44,22 +44,24 @@ class ModuleCall(Call):
         return {n: g.numpy() for n, g in zip(names, self.namespace["grads"], strict=True)}
 
 
-def builders(shape, *arguments):
-    """[(who, variant, a function that builds its call)]; arguments as ModuleCall's, from shape
-    to threads."""
-    import torch
+def entries(shape, *arguments):
+    """(who, build, way) of fastlstm's module and of PyTorch's, where build() makes the call;
+    arguments as ModuleCall's, from shape to threads."""
+    from torch import nn
 
-    import fastlstm.torch
+    import fastlstm.torch as ours
 
-    from .ours import LAYERS
-
-    name = LAYERS[shape.cell].kind
-    ours, theirs = getattr(fastlstm.torch, name), getattr(torch.nn, name)
+    modules = {"lstm": (ours.LSTM, nn.LSTM), "gru": (ours.GRU, nn.GRU), "rnn": (ours.RNN, nn.RNN)}
+    layer, torch_layer = modules[shape.cell]
     return [
         (
             "fastlstm",
+            lambda: ModuleCall(layer, shape, *arguments, change=True),
             "module, new weights",
-            lambda: ModuleCall(ours, shape, *arguments, change=True),
         ),
-        ("torch", f"nn.{name}", lambda: ModuleCall(theirs, shape, *arguments, change=False)),
+        (
+            "torch",
+            lambda: ModuleCall(torch_layer, shape, *arguments, change=False),
+            f"nn.{torch_layer.__name__}",
+        ),
     ]

@@ -8,12 +8,13 @@ interface asks for: a new extractor, the inputs, the outputs.
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from . import Runner
+from .runner import Runner
 
 
 def version() -> str:
@@ -22,11 +23,15 @@ def version() -> str:
     return ncnn.__version__
 
 
-def variants(shape, threads, carry=False, lengths=None) -> list[str]:
+def ways(shape, threads, carry=False, lengths=None):
     stacked_state = carry and (shape.L > 1 or shape.D > 1)
     if shape.cell != "lstm" or shape.B > 1 or lengths is not None or stacked_state:
-        return []
-    return ["spin", "sleep"] if threads > 1 else ["spin"]
+        return {}
+    runner = functools.partial(NcnnRunner, shape=shape, threads=threads, carry=carry)
+    found = {"spin": functools.partial(runner, spin=True)}
+    if threads > 1:
+        found["sleep"] = functools.partial(runner, spin=False)
+    return found
 
 
 def _ifog(array: np.ndarray) -> np.ndarray:
@@ -39,9 +44,9 @@ def _model(weights, shape, carry):
     """(the text of the .param file, the bytes of the .bin file)."""
     lines, data = [], []
 
-    def floats(kind, layer):
+    def floats(name, layer):
         tails = ("", "_reverse")[: shape.D]
-        parts = [_ifog(weights[f"{kind}_l{layer}{tail}"]) for tail in tails]
+        parts = [_ifog(weights[f"{name}_l{layer}{tail}"]) for tail in tails]
         return np.concatenate([part.ravel() for part in parts])
 
     inputs = ["x", "h0", "c0"] if carry else ["x"]
@@ -63,7 +68,9 @@ def _model(weights, shape, carry):
 
 
 class NcnnRunner(Runner):
-    def __init__(self, weights, shape, threads, variant, carry):
+    """One row; `spin` leaves the workers spinning after a call."""
+
+    def __init__(self, weights, shape, threads, carry, spin):
         import ncnn
 
         self.ncnn, self.shape, self.carry = ncnn, shape, carry
@@ -74,7 +81,7 @@ class NcnnRunner(Runner):
         for name in dir(option):
             if name.startswith(("use_fp16", "use_bf16", "use_int8")):
                 setattr(option, name, False)
-        if variant == "sleep":
+        if not spin:
             option.openmp_blocktime = 0
         text, data = _model(weights, shape, carry)
         with tempfile.TemporaryDirectory() as folder:
@@ -107,9 +114,3 @@ class NcnnRunner(Runner):
     def close(self):
         super().close()
         self.net = None
-
-
-def build(weights, shape, threads, variant=None, carry=False, lengths=None) -> Runner:
-    if not variants(shape, threads, carry, lengths):
-        raise ValueError(f"ncnn runs LSTMs on one row at a time, not {shape}")
-    return NcnnRunner(weights, shape, threads, variant or "spin", carry)

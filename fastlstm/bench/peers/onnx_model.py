@@ -9,11 +9,9 @@ bare node: its Y is (T, 1, B, H), which is (T, B, H) in memory, and no node is s
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import numpy as np
 
-from . import Runner
+from .runner import Runner
 
 OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 ORDERS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}  # ONNX's gates in PyTorch's
@@ -66,8 +64,8 @@ def build_model(weights, shape, carry=False, lengths=None) -> bytes:
         last = layer == layers - 1
         part = f"_{layer}" if layers > 1 else ""
 
-        def stacked(kind, layer=layer):
-            return [reordered(weights[f"{kind}_l{layer}{tail}"]) for tail in tails]
+        def stacked(name, layer=layer):
+            return [reordered(weights[f"{name}_l{layer}{tail}"]) for tail in tails]
 
         both = np.concatenate([stacked("bias_ih"), stacked("bias_hh")], axis=2)[:, 0]
         node_inputs = [
@@ -114,9 +112,11 @@ def build_model(weights, shape, carry=False, lengths=None) -> bytes:
 
 
 class OnnxRunner(Runner):
-    """`bind(inputs, outputs)` fixes where an engine reads and writes: {name: array} each.
+    """What the engines that read ONNX share.
 
-    A carried state has two such bindings, `a` and `b`: each reads the state the other has written.
+    A bound runner has its buffers beforehand: `bind(inputs, outputs)` makes the engine's object
+    that reads from and writes to the arrays of two dicts {name: array}. A carried state has two
+    such objects, `a` and `b`: each reads the state that the other has written.
     """
 
     def __init__(self, shape, carry, lengths):
@@ -125,7 +125,7 @@ class OnnxRunner(Runner):
         self.lengths = None if lengths is None else np.asarray(lengths, np.int32)
 
     def prepare(self, statement, namespace, bound: bool) -> None:
-        """The call, with the states' way from one to the next where it is bound."""
+        """Set the statement; a bound one with a carried state also swaps `a` and `b`."""
         self.fixed_output = bound
         if bound and self.carry:
             self.setup = "; ".join(f"copyto({name}, start_{name})" for name in self.states)
@@ -133,9 +133,9 @@ class OnnxRunner(Runner):
             statement += "; a, b = b, a"
         super().__init__(statement, namespace | {"lengths": self.lengths, "copyto": np.copyto})
 
-    @abstractmethod
     def bind(self, inputs, outputs):
-        """What `a` and `b` are."""
+        """The object that `a` and `b` are. Runners that are not bound have none."""
+        raise NotImplementedError
 
     def load(self, x, state=None):
         shape, names = self.shape, self.namespace

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """ONNX Runtime: sequential execution, with and without spinning workers, called both ways.
 
-"run" is `session.run` on arrays; "bound" is I/O binding, where inputs and outputs have their
-buffers beforehand. With one thread there is no worker to spin, and "nospin" is left out.
+"bound" is I/O binding, where inputs and outputs have their buffers beforehand; "run" is
+`session.run` on arrays. With one thread there is no worker to spin, and "nospin" is left out.
 """
 
 from __future__ import annotations
 
-from . import Runner
+import functools
+
 from .onnx_model import OnnxRunner, build_model
 
 
@@ -18,42 +19,48 @@ def version() -> str:
     return onnxruntime.__version__
 
 
-def variants(shape, threads, carry=False, lengths=None) -> list[str]:
-    modes = ("spin", "nospin") if threads > 1 else ("spin",)
-    return [f"{form} {mode}" for form in ("run", "bound") for mode in modes]
+def ways(shape, threads, carry=False, lengths=None):
+    arguments = {"shape": shape, "threads": threads, "carry": carry, "lengths": lengths}
+    spins = {"spin": True, "nospin": False} if threads > 1 else {"spin": True}
+    return {
+        f"{call} {name}": functools.partial(runner, spin=spin, **arguments)
+        for call, runner in (("bound", BoundRunner), ("run", RunRunner))
+        for name, spin in spins.items()
+    }
 
 
 class OrtRunner(OnnxRunner):
-    def __init__(self, weights, shape, threads, variant, carry, lengths):
+    """A session; the subclasses call it."""
+
+    def __init__(self, weights, shape, threads, spin, carry, lengths):
         import onnxruntime as ort
 
         super().__init__(shape, carry, lengths)
-        form, spin = variant.split()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
-        allow = "1" if spin == "spin" else "0"
+        allow = "1" if spin else "0"
         options.add_session_config_entry("session.intra_op.allow_spinning", allow)
         self.session = ort.InferenceSession(
             build_model(weights, shape, carry, lengths),
             options,
             providers=["CPUExecutionProvider"],
         )
-        if form == "bound":
-            self.prepare("run(a)", {"run": self.session.run_with_iobinding}, bound=True)
-            return
-        feeds = "'x': x"
-        if carry:
-            feeds += "".join(f", '{name}0': {name}" for name in self.states)
-            self.setup = "; ".join(f"{name} = start_{name}" for name in self.states)
-        if lengths is not None:
-            feeds += ", 'lengths': lengths"
-        names = ["y", *self.states]
-        statement = f"{', '.join(names)} = run(names, {{{feeds}}})"
-        self.prepare(statement, {"run": self.session.run, "names": names}, bound=False)
+
+    def close(self):
+        super().close()
+        self.session = None
+
+
+class BoundRunner(OrtRunner):
+    """I/O binding: inputs and outputs have their buffers beforehand."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.prepare("run(a)", {"run": self.session.run_with_iobinding}, bound=True)
 
     def bind(self, inputs, outputs):
         binding = self.session.io_binding()
@@ -62,10 +69,18 @@ class OrtRunner(OnnxRunner):
                 add(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         return binding
 
-    def close(self):
-        super().close()
-        self.session = None
 
+class RunRunner(OrtRunner):
+    """`session.run` on arrays."""
 
-def build(weights, shape, threads, variant=None, carry=False, lengths=None) -> Runner:
-    return OrtRunner(weights, shape, threads, variant or "bound spin", carry, lengths)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        feeds = "'x': x"
+        if self.carry:
+            feeds += "".join(f", '{name}0': {name}" for name in self.states)
+            self.setup = "; ".join(f"{name} = start_{name}" for name in self.states)
+        if self.lengths is not None:
+            feeds += ", 'lengths': lengths"
+        names = ["y", *self.states]
+        statement = f"{', '.join(names)} = run(names, {{{feeds}}})"
+        self.prepare(statement, {"run": self.session.run, "names": names}, bound=False)

@@ -1,71 +1,96 @@
 # SPDX-License-Identifier: MIT
 """fastlstm itself: the plain call and `out=`; with a carried state also its stream.
 
-"call" gets fresh arrays back; "call out" writes into one array. A stream of one step at a time is
-called through `stream.step`.
+"call" returns fresh arrays; "call out" writes into one array. A stream that takes one step at a
+time is called through `stream.step`.
 """
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 
 import fastlstm
 
-from . import Runner
+from .runner import Runner
+
+LAYERS = {"lstm": fastlstm.LSTM, "gru": fastlstm.GRU, "rnn": fastlstm.RNN}
 
 
 def version() -> str:
     return fastlstm.__version__
 
 
-LAYERS = {"lstm": fastlstm.LSTM, "gru": fastlstm.GRU, "rnn": fastlstm.RNN}
-
-
-def variants(shape, threads, carry=False, lengths=None) -> list[str]:
+def ways(shape, threads, carry=False, lengths=None):
+    call = functools.partial(CallRunner, shape=shape, threads=threads, carry=carry, lengths=lengths)
+    found = {
+        "call": functools.partial(call, out=False),
+        "call out": functools.partial(call, out=True),
+    }
     if carry and not shape.bidirectional:
-        return ["call", "call out", "stream", "stream out"]
-    return ["call", "call out"]
+        stream = functools.partial(StreamRunner, shape=shape, threads=threads)
+        found["stream"] = functools.partial(stream, out=False)
+        found["stream out"] = functools.partial(stream, out=True)
+    return found
 
 
-class FastRunner(Runner):
-    def __init__(self, weights, shape, threads, variant, carry, lengths):
-        lstm = LAYERS[shape.cell].from_state_dict(weights, num_threads=threads)
+def make_layer(weights, shape, threads):
+    return LAYERS[shape.cell].from_state_dict(weights, num_threads=threads)
+
+
+class CallRunner(Runner):
+    """lstm(x), with `out=` if `out`, from the state the call before has left if `carry`."""
+
+    def __init__(self, weights, shape, threads, carry, lengths, out):
         self.shape = shape
-        self.stream = None
-        self.step = variant.startswith("stream") and shape.T == 1
-        self.fixed_output = variant.endswith("out")
-        tail = ", out=y" if self.fixed_output else ""
-        namespace = {"lstm": lstm}
-        if variant.startswith("stream"):
-            self.stream = lstm.stream(batch_size=shape.B)
-            namespace |= {"stream": self.stream, "step": self.stream.step}
-            self.setup = "stream.state = start"
-            statement = f"{'step' if self.step else 'stream'}(x{tail})"
-            if not self.fixed_output:
-                statement = "y = " + statement
-        else:
-            if lengths is not None:
-                namespace["lengths"] = np.asarray(lengths)
-                tail += ", lengths=lengths"
-            if carry:
-                self.setup = "s = start"
-            target = "out" if self.fixed_output else "y"
-            statement = f"{target}, s = lstm(x{', s' if carry else ''}{tail})"
-        super().__init__(statement, namespace)
+        self.fixed_output = out
+        namespace = {"lstm": make_layer(weights, shape, threads)}
+        arguments = "x"
+        if carry:
+            self.setup = "s = start"
+            arguments += ", s"
+        if out:
+            arguments += ", out=y"
+        if lengths is not None:
+            namespace["lengths"] = np.asarray(lengths)
+            arguments += ", lengths=lengths"
+        super().__init__(f"{'out' if out else 'y'}, s = lstm({arguments})", namespace)
 
     def load(self, x, state=None):
         shape, names = self.shape, self.namespace
-        if state is None:
-            state = [np.zeros(shape.state_shape(), np.float32)] * 2
-        start = tuple(part.copy() for part in state)
-        names["start"] = start if shape.cell == "lstm" else start[0]
-        names["x"] = x[0] if self.step else x
+        names["start"] = starting_state(shape, state)
+        names["x"] = x
+        names["y"] = np.empty(shape.output_shape(), np.float32)
+
+    def output(self):
+        return self.namespace["y"]
+
+
+class StreamRunner(Runner):
+    """A stream of `shape.B` rows, T steps a call; of one step through `stream.step`."""
+
+    def __init__(self, weights, shape, threads, out):
+        self.shape = shape
+        self.fixed_output = out
+        self.setup = "stream.state = start"
+        stream = make_layer(weights, shape, threads).stream(batch_size=shape.B)
+        call = "step" if shape.T == 1 else "stream"
+        statement = f"{call}(x, out=y)" if out else f"y = {call}(x)"
+        super().__init__(statement, {"stream": stream, "step": stream.step})
+
+    def load(self, x, state=None):
+        shape, names = self.shape, self.namespace
+        names["start"] = starting_state(shape, state)
+        names["x"] = x[0] if shape.T == 1 else x
         y = shape.output_shape()
-        names["y"] = np.empty(y[1:] if self.step else y, np.float32)
+        names["y"] = np.empty(y[1:] if shape.T == 1 else y, np.float32)
 
     def output(self):
         return self.namespace["y"].reshape(self.shape.output_shape())
 
 
-def build(weights, shape, threads, variant=None, carry=False, lengths=None) -> Runner:
-    return FastRunner(weights, shape, threads, variant or "call", carry, lengths)
+def starting_state(shape, state):
+    """(h, c), or h for cells that have no c, as a layer takes it; zeros for None. A copy."""
+    h, c = state or [np.zeros(shape.state_shape(), np.float32)] * 2
+    return (h.copy(), c.copy()) if shape.cell == "lstm" else h.copy()

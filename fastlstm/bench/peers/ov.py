@@ -7,7 +7,8 @@ beforehand. Without the precision hint a CPU with bf16 units would run the model
 
 from __future__ import annotations
 
-from . import Runner
+import functools
+
 from .onnx_model import OnnxRunner, build_model
 
 
@@ -18,12 +19,16 @@ def version() -> str:
     return openvino.__version__.split("-")[0]
 
 
-def variants(shape, threads, carry=False, lengths=None) -> list[str]:
-    return ["bound"] if carry else ["bound", "shared"]
+def ways(shape, threads, carry=False, lengths=None):
+    runners = {"bound": BoundRunner} if carry else {"bound": BoundRunner, "shared": SharedRunner}
+    arguments = {"shape": shape, "threads": threads, "carry": carry, "lengths": lengths}
+    return {name: functools.partial(runner, **arguments) for name, runner in runners.items()}
 
 
 class OpenVinoRunner(OnnxRunner):
-    def __init__(self, weights, shape, threads, variant, carry, lengths):
+    """A compiled model; the subclasses call it."""
+
+    def __init__(self, weights, shape, threads, carry, lengths):
         import openvino as ov
         import openvino.properties as props
         from openvino.properties import hint
@@ -44,13 +49,18 @@ class OpenVinoRunner(OnnxRunner):
         if precision != ov.Type.f32:
             raise RuntimeError(f"OpenVINO runs in {precision}, not in f32")
         self.tensor = ov.Tensor
-        if variant == "bound":
-            self.prepare("a.infer()", {}, bound=True)
-            return
-        feeds = "{'x': x}" if lengths is None else "{'x': x, 'lengths': lengths}"
-        statement = f"y = infer({feeds}, share_inputs=True, share_outputs=True)[0]"
-        names = {"infer": self.compiled.create_infer_request().infer}
-        self.prepare(statement, names, bound=False)
+
+    def close(self):
+        super().close()
+        self.compiled = None
+
+
+class BoundRunner(OpenVinoRunner):
+    """A request whose tensors are set beforehand."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.prepare("a.infer()", {}, bound=True)
 
     def bind(self, inputs, outputs):
         request = self.compiled.create_infer_request()
@@ -58,10 +68,13 @@ class OpenVinoRunner(OnnxRunner):
             request.set_tensor(name, self.tensor(array, shared_memory=True))
         return request
 
-    def close(self):
-        super().close()
-        self.compiled = None
 
+class SharedRunner(OpenVinoRunner):
+    """A request that is given the arrays with each call and shares their memory."""
 
-def build(weights, shape, threads, variant=None, carry=False, lengths=None) -> Runner:
-    return OpenVinoRunner(weights, shape, threads, variant or "bound", carry, lengths)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        feeds = "{'x': x}" if self.lengths is None else "{'x': x, 'lengths': lengths}"
+        statement = f"y = infer({feeds}, share_inputs=True, share_outputs=True)[0]"
+        names = {"infer": self.compiled.create_infer_request().infer}
+        self.prepare(statement, names, bound=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""torch.nn.LSTM (GRU, RNN) in eval mode, under no_grad and under inference_mode.
+"""torch.nn.LSTM (GRU, RNN) in eval mode, under inference_mode and under no_grad.
 
 Without either of them PyTorch records a graph and runs another, slower kernel.
 Ragged batches go through its packed sequences: "packed" is the call alone on a sequence that was
@@ -8,9 +8,11 @@ packed beforehand, "pad" includes packing the input and padding the output.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from . import Runner
+from .runner import Runner
 
 
 def version() -> str:
@@ -19,53 +21,52 @@ def version() -> str:
     return torch.__version__
 
 
-def variants(shape, threads, carry=False, lengths=None) -> list[str]:
-    modes = ["no_grad", "inference_mode"]
+def ways(shape, threads, carry=False, lengths=None):
+    import torch
+
+    modes = {"inference_mode": torch.inference_mode, "no_grad": torch.no_grad}
     if lengths is None:
-        return modes
-    return [f"{form} {mode}" for form in ("packed", "pad") for mode in modes]
+        forms = {"": functools.partial(DenseRunner, carry=carry)}
+    else:
+        forms = {
+            "packed ": functools.partial(PackedRunner, lengths=lengths),
+            "pad ": functools.partial(PaddedRunner, lengths=lengths),
+        }
+    return {
+        form + mode: functools.partial(make, shape=shape, threads=threads, mode=modes[mode])
+        for form, make in forms.items()
+        for mode in modes
+    }
+
+
+def layers() -> dict:
+    """{cell: PyTorch's class}."""
+    from torch import nn
+
+    return {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
 class TorchRunner(Runner):
-    def __init__(self, weights, shape, threads, variant, carry, lengths):
+    """What the ways to call PyTorch share. `mode` is a context manager's class, entered around the
+    calls."""
+
+    statement = ""  # of each subclass
+
+    def __init__(self, weights, shape, threads, mode):
         import torch
         from torch.nn.utils import rnn
 
         torch.set_num_threads(threads)
-        layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[shape.cell]
+        layer = layers()[shape.cell]
         lstm = layer(shape.I, shape.H, shape.L, bidirectional=shape.bidirectional).eval()
         lstm.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-        self.torch = torch
-        self.threads = threads
-        self.shape = shape
-        self.mode = getattr(torch, variant.split()[-1])
-        self.form = variant.split()[0] if lengths is not None else "dense"
-        self.lengths = None if lengths is None else torch.tensor(np.asarray(lengths))
-        statement = {
-            "dense": "y, s = lstm(x, s)" if carry else "y, s = lstm(x)",
-            "packed": "y, s = lstm(x)",
-            "pad": (
-                "p, s = lstm(pack(x, lengths, enforce_sorted=False))\n"
-                f"y, n = pad(p, total_length={shape.T})"
-            ),
-        }[self.form]
-        if carry:
-            self.setup = "s = start"
-        super().__init__(
-            statement,
-            {
-                "lstm": lstm,
-                "lengths": self.lengths,
-                "pack": rnn.pack_padded_sequence,
-                "pad": rnn.pad_packed_sequence,
-            },
-        )
+        self.torch, self.threads, self.shape, self.mode = torch, threads, shape, mode
+        names = {"lstm": lstm, "pack": rnn.pack_padded_sequence, "pad": rnn.pad_packed_sequence}
+        super().__init__(self.statement, names)
 
     def load(self, x, state=None):
         torch, names = self.torch, self.namespace
         names["x"] = torch.from_numpy(x)
-        if self.form == "packed":
-            names["x"] = names["pack"](names["x"], self.lengths, enforce_sorted=False)
         if state is None:
             state = [np.zeros(self.shape.state_shape(), np.float32)] * 2
         start = tuple(torch.from_numpy(part.copy()) for part in state)
@@ -76,11 +77,45 @@ class TorchRunner(Runner):
         return self.mode()
 
     def output(self):
-        y = self.namespace["y"]
-        if self.form == "packed":
-            y, _ = self.namespace["pad"](y, total_length=self.shape.T)
+        return self.namespace["y"].numpy()
+
+
+class DenseRunner(TorchRunner):
+    """Every row has T steps."""
+
+    def __init__(self, weights, shape, threads, mode, carry):
+        self.statement = "y, s = lstm(x, s)" if carry else "y, s = lstm(x)"
+        if carry:
+            self.setup = "s = start"
+        super().__init__(weights, shape, threads, mode)
+
+
+class PackedRunner(TorchRunner):
+    """The call on a packed sequence; the output stays packed."""
+
+    statement = "y, s = lstm(x)"
+
+    def __init__(self, weights, shape, threads, mode, lengths):
+        super().__init__(weights, shape, threads, mode)
+        self.lengths = self.torch.tensor(np.asarray(lengths))
+
+    def load(self, x, state=None):
+        super().load(x, state)
+        names = self.namespace
+        names["x"] = names["pack"](names["x"], self.lengths, enforce_sorted=False)
+
+    def output(self):
+        y, _ = self.namespace["pad"](self.namespace["y"], total_length=self.shape.T)
         return y.numpy()
 
 
-def build(weights, shape, threads, variant=None, carry=False, lengths=None) -> Runner:
-    return TorchRunner(weights, shape, threads, variant or "inference_mode", carry, lengths)
+class PaddedRunner(TorchRunner):
+    """From a padded input to a padded output."""
+
+    def __init__(self, weights, shape, threads, mode, lengths):
+        self.statement = (
+            "p, s = lstm(pack(x, lengths, enforce_sorted=False))\n"
+            f"y, n = pad(p, total_length={shape.T})"
+        )
+        super().__init__(weights, shape, threads, mode)
+        self.namespace["lengths"] = self.torch.tensor(np.asarray(lengths))

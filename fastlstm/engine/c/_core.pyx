@@ -4,8 +4,7 @@
 """The boundary between Python and csrc/: check every buffer, get memory, drop the GIL, call C once.
 
 Nothing here is public. `Net.forward` takes canonical arrays (buffers.pxd) and answers None to
-anything else, touching nothing: engine/arguments.py then makes the arrays canonical, or says what
-is wrong with them.
+anything else, touching nothing: engine/arguments.py makes arrays canonical or says what is wrong.
 
     csrc.pxd     declarations of csrc/            threads.pxd  the default number of threads
     buffers.pxd  arrays as pointers and strides   variant.pxd  a Variant as C has it

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The demo's comparison with PyTorch: the same steps of the same network, side by side.
+"""The demo's comparison with PyTorch: the same steps of the same network, in turn.
 
-Not part of the library. fastlstm itself needs no PyTorch and imports it in fastlstm/torch.py alone;
-this module is the demo's one exception. Nothing imports it at the top: `fastlstm demo` does so at
-its very end, and where that raises ImportError there is simply no comparison.
+fastlstm itself needs no PyTorch and imports it in fastlstm/torch.py alone; this module is the one
+exception. `fastlstm demo` imports it at its very end, and where that raises ImportError there is no
+comparison.
 """
 
 import time
@@ -17,14 +17,15 @@ VERSION = torch.__version__.split("+")[0]
 
 
 def compare(state_dict, time_fastlstm, rows, seconds=1.5):
-    """Times `rows` (T, I), one step at a time, by fastlstm and by PyTorch in inference mode.
+    """Time `rows` (T, I), one step at a time, by fastlstm and by PyTorch in inference mode.
 
-    state_dict     the LSTM's own arrays, by PyTorch's names (one direction, biases, no projection)
+    state_dict     the LSTM's arrays, by PyTorch's names (one direction, biases, no projection)
     time_fastlstm  () -> seconds of one pass over the same rows
-    Gives {"fastlstm": s, "nn.LSTM": s, "nn.LSTMCell": s}: seconds of a pass, each the median of
-    passes taken by turns, so that a change in the machine's load meets all three. The two of
-    PyTorch are its ways to take one step: the layer on a sequence of one, and a cell per layer,
-    which is more code and faster. Both have one thread, inputs ready as tensors, and a warm-up.
+
+    Returns {"fastlstm": s, "nn.LSTM": s, "nn.LSTMCell": s}: seconds of a pass, each the median of
+    passes taken by turns, so that a change in the machine's load meets all three. PyTorch has two
+    ways to take one step: the layer on a sequence of one, and a cell for each layer, which is more
+    code and faster. Both run on one thread, with inputs ready as tensors, after a warm-up.
     """
     inputs = [torch.tensor(row)[None] for row in rows]  # (1, I): one step, or one row
     layers = sum(name.startswith("weight_ih_l") for name in state_dict)

@@ -73,7 +73,7 @@ FL_INLINE vf fl_sigmoid(vf a) { return vf_div(vf_set1(FL_SIGMOID_NUM), fl_sigmoi
  * constants. One-piece ln 2 suffices: at n = -1 its error is 2^-29, and from there on the
  * result is near 1. Near 0, n = 0 and num = 2 |x| (1 - |x| ...) to full relative precision.
  */
-FL_INLINE vf fl_tanh_num(vf x, vf *den)
+FL_INLINE vf fl_tanh_parts(vf x, vf *s)
 {
     const vf round = vf_set1(FL_ROUND + 127.0f);
     vf b = vf_min(vf_set1(20.0f), vf_abs(x));
@@ -81,8 +81,13 @@ FL_INLINE vf fl_tanh_num(vf x, vf *den)
     vf n = vf_sub(t, round);
     vf r = vf_fma(n, vf_set1(0x1.62e43p-2f), b);
     vf r2 = vf_mul(r, r);
-    vf p = vf_fma(r2, FL_POLY4(r, r2, 2), vf_add(r, r)); /* 1 - exp(-2 r) */
-    vf s = vf_shl23(t);
+    *s = vf_shl23(t);
+    return vf_fma(r2, FL_POLY4(r, r2, 2), vf_add(r, r));
+}
+
+FL_INLINE vf fl_tanh_num(vf x, vf *den)
+{
+    vf s, p = fl_tanh_parts(x, &s);
     *den = vf_fnma(s, p, vf_add(vf_set1(1.0f), s));
     return vf_copysign(vf_fma(s, p, vf_sub(vf_set1(1.0f), s)), x);
 }
@@ -91,6 +96,17 @@ FL_INLINE vf fl_tanh(vf x)
 {
     vf den, num = fl_tanh_num(x, &den);
     return vf_div(num, den);
+}
+
+/*
+ * The slope of tanh, 1 - tanh(x)^2 = 4 e / (1 + e)^2, from x and not from the value: where tanh(x)
+ * is between 0.5 and 1, its last bit alone moves 1 - tanh(x)^2 by up to 2^-23.
+ */
+FL_INLINE vf fl_tanh_slope(vf x)
+{
+    vf s, p = fl_tanh_parts(x, &s);
+    vf e = vf_fnma(s, p, s), den = vf_fnma(s, p, vf_add(vf_set1(1.0f), s));
+    return vf_div(vf_mul(vf_set1(4.0f), e), vf_mul(den, den));
 }
 
 #endif

@@ -170,10 +170,10 @@ typedef struct fl_backward_weights fl_backward_weights;
 
 /* NULL when memory is short. */
 fl_backward_weights *fl_backward_weights_new(const fl_net *net);
-void fl_backward_weights_free(fl_backward_weights *turned);
-size_t fl_backward_weights_bytes(const fl_backward_weights *turned);
+void fl_backward_weights_free(fl_backward_weights *weights);
+size_t fl_backward_weights_bytes(const fl_backward_weights *weights);
 /* The same arrays as fl_net_set's; net is the one it was made for. */
-void fl_backward_weights_set(fl_backward_weights *turned, const fl_net *net, size_t layer,
+void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer,
                              size_t dir, const float *w_ih, const float *w_hh, const float *w_hr);
 
 /* Gradients of one layer and direction, contiguous, PyTorch's layout; all written, not added to. */
@@ -184,7 +184,7 @@ typedef struct fl_grads {
     float *peepholes;   /* (3 H); NULL without peepholes */
 } fl_grads;
 
-typedef struct fl_back_call {
+typedef struct fl_backward_call {
     const fl_tape *tape;
     const float *dy; /* (t, b, d * K + j) as y in fl_call; NULL: zeros. Not read past lengths. */
     ptrdiff_t dy_t, dy_b;
@@ -196,11 +196,11 @@ typedef struct fl_back_call {
     size_t threads;
     int (*poll)(void *);
     void *poll_arg;
-} fl_back_call;
+} fl_backward_call;
 
 /* FL_OK, FL_NO_MEMORY (nothing written) or FL_INTERRUPTED (outputs partly written). The bits do not
    depend on `threads`. The tape stays as it is. */
-int fl_backward(const fl_net *net, const fl_backward_weights *turned, const fl_back_call *call);
+int fl_backward(const fl_net *net, const fl_backward_weights *weights, const fl_backward_call *call);
 
 /* Bytes of workspace fl_forward takes for this call, for reports. */
 size_t fl_forward_workspace(const fl_net *net, const fl_call *call);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The public face of the C core. No Python, no files, no environment; memory only through
- * fl_alloc (alloc.h). Sizes are in elements, strides in floats.
+ * The public interface of the C core: networks, forward calls and backward calls. The core knows no
+ * Python, no files and no environment variables, and gets memory from fl_alloc (base/alloc.h) only.
+ * Sizes are in elements, strides in floats.
  *
  * Letters: T time, B batch, I input, H hidden, P projection, L layers, D directions;
  * K = P if there is a projection, else H: the width of a state h and of one direction's output.
@@ -20,21 +21,22 @@ enum { FL_OK = 0, FL_NO_MEMORY = -1, FL_INTERRUPTED = -2 };
 
 int fl_isa_count(void);
 const char *fl_isa_name(int i);
-int fl_isa_built(int i);                 /* compiled into this library */
-int fl_isa_runnable(int i);              /* built, and this CPU and its system can run it */
-const fl_kernels *fl_isa_kernels(int i); /* NULL unless runnable */
-size_t fl_isa_lanes(const fl_kernels *k);
+int fl_isa_built(int i);                        /* compiled into this library */
+int fl_isa_runnable(int i);                     /* built, and this CPU and its system can run it */
+const fl_kernels *fl_isa_kernels(int i);        /* NULL unless runnable */
+size_t fl_isa_lanes(const fl_kernels *kernels); /* floats in a vector */
 
-/* ---- a network: shapes and packed weights; read-only once set, so any number of threads may
+/* ---- a network: shapes and packed weights. Once set it is only read, so any number of threads may
         run it at the same time ---- */
 
-/* The cells, with PyTorch's equations; FL_GRU_BEFORE resets h before the recurrent product (Keras'
-   reset_after=False). Only FL_LSTM has a state c and projections. */
+/* The cells, with PyTorch's equations. FL_GRU_BEFORE, which PyTorch does not have, multiplies h by
+   r before the recurrent product of n, as Keras does with reset_after=False. Only FL_LSTM has a
+   state c and projections. */
 enum { FL_LSTM, FL_GRU, FL_GRU_BEFORE, FL_RNN_TANH, FL_RNN_RELU, FL_CELLS };
 
 /*
- * Activations, a and b standing for alpha and beta; tanh is scaled_tanh with a = b = 1, relu
- * thresholded_relu with a = 0, elu has b = 1 and selu is elu with another.
+ * Activations, with a for alpha and b for beta. tanh is scaled_tanh with a = b = 1, and relu is
+ * thresholded_relu with a = 0. The usual elu has b = 1; selu is elu with another b.
  *
  *     sigmoid      1 / (1 + exp(-x))      scaled_tanh       a tanh(b x)
  *     affine       a x + b                thresholded_relu  x if x > a else 0
@@ -42,7 +44,7 @@ enum { FL_LSTM, FL_GRU, FL_GRU_BEFORE, FL_RNN_TANH, FL_RNN_RELU, FL_CELLS };
  *     elu          b x if x >= 0 else a b (exp(x) - 1)
  *     softsign     x / (1 + |x|)          softplus          ln(1 + exp(x))
  *     silu         x sigmoid(x)           exponential       exp(x)
- *     gelu         x times the normal distribution's function
+ *     gelu         x times the cumulative function of the normal distribution
  */
 enum {
     FL_SIGMOID,
@@ -65,13 +67,14 @@ typedef struct fl_activation {
     float alpha, beta;
 } fl_activation;
 
-/* What sets a network apart from PyTorch's, as in ONNX: csrc/variants.h has the equations. */
+/* What a network has that PyTorch's layers do not, as ONNX describes it. kernels/variants.h has the
+   equations. */
 typedef struct fl_variant {
-    int differs;                    /* 0: nothing; the rest is not looked at */
+    int differs;                    /* 0: the layer is PyTorch's, and the rest is not read */
     fl_activation activation[2][3]; /* [direction]: LSTM i f o, g, output; GRU r z, n; RNN h */
-    float clip;       /* sums are cut to [-clip, clip] before them; INFINITY: they are not */
-    int input_forget; /* LSTM: f = 1 - i */
-    int peepholes;    /* LSTM: they are set by fl_net_set_peepholes, or zeros */
+    float clip;                     /* activations see sums cut to [-clip, clip]; INFINITY: uncut */
+    int input_forget;               /* LSTM: f = 1 - i */
+    int peepholes; /* LSTM: there are some; zeros until fl_net_set_peepholes is called */
 } fl_variant;
 
 /*
@@ -85,9 +88,9 @@ typedef struct fl_config {
     int cell;
     size_t input, hidden, proj; /* proj = 0: none */
     size_t layers, dirs;        /* dirs = 1 or 2 */
-    int reverse;                /* dirs = 1 alone: from each row's last step to its first */
+    int reverse;                /* with dirs = 1: go from each row's last step to its first */
     int format;                 /* of the packed weight matrices */
-    fl_variant variant;         /* of FL_RNN_TANH and FL_RNN_RELU alike */
+    fl_variant variant;         /* FL_RNN_TANH and FL_RNN_RELU have the same variants */
 } fl_config;
 
 typedef struct fl_net fl_net;
@@ -109,35 +112,36 @@ size_t fl_net_bytes(const fl_net *net);
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                 const float *b_ih, const float *b_hh, const float *w_hr);
 
-/* An LSTM's peepholes (3 H), i f o: to be added to a copy of the sums, those of i and f times the
-   state before the step, that of o times the one after it. */
+/* Sets an LSTM's peepholes, (3 H) for i, f and o. Those of i and f are multiplied by c before the
+   step, that of o by c after it, and the products are added to the gates' sums. */
 void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes);
 
 /* ---- one forward call ---- */
 
-/* What a training call keeps for fl_backward. */
+/* What a forward call in training keeps for fl_backward. */
 typedef struct fl_tape fl_tape;
 
 typedef struct fl_call {
     size_t steps, batch; /* T, B; both at least 1 */
     const float *x;      /* element (t, b, i) at x + t * x_t + b * x_b + i */
     ptrdiff_t x_t, x_b;
-    float *y; /* (t, b, d * K + j) at y + t * y_t + b * y_b + d * K + j; NULL: not wanted.
-                 Zero past a row's length. Overlaps no input. */
+    float *y; /* (t, b, d * K + j) at y + t * y_t + b * y_b + d * K + j; NULL: not wanted. It is
+                 zero past a row's length, and must not overlap an input. */
     ptrdiff_t y_t, y_b;
     const float *h0, *c0;   /* (L * D, B, K) and (L * D, B, H), contiguous; NULL: zeros */
-    float *hn, *cn;         /* the same shapes; may be h0 and c0 themselves, unless the poll may
-                               fork; NULL: not wanted. c0 and cn: NULL for cells without c */
+    float *hn, *cn;         /* the same shapes; NULL: not wanted. They may be h0 and c0 themselves,
+                               unless the poll may fork. c0 and cn are NULL for cells without c */
     const int64_t *lengths; /* B values in 0 .. T; NULL: all T */
-    int descending;         /* of two calls that follow one another on the same network, give one 0
-                           and one 1: each then starts where the caches still hold weights */
-    size_t threads;         /* at most so many work on the call; 0 and 1: the caller alone */
+    int descending;         /* 0 or 1: the order in which weights are read. When calls on a network
+                               follow one another, take 0 and 1 in turn: each call then begins with
+                               the weights that the call before has left in the caches */
+    size_t threads;         /* the most threads that work on the call; 0 and 1: the caller's only */
     /* Called about every millisecond of work; a nonzero answer ends the call with
        FL_INTERRUPTED. NULL: never. */
     int (*poll)(void *);
     void *poll_arg;
-    fl_tape *tape; /* from fl_tape_new for this very call; NULL: inference. y, hn, cn have the same
-                      bits either way, but for dropout */
+    fl_tape *tape; /* from fl_tape_new for this call; NULL: inference. Without dropout y, hn and cn
+                      have the same bits either way */
 } fl_call;
 
 /* FL_OK, FL_NO_MEMORY (nothing written) or FL_INTERRUPTED (outputs partly written). */
@@ -157,26 +161,27 @@ size_t fl_tape_bytes(const fl_tape *tape);
 
 /*
  * Dropout: y[i] = x[i] m_i / (1 - rate) for features first .. first + n - 1 of a row; y may be x.
- * m_i is 0 with probability `rate`, drawn from a counter: the layer's, step's and batch row's
- * number (layer * T + t) * B + b and the feature, so neither threads nor order matter.
+ * m_i is 0 with probability `rate` and otherwise 1. It is a function of the seed, of `row`, which
+ * is (layer * T + t) * B + b, and of the feature, so it depends neither on threads nor on order.
  */
 void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
                 size_t first);
 
 /* ---- backward ---- */
 
-/* The weights once more, as backward needs them; read-only once set. */
+/* A second copy of the weights, packed as backward reads them. Once set it is only read. */
 typedef struct fl_backward_weights fl_backward_weights;
 
 /* NULL when memory is short. */
 fl_backward_weights *fl_backward_weights_new(const fl_net *net);
-void fl_backward_weights_free(fl_backward_weights *turned);
-size_t fl_backward_weights_bytes(const fl_backward_weights *turned);
+void fl_backward_weights_free(fl_backward_weights *weights);
+size_t fl_backward_weights_bytes(const fl_backward_weights *weights);
 /* The same arrays as fl_net_set's; net is the one it was made for. */
-void fl_backward_weights_set(fl_backward_weights *turned, const fl_net *net, size_t layer,
+void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer,
                              size_t dir, const float *w_ih, const float *w_hh, const float *w_hr);
 
-/* Gradients of one layer and direction, contiguous, PyTorch's layout; all written, not added to. */
+/* Gradients of the weights of one layer and direction: contiguous arrays in PyTorch's layout. What
+   they held before is overwritten. */
 typedef struct fl_grads {
     float *w_ih, *w_hh; /* (G H, in), (G H, K) */
     float *b_ih, *b_hh; /* (G H); both NULL: not wanted */
@@ -184,25 +189,26 @@ typedef struct fl_grads {
     float *peepholes;   /* (3 H); NULL without peepholes */
 } fl_grads;
 
-typedef struct fl_back_call {
+typedef struct fl_backward_call {
     const fl_tape *tape;
     const float *dy; /* (t, b, d * K + j) as y in fl_call; NULL: zeros. Not read past lengths. */
     ptrdiff_t dy_t, dy_b;
     const float *dhn, *dcn; /* as hn, cn; NULL: zeros */
-    float *dx;              /* as x; 0 past a row's length; NULL: not wanted. No overlap. */
+    float *dx;              /* as x, 0 past a row's length; NULL: not wanted. Overlaps no input. */
     ptrdiff_t dx_t, dx_b;
     float *dh0, *dc0;      /* as h0, c0; NULL: not wanted */
     const fl_grads *grads; /* [L][D] */
     size_t threads;
     int (*poll)(void *);
     void *poll_arg;
-} fl_back_call;
+} fl_backward_call;
 
 /* FL_OK, FL_NO_MEMORY (nothing written) or FL_INTERRUPTED (outputs partly written). The bits do not
-   depend on `threads`. The tape stays as it is. */
-int fl_backward(const fl_net *net, const fl_backward_weights *turned, const fl_back_call *call);
+   depend on `threads`. The tape is not changed, so it may serve again. */
+int fl_backward(const fl_net *net, const fl_backward_weights *weights,
+                const fl_backward_call *call);
 
-/* Bytes of workspace fl_forward takes for this call, for reports. */
+/* How many bytes of workspace fl_forward takes for this call; for reports of memory. */
 size_t fl_forward_workspace(const fl_net *net, const fl_call *call);
 
 #endif

@@ -10,10 +10,11 @@
 #include <sys/mman.h>
 #endif
 
-static long fail_after = -1; /* a test's tool: set while no other thread allocates */
+static long fail_after = -1; /* for tests, which set it while no other thread allocates */
 
 void fl_alloc_fail_after(long n) { fail_after = n; }
 
+/* Should this allocation fail on purpose? */
 static int failing(void)
 {
     if (fail_after > 0)
@@ -24,18 +25,20 @@ static int failing(void)
 }
 
 /*
- * A block begins with its size, a line before what the caller sees. Big ones that are freed stay on
- * a kept, for the next training step's tape, workspace and packed weights: the system would hand
- * these out as new pages at every call, whose first touch took 45 ms of a step of 320 (50 x 64 x
- * 512; 2 us for each 4 KiB in a virtual machine), and a third of forward_train at 100 x 16 x 64. A
- * block is used again for no less than half its size, and leaves the kept when as many others as
- * it holds have come. Very big ones are not kept.
+ *     [ size | unused ][ what the caller sees ... ]        the header is one cache line
+ *
+ * Blocks of KEPT_FROM to KEPT_TO bytes are not given back to the system when they are freed. Up to
+ * KEPT_BLOCKS of them wait in `kept` for the next training step's tape, workspace and packed
+ * weights. The system would hand these out as new pages at every call, and the first touch of the
+ * pages took 45 ms of a step of 320 (50 x 64 x 512; 2 us for each 4 KiB in a virtual machine), and
+ * a third of forward_train at 100 x 16 x 64. A kept block serves a request of at least half its
+ * size. When one more is freed than `kept` holds, the oldest goes back to the system.
  */
 enum { HEAD = 64, KEPT_BLOCKS = 8, KEPT_FROM = 256 << 10, KEPT_TO = 64 << 20 };
 static _Atomic(size_t *) kept[KEPT_BLOCKS];
 
 #if defined(__SANITIZE_ADDRESS__) || defined(FL_NO_KEPT_BLOCKS)
-#define KEPT(bytes) ((void)(bytes), 0) /* a block used again would hide a use after free */
+#define KEPT(bytes) ((void)(bytes), 0) /* a block that is used again hides a use after free */
 #else
 #define KEPT(bytes) ((bytes) >= KEPT_FROM && (bytes) <= KEPT_TO)
 #endif
@@ -62,7 +65,7 @@ static void *allocate(size_t bytes, int lasting)
         if (*block >= bytes && *block / 2 <= bytes)
             return (char *)block + HEAD;
         if ((block = atomic_exchange(&kept[i], block)))
-            release(block); /* someone has put another there meanwhile */
+            release(block); /* another thread has put one there meanwhile */
     }
 #if defined(_WIN32)
     block = _aligned_malloc(bytes, 64);
@@ -71,7 +74,7 @@ static void *allocate(size_t bytes, int lasting)
         bytes = (bytes + huge - 1) / huge * huge;
         block = aligned_alloc(huge, bytes);
         if (block)
-            (void)madvise(block, bytes, MADV_HUGEPAGE); /* a wish: the system may say no */
+            (void)madvise(block, bytes, MADV_HUGEPAGE); /* the system may refuse */
     } else {
         block = aligned_alloc(64, bytes);
     }
@@ -96,7 +99,7 @@ void fl_free(void *p)
     size_t *block = (size_t *)(void *)((char *)p - HEAD);
     if (KEPT(*block)) {
         for (int i = 0; block && i < KEPT_BLOCKS; i++)
-            block = atomic_exchange(&kept[i], block); /* the last one out has been there longest */
+            block = atomic_exchange(&kept[i], block); /* each moves up by one; the oldest is left */
         if (!block)
             return;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Time, and ways to pass it: fl_clock() in monotonic seconds; fl_pause() for a few cycles, in a
-   loop that waits; fl_nap() gives the CPU away for about 50 us, fl_doze() for 1 ms. */
+/* Time, and ways to pass it. fl_clock() gives monotonic seconds. fl_pause() passes a few cycles in
+   a loop that waits, fl_nap() gives the CPU away for about 50 us and fl_doze() for about 1 ms. */
 #ifndef FL_CLOCK_H
 #define FL_CLOCK_H
 

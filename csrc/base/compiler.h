@@ -12,7 +12,7 @@
 #endif
 
 /* FL_KEEP hides from the compiler where the value of x came from, so that it stays in a register of
-   the given kind. FL_PREFETCH asks for the cache line at p. */
+   the class that the constraint names. FL_PREFETCH asks for the cache line at p. */
 #if defined(__GNUC__)
 #define FL_KEEP(constraint, x) __asm__("" : "+" constraint(x))
 #define FL_PREFETCH(p) __builtin_prefetch(p)

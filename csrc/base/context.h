@@ -3,8 +3,8 @@
  * The context of one call into the core: which kernels it runs on, and how all of its threads learn
  * that it should stop. It knows nothing of networks.
  *
- * Only the caller's own thread calls the caller's poll, about every millisecond of work. What it
- * answers goes into `stopped`, which the other threads read at the same intervals.
+ * Only the thread that made the call calls the caller's poll, about every millisecond of work. What
+ * the poll answers goes into `stopped`, which the other threads read at the same intervals.
  */
 #ifndef FL_CONTEXT_H
 #define FL_CONTEXT_H
@@ -29,10 +29,10 @@ typedef struct fl_context {
  */
 enum { FL_FORKED = -100 };
 
-/* The place of one thread in a call. */
+/* One thread of a call. */
 typedef struct fl_slot {
     double flop; /* floating-point operations since it last looked whether to stop */
-    int polls;   /* 1 for the caller's own thread, which alone calls the poll; else 0 */
+    int polls;   /* 1 for the thread that made the call, which alone calls the poll; else 0 */
 } fl_slot;
 
 void fl_context_init(fl_context *context, const fl_kernels *kernels, int (*poll)(void *),

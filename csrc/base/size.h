@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* a * b and a + b; SIZE_MAX once anything overflows, and SIZE_MAX stays SIZE_MAX. */
+/* a * b and a + b, or SIZE_MAX if that overflows. A sum of products in which anything overflowed is
+   SIZE_MAX at the end, for which fl_alloc gives NULL. */
 static inline size_t fl_mul(size_t a, size_t b) { return a && b > SIZE_MAX / a ? SIZE_MAX : a * b; }
 
 static inline size_t fl_add(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
@@ -14,7 +15,7 @@ static inline size_t fl_add(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE
 /* a / b, rounded up. */
 static inline size_t fl_ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
 
-/* Bytes rounded up to whole cache lines; SIZE_MAX stays. */
+/* Bytes rounded up to whole cache lines; SIZE_MAX stays SIZE_MAX. */
 static inline size_t fl_whole_lines(size_t bytes)
 {
     bytes = fl_add(bytes, 63);

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A worker has one word of state, and whoever changes it hands the worker over:
+ * Each worker has one state. It says which side, the caller or the worker, acts next, and every
+ * change of it passes the worker from one side to the other:
  *
  *     IDLE or ASLEEP --caller--> ASKED --worker--> RUNNING or AWAITED --worker--> IDLE
  *                                  +----caller, taking it back----> IDLE
  *
  *     RUNNING --caller, not waiting--> LEFT --worker, joining the idle itself--> IDLE
  *
- * The side that waits spins a little, then makes IDLE ASLEEP, or RUNNING AWAITED, and sleeps; the
- * other side finds that when it exchanges the state, and wakes it. From take() to give_back() a
- * worker is one caller's, so at most one thread sleeps on its condition. Callers meet only at the
- * list of idle workers. Workers live until the process ends.
+ * The side that waits spins a little. Then it changes the state to the one of a sleeper, a worker
+ * IDLE to ASLEEP and a caller RUNNING to AWAITED, and sleeps on the worker's condition. The other
+ * side sees the sleeper's state when it exchanges the state for the next one, and wakes the
+ * sleeper. From take() to give_back() a worker belongs to one caller, so at most one thread sleeps
+ * on its condition. Callers share nothing but the list of idle workers. Workers live until the
+ * process ends.
  */
 #if defined(__linux__)
 #define _GNU_SOURCE /* CPU_COUNT, names; POSIX in a strict C11 compile */
@@ -25,13 +28,14 @@
 
 enum { MAX_WORKERS = 1023, STACK_BYTES = 512 << 10 };
 
-/* How long a worker stays awake after work, and a caller for its last workers. To wake a sleeper
-   took 20 to 55 us (to reach a spinning one 0.8), so a longer spin costs more than it can save; a
-   much shorter one lets workers fall asleep between the calls of a stream, 5 to 20 us apart. */
+/* How long a worker spins after its work before it falls asleep, and a caller that waits for its
+   last workers. To wake a sleeper took 20 to 55 us, to reach a spinning thread 0.8 us. So a longer
+   spin costs more than it can save, and a much shorter one lets workers fall asleep between the
+   calls of a stream, which are 5 to 20 us apart. */
 static const double SPIN_SECONDS = 50e-6;
 
-/* How long a caller that need not wait for its workers gives them to return nevertheless: one left
-   behind is not there for a call that follows at once. */
+/* How long a caller of fl_team_lend waits for its workers, though it need not: a worker that is
+   still away is missing in a call that follows immediately. */
 static const double LEAVE_SECONDS = 5e-6;
 
 typedef struct worker worker;
@@ -104,17 +108,18 @@ static void *thread_main(void *w)
     return NULL;
 }
 
-/* Signals sent to the process are for other threads, the interpreter's main thread above all.
-   Those of a thread's own faults stay open: a crash is reported where it happens. */
+/* Makes a worker's thread. It blocks the signals that are sent to the process, which are for other
+   threads, the interpreter's main thread above all, and leaves those of faults of the thread itself
+   open, so that a crash is reported where it happens. */
 static int start(worker *w)
 {
-    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     pthread_t thread;
     pthread_attr_t attr;
     sigset_t all, before;
     sigfillset(&all);
     for (int i = 0; i < 4; i++)
-        sigdelset(&all, own[i]);
+        sigdelset(&all, faults[i]);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
@@ -129,23 +134,24 @@ static int start(worker *w)
 enum { IDLE, ASLEEP, ASKED, RUNNING, AWAITED, LEFT };
 
 struct worker {
-    _Alignas(64) atomic_int state; /* a cache line apart from other workers' */
+    _Alignas(64) atomic_int state; /* no other worker's is in the same cache line */
     void (*work)(void *, size_t);  /* the call, written by its caller before ASKED */
     void *arg;
-    void (*release)(void *); /* when it is LEFT; or NULL: it is waited for */
+    void (*release)(
+        void *); /* what a worker that is LEFT calls at its end; NULL: it is waited for */
     size_t index;
-    int cpu;      /* the caller's then, -1 unknown */
-    worker *next; /* among the idle, or among its caller's */
+    int cpu;      /* the CPU that the caller was on when it asked; -1: not known */
+    worker *next; /* in the list of idle workers, or in its caller's list */
     mutex lock;   /* held to fall asleep, and passed through to wake */
     condition wake;
 };
 
-/* Static: it takes memory only as far as it is used, and none can be refused. */
+/* Static, so it cannot fail to be allocated; pages that are not used take no memory. */
 static struct {
     mutex lock;
-    worker *idle;        /* the last to work first: the likeliest to be awake */
+    worker *idle;        /* the worker that worked last is first, as it is likely to be awake */
     atomic_size_t alive; /* worker[0 .. alive - 1] have threads */
-    size_t forks;        /* 1 in a child, 2 in its child: written by forget() only */
+    size_t forks;        /* 1 in a child, 2 in its child and so on; only forget() writes it */
     worker worker[MAX_WORKERS];
 } team = {.lock = MUTEX_INIT};
 
@@ -155,8 +161,8 @@ static int fork_safe(void) { return 1; }
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static int fork_handled;
 
-/* In the child, where no worker is. Everything is written anew, so nothing need be whole, or
-   unlocked, at the time of the fork. */
+/* Runs in the child after a fork, where no worker exists. It writes everything anew, so at the time
+   of the fork any lock may be held and any list half changed. */
 static void forget(void)
 {
     team.idle = NULL;
@@ -167,11 +173,11 @@ static void forget(void)
 
 static void handle_fork(void) { fork_handled = !pthread_atfork(NULL, NULL, forget); }
 
-/* Called before the lock is first taken: no child is born with it locked. */
+/* Registers forget(), before the lock is first taken. May workers be used? */
 static int fork_safe(void) { return !pthread_once(&fork_once, handle_fork) && fork_handled; }
 #endif
 
-/* Spins while w is in a state, for at most so many seconds. Has it left the state? */
+/* Spins while w is in the state, for at most `spin` seconds. Has w left the state? */
 static int spin_while(worker *w, int state, double spin)
 {
     for (double end = spin > 0 ? fl_clock() + spin : 0; spin > 0; spin = end - fl_clock())
@@ -195,20 +201,20 @@ static void wait_while(worker *w, int from, int asleep, double spin)
     unlock(&w->lock);
 }
 
-/* Gives w a new state, and wakes the thread that sleeps in `asleep`, if that was the old one, which
-   is returned. */
+/* Gives w a new state and returns the old one. If the old one is `asleep`, a thread sleeps on w's
+   condition, and is woken. */
 static int hand_over(worker *w, int state, int asleep)
 {
     const int old = atomic_exchange_explicit(&w->state, state, memory_order_acq_rel);
     if (old == asleep) {
-        lock(&w->lock); /* the sleeper lets go of it once it can hear the signal */
+        lock(&w->lock); /* the sleeper holds it until it waits on the condition */
         unlock(&w->lock);
         condition_signal(&w->wake);
     }
     return old;
 }
 
-/* Idle, it joins the others. Nobody else has w. */
+/* Puts w, which is idle and belongs to no caller, on the list of idle workers. */
 static void rejoin(worker *w)
 {
     lock(&team.lock);
@@ -217,14 +223,14 @@ static void rejoin(worker *w)
     unlock(&team.lock);
 }
 
-/* Where a worker woke on its caller's CPU, its spin held the caller up: a call took 52 us, not 2.
- */
+/* What a worker's thread runs until the process ends. It does not spin after work that it did on
+   its caller's CPU, because that kept the caller from running: a call took 52 us instead of 2. */
 static void serve(worker *w)
 {
-    fesetenv(FE_DFL_ENV); /* a thread inherits its maker's */
+    fesetenv(FE_DFL_ENV); /* a thread inherits the environment of the thread that made it */
     for (double spin = 0;;) {
         wait_while(w, IDLE, ASLEEP, spin);
-        spin = 0; /* if taken back, the call may be long over */
+        spin = 0; /* a worker that was taken back may have woken long after the call */
         if (atomic_compare_exchange_strong(&w->state, &(int){ASKED}, RUNNING)) {
             const int cpu = w->cpu;
             w->work(w->arg, w->index);
@@ -237,8 +243,8 @@ static void serve(worker *w)
     }
 }
 
-/* A new worker for a call that wants n. One call alone gets all it asks for; when others hold
-   workers, there are more only for CPUs that would stand idle. */
+/* A new worker for a call that wants n, or NULL. The team grows to n workers for any call; beyond
+   that, for calls at the same time, only as far as there are CPUs. Called with the lock held. */
 static worker *make(size_t n)
 {
     worker *w = &team.worker[team.alive];
@@ -253,7 +259,7 @@ static worker *make(size_t n)
     return w;
 }
 
-/* Up to n workers, the caller's until they are given back. */
+/* A list of up to n workers, which belong to the caller until it gives them back. */
 static worker *take(size_t n)
 {
     worker *mine = NULL;
@@ -283,6 +289,7 @@ static void give_back(worker *mine)
     unlock(&team.lock);
 }
 
+/* fl_team_run if `release` is NULL, otherwise fl_team_lend. */
 static size_t run(size_t threads, void (*work)(void *, size_t), void *arg, void (*release)(void *))
 {
     const size_t forks = team.forks;
@@ -297,12 +304,12 @@ static size_t run(size_t threads, void (*work)(void *, size_t), void *arg, void 
         hand_over(w, ASKED, ASLEEP);
     }
     work(arg, 0);
-    if (forks != team.forks || !mine) /* a child of this call, or alone */
+    if (forks != team.forks || !mine) /* in a child that `work` has forked, or without workers */
         return 0;
     for (worker *w = mine; w; w = w->next)
         atomic_compare_exchange_strong(&w->state, &(int){ASKED}, IDLE);
     for (worker **at = &mine, *w; (w = *at);) {
-        worker *next = w->next; /* a worker left to its work has its own use for w->next */
+        worker *next = w->next; /* a worker that is LEFT puts itself on another list */
         if (!release)
             wait_while(w, RUNNING, AWAITED, SPIN_SECONDS);
         else if (!spin_while(w, RUNNING, LEAVE_SECONDS) &&

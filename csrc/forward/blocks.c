@@ -20,15 +20,16 @@ static int uses_between(const fl_job *job, int which)
 fl_block_memory fl_block_memory_carve(fl_carver *carver, const fl_job *job)
 {
     const fl_net *net = job->net;
-    const fl_config *f = &net->config;
-    const fl_plan *p = &job->plan;
-    const size_t fs = sizeof(float), rows = fl_mul(net->tracks, p->rows_max);
-    size_t between = fl_mul(p->rows_max, fl_mul(f->dirs, net->width));
-    between = f->dirs == 1 ? fl_mul(between, fl_mul(p->chunk_steps, fl_mul(f->layers, p->ring)))
-                           : fl_mul(between, job->call->steps);
+    const fl_config *config = &net->config;
+    const fl_plan *plan = &job->plan;
+    const size_t fs = sizeof(float), rows = fl_mul(net->tracks, plan->rows_max);
+    size_t between = fl_mul(plan->rows_max, fl_mul(config->dirs, net->width));
+    between = config->dirs == 1
+                  ? fl_mul(between, fl_mul(plan->chunk_steps, fl_mul(config->layers, plan->ring)))
+                  : fl_mul(between, job->call->steps);
     fl_block_memory m;
-    m.length = fl_carve(carver, p->rows_max, sizeof(size_t));
-    m.c = fl_carve(carver, net->cell->has_c ? fl_mul(rows, p->hidden_pad) : 0, fs);
+    m.length = fl_carve(carver, plan->rows_max, sizeof(size_t));
+    m.c = fl_carve(carver, net->cell->has_c ? fl_mul(rows, plan->hidden_pad) : 0, fs);
     m.h = fl_carve(carver, fl_mul(rows, net->width), fs);
     for (int which = 0; which < 2; which++)
         m.between[which] = fl_carve(carver, uses_between(job, which) ? between : 0, fs);
@@ -48,19 +49,20 @@ fl_sequence fl_caller_rows(const fl_job *job, const fl_block *block, const float
 fl_sequence fl_layer_output(const fl_job *job, const fl_block *block, size_t layer, size_t chunk)
 {
     const fl_call *call = job->call;
-    const fl_config *f = &job->net->config;
-    const fl_plan *p = &job->plan;
+    const fl_config *config = &job->net->config;
+    const fl_plan *plan = &job->plan;
     if (call->tape)
         return fl_record_rows(job, block, layer, 0);
-    const size_t row = f->dirs * job->net->width, above = f->layers - 1 - layer;
-    if (call->y && (f->dirs == 1 ? above == 0 : above % 2 == 0))
+    const size_t row = config->dirs * job->net->width, above = config->layers - 1 - layer;
+    if (call->y && (config->dirs == 1 ? above == 0 : above % 2 == 0))
         return fl_caller_rows(job, block, call->y, call->y_t, call->y_b);
     fl_sequence q = {.base = block->memory.between[0],
-                     .t_step = (ptrdiff_t)(p->rows_max * row),
+                     .t_step = (ptrdiff_t)(plan->rows_max * row),
                      .r_step = (ptrdiff_t)row};
-    if (f->dirs == 1) {
-        q.base += (layer * p->ring + chunk % p->ring) * p->chunk_steps * p->rows_max * row;
-        q.start = chunk * p->chunk_steps;
+    if (config->dirs == 1) {
+        q.base +=
+            (layer * plan->ring + chunk % plan->ring) * plan->chunk_steps * plan->rows_max * row;
+        q.start = chunk * plan->chunk_steps;
         q.by_step = 1;
     } else {
         q.base = block->memory.between[above % 2];
@@ -87,23 +89,23 @@ void fl_block_start(fl_job *job, fl_slot *slot, size_t number, const fl_block_me
 {
     const fl_net *net = job->net;
     const fl_call *call = job->call;
-    const fl_plan *p = &job->plan;
+    const fl_plan *plan = &job->plan;
     const size_t hidden = net->config.hidden;
     fl_block *block = &job->block[number];
-    block->first = fl_block_first(number, p->blocks, call->batch);
-    block->rows = fl_block_first(number + 1, p->blocks, call->batch) - block->first;
+    block->first = fl_block_first(number, plan->blocks, call->batch);
+    block->rows = fl_block_first(number + 1, plan->blocks, call->batch) - block->first;
     block->memory = *memory;
     for (size_t r = 0; r < block->rows; r++)
         block->memory.length[r] =
             call->lengths ? (size_t)call->lengths[batch_row(job, block, r)] : call->steps;
-    block->chunks = fl_ceil_div(block->memory.length[0], p->chunk_steps);
+    block->chunks = fl_ceil_div(block->memory.length[0], plan->chunk_steps);
     for (size_t i = 0; i < net->tracks; i++)
         for (size_t r = 0; r < block->rows; r++) {
             const size_t b = i * call->batch + batch_row(job, block, r);
-            float *c = block->memory.c + (i * p->rows_max + r) * p->hidden_pad;
-            float *h = block->memory.h + (i * p->rows_max + r) * net->width;
+            float *c = block->memory.c + (i * plan->rows_max + r) * plan->hidden_pad;
+            float *h = block->memory.h + (i * plan->rows_max + r) * net->width;
             if (net->cell->has_c)
-                memset(c, 0, p->hidden_pad * sizeof(float));
+                memset(c, 0, plan->hidden_pad * sizeof(float));
             memset(h, 0, net->width * sizeof(float));
             if (net->cell->has_c && call->c0)
                 net->kernels->flush(c, call->c0 + b * hidden, hidden);
@@ -118,13 +120,14 @@ void fl_block_end(fl_job *job, fl_slot *slot, const fl_block *block)
 {
     const fl_net *net = job->net;
     const fl_call *call = job->call;
-    const fl_plan *p = &job->plan;
+    const fl_plan *plan = &job->plan;
     const size_t hidden = net->config.hidden;
     for (size_t i = 0; i < net->tracks; i++)
         for (size_t r = 0; r < block->rows; r++) {
-            const size_t b = i * call->batch + batch_row(job, block, r), at = i * p->rows_max + r;
+            const size_t b = i * call->batch + batch_row(job, block, r),
+                         at = i * plan->rows_max + r;
             if (call->cn && net->cell->has_c)
-                memcpy(call->cn + b * hidden, block->memory.c + at * p->hidden_pad,
+                memcpy(call->cn + b * hidden, block->memory.c + at * plan->hidden_pad,
                        hidden * sizeof(float));
             if (call->hn)
                 memcpy(call->hn + b * net->width, block->memory.h + at * net->width,

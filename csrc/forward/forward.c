@@ -28,33 +28,34 @@ typedef struct forward {
 static forward *carve_workspace(fl_carver *carver, const fl_job *sizes)
 {
     const fl_net *net = sizes->net;
-    const fl_config *f = &net->config;
-    const fl_plan *p = &sizes->plan;
+    const fl_config *config = &net->config;
+    const fl_plan *plan = &sizes->plan;
     const size_t batch = sizes->call->batch, fs = sizeof(float);
-    const int needs_full_h = f->proj || net->cell->reset || net->cell->needs_scratch;
-    const size_t z = fl_mul(fl_mul(net->panels, p->chunk_rows), net->group);
+    const int needs_full_h = config->proj || net->cell->reset || net->cell->needs_scratch;
+    const size_t z = fl_mul(fl_mul(net->panels, plan->chunk_rows), net->group);
     forward *w = fl_carve(carver, 1, sizeof *w);
     fl_job counted = *sizes, *job = w ? &w->job : &counted;
     fl_grid grid;
     if (w)
         *job = *sizes;
     job->order = sizes->call->lengths ? fl_carve(carver, batch, sizeof(size_t)) : NULL;
-    job->block = fl_carve(carver, p->blocks, sizeof(fl_block));
-    job->scratch = fl_carve(carver, p->threads, sizeof(fl_scratch));
-    for (size_t i = 0; i < p->threads; i++) {
+    job->block = fl_carve(carver, plan->blocks, sizeof(fl_block));
+    job->scratch = fl_carve(carver, plan->threads, sizeof(fl_scratch));
+    for (size_t i = 0; i < plan->threads; i++) {
         fl_scratch scratch = {
             .slot = {.polls = i == 0},
-            .a = fl_carve(carver, p->chunk_rows, sizeof(float *)),
-            .h_in = fl_carve(carver, p->rows_max, sizeof(float *)),
-            .h_out = fl_carve(carver, p->rows_max, sizeof(float *)),
+            .a = fl_carve(carver, plan->chunk_rows, sizeof(float *)),
+            .h_in = fl_carve(carver, plan->rows_max, sizeof(float *)),
+            .h_out = fl_carve(carver, plan->rows_max, sizeof(float *)),
             .z = fl_carve(carver, z, fs),
-            .full_h = fl_carve(carver, needs_full_h ? fl_mul(p->rows_max, p->hidden_pad) : 0, fs),
-            .proj = fl_carve(carver, f->proj ? fl_mul(p->rows_max, p->proj_pad) : 0, fs),
-            .flushed = fl_carve(carver, fl_mul(p->chunk_rows, f->input), fs)};
+            .full_h =
+                fl_carve(carver, needs_full_h ? fl_mul(plan->rows_max, plan->hidden_pad) : 0, fs),
+            .proj = fl_carve(carver, config->proj ? fl_mul(plan->rows_max, plan->proj_pad) : 0, fs),
+            .flushed = fl_carve(carver, fl_mul(plan->chunk_rows, config->input), fs)};
         if (w)
             job->scratch[i] = scratch;
     }
-    if (p->parts > 1) {
+    if (plan->parts > 1) {
         fl_split *split = fl_carve(carver, 1, sizeof *split);
         fl_split_carve(carver, split, job);
         if (w)

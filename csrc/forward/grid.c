@@ -13,13 +13,13 @@ static const double NAP_FLOP = 5e6;
 
 void fl_grid_carve(fl_carver *carver, fl_grid *grid, fl_job *job)
 {
-    const fl_plan *p = &job->plan;
-    const size_t tracks = fl_mul(p->blocks, job->net->tracks);
+    const fl_plan *plan = &job->plan;
+    const size_t tracks = fl_mul(plan->blocks, job->net->tracks);
     grid->job = job;
     grid->progress = fl_carve(carver, tracks, sizeof *grid->progress);
-    grid->closed = fl_carve(carver, p->blocks, sizeof *grid->closed);
-    grid->memory = fl_carve(carver, p->open_blocks, sizeof *grid->memory);
-    for (size_t i = 0; i < p->open_blocks; i++) {
+    grid->closed = fl_carve(carver, plan->blocks, sizeof *grid->closed);
+    grid->memory = fl_carve(carver, plan->open_blocks, sizeof *grid->memory);
+    for (size_t i = 0; i < plan->open_blocks; i++) {
         const fl_block_memory memory = fl_block_memory_carve(carver, job);
         if (!carver->base)
             continue;
@@ -29,9 +29,9 @@ void fl_grid_carve(fl_carver *carver, fl_grid *grid, fl_job *job)
     if (!carver->base)
         return;
     memset(grid->progress, 0, tracks * sizeof *grid->progress);
-    memset(grid->closed, 0, p->blocks * sizeof *grid->closed);
+    memset(grid->closed, 0, plan->blocks * sizeof *grid->closed);
     atomic_init(&grid->next_block, 0);
-    atomic_init(&grid->blocks_left, p->blocks);
+    atomic_init(&grid->blocks_left, plan->blocks);
 }
 
 static fl_progress *progress_of(const fl_grid *grid, size_t number, size_t layer, size_t dir)
@@ -48,13 +48,13 @@ static size_t done(const fl_grid *grid, size_t number, size_t layer, size_t dir)
 /* May a chunk of a layer run, as far as the layers below and above it go? */
 static int ready(const fl_grid *grid, size_t number, size_t layer, size_t chunk)
 {
-    const fl_config *f = &grid->job->net->config;
+    const fl_config *config = &grid->job->net->config;
     const size_t chunks = grid->job->block[number].chunks;
-    if (f->dirs == 2)
+    if (config->dirs == 2)
         return layer == 0 || (done(grid, number, layer - 1, 0) == chunks &&
                               done(grid, number, layer - 1, 1) == chunks);
     return (layer == 0 || done(grid, number, layer - 1, 0) > chunk) &&
-           (layer == f->layers - 1 ||
+           (layer == config->layers - 1 ||
             done(grid, number, layer + 1, 0) + grid->job->plan.ring > chunk);
 }
 
@@ -103,7 +103,7 @@ static int complete(const fl_grid *grid, size_t number)
 static size_t work_on_block(fl_grid *grid, fl_scratch *scratch, fl_grid_memory *memory)
 {
     fl_job *job = grid->job;
-    const fl_config *f = &job->net->config;
+    const fl_config *config = &job->net->config;
     size_t ran = 0, number = FL_UNUSED;
     if (atomic_compare_exchange_strong_explicit(&memory->block, &number, FL_CHANGING,
                                                 memory_order_acquire, memory_order_acquire)) {
@@ -116,8 +116,8 @@ static size_t work_on_block(fl_grid *grid, fl_scratch *scratch, fl_grid_memory *
     } else if (number == FL_CHANGING) {
         return 0;
     }
-    for (size_t layer = f->layers; layer-- > 0;)
-        for (size_t dir = 0; dir < f->dirs; dir++)
+    for (size_t layer = config->layers; layer-- > 0;)
+        for (size_t dir = 0; dir < config->dirs; dir++)
             ran += work_on_track(grid, scratch, number, layer, dir);
     if (complete(grid, number) &&
         !atomic_exchange_explicit(&grid->closed[number], 1, memory_order_relaxed)) {
@@ -157,13 +157,13 @@ static int tracks_left(const fl_grid *grid)
 static void work(fl_grid *grid, size_t worker)
 {
     fl_job *job = grid->job;
-    const fl_plan *p = &job->plan;
+    const fl_plan *plan = &job->plan;
     fl_scratch *scratch = &job->scratch[worker];
     double idle_since = 0;
     while (!finished(grid)) {
         size_t ran = 0;
-        for (size_t i = 0; i < p->open_blocks; i++)
-            ran += work_on_block(grid, scratch, &grid->memory[(worker + i) % p->open_blocks]);
+        for (size_t i = 0; i < plan->open_blocks; i++)
+            ran += work_on_block(grid, scratch, &grid->memory[(worker + i) % plan->open_blocks]);
         if (ran) {
             idle_since = 0;
             continue;
@@ -174,7 +174,7 @@ static void work(fl_grid *grid, size_t worker)
             idle_since = now;
         if (worker && !tracks_left(grid))
             return;
-        if (now - idle_since < p->patience)
+        if (now - idle_since < plan->patience)
             continue;
         fl_nap(); /* the thread that holds the tile we need may be waiting for this very CPU */
         fl_should_stop(&job->context, &scratch->slot, NAP_FLOP);

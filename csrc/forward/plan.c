@@ -58,11 +58,11 @@ size_t fl_plan_chunk_steps(size_t rows_max) { return fl_ceil_div(CHUNK_ROWS, row
 /* Into how many parts to split the units of each layer of a call of one block and one direction. */
 static size_t split_parts(const fl_net *net, const fl_call *call, size_t threads)
 {
-    const fl_config *f = &net->config;
-    size_t parts = f->hidden * net->cell->gates / 4 / PART_UNITS;
-    const double weights = 8.0 * (double)(net->cell->gates * f->hidden * net->width);
-    if (f->proj || net->cell->reset || call->tape || call->steps < MIN_STEPS ||
-        (f->layers > 1 && weights <= WAVE_BYTES))
+    const fl_config *config = &net->config;
+    size_t parts = config->hidden * net->cell->gates / 4 / PART_UNITS;
+    const double weights = 8.0 * (double)(net->cell->gates * config->hidden * net->width);
+    if (config->proj || net->cell->reset || call->tape || call->steps < MIN_STEPS ||
+        (config->layers > 1 && weights <= WAVE_BYTES))
         return 1;
     parts = parts < FL_MAX_PARTS ? parts : FL_MAX_PARTS;
     parts = parts < threads ? parts : threads;
@@ -77,41 +77,41 @@ static size_t split_parts(const fl_net *net, const fl_call *call, size_t threads
 
 fl_plan fl_plan_call(const fl_net *net, const fl_call *call)
 {
-    const fl_config *f = &net->config;
+    const fl_config *config = &net->config;
     const double steps = (double)call->steps * (double)call->batch * (double)net->tracks;
-    const double step_flop = 2.0 * (double)net->cell->gates * (double)f->hidden *
-                             (double)(f->input + net->width); /* of one row of one track */
+    const double step_flop = 2.0 * (double)net->cell->gates * (double)config->hidden *
+                             (double)(config->input + net->width); /* of one row of one track */
     const int small = step_flop * steps < FL_THREADS_FLOP;
-    fl_plan p = {.threads = small || !call->threads ? 1 : call->threads, .parts = 1, .ring = 1};
-    p.blocks = fl_plan_blocks(call->batch, p.threads);
-    if (p.threads > 1) {
+    fl_plan plan = {.threads = small || !call->threads ? 1 : call->threads, .parts = 1, .ring = 1};
+    plan.blocks = fl_plan_blocks(call->batch, plan.threads);
+    if (plan.threads > 1) {
         /* As many threads can help as there are tracks that can run side by side. */
-        const size_t tracks = p.blocks * (f->dirs == 1 ? f->layers : f->dirs);
-        if (p.blocks == 1 && f->dirs == 1)
-            p.parts = split_parts(net, call, p.threads);
-        if (p.parts > 1)
-            p.threads = p.parts;
-        else if (p.threads > tracks)
-            p.threads = tracks;
+        const size_t tracks = plan.blocks * (config->dirs == 1 ? config->layers : config->dirs);
+        if (plan.blocks == 1 && config->dirs == 1)
+            plan.parts = split_parts(net, call, plan.threads);
+        if (plan.parts > 1)
+            plan.threads = plan.parts;
+        else if (plan.threads > tracks)
+            plan.threads = tracks;
     }
-    p.rows_max = fl_ceil_div(call->batch, p.blocks);
-    p.open_blocks = p.threads < p.blocks ? p.threads : p.blocks;
-    p.chunk_steps = fl_plan_chunk_steps(p.rows_max);
-    if (p.threads > 1 && p.parts == 1) {
-        p.ring = RING;
-        if (f->layers > 1 && f->dirs == 1) {
-            const size_t least = fl_ceil_div(WAVE_ROWS, p.rows_max);
+    plan.rows_max = fl_ceil_div(call->batch, plan.blocks);
+    plan.open_blocks = plan.threads < plan.blocks ? plan.threads : plan.blocks;
+    plan.chunk_steps = fl_plan_chunk_steps(plan.rows_max);
+    if (plan.threads > 1 && plan.parts == 1) {
+        plan.ring = RING;
+        if (config->layers > 1 && config->dirs == 1) {
+            const size_t least = fl_ceil_div(WAVE_ROWS, plan.rows_max);
             const size_t even = call->steps / WAVE_CHUNKS;
             const size_t want = even > least ? even : least;
-            p.chunk_steps = want < p.chunk_steps ? want : p.chunk_steps;
+            plan.chunk_steps = want < plan.chunk_steps ? want : plan.chunk_steps;
         }
     }
-    if (p.chunk_steps > call->steps)
-        p.chunk_steps = call->steps;
-    p.chunk_rows = p.chunk_steps * p.rows_max;
-    p.patience = step_flop * (double)p.chunk_rows / IDLE_RATE;
-    p.patience = (p.patience < IDLE_MOST ? p.patience : IDLE_MOST) + IDLE_SECONDS;
-    p.hidden_pad = net->unit_panels * net->panel_units;
-    p.proj_pad = net->proj_panels * net->plain_group;
-    return p;
+    if (plan.chunk_steps > call->steps)
+        plan.chunk_steps = call->steps;
+    plan.chunk_rows = plan.chunk_steps * plan.rows_max;
+    plan.patience = step_flop * (double)plan.chunk_rows / IDLE_RATE;
+    plan.patience = (plan.patience < IDLE_MOST ? plan.patience : IDLE_MOST) + IDLE_SECONDS;
+    plan.hidden_pad = net->unit_panels * net->panel_units;
+    plan.proj_pad = net->proj_panels * net->plain_group;
+    return plan;
 }

@@ -19,31 +19,31 @@ static size_t first_panel(const fl_job *job, const fl_span *span, size_t share)
 int fl_share_product(fl_job *job, fl_scratch *scratch, const fl_span *span, size_t share)
 {
     const fl_net *net = job->net;
-    const fl_track_weights *y = &net->track[span->layer];
+    const fl_track_weights *weights = &net->track[span->layer];
     const size_t p0 = first_panel(job, span, share), p1 = first_panel(job, span, share + 1);
     const size_t group = net->group, n = span->steps * span->rows;
     for (size_t m = 0; m < n; m++)
-        scratch->a[m] = span->x + m * y->in;
+        scratch->a[m] = span->x + m * weights->in;
     fl_gemm g = {.rows = n,
                  .vectors = net->cell->vectors,
                  .descending = span->descending,
                  .panels = p1 - p0,
-                 .k = y->in,
+                 .k = weights->in,
                  .a = scratch->a,
                  .a_step = 1,
-                 .panel = fl_panel(&y->w, p0),
-                 .panel_bytes = y->w.panel_bytes,
-                 .init = y->bias + p0 * group,
+                 .panel = fl_panel(&weights->w, p0),
+                 .panel_bytes = weights->w.panel_bytes,
+                 .init = weights->bias + p0 * group,
                  .c = scratch->z + p0 * n * group,
                  .c_panel = n * group,
                  .c_row = group};
-    return fl_run_gemm(&job->context, &scratch->slot, y->w.format, g);
+    return fl_run_gemm(&job->context, &scratch->slot, weights->w.format, g);
 }
 
 int fl_share_step(fl_job *job, fl_scratch *scratch, const fl_span *span, size_t share, size_t k)
 {
     const fl_net *net = job->net;
-    const fl_track_weights *y = &net->track[span->layer];
+    const fl_track_weights *weights = &net->track[span->layer];
     const size_t from = k % 2, to = 1 - from, pad = job->plan.hidden_pad, units = net->panel_units;
     const size_t p0 = first_panel(job, span, share), p1 = first_panel(job, span, share + 1);
     for (size_t r = 0; r < span->rows; r++) {
@@ -60,19 +60,19 @@ int fl_share_step(fl_job *job, fl_scratch *scratch, const fl_span *span, size_t 
                  .descending = (int)(k & 1) ^ span->descending,
                  .k = net->width,
                  .hidden = net->config.hidden,
-                 .panel = y->r.data,
-                 .panel_bytes = y->r.panel_bytes,
+                 .panel = weights->r.data,
+                 .panel_bytes = weights->r.panel_bytes,
                  .z = scratch->z + k * span->rows * net->group,
                  .z_panel = span->steps * span->rows * net->group,
-                 .b_hn = y->b_hn,
+                 .b_hn = weights->b_hn,
                  .h = scratch->h_in,
                  .h_out = scratch->h_out,
                  .c = span->c[to],
                  .c_row = pad,
                  .variant = &net->config.variant,
                  .activation = net->config.variant.activation[0],
-                 .peep = y->peep};
-    return fl_run_step(&job->context, &scratch->slot, net->cell, y->r.format, &s);
+                 .peep = weights->peep};
+    return fl_run_step(&job->context, &scratch->slot, net->cell, weights->r.format, &s);
 }
 
 void fl_share_fetch(const fl_job *job, const fl_span *span, size_t share, size_t k)

@@ -39,25 +39,25 @@ enum { ALONE_ROWS = 24 };
 void fl_split_carve(fl_carver *carver, fl_split *split, fl_job *job)
 {
     const fl_net *net = job->net;
-    const fl_plan *p = &job->plan;
-    const size_t place = fl_mul(p->rows_max, p->hidden_pad), fs = sizeof(float);
+    const fl_plan *plan = &job->plan;
+    const size_t place = fl_mul(plan->rows_max, plan->hidden_pad), fs = sizeof(float);
     const int upper = net->config.layers > 1 && net->width > net->config.input;
     const size_t wide = upper ? net->width : net->config.input;
     if (carver->base) {
         memset(split, 0, sizeof *split);
         split->job = job;
         atomic_init(&split->cpu, fl_cpu());
-        for (size_t i = 0; i < p->threads; i++)
+        for (size_t i = 0; i < plan->threads; i++)
             atomic_init(&split->helper[i].state, AWAY);
     }
     const fl_block_memory memory = fl_block_memory_carve(carver, job);
     if (carver->base)
         split->memory = memory;
-    for (size_t i = 0; i + 1 < p->threads; i++) {
+    for (size_t i = 0; i + 1 < plan->threads; i++) {
         float *state[4];
         for (int k = 0; k < 4; k++)
             state[k] = fl_carve(carver, place, fs);
-        float *x = fl_carve(carver, fl_mul(p->chunk_rows, wide), fs);
+        float *x = fl_carve(carver, fl_mul(plan->chunk_rows, wide), fs);
         if (!carver->base)
             continue;
         fl_span *span = &split->span[i];

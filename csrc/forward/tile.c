@@ -9,32 +9,33 @@
 #include "kernels/run.h"
 
 /* The input product of n rows, whose pointers are in scratch->a, to scratch->z. */
-static int input_product(fl_job *job, fl_scratch *scratch, const fl_track_weights *y, size_t n,
-                         int descending)
+static int input_product(fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
+                         size_t n, int descending)
 {
     const fl_net *net = job->net;
     fl_gemm g = {.rows = n,
                  .descending = descending,
                  .vectors = net->cell->vectors,
                  .panels = net->panels,
-                 .k = y->in,
+                 .k = weights->in,
                  .a = scratch->a,
                  .a_step = 1,
-                 .panel = y->w.data,
-                 .panel_bytes = y->w.panel_bytes,
-                 .init = y->bias,
+                 .panel = weights->w.data,
+                 .panel_bytes = weights->w.panel_bytes,
+                 .init = weights->bias,
                  .c = scratch->z,
                  .c_panel = n * net->group,
                  .c_row = net->group};
-    return fl_run_gemm(&job->context, &scratch->slot, y->w.format, g);
+    return fl_run_gemm(&job->context, &scratch->slot, weights->w.format, g);
 }
 
 /* One step of a cell that resets h before the product of its last gate: fl_step in contract.h. */
-static int reset_step(fl_job *job, fl_scratch *scratch, const fl_track_weights *y, const fl_step *s)
+static int reset_step(fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
+                      const fl_step *s)
 {
     const fl_net *net = job->net;
     const size_t last = net->panels - net->unit_panels; /* the first panel of the last gate */
-    const int format = y->r.format;
+    const int format = weights->r.format;
     fl_gemm g = {.rows = s->rows,
                  .vectors = net->cell->vectors,
                  .panels = last,
@@ -54,7 +55,7 @@ static int reset_step(fl_job *job, fl_scratch *scratch, const fl_track_weights *
         scratch->a[r] = s->c + r * s->c_row;
     g.panels = net->unit_panels;
     g.a = scratch->a;
-    g.panel = fl_panel(&y->r, last);
+    g.panel = fl_panel(&weights->r, last);
     g.c += last * s->z_panel;
     e = e == FL_OK ? fl_run_gemm(&job->context, &scratch->slot, format, g) : e;
     (s->kept ? net->cell->keep : net->cell->step[format])(s);
@@ -62,7 +63,7 @@ static int reset_step(fl_job *job, fl_scratch *scratch, const fl_track_weights *
 }
 
 /* h = w_hr . full_h for the first `rows` rows, to h_out[]. */
-static int project(fl_job *job, fl_scratch *scratch, const fl_track_weights *y, size_t rows)
+static int project(fl_job *job, fl_scratch *scratch, const fl_track_weights *weights, size_t rows)
 {
     const fl_net *net = job->net;
     const size_t hidden_pad = job->plan.hidden_pad, proj_pad = job->plan.proj_pad;
@@ -74,12 +75,12 @@ static int project(fl_job *job, fl_scratch *scratch, const fl_track_weights *y, 
                  .k = net->config.hidden,
                  .a = scratch->a,
                  .a_step = 1,
-                 .panel = y->proj.data,
-                 .panel_bytes = y->proj.panel_bytes,
+                 .panel = weights->proj.data,
+                 .panel_bytes = weights->proj.panel_bytes,
                  .c = scratch->proj,
                  .c_panel = net->plain_group,
                  .c_row = proj_pad};
-    int e = fl_run_gemm(&job->context, &scratch->slot, y->proj.format, g);
+    int e = fl_run_gemm(&job->context, &scratch->slot, weights->proj.format, g);
     for (size_t r = 0; r < rows; r++) {
         float *h = scratch->proj + r * proj_pad;
         net->kernels->flush(h, h, net->width);
@@ -93,10 +94,10 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
 {
     const fl_net *net = job->net;
     const fl_call *call = job->call;
-    const fl_plan *p = &job->plan;
+    const fl_plan *plan = &job->plan;
     const size_t track = layer * net->config.dirs + dir, width = net->width;
-    const fl_track_weights *y = &net->track[track];
-    float *h = block->memory.h + track * p->rows_max * width;
+    const fl_track_weights *weights = &net->track[track];
+    float *h = block->memory.h + track * plan->rows_max * width;
     const size_t rows0 = fl_running_rows(block, block->rows, s0);
     const int reverse = fl_reverse(net, dir);
     const int in_reverse = reverse && !in->by_step, out_reverse = reverse && !out->by_step;
@@ -106,31 +107,33 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
         rows = fl_running_rows(block, rows, s);
         for (size_t r = 0; r < rows; r++, n++) {
             scratch->a[n] = fl_sequence_row(in, fl_sequence_time(block, in_reverse, r, s), r);
-            if (layer == 0 && !call->tape && net->kernels->has_tiny(scratch->a[n], y->in)) {
-                float *copy = scratch->flushed + n * y->in;
-                net->kernels->flush(copy, scratch->a[n], y->in);
+            if (layer == 0 && !call->tape && net->kernels->has_tiny(scratch->a[n], weights->in)) {
+                float *copy = scratch->flushed + n * weights->in;
+                net->kernels->flush(copy, scratch->a[n], weights->in);
                 scratch->a[n] = copy;
             }
         }
     }
-    int e = input_product(job, scratch, y, n, (int)(s0 / p->chunk_steps & 1) ^ call->descending);
+    int e = input_product(job, scratch, weights, n,
+                          (int)(s0 / plan->chunk_steps & 1) ^ call->descending);
 
     fl_step step = {.p1 = net->unit_panels,
                     .k = width,
                     .hidden = net->config.hidden,
-                    .panel = y->r.data,
-                    .panel_bytes = y->r.panel_bytes,
+                    .panel = weights->r.data,
+                    .panel_bytes = weights->r.panel_bytes,
                     .z = scratch->z,
                     .z_panel = n * net->group,
-                    .b_hn = y->b_hn,
+                    .b_hn = weights->b_hn,
                     .h = scratch->h_in,
                     .h_out = scratch->h_out,
-                    .c = net->cell->has_c ? block->memory.c + track * p->rows_max * p->hidden_pad
-                                          : scratch->full_h,
-                    .c_row = p->hidden_pad,
+                    .c = net->cell->has_c
+                             ? block->memory.c + track * plan->rows_max * plan->hidden_pad
+                             : scratch->full_h,
+                    .c_row = plan->hidden_pad,
                     .variant = &net->config.variant,
                     .activation = net->config.variant.activation[dir],
-                    .peep = y->peep};
+                    .peep = weights->peep};
     for (size_t r = 0; r < rows0; r++)
         scratch->h_in[r] = h + r * width;
     for (size_t s = s0, rows = rows0; s < s1 && e == FL_OK; s++) {
@@ -138,7 +141,7 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
         for (size_t r = 0; r < rows; r++)
             scratch->h_out[r] =
                 net->proj_panels
-                    ? scratch->full_h + r * p->hidden_pad
+                    ? scratch->full_h + r * plan->hidden_pad
                     : fl_sequence_row(out, fl_sequence_time(block, out_reverse, r, s), r) +
                           dir * width;
         step.rows = rows;
@@ -146,15 +149,15 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
         if (call->tape)
             fl_record_step(job, block, track, s, &step);
         e = net->cell->reset
-                ? reset_step(job, scratch, y, &step)
-                : fl_run_step(&job->context, &scratch->slot, net->cell, y->r.format, &step);
+                ? reset_step(job, scratch, weights, &step)
+                : fl_run_step(&job->context, &scratch->slot, net->cell, weights->r.format, &step);
         step.z += rows * net->group;
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)
                 scratch->h_out[r] =
                     fl_sequence_row(out, fl_sequence_time(block, out_reverse, r, s), r) +
                     dir * width;
-            e = project(job, scratch, y, rows);
+            e = project(job, scratch, weights, rows);
         }
         for (size_t r = 0; r < rows; r++)
             scratch->h_in[r] = scratch->h_out[r];

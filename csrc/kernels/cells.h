@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cells, from gate sums to the new state and from its gradient to theirs. For each: functions
- * of one vector of units, and what meets memory, for group (p, r) of an fl_step or fl_back
- * (kernels.h). Included once per instruction set by kernels_impl.h; everything else in the engine
- * is the same for all cells.
+ * The elementwise half of PyTorch's cells: from the finished sums of the gates to the new state,
+ * and from the gradient of the new state to those of the sums. For each cell there are functions of
+ * vectors of units, which hold the formulas, and functions that read and write memory, for row r
+ * and panel p, or vector v of panel p, of an fl_step or fl_back (contract.h).
+ *
+ * Included once for each instruction set, by step.h and elementwise.h. Cells also differ in how
+ * their weights are packed, in their product of h (the GRU's starts n's recurrent half from b_hn)
+ * and in what backward does for them: each of these reads it from the fl_cell in contract.h.
  */
 #ifndef FL_CELLS_H
 #define FL_CELLS_H
@@ -12,8 +16,8 @@
 #include "kernels/product.h"
 #include "kernels/vecmath.h"
 
-/* Units unit .. unit + L - 1 of a row of `hidden` floats; what is past its end is 0 and untouched.
- */
+/* fl_get reads units unit .. unit + L - 1 of a row of `hidden` floats, with 0 for those past its
+   end; fl_put writes them, and nothing past the end. */
 FL_INLINE vf fl_get(const float *row, size_t unit, size_t hidden)
 {
     return unit + FL_LANES <= hidden ? vf_loadu(row + unit) : vf_loadn(row + unit, hidden - unit);
@@ -28,22 +32,25 @@ FL_INLINE void fl_put(float *row, size_t unit, size_t hidden, vf v)
 }
 
 /*
- * LSTM, for L units of one row. a = sums of i, f, g, o; c = cell state, replaced.
+ * LSTM, for L units of one row:
  *
- *     c' = sigmoid(f) c + sigmoid(i) tanh(g)        h' = sigmoid(o) tanh(c')
+ *     c' = sigmoid(a_f) c + sigmoid(a_i) tanh(a_g)        h' = sigmoid(a_o) tanh(c')
  *
- * Three divisions instead of five: numerators and denominators of a product are multiplied first.
- * The denominators of i and o are brought back to 1 + exp(-a), since scaling the numerators down
- * would make subnormals of small g and c. Past a = -88.7 they overflow, and the gate is 0.
+ * a holds the sums of i, f, g and o. *c is replaced by c', and h' is returned.
+ *
+ * There are three divisions instead of five, because the numerators and the denominators of a
+ * product are multiplied first. fl_sigmoid_den gives 2^-64 (1 + exp(-a)); for i and o it is
+ * multiplied by 2^64 here, as the numerator 2^-64 would make subnormals of small g and c. Below a =
+ * -88.7 the denominator overflows, and the gate is 0.
  */
 FL_INLINE vf fl_lstm_gates(const vf a[FL_NV], vf *c)
 {
-    const vf back = vf_set1(1 / FL_SIGMOID_NUM), tiny = vf_set1(FL_TINY);
+    const vf unscale = vf_set1(1 / FL_SIGMOID_NUM), tiny = vf_set1(FL_TINY);
     vf den_g, den_c;
-    vf i_den = vf_mul(fl_sigmoid_den(a[0]), back);
+    vf i_den = vf_mul(fl_sigmoid_den(a[0]), unscale);
     vf f = fl_sigmoid(a[1]);
     vf g = fl_tanh_num(a[2], &den_g);
-    vf o_den = vf_mul(fl_sigmoid_den(a[3]), back);
+    vf o_den = vf_mul(fl_sigmoid_den(a[3]), unscale);
     vf ig = vf_div(g, vf_mul(i_den, den_g));
     vf state = vf_flush(vf_fma(f, *c, ig), tiny);
     vf t = fl_tanh_num(state, &den_c);
@@ -51,8 +58,8 @@ FL_INLINE vf fl_lstm_gates(const vf a[FL_NV], vf *c)
     return vf_flush(vf_div(t, vf_mul(o_den, den_c)), tiny);
 }
 
-/* Activations for back. What falls below FL_TINY_GRADIENT becomes 0: vanishing gradients must not
-   run into subnormal factors. */
+/* Stores an activation that `back` needs. Below FL_TINY_GRADIENT it becomes 0, since the product of
+   a vanishing gradient and a tiny activation would be subnormal. */
 FL_INLINE void fl_keep(float *kept, vf v)
 {
     vf_store(kept, vf_flush(v, vf_set1(FL_TINY_GRADIENT)));
@@ -63,7 +70,7 @@ FL_INLINE void fl_lstm_step(const int keep, const vf a[FL_NV], const fl_step *s,
     const size_t unit = p * FL_LANES;
     float *cp = s->c + r * s->c_row + unit;
     vf c = vf_load(cp);
-    if (keep) { /* three divisions more; nothing that the state depends on uses them */
+    if (keep) { /* three more divisions; c and h are computed as without them, to the same bits */
         float *kept = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
         fl_keep(kept, fl_sigmoid(a[0]));
         fl_keep(kept + FL_LANES, fl_sigmoid(a[1]));
@@ -78,12 +85,15 @@ FL_INLINE void fl_lstm_step(const int keep, const vf a[FL_NV], const fl_step *s,
 }
 
 /*
- * The gradients of fl_lstm_gates' sums; t = tanh(c). Returns h. (1 - i) i is i - i i in one
- * rounding.
+ * LSTM, the gradients of the sums, with t = tanh(c) of the new c:
  *
- *     dc' = dc + dh o (1 - t^2)
- *     dz_i = dc' g i (1 - i)      dz_f = dc' c_prev f (1 - f)      dz_g = dc' i (1 - g^2)
- *     dz_o = dh t o (1 - o)       dc = dc' f                       h = o t
+ *     d = dc + dh o (1 - t^2)
+ *     dz_i = d g i (1 - i)        dz_f = d c_prev f (1 - f)        dz_g = d i (1 - g^2)
+ *     dz_o = dh t o (1 - o)       dc = d f
+ *
+ * kept holds the activations i, f, g and o; *dc comes as the gradient of the new c and is replaced
+ * by that of c_prev. Returns h = o t, which the gradient of a projection needs. (1 - i) i is
+ * computed as i - i i, in one rounding.
  */
 FL_INLINE vf fl_lstm_back(const vf kept[FL_NV], vf c, vf c_prev, vf dh, vf *dc, vf dz[FL_NV])
 {
@@ -100,7 +110,7 @@ FL_INLINE vf fl_lstm_back(const vf kept[FL_NV], vf c, vf c_prev, vf dh, vf *dc, 
     return vf_mul(o, t);
 }
 
-/* Vector v of a group of dz of V vectors: to the panel and to the row. */
+/* Stores vector v of a group of dz, which has V vectors, in the panel and in the row. */
 FL_INLINE void fl_dz(float *dz, float *dz_rows, const fl_back *s, const int V, int v, size_t p,
                      size_t r, vf d)
 {
@@ -125,9 +135,12 @@ FL_INLINE void fl_lstm_back_at(const fl_back *s, size_t p, size_t r)
 }
 
 /*
- * GRU. a = sums of r, of z, and n's recurrent half; n_x its input half.
+ * GRU:
  *
- *     n = tanh(n_x + sigmoid(r) a_n)        h' = (1 - sigmoid(z)) n + sigmoid(z) h
+ *     n = tanh(n_x + sigmoid(a_r) a_n)        h' = (1 - sigmoid(a_z)) n + sigmoid(a_z) h
+ *
+ * a_r and a_z are the sums of r and z. Of the sum of n, n_x is the part of the input with b_ih, and
+ * a_n the part of h with b_hn. fl_gru_mix is h' of the gates z and n.
  */
 FL_INLINE vf fl_gru_mix(vf z, vf n, vf h)
 {
@@ -150,10 +163,13 @@ FL_INLINE void fl_gru_step(const int keep, const vf a[3], const fl_step *s, size
 }
 
 /*
- * Gradients of the sums, d = dh' + what came past the gates:
+ * GRU, the gradients of the sums, where d is the whole gradient of h' and dc its part that passes
+ * no product, see fl_back:
  *
- *     dn = d (1 - z) (1 - n^2)        dz = d (h - n) z (1 - z)        past the gates: d z
- *     dr = dn a_n r (1 - r)           d a_n = dn r
+ *     d = dh + dc                     dz = d (h - n) z (1 - z)        dc = d z
+ *     dn = d (1 - z) (1 - n^2)        dr = dn a_n r (1 - r)           d a_n = dn r
+ *
+ * fl_gru_back returns dn, and dz to *dz.
  */
 FL_INLINE vf fl_gru_back(vf d, vf z, vf n, vf h, vf *dz)
 {
@@ -163,7 +179,8 @@ FL_INLINE vf fl_gru_back(vf d, vf z, vf n, vf h, vf *dz)
                     vf_set1(FL_TINY_GRADIENT));
 }
 
-/* dz of the input's half and of the state's, which differ in n's part: dn, and dn_h = r dn. */
+/* Stores dz towards the input, (dr, dz, dn), and towards the state, (dr, dz, dn_h) with dn_h = r
+ * dn. */
 FL_INLINE void fl_gru_dz(const fl_back *s, size_t p, size_t r, vf dr, vf dz, vf dn, vf dn_h)
 {
     fl_dz(s->dz, s->dz_rows, s, 3, 0, p, r, dr);
@@ -179,19 +196,25 @@ FL_INLINE void fl_gru_back_at(const fl_back *s, size_t p, size_t r)
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
     const size_t unit = p * FL_LANES;
     const float *kept = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
-    float *past = s->dc + r * s->c_row + unit;
-    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(past)), dz;
+    float *dc = s->dc + r * s->c_row + unit;
+    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(dc)), dz;
     vf reset = vf_load(kept), z = vf_load(kept + FL_LANES), n = vf_load(kept + 2 * FL_LANES);
     vf dn = fl_gru_back(d, z, n, fl_get(s->before[r], unit, s->hidden), &dz);
     vf dr = vf_mul(vf_mul(dn, vf_load(kept + 3 * FL_LANES)), vf_fnma(reset, reset, reset));
-    vf_store(past, vf_flush(vf_mul(d, z), tiny));
+    vf_store(dc, vf_flush(vf_mul(d, z), tiny));
     dr = vf_flush(dr, tiny);
     fl_gru_dz(s, p, r, dr, dz, dn, vf_flush(vf_mul(dn, reset), tiny));
 }
 
 /*
- * GRU that resets first: a_n is the sum over r h, of both halves. Its gates are plain columns, one
- * gate after the other: the panels of a gate are s->p1 or s->panels apart.
+ * The GRU that resets h before the product of n:
+ *
+ *     n = tanh(a_n), where a_n is the sum over x and r h        h' as above
+ *
+ * Its gates are plain panels, the gates one after the other. So panel p of z is p1 panels after
+ * that of r, and that of n 2 * p1 panels; in an fl_back p1 is called panels. The sums of all three
+ * gates are in s->z. First fl_gru_before_reset makes r h, to s->c; then, when a_n is finished,
+ * fl_gru_before_step makes h'.
  */
 FL_INLINE void fl_gru_before_reset(const int keep, const fl_step *s, size_t p, size_t v, size_t r)
 {
@@ -220,50 +243,59 @@ FL_INLINE void fl_gru_before_back_at(const fl_back *s, size_t p, size_t v, size_
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
     const size_t pz = s->panels + p, pn = 2 * s->panels + p;
-    float *past = s->dc + r * s->c_row + unit;
-    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(past)), dz;
+    float *dc = s->dc + r * s->c_row + unit;
+    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(dc)), dz;
     vf z = vf_load(s->kept + pz * s->kept_panel + at);
     vf n = vf_load(s->kept + pn * s->kept_panel + at);
     vf h = unit < s->hidden ? fl_get(s->before[r], unit, s->hidden) : vf_set1(0.0f);
     vf dn = fl_gru_back(d, z, n, h, &dz);
-    vf_store(past, vf_flush(vf_mul(d, z), vf_set1(FL_TINY_GRADIENT)));
+    vf_store(dc, vf_flush(vf_mul(d, z), vf_set1(FL_TINY_GRADIENT)));
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, pz, r, dz);
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, pn, r, dn);
 }
 
-/* d = the gradient of r h:  dr = d h r (1 - r), and d r goes to h past the products. */
+/* With d the gradient of r h:  dr = d h r (1 - r), and d r is added to dc. */
 FL_INLINE void fl_gru_before_back_reset(const fl_back *s, size_t p, size_t v, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
-    float *past = s->dc + r * s->c_row + unit;
+    float *dc = s->dc + r * s->c_row + unit;
     vf d = vf_load(s->dh + r * s->dh_row + unit);
     vf reset = vf_load(s->kept + p * s->kept_panel + at);
     vf h = unit < s->hidden ? fl_get(s->before[r], unit, s->hidden) : vf_set1(0.0f);
     vf dr = vf_mul(vf_mul(d, h), vf_fnma(reset, reset, reset));
-    vf_store(past, vf_flush(vf_fma(d, reset, vf_load(past)), tiny));
+    vf_store(dc, vf_flush(vf_fma(d, reset, vf_load(dc)), tiny));
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, p, r, vf_flush(dr, tiny));
 }
 
-/* RNN: h' = tanh(a) or max(a, 0). FL_NV vectors of units in a panel. */
-FL_INLINE void fl_rnn_step(const int relu, const vf a[FL_NV], const fl_step *s, size_t p, size_t r)
+/* RNN: h' = tanh(a) or max(a, 0). A panel holds FL_NV vectors of units. With tanh the slope is kept
+   for `back`. */
+FL_INLINE void fl_rnn_step(const int relu, const int keep, const vf a[FL_NV], const fl_step *s,
+                           size_t p, size_t r)
 {
     const vf zero = vf_set1(0.0f), tiny = vf_set1(FL_TINY);
     FL_FOR (v, FL_NV) {
         const size_t unit = (p * FL_NV + v) * FL_LANES;
+        if (keep)
+            vf_store(s->kept + p * s->kept_panel + r * FL_GROUP + v * FL_LANES,
+                     fl_tanh_slope(a[v]));
         if (unit < s->hidden)
             fl_put(s->h_out[r], unit, s->hidden,
                    vf_flush(relu ? vf_max(zero, a[v]) : fl_tanh(a[v]), tiny));
     }
 }
 
-/* da = dh (1 - h^2), or dh where h > 0: h is 0 or at least 2^-62. */
+/* RNN: dz = dh tanh'(a), which was kept, or dh where h > 0. */
 FL_INLINE void fl_rnn_back_at(const int relu, const fl_back *s, size_t p, size_t v, size_t r)
 {
-    const vf one = vf_set1(1.0f), up = vf_set1(1 / FL_TINY);
     const size_t unit = (p * FL_NV + v) * FL_LANES;
-    vf h = unit < s->hidden ? fl_get(s->after[r], unit, s->hidden) : vf_set1(0.0f);
-    vf slope = relu ? vf_min(one, vf_mul(h, up)) : vf_fnma(h, h, one);
+    vf slope;
+    if (relu) { /* h is 0 or at least FL_TINY */
+        vf h = unit < s->hidden ? fl_get(s->after[r], unit, s->hidden) : vf_set1(0.0f);
+        slope = vf_min(vf_set1(1.0f), vf_mul(h, vf_set1(1 / FL_TINY)));
+    } else {
+        slope = vf_load(s->kept + p * s->kept_panel + r * FL_GROUP + v * FL_LANES);
+    }
     vf d = vf_mul(vf_load(s->dh + r * s->dh_row + unit), slope);
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, p, r, vf_flush(d, vf_set1(FL_TINY_GRADIENT)));
 }

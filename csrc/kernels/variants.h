@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The variants of cells.h' cells that files can express (ONNX, Keras), from complete sums on: any
- * activations, sums cut to [-clip, clip], an LSTM's peepholes and coupled gates. cells.h stays what
- * it is: a variant is a cell of its own, whose step is a plain product into z, by gemm, and then
- * one of the epilogues here, with its activations looked up for each vector. They keep the sums
- * themselves for back, which makes values and slopes anew. Included once per instruction set by
- * kernels_impl.h.
+ * The elementwise half of the variants, the cells that ONNX and Keras files can describe and
+ * PyTorch's layers do not have: other activations, sums cut to [-clip, clip], an LSTM's peepholes
+ * and coupled gates.
+ *
+ * A variant is a cell of its own. Its step is a product of h into z by gemm, after which the sums
+ * are finished, and then one of the functions here. These look an activation up for each vector.
+ * What they keep for `back` are the sums; `back` computes values and slopes of the activations from
+ * them.
+ *
+ * Included once for each instruction set, by elementwise.h.
  */
 #ifndef FL_VARIANTS_H
 #define FL_VARIANTS_H
@@ -14,8 +18,9 @@
 
 /* ---- activations ---- */
 
-/* exp(-b) = 2 s (1 - p), for b in -89 .. 87.6; s = 0 where exp(-b) < 2^-125. The reduction of
-   vecmath.h; s is half the power of two, so that 2^128 is in reach of infinity, not of NaN. */
+/* exp(-b) = 2 s (1 - p), for b in -89 .. 87.6. Returns s, and p to *p. s is 0 where exp(-b) is
+   below 2^-125. The reduction is that of vecmath.h. s is half the power of two, so that where
+   exp(-b) overflows the result is infinity; a power of two of 2^128 would give NaN. */
 FL_INLINE vf fl_exp_parts(vf b, vf *p)
 {
     const vf round = vf_set1(FL_ROUND + 126.0f);
@@ -28,7 +33,8 @@ FL_INLINE vf fl_exp_parts(vf b, vf *p)
     return vf_shl23(t);
 }
 
-/* exp(-b); 0 past 87, where it would be subnormal prefetch, infinity from -88.73 on. */
+/* exp(-b). It is 0 for b above 87, a little before exp(-b) is subnormal, and infinity for b below
+   -88.73. */
 FL_INLINE vf fl_exp_minus(vf b)
 {
     vf p, s = fl_exp_parts(vf_max(vf_set1(-89.0f), vf_min(vf_set1(87.6f), b)), &p);
@@ -36,7 +42,7 @@ FL_INLINE vf fl_exp_minus(vf b)
     return vf_add(half, half);
 }
 
-/* exp(-b) - 1 for b >= 0, to full relative precision near 0, where 2 s = 1. */
+/* exp(-b) - 1 for b >= 0. Near 0, where 2 s = 1, it is -p, which has full relative precision. */
 FL_INLINE vf fl_expm1_minus(vf b)
 {
     vf p, s = fl_exp_parts(vf_min(vf_set1(87.6f), b), &p);
@@ -44,8 +50,8 @@ FL_INLINE vf fl_expm1_minus(vf b)
     return vf_fnma(s, p, vf_sub(s, vf_set1(1.0f)));
 }
 
-/* ln(1 + u) for u in 0 .. 1: with w = u / (2 + u) it is 2 atanh(w) = 2 w + w^3 q(w^2). q has degree
-   3, fitted as the coefficients of vecmath.h were: relative error 0.08 * 2^-24. */
+/* ln(1 + u) = 2 atanh(w) = 2 w + w^3 q(w^2) with w = u / (2 + u), for u in 0 .. 1. q has degree 3
+   and was fitted as the coefficients of vecmath.h were, to a relative error of 0.08 * 2^-24. */
 FL_INLINE vf fl_log1p(vf u)
 {
     vf w = vf_div(u, vf_add(vf_set1(2.0f), u)), w2 = vf_mul(w, w);
@@ -55,9 +61,10 @@ FL_INLINE vf fl_log1p(vf u)
     return vf_fma(vf_mul(w, w2), q, vf_add(w, w));
 }
 
-/* The upper tail of the normal distribution for b in 0 .. 13.19, from e = exp(-b^2 / 2): e P(t),
-   t = 1 / (1 + b / 4) (the form of Abramowitz and Stegun 7.1.26, refitted with degree 7 to
-   0.9 * 2^-24 of the tail; past b = 5 that slowly grows, where it no longer counts). */
+/* The upper tail of the normal distribution, e P(t) with e = exp(-b^2 / 2) and t = 1 / (1 + b / 4),
+   for b in 0 .. 13.19. The form is that of Abramowitz and Stegun 7.1.26, fitted anew with degree 7
+   to an error of 0.9 * 2^-24 of the tail. Past b = 5 the error slowly grows, where the tail is too
+   small to matter. */
 FL_INLINE vf fl_normal_tail(vf b, vf e)
 {
     vf one = vf_set1(1.0f), t = vf_div(one, vf_fma(b, vf_set1(0.25f), one));
@@ -71,10 +78,10 @@ FL_INLINE vf fl_normal_tail(vf b, vf e)
 }
 
 /*
- * f(x), and f'(x) to *slope unless that is NULL; fastlstm.h has the formulas. Where f has a corner,
- * the slope is torch's: of hard_sigmoid 0 at both ends, of the others the left one. A NaN stays.
- * Not inlined, like all that uses it: a call costs little beside what most functions do, and the
- * compiler makes no copies of the loops around it for each case (60 KB of them).
+ * f(x), and f'(x) to *slope unless that is NULL; fastlstm.h has the formulas. Where f has a corner
+ * the slope is PyTorch's: for hard_sigmoid 0 at both ends, for the others the left one. A NaN gives
+ * a NaN. This function and those that call it are not inlined: a call costs little beside what most
+ * activations cost, while inlining made the compiler copy the loops around it for each case, 60 KB.
  */
 static FL_NOINLINE vf fl_activation_of(const fl_activation *f, vf x, vf *slope)
 {
@@ -144,12 +151,12 @@ static FL_NOINLINE vf fl_activation_of(const fl_activation *f, vf x, vf *slope)
     return y;
 }
 
-/* f(x cut to [-clip, clip]), and what its slope is in x: outside 0, as torch.clamp's. */
-static FL_NOINLINE vf fl_clipped_activation_of(const fl_variant *v, const fl_activation *f, vf x,
-                                               vf *slope)
+/* f(x cut to [-clip, clip]), and its slope in x, which outside is 0, as torch.clamp's is. */
+static FL_NOINLINE vf fl_clipped_activation_of(const fl_variant *variant, const fl_activation *f,
+                                               vf x, vf *slope)
 {
-    const vf clip = vf_set1(v->clip);
-    vf y = fl_activation_of(f, vf_max(vf_set1(-v->clip), vf_min(clip, x)), slope);
+    const vf clip = vf_set1(variant->clip);
+    vf y = fl_activation_of(f, vf_max(vf_set1(-variant->clip), vf_min(clip, x)), slope);
     if (slope)
         *slope = vf_le(vf_abs(x), clip, *slope, vf_set1(0.0f));
     return y;
@@ -157,7 +164,8 @@ static FL_NOINLINE vf fl_clipped_activation_of(const fl_variant *v, const fl_act
 
 /* ---- the step ---- */
 
-/* z += h . panel for panels p0 .. p1 - 1, by a kernel `gemm` of the panels' format. */
+/* Adds the product of h to z, for panels p0 .. p1 - 1: z += h . panel. `gemm` is the kernel for the
+   format of the panels. */
 static void fl_variant_product(const fl_step *s, size_t vectors, void (*gemm)(const fl_gemm *))
 {
     fl_gemm g = {.rows = s->rows,
@@ -177,21 +185,22 @@ static void fl_variant_product(const fl_step *s, size_t vectors, void (*gemm)(co
 }
 
 /*
- * LSTM. Peepholes p, [panels][i f o][L], are added to the sums; f = 1 - i with input_forget.
+ * LSTM, with its three activations A, C and O and peepholes p, [panels][i f o][L]:
  *
- *     i = act(a_i + p_i c)    f = act(a_f + p_f c)    g = act'(a_g)    c' = f c + i g
- *     o = act(a_o + p_o c')   h' = o act''(c')
+ *     i = A(a_i + p_i c)      f = A(a_f + p_f c), or 1 - i with input_forget      g = C(a_g)
+ *     c' = f c + i g          o = A(a_o + p_o c')                                 h' = o O(c')
  *
- * A padding unit's g need not be 0 here, so its c is made 0 by name.
+ * Kept are the arguments of A and C, before clipping. In the padding past the last unit the sums
+ * are 0 but g need not be, so c is set to 0 there.
  */
 static FL_NOINLINE void fl_lstm_variant(const fl_step *s, size_t p, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY);
-    const fl_variant *v = s->variant;
+    const fl_variant *variant = s->variant;
     const fl_activation *f = s->activation;
     const size_t unit = p * FL_LANES;
     const float *z = s->z + p * s->z_panel + r * FL_GROUP,
-                *peep = v->peepholes ? s->peep + 3 * unit : NULL;
+                *peep = variant->peepholes ? s->peep + 3 * unit : NULL;
     float *cp = s->c + r * s->c_row + unit;
     vf a[FL_NV], c = vf_load(cp);
     FL_FOR (g, FL_NV)
@@ -200,13 +209,14 @@ static FL_NOINLINE void fl_lstm_variant(const fl_step *s, size_t p, size_t r)
         a[0] = vf_fma(vf_load(peep), c, a[0]);
         a[1] = vf_fma(vf_load(peep + FL_LANES), c, a[1]);
     }
-    vf i = fl_clipped_activation_of(v, f, a[0], NULL);
-    vf keep =
-        v->input_forget ? vf_sub(vf_set1(1.0f), i) : fl_clipped_activation_of(v, f, a[1], NULL);
-    c = vf_flush(vf_fma(keep, c, vf_mul(i, fl_clipped_activation_of(v, f + 1, a[2], NULL))), tiny);
+    vf i = fl_clipped_activation_of(variant, f, a[0], NULL);
+    vf keep = variant->input_forget ? vf_sub(vf_set1(1.0f), i)
+                                    : fl_clipped_activation_of(variant, f, a[1], NULL);
+    c = vf_flush(vf_fma(keep, c, vf_mul(i, fl_clipped_activation_of(variant, f + 1, a[2], NULL))),
+                 tiny);
     if (peep)
         a[3] = vf_fma(vf_load(peep + 2 * FL_LANES), c, a[3]);
-    vf o = fl_clipped_activation_of(v, f, a[3], NULL);
+    vf o = fl_clipped_activation_of(variant, f, a[3], NULL);
     vf_store(cp, c);
     if (unit + FL_LANES > s->hidden) {
         vf_store(cp, vf_set1(0.0f));
@@ -222,28 +232,29 @@ static FL_NOINLINE void fl_lstm_variant(const fl_step *s, size_t p, size_t r)
 }
 
 /*
- * Its gradients, t = act''(c'):
+ * LSTM, the gradients of the sums, where t = O(c') and i' is the slope of A at its argument for i:
  *
  *     dz_o = dh t o'         d = dc + dh o t' + dz_o p_o          dz_g = d i g'
- *     dz_f = d c f'          dz_i = d g i', or d (g - c) i' and no dz_f with input_forget
- *     dc = d f + dz_i p_i + dz_f p_f
+ *     dz_f = d c f'          dz_i = d g i'                        dc = d f + dz_i p_i + dz_f p_f
+ *
+ * With input_forget dz_f = 0 and dz_i = d (g - c) i'.
  */
 static FL_NOINLINE void fl_lstm_variant_back(const fl_back *s, size_t p, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
-    const fl_variant *v = s->variant;
+    const fl_variant *variant = s->variant;
     const fl_activation *act = s->activation;
     const size_t unit = p * FL_LANES, at = r * s->c_row + unit;
     const float *a = s->kept + p * s->kept_panel + r * FL_GROUP,
-                *peep = v->peepholes ? s->peep + 3 * unit : NULL;
+                *peep = variant->peepholes ? s->peep + 3 * unit : NULL;
     vf di, df, dg, dout, dt, c = vf_load(s->c_prev + at),
                              dh = vf_load(s->dh + r * s->dh_row + unit);
-    vf i = fl_clipped_activation_of(v, act, vf_load(a), &di);
-    vf f = fl_clipped_activation_of(v, act, vf_load(a + FL_LANES), &df);
-    vf g = fl_clipped_activation_of(v, act + 1, vf_load(a + 2 * FL_LANES), &dg);
-    vf o = fl_clipped_activation_of(v, act, vf_load(a + 3 * FL_LANES), &dout);
+    vf i = fl_clipped_activation_of(variant, act, vf_load(a), &di);
+    vf f = fl_clipped_activation_of(variant, act, vf_load(a + FL_LANES), &df);
+    vf g = fl_clipped_activation_of(variant, act + 1, vf_load(a + 2 * FL_LANES), &dg);
+    vf o = fl_clipped_activation_of(variant, act, vf_load(a + 3 * FL_LANES), &dout);
     vf t = fl_activation_of(act + 2, vf_load(s->c + at), &dt), to_i = g;
-    if (v->input_forget) {
+    if (variant->input_forget) {
         f = vf_sub(vf_set1(1.0f), i);
         df = vf_set1(0.0f);
         to_i = vf_sub(g, c);
@@ -266,8 +277,12 @@ static FL_NOINLINE void fl_lstm_variant_back(const fl_back *s, size_t p, size_t 
         vf_store(s->h + p / FL_NV * s->h_panel + r * FL_GROUP + p % FL_NV * FL_LANES, vf_mul(o, t));
 }
 
-/* GRU, as cells.h has it. The product is added to n's bias b_hn, not to its input half, which waits
-   in c meanwhile. Kept: the sums of r and z, n's recurrent half, n's sum. */
+/*
+ * GRU, by the equations of cells.h. The product of h for n must be added to b_hn alone, because r
+ * multiplies it. So before the product fl_gru_variant_set_aside moves n_x, the part of the input,
+ * from z to the scratch s->c, and puts b_hn in its place. Kept are the sums a_r and a_z, a_n, and
+ * the whole argument n_x + r a_n.
+ */
 FL_INLINE void fl_gru_variant_set_aside(const fl_step *s, size_t p, size_t r)
 {
     float *n = (float *)(uintptr_t)s->z + p * s->z_panel + (r * 3 + 2) * FL_LANES;
@@ -277,14 +292,14 @@ FL_INLINE void fl_gru_variant_set_aside(const fl_step *s, size_t p, size_t r)
 
 static FL_NOINLINE void fl_gru_variant(const fl_step *s, size_t p, size_t r)
 {
-    const fl_variant *v = s->variant;
+    const fl_variant *variant = s->variant;
     const size_t unit = p * FL_LANES;
     const float *a = s->z + p * s->z_panel + r * 3 * FL_LANES;
     vf a_n = vf_load(a + 2 * FL_LANES);
-    vf reset = fl_clipped_activation_of(v, s->activation, vf_load(a), NULL);
-    vf z = fl_clipped_activation_of(v, s->activation, vf_load(a + FL_LANES), NULL);
+    vf reset = fl_clipped_activation_of(variant, s->activation, vf_load(a), NULL);
+    vf z = fl_clipped_activation_of(variant, s->activation, vf_load(a + FL_LANES), NULL);
     vf sum = vf_fma(reset, a_n, vf_load(s->c + r * s->c_row + unit));
-    vf n = fl_clipped_activation_of(v, s->activation + 1, sum, NULL);
+    vf n = fl_clipped_activation_of(variant, s->activation + 1, sum, NULL);
     if (s->kept) {
         float *kept = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
         vf_store(kept, vf_load(a));
@@ -295,8 +310,8 @@ static FL_NOINLINE void fl_gru_variant(const fl_step *s, size_t p, size_t r)
     fl_put(s->h_out[r], unit, s->hidden, fl_gru_mix(z, n, fl_get(s->h[r], unit, s->hidden)));
 }
 
-/* dn = d (1 - z) n'    dz = d (h - n) z'    past the gates: d z;    d = dh' + what came past them
- */
+/* The gradients of both GRUs with the slopes z' and n' given: dn = d (1 - z) n' is returned, and
+   dz = d (h - n) z' is stored in *dz. */
 FL_INLINE vf fl_gru_variant_dn(vf d, vf h, vf z, vf z_slope, vf n, vf n_slope, vf *dz)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
@@ -307,23 +322,24 @@ FL_INLINE vf fl_gru_variant_dn(vf d, vf h, vf z, vf z_slope, vf n, vf n_slope, v
 static FL_NOINLINE void fl_gru_variant_back(const fl_back *s, size_t p, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
-    const fl_variant *v = s->variant;
+    const fl_variant *variant = s->variant;
     const size_t unit = p * FL_LANES;
     const float *kept = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
-    float *past = s->dc + r * s->c_row + unit;
-    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(past));
+    float *dc = s->dc + r * s->c_row + unit;
+    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(dc));
     vf r_slope, z_slope, n_slope, dz;
-    vf reset = fl_clipped_activation_of(v, s->activation, vf_load(kept), &r_slope);
-    vf z = fl_clipped_activation_of(v, s->activation, vf_load(kept + FL_LANES), &z_slope);
-    vf n = fl_clipped_activation_of(v, s->activation + 1, vf_load(kept + 3 * FL_LANES), &n_slope);
+    vf reset = fl_clipped_activation_of(variant, s->activation, vf_load(kept), &r_slope);
+    vf z = fl_clipped_activation_of(variant, s->activation, vf_load(kept + FL_LANES), &z_slope);
+    vf n = fl_clipped_activation_of(variant, s->activation + 1, vf_load(kept + 3 * FL_LANES),
+                                    &n_slope);
     vf h = fl_get(s->before[r], unit, s->hidden);
     vf dn = fl_gru_variant_dn(d, h, z, z_slope, n, n_slope, &dz);
     vf dr = vf_flush(vf_mul(vf_mul(dn, vf_load(kept + 2 * FL_LANES)), r_slope), tiny);
-    vf_store(past, vf_flush(vf_mul(d, z), tiny));
+    vf_store(dc, vf_flush(vf_mul(d, z), tiny));
     fl_gru_dz(s, p, r, dr, dz, dn, vf_flush(vf_mul(dn, reset), tiny));
 }
 
-/* The GRU that resets first: cells.h' four functions. Kept: the sums. */
+/* The GRU that resets h before the product of n, by the equations of cells.h. Kept are the sums. */
 static FL_NOINLINE void fl_gru_before_variant_reset(const fl_step *s, size_t p, size_t v, size_t r)
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
@@ -355,15 +371,15 @@ static FL_NOINLINE void fl_gru_before_variant_back(const fl_back *s, size_t p, s
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
     const size_t pz = s->panels + p, pn = 2 * s->panels + p;
-    float *past = s->dc + r * s->c_row + unit;
-    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(past)), z_slope, n_slope, dz;
+    float *dc = s->dc + r * s->c_row + unit;
+    vf d = vf_add(vf_load(s->dh + r * s->dh_row + unit), vf_load(dc)), z_slope, n_slope, dz;
     vf z = fl_clipped_activation_of(s->variant, s->activation,
                                     vf_load(s->kept + pz * s->kept_panel + at), &z_slope);
     vf n = fl_clipped_activation_of(s->variant, s->activation + 1,
                                     vf_load(s->kept + pn * s->kept_panel + at), &n_slope);
     vf h = unit < s->hidden ? fl_get(s->before[r], unit, s->hidden) : vf_set1(0.0f);
     vf dn = fl_gru_variant_dn(d, h, z, z_slope, n, n_slope, &dz);
-    vf_store(past, vf_flush(vf_mul(d, z), vf_set1(FL_TINY_GRADIENT)));
+    vf_store(dc, vf_flush(vf_mul(d, z), vf_set1(FL_TINY_GRADIENT)));
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, pz, r, dz);
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, pn, r, dn);
 }
@@ -373,16 +389,16 @@ static FL_NOINLINE void fl_gru_before_variant_back_reset(const fl_back *s, size_
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;
-    float *past = s->dc + r * s->c_row + unit;
+    float *dc = s->dc + r * s->c_row + unit;
     vf slope, d = vf_load(s->dh + r * s->dh_row + unit);
     vf reset = fl_clipped_activation_of(s->variant, s->activation,
                                         vf_load(s->kept + p * s->kept_panel + at), &slope);
     vf h = unit < s->hidden ? fl_get(s->before[r], unit, s->hidden) : vf_set1(0.0f);
-    vf_store(past, vf_flush(vf_fma(d, reset, vf_load(past)), tiny));
+    vf_store(dc, vf_flush(vf_fma(d, reset, vf_load(dc)), tiny));
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, p, r, vf_flush(vf_mul(vf_mul(d, h), slope), tiny));
 }
 
-/* RNN: h' = act(a), da = dh act'(a). Kept: the sums. */
+/* RNN: h' = A(a), dz = dh A'(a). Kept are the sums. */
 static FL_NOINLINE void fl_rnn_variant(const fl_step *s, size_t p, size_t v, size_t r)
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The gates' two functions, as fixed sequences of IEEE operations: the same bits from every
- * vec_*.h that has a fused multiply-add.
+ * sigmoid and tanh, as fixed sequences of IEEE operations: every instruction set that has a fused
+ * multiply-add gives the same bits.
  *
- * Both give a numerator and a denominator, not a quotient, because a product of two gates then
- * costs one division instead of two, and one rounding less:
+ * Each is a numerator and a denominator, so that a product of two gates costs one division instead
+ * of two, and one rounding less:
  *
  *     i * g = num_g / (den_i * den_g)
  *
- * Source of the scheme: Cody and Waite's reduction, x = n ln 2 + r with |r| <= ln(2) / 2, then
- *     exp(-r) = 1 - r + r^2 q(r).
- * q has degree 4, fitted here by least maximum error (iteratively reweighted least squares) on
- * |r| <= 0.348; its coefficients rounded to float leave exp(-r) - 1 an error below 0.27 * 2^-24.
- * Over all 2^32 floats (tests/test_activations.py): sigmoid and tanh within 2 ULP, monotone.
+ * Both need exp. The reduction is Cody and Waite's, and q a polynomial of degree 4:
  *
- * n is rounded by adding 1.5 * 2^23 plus the exponent bias, so that the sum's low bits are the
- * exponent field of the power of two and one shift makes the scale.
+ *     x = n ln 2 + r, |r| <= ln(2) / 2        exp(-x) = 2^-n exp(-r)
+ *     exp(-r) = 1 - r + r^2 q(r)
+ *
+ * q was fitted for this file by least maximum error, by iteratively reweighted least squares on
+ * |r| <= 0.348. Its coefficients, rounded to float, leave exp(-r) - 1 an error below 0.27 * 2^-24.
+ * Over all 2^32 floats sigmoid and tanh are within 2 ULP, and monotone
+ * (tests/numbers/test_activations.py).
+ *
+ * n is rounded by adding 1.5 * 2^23 plus the bias of the exponent. The low bits of that sum are the
+ * exponent field of the power of two, and a shift by 23 makes the power of two of it.
  */
 #ifndef FL_VECMATH_H
 #define FL_VECMATH_H
@@ -23,12 +27,12 @@
 #include "base/compiler.h"
 
 #define FL_LOG2E 0x1.715476p+0f
-#define FL_LN2_HI 0x1.62e4p-1f /* 15 bits: n * FL_LN2_HI is exact for |n| < 512 */
+#define FL_LN2_HI 0x1.62e4p-1f /* has 15 bits, so n * FL_LN2_HI is exact for |n| < 512 */
 #define FL_LN2_LO 0x1.7f7d1cp-20f
 #define FL_ROUND 0x1.8p23f
 
-/* -c c q(c r) for a power of two c; r2 = r r. The even/odd split is 4 cycles shorter than Horner's
-   chain. */
+/* -c^2 q(c r) for a power of two c, with r2 = r^2. The two halves of the polynomial, summed side by
+   side, take 4 cycles less than Horner's chain. */
 FL_INLINE vf fl_poly4(vf r, vf r2, float q0, float q1, float q2, float q3, float q4)
 {
     vf low = vf_fma(r, vf_set1(q1), vf_set1(q0));
@@ -41,10 +45,11 @@ FL_INLINE vf fl_poly4(vf r, vf r2, float q0, float q1, float q2, float q3, float
              0x1.1228f4p-7f * c * c * c * c * c, -0x1.6d9a5cp-10f * c * c * c * c * c * c)
 
 /*
- * sigmoid(a) = FL_SIGMOID_NUM / fl_sigmoid_den(a), the denominator being 2^-64 (1 + exp(-a)).
- * The factor 2^-64 keeps exp(-a) finite down to a = -104, where sigmoid itself rounds to 0, so
- * even subnormal results are correctly formed by the one division. Where exp(-a) passes 2^24, `lo`
- * holds the 1 that the sum `hi` would lose: without it the error there is 2.4 ULP.
+ * sigmoid(a) = FL_SIGMOID_NUM / fl_sigmoid_den(a), where the denominator is 2^-64 (1 + exp(-a)).
+ *
+ * The factor 2^-64 keeps exp(-a) finite down to a = -104, where sigmoid itself rounds to 0, so that
+ * the one division gives subnormal results too. Where exp(-a) is above 2^24 the sum `hi` loses the
+ * 1, which `lo` holds; without it the error there is 2.4 ULP.
  */
 #define FL_SIGMOID_NUM 0x1p-64f
 
@@ -67,13 +72,13 @@ FL_INLINE vf fl_sigmoid_den(vf a)
 FL_INLINE vf fl_sigmoid(vf a) { return vf_div(vf_set1(FL_SIGMOID_NUM), fl_sigmoid_den(a)); }
 
 /*
- * tanh(x) = num / den with e = exp(-2 |x|), num = sign(x) (1 - e), den = 1 + e; den is made from e,
- * not from num, whose rounding would count twice (2.5 ULP).
- * Here r = |x| + n ln(2) / 2, the polynomial's argument is 2 r and the doubling is in its
- * constants. One-piece ln 2 suffices: at n = -1 its error is 2^-29, and from there on the
- * result is near 1. Near 0, n = 0 and num = 2 |x| (1 - |x| ...) to full relative precision.
+ * exp(-2 |x|) = s (1 - p). Returns p, and s, a power of two, to *s.
+ *
+ * Here r = |x| + n ln(2) / 2; the polynomial's argument is 2 r, and the doubling is in its
+ * constants. ln 2 in one piece suffices: at n = -1 its error is 2^-29, and for smaller n tanh is
+ * near 1.
  */
-FL_INLINE vf fl_tanh_num(vf x, vf *den)
+FL_INLINE vf fl_tanh_parts(vf x, vf *s)
 {
     const vf round = vf_set1(FL_ROUND + 127.0f);
     vf b = vf_min(vf_set1(20.0f), vf_abs(x));
@@ -81,8 +86,18 @@ FL_INLINE vf fl_tanh_num(vf x, vf *den)
     vf n = vf_sub(t, round);
     vf r = vf_fma(n, vf_set1(0x1.62e43p-2f), b);
     vf r2 = vf_mul(r, r);
-    vf p = vf_fma(r2, FL_POLY4(r, r2, 2), vf_add(r, r)); /* 1 - exp(-2 r) */
-    vf s = vf_shl23(t);
+    *s = vf_shl23(t);
+    return vf_fma(r2, FL_POLY4(r, r2, 2), vf_add(r, r));
+}
+
+/*
+ * tanh(x) = num / den with num = sign(x) (1 - e), den = 1 + e and e = exp(-2 |x|). Returns num, and
+ * den to *den. den is made from e and not from num, whose rounding would then count twice (2.5
+ * ULP). Near 0, where s = 1, num is p = 2 |x| (1 - |x| ...) to full relative precision.
+ */
+FL_INLINE vf fl_tanh_num(vf x, vf *den)
+{
+    vf s, p = fl_tanh_parts(x, &s);
     *den = vf_fnma(s, p, vf_add(vf_set1(1.0f), s));
     return vf_copysign(vf_fma(s, p, vf_sub(vf_set1(1.0f), s)), x);
 }
@@ -91,6 +106,17 @@ FL_INLINE vf fl_tanh(vf x)
 {
     vf den, num = fl_tanh_num(x, &den);
     return vf_div(num, den);
+}
+
+/*
+ * The slope of tanh, 1 - tanh(x)^2 = 4 e / (1 + e)^2, from x and not from the value: where tanh(x)
+ * is between 0.5 and 1, its last bit alone moves 1 - tanh(x)^2 by up to 2^-23.
+ */
+FL_INLINE vf fl_tanh_slope(vf x)
+{
+    vf s, p = fl_tanh_parts(x, &s);
+    vf e = vf_fnma(s, p, s), den = vf_fnma(s, p, vf_add(vf_set1(1.0f), s));
+    return vf_div(vf_mul(vf_set1(4.0f), e), vf_mul(den, den));
 }
 
 #endif

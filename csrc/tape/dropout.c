@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Dropout masks from a counter. */
+/*
+ *     y[i] = x[i] / (1 - rate) where 24 bits of hash(seed, row, i) are at least rate * 2^24, else 0
+ *
+ * The hash replaces a generator with a state, so that any thread may draw any element.
+ */
 #include "tape/dropout.h"
 
 /* The finaliser of MurmurHash3 (Appleby, 2011), a bijection of 32 bits. */
@@ -21,10 +25,11 @@ static inline uint64_t mix64(uint64_t z)
 void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
                 size_t first)
 {
-    /* two words for the row from a 64-bit hash, then one 32-bit hash for each feature */
+    /* One 64-bit hash gives two words for the row; a 32-bit hash of them follows for each feature.
+     */
     const uint64_t key = mix64(mix64(seed + 0x9e3779b97f4a7c15u) ^ (row + 1));
     const uint32_t low = (uint32_t)key, high = (uint32_t)(key >> 32) | 1u;
-    /* of 24 bits: exact as a threshold */
+    /* 24 bits, as many as a float has, hold any rate that is a float in 0.5 .. 1 exactly. */
     const uint32_t limit = (uint32_t)((double)rate * 16777216.0 + 0.5);
     const float scale = rate < 1.0f ? 1.0f / (1.0f - rate) : 0.0f;
     for (size_t i = 0; i < n; i++) {

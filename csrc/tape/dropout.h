@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dropout.c implements fl_dropout, which fastlstm.h declares. */
+/* dropout.c implements fl_dropout, which fastlstm.h declares: masks that follow from a counter. */
 #ifndef FL_DROPOUT_H
 #define FL_DROPOUT_H
 

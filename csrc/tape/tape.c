@@ -7,7 +7,7 @@
 /* Carves the tape, or only counts it if the carver has no base. */
 static fl_tape *carve_tape(fl_carver *carver, const fl_net *net, const fl_tape *sizes)
 {
-    const fl_config *f = &net->config;
+    const fl_config *config = &net->config;
     const size_t B = sizes->batch, T = sizes->steps, fs = sizeof(float);
     const size_t cells = fl_mul(fl_mul(B, T), sizes->row);
     const int has_c = net->cell->has_c || net->cell->reset;
@@ -17,10 +17,10 @@ static fl_tape *carve_tape(fl_carver *carver, const fl_net *net, const fl_tape *
     laid.order = fl_carve(carver, B, sizeof(size_t));
     laid.length = fl_carve(carver, B, sizeof(size_t));
     laid.offset = fl_carve(carver, fl_add(T, 1), sizeof(size_t));
-    laid.x = fl_carve(carver, fl_mul(fl_mul(B, T), f->input), fs);
-    laid.outputs = fl_carve(carver, fl_mul(cells, f->layers), fs);
+    laid.x = fl_carve(carver, fl_mul(fl_mul(B, T), config->input), fs);
+    laid.outputs = fl_carve(carver, fl_mul(cells, config->layers), fs);
     laid.inputs =
-        sizes->dropout > 0 ? fl_carve(carver, fl_mul(cells, f->layers - 1), fs) : laid.outputs;
+        sizes->dropout > 0 ? fl_carve(carver, fl_mul(cells, config->layers - 1), fs) : laid.outputs;
     if (tape)
         *tape = laid;
     const size_t c = has_c ? fl_mul(fl_add(B, sizes->total), sizes->hidden_pad) : 0;

@@ -2,15 +2,19 @@
 /*
  * One backward call: its workspace, the list of all work, and who takes what.
  *
- * The list, in which each item stands after everything that it waits for:
+ * With layers 0 .. L - 1 the list is
  *
- *     the top layer through time; then for each layer below it: that layer through time, and the
- *     gradients of the weights of the one above; the gradients of the lowest layer's weights; with
- * two directions, the sum of their parts of dx
+ *     layer L - 1 through time
+ *     layer L - 2 through time, weights of layer L - 1
+ *     ...
+ *     layer 0 through time, weights of layer 1
+ *     weights of layer 0
+ *     dx: zeros past the rows' lengths and, with two directions, the sum of their parts
  *
- * Threads take items in this order and wait, where needed, for ones that others have taken, so
- * nobody waits for work that nobody does. The gradients of one layer's weights fill the time while
- * the next layer goes through time.
+ * where each line is one item for each direction and each block of rows or part of panels. Every
+ * item stands after all items that it waits for. Threads take items in this order and wait, where
+ * needed, for ones that others have taken, so nobody waits for work that nobody does. The weights
+ * of one layer occupy the threads that the layer below, through time, cannot.
  */
 #include "training/backward.h"
 
@@ -30,24 +34,26 @@
    looks after so many seconds without work. */
 static const double NAP_FLOP = 5e6, IDLE_SECONDS = 50e-6;
 
-/* Rows of the tape whose products are summed in one chain, which is then added to the sum of the
-   rows before them: rounding errors grow with the length of either chain. 64 rows leave the biases
-   of an RNN 1.5 times less error than 512 do and cost at most 2 % of a backward call. */
+/* Rows of a span: their products are summed in one chain, which is then added to the sum of the
+   spans before it. Rounding errors grow with the length of either chain, so a span has about the
+   square root of the rows. Spans of 64 rows leave the biases of an RNN 1.5 times less error than
+   spans of 512 and cost at most 2 % of a backward call. */
 enum { SPAN_LEAST = 64, SPAN_MOST = 256 };
 
-enum { THROUGH_TIME, WEIGHTS, SUM, END };
+enum { THROUGH_TIME, WEIGHTS, INPUT, END };
 typedef struct fl_item {
     int what;
-    size_t layer, dir, index; /* index: of the block or the part */
+    size_t layer, dir, index; /* index: the block of rows or the part of panels */
 } fl_item;
 
+/* Decides how many threads, blocks, parts and rows of a span the call has. */
 static void divide(fl_backward_job *job)
 {
     const fl_net *net = job->net;
-    const fl_config *f = &net->config;
+    const fl_config *config = &net->config;
     const size_t batch = job->tape->batch;
-    const double flop = 4.0 * (double)net->cell->gates * (double)f->hidden *
-                        (double)(f->input + net->width) * (double)job->tape->total *
+    const double flop = 4.0 * (double)net->cell->gates * (double)config->hidden *
+                        (double)(config->input + net->width) * (double)job->tape->total *
                         (double)net->tracks;
     job->threads = flop < FL_THREADS_FLOP || !job->call->threads ? 1 : job->call->threads;
     job->blocks = fl_plan_blocks(batch, job->threads);
@@ -59,7 +65,7 @@ static void divide(fl_backward_job *job)
         job->parts = net->panels;
     job->part_panels = fl_ceil_div(net->panels, job->parts);
     job->parts = fl_ceil_div(net->panels, job->part_panels);
-    size_t most = (job->blocks > job->parts ? job->blocks : job->parts) * f->dirs;
+    size_t most = (job->blocks > job->parts ? job->blocks : job->parts) * config->dirs;
     if (job->threads > most)
         job->threads = most;
     job->span = SPAN_LEAST;
@@ -72,28 +78,28 @@ static void carve_workspace(fl_carver *carver, fl_backward_job *job)
 {
     const fl_net *net = job->net;
     const fl_tape *tape = job->tape;
-    const fl_config *f = &net->config;
-    const size_t fs = sizeof(float), upper = f->dirs * net->width;
-    const size_t in_max = f->layers > 1 && upper > f->input ? upper : f->input;
-    const size_t rows = fl_add(fl_add(in_max, net->width), 2), kk = net->panels * net->group;
-    const size_t full = fl_plain_pad(net, f->hidden), N = tape->total;
+    const fl_config *config = &net->config;
+    const size_t fs = sizeof(float), upper = config->dirs * net->width;
+    const size_t in_max = config->layers > 1 && upper > config->input ? upper : config->input;
+    const size_t rows = fl_add(fl_add(in_max, net->width), 2),
+                 gate_columns = net->panels * net->group;
+    const size_t full = fl_plain_pad(net, config->hidden), N = tape->total;
     const int has_dzh = fl_has_dzh(net);
     job->scratch = fl_carve(carver, job->threads, sizeof(fl_backward_scratch));
-    job->tracks_done = fl_carve(carver, fl_mul(f->layers, job->blocks), sizeof(atomic_size_t));
-    job->parts_done = fl_carve(carver, f->layers, sizeof(atomic_size_t));
-    for (size_t parity = 0; parity < 2 && parity < f->layers; parity++)
-        for (size_t d = 0; d < f->dirs; d++) {
-            /* Layer 0 is even. Its dx goes to the caller at once, unless two directions meet there.
-             */
+    job->tracks_done = fl_carve(carver, fl_mul(config->layers, job->blocks), sizeof(atomic_size_t));
+    job->parts_done = fl_carve(carver, config->layers, sizeof(atomic_size_t));
+    for (size_t parity = 0; parity < 2 && parity < config->layers; parity++)
+        for (size_t d = 0; d < config->dirs; d++) {
+            /* Layer 0 has an even number. With one direction its dx goes to the caller directly. */
             const int even = parity == 0;
-            size_t dx = f->layers > (even ? 2 : 1) ? upper : 0;
-            if (even && job->call->dx && f->dirs == 2 && f->input > dx)
-                dx = f->input;
+            size_t dx = config->layers > (even ? 2 : 1) ? upper : 0;
+            if (even && job->call->dx && config->dirs == 2 && config->input > dx)
+                dx = config->input;
             fl_delta delta = {
-                .dz = fl_carve(carver, fl_mul(kk, N), fs),
-                .dzh = fl_carve(carver, has_dzh ? fl_mul(kk, N) : 0, fs),
-                .h = fl_carve(carver, f->proj ? fl_mul(full, N) : 0, fs),
-                .dh = fl_carve(carver, f->proj ? fl_mul(net->width, N) : 0, fs),
+                .dz = fl_carve(carver, fl_mul(gate_columns, N), fs),
+                .dzh = fl_carve(carver, has_dzh ? fl_mul(gate_columns, N) : 0, fs),
+                .h = fl_carve(carver, config->proj ? fl_mul(full, N) : 0, fs),
+                .dh = fl_carve(carver, config->proj ? fl_mul(net->width, N) : 0, fs),
                 .dx = fl_carve(carver, fl_mul(fl_mul(tape->steps, tape->batch), dx), fs),
                 .dx_row = dx,
             };
@@ -104,13 +110,14 @@ static void carve_workspace(fl_carver *carver, fl_backward_job *job)
     const size_t sums = fl_mul(fl_mul(job->part_panels, rows), net->group);
     const size_t pointers = rows > job->chunk_rows ? rows : job->chunk_rows;
     const size_t rows_dh = fl_mul(job->rows_max, fl_plain_pad(net, net->width));
-    const size_t rows_full = f->proj || net->cell->reset ? fl_mul(job->rows_max, full) : 0;
+    const size_t rows_full = config->proj || net->cell->reset ? fl_mul(job->rows_max, full) : 0;
     for (size_t i = 0; i < job->threads; i++) {
         fl_backward_scratch scratch = {
             .slot = {.polls = i == 0},
             .a = fl_carve(carver, pointers, sizeof(float *)),
-            .dz_rows = fl_carve(carver, fl_mul(2 * job->chunk_rows, kk), fs),
-            .dzh_rows = fl_carve(carver, has_dzh ? fl_mul(2 * job->chunk_rows, kk) : 0, fs),
+            .dz_rows = fl_carve(carver, fl_mul(2 * job->chunk_rows, gate_columns), fs),
+            .dzh_rows =
+                fl_carve(carver, has_dzh ? fl_mul(2 * job->chunk_rows, gate_columns) : 0, fs),
             .dh = fl_carve(carver, rows_dh, fs),
             .dh_full = fl_carve(carver, rows_full, fs),
             .dc = fl_carve(carver, fl_mul(job->rows_max, tape->hidden_pad), fs),
@@ -132,13 +139,13 @@ static void carve_workspace(fl_carver *carver, fl_backward_job *job)
 /* Item `at` of the list. */
 static fl_item item_of(const fl_backward_job *job, size_t at)
 {
-    const fl_config *f = &job->net->config;
-    const size_t tracks = job->blocks * f->dirs, parts = job->parts * f->dirs;
-    for (size_t l = f->layers; l-- > 0;) {
+    const fl_config *config = &job->net->config;
+    const size_t tracks = job->blocks * config->dirs, parts = job->parts * config->dirs;
+    for (size_t l = config->layers; l-- > 0;) {
         if (at < tracks)
             return (fl_item){THROUGH_TIME, l, at / job->blocks, at % job->blocks};
         at -= tracks;
-        if (l + 1 == f->layers)
+        if (l + 1 == config->layers)
             continue;
         if (at < parts)
             return (fl_item){WEIGHTS, l + 1, at / job->parts, at % job->parts};
@@ -148,40 +155,46 @@ static fl_item item_of(const fl_backward_job *job, size_t at)
         return (fl_item){WEIGHTS, 0, at / job->parts, at % job->parts};
     at -= parts;
     if (job->call->dx && at < job->blocks)
-        return (fl_item){SUM, 0, 0, at};
+        return (fl_item){INPUT, 0, 0, at};
     return (fl_item){END, 0, 0, 0};
 }
 
+/* How many directions of a layer are through time, for one block. */
 static size_t tracks_done(fl_backward_job *job, size_t layer, size_t block)
 {
     return atomic_load_explicit(&job->tracks_done[layer * job->blocks + block],
                                 memory_order_acquire);
 }
 
-static int ready(fl_backward_job *job, const fl_item *x)
+/* Is all that an item waits for done? */
+static int ready(fl_backward_job *job, const fl_item *item)
 {
-    const fl_config *f = &job->net->config;
-    if (x->what == SUM)
-        return tracks_done(job, 0, x->index) == f->dirs;
-    if (x->what == WEIGHTS) {
+    const fl_config *config = &job->net->config;
+    if (item->what == INPUT)
+        return tracks_done(job, 0, item->index) == config->dirs;
+    if (item->what == WEIGHTS) {
         for (size_t i = 0; i < job->blocks; i++)
-            if (tracks_done(job, x->layer, i) < f->dirs)
+            if (tracks_done(job, item->layer, i) < config->dirs)
                 return 0;
         return 1;
     }
-    if (x->layer + 1 < f->layers && tracks_done(job, x->layer + 1, x->index) < f->dirs)
+    if (item->layer + 1 < config->layers &&
+        tracks_done(job, item->layer + 1, item->index) < config->dirs)
         return 0;
-    return x->layer + 2 >= f->layers || /* whose dz are where this layer's will be */
-           atomic_load_explicit(&job->parts_done[x->layer + 2], memory_order_acquire) ==
-               job->parts * f->dirs;
+    /* The layer two above has its dz where this layer's will be. */
+    return item->layer + 2 >= config->layers ||
+           atomic_load_explicit(&job->parts_done[item->layer + 2], memory_order_acquire) ==
+               job->parts * config->dirs;
 }
 
-/* dx past the lengths to 0, and, with two directions, the sum of their parts. Step by step: row by
-   row, the first of them alone would touch every page of dx, up to 0.15 s without a poll. */
-static void sum(fl_backward_job *job, fl_backward_scratch *scratch, size_t first, size_t rows)
+/* Sets the caller's dx past the rows' lengths to 0 and, with two directions, makes the rest of it
+   the sum of their parts. It goes step by step: row by row, the first row alone would touch every
+   page of dx, which took up to 0.15 s without a poll. */
+static void finish_input(fl_backward_job *job, fl_backward_scratch *scratch, size_t first,
+                         size_t rows)
 {
     const fl_tape *tape = job->tape;
-    const fl_config *f = &job->net->config;
+    const fl_config *config = &job->net->config;
     const fl_delta *delta = job->delta[0];
     for (size_t t = 0; t < tape->steps; t++)
         for (size_t r = first; r < first + rows; r++) {
@@ -189,11 +202,11 @@ static void sum(fl_backward_job *job, fl_backward_scratch *scratch, size_t first
                         (ptrdiff_t)tape->order[r] * job->call->dx_b;
             const size_t at = (t * tape->batch + r) * delta[0].dx_row;
             if (t >= tape->length[r])
-                memset(dx, 0, f->input * sizeof(float));
-            else if (f->dirs == 2)
-                for (size_t i = 0; i < f->input; i++)
+                memset(dx, 0, config->input * sizeof(float));
+            else if (config->dirs == 2)
+                for (size_t i = 0; i < config->input; i++)
                     dx[i] = delta[0].dx[at + i] + delta[1].dx[at + i];
-            if (fl_should_stop(&job->context, &scratch->slot, fl_move_flop(3 * f->input)))
+            if (fl_should_stop(&job->context, &scratch->slot, fl_move_flop(3 * config->input)))
                 return;
         }
 }
@@ -203,12 +216,12 @@ static void work(fl_backward_job *job, size_t worker)
     fl_backward_scratch *scratch = &job->scratch[worker];
     const fl_net *net = job->net;
     for (;;) {
-        fl_item x =
+        fl_item item =
             item_of(job, atomic_fetch_add_explicit(&job->next_item, 1, memory_order_relaxed));
-        if (x.what == END)
+        if (item.what == END)
             return;
         double since = 0;
-        while (!ready(job, &x)) {
+        while (!ready(job, &item)) {
             if (fl_stopped(&job->context))
                 return;
             fl_pause();
@@ -219,21 +232,21 @@ static void work(fl_backward_job *job, size_t worker)
             fl_nap();
             fl_should_stop(&job->context, &scratch->slot, NAP_FLOP);
         }
-        const size_t first = x.index * job->tape->batch / job->blocks;
-        const size_t rows = (x.index + 1) * job->tape->batch / job->blocks - first;
-        if (x.what == THROUGH_TIME) {
-            if (fl_through_time(job, scratch, x.layer, x.dir, first, rows) != FL_OK)
+        const size_t first = item.index * job->tape->batch / job->blocks;
+        const size_t rows = (item.index + 1) * job->tape->batch / job->blocks - first;
+        if (item.what == THROUGH_TIME) {
+            if (fl_through_time(job, scratch, item.layer, item.dir, first, rows) != FL_OK)
                 return;
-            atomic_fetch_add_explicit(&job->tracks_done[x.layer * job->blocks + x.index], 1,
+            atomic_fetch_add_explicit(&job->tracks_done[item.layer * job->blocks + item.index], 1,
                                       memory_order_release);
-        } else if (x.what == WEIGHTS) {
-            const size_t p0 = x.index * job->part_panels, p1 = p0 + job->part_panels;
-            if (fl_weight_gradients(job, scratch, x.layer, x.dir, p0,
+        } else if (item.what == WEIGHTS) {
+            const size_t p0 = item.index * job->part_panels, p1 = p0 + job->part_panels;
+            if (fl_weight_gradients(job, scratch, item.layer, item.dir, p0,
                                     p1 < net->panels ? p1 : net->panels) != FL_OK)
                 return;
-            atomic_fetch_add_explicit(&job->parts_done[x.layer], 1, memory_order_release);
+            atomic_fetch_add_explicit(&job->parts_done[item.layer], 1, memory_order_release);
         } else {
-            sum(job, scratch, first, rows);
+            finish_input(job, scratch, first, rows);
         }
     }
 }
@@ -246,7 +259,7 @@ static void enter_and_work(void *job, size_t worker)
     fl_leave(context);
 }
 
-int fl_backward(const fl_net *net, const fl_backward_weights *weights, const fl_back_call *call)
+int fl_backward(const fl_net *net, const fl_backward_weights *weights, const fl_backward_call *call)
 {
     fl_backward_job job = {.net = net, .weights = weights, .call = call, .tape = call->tape};
     divide(&job);

@@ -4,14 +4,18 @@
  *
  *     [dW | db | dR][column, j] = sum_n dz[n][column] * [x | 1 | h_before][n][j]
  *
- * as a gemm whose panels are dz as it lies, k = n, and whose rows are the in + 1 + K columns j. A
- * GRU's dz differs towards h and b_hh: there it is one gemm for x | 1 and one for h_before | 1. For
- * the last gate of a cell that resets h, r h stands for h_before.
- * Cut along n into spans, so that the rows stay in cache for all panels, and so that errors stay
- * small: a span's sum is a chain of its own, added to the sum of those before it. The rows are laid
- * out in strips of STRIP columns, [strip][n][STRIP]: a tile's rows then share a cache line at each
- * n, and gathering them from where x and h are is copying lines (a transposed copy costs 16 times
- * the moves).
+ * It is a gemm that sums over k = n. Its panels are dz, which lies in memory as packed panels do,
+ * and its rows are the in + 1 + K columns j of [x | 1 | h_before]. A GRU has another dz towards h
+ * and b_hh, so there it is two gemms, one for x | 1 and one for h_before | 1. For the last gate of
+ * a cell that resets h, r h stands for h_before.
+ *
+ * The sum is cut along n into spans. A span's rows stay in cache for all panels, and rounding
+ * errors stay small: each span is a chain of additions of its own, which is then added to the sum
+ * of the spans before it.
+ *
+ * The columns of [x | 1 | h_before] are copied into strips of STRIP columns, [strip][n][STRIP]. The
+ * rows of a register tile then share a cache line at each n, and copying moves whole lines; a
+ * transposed copy would take 16 times as many moves.
  */
 #include "training/weight_gradients.h"
 
@@ -31,7 +35,8 @@ size_t fl_weight_gradients_strips(const fl_net *net, size_t in, size_t span)
     return fl_mul(fl_mul(strips, STRIP), span);
 }
 
-/* `columns` floats of n rows, to strips of span rows each. */
+/* Copies `columns` floats of each of n rows to strips of span rows. Returns the end of the strips.
+ */
 static float *gather(float *strips, const float *const *rows, size_t n, size_t columns, size_t span)
 {
     for (size_t at = 0; at < columns; at += STRIP, strips += span * STRIP) {
@@ -46,7 +51,8 @@ static float *gather(float *strips, const float *const *rows, size_t n, size_t c
     return strips;
 }
 
-/* Pointers to the rows of a set of strips. */
+/* Fills `a` with pointers to the columns of a set of strips: the rows of the gemm. Returns the end
+   of what was filled. */
 static const float **strip_rows(const float **a, const float *strips, size_t columns, size_t span)
 {
     for (size_t j = 0; j < columns; j++)
@@ -54,8 +60,8 @@ static const float **strip_rows(const float **a, const float *strips, size_t col
     return a;
 }
 
-/* Rows of the input and of the state before it, or r h of it, for numbers n0 .. n1 - 1. *s: the
-   step of n0, then of n1. */
+/* Where the input and the state before the step, or r h with `reset`, of the tape's rows n0 .. n1 -
+   1 are: to scratch->from. *s is the step that row n0 belongs to, and afterwards that of row n1. */
 static void find_rows(const fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
                       size_t dir, int reset, size_t n0, size_t n1, size_t *s)
 {
@@ -73,7 +79,7 @@ static void find_rows(const fl_backward_job *job, fl_backward_scratch *scratch, 
     }
 }
 
-/* A panel's sums, [n][G], to PyTorch's layout: rows of n columns. */
+/* Copies a panel's sums, [n][G], to a matrix in PyTorch's layout, whose rows have n columns. */
 static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n, float *to)
 {
     for (size_t v = 0; v < net->cell->vectors; v++) {
@@ -83,9 +89,10 @@ static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n,
     }
 }
 
-/* dW_hr[p][u] = sum_n dh[n][p] h[n][u], h as the panels. */
-static int projection(fl_backward_job *job, fl_backward_scratch *scratch, const fl_delta *delta,
-                      float *to)
+/* dW_hr[p][u] = sum_n dh[n][p] h[n][u], to `to` [P][H]. h, before the projection, is the gemm's
+   panels. */
+static int projection_gradient(fl_backward_job *job, fl_backward_scratch *scratch,
+                               const fl_delta *delta, float *to)
 {
     const fl_net *net = job->net;
     const fl_tape *tape = job->tape;
@@ -119,10 +126,11 @@ static int projection(fl_backward_job *job, fl_backward_scratch *scratch, const 
     return FL_OK;
 }
 
-/* dp_i = sum_n dz_i c_prev, dp_f = sum_n dz_f c_prev, dp_o = sum_n dz_o c of panels p0 .. p1 - 1,
-   in the tape's order, in double: one chain of any length. */
-static int peepholes(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer, size_t dir,
-                     size_t p0, size_t p1, float *to)
+/* dp_i = sum_n dz_i c_prev, dp_f = sum_n dz_f c_prev, dp_o = sum_n dz_o c for the units of panels
+   p0 .. p1 - 1, to `to` [3][H]. They are summed in the tape's order, in double, so one chain may
+   have any length. */
+static int peephole_gradient(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
+                             size_t dir, size_t p0, size_t p1, float *to)
 {
     const fl_net *net = job->net;
     const fl_tape *tape = job->tape;
@@ -173,9 +181,11 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
         int e = fl_weight_gradients(job, scratch, layer, dir, p0, last);
         return e == FL_OK ? fl_weight_gradients(job, scratch, layer, dir, last, p1) : e;
     }
-    if (to->w_hr && p0 == 0 && tape->total && projection(job, scratch, delta, to->w_hr) != FL_OK)
+    if (to->w_hr && p0 == 0 && tape->total &&
+        projection_gradient(job, scratch, delta, to->w_hr) != FL_OK)
         return FL_INTERRUPTED;
-    if (to->peepholes && peepholes(job, scratch, layer, dir, p0, p1, to->peepholes) != FL_OK)
+    if (to->peepholes &&
+        peephole_gradient(job, scratch, layer, dir, p0, p1, to->peepholes) != FL_OK)
         return FL_INTERRUPTED;
     if (to->w_hr && p0 == 0 && !tape->total)
         memset(to->w_hr, 0, width * hidden * sizeof(float));

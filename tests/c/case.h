@@ -58,7 +58,7 @@ typedef struct bench {
     size_t K, G, row, lanes; /* G: gates * H */
     const float *w[LANES], *r[LANES], *b[LANES], *p[LANES], *peep[LANES];
     fl_call call;
-    fl_back_call back;
+    fl_backward_call back;
     fl_grads grads[LANES];
     part in[PARTS], out[PARTS];
     size_t ins, outs, forward; /* out[0 .. forward - 1] are fl_forward's */
@@ -197,7 +197,7 @@ static void prepare(bench *x, const shape *s)
         x->call.cn = lstm ? output(x, c, 0) : NULL;
     }
     x->forward = x->outs;
-    x->back = (fl_back_call){.dy_t = out.t, .dy_b = out.b, .dx_t = in.t, .dx_b = in.b};
+    x->back = (fl_backward_call){.dy_t = out.t, .dy_b = out.b, .dx_t = in.t, .dx_b = in.b};
     x->back.dy = s->wants & DY ? input_rows(x, state, row, &out) : NULL;
     x->back.dhn = s->wants & DHN ? filled(x, state, h, s->scale) : NULL;
     x->back.dcn = lstm && s->wants & DCN ? filled(x, state, c, s->scale) : NULL;
@@ -280,7 +280,7 @@ static uint64_t run(bench *x, size_t threads, int training, uint64_t *all)
 {
     const uint64_t before = control(), inputs = hash_parts(x->in, x->ins);
     fl_call call = x->call;
-    fl_back_call back = x->back;
+    fl_backward_call back = x->back;
     fl_tape *tape = NULL;
     uint64_t result = 0;
     call.threads = back.threads = threads;

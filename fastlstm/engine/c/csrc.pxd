@@ -117,7 +117,7 @@ cdef extern from "fastlstm.h" nogil:
         float *w_hr
         float *peepholes
 
-    ctypedef struct fl_back_call:
+    ctypedef struct fl_backward_call:
         const fl_tape *tape
         const float *dy
         ptrdiff_t dy_t, dy_b
@@ -132,7 +132,7 @@ cdef extern from "fastlstm.h" nogil:
         fl_poll poll
         void *poll_arg
 
-    int fl_backward(const fl_net *net, const fl_backward_weights *weights, const fl_back_call *call)
+    int fl_backward(const fl_net *net, const fl_backward_weights *weights, const fl_backward_call *call)
 
 
 cdef extern from "base/alloc.h" nogil:

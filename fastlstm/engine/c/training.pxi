@@ -117,7 +117,7 @@ def backward(BackwardWeights weights, Tape tape, dy, tuple dstate, bint input_gr
     Net; MemoryError; what a signal's handler raises.
     """
     cdef Net net = tape.net
-    cdef fl_back_call call
+    cdef fl_backward_call call
     cdef fl_grads *to
     cdef Held held, held_weights
     cdef Rows rows

@@ -152,7 +152,7 @@ def test_distributed_data_parallel(tmp_path):
         for rank in range(2)
     ]  # fmt: skip
     for each in runs:
-        _, errors = each.communicate(timeout=240)
+        _, errors = each.communicate(timeout=500)
         assert each.returncode == 0, errors
 
 

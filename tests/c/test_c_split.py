@@ -26,27 +26,41 @@ def driver(request):
 
 
 def run(driver, *arguments):
-    """The five counts the driver prints; a wrong bit or a sanitizer's finding fails."""
+    """What the driver prints; a wrong bit or a sanitizer's finding fails."""
     done = subprocess.run(
         [driver, *map(str, arguments)], capture_output=True, text=True, timeout=7200, env=CLEAN
     )
     assert done.returncode == 0, done.stdout + done.stderr[-5000:]
     assert "WARNING" not in done.stderr, done.stderr[-5000:]
-    return map(int, FOUND.search(done.stdout).groups())
+    return done.stdout
+
+
+def run_until(enough, driver, mode, calls, seed, callers):
+    """Runs with one seed after another until enough(...) is true of the five counts' sums: what
+    partners do is for the system to say, and where others have the CPUs it may take them a while.
+    """
+    total = [0] * 5
+    for more in range(0, 10_000, 100):
+        found = FOUND.search(run(driver, mode, calls, seed + more, callers)).groups()
+        total = [a + int(b) for a, b in zip(total, found, strict=True)]
+        if enough(*total):
+            return
+    raise AssertionError(total)
 
 
 @pytest.mark.parametrize("callers", [1, 4])
 def test_late_partners_cost_no_bit(driver, callers):
-    _, spans, left_behind, rejoined, sleeps = run(driver, "bits", CALLS, callers, callers)
-    assert sleeps
-    if callers == 1:  # several may hold each other's workers most of the time
-        assert spans and left_behind and rejoined
+    def enough(seated, spans, left_behind, rejoined, sleeps):
+        # several callers may hold each other's workers most of the time
+        return sleeps and (callers > 1 or (spans and left_behind and rejoined))
+
+    run_until(enough, driver, "bits", CALLS, callers, callers)
 
 
 def test_calls_of_few_steps(driver):
     calls = next(n for kind, n in BRIEF.items() if f"-{kind}-" in driver.name)
-    seated, spans, left_behind, *_ = run(driver, "brief", calls, 11, 2)
-    assert seated > calls / 100 and spans and left_behind
+    run_until(lambda seated, spans, left_behind, *_: seated > calls / 100 and spans and left_behind,
+              driver, "brief", calls, 11, 2)  # fmt: skip
 
 
 def test_without_sleeps(driver):
@@ -54,4 +68,6 @@ def test_without_sleeps(driver):
 
 
 def test_a_poll_ends_the_call(driver):
-    run(driver, "stop", 50 if FULL else 5, 3)
+    """And is not asked again. In full also how soon: 5 s for the slowest sanitizer."""
+    out = run(driver, "stop", 50 if FULL else 5, 3)
+    assert not FULL or float(out.split()[2]) < 5000

@@ -77,7 +77,7 @@ def drive(request, tmp_path_factory):
                 [*prefix, *command],
                 capture_output=True,
                 text=True,
-                timeout=3600 if FULL else 120,
+                timeout=3600 if FULL else 900,
                 env=environment,
             )
             if "unexpected memory mapping" not in done.stderr:
@@ -120,7 +120,9 @@ def test_calls_within_calls(drive):
 
 
 def test_idle_workers_take_no_processor_time(drive):
-    drive("idle", 20 if FULL else 3)
+    """They fall asleep and are not woken; in full, soon: less than 1 ms of 100."""
+    out = drive("idle", 20 if FULL else 3)
+    assert not FULL or int(out.split()[0]) < 1000
 
 
 def test_sleeping_workers_are_taken_back_and_not_waited_for(drive):

@@ -26,7 +26,7 @@ def run(*arguments):
         check=False,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=500,
         env=environment(),
     )
 
@@ -141,4 +141,4 @@ def test_a_reader_that_leaves_early_is_no_error():
         assert b"fastlstm demo" in process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=500) == 0

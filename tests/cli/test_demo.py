@@ -57,7 +57,7 @@ def run_demo(*arguments, program=WITHOUT_TORCH, **env):
         check=False,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=500,
         env=os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"} | env,
     )
 

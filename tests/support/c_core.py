@@ -52,7 +52,7 @@ FOLDER = pathlib.Path(KEPT.name)
 def compiled(compiler, flags, source):
     target = FOLDER / f"{source.stem}-{abs(hash((compiler, flags, source)))}.o"
     subprocess.run(
-        [compiler, *flags, "-c", source, "-o", target], check=True, timeout=600, env=CLEAN
+        [compiler, *flags, "-c", source, "-o", target], check=True, timeout=1500, env=CLEAN
     )
     return target
 

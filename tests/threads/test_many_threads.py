@@ -108,7 +108,7 @@ def python(script, **environment):
 
 
 IDLE = """
-import time, numpy as np, fastlstm
+import os, time, numpy as np, fastlstm
 from fastlstm.engine.c import _core
 
 def setting(*sizes, T, B, **more):
@@ -123,8 +123,29 @@ def train():
     y, end, tape = rows.forward_train(x_rows)
     rows.backward(tape, y)
 
+def workers():
+    # (state, times it was switched) of each
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{{task}}/status") as file:
+            status = dict(line.split(":", 1) for line in file)
+        if status["Name"].strip() == "fastlstm":
+            switched = [int(status[f"{{k}}voluntary_ctxt_switches"]) for k in ("", "non")]
+            found.append((status["State"].split()[0], *switched))
+    return found
+
+def all_asleep():
+    # and did none wake up for 20 ms?
+    before = workers()
+    time.sleep(20e-3)
+    return before == workers() and {{state for state, *_ in before}} == {{"S"}}
+
 for call in (lambda: rows(x_rows), lambda: stack(x_stack), lambda: lone(x_lone), train):
     used = []
+    call()
+    give_up = time.monotonic() + 120
+    while os.path.exists("/proc/self/task") and not all_asleep():
+        assert time.monotonic() < give_up, workers()
     for _ in range({repeats}):
         call()
         time.sleep(1e-3)
@@ -137,17 +158,21 @@ assert _core.worker_count() >= 3
 
 
 @pytest.mark.needs("workers")
-def test_no_worker_spins_a_millisecond_after_a_call():
-    """Processor time of all threads but the caller's, in the 20 ms from 1 ms after each call: what
-    one worker that still waits awake would take all of. On a busy machine a worker may get its CPU
-    late and spend its 50 us then: so the median is what tells."""
-    repeats = 200 if FULL else 20
+def test_no_worker_spins_after_a_call():
+    """Each worker falls asleep, however late it gets a CPU, and nothing wakes it up: the system has
+    not switched to it for 20 ms.
+
+    In full also how soon: processor time of all threads but the caller's, in the 20 ms from 1 ms
+    after each call: what one worker that still waits awake would take all of. A worker may get its
+    CPU late and spend its 50 us then: so the median is what tells."""
+    repeats = 200 if FULL else 1
     for line in python(IDLE.format(repeats=repeats)).splitlines():
         used = sorted(float(word) for word in line.split())
         assert len(used) == repeats
         print(f"median {1e6 * used[repeats // 2]:.0f} us, most {1e6 * used[-1]:.0f} us of 20 ms")
-        assert used[repeats // 2] < 100e-6, used
-        assert used[-1] < 5e-3, used
+        if FULL:
+            assert used[repeats // 2] < 100e-6, used
+            assert used[-1] < 5e-3, used
 
 
 TINY = """

@@ -105,7 +105,7 @@ assert len(right) == 6 * {count} and all(right)
 
 def test_a_layer_may_go_while_a_partner_is_still_at_work():
     script = SHORT_LIVED.format(count=500 if FULL else 30)
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=900)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -14,10 +14,11 @@ import pytest
 import torch
 from cases import Case
 from conftest import FULL, fewer
+from speed import slowness
 
 INTERRUPTS = 200 if FULL else fewer(5)  # for each of the kinds below
-LATENCY = 0.1  # s, from the signal to KeyboardInterrupt
-BUSY = 2.0  # s: the same by the clock, on a machine where others may hold the cores
+LATENCY = 0.1  # s, from the signal to KeyboardInterrupt on a quick machine; asked in full alone
+TOO_LONG = 120.0  # s, after which what should have come by itself is given up
 
 
 def endless(I, T=2**36, B=1):
@@ -25,29 +26,48 @@ def endless(I, T=2**36, B=1):
     return np.broadcast_to(np.full(I, 0.1, np.float32), (T, B, I))
 
 
-def ticks_during(call, period=0.001):
-    """Run call() while another thread notes the time every millisecond: (its notes, seconds)."""
-    stamps, done = [], threading.Event()
+def notes_during(call):
+    """Run call() while another thread notes every millisecond that it ran: the number of notes.
 
-    def tick():
+    Each note needs the GIL anew, so that however late the system wakes the thread, a call that
+    holds the GIL leaves it one or two notes: before the call has begun, and after its end.
+    """
+    notes, done = [], threading.Event()
+
+    def note():
         while not done.is_set():
-            stamps.append(time.monotonic())
-            time.sleep(period)
+            notes.append(None)
+            time.sleep(0.001)
 
-    thread = threading.Thread(target=tick)
+    thread = threading.Thread(target=note)
     thread.start()
-    while len(stamps) < 3:
-        time.sleep(period)
-    start = time.monotonic()
+    while len(notes) < 3:
+        time.sleep(0.001)
+    before = len(notes)
     call()
-    end = time.monotonic()
+    during = len(notes) - before
     done.set()
     thread.join()
-    return sum(start < s < end for s in stamps), end - start
+    return during
 
 
+ENOUGH = 20  # notes during one call
+
+
+def in_a_thread(function):
+    """function's result, from a thread of its own."""
+    got = []
+    thread = threading.Thread(target=lambda: got.append(function()))
+    thread.start()
+    thread.join()
+    return got[0]
+
+
+@pytest.mark.parametrize("thread", ["main", "other"])
 @pytest.mark.parametrize("kind", ["call", "stream", "lengths"])
-def test_the_gil_is_free_during_a_call(kind):
+def test_the_gil_is_free_during_a_call(kind, thread):
+    """Calls of ever more steps, until another thread was seen to run during one of them. In the
+    main thread a call takes the GIL now and then, to look for signals; in others never."""
     case = Case(I=32, H=64, B=4)
     layer = case.layer(num_threads=1)
     stream, T = layer.stream(batch_size=4), 500
@@ -60,38 +80,60 @@ def test_the_gil_is_free_during_a_call(kind):
             lengths = np.array([T, 1, T // 2, T]) if kind == "lengths" else None
             layer(x, lengths=lengths, return_sequences=False)
 
-    seconds = 0.0
-    while seconds < 0.3:
+    notes, give_up = 0, time.monotonic() + TOO_LONG
+    while notes < ENOUGH:
+        assert time.monotonic() < give_up, f"{notes} notes during a call of {T} steps"
         T *= 2
-        start = time.monotonic()
-        call()
-        seconds = time.monotonic() - start
-    notes, seconds = ticks_during(call)
-    assert notes >= seconds * 50, f"{notes} in {seconds:.2f} s"
+        notes = notes_during(call) if thread == "main" else in_a_thread(lambda: notes_during(call))
 
 
 def test_a_held_gil_would_be_noticed():
-    """The same measurement of a sleep in C that does hold the GIL."""
+    """The same count for a sleep in C that does hold the GIL, fifty times as long as the notes
+    above need."""
     sleep = ctypes.PyDLL(None).usleep
-    notes, seconds = ticks_during(lambda: sleep(300_000))
-    assert notes < seconds * 50, f"{notes} in {seconds:.2f} s"
+    assert notes_during(lambda: sleep(1_000_000)) < ENOUGH
 
 
-INTERRUPTED = """
+# A handler runs once when a call has ended, however many signals came meanwhile, and before that
+# only where the call looks for signals.
+HANDLERS = """
+import signal
+def handlers_during(call):
+    handled, most = [], 0
+    signal.signal(signal.SIGVTALRM, lambda *_: handled.append(None))
+    signal.setitimer(signal.ITIMER_VIRTUAL, 5e-3, 5e-3)
+    for _ in range(3):
+        before = len(handled)
+        call()
+        most = max(most, len(handled) - before)
+        if most > 3:
+            break
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    return most
+"""
+
+INTERRUPTED = (
+    HANDLERS
+    + """
 import sys, time
 import numpy as np, fastlstm
 I, H, L, D, B, isa, threads, how, count = {arguments!r}
 layer = fastlstm.LSTM(I, H, L, bidirectional=D == 2, isa=isa, num_threads=threads)
-T = 2**40 // H if D == 1 else 20_000  # two directions need memory for a layer's outputs
+T = 2**40 // H if D == 1 else 20_000  # two directions need memory for each step
 x = np.broadcast_to(np.full(I, 0.1, np.float32), (T, B, I))
 stream = layer.stream(batch_size=B) if D == 1 else None
 def bits():
     y, (h, c) = layer(x[:50])
     return y.tobytes() + h.tobytes() + c.tobytes()
 want = bits()
+if D == 2:
+    part = lambda: layer(x[:2000], return_sequences=False)
+    print("handlers in one call:", handlers_during(part), flush=True)
 for _ in range(count):
-    print("calling", flush=True)
     try:
+        print("calling", flush=True)
+        while D == 2:
+            layer(x, return_sequences=False)
         if how == "call":
             layer(x, return_sequences=False)
         elif how == "lengths":
@@ -108,6 +150,7 @@ for _ in range(count):
         print("returned", flush=True)
     print("same" if bits() == want else "changed", flush=True)
 """
+)
 
 
 INTERRUPTED_CALLS = [  # I, H, L, D, B, threads, how
@@ -147,31 +190,38 @@ def interrupt(I, H, L, D, B, isa, threads, how):
 
 def watch(script, threads):
     """Interrupt a child INTERRUPTS times, each after it says "calling"; it answers with the clock
-    and its own time, then that it still computes the same."""
+    and its own time, then that it still computes the same. Its calls would take days or come one
+    after the other: the answer alone says that Ctrl-C ended one. In full it must come soon, too.
+
+    A child that first counts how often handlers ran during one call prints a line of it."""
     child = subprocess.Popen(
         [sys.executable, "-c", HEARING + script], stdout=subprocess.PIPE, text=True
     )
     late, rng = [], np.random.default_rng(list(script.encode()))
     try:
-        for _ in range(INTERRUPTS):
-            assert child.stdout.readline() == "calling\n"
+        line = child.stdout.readline()
+        if line.startswith("handlers in one call: "):
+            assert int(line.rpartition(" ")[2]) > 3, line
+            line = child.stdout.readline()
+        for n in range(INTERRUPTS):
+            assert (line if n == 0 else child.stdout.readline()) == "calling\n"
             time.sleep(rng.uniform(0.02, 0.2))
             sent, used = time.monotonic(), own_time(child.pid)
             child.send_signal(signal.SIGINT)
             answer = child.stdout.readline()
             assert answer.startswith("interrupted"), answer
             by_clock, own = (float(t) for t in answer.split()[1:])
-            assert by_clock - sent <= BUSY
             late.append(
                 by_clock - sent if used is None else min(by_clock - sent, (own - used) / threads)
             )
             assert child.stdout.readline() == "same\n"
-        assert child.wait(10) == 0
+        assert child.wait(TOO_LONG) == 0
     finally:
         child.kill()
         child.stdout.close()
         child.wait()
-    assert max(late) <= LATENCY, late
+    if FULL:
+        assert max(late) <= LATENCY * slowness(), late
 
 
 @pytest.fixture
@@ -195,17 +245,19 @@ def test_a_signal_handler_that_returns_does_not_disturb_the_call(ticking):
     x, _, _ = case.call_arrays()
     small = layer(x[:5])[0].tobytes()
     want = layer(x)[0].tobytes()
-    inside, equal = [], []
+    inside, equal, disturbed = [], [], 0
 
     def handler():
         inside.append(layer(x[:5])[0].tobytes() == small)
 
     ticking(handler)
-    end = time.monotonic() + 1
-    while time.monotonic() < end:
+    give_up = time.monotonic() + TOO_LONG
+    while disturbed < 5 and time.monotonic() < give_up:
+        before = len(inside)
         equal.append(layer(x)[0].tobytes() == want)
+        disturbed += len(inside) > before
     assert all(equal) and all(inside)
-    assert len(inside) >= 5
+    assert disturbed == 5
 
 
 def test_an_exception_from_a_handler_ends_the_call_and_leaves_the_stream(ticking):
@@ -236,28 +288,43 @@ layer = fastlstm.LSTM(8, 64)
 x = np.random.default_rng(0).standard_normal((T, B, 8)).astype(np.float32)
 given = np.random.default_rng(1).integers(1, T + 1, B)
 want = layer(x, lengths=given)[0].tobytes()
-for pause in (0, 0.001, 0.003, 0.01, 0.03):
-    for value in (2**40, -(2**62), 0):
+zeros = layer(x, lengths=np.zeros(B, int))[0].tobytes()
+
+def call():
+    try:
+        got.append(layer(x, lengths=lengths)[0].tobytes())
+    except ValueError:
+        got.append(None)  # changed before they were checked
+
+# Later or sooner, until some were changed during the call: after they were checked, before its end.
+rng, give_up = np.random.default_rng(2), time.monotonic() + {too_long}
+for value in (2**40, -(2**62), 0):
+    during = 0
+    while during < 5:
+        assert time.monotonic() < give_up, (value, during)
         lengths, got = given.copy(), []
-        thread = threading.Thread(target=lambda: got.append(layer(x, lengths=lengths)[0].tobytes()))
+        thread = threading.Thread(target=call)
         thread.start()
-        time.sleep(pause)
+        time.sleep(rng.choice((0, 0.001, 0.003, 0.01, 0.03, 0.1)))
         lengths[:] = value
+        changed_in_time = not got
         thread.join()
-        if pause and got:
-            assert got[0] == want, (pause, value)
+        assert got[0] in (want, None if value else zeros), value
+        during += changed_in_time and got[0] == want
 print("fine")
 """
 
 
 def test_lengths_changed_by_another_thread_during_the_call():
     """The GIL is free then, so it can happen. What was checked must be what is used: no crash."""
-    done = subprocess.run([sys.executable, "-c", CHANGED], capture_output=True, text=True)
+    script = CHANGED.format(too_long=TOO_LONG)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
 
 
 def test_loading_weights_while_others_call():
-    """A call sees the weights before or those after, never a mixture."""
+    """A call sees the weights before or those after, never a mixture: until more than a hundred
+    calls were seen, and some of each."""
     case = Case(I=5, H=24, L=2)
     layer, x = case.layer(), np.random.default_rng(0).standard_normal((30, 3, 5)).astype(np.float32)
     sets = [case.params(), {k: v * 3 for k, v in case.params().items()}]
@@ -275,14 +342,18 @@ def test_loading_weights_while_others_call():
     callers = [threading.Thread(target=call) for _ in range(4)]
     for thread in callers:
         thread.start()
-    for n in range(2000 if FULL else fewer(200)):
+    loads, n, give_up = 2000 if FULL else fewer(200), 0, time.monotonic() + TOO_LONG
+    while n < loads or len(seen) <= 100 or len(set(seen)) < 2:
         layer.load_state_dict(sets[n % 2])
+        n += 1
         time.sleep(0)
+        if time.monotonic() > give_up:
+            break
     done.set()
     for thread in callers:
         thread.join()
-    assert len(seen) > 100
-    assert set(seen) <= good
+    assert n >= loads and len(seen) > 100
+    assert set(seen) == good
 
 
 def subnormals_live():

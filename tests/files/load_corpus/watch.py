@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Run in a process of its own by test_load_hostile.py: loads files and reports what it saw.
 
-python -m load_corpus.watch cost FILE ...     JSON {file: [outcome, CPU seconds, peak bytes]}
+python -m load_corpus.watch cost FILE ...     JSON {file: [outcome, calls, seconds, peak bytes]}
 python -m load_corpus.watch audit FILE ...    JSON {"events": [...], "opened": [...]}
 """
 
+import cProfile
 import json
 import os
 import re
 import sys
 import time
+
+from speed import slowness
 
 from fastlstm import LoadError, load_all, read_state_dict
 from fastlstm.files.read import sniff
@@ -28,20 +31,43 @@ def _outcome(path):
         return f"LoadError: {error}"
 
 
+QUIET = 0.02  # s of CPU, in which no machine makes as many calls as any bound allows
+
+
+def work_of(function):
+    """(function(), the calls it made of functions of Python and of C, its CPU seconds).
+
+    Resumed generators count as calls. No loop of the readers goes round without a call, and their
+    number is the same on every machine, however busy: function is called again to count them, or
+    they are 0 if it was over in QUIET seconds. What it raises is raised.
+    """
+    start = time.process_time()
+    result = function()
+    spent = time.process_time() - start
+    if spent < QUIET:
+        return result, 0, spent
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        function()
+    finally:
+        profile.disable()
+    return result, sum(entry.callcount for entry in profile.getstats()), spent
+
+
 def _measure(path):
-    """[outcome, CPU seconds, growth of the peak of resident memory in bytes] of one load."""
+    """[outcome, calls, CPU seconds, growth of the peak of resident memory in bytes] of a load."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts again from here
     before = _memory("VmRSS")
-    start = time.process_time()
-    outcome = _outcome(path)
-    spent = time.process_time() - start
-    return [outcome[:300], spent, _memory("VmHWM") - before]
+    outcome, calls, spent = work_of(lambda: _outcome(path))
+    return [outcome[:300], calls, spent, _memory("VmHWM") - before]
 
 
 def cost(paths):
-    """_measure of each file, each in a fork: no memory that an earlier one freed is used again."""
-    report = {}
+    """_measure of each file, each in a fork: no memory that an earlier one freed is used again. The
+    seconds are those of a quick machine."""
+    report, slower = {}, slowness()
     for path in paths:
         sys.stdout.flush()
         read_end, write_end = os.pipe()
@@ -53,6 +79,7 @@ def cost(paths):
         os.close(write_end)
         with open(read_end) as file:
             report[path] = json.load(file)
+        report[path][2] /= slower
         os.waitpid(child, 0)
     return report
 

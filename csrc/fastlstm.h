@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The public face of the C core. No Python, no files, no environment; memory only through
- * fl_alloc (alloc.h). Sizes are in elements, strides in floats.
+ * The public interface of the C core. The core knows no Python, no files and no environment, and
+ * gets memory only through fl_alloc (base/alloc.h). Sizes are in elements, strides in floats.
  *
  * Letters: T time, B batch, I input, H hidden, P projection, L layers, D directions;
  * K = P if there is a projection, else H: the width of a state h and of one direction's output.
@@ -65,7 +65,8 @@ typedef struct fl_activation {
     float alpha, beta;
 } fl_activation;
 
-/* What sets a network apart from PyTorch's, as in ONNX: csrc/variants.h has the equations. */
+/* What a network has that PyTorch's layers do not, as in ONNX: csrc/kernels/variants.h has the
+   equations. */
 typedef struct fl_variant {
     int differs;                    /* 0: nothing; the rest is not looked at */
     fl_activation activation[2][3]; /* [direction]: LSTM i f o, g, output; GRU r z, n; RNN h */
@@ -165,15 +166,16 @@ void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, u
 
 /* ---- backward ---- */
 
-/* The weights once more, as backward needs them; read-only once set. */
+/* The weights of a FL_FLOAT32 network, packed once more as backward needs them; read-only once set.
+ */
 typedef struct fl_backward_weights fl_backward_weights;
 
 /* NULL when memory is short. */
 fl_backward_weights *fl_backward_weights_new(const fl_net *net);
-void fl_backward_weights_free(fl_backward_weights *turned);
-size_t fl_backward_weights_bytes(const fl_backward_weights *turned);
+void fl_backward_weights_free(fl_backward_weights *weights);
+size_t fl_backward_weights_bytes(const fl_backward_weights *weights);
 /* The same arrays as fl_net_set's; net is the one it was made for. */
-void fl_backward_weights_set(fl_backward_weights *turned, const fl_net *net, size_t layer,
+void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer,
                              size_t dir, const float *w_ih, const float *w_hh, const float *w_hr);
 
 /* Gradients of one layer and direction, contiguous, PyTorch's layout; all written, not added to. */
@@ -200,7 +202,7 @@ typedef struct fl_back_call {
 
 /* FL_OK, FL_NO_MEMORY (nothing written) or FL_INTERRUPTED (outputs partly written). The bits do not
    depend on `threads`. The tape stays as it is. */
-int fl_backward(const fl_net *net, const fl_backward_weights *turned, const fl_back_call *call);
+int fl_backward(const fl_net *net, const fl_backward_weights *weights, const fl_back_call *call);
 
 /* Bytes of workspace fl_forward takes for this call, for reports. */
 size_t fl_forward_workspace(const fl_net *net, const fl_call *call);

@@ -169,7 +169,8 @@ void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, u
 
 /* ---- backward ---- */
 
-/* A second copy of the weights, packed as backward reads them. Once set it is only read. */
+/* A second copy of the weights of a float32 network, packed as backward reads them. Once set it is
+   only read. */
 typedef struct fl_backward_weights fl_backward_weights;
 
 /* NULL when memory is short. */

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The contract between the network and an instruction set: the kernels that every set provides, and
+ * The contract between the engine and an instruction set: which kernels every set provides, and
  * what each of them computes. panels.h draws how weights lie in memory.
  *
  * Every output element is one chain of additions in one order: the bias, then x[0] .. x[I-1], then
  * h[0] .. h[K-1], each product added by one fused multiply-add. No kernel may split a sum, however
- * many rows there are: the promise that bits do not change rests on this.
+ * many rows there are: the promise that bits do not change rests on this. A weight of a format
+ * other than float32 is converted to float32 exactly before it is multiplied, so such a network has
+ * the bits of a float32 network with the same numbers.
  *
  * Letters: T time, B batch, I input, H hidden, K the width of the recurrent state (H, or P with a
- * projection), k the summed index, r and m rows, p panels, L lanes, G the floats of a group, which
- * is one k of a panel. Strides are in floats unless their name says bytes.
+ * projection), k the summed index, r and m rows, p panels, L lanes of a vector, G the columns of a
+ * panel. Strides are in floats unless their name says bytes.
+ *
+ * This folder knows kernels and the rows and panels they are given. It does not know networks,
+ * calls, time or threads: run.h, which hands a kernel its work in pieces, knows only the context of
+ * base/ that tells it when to stop.
  */
 #ifndef FL_CONTRACT_H
 #define FL_CONTRACT_H
@@ -46,18 +52,19 @@ enum {
 /*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
  *
- *   vectors      FL_NV or 3: vectors across a panel; G = vectors * L
- *   a            `rows` pointers, each to K floats that lie a_step floats from one another; at any
- *                alignment
- *   panel        the first panel; panel p begins p * panel_bytes further on
- *   init         [panels][G], aligned to vectors; NULL stands for zeros
- *   add          0: as above. FL_ONTO: the sums start from c's own contents and init is not read; a
- *                long k may so be cut into several calls with the bits of one. FL_AFTER: c's
- * contents are added to the finished sums, so that a long k is a chain of short chains, whose
- *                rounding errors stay small
- *   descending   1: the panels are taken from the last to the first, see fl_step
- *   c            element (p, r) is a group of G floats at c + p * c_panel + r * c_row, aligned to
- *                vectors; c_panel and c_row are multiples of L; c overlaps nothing else
+ *   vectors     across a panel: FL_NV or 3; G = vectors * L
+ *   a           `rows` pointers, each to k floats that lie a_step floats from one another; at any
+ *               alignment
+ *   panel       the first panel; panel p begins p * panel_bytes further on
+ *   init        [panels][G], aligned to vectors; NULL stands for zeros
+ *   add         0: as above.
+ *               FL_ONTO: the sums start from c's contents and init is not read. A long k may so be
+ *               cut into several calls that give the bits of one.
+ *               FL_AFTER: c's contents are added to the finished sums. A long k is so a chain of
+ *               short chains, whose rounding errors stay small.
+ *   descending  1: the panels are taken from the last to the first, see fl_step
+ *   c           element (p, r) is a group of G floats at c + p * c_panel + r * c_row, aligned to
+ *               vectors; c_panel and c_row are multiples of L; c overlaps nothing else
  */
 typedef struct fl_gemm {
     size_t rows, vectors, panels, k;
@@ -82,23 +89,33 @@ typedef struct fl_gemm {
  *
  *   panel       the first of all panels, as in gemm
  *   z           the product of the input, with the bias: group (p, r) at z + p * z_panel + r * G
- *   b_hn        for a GRU, [panels][L]: the bias of the recurrent half of n, which r multiplies
- * before it is added to the input half h           `rows` pointers to k floats each: the state
- * before this step; at any alignment h_out       `rows` pointers to `hidden` floats each: the state
- * after it; at any alignment, no overlap with h. Exactly `hidden` floats are written c row r at c +
- * r * c_row, aligned to 64 bytes and padded to whole panels; the padding stays 0 descending  1: the
- * panels are taken from p1 - 1 down to p0. A caller that changes direction at every step finds what
- * it read last still in cache: panels twice the size of L2 are half served from it kept written by
- * `keep` only, which otherwise does what `step` does, to the same bits: the activations that `back`
- * needs, group (p, r) of cell.kept vectors at kept + p * kept_panel + r * cell.kept * L c_out
- * written by `keep` only: a copy of the rows' new c, rows c_row floats apart as well variant,
- * activation   read by the cells of variants.h only, which also write to z: the variant, and the
- * activations of this direction peep        their peepholes, [panels][i f o][L], or NULL
+ *   b_hn        for a GRU, [panels][L]: the bias of the recurrent half of n, which the gate r
+ *               multiplies before it is added to the input's half
+ *   h           `rows` pointers to k floats each: the state before this step; at any alignment
+ *   h_out       `rows` pointers to `hidden` floats each: the state after it; at any alignment. No
+ *               overlap with h. Exactly `hidden` floats are written
+ *   c           row r at c + r * c_row, aligned to 64 bytes and padded to whole panels; the padding
+ *               stays 0
+ *   descending  1: the panels are taken from p1 - 1 to p0. A caller that changes direction at every
+ *               step finds what it read last still in cache: panels twice the size of L2 are half
+ *               served from it
+ *   kept        written by `keep` only, which otherwise does what `step` does, to the same bits:
+ *               the activations that `back` needs, group (p, r) of cell.kept vectors at
+ *               kept + p * kept_panel + r * cell.kept * L
+ *   c_out       written by `keep` only: a copy of the rows' new c, rows c_row floats apart as well
+ *   variant, activation
+ *               read by the cells of variants.h only, which also write to z: the variant, and the
+ *               activations of this direction
+ *   peep        their peepholes, [panels][i f o][L], or NULL
  *
  * A cell that has `reset` multiplies h by its first gate before the product of its last gate. One
- * step of it is then five calls: the caller adds the product of h to z for all gates but the last
- * by gemm; `reset` writes r h to c, padded with zeros; the caller adds the product of the last
- * gate, whose rows are r h, to z by gemm; and `step` or `keep` makes h_out of h and the finished z.
+ * step of it is four calls, which the caller makes:
+ *
+ *   1. gemm adds the product of h to z, for all gates but the last;
+ *   2. `reset` writes r h to c, padded with zeros;
+ *   3. gemm adds the product of the last gate, whose rows are r h, to z;
+ *   4. `step`, or `keep`, makes h_out of h and the finished z.
+ *
  * Here p1 counts the panels of one gate, and `panel` is not read.
  */
 typedef struct fl_step {
@@ -127,19 +144,25 @@ typedef struct fl_step {
  *
  *   panels      the number of panels that hold all units (of one gate)
  *   kept        what keep wrote
- *   before, after   for cells without c: `rows` pointers to h before and after the step, `hidden`
- *               floats each
- *   c, c_prev, dc   row r at + r * c_row, aligned to 64 bytes, padded to whole panels. For cells
+ *   before, after
+ *               for cells without c: `rows` pointers to h before and after the step, each to
+ *               `hidden` floats
+ *   c, c_prev, dc
+ *               row r at + r * c_row, aligned to 64 bytes, padded to whole panels. For cells
  *               without c, dc is the part of dh that goes from h after the step to h before it
  *               without passing a product, and the step's own gradient is dh + dc
  *   dh          row r at dh + r * dh_row, padded likewise, 0 in the padding
- *   dz          group (p, r) at dz + p * dz_panel + r * G. Over all steps dz is so a packed panel
+ *   dz          group (p, r) at dz + p * dz_panel + r * G. Over all steps dz is thus a packed panel
  *               whose k counts the rows
  *   dz_rows     the same numbers once more, row r at dz_rows + r * dz_row: the rows of a gemm
- *   dzh, dzh_rows   for a GRU: the gradients towards h and b_hh, in which n's part is r times that
- * of dz, which is the gradient towards x and b_ih h           NULL, or where the h before a
- * projection is written: a plain packed matrix whose k counts the rows, column u at h + u / (FL_NV
- * * L) * h_panel + r * FL_NV * L + u % (FL_NV * L) variant, activation, peep   as in fl_step
+ *   dzh, dzh_rows
+ *               for a GRU: the gradients towards h and b_hh, in which n's part is r times that of
+ *               dz, which is the gradient towards x and b_ih
+ *   h           NULL, or where the h before a projection is written: a plain packed matrix whose k
+ *               counts the rows, column u at
+ *               h + u / (FL_NV * L) * h_panel + r * FL_NV * L + u % (FL_NV * L)
+ *   variant, activation, peep
+ *               as in fl_step
  *
  * back_reset:  the second half, for cells with `reset`: dh is then the gradient of r h. It writes
  * the first gate's dz and adds to dc.
@@ -165,7 +188,8 @@ typedef struct fl_back {
     const float *peep;
 } fl_back;
 
-/* The cells beyond PyTorch's: each runs every variant of one of those. */
+/* The cells beyond PyTorch's: each of them runs every variant (fl_variant in fastlstm.h) of one or
+   two of PyTorch's cells. They are numbered after those. */
 enum {
     FL_LSTM_VARIANT = FL_CELLS,
     FL_GRU_VARIANT,
@@ -193,7 +217,8 @@ typedef struct fl_cell {
     size_t kept;    /* vectors in a group of what keep writes; 0: back needs h only */
     int has_c;
     int needs_scratch; /* it has no c, but its step needs scratch of c's shape */
-    /* By the format of the panels; NULL: this set has no such kernel. */
+    /* By the format of the panels; NULL: this set has no such kernel. keep is for training, whose
+       panels are float32. */
     void (*step[FL_FORMATS])(const fl_step *);
     void (*keep)(const fl_step *);
     void (*reset)(const fl_step *); /* or NULL */
@@ -202,16 +227,17 @@ typedef struct fl_cell {
 } fl_cell;
 
 /*
- * All kernels of one instruction set. Which formats a set is capable of is what is not NULL here;
- * which of them a network uses is decided by whoever makes the network.
+ * All kernels of one instruction set. Capability is what is not NULL here, and fl_isa_can_run reads
+ * it off. Policy, which of the formats a network uses, is decided where networks are made
+ * (network/network.c).
  */
 struct fl_kernels {
     const char *name;
     size_t lanes;
     fl_cell cell[FL_ALL_CELLS];
     void (*gemm[FL_FORMATS])(const fl_gemm *);
-    /* Called by each thread of a call before its first kernel and after its last, for sets with a
-       state of the thread to set up; NULL: there is nothing to do. */
+    /* Called by each thread that works on a call, before its first kernel and after its last, in
+       pairs: for sets that have state of the thread to set up. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);
     /* Is any of n floats strictly between 0 and FL_TINY in magnitude? */
     int (*has_tiny)(const float *x, size_t n);

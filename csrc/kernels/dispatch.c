@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which instruction sets this library holds, and which of them run here. Compiled with the
- * target's baseline flags. setup.py defines FL_BUILD_<ISA> for each set it compiles, and
- * FL_WITHOUT_GENERIC if it leaves out the one that is always there else.
+ * Which instruction sets this library holds, which of them run on this CPU, and what each is
+ * capable of. Compiled with the target's baseline flags, so that it runs on every CPU. setup.py
+ * defines FL_BUILD_<ISA> for each set it compiles, and FL_WITHOUT_GENERIC if it leaves out plain C,
+ * which is there otherwise.
  */
 #include "kernels/dispatch.h"
 
@@ -17,6 +18,7 @@
 #endif
 #endif
 
+/* What a CPU and its system offer: FMA3; AVX2 with F16C; AVX-512 F, BW, DQ and VL. */
 enum { CPU_FMA = 1, CPU_AVX2 = 2, CPU_AVX512 = 4 };
 
 #if defined(FL_X86)

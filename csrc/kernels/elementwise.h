@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels that apply a function of cells.h or variants.h to every group of a step, and the
-   steps of variants. Included once for each instruction set by table.h. */
+/* The kernels that apply a function of cells.h or variants.h to every group (p, r) of a step, and
+   the steps of variants. The former read no weights, so one of each serves all formats; the latter
+   begin with a gemm, of which each format has one. Included once for each instruction set by
+   table.h. */
 #ifndef FL_ELEMENTWISE_H
 #define FL_ELEMENTWISE_H
 

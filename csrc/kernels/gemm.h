@@ -5,6 +5,7 @@
 
 #include "kernels/product.h"
 
+/* The rows r .. r + M - 1 of panel p, or row r of the P panels from p on. */
 FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const int P,
                             const fl_gemm *g, size_t p, size_t r, fl_prefetch prefetch)
 {
@@ -38,7 +39,8 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                          sums[m + q][v]);
 }
 
-/* The tiles of a format, for panels of FL_NV and of three vectors, and the kernel that chooses. */
+/* FL_GEMM makes the gemm of one format: its tiles for panels of FL_NV and of three vectors, and the
+   kernel fl_<name>_run that chooses between them. */
 #define FL_GEMM(name, format_)                                                                     \
     FL_TILES(name, fl_gemm_tile, format_, FL_NV, FL_NV)                                            \
     FL_TILES(name##_3, fl_gemm_tile, format_, 3, 3)                                                \

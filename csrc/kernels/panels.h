@@ -16,7 +16,8 @@
  *
  * One line of a panel, all its columns for one k, is a group of G = vectors * L numbers. Columns
  * beyond the last unit are zeros. Panels follow one another without a gap; the first begins on 64
- * bytes, so every group is aligned to the vectors it is made of.
+ * bytes, so every group is aligned to the vectors it is made of, which have 4 L bytes in float32
+ * and 2 L in float16.
  */
 #ifndef FL_PANELS_H
 #define FL_PANELS_H
@@ -29,7 +30,7 @@ typedef struct fl_panels {
     void *data; /* panel p begins at data + p * panel_bytes; aligned to 64 bytes */
     size_t panel_bytes;
     size_t k_group;      /* how many consecutive k of one column lie side by side: 1 */
-    int format;          /* FL_FLOAT32 or FL_FLOAT16 */
+    int format;          /* of the numbers: FL_FLOAT32 or FL_FLOAT16 */
     const float *scales; /* a factor for each column; NULL: none */
 } fl_panels;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sums that gemm and step share, and the order in which tiles are taken. Included once for each
- * instruction set by table.h, after the set's vec_*.h.
+ * The sums that gemm and step share, and the order in which register tiles are taken. Included once
+ * for each instruction set by table.h, after the set's vec_*.h.
  *
  * A register tile is FL_TILE_M rows of one panel, or one row of FL_TILE_P panels: enough
  * independent chains of additions to hide the latency of a fused multiply-add without splitting any
@@ -32,7 +32,8 @@ typedef struct fl_prefetch {
     size_t step;
 } fl_prefetch;
 
-/* One vector of weights: numbers i .. i + L - 1 of a panel. */
+/* One vector of weights as float32: numbers i .. i + L - 1 of a panel. Every kernel reads weights
+   here and nowhere else, so this is what a new format adds to. */
 FL_INLINE vf fl_load_weights(const int format, const void *panel, size_t i)
 {
     return format == FL_FLOAT16 ? vf_load_f16((const uint16_t *)panel + i)
@@ -56,8 +57,7 @@ FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
     for (ptrdiff_t i = 0, end = (ptrdiff_t)k * a_step; i != end;
          i += a_step, group += group_bytes) {
         vf s[FL_MAX_TILE], b[FL_NV];
-        if (M >
-            1) { /* a single row is bound by the memory's bandwidth: fetching more gains nothing */
+        if (M > 1) { /* one row is bound by the memory's bandwidth: to fetch more gains nothing */
             FL_FOR (v, (int)(group_bytes + 63) / 64)
                 FL_PREFETCH(prefetch.at + v * 64);
             prefetch.at += prefetch.step;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Kernels run in pieces, so that a thread looks about every millisecond whether its call should
- * stop. Both functions give FL_OK, or FL_INTERRUPTED with their output partly written.
+ * stop. fl_run_gemm and fl_run_step return FL_OK, or FL_INTERRUPTED with their output partly
+ * written.
  */
 #ifndef FL_RUN_H
 #define FL_RUN_H
@@ -9,7 +10,8 @@
 #include "base/context.h"
 #include "kernels/contract.h"
 
-/* What a thread does around its kernels: fl_enter before the first one, fl_leave after the last. */
+/* What every thread that works on a call does around its kernels: fl_enter once before the first of
+   them, fl_leave once after the last, also when the call was stopped. */
 void fl_enter(const fl_context *context);
 void fl_leave(const fl_context *context);
 

@@ -7,11 +7,12 @@
 #include "kernels/cells.h"
 #include "kernels/product.h"
 
-/* A step is named by its cell, plus FL_KEPT if its activations are kept. */
+/* `what` a step does is its cell, plus FL_KEPT if the activations are kept for training. */
 #define FL_KEPT 16
 #define FL_CELL(what) ((what) % FL_KEPT)
 #define FL_VECTORS(what) (FL_CELL(what) == FL_GRU ? 3 : FL_NV)
 
+/* The rows r .. r + M - 1 of panel p, or row r of the P panels from p on: sums, then gates. */
 FL_INLINE void fl_step_tile(const int format, const int what, const int M, const int P,
                             const fl_step *s, size_t p, size_t r, fl_prefetch prefetch)
 {
@@ -44,7 +45,7 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
     }
 }
 
-/* The tiles of one step, and the kernel that takes them. */
+/* FL_STEP makes the step of one cell and format: its tiles, and the kernel fl_<name>_run. */
 #define FL_STEP(name, format_, what)                                                               \
     FL_TILES(name, fl_step_tile, format_, what, FL_VECTORS(what))                                  \
     static void fl_##name##_run(const fl_step *s)                                                  \

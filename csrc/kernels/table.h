@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every kernel, written once. A file isa/kernels_<name>.c includes the set's simd/vec_<name>.h,
- * then this one, with
+ * Every kernel, written once, for the instruction set of the file that includes this one. A file
+ * isa/kernels_<name>.c includes the set's simd/vec_<name>.h, then this, after it has defined
  *
  *   FL_NAME        a string, the instruction set's name
  *   FL_TABLE       the symbol of its table
  *   FL_TILE_M      rows in the register tile of a panel of FL_NV vectors, 1 .. 8
  *   FL_TILE_M3     the same for a panel of three vectors
  *   FL_TILE_P      panels that are taken together when there is one row only, 1 .. 4
- *   FL_WIDE_BYTES  FL_NV vectors: only while all panels together have no more bytes than this
+ *   FL_WIDE_BYTES  for panels of FL_NV vectors only while all of them together have at most so many
+ *                  bytes
  */
 #include "kernels/contract.h"
 #include "kernels/elementwise.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* float32 to IEEE binary16, for packing: by integers, so that no rounding mode matters. */
+/* float32 to IEEE binary16, for packing. It is done with integers, so that the CPU's rounding mode
+   has no part in it. */
 #ifndef FL_HALF_H
 #define FL_HALF_H
 
@@ -25,8 +26,8 @@ static inline uint16_t fl_half(float x)
         return (uint16_t)(sign | (units + (rest > half || (rest == half && (units & 1)))));
     }
     /* Move the exponent's bias from 127 to 15, and round 13 bits away. */
-    const uint32_t odd = magnitude >> 13 & 1u;
-    return (uint16_t)(sign | (magnitude - 0x38000000u + 0xfffu + odd) >> 13);
+    const uint32_t last = magnitude >> 13 & 1u; /* of the digits that stay */
+    return (uint16_t)(sign | (magnitude - 0x38000000u + 0xfffu + last) >> 13);
 }
 
 #endif

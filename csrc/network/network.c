@@ -12,7 +12,7 @@
    fl_isa_can_run says what an instruction set is capable of. */
 static int choose_format(const fl_config *config) { return config->format; }
 
-/* Carves the weights of a track, or only counts them if the carver has no base. */
+/* Carves the weights of a track of a layer; without a base of the carver they are only counted. */
 static fl_track_weights carve_track(fl_carver *carver, const fl_net *net, size_t layer)
 {
     const fl_config *config = &net->config;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A recurrent network: its geometry and its packed weights. It knows nothing of calls, rows, time
- * or threads. One layer in one direction is a track; tracks are numbered layer * dirs + direction.
+ * A recurrent network: its geometry and its packed weights. One layer in one direction is a track;
+ * tracks are numbered layer * dirs + direction.
+ *
+ * This folder knows PyTorch's layout of weights and the panels that kernels read. It does not know
+ * calls, rows, time or threads.
  */
 #ifndef FL_NETWORK_H
 #define FL_NETWORK_H
@@ -48,7 +51,7 @@ static inline size_t fl_column(const fl_net *net, size_t g, size_t u)
 }
 
 /* The inverse: vector v of panel p begins at the returned row, g * H + u, of PyTorch's layout.
-   *units is how many of its lanes hold units; 0 past the last one. */
+   How many of its lanes hold units, 0 past the last one, goes to `units`. */
 static inline size_t fl_gate_row(const fl_net *net, size_t p, size_t v, size_t *units)
 {
     const size_t hidden = net->config.hidden, lanes = net->kernels->lanes,

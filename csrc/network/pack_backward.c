@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A panel's rows are rows of the weights as PyTorch has them, so packing copies a panel's width at
-   a time. */
+/* One line of a backward panel is part of one row of the weights in PyTorch's layout, so packing
+   copies rows, a panel's width at a time. */
 #include "network/pack_backward.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A matrix weights round: between PyTorch's layout and panels. */
+/* The transpose of a matrix: what packing a panel from PyTorch's layout is. */
 #ifndef FL_TRANSPOSE_H
 #define FL_TRANSPOSE_H
 
@@ -7,7 +7,7 @@
 
 /*
  * to[j * to_row + i] = from[i * from_row + j] for i < rows, j < columns. No overlap.
- * In blocks of 16 x 16, a cache line each way, so that each line is fetched once.
+ * It goes by blocks of 16 x 16, a cache line each way, so that each line is fetched once.
  */
 static inline void fl_transpose(float *to, size_t to_row, const float *from, size_t from_row,
                                 size_t rows, size_t columns)

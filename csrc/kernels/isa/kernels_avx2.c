@@ -4,9 +4,15 @@
 #endif
 #include "kernels/simd/vec_avx2.h"
 
-/* 16 registers: 12 sums + 3 broadcasts + 1 weight for 3 rows; 12 + 3 weights + 1 broadcast for 4
-   rows of panels of 3 (a GRU gains 13 % over 3 rows); 8 sums for 2 panels of one row: 2 beat 1 by
-   22 %, 3 by 6 % and 4 by 16 % at H = 256. */
+/*
+ * The sizes of the register tiles, for 16 registers:
+ *
+ *   3 rows of a panel of four vectors     12 sums, 3 broadcast factors, 1 vector of weights
+ *   4 rows of a panel of three vectors    12 sums, 1 broadcast factor, 3 vectors of weights: a GRU
+ *                                         gains 13 % over 3 rows
+ *   one row of 2 panels                   8 sums: at H = 256 2 panels beat 1 by 22 %, 3 by 6 % and
+ *                                         4 by 16 %
+ */
 #define FL_NAME "avx2"
 #define FL_TABLE fl_kernels_avx2
 #define FL_TILE_M 3

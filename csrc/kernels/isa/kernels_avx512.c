@@ -5,11 +5,20 @@
 #endif
 #include "kernels/simd/vec_avx512.h"
 
-/* 32 registers: 24 sums + 4 weights + 1 broadcast for 6 rows, or + 3 weights for 8 rows of panels
-   of 3 (a GRU gains 5 to 14 % over 6); 8 sums for 2 panels of one row. Out of L1 two panels at a
-   time gain 10 % (H = 32, 48); out of L2 one stream of 256 bytes a step saturates the cache and two
-   lose 5 % (H = 64 .. 256; Sapphire Rapids, huge pages). One panel of 3 has too few chains for L2:
-   two gain 27 % at H = 64, 8 % at 128, nothing from 160 on; three and four at a time are slower. */
+/*
+ * The sizes of the register tiles, for 32 registers:
+ *
+ *   6 rows of a panel of four vectors     24 sums, 4 vectors of weights, 1 broadcast factor
+ *   8 rows of a panel of three vectors    24 sums, 3 vectors of weights, 1 broadcast factor: a GRU
+ *                                         gains 5 to 14 % over 6 rows
+ *   one row of 2 panels                   8 sums
+ *
+ * One row of two panels at a time gains 10 % where the panels are read from L1 (H = 32, 48). Where
+ * they are read from L2, one stream of 256 bytes a step saturates the cache, and two lose 5 % (H =
+ * 64 .. 256; Sapphire Rapids, huge pages): hence FL_WIDE_BYTES. One panel of three vectors has too
+ * few chains of sums for L2: two gain 27 % at H = 64, 8 % at 128 and nothing from 160 on; three and
+ * four at a time are slower. All of it was measured with float32 weights.
+ */
 #define FL_NAME "avx512"
 #define FL_TABLE fl_kernels_avx512
 #define FL_TILE_M 6

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/simd/vec_generic.h"
 
-/* 16 registers of 4 floats on any x86-64 (SSE2): 8 sums, and room for what 3-operand code needs. */
+/* The sizes of the register tiles, for the 16 registers of 4 floats that any x86-64 has (SSE2): 8
+   sums, and room for the copies that its two-operand instructions need. */
 #define FL_NAME "generic"
 #define FL_TABLE fl_kernels_generic
 #define FL_TILE_M 2

@@ -4,8 +4,9 @@
 #endif
 #include "kernels/simd/vec_neon.h"
 
-/* 32 registers: 24 sums + 4 weights + 2 broadcasts for 6 rows, or + 3 weights for 8 rows of panels
-   of 3; 16 sums for 4 panels of one row. */
+/* The sizes of the register tiles, for 32 registers: 6 rows of a panel of four vectors are 24 sums,
+   4 vectors of weights and 2 registers of factors; 8 rows of a panel of three vectors are 24 sums
+   and 3 vectors of weights; one row of 4 panels is 16 sums. */
 #define FL_NAME "neon"
 #define FL_TABLE fl_kernels_neon
 #define FL_TILE_M 6

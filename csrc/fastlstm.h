@@ -105,9 +105,9 @@ void fl_net_free(fl_net *net);
 size_t fl_net_bytes(const fl_net *net);
 
 /*
- * Packs one layer and direction, from contiguous arrays in PyTorch's layout and gate order (i f g
- * o; r z n): with G gates w_ih (G H, I or D K), w_hh (G H, K), b_ih and b_hh (G H) or NULL, w_hr
- * (P, H) or NULL. Copies all.
+ * Packs copies of the weights of one layer and direction. They are contiguous arrays in PyTorch's
+ * layout and gate order (i f g o; r z n), for G gates: w_ih (G H, I or D K), w_hh (G H, K), b_ih
+ * and b_hh (G H) or both NULL, and w_hr (P, H), NULL without a projection.
  */
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                 const float *b_ih, const float *b_hh, const float *w_hr);
@@ -148,11 +148,15 @@ typedef struct fl_call {
 int fl_forward(const fl_net *net, const fl_call *call);
 
 /*
- * Memory for one call's tape, of a FL_FLOAT32 network: call's sizes and lengths are read, its tape
- * is not yet set. NULL when memory is short. dropout in 0 .. 1: the probability of zeroing an
- * output of any layer but the last; the masks follow from the seed alone. first, all: the call is
- * steps first .. first + T - 1 of a sequence of `all` steps, whose masks are meant; 0 and T for a
- * whole one. A tape whose fl_forward did not end with FL_OK is only good for fl_tape_free.
+ * Makes the tape for one call on a FL_FLOAT32 network; of the call, sizes and lengths are read.
+ * NULL when memory is short.
+ *
+ * dropout, 0 .. 1, is the probability of zeroing an output of any layer but the last. The masks
+ * follow from the seed and the numbers of step, row and feature. A call may be a part of a longer
+ * sequence, steps first .. first + T - 1 of `all`, and then has the masks of these steps; for a
+ * whole sequence first and all are 0 and T.
+ *
+ * If fl_forward did not end with FL_OK, its tape may only be given to fl_tape_free.
  */
 fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
                      size_t first, size_t all);

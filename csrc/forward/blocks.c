@@ -5,13 +5,18 @@
 
 #include "forward/record.h"
 
-/* Does a layer write its output to between[which]? In a bidirectional stack the layers write to two
-   places in turn, from the top one down: to y where the caller wants it, else to between[0], and to
-   between[1]. */
+/*
+ * Does a layer write its output to between[which]? In a bidirectional stack the layers use two
+ * places in turn, since each needs the whole output of the one below:
+ *
+ *     top layer       y, or between[0] if the caller does not want y
+ *     the one below   between[1]
+ *     the next one    y or between[0] again, and so on
+ */
 static int uses_between(const fl_job *job, int which)
 {
     if (job->call->tape)
-        return 0; /* all outputs are on the tape */
+        return 0; /* all outputs go to the tape */
     if (job->net->config.dirs == 1)
         return which == 0;
     return which ? job->net->config.layers >= 2 : !job->call->y;
@@ -79,7 +84,7 @@ fl_sequence fl_layer_input(const fl_job *job, const fl_block *block, size_t laye
                  : fl_caller_rows(job, block, call->x, call->x_t, call->x_b);
 }
 
-/* The place in the caller's batch of row r of a block. */
+/* The number in the caller's batch of row r of a block. */
 static size_t batch_row(const fl_job *job, const fl_block *block, size_t r)
 {
     return job->order ? job->order[block->first + r] : block->first + r;

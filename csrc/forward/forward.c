@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* One forward call: its plan, its workspace, its threads, and its end. */
+/*
+ * One forward call:
+ *
+ *     plan -> workspace -> rows in order -> threads run the grid of tiles, or split units -> end
+ */
 #include "forward/forward.h"
 
 #include <string.h>
@@ -11,20 +15,20 @@
 #include "forward/row_order.h"
 #include "forward/split_units.h"
 
-/* A workspace up to this size is on the stack: enough for one step of a few hundred units, for
-   which malloc would be a tenth of the time. */
+/* A workspace of at most so many bytes is on the stack. That is enough for one step of a few
+   hundred units, of whose time malloc would take a tenth. */
 enum { SMALL_BYTES = 16384 };
 
-/* A call and all of its workspace, in one allocation. */
+/* A call. Its workspace follows in the same allocation. */
 typedef struct forward {
     fl_job job;
-    fl_grid *grid;       /* the work is a grid of tiles; or NULL */
-    fl_split *split;     /* units are split among the threads; or NULL */
+    fl_grid *grid;       /* NULL if units are split among the threads */
+    fl_split *split;     /* NULL if the work is a grid of tiles */
     atomic_size_t users; /* threads that may still use the workspace and the network */
 } forward;
 
-/* Carves the workspace, which begins with the forward itself; without a base it is only counted,
-   from the job in `sizes`. */
+/* Carves the workspace, which begins with the `forward` itself and takes its net, call and plan
+   from `sizes`. If the carver has no base, the workspace is only counted, and NULL is returned. */
 static forward *carve_workspace(fl_carver *carver, const fl_job *sizes)
 {
     const fl_net *net = sizes->net;
@@ -82,7 +86,8 @@ size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
     return workspace_bytes(&job);
 }
 
-/* So many threads less use the workspace, which is freed with the last one. */
+/* Tells that so many threads no longer use the workspace and the network. With the last of them
+   both are let go: the workspace is freed, and this call's hold on the network ends. */
 static void let_go(forward *w, size_t threads)
 {
     if (atomic_fetch_sub_explicit(&w->users, threads, memory_order_acq_rel) == threads) {
@@ -91,7 +96,7 @@ static void let_go(forward *w, size_t threads)
     }
 }
 
-/* A helper of split units was still at work when its call ended, and is done now. */
+/* For a helper that was still at work when its call ended, once it has returned. */
 static void helper_done(void *split) { let_go((forward *)(void *)((fl_split *)split)->job, 1); }
 
 int fl_forward(const fl_net *net, const fl_call *call)

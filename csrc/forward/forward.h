@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* forward.c implements fl_forward and fl_forward_workspace, which fastlstm.h declares. This folder
-   runs a call of a recurrent network; it knows no instruction set and no gradients. */
+/* forward.c implements fl_forward and fl_forward_workspace, which fastlstm.h declares. */
 #ifndef FL_FORWARD_H
 #define FL_FORWARD_H
 

@@ -8,7 +8,8 @@
 #include "forward/tile.h"
 #include "kernels/run.h"
 
-/* A nap counts as so many operations towards the next look whether to stop. */
+/* A nap counts as so many operations towards the next time that the thread looks whether to stop.
+ */
 static const double NAP_FLOP = 5e6;
 
 void fl_grid_carve(fl_carver *carver, fl_grid *grid, fl_job *job)
@@ -45,7 +46,8 @@ static size_t done(const fl_grid *grid, size_t number, size_t layer, size_t dir)
     return atomic_load_explicit(&progress_of(grid, number, layer, dir)->done, memory_order_acquire);
 }
 
-/* May a chunk of a layer run, as far as the layers below and above it go? */
+/* May a chunk of a layer run? The layer below must have made its input, and the layer above must
+   have read what is in the place of its output. */
 static int ready(const fl_grid *grid, size_t number, size_t layer, size_t chunk)
 {
     const fl_config *config = &grid->job->net->config;
@@ -68,7 +70,7 @@ static size_t work_on_track(fl_grid *grid, fl_scratch *scratch, size_t number, s
     fl_progress *track = progress_of(grid, number, layer, dir);
     size_t ran = 0;
     int idle = 0;
-    /* Looking first saves the exchange, which would pull the cache line away from its owner. */
+    /* A look before the exchange leaves the cache line with the thread that works on the track. */
     if (atomic_load_explicit(&track->busy, memory_order_relaxed) ||
         !atomic_compare_exchange_strong_explicit(&track->busy, &idle, 1, memory_order_acquire,
                                                  memory_order_relaxed))
@@ -98,8 +100,8 @@ static int complete(const fl_grid *grid, size_t number)
     return 1;
 }
 
-/* Runs what is ready of the block that has the given memory; gives unused memory to the next block,
-   and ends a block that is complete. Returns how much was done. */
+/* Begins the next block if the memory is unused, runs the tiles that are ready of the block that
+   uses it, and ends the block if it is complete. Returns how many such things were done. */
 static size_t work_on_block(fl_grid *grid, fl_scratch *scratch, fl_grid_memory *memory)
 {
     fl_job *job = grid->job;
@@ -136,7 +138,8 @@ static int finished(fl_grid *grid)
            fl_stopped(&grid->job->context) != FL_OK;
 }
 
-/* May a thread that finds no work now get some later? Only if more than one track is not done. */
+/* May a thread that finds no work now find some later? Only if more than one track is not done, or
+   a block has not begun. */
 static int tracks_left(const fl_grid *grid)
 {
     const fl_job *job = grid->job;
@@ -153,7 +156,7 @@ static int tracks_left(const fl_grid *grid)
     return left > 1 || atomic_load_explicit(&grid->blocks_left, memory_order_acquire) > open;
 }
 
-/* The caller stays until all is done; workers leave when there will be nothing more for them. */
+/* The caller of the call stays until all is done. Workers leave when no work for them can come. */
 static void work(fl_grid *grid, size_t worker)
 {
     fl_job *job = grid->job;

@@ -2,13 +2,19 @@
 /*
  * What all threads of one forward call share.
  *
- * The rows of a call are sorted longest first and cut into blocks; time is cut into chunks. One
- * chunk of one track of one block is a tile (tile.h), and the tiles of one track follow one another
- * in time.
+ *     block 0:  track 0:  [ chunk 0 | chunk 1 | chunk 2 ]      a tile is one chunk of steps of one
+ *               track 1:  [ chunk 0 | chunk 1 | chunk 2 ]      track, for one block of rows
+ *     block 1:  track 0:  [ chunk 0 | chunk 1 ]
+ *               ...
  *
- * Steps are counted in processing order, s = 0, 1, ... The time a row is at is t = s in a forward
- * track and t = length - 1 - s in a reverse one, so that a row's reverse pass starts at its own
- * end.
+ * The rows of a call are sorted longest first and cut into blocks, and time is cut into chunks. The
+ * tiles of one track follow one another.
+ *
+ * Steps are counted in the order in which they are processed, s = 0, 1, ... Step s of a row is its
+ * time t = s in a forward track and t = length - 1 - s in a reverse one: a row's reverse pass
+ * starts at the row's last time.
+ *
+ * This folder runs one call of a recurrent network. It knows no instruction set and no gradients.
  */
 #ifndef FL_JOB_H
 #define FL_JOB_H
@@ -20,23 +26,24 @@
 /* Memory of one thread. */
 typedef struct fl_scratch {
     fl_slot slot;
-    const float **a;    /* [chunk_rows] row pointers for gemm */
-    const float **h_in; /* [rows_max] */
-    float **h_out;      /* [rows_max] */
+    const float **a;    /* [chunk_rows]: a gemm's row pointers */
+    const float **h_in; /* [rows_max]: where h is before a step */
+    float **h_out;      /* [rows_max]: where h after it is to be written */
     float *z;           /* [panels][chunk_rows][G]: the input product of a chunk */
     float *full_h;      /* [rows_max][hidden_pad]: h before a projection, or r * h of a reset */
-    float *proj;        /* [rows_max][proj_pad], with a projection */
+    float *proj;        /* [rows_max][proj_pad]: h after a projection, if there is one */
     float *flushed;     /* [chunk_rows][I]: copies of the rows of x that held tiny values */
 } fl_scratch;
 
-/* Memory of one block that is worked on. */
+/* Memory for one block while it is worked on. */
 typedef struct fl_block_memory {
-    size_t *length; /* [rows_max] of the block's rows, descending */
+    size_t *length; /* [rows_max]: lengths of the block's rows, longest first */
     float *c;       /* [tracks][rows_max][hidden_pad], for cells with c */
     float *h;       /* [tracks][rows_max][K]: the state after the last chunk */
-    /* What a layer hands to the one above. One direction: [L][ring][chunk_steps][rows_max][K], a
-       ring of chunks above each layer. Two: buffers [T][rows_max][2 K], in turn, between[0] for the
-       topmost layer if its output is not wanted by the caller. NULL: not used. */
+    /* The outputs of layers that the layers above read. With one direction only between[0] is used,
+       [L][ring][chunk_steps][rows_max][K]: a ring of chunks for each layer. With two directions a
+       layer needs the whole output of the one below, so there are two buffers [T][rows_max][2 K]
+       for the layers to use in turn; see uses_between in blocks.c. NULL: not used. */
     float *between[2];
 } fl_block_memory;
 
@@ -57,7 +64,7 @@ typedef struct fl_job {
     fl_scratch *scratch; /* [threads] */
 } fl_job;
 
-/* How many of the first `rows` rows of a block still run at step s. */
+/* How many of a block's rows have a step s. `rows`: as many as have the step before, or more. */
 static inline size_t fl_running_rows(const fl_block *block, size_t rows, size_t s)
 {
     while (rows && block->memory.length[rows - 1] <= s)

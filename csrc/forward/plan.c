@@ -4,35 +4,41 @@
 #include "base/size.h"
 #include "base/threads.h"
 
-/* The most rows of a block, and rows (steps times the block's rows) of a chunk. 24 rows fill every
-   register tile and make the input product bound by arithmetic; more only spread the reading of the
-   panels thinner. The bound on a block's rows keeps z (rows x 4H floats) near the size of a core's
-   cache, however large B is. */
+/* The most rows of a block, and of a chunk, whose rows are its steps times the block's rows. 24
+   rows fill every register tile and make arithmetic the bound of the input product; with more,
+   panels are read less often. The bound on a block's rows keeps z, of rows x 4H floats, near the
+   size of a core's cache, however large B is. */
 enum { BLOCK_ROWS = 64, CHUNK_ROWS = 48 };
 
-/* Rows that a block must have before one is made for another thread. */
+/* The fewest rows that a block has if there is more than one thread. */
 enum { SPLIT_ROWS = 4 };
 
-/* With several threads a stack has at least WAVE_CHUNKS chunks, as long as they have the WAVE_ROWS
-   rows that fill a register tile: a layer starts when the one below has done its first chunk. */
+/* With several threads the layers of a stack run as a wavefront: a layer starts when the one below
+   has done its first chunk. So time is cut into at least WAVE_CHUNKS chunks, as long as these have
+   the WAVE_ROWS rows that fill a register tile. */
 enum { WAVE_CHUNKS = 16, WAVE_ROWS = 6 };
 
-/* Chunks between two layers when several threads may work on a stack. With 3, a thread that finds
-   no room changes layers, and the contents of its caches, more often: 4 layers at H = 256
-   gained 1.66 times from a second thread, not 1.82. */
+/* How many chunks of a layer's output are kept for the layer above when several threads work on a
+   stack. With 3, a thread finds no free chunk more often and then changes to another layer, and the
+   contents of its caches with it: 4 layers of H = 256 gained 1.66 times from a second thread; with
+   6 they gained 1.82. */
 enum { RING = 6 };
 
-/* A thread looks for a ready tile for IDLE_SECONDS and the time of a tile at IDLE_RATE operations a
-   second, of which at most IDLE_MOST seconds, before it naps between looks. */
+/* For how long a thread that finds no ready tile looks for one without a nap: for the time that a
+   tile takes at IDLE_RATE operations a second, but at most IDLE_MOST, and IDLE_SECONDS more. */
 static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
 
 /*
- * When units are split (split_units.c): into at most FL_MAX_PARTS parts, each with at least the
- * work of PART_UNITS units of an LSTM, in calls of at least MIN_STEPS steps. A stack whose layers
- * have no more than WAVE_BYTES of recurrent weights is left to the grid of tiles, where each core
- * has its own layer in its cache. What a second thread gives two layers with 2 MiB of L2, as a
- * wavefront of tiles and split by units: H = 256: 1.94 and 1.79, 320: 1.47 and 1.91, 384: 1.37
- * and 2.72, 512: 1.55 and 2.24.
+ * When units are split among threads (split_units.h): in calls of at least MIN_STEPS steps, into at
+ * most FL_MAX_PARTS parts, of which each has at least the work of PART_UNITS units of an LSTM.
+ *
+ * A stack whose layers have at most WAVE_BYTES of recurrent weights runs as a wavefront of tiles
+ * instead, where each core has one layer in its cache. What a second thread gains two layers, on
+ * cores with 2 MiB of L2:
+ *
+ *     H            256    320    384    512
+ *     wavefront    1.94   1.47   1.37   1.55
+ *     split        1.79   1.91   2.72   2.24
  */
 enum { MIN_STEPS = 8 };
 #if defined(FL_SPLIT_HOOK)
@@ -66,7 +72,7 @@ static size_t split_parts(const fl_net *net, const fl_call *call, size_t threads
         return 1;
     parts = parts < FL_MAX_PARTS ? parts : FL_MAX_PARTS;
     parts = parts < threads ? parts : threads;
-#if !defined(FL_SPLIT_HOOK) /* threads that share a CPU cannot help each other */
+#if !defined(FL_SPLIT_HOOK) /* threads that share a CPU only hold each other up */
     if (parts > 1) {
         const size_t cpus = fl_cpus();
         parts = parts < cpus ? parts : cpus;

@@ -10,8 +10,8 @@
 #include "network/network.h"
 
 typedef struct fl_plan {
-    size_t threads;              /* at most so many work on the call */
-    size_t blocks;               /* of rows */
+    size_t threads;              /* the most that work on the call, its caller included */
+    size_t blocks;               /* into how many blocks the rows are cut */
     size_t rows_max;             /* rows of the largest block */
     size_t chunk_steps;          /* steps of a chunk of time */
     size_t chunk_rows;           /* chunk_steps * rows_max */
@@ -25,10 +25,11 @@ typedef struct fl_plan {
 /* The most parts of split units. */
 enum { FL_MAX_PARTS = 4 };
 
+/* The plan of a call. Of the call, batch, steps, threads and tape are read. */
 fl_plan fl_plan_call(const fl_net *net, const fl_call *call);
 
-/* Work in floating-point operations below which a call keeps to one thread: about 30 us of AVX-512,
-   what waking a thread costs. */
+/* A call of fewer floating-point operations runs on one thread. They take about 30 us of AVX-512,
+   which is what waking a thread costs. */
 #if defined(FL_SPLIT_HOOK) /* tests of threads use small work */
 #define FL_THREADS_FLOP 0.0
 #else
@@ -36,10 +37,10 @@ fl_plan fl_plan_call(const fl_net *net, const fl_call *call);
 #endif
 
 /* Into how many blocks `batch` rows are cut for so many threads: at least one for each thread,
-   where there are enough rows. Forward and backward calls cut alike. */
+   where there are enough rows. Forward and backward calls use the same blocks. */
 size_t fl_plan_blocks(size_t batch, size_t threads);
 
-/* How many steps a chunk has for blocks of so many rows. */
+/* How many steps a chunk has if blocks have up to rows_max rows. */
 size_t fl_plan_chunk_steps(size_t rows_max);
 
 /* The first row of a block. Blocks differ by at most one row. */

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the rows of a block are at each time: in the caller's arrays, on the tape, or in memory
-   between two layers. */
+/* Where the rows that a layer reads or writes are, for one block of rows: in the caller's arrays,
+   on the tape, or in memory between two layers. */
 #ifndef FL_SEQUENCE_H
 #define FL_SEQUENCE_H
 
 #include "forward/job.h"
 
-/* Row r at time t is at base + (t - start) * t_step + (order ? order[r] : r) * r_step. by_step:
-   what is called time here is the step, in processing order, as it is between two layers of one
-   direction. */
+/*
+ *     row r at t:   base + (t - start) * t_step + (order ? order[r] : r) * r_step
+ *
+ * t is the time, or with by_step the number of the step in processing order, as it is in memory
+ * between two layers of one direction.
+ */
 typedef struct fl_sequence {
     float *base;
     ptrdiff_t t_step, r_step;
@@ -23,8 +26,8 @@ static inline float *fl_sequence_row(const fl_sequence *q, size_t t, size_t r)
     return q->base + (ptrdiff_t)(t - q->start) * q->t_step + (ptrdiff_t)row * q->r_step;
 }
 
-/* The t of step s of row r. reverse: the track goes back in time, and its sequence is not by_step.
- */
+/* The t of step s of row r. reverse: the track goes from the rows' ends to their beginnings, and
+   the sequence goes by time, not by step. */
 static inline size_t fl_sequence_time(const fl_block *block, int reverse, size_t r, size_t s)
 {
     return reverse ? block->memory.length[r] - 1 - s : s;

@@ -7,8 +7,8 @@
 #include "forward/split_wait.h"
 #include "kernels/run.h"
 
-/* The first panel of a share: an even number, as kernels take one row's panels by twos at least,
-   unless panels are plain, which makes them few and wide. */
+/* The first panel of a share. Shares begin at even panels, as kernels take at least two panels of
+   one row together. Plain panels are few and wide, so with them shares begin at any panel. */
 static size_t first_panel(const fl_job *job, const fl_span *span, size_t share)
 {
     const size_t panels = job->net->panels;
@@ -40,11 +40,12 @@ int fl_share_product(fl_job *job, fl_scratch *scratch, const fl_span *span, size
     return fl_run_gemm(&job->context, &scratch->slot, weights->w.format, g);
 }
 
-int fl_share_step(fl_job *job, fl_scratch *scratch, const fl_span *span, size_t share, size_t k)
+int fl_share_step(fl_job *job, fl_scratch *scratch, const fl_span *span, size_t share, size_t step)
 {
     const fl_net *net = job->net;
     const fl_track_weights *weights = &net->track[span->layer];
-    const size_t from = k % 2, to = 1 - from, pad = job->plan.hidden_pad, units = net->panel_units;
+    const size_t from = step % 2, to = 1 - from, pad = job->plan.hidden_pad,
+                 units = net->panel_units;
     const size_t p0 = first_panel(job, span, share), p1 = first_panel(job, span, share + 1);
     for (size_t r = 0; r < span->rows; r++) {
         const size_t u = r * pad + p0 * units;
@@ -54,34 +55,34 @@ int fl_share_step(fl_job *job, fl_scratch *scratch, const fl_span *span, size_t 
             memcpy(span->c[to] + u, span->c[from] + u, (p1 - p0) * units * sizeof(float));
     }
     HOOK(share ? "in step" : "caller in step");
-    fl_step s = {.rows = span->rows,
-                 .p0 = p0,
-                 .p1 = p1,
-                 .descending = (int)(k & 1) ^ span->descending,
-                 .k = net->width,
-                 .hidden = net->config.hidden,
-                 .panel = weights->r.data,
-                 .panel_bytes = weights->r.panel_bytes,
-                 .z = scratch->z + k * span->rows * net->group,
-                 .z_panel = span->steps * span->rows * net->group,
-                 .b_hn = weights->b_hn,
-                 .h = scratch->h_in,
-                 .h_out = scratch->h_out,
-                 .c = span->c[to],
-                 .c_row = pad,
-                 .variant = &net->config.variant,
-                 .activation = net->config.variant.activation[0],
-                 .peep = weights->peep};
-    return fl_run_step(&job->context, &scratch->slot, net->cell, weights->r.format, &s);
+    fl_step args = {.rows = span->rows,
+                    .p0 = p0,
+                    .p1 = p1,
+                    .descending = (int)(step & 1) ^ span->descending,
+                    .k = net->width,
+                    .hidden = net->config.hidden,
+                    .panel = weights->r.data,
+                    .panel_bytes = weights->r.panel_bytes,
+                    .z = scratch->z + step * span->rows * net->group,
+                    .z_panel = span->steps * span->rows * net->group,
+                    .b_hn = weights->b_hn,
+                    .h = scratch->h_in,
+                    .h_out = scratch->h_out,
+                    .c = span->c[to],
+                    .c_row = pad,
+                    .variant = &net->config.variant,
+                    .activation = net->config.variant.activation[0],
+                    .peep = weights->peep};
+    return fl_run_step(&job->context, &scratch->slot, net->cell, weights->r.format, &args);
 }
 
-void fl_share_fetch(const fl_job *job, const fl_span *span, size_t share, size_t k)
+void fl_share_fetch(const fl_job *job, const fl_span *span, size_t share, size_t step)
 {
     const size_t pad = job->plan.hidden_pad, units = job->net->panel_units;
     const size_t mine = first_panel(job, span, share) * units;
     const size_t end = first_panel(job, span, share + 1) * units;
     for (size_t r = 0; r < span->rows; r++) {
-        const float *h = span->h[(k + 1) % 2] + r * pad;
+        const float *h = span->h[(step + 1) % 2] + r * pad;
         for (size_t u = 0; u < pad;
              u = u + 16 == mine || (u < mine && mine < u + 16) ? end : u + 16)
             FL_PREFETCH(h + u);

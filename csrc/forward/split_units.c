@@ -1,25 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between spans the state belongs to the leader (memory.c, memory.h). For a span it asks the
- * helpers that wait, gives those that answer a share, and copies the state into the span. A span
- * has two places for the whole of h and of c: step number k reads place k % 2, and each thread
- * writes its units of the other place, then counts k + 1 on its share. Each step has one wait, for
- * the others' counts. Nobody can be more than one step ahead, so nobody writes to a place that
- * another still reads.
+ * Who says what to whom. The state of each helper, and which side changes it:
  *
  *     helper:  AWAY --helper--> WAITING --leader--> ASKED --helper--> READY --leader--> WORKING
- *                               WAITING <---------------helper, done with the span---------+
+ *                               WAITING <---------- helper, when it leaves the span -------+
  *
- * A helper that the system has taken off its CPU costs its help, not the call. The leader waits a
- * little longer than its own share took, then abandons the helper's share by an exchange that fails
- * if the helper has counted the step after all. A helper counts by an exchange too, which fails on
- * an abandoned share; it then leaves the span. So when a share is abandoned, the place that the
- * step reads is whole and nobody will write to it: the leader copies the state home from there and
- * goes on alone, in memory of its own. A span is used again when every helper has left it, and
- * there are enough spans for those that have not. Helpers touch the weights, spans and their own
- * scratch, never the caller's arrays, so they may even be left behind at the end of the call.
+ * Between spans the state h and c of all layers is in the block's memory, which only the leader
+ * touches. To begin a span the leader asks the helpers that wait, gives those that answer a share,
+ * and copies the state into the span.
  *
- * The bits are those of one thread, since a unit's sums do not depend on who takes them.
+ * A span has two copies of h and of c. Step number i reads copy i % 2; each thread writes the units
+ * of its share to the other copy, and then counts step i as done in its share. After each step
+ * every thread waits for the counts of all others. So nobody is more than one step ahead, and
+ * nobody writes to a copy that another thread still reads.
+ *
+ * A helper that the system has taken off its CPU must not hold up the call. The leader waits a
+ * little longer than its own share took, and then abandons the helper's share, by a
+ * compare-and-exchange of the count that fails if the helper has counted the step after all. A
+ * helper counts by a compare-and-exchange too; on an abandoned share that fails, and the helper
+ * leaves the span. So when a share is abandoned, the copy that the step reads is whole, and nobody
+ * will write to it. The leader copies the state from there to the block's memory and goes on alone.
+ * A span is used again when every helper has left it; there is one span for each helper, so a late
+ * helper never leaves the leader without one. Helpers touch the weights, the spans and their
+ * scratch, never the caller's arrays, so they may still be at work when the call has returned.
+ *
+ * The bits are those of one thread, since a unit's sums do not depend on the thread that makes
+ * them.
  */
 #include "forward/split_units.h"
 
@@ -31,9 +37,9 @@
 #include "forward/tile.h"
 #include "kernels/run.h"
 
-/* Rows (steps times the block's rows) that the leader takes alone before it asks again for helpers.
-   8 cost 25 % at H = 256 while the other core was taken, since the input product reads all of W
-   each time. */
+/* How many rows, steps times the block's rows, the leader runs alone before it asks for helpers
+   again. With 8 rows calls took 25 % longer at H = 256 while another process had the second core,
+   since the input product reads all of W each time. */
 enum { ALONE_ROWS = 24 };
 
 void fl_split_carve(fl_carver *carver, fl_split *split, fl_job *job)
@@ -55,22 +61,22 @@ void fl_split_carve(fl_carver *carver, fl_split *split, fl_job *job)
         split->memory = memory;
     for (size_t i = 0; i + 1 < plan->threads; i++) {
         float *state[4];
-        for (int k = 0; k < 4; k++)
-            state[k] = fl_carve(carver, place, fs);
+        for (int n = 0; n < 4; n++)
+            state[n] = fl_carve(carver, place, fs);
         float *x = fl_carve(carver, fl_mul(plan->chunk_rows, wide), fs);
         if (!carver->base)
             continue;
         fl_span *span = &split->span[i];
-        for (int k = 0; k < 4; k++)
-            *(k < 2 ? &span->h[k] : &span->c[k - 2]) = memset(state[k], 0, place * fs);
+        for (int n = 0; n < 4; n++)
+            *(n < 2 ? &span->h[n] : &span->c[n - 2]) = memset(state[n], 0, place * fs);
         span->x = x;
     }
 }
 
 /* ---- a helper ---- */
 
-/* Takes a share of a span's steps, to the end or until the share is abandoned. */
-static void help(fl_split *split, size_t worker)
+/* Runs a helper's share of its span, to the last step or until the share is abandoned. */
+static void help_with_span(fl_split *split, size_t worker)
 {
     fl_job *job = split->job;
     fl_scratch *scratch = &job->scratch[worker];
@@ -78,20 +84,20 @@ static void help(fl_split *split, size_t worker)
     const size_t share = split->helper[worker].share;
     if (count_of(span, share) & ABANDONED || fl_share_product(job, scratch, span, share) != FL_OK)
         return;
-    for (size_t k = 0; k < span->steps; k++) {
-        if (fl_share_step(job, scratch, span, share, k) != FL_OK)
+    for (size_t step = 0; step < span->steps; step++) {
+        if (fl_share_step(job, scratch, span, share, step) != FL_OK)
             return;
         HOOK("counting");
-        if (!atomic_compare_exchange_strong_explicit(&span->share[share].count, &(size_t){2 * k},
-                                                     2 * k + 2, memory_order_release,
+        if (!atomic_compare_exchange_strong_explicit(&span->share[share].count, &(size_t){2 * step},
+                                                     2 * step + 2, memory_order_release,
                                                      memory_order_relaxed))
             return;
         HOOK("counted");
-        if (k + 1 == span->steps)
+        if (step + 1 == span->steps)
             return;
         wait w = {0, 0};
         for (size_t q = 0; q < span->shares; q++)
-            while (count_of(span, q) / 2 <= k) {
+            while (count_of(span, q) / 2 <= step) {
                 const double waited = pass(&w);
                 if (w.looks % 32)
                     continue;
@@ -100,7 +106,7 @@ static void help(fl_split *split, size_t worker)
                 if (waited > SPIN_SECONDS || in_the_way(split, worker))
                     fl_nap();
             }
-        fl_share_fetch(job, span, share, k);
+        fl_share_fetch(job, span, share, step);
     }
 }
 
@@ -109,8 +115,8 @@ static int over(fl_split *split)
     return atomic_load_explicit(&split->over, memory_order_acquire);
 }
 
-/* Helps whenever asked, until the call is over. */
-static void follow(fl_split *split, size_t worker)
+/* A helper's whole call: it helps with a span whenever it is asked, until the call is over. */
+static void help_when_asked(fl_split *split, size_t worker)
 {
     fl_helper *h = &split->helper[worker];
     wait w = {0, 0};
@@ -131,7 +137,7 @@ static void follow(fl_split *split, size_t worker)
             w = (wait){0, 0};
         } else if (state == WORKING) {
             HOOK("joined");
-            help(split, worker);
+            help_with_span(split, worker);
             atomic_store_explicit(&h->state, WAITING, memory_order_release);
             w = (wait){0, 0};
         } else if (pass(&w) > SPIN_SECONDS) {
@@ -173,7 +179,7 @@ static void copy_rows(float *to, size_t to_row, const float *from, size_t from_r
         memcpy(to + r * to_row, from + r * from_row, n * sizeof(float));
 }
 
-/* A copy of one row of a layer's input, with tiny values set to 0 as fl_tile_run does. */
+/* Copies one row of a layer's input, with values below FL_TINY set to 0 as fl_tile_run does. */
 static void copy_input(const fl_job *job, float *copy, const float *x, size_t n)
 {
     if (job->net->kernels->has_tiny(x, n))
@@ -182,13 +188,13 @@ static void copy_input(const fl_job *job, float *copy, const float *x, size_t n)
         memcpy(copy, x, n * sizeof(float));
 }
 
-/* A layer's state between spans. */
-static float *home_h(const fl_split *split, size_t layer)
+/* Where a layer's h and c are between spans. */
+static float *layer_h(const fl_split *split, size_t layer)
 {
     return split->memory.h + layer * split->job->plan.rows_max * split->job->net->width;
 }
 
-static float *home_c(const fl_split *split, size_t layer)
+static float *layer_c(const fl_split *split, size_t layer)
 {
     return split->memory.c + layer * split->job->plan.rows_max * split->job->plan.hidden_pad;
 }
@@ -219,8 +225,8 @@ static size_t gather_helpers(fl_split *split, int ready[FL_MAX_PARTS])
     return shares;
 }
 
-/* Begins a span for steps s0 .. s0 + steps - 1, with those helpers that answer; NULL if none does.
-   Who answers later gets a share of the next one. */
+/* Begins a span for steps s0 .. s0 + steps - 1 of a layer, with those helpers that answer; NULL if
+   none does. A helper that answers later gets a share of the next span. */
 static fl_span *begin_span(fl_split *split, size_t layer, const fl_sequence *in, size_t s0,
                            size_t steps, size_t rows)
 {
@@ -239,13 +245,13 @@ static fl_span *begin_span(fl_split *split, size_t layer, const fl_sequence *in,
     span->rows = rows;
     span->shares = shares;
     span->descending = (int)(s0 / job->plan.chunk_steps & 1) ^ job->call->descending;
-    copy_rows(span->h[0], pad, home_h(split, layer), net->width, rows, net->width);
+    copy_rows(span->h[0], pad, layer_h(split, layer), net->width, rows, net->width);
     if (net->cell->has_c)
-        copy_rows(span->c[0], pad, home_c(split, layer), pad, rows, pad);
-    for (size_t k = 0; k < steps; k++)
+        copy_rows(span->c[0], pad, layer_c(split, layer), pad, rows, pad);
+    for (size_t step = 0; step < steps; step++)
         for (size_t r = 0; r < rows; r++) {
-            const size_t t = fl_sequence_time(split->block, reverse, r, s0 + k);
-            copy_input(job, span->x + (k * rows + r) * wide, fl_sequence_row(in, t, r), wide);
+            const size_t t = fl_sequence_time(split->block, reverse, r, s0 + step);
+            copy_input(job, span->x + (step * rows + r) * wide, fl_sequence_row(in, t, r), wide);
         }
     for (size_t i = 0; i < shares; i++)
         atomic_store_explicit(&span->share[i].count, 0, memory_order_relaxed);
@@ -265,16 +271,16 @@ static void abandon(fl_span *span)
         atomic_fetch_or_explicit(&span->share[i].count, ABANDONED, memory_order_acq_rel);
 }
 
-/* Have all helpers done step number k? If one has not in time, the span is left as it was before
-   the step. */
-static int all_done(fl_span *span, size_t k, double patience)
+/* Waits until all helpers have done a step. If one has not in time, all shares are abandoned, the
+   span stays as it was before the step, and 0 is returned. */
+static int all_done(fl_span *span, size_t step, double patience)
 {
     wait w = {0, 0};
     for (size_t i = 1; i < span->shares; i++)
-        while (count_of(span, i) / 2 <= k)
+        while (count_of(span, i) / 2 <= step)
             if (pass(&w) > patience &&
-                atomic_compare_exchange_strong_explicit(&span->share[i].count, &(size_t){2 * k},
-                                                        2 * k + ABANDONED, memory_order_acq_rel,
+                atomic_compare_exchange_strong_explicit(&span->share[i].count, &(size_t){2 * step},
+                                                        2 * step + ABANDONED, memory_order_acq_rel,
                                                         memory_order_acquire)) {
                 abandon(span);
                 HOOK("left behind");
@@ -283,7 +289,7 @@ static int all_done(fl_span *span, size_t k, double patience)
     return 1;
 }
 
-/* The leader's part of a span: returns how many of its steps were done. */
+/* The leader's share of a span, and the output of the steps. Returns how many steps were done. */
 static size_t lead_span(fl_split *split, fl_span *span, const fl_sequence *out)
 {
     fl_job *job = split->job;
@@ -292,37 +298,38 @@ static size_t lead_span(fl_split *split, fl_span *span, const fl_sequence *out)
     const size_t hidden = net->config.hidden, pad = job->plan.hidden_pad;
     const int reverse = net->config.reverse && !out->by_step;
     double began = fl_clock(), share_seconds = 0; /* that the leader's share of a step takes */
-    size_t k = 0;
+    size_t step = 0;
     int e = fl_share_product(job, scratch, span, 0);
-    for (; k < span->steps && e == FL_OK; k++) {
-        const double start = k < 2 ? fl_clock() : 0;
-        e = fl_share_step(job, scratch, span, 0, k);
+    for (; step < span->steps && e == FL_OK; step++) {
+        const double start = step < 2 ? fl_clock() : 0;
+        e = fl_share_step(job, scratch, span, 0, step);
         if (e != FL_OK)
             break;
-        atomic_store_explicit(&span->share[0].count, 2 * k + 2, memory_order_release);
+        atomic_store_explicit(&span->share[0].count, 2 * step + 2, memory_order_release);
         HOOK("caller counted");
-        if (k < 2)
-            share_seconds = fl_clock() - (k ? start : began);
-        if (!all_done(span, k, LATE_SECONDS + share_seconds))
+        if (step < 2)
+            share_seconds = fl_clock() - (step ? start : began);
+        if (!all_done(span, step, LATE_SECONDS + share_seconds))
             break;
-        fl_share_fetch(job, span, 0, k);
+        fl_share_fetch(job, span, 0, step);
         for (size_t r = 0; r < span->rows; r++) {
-            const size_t t = fl_sequence_time(split->block, reverse, r, span->s0 + k);
-            memcpy(fl_sequence_row(out, t, r), span->h[(k + 1) % 2] + r * pad,
+            const size_t t = fl_sequence_time(split->block, reverse, r, span->s0 + step);
+            memcpy(fl_sequence_row(out, t, r), span->h[(step + 1) % 2] + r * pad,
                    hidden * sizeof(float));
         }
     }
     if (e != FL_OK)
         abandon(span);
-    if (k == span->steps)
+    if (step == span->steps)
         HOOK("span done");
-    copy_rows(home_h(split, span->layer), hidden, span->h[k % 2], pad, span->rows, hidden);
+    copy_rows(layer_h(split, span->layer), hidden, span->h[step % 2], pad, span->rows, hidden);
     if (net->cell->has_c)
-        copy_rows(home_c(split, span->layer), pad, span->c[k % 2], pad, span->rows, pad);
-    return k;
+        copy_rows(layer_c(split, span->layer), pad, span->c[step % 2], pad, span->rows, pad);
+    return step;
 }
 
-/* Steps s .. end - 1 of a layer, in all of which the same rows run. */
+/* Runs steps s .. end - 1 of a layer, all of which have the same rows: by spans with those helpers
+   that answer, and alone while none does. */
 static void lead_steps(fl_split *split, size_t layer, const fl_sequence *in, const fl_sequence *out,
                        size_t s, size_t end, size_t rows)
 {
@@ -342,7 +349,7 @@ static void lead_steps(fl_split *split, size_t layer, const fl_sequence *in, con
     }
 }
 
-/* The rows that a layer's steps from s on go to. */
+/* Where a layer's output goes, from step s on. */
 static fl_sequence output_from(const fl_split *split, size_t layer, size_t s)
 {
     const fl_job *job = split->job;
@@ -352,7 +359,7 @@ static fl_sequence output_from(const fl_split *split, size_t layer, size_t s)
     return q;
 }
 
-/* All steps of the block: chunk by chunk, and in each chunk layer after layer. */
+/* Runs all steps of the block: part by part of time, and in each part layer after layer. */
 static void lead(fl_split *split)
 {
     fl_job *job = split->job;
@@ -391,7 +398,7 @@ void fl_split_work(void *split, size_t worker)
     const fl_context *context = &((fl_split *)split)->job->context;
     fl_enter(context);
     if (worker)
-        follow(split, worker);
+        help_when_asked(split, worker);
     else
         run_call(split);
     fl_leave(context);

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls of one block of few rows in one direction, whose units are split among the threads.
+ * Calls of one block of few rows in one direction, whose units are split among the threads:
  *
- * One layer of such a call has one tile at a time, so its units are split. A stack's are too, one
- * layer after the other, where the weights are too large for a wavefront's caches (plan.c decides).
- * Each thread makes the input product of its own panels for a span of steps, then takes the span's
- * steps together with the others, and has its share of the weights in its own core's cache.
+ *     leader     product of share 0 | step 0 | step 1 | step 2 | ...      a span of steps
+ *     helper     product of share 1 | step 0 | step 1 | step 2 | ...
+ *                                        each thread waits for the others after every step
  *
- * The caller's thread leads; the others are helpers. A helper may still be at work when the call is
- * over: it then touches the job, its own scratch, its span and the weights, and nothing else.
+ * Such a call has only one tile at a time in each layer, so tiles cannot be shared out. Each thread
+ * takes some of the panels, and so of the units, and has their weights in its core's cache. A
+ * stack's layers are run one after the other in this way if their weights are too large for a
+ * wavefront (plan.c decides).
+ *
+ * The thread that made the call leads; the others are helpers. A helper may still be at work when
+ * the call is over. It then touches the job, its scratch, its span and the weights, and nothing
+ * else.
  */
 #ifndef FL_SPLIT_UNITS_H
 #define FL_SPLIT_UNITS_H
@@ -22,11 +27,11 @@
 typedef struct fl_helper {
     _Alignas(64) atomic_int state;
     atomic_int cpu;     /* the CPU that the helper was last seen on */
-    size_t span, share; /* which it works on; the leader writes them before WORKING */
+    size_t span, share; /* what it works on; the leader writes them before the state is WORKING */
 } fl_helper;
 
-/* A thread's share of a span. Its count is 2 * (steps done), plus ABANDONED once the others have
-   gone on without it. */
+/* The progress of one thread in a span: 2 * (steps done), plus ABANDONED once the others have gone
+   on without it. */
 typedef struct fl_share {
     _Alignas(64) atomic_size_t count;
 } fl_share;
@@ -45,13 +50,14 @@ typedef struct fl_split {
     fl_job *job;
     const fl_block *block;
     fl_block_memory memory;
-    atomic_int over;                /* nonzero: the helpers should leave */
-    _Alignas(64) atomic_int cpu;    /* the leader's */
-    fl_helper helper[FL_MAX_PARTS]; /* of workers 1 ..; 0 is not used */
-    fl_span span[FL_MAX_PARTS - 1]; /* at worst each helper is left behind in one of its own */
+    atomic_int over;                /* 1: the call is over, and helpers leave */
+    _Alignas(64) atomic_int cpu;    /* the CPU that the leader was last seen on; -1: not known */
+    fl_helper helper[FL_MAX_PARTS]; /* worker i has helper[i]; 0, the leader's number, is unused */
+    fl_span span[FL_MAX_PARTS - 1]; /* one for each helper, as each may be late in another span */
 } fl_split;
 
-/* Carves the memory of spans and of the block; without a base it is only counted. */
+/* Carves the memory of spans and of the block and fills in the split. If the carver has no base,
+   memory is only counted. */
 void fl_split_carve(fl_carver *carver, fl_split *split, fl_job *job);
 
 /* One thread's part of the call, for fl_team_lend; `split` is an fl_split. The caller is worker 0.

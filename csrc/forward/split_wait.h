@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How the threads of a split call meet and wait for one another: states, counts and times. Used by
-   split_units.c only, which says how they work together. */
+/* How the threads of a split call wait for one another: states, counts and times. split_units.c
+   says how the threads work together. */
 #ifndef FL_SPLIT_WAIT_H
 #define FL_SPLIT_WAIT_H
 
@@ -8,7 +8,8 @@
 #include "base/threads.h"
 #include "forward/split_units.h"
 
-#if defined(FL_SPLIT_HOOK) /* for tests: calls that may sleep, and longer waits */
+#if defined(FL_SPLIT_HOOK) /* tests: the hook is called at each HOOK and may sleep; waits are      \
+                              longer */
 int fl_split_hook(const char *place);
 extern double fl_split_patience;
 #define HOOK(place) (void)fl_split_hook(place)
@@ -16,8 +17,8 @@ extern double fl_split_patience;
 #define HOOK(place) ((void)0)
 #endif
 
-/* How long the leader waits: for helpers to arrive at the call's start, for an answer to its
-   asking, and for a helper's step beyond the time that its own share took. */
+/* How long the leader waits: for helpers to arrive at the start of the call, for helpers to answer
+   when they are asked, and for a helper's step beyond the time that the leader's share took. */
 #if defined(FL_SPLIT_HOOK) /* so that helpers join on a loaded machine too */
 #define ARRIVE_SECONDS (5e-3 * fl_split_patience)
 #define ANSWER_SECONDS (1e-3 * fl_split_patience)
@@ -34,16 +35,16 @@ extern double fl_split_patience;
 /* The state of a helper. */
 enum { AWAY, WAITING, ASKED, READY, WORKING };
 
-/* Added to a share's count: the others have gone on without it. */
+/* What is added to a share's count when the others go on without it. */
 enum { ABANDONED = 1 };
 
-/* The looks of a thread that waits. */
+/* A thread's waiting: since when, and how often it has looked. */
 typedef struct wait {
     double since;
     unsigned looks;
 } wait;
 
-/* Passes a moment. The seconds waited so far on every 32nd look; 0 in between. */
+/* Passes a few cycles. Every 32nd time it returns the seconds waited so far, otherwise 0. */
 static inline double pass(wait *w)
 {
     fl_pause();
@@ -56,9 +57,9 @@ static inline double pass(wait *w)
 }
 
 /*
- * Is a helper on the leader's CPU? Two threads on one CPU only hold each other up: a helper that
- * spins there keeps the leader from working. With a core taken by a process of higher priority,
- * calls took twice as long as with one thread before helpers looked where they were.
+ * Is a helper on the leader's CPU? There it must not spin, because that keeps the leader from
+ * running. Before helpers looked at this, calls took twice as long as with one thread when a
+ * process of higher priority had one of two cores.
  */
 static inline int in_the_way(fl_split *split, size_t worker)
 {
@@ -75,12 +76,14 @@ static inline int state_of(fl_helper *h)
     return atomic_load_explicit(&h->state, memory_order_acquire);
 }
 
+/* Changes a helper's state if it is `from`. Did it? */
 static inline int change(fl_helper *h, int from, int to)
 {
     return atomic_compare_exchange_strong_explicit(&h->state, &from, to, memory_order_acq_rel,
                                                    memory_order_acquire);
 }
 
+/* The count of a share, as in fl_share. */
 static inline size_t count_of(fl_span *span, size_t share)
 {
     return atomic_load_explicit(&span->share[share].count, memory_order_acquire);

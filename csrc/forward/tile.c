@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One gemm makes the input product z of all steps of the tile; then the steps follow one another.
+/*
+ *     z = b + W x      for all steps of the tile, in one gemm
+ *     h = step(z, h)   for one step after the other
  */
 #include "forward/tile.h"
 
@@ -8,7 +10,7 @@
 #include "forward/record.h"
 #include "kernels/run.h"
 
-/* The input product of n rows, whose pointers are in scratch->a, to scratch->z. */
+/* scratch->z = b + W x for n rows, to which scratch->a points. */
 static int input_product(fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
                          size_t n, int descending)
 {
@@ -29,7 +31,8 @@ static int input_product(fl_job *job, fl_scratch *scratch, const fl_track_weight
     return fl_run_gemm(&job->context, &scratch->slot, weights->w.format, g);
 }
 
-/* One step of a cell that resets h before the product of its last gate: fl_step in contract.h. */
+/* One step of a cell that resets h before the product of its last gate: the five calls that fl_step
+   in kernels/contract.h names. */
 static int reset_step(fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
                       const fl_step *s)
 {
@@ -62,7 +65,7 @@ static int reset_step(fl_job *job, fl_scratch *scratch, const fl_track_weights *
     return e;
 }
 
-/* h = w_hr . full_h for the first `rows` rows, to h_out[]. */
+/* h = W_hr full_h for the first `rows` rows, to scratch->h_out. Values below FL_TINY become 0. */
 static int project(fl_job *job, fl_scratch *scratch, const fl_track_weights *weights, size_t rows)
 {
     const fl_net *net = job->net;
@@ -89,6 +92,29 @@ static int project(fl_job *job, fl_scratch *scratch, const fl_track_weights *wei
     return e;
 }
 
+/* Points scratch->a to the input rows of steps s0 .. s1 - 1, step after step, and returns how many
+   there are. Of the call's x, rows that hold values below FL_TINY are copied without them; the
+   outputs of layers hold none, and those of x on a tape are gone already. */
+static size_t point_to_inputs(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t layer,
+                              size_t features, const fl_sequence *in, int reverse, size_t s0,
+                              size_t s1)
+{
+    const fl_kernels *kernels = job->net->kernels;
+    size_t n = 0;
+    for (size_t s = s0, rows = block->rows; s < s1; s++) {
+        rows = fl_running_rows(block, rows, s);
+        for (size_t r = 0; r < rows; r++, n++) {
+            scratch->a[n] = fl_sequence_row(in, fl_sequence_time(block, reverse, r, s), r);
+            if (layer == 0 && !job->call->tape && kernels->has_tiny(scratch->a[n], features)) {
+                float *copy = scratch->flushed + n * features;
+                kernels->flush(copy, scratch->a[n], features);
+                scratch->a[n] = copy;
+            }
+        }
+    }
+    return n;
+}
+
 int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t layer, size_t dir,
                 const fl_sequence *in, const fl_sequence *out, size_t s0, size_t s1)
 {
@@ -102,18 +128,8 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
     const int reverse = fl_reverse(net, dir);
     const int in_reverse = reverse && !in->by_step, out_reverse = reverse && !out->by_step;
 
-    size_t n = 0;
-    for (size_t s = s0, rows = rows0; s < s1; s++) {
-        rows = fl_running_rows(block, rows, s);
-        for (size_t r = 0; r < rows; r++, n++) {
-            scratch->a[n] = fl_sequence_row(in, fl_sequence_time(block, in_reverse, r, s), r);
-            if (layer == 0 && !call->tape && net->kernels->has_tiny(scratch->a[n], weights->in)) {
-                float *copy = scratch->flushed + n * weights->in;
-                net->kernels->flush(copy, scratch->a[n], weights->in);
-                scratch->a[n] = copy;
-            }
-        }
-    }
+    const size_t n =
+        point_to_inputs(job, scratch, block, layer, weights->in, in, in_reverse, s0, s1);
     int e = input_product(job, scratch, weights, n,
                           (int)(s0 / plan->chunk_steps & 1) ^ call->descending);
 

@@ -11,8 +11,9 @@
  *     s = 2    n = 7 8
  *
  * Rows are sorted longest first; order[r] is the place of row r in the batch. Steps are counted in
- * the order in which a track processes them, so s is the time in a forward track, and length - 1 -
- * s in a reverse one. Only steps within a row's length have a number, the same one in all tracks.
+ * the order in which a track processes them, so step s is at time s in a forward track, and at time
+ * length - 1 - s in a reverse one. Only steps within a row's length have a number, the same one in
+ * all tracks.
  *
  * This folder knows networks. It does not know threads, nor how a call is divided.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every driver uses: a check that ends the process, and numbers drawn from a state. */
+/* What every driver uses: a check that ends the process if it fails, and drawn numbers. */
 #ifndef FL_CHECK_H
 #define FL_CHECK_H
 
@@ -16,7 +16,8 @@
         }                                                                                          \
     } while (0)
 
-static inline uint32_t draw(uint64_t *state) /* splitmix64, Steele et al. 2014 */
+/* The next number of a generator whose state is *state: splitmix64, Steele et al. 2014. */
+static inline uint32_t draw(uint64_t *state)
 {
     uint64_t z = (*state += 0x9e3779b97f4a7c15u);
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
@@ -24,6 +25,7 @@ static inline uint32_t draw(uint64_t *state) /* splitmix64, Steele et al. 2014 *
     return (uint32_t)((z ^ z >> 31) >> 32);
 }
 
+/* A drawn number in low .. high. */
 static inline size_t between(uint64_t *state, size_t low, size_t high)
 {
     return low + draw(state) % (high - low + 1);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The calling thread's floating-point control registers. */
+/* The floating-point control registers of the calling thread: how it rounds, and what it does with
+   subnormals. */
 #ifndef FL_CONTROL_H
 #define FL_CONTROL_H
 
 #include <stdint.h>
 
-/* Of x86 MXCSR without its flags, and the x87 control word above it; of Arm FPCR. */
+/* On x86 MXCSR without its flags, with the x87 control word above it; on Arm FPCR. */
 static inline uint64_t control(void)
 {
 #if defined(__x86_64__)
@@ -21,15 +22,15 @@ static inline uint64_t control(void)
 #endif
 }
 
-/* How SSE and AVX, or NEON, round, and what becomes of subnormals: `tiny` set, they are zero. On
-   x86 way 0 nearest, 1 down, 2 up, 3 to zero. */
-static inline void set_control(unsigned way, int tiny)
+/* Sets how SSE and AVX, or NEON, round: 0 to nearest, 1 down, 2 up, 3 to zero; and whether
+   subnormals count as zero. */
+static inline void set_control(unsigned rounding, int flush)
 {
 #if defined(__x86_64__)
-    __builtin_ia32_ldmxcsr(0x1f80u | (way & 3u) << 13 | (tiny ? 0x8040u : 0u));
+    __builtin_ia32_ldmxcsr(0x1f80u | (rounding & 3u) << 13 | (flush ? 0x8040u : 0u));
 #elif defined(__aarch64__)
     const uint64_t modes[] = {0, 2, 1, 3};
-    const uint64_t fpcr = modes[way & 3u] << 22 | (uint64_t)(tiny != 0) << 24;
+    const uint64_t fpcr = modes[rounding & 3u] << 22 | (uint64_t)(flush != 0) << 24;
     __asm__ volatile("msr fpcr, %0" : : "r"(fpcr));
 #endif
 }

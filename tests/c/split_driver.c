@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lone stream of csrc/forward/split_units.c, built with FL_SPLIT_HOOK, under partners that are
- * late on purpose: prints what happened, exits with 0 if every bit was right.
+ * Calls whose units are split among threads (csrc/forward/split_units.c), with helpers that are
+ * late on purpose: the core is built with FL_SPLIT_HOOK, and the hook sleeps now and then. Prints
+ * what happened, and exits with 0 if every bit was right.
  *
- *     split_driver bits N SEED [CALLERS]   N calls of drawn shapes on 2..16 threads, with sleeps
- *                                          drawn at every place of the protocol; CALLERS at a time
- *     split_driver calm N SEED             the same without sleeps
- *     split_driver brief N SEED [CALLERS]  as bits, of few steps: mostly arriving, joining, leaving
- *                                          and being left behind
- *     split_driver stop N SEED             N endless calls, ended by the caller's poll, which is
- * not asked again; prints how late they ended
+ *     split_driver bits N SEED [CALLERS]    N calls of drawn shapes on 2 .. 16 threads, with sleeps
+ *                                           at every place of the protocol; CALLERS at a time
+ *     split_driver calm N SEED              the same without sleeps
+ *     split_driver brief N SEED [CALLERS]   as bits, but of few steps: mostly helpers that arrive,
+ *                                           join, leave and are left behind
+ *     split_driver stop N SEED              N calls without end, which the caller's poll ends,
+ *                                          which is not asked again; prints how late they ended
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,8 +31,10 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* What happened, over all calls. A rejoin is a whole span after a take-over in the same call. */
-static atomic_size_t spans, left_behind, rejoins, seated, sleeps, fresh;
+/* What happened, over all calls: spans that were done to the end, helpers left behind, whole spans
+   after a helper was left behind in the same call, helpers that joined a span, and sleeps. */
+static atomic_size_t spans, left_behind, rejoins, joined, sleeps;
+static atomic_size_t threads_seen; /* so that each thread draws other numbers */
 static int sleepy, brief;
 double fl_split_patience = 1;
 static _Thread_local int was_left;
@@ -47,24 +50,25 @@ int fl_split_hook(const char *place)
         atomic_fetch_add(&left_behind, 1);
         was_left = 1;
     } else if (!strcmp(place, "joined")) {
-        atomic_fetch_add(&seated, 1);
+        atomic_fetch_add(&joined, 1);
     }
     if (!sleepy)
         return 0;
     if (!hook_state)
-        hook_state = 1 + atomic_fetch_add(&fresh, 1);
-    const uint32_t kind = draw(&hook_state) % 512;
-    const int mine = !strncmp(place, "caller", 6); /* a late caller is waited for: less often */
+        hook_state = 1 + atomic_fetch_add(&threads_seen, 1);
+    const uint32_t drawn = draw(&hook_state) % 512;
+    const int leads = !strncmp(place, "caller", 6); /* is waited for, so it sleeps less often */
     if (!strcmp(place, "in the way"))
-        return kind < 4;
-    if (kind >= (mine ? 2u : 8u))
+        return drawn < 4;
+    if (drawn >= (leads ? 2u : 8u))
         return 0;
     atomic_fetch_add(&sleeps, 1);
-    struct timespec t = {0, 1000 * (long)between(&hook_state, 10, kind ? 200 : 3000)};
+    struct timespec t = {0, 1000 * (long)between(&hook_state, 10, drawn ? 200 : 3000)};
     nanosleep(&t, NULL);
     return 0;
 }
 
+/* n drawn floats in -scale .. scale. */
 static float *floats(uint64_t *state, size_t n, float scale)
 {
     float *p = fl_alloc((n + 1) * sizeof(float));
@@ -74,6 +78,7 @@ static float *floats(uint64_t *state, size_t n, float scale)
     return p;
 }
 
+/* A drawn instruction set of those that this CPU can run. */
 static const fl_kernels *kernels(uint64_t *state)
 {
     const fl_kernels *found[16];
@@ -98,7 +103,8 @@ static fl_net *make_net(uint64_t *state, const fl_config *f)
     return net;
 }
 
-/* One call with one thread and again, `times` times, with some: the same bits in y, h and c. */
+/* Makes one call with one thread and then `times` times with several: y, h and c must have the same
+   bits. */
 static void compare(uint64_t *state, int times)
 {
     fl_config f = {.input = between(state, 1, brief ? 6 : 24),
@@ -131,18 +137,19 @@ static void compare(uint64_t *state, int times)
     if (draw(state) % 3 == 0)
         c.lengths = lengths;
     for (int i = 0; i <= times; i++) {
-        const int k = i > 0;
-        c.threads = k ? draw(state) % 2 ? 2 : between(state, 3, 16) : 1;
-        c.y = wants_y ? y[k] : NULL, c.hn = hn[k], c.cn = cn[k];
+        const int again = i > 0;
+        c.threads = again ? draw(state) % 2 ? 2 : between(state, 3, 16) : 1;
+        c.y = wants_y ? y[again] : NULL, c.hn = hn[again], c.cn = cn[again];
         was_left = 0;
-        if (k)
-            memset(y[k], -1, out * sizeof(float));
-        static _Thread_local fl_call past[64]; /* spoilt: who is left behind may not look */
-        fl_call *once = &past[i % 64];
+        if (again)
+            memset(y[again], -1, out * sizeof(float));
+        /* A call's struct is overwritten after the call: a helper left behind may not read it. */
+        static _Thread_local fl_call calls[64];
+        fl_call *once = &calls[i % 64];
         *once = c;
         CHECK(fl_forward(net, once) == FL_OK);
         memset(once, -1, sizeof c);
-        if (k) {
+        if (again) {
             CHECK(!wants_y || !memcmp(y[0], y[1], out * sizeof(float)));
             CHECK(!memcmp(hn[0], hn[1], last * sizeof(float)));
             CHECK(!memcmp(cn[0], cn[1], last * sizeof(float)));
@@ -151,7 +158,7 @@ static void compare(uint64_t *state, int times)
     for (int i = 0; i < 2; i++)
         fl_free(y[i]), fl_free(hn[i]), fl_free(cn[i]);
     fl_free(x), fl_free(h0), fl_free(c0), fl_free(lengths);
-    fl_net_free(net); /* at once: nobody may still read the weights */
+    fl_net_free(net); /* helpers that are left behind hold the network until they are done */
 }
 
 typedef struct share {
@@ -231,15 +238,15 @@ int main(int argc, char **argv)
     const uint64_t seed = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
     sleepy = strcmp(mode, "calm") != 0;
     brief = !strcmp(mode, "brief");
-    fl_split_patience = brief ? 0.03 : 1; /* of a million calls, few may wait */
+    fl_split_patience = brief ? 0.03 : 1; /* among a million calls, few may wait long */
     if (!strcmp(mode, "bits") || !strcmp(mode, "calm") || brief)
         test_bits(n, seed, argc > 4 ? strtoul(argv[4], NULL, 10) : 1);
     else if (!strcmp(mode, "stop"))
         test_stop(n, seed);
     else
         return 2;
-    printf("%zu calls, seated %zu, spans %zu, left behind %zu, rejoined %zu, sleeps %zu\n", n,
-           atomic_load(&seated), atomic_load(&spans), atomic_load(&left_behind),
+    printf("%zu calls, joined %zu, spans %zu, left behind %zu, rejoined %zu, sleeps %zu\n", n,
+           atomic_load(&joined), atomic_load(&spans), atomic_load(&left_behind),
            atomic_load(&rejoins), atomic_load(&sleeps));
     return 0;
 }

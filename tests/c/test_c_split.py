@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The lone stream in C (tests/c/split_driver.c): partners that stop answering, and sanitizers.
+"""Units split among threads, driven from C (tests/c/split_driver.c): late helpers, and sanitizers.
 
-The driver's threads sleep at random at every place of the protocol, so that the caller takes over
-from partners and seats them again thousands of times; every call's bits are compared with one
-thread's.
+The driver's threads sleep at random at every place of the protocol, so that the leader leaves
+helpers behind and takes them in again thousands of times. The bits of every call are compared with
+those of one thread.
 """
 
 import re
@@ -17,7 +17,7 @@ CALLS = 2000 if FULL else 400
 BRIEF = {"plain": 3000, "thread": 3000, "address": 3000}  # of few steps each
 if FULL:
     BRIEF = {"plain": 100_000, "thread": 50_000, "address": 50_000}
-FOUND = re.compile(r"seated (\d+), spans (\d+), left behind (\d+), rejoined (\d+), sleeps (\d+)")
+FOUND = re.compile(r"joined (\d+), spans (\d+), left behind (\d+), rejoined (\d+), sleeps (\d+)")
 
 
 @pytest.fixture(scope="module", params=SANITIZERS)
@@ -49,8 +49,8 @@ def run_until(enough, driver, mode, calls, seed, callers):
 
 
 @pytest.mark.parametrize("callers", [1, 4])
-def test_late_partners_cost_no_bit(driver, callers):
-    def enough(seated, spans, left_behind, rejoined, sleeps):
+def test_late_helpers_cost_no_bit(driver, callers):
+    def enough(joined, spans, left_behind, rejoined, sleeps):
         # several callers may hold each other's workers most of the time
         return sleeps and (callers > 1 or (spans and left_behind and rejoined))
 
@@ -58,8 +58,8 @@ def test_late_partners_cost_no_bit(driver, callers):
 
 
 def test_calls_of_few_steps(driver):
-    calls = next(n for kind, n in BRIEF.items() if f"-{kind}-" in driver.name)
-    run_until(lambda seated, spans, left_behind, *_: seated > calls / 100 and spans and left_behind,
+    calls = next(n for sanitizer, n in BRIEF.items() if f"-{sanitizer}-" in driver.name)
+    run_until(lambda joined, spans, left_behind, *_: joined > calls / 100 and spans and left_behind,
               driver, "brief", calls, 11, 2)  # fmt: skip
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is w
 ROOT = pathlib.Path(__file__).parents[2]
 CC = shlex.split(os.environ.get("CC", "cc"))
 FLAGS = [f"-I{ROOT / 'csrc'}", "-std=c11", "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Werror"]
-VARIANTS = {
+BUILDS = {
     "native": [],
     "lingering": ["-Dpthread_cond_wait=late_wait"],
     "tsan": ["-fsanitize=thread"],
@@ -43,9 +43,9 @@ def compile_c(*arguments):
     return subprocess.run([*CC, *FLAGS, *arguments], capture_output=True, text=True, timeout=300)
 
 
-def build(folder, variant):
-    flags, program = VARIANTS[variant], folder / "threads_driver"
-    if variant == "tsan":
+def build(folder, name):
+    flags, program = BUILDS[name], folder / "threads_driver"
+    if name == "tsan":
         probe = folder / "probe.c"
         probe.write_text(TSAN_PROBE)
         if compile_c(*flags, probe, "-o", program).returncode and not os.environ.get("CI"):
@@ -62,7 +62,7 @@ def build(folder, variant):
     return program
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=BUILDS)
 def drive(request, tmp_path_factory):
     """drive(mode, n): what the driver prints, after checking that it found nothing wrong."""
     program = build(tmp_path_factory.mktemp(request.param), request.param)
@@ -86,7 +86,7 @@ def drive(request, tmp_path_factory):
         assert done.stderr == ""
         return done.stdout
 
-    run.variant = request.param
+    run.build = request.param
     return run
 
 
@@ -137,7 +137,7 @@ def test_workers_take_no_signals_and_round_to_nearest(drive):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sizes are read from /proc")
 def test_fewer_workers_when_no_more_threads_can_be_made(drive):
-    if drive.variant == "tsan":
+    if drive.build == "tsan":
         pytest.skip("ThreadSanitizer needs address space of its own for every thread")
     drive("starved", 100)
 
@@ -146,7 +146,7 @@ def test_callers_go_on_alone_while_no_thread_can_be_made(drive):
     drive("refused", 1000 if FULL else 100)
 
 
-@pytest.mark.parametrize("kind", [0, 1, 2], ids=["working", "spinning", "asleep"])
-def test_the_process_ends_while_workers_are(drive, kind):
+@pytest.mark.parametrize("how", [0, 1, 2], ids=["working", "spinning", "asleep"])
+def test_the_process_ends_while_workers_are(drive, how):
     for _ in range(20 if FULL else 3):
-        assert drive("exit", kind) == "the end\n"
+        assert drive("exit", how) == "the end\n"

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The team of csrc/base/threads.c without Python: prints what it saw, exits with 0 if all was right.
+ * The team of csrc/base/threads.c without Python: prints what it saw, and exits with 0 if all was
+ * right.
  *
- *     threads_driver calls N    N calls of 1..16 threads from 6 threads: every part done once, by
- *                               the workers named, and nothing runs after the return
- *     threads_driver fork N     N children that use the team, of a process that keeps using it
- *     threads_driver nested N   calls within calls
- *     threads_driver idle N     workers fall asleep and stay so; and processor time in the 100 ms
- *                               from 1 ms after a call, which is printed
- *     threads_driver back N     workers that were still asleep are taken back, not waited for
- *     threads_driver state N    workers' signals, name and floating-point environment
- *     threads_driver starved N  N calls with no memory for more threads
- *     threads_driver refused N  N calls while the system makes no thread, every third, all again
- *     threads_driver exit KIND  the process ends while workers work (0), spin (1), sleep (2)
+ *     threads_driver calls N     N calls of 1 .. 16 threads from 6 threads: every part is done
+ *                                once, by workers of the call, and nothing runs after the return
+ *     threads_driver fork N      N children that use the team, of a process that keeps using it
+ *     threads_driver nested N    calls within calls
+ *     threads_driver idle N      workers fall asleep and stay so; and the processor time in
+ *                                the 100 ms that begin 1 ms after a call, which is printed
+ *     threads_driver back N      workers that are still asleep are taken back, not waited for
+ *     threads_driver state N     workers' signals, name and floating-point environment
+ *     threads_driver starved N   N calls with no memory for more threads
+ *     threads_driver refused N   N calls each while the system makes no thread, two of three, all
+ *     threads_driver exit HOW    the process ends while workers work (0), spin (1) or sleep (2)
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -35,16 +36,17 @@ static void count(void *arg, size_t worker)
         atomic_fetch_add((atomic_size_t *)arg, 1);
 }
 
-/* A call that every worker takes part in: each of them does something and waits for the others. */
-typedef struct muster {
+/* A call that every worker takes part in: each of them calls `each`, unless that is NULL, and waits
+   for the others. */
+typedef struct roll_call {
     size_t workers;
     atomic_size_t seen;
     void (*each)(void);
-} muster;
+} roll_call;
 
 static void answer(void *arg, size_t worker)
 {
-    muster *m = arg;
+    roll_call *m = arg;
     const double end = seconds(CLOCK_MONOTONIC) + HANG;
     if (worker) {
         if (m->each)
@@ -57,18 +59,19 @@ static void answer(void *arg, size_t worker)
 
 static void call_all(size_t workers, void (*each)(void))
 {
-    muster m = {.workers = workers, .each = each};
+    roll_call m = {.workers = workers, .each = each};
     fl_team_run(1 + workers, answer, &m);
     CHECK(atomic_load(&m.seen) == workers);
 }
 
-/* Puts this thread on one CPU and all 15 workers on the others; returns if there are others. */
+/* Puts this thread on one CPU and all 15 workers on the others. Returns whether there are others.
+ */
 #if defined(__linux__)
 static cpu_set_t others;
 
 static void move(void) { CHECK(sched_setaffinity(0, sizeof others, &others) == 0); }
 
-static int part(void)
+static int separate_caller(void)
 {
     int here = 0;
     cpu_set_t one;
@@ -85,7 +88,7 @@ static int part(void)
     return 1;
 }
 #else
-static int part(void) { return 0; }
+static int separate_caller(void) { return 0; }
 #endif
 
 typedef struct share {
@@ -100,19 +103,21 @@ static void *caller(void *arg)
     uint64_t state = s->seed;
     job j = {.open = 0};
     for (size_t n = 0; s->stop ? !atomic_load(s->stop) : n < s->calls; n++) {
-        const uint32_t kind = draw(&state) % 64;
-        j.part_time = kind < 8 ? 2e-6 : 0;
-        j.nap = kind == 0 ? 1e-6 * (double)(draw(&state) % 200) : 0; /* the caller may sleep */
+        const uint32_t drawn = draw(&state) % 64;
+        j.part_time = drawn < 8 ? 2e-6 : 0;
+        j.nap = drawn == 0 ? 1e-6 * (double)(draw(&state) % 200)
+                           : 0; /* so long that the caller sleeps */
         s->helped += run_job(&j, 1 + draw(&state) % THREADS, draw(&state) % PARTS, &state);
-        if (kind == 63)
-            rest(200e-6); /* the workers sleep */
-        else if (kind > 56)
-            spin(1e-6 * (double)(draw(&state) % 80)); /* they fall asleep just then */
+        if (drawn == 63)
+            rest(200e-6); /* long enough for workers to fall asleep */
+        else if (drawn > 56)
+            spin(1e-6 * (double)(draw(&state) % 80)); /* about as long as they spin */
     }
     return NULL;
 }
 
-/* `calls` calls from CALLERS threads at once, or calls until *stop; the workers that took part. */
+/* begin_callers starts threads that make `calls` calls in all, or calls until *stop is set;
+   end_callers waits for them and returns how often a worker took part. */
 static pthread_t threads[CALLERS];
 static share shares[CALLERS];
 
@@ -134,25 +139,25 @@ static size_t end_callers(size_t callers)
     return helped;
 }
 
-/* For a csrc/base/threads.c compiled with -Dpthread_cond_wait=late_wait: whoever goes to sleep lingers
-   between saying so and sleeping, where a careless signal would be lost. */
+/* For a csrc/base/threads.c compiled with -Dpthread_cond_wait=late_wait: every fourth thread that
+   goes to sleep lingers between changing the state and sleeping, where a signal could be lost. */
 int late_wait(pthread_cond_t *c, pthread_mutex_t *m)
 {
-    static atomic_uint turn;
-    if (atomic_fetch_add(&turn, 1) % 4 == 0)
+    static atomic_uint calls;
+    if (atomic_fetch_add(&calls, 1) % 4 == 0)
         spin(100e-6);
     return pthread_cond_wait(c, m);
 }
 
-/* For a csrc/base/threads.c compiled with -Dpthread_create=may_create: every refuse-th thread is not made.
- */
-static atomic_uint refuse;
+/* For a csrc/base/threads.c compiled with -Dpthread_create=may_create: of so many threads the first
+   one is not made; 0: all are made. */
+static atomic_uint refuse_one_of;
 
 int may_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg)
 {
-    static atomic_uint turn;
-    const unsigned each = atomic_load(&refuse);
-    if (each && atomic_fetch_add(&turn, 1) % each == 0)
+    static atomic_uint calls;
+    const unsigned each = atomic_load(&refuse_one_of);
+    if (each && atomic_fetch_add(&calls, 1) % each == 0)
         return EAGAIN;
     return pthread_create(t, a, run, arg);
 }
@@ -163,8 +168,8 @@ static void test_refused(size_t n)
     job j = {.part_time = 1e-6};
     const unsigned each[] = {1, 3, 0};
     for (int i = 0; i < 3; i++) {
-        atomic_store(&refuse, each[i]);
-        for (size_t k = 0; k < n; k++)
+        atomic_store(&refuse_one_of, each[i]);
+        for (size_t call = 0; call < n; call++)
             CHECK(run_job(&j, THREADS, PARTS, &state) == 0 || i > 0);
         CHECK((fl_team_size() == 0) == (i == 0));
         printf("%zu workers\n", fl_team_size());
@@ -189,7 +194,7 @@ static void test_calls(size_t n)
     CHECK(fl_team_size() >= 1 && fl_team_size() <= (cpus > THREADS ? cpus : THREADS) - 1);
 }
 
-/* The end of a child: 0, with the help of workers of its own. */
+/* What a child does until it ends: its status is 0, or 3 if no worker took part in its calls. */
 static void child_work(uint64_t seed)
 {
     static job j; /* the parent's may be in use by a call that forked */
@@ -222,7 +227,7 @@ static void *call_without_end(void *stop)
     return NULL;
 }
 
-/* The team is at work, through other threads, whenever this one forks. */
+/* This thread forks, every fourth time within a call, while other threads keep the team at work. */
 static void test_fork(size_t n)
 {
     atomic_int stop = 0;
@@ -337,11 +342,11 @@ static void all_fall_asleep(void) {}
 static void test_idle(size_t n)
 {
     double worst = 0;
-    const int apart = part();
+    const int separate = separate_caller();
     for (size_t i = 0; i < n; i++) {
         uint64_t state = i;
         job j = {.part_time = 5e-6};
-        for (int k = 0; k < 20; k++)
+        for (int call = 0; call < 20; call++)
             run_job(&j, THREADS, PARTS, &state);
         rest(1e-3);
         const double start = seconds(CLOCK_PROCESS_CPUTIME_ID);
@@ -350,21 +355,21 @@ static void test_idle(size_t n)
         worst = used > worst ? used : worst;
         all_fall_asleep();
     }
-    printf("%.0f us of processor time in 100 ms%s\n", 1e6 * worst, apart ? "" : ", on one CPU");
+    printf("%.0f us of processor time in 100 ms%s\n", 1e6 * worst, separate ? "" : ", on one CPU");
     CHECK(fl_team_size() == THREADS - 1);
 }
 
-/* Nothing to do for the caller, 15 sleepers to wake: the last of them, on another CPU, will not
-   have started before the caller is done, so that all take part only if calls wait for them. */
+/* Calls in which the caller has nothing to do and 15 workers sleep. The last of them, on another
+   CPU, will not have started before the caller is done, so all take part only if the call waits. */
 static void test_back(size_t n)
 {
     atomic_size_t started = 0;
     size_t all = 0, made = 0;
     const double end = seconds(CLOCK_MONOTONIC) + HANG;
-    const int apart = part();
+    const int separate = separate_caller();
     fl_team_run(THREADS, count, &started);
     CHECK(fl_team_size() == THREADS - 1);
-    for (; made < n || (all == made && apart && seconds(CLOCK_MONOTONIC) < end); made++) {
+    for (; made < n || (all == made && separate && seconds(CLOCK_MONOTONIC) < end); made++) {
         rest(1e-3);
         atomic_store(&started, 0);
         fl_team_run(THREADS, count, &started);
@@ -373,10 +378,12 @@ static void test_back(size_t n)
         rest(0.2e-3);
         CHECK(atomic_load(&started) == now);
     }
-    printf("all workers took part in %zu of %zu calls%s\n", all, made, apart ? "" : ", on one CPU");
-    CHECK(all < made || !apart);
+    printf("all workers took part in %zu of %zu calls%s\n", all, made,
+           separate ? "" : ", on one CPU");
+    CHECK(all < made || !separate);
 }
 
+/* What test_state checks in each worker. */
 static void look(void)
 {
     sigset_t set;
@@ -448,10 +455,10 @@ static void *work_long(void *arg)
     return NULL;
 }
 
-static void test_exit(size_t kind)
+static void test_exit(size_t how)
 {
     static atomic_int at_work;
-    if (kind == 0) {
+    if (how == 0) {
         CHECK(pthread_create(&threads[0], NULL, work_long, &at_work) == 0);
         while (atomic_load(&at_work) < 2)
             rest(1e-3);
@@ -459,7 +466,7 @@ static void test_exit(size_t kind)
         uint64_t state = 1;
         job j = {.part_time = 5e-6};
         run_job(&j, THREADS, PARTS, &state);
-        if (kind == 2)
+        if (how == 2)
             rest(10e-3);
     }
     CHECK(fl_team_size() > 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A call of the team that is checked from all sides, and what the team's drivers share. */
+/* A call of the team that checks what the team promises. */
 #ifndef FL_THREADS_JOB_H
 #define FL_THREADS_JOB_H
 
@@ -35,14 +35,15 @@ static void rest(double time)
     nanosleep(&t, NULL);
 }
 
-/* One call. All but the atomics are plain on purpose: ThreadSanitizer then sees every missing
-   order between the caller's writes, the workers' reads and writes, and the caller's reads. */
+/* One call. Only the counters are atomic: ThreadSanitizer then finds every missing order between
+   the caller's writes, the workers' reads and writes, and the caller's reads. */
 typedef struct job {
-    int open; /* 1 from just before the call until just after it */
+    int open; /* 1 while the call runs */
     size_t threads, parts;
-    double part_time, nap; /* s that a part takes; s that a worker spins after its last part */
+    double part_time,
+        nap; /* seconds that a part takes, and that a worker spins after its last one */
     pthread_t caller;
-    uint32_t in[PARTS], out[PARTS];
+    uint32_t in[PARTS], out[PARTS]; /* out is a function of in and of the part's number */
     unsigned char done[PARTS], worked[THREADS];
     atomic_size_t next, entered, left;
 } job;
@@ -67,7 +68,8 @@ static void work(void *arg, size_t worker)
     atomic_fetch_add_explicit(&j->left, 1, memory_order_relaxed);
 }
 
-/* Fills in, calls, checks; returns the workers that took part besides the caller. */
+/* Makes one call and checks that every part was done once. Returns how many workers took part
+   besides the caller. */
 static size_t run_job(job *j, size_t threads, size_t parts, uint64_t *state)
 {
     j->threads = threads;

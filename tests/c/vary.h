@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Draws a variant of a network. */
+/* Drawn variants, with everything that PyTorch's layers do not have. */
 #ifndef FL_VARY_H
 #define FL_VARY_H
 
 #include "fastlstm.h"
 #include "check.h"
 
-/* Any activations of cut sums; for LSTM coupled gates and peepholes. */
+/* Any activations, sums cut to [-1, 1], and for an LSTM perhaps coupled gates and peepholes. */
 static inline fl_variant drawn_variant(uint64_t *state, int cell)
 {
     fl_variant v = {.differs = 1, .clip = 1};
@@ -19,7 +19,7 @@ static inline fl_variant drawn_variant(uint64_t *state, int cell)
     return v;
 }
 
-/* The same, but nothing that overflows: c is not cut, and has no exponential. */
+/* The same, but without overflow: an LSTM's c, which is not cut, does not go through exp. */
 static inline fl_variant finite_variant(uint64_t *state, int cell)
 {
     fl_variant v = drawn_variant(state, cell);

@@ -161,6 +161,27 @@ static int peephole_gradient(fl_backward_job *job, fl_backward_scratch *scratch,
     return FL_OK;
 }
 
+/* Copies the sums of panels p0 .. p1 - 1 to the caller's arrays. FL_OK or FL_INTERRUPTED. */
+static int unpack_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t in,
+                            size_t p0, size_t p1, const fl_grads *to)
+{
+    const fl_net *net = job->net;
+    const size_t width = net->width, group = net->group, has_dzh = (size_t)fl_has_dzh(net);
+    const size_t rows = in + 1 + width + has_dzh;
+    for (size_t p = p0; p < p1; p++) {
+        const float *sums = scratch->sums + (p - p0) * rows * group;
+        unpack(net, sums, p, in, to->w_ih);
+        unpack(net, sums + (in + 1) * group, p, width, to->w_hh);
+        if (to->b_ih) {
+            unpack(net, sums + in * group, p, 1, to->b_ih);
+            unpack(net, sums + (has_dzh ? rows - 1 : in) * group, p, 1, to->b_hh);
+        }
+        if (fl_should_stop(&job->context, &scratch->slot, fl_move_flop(rows * group)))
+            return FL_INTERRUPTED;
+    }
+    return FL_OK;
+}
+
 int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
                         size_t dir, size_t p0, size_t p1)
 {
@@ -224,16 +245,5 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
                 return FL_INTERRUPTED;
         }
     }
-    for (size_t p = p0; p < p1; p++) {
-        const float *sums = scratch->sums + (p - p0) * rows * group;
-        unpack(net, sums, p, in, to->w_ih);
-        unpack(net, sums + (in + 1) * group, p, width, to->w_hh);
-        if (to->b_ih) {
-            unpack(net, sums + in * group, p, 1, to->b_ih);
-            unpack(net, sums + (has_dzh ? rows - 1 : in) * group, p, 1, to->b_hh);
-        }
-        if (fl_should_stop(&job->context, &scratch->slot, fl_move_flop(rows * group)))
-            return FL_INTERRUPTED;
-    }
-    return FL_OK;
+    return unpack_gradients(job, scratch, in, p0, p1, to);
 }

@@ -50,23 +50,6 @@ def isas():
     ]
 
 
-cdef extern from *:
-    """
-    #if defined(__clang__)
-    #define FL_COMPILER "clang " __clang_version__
-    #elif defined(__GNUC__)
-    #define FL_COMPILER "gcc " __VERSION__
-    #elif defined(_MSC_VER)
-    #define FL_STRING2(x) #x
-    #define FL_STRING(x) FL_STRING2(x)
-    #define FL_COMPILER "msvc " FL_STRING(_MSC_VER)
-    #else
-    #define FL_COMPILER "unknown"
-    #endif
-    """
-    const char *FL_COMPILER
-
-
 def compiler():
     """Name and version of the compiler that made this extension, a str."""
     return FL_COMPILER.decode()

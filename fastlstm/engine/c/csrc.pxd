@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the extension uses of csrc/: the C API of fastlstm.h, memory, time, worker threads, and the
-table of one instruction set's kernels. The comments on each name are in those headers.
+table of one instruction set's kernels. The comments on each name are in those headers. At the end:
+the compiler's name and version.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -190,3 +191,21 @@ cdef extern from "kernels/contract.h" nogil:
                          size_t n) noexcept nogil
         double (*probe_fma)(size_t n) noexcept nogil
         float (*probe_read)(const float *x, size_t n) noexcept nogil
+
+
+# the compiler that makes this extension
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FL_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FL_COMPILER "gcc " __VERSION__
+    #elif defined(_MSC_VER)
+    #define FL_STRING2(x) #x
+    #define FL_STRING(x) FL_STRING2(x)
+    #define FL_COMPILER "msvc " FL_STRING(_MSC_VER)
+    #else
+    #define FL_COMPILER "unknown"
+    #endif
+    """
+    const char *FL_COMPILER

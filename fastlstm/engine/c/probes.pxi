@@ -60,7 +60,8 @@ def read_bandwidth(nbytes, seconds=0.1, isa=None):
     """GB/s of reading `nbytes` of float32 in order, again and again: the best sample
     in `seconds`."""
     cdef fl_table *k = table_of(isa)
-    cdef size_t n = max(nbytes // 4, 1024), i, rounds = max(1, (4 << 20) // (4 * n))
+    cdef size_t n = max(nbytes // 4, <object>1024), i, rounds
+    rounds = max(<size_t>1, (4 << 20) // (4 * n))
     data = numpy.zeros(n + 16, _float32)
     cdef const float[::1] v = data
     cdef const float *x = <const float *>((<uintptr_t>&v[0] + 63) // 64 * 64)

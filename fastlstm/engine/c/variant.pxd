@@ -39,7 +39,7 @@ cdef inline int read_variant(fl_config *config, str cell, object variant) except
         "lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"),
         "gru_before": ("sigmoid", "tanh"), "rnn_tanh": ("tanh",), "rnn_relu": ("relu",),
     }[cell]
-    if len(variant.activations) != config.dirs or (variant.reverse and config.dirs != 1):
+    if <size_t>len(variant.activations) != config.dirs or (variant.reverse and config.dirs != 1):
         raise ValueError("a variant for other directions")
     for d in range(config.dirs):
         if len(variant.activations[d]) != len(usual):

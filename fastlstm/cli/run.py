@@ -6,6 +6,7 @@ they may be larger than memory.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -141,9 +142,24 @@ def _lengths(path, steps, batch):
     return found
 
 
+@contextlib.contextmanager
+def _whole_files(*paths):
+    """For the files `paths`, links followed: a list of paths to write instead. On leaving without
+    an error all are moved to their places, so that an interrupted run leaves no half of a file.
+    Each is in a new folder beside its own file, as no file can be moved to another file system."""
+    targets = [os.path.realpath(path) for path in paths]
+    with contextlib.ExitStack() as stack:
+        temporary = []
+        for target in targets:
+            folder = tempfile.TemporaryDirectory(dir=os.path.dirname(target), prefix=".fastlstm-")
+            temporary.append(os.path.join(stack.enter_context(folder), os.path.basename(target)))
+        yield temporary
+        for path, target in zip(temporary, targets, strict=True):
+            os.replace(path, target)
+
+
 def run(args):
-    """Run the layer and write the output, and the state after if asked for. Both are written to a
-    folder beside the output and then moved, so that an interrupted run leaves no half of a file."""
+    """Run the layer and write the output, and the state after if asked for."""
     for path in filter(None, (args.output, args.save_state)):
         if os.path.lexists(path) and not args.force:
             raise ValueError(f"{path} is there already; --force replaces it")
@@ -165,22 +181,18 @@ def run(args):
     lengths = _lengths(args.lengths, steps, batch) if args.lengths else None
     state = _state(args.state, layer, batch)
     shape = (*x.shape[:2], layer.output_size)
-    folder = os.path.dirname(os.path.realpath(args.output))
     progress = Progress(steps * batch)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fastlstm-") as temporary:
-        path = os.path.join(temporary, "y.npy")
+    with _whole_files(*filter(None, (args.output, args.save_state))) as paths:
         written = shape if len(given) == 3 else (*given[:1], shape[2])
-        y = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=written)
+        y = np.lib.format.open_memmap(paths[0], mode="w+", dtype=np.float32, shape=written)
         try:
             _compute(layer, x, y.reshape(shape), lengths, state, progress)
         finally:
             progress.close()
         y.flush()
         del y
-        os.replace(path, args.output)
         if args.save_state:
-            path = os.path.join(temporary, "state.npz")
-            np.savez(path, **dict(zip("hc", state, strict=False)))
-            os.replace(path, args.save_state)
+            with open(paths[1], "wb") as file:  # savez would add .npz to another name
+                np.savez(file, **dict(zip("hc", state, strict=False)))
     print(f"wrote {args.output}: float32 {written}")
     return 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`fastlstm inspect`, `convert` and `run`."""
 
+import errno
 import json
 import os
 import sys
@@ -160,6 +161,28 @@ def test_run_in_pieces_is_one_call(capsys, tmp_path, rng, monkeypatch, name, pie
     given = end if layer.kind == "LSTM" else end[0]
     assert equal(np.load(tmp_path / "y.npy"), layer(x, given, lengths=lengths)[0])
     assert sorted(os.listdir(tmp_path)) == ["m", "n.npy", "s.npz", "x.npy", "y.npy"]
+
+
+def test_run_moves_no_file_between_folders(capsys, tmp_path, rng, monkeypatch, layer):
+    """Output and state may be on two file systems, also where a link leads to them. Neither is
+    there if the other cannot be written."""
+    move = os.replace
+
+    def within_a_file_system(source, target):
+        if os.path.dirname(os.path.dirname(source)) != os.path.dirname(target):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        move(source, target)
+
+    arguments = ["run", *_saved(tmp_path, layer, x=rng.standard_normal((6, 2, 3))), "--save-state"]
+    monkeypatch.setattr(os, "replace", within_a_file_system)
+    assert "missing" in out_of(capsys, *arguments, tmp_path / "missing" / "s", code=1)
+    assert sorted(os.listdir(tmp_path)) == ["m", "x.npy"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "y.npy").symlink_to(other / "y")
+    out_of(capsys, *arguments, other / "s", "--force")
+    assert sorted(os.listdir(other)) == ["s", "y"]
+    assert (tmp_path / "y.npy").is_symlink() and np.load(other / "s")["h"].shape == (2, 2, 4)
 
 
 def test_run_without_a_batch(capsys, tmp_path, rng, layer):

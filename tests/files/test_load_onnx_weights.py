@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """ONNX models: the ways in which exporters leave weights, and models that cannot be read."""
 
+import ntpath
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from test_load_onnx import model_of, only_layer
 import fastlstm
 from fastlstm import LoadError, load, load_all, read_state_dict
 from fastlstm.files.onnx import graph as onnx_graph
+from fastlstm.files.onnx import tensor as onnx_tensor
 from fastlstm.files.read import sniff
 from fastlstm.files.source import Source
 
@@ -285,6 +287,27 @@ def test_external_data_is_off_and_bounded(tmp_path):
         (folder / "m.onnx").write_bytes(changed.SerializeToString())
         with pytest.raises(LoadError):
             load(folder / "m.onnx", external_data=True)
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [("w.bin", r"C:\m\w.bin"), (r"sub\w.bin", r"C:\m\sub\w.bin"), (r"..\w.bin", None),
+     (r"C:\m\w.bin", None), (r"D:\w.bin", None), ("D:w.bin", None)],
+)  # fmt: skip
+def test_external_data_by_the_rules_of_windows(location, expected):
+    """A name with a drive leads out of the folder without being absolute."""
+    assert onnx_tensor.inside("C:\\m", location, ntpath) == expected
+
+
+def test_external_data_on_another_drive(tmp_path, monkeypatch):
+    def two_drives(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    onnx.save(_lstm_model(), tmp_path / "e", save_as_external_data=True, location="w",
+              size_threshold=0)  # fmt: skip
+    monkeypatch.setattr(onnx_tensor.os.path, "commonpath", two_drives)
+    with pytest.raises(LoadError, match="outside the model's folder"):
+        load(tmp_path / "e", external_data=True)
 
 
 PROBLEMS = {

@@ -239,7 +239,7 @@ def test_counts_and_lengths_in_onnx(tmp_path, monkeypatch):
     path = tmp_path / "x.onnx"
     path.write_bytes(model([b"\x0a\0"] * 60_000))
     refused(path, "far more memory than the file is long")
-    floats = attribute("activation_alpha", 7, b"abc", 6)
+    floats = attribute("activation_alpha", 7, b"abc")
     tensors = [onnx_tensor(n, np.ones((1, 8, k), "<f4")) for n, k in (("W", 1), ("R", 2))]
     path.write_bytes(model([node("LSTM", ["X", "W", "R"], ["y"], [floats])], tensors))
     refused(path, "floats of odd length")
@@ -255,7 +255,7 @@ def test_long_chains_and_functions(tmp_path):
     stored = {"v0": np.ones((1, 16, 3), "f4"), "R": np.ones((1, 16, 4), "f4")}
     onnx.save(model_of(chain, ["X"], ["y"], stored), tmp_path / "c.onnx")
     refused_layer(tmp_path / "c.onnx", "is not a constant")
-    inner = node("LSTM", ["X", "W", "R"], ["y"], [attribute("hidden_size", 3, 2, 2)])
+    inner = node("LSTM", ["X", "W", "R"], ["y"], [attribute("hidden_size", 3, 2)])
     tensors = [onnx_tensor(n, np.ones((1, 8, k), "<f4")) for n, k in (("W", 1), ("R", 2))]
     whole = model([], tensors) + field(25, field(1, "f") + field(4, "X") + field(7, inner))
     (tmp_path / "f.onnx").write_bytes(whole)

@@ -209,15 +209,23 @@ def _direction(cell, item, version, options):
     return found, reset, back, not _flag(config, "time_major", False)
 
 
+def _class_name(item):
+    """Keras' class in a layer's configuration, or None; Unknown if it is no text."""
+    name = item.get("class_name")
+    if not isinstance(name, str | None):
+        raise Unknown(f"class_name is {show(str(name))}, not text")
+    return name
+
+
 def _item(item):
     """(kind, (class name, config)) of a layer's configuration. Of an RNN that holds a cell, they
     are the cell's, with the RNN's directions in the config."""
-    class_name, config = item.get("class_name"), item.get("config")
+    class_name, config = _class_name(item), item.get("config")
     if not isinstance(config, dict):
         raise Unknown("it has no config")
     if class_name == "RNN":
         cell = config.get("cell")
-        inner = cell.get("class_name") if isinstance(cell, dict) else None
+        inner = _class_name(cell) if isinstance(cell, dict) else None
         if inner not in _IN_RNN or not isinstance(cell.get("config"), dict):
             raise _Problem(f"an RNN of {show(str(inner))}: only Keras' own cells are read")
         outer = {n: config[n] for n in ("go_backwards", "time_major") if n in config}

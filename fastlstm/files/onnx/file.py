@@ -22,6 +22,7 @@ from ...engine.variants import USUAL, Activation
 from ..contents import Contents
 from ..description import Layer
 from ..source import show
+from .attribute import FLOAT, FLOATS, INT, STRING, STRINGS, TENSOR
 from .graph import read_model
 from .tensor import Tensor, dequantized
 
@@ -56,11 +57,8 @@ def _activations(node, kind, directions):
     """The node's activations: a tuple of Activations for each direction, as Layer.activations has
     them; () if all are the usual ones. `kind` is "LSTM", "GRU" or "RNN"."""
     usual = USUAL[kind]
-    names = node.get("activations") or []
-    alphas, betas = (
-        list(node.get("activation_alpha") or ()),
-        list(node.get("activation_beta") or ()),
-    )
+    names = node.get("activations", STRINGS)
+    alphas, betas = (node.get(f"activation_{n}", FLOATS, []) for n in ("alpha", "beta"))
     if not names:
         names = [activation.name.encode() for activation in usual] * directions
     if len(names) != len(usual) * directions:
@@ -148,9 +146,10 @@ def _layer(graph, node, options):
     options: the caller's Options."""
     reader = _Reader(graph, node, options)
     kind = "LSTM" if node.op == "DynamicQuantizeLSTM" else node.op
-    direction = _DIRECTIONS.get(node.get("direction", b"forward"))
-    if direction is None:
-        raise _Problem(f"the direction {show(node.get('direction'))} is unknown")
+    said = node.get("direction", STRING, b"forward")
+    if said not in _DIRECTIONS:
+        raise _Problem(f"the direction {show(said)} is unknown")
+    direction = _DIRECTIONS[said]
     count = 2 if direction == "bidirectional" else 1
     if node.op == "DynamicQuantizeLSTM":
         w, r = reader.quantized(1, "W", 8), reader.quantized(2, "R", 10)
@@ -159,8 +158,9 @@ def _layer(graph, node, options):
     gates, size = len(_ORDER[kind]), r.shape[2]
     _checked("W", w, (count, gates * size, w.shape[2]))
     _checked("R", r, (count, gates * size, size))
-    if node.get("hidden_size", size) != size:
-        raise _Problem(f"hidden_size is {node.get('hidden_size')}, R is made for {size}")
+    hidden_size = node.get("hidden_size", INT, size)
+    if hidden_size != size:
+        raise _Problem(f"hidden_size is {hidden_size}, R is made for {size}")
     b = reader.weight(3, "B", 2) if node.input(3) else None
     if b is not None:
         _checked("B", b, (count, 2 * gates * size))
@@ -181,13 +181,13 @@ def _layer(graph, node, options):
             peepholes = tuple(name for name in weights if name.startswith("peephole"))
     if reader.get(4) is not None:
         raise _Problem("its sequence lengths are constants in the file")
-    batch_first = bool(node.get("layout", 0))
+    batch_first = bool(node.get("layout", INT))
     layer = Layer(
         kind, w.shape[2], size, bias=b is not None, direction=direction,
         activations=_activations(node, kind, count),
-        reset_after=kind != "GRU" or bool(node.get("linear_before_reset", 0)),
-        clip=float(node.get("clip")) if node.get("clip") else None,
-        input_forget=bool(node.get("input_forget", 0)),
+        reset_after=kind != "GRU" or bool(node.get("linear_before_reset", INT)),
+        clip=node.get("clip", FLOAT) or None,
+        input_forget=bool(node.get("input_forget", INT)),
         peepholes=peepholes, batch_first=batch_first,
         initial_state=_initial(reader, kind, count, size, batch_first, weights),
     )  # fmt: skip
@@ -250,8 +250,8 @@ def _tensors(graphs, options):
             put(name, tensor)
         for node in graph.nodes:
             if node.op == "Constant" and node.domain in ("", "ai.onnx") and node.outputs:
-                value = node.get("value")
-                if isinstance(value, Tensor):
+                value = node.get("value", TENSOR)
+                if value is not None:
                     put(node.outputs[0], value)
     return found
 

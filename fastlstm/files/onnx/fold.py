@@ -9,6 +9,7 @@ is a function f(node, [array or None for each input]) -> array, Tensor, or None 
 import numpy as np
 
 from ...errors import LoadError
+from .attribute import FLOAT, FLOATS, INT, INTS, TENSOR
 from .tensor import Tensor, dequantized, dtype_of
 
 # A value may have 6 bytes for each byte of the file and this many: dequantised int8 weights are 4
@@ -21,8 +22,8 @@ def _ints(node, attribute, array):
     models have instead; None without either. More than 64, which no shape has, are left out."""
     if array is not None:
         return [int(n) for n in np.asarray(array).reshape(-1)[:64]]
-    value = node.get(attribute)
-    return None if value is None else [int(n) for n in value[:64]]
+    value = node.get(attribute, INTS)
+    return None if value is None else value[:64]
 
 
 def _at(values, index):
@@ -31,16 +32,18 @@ def _at(values, index):
 
 
 def _constant(node, values):
-    for name, dtype in (("value_float", "f4"), ("value_int", "i8"), ("value_floats", "f4"),
-                        ("value_ints", "i8")):  # fmt: skip
+    for name, due, dtype in (
+        ("value_float", FLOAT, "f4"), ("value_int", INT, "i8"), ("value_floats", FLOATS, "f4"),
+        ("value_ints", INTS, "i8"),
+    ):  # fmt: skip
         if name in node.attributes:
-            return np.array(node.get(name), dtype)
-    value = node.get("value")
-    return value if isinstance(value, Tensor) and value.readable else None
+            return np.array(node.get(name, due), dtype)
+    value = node.get("value", TENSOR)
+    return value if value is not None and value.readable else None
 
 
 def _cast(node, values):
-    dtype = dtype_of(node.get("to"))
+    dtype = dtype_of(node.get("to", INT))
     return None if dtype is None else values[0].astype(dtype)
 
 
@@ -72,13 +75,13 @@ def _squeeze(node, values):
 
 def _reshape(node, values):
     shape = _ints(node, "shape", _at(values, 1))
-    if not node.get("allowzero", 0):
+    if not node.get("allowzero", INT):
         shape = [values[0].shape[i] if n == 0 else n for i, n in enumerate(shape)]
     return values[0].reshape(shape)
 
 
 def _constant_of_shape(node, values):
-    fill = node.get("value")
+    fill = node.get("value", TENSOR)
     fill = np.float32(0) if fill is None else fill.array().reshape(-1)[0]
     shape = tuple(int(n) for n in values[0])
     return np.broadcast_to(fill, shape)  # a view that takes no memory, whatever its shape
@@ -86,11 +89,11 @@ def _constant_of_shape(node, values):
 
 def _dequantize(node, values):
     x, scale, zero = values[0], values[1], _at(values, 2)
-    if node.get("block_size", 0):
+    if node.get("block_size", INT):
         return None
     if scale.ndim:
         shape = [1] * x.ndim
-        shape[node.get("axis", 1)] = -1
+        shape[node.get("axis", INT, 1)] = -1
         scale = scale.reshape(shape)
         zero = None if zero is None else zero.reshape(shape)
     return dequantized(x, scale, 0 if zero is None else zero)
@@ -101,8 +104,8 @@ FOLDED = {
     "Constant": _constant,
     "Cast": _cast,
     "Slice": _slice,
-    "Concat": lambda node, values: np.concatenate(values, axis=node.get("axis", 1)),
-    "Transpose": lambda node, values: np.transpose(values[0], node.get("perm") or None),
+    "Concat": lambda node, values: np.concatenate(values, axis=node.get("axis", INT, 1)),
+    "Transpose": lambda node, values: np.transpose(values[0], node.get("perm", INTS) or None),
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
     "Reshape": _reshape,

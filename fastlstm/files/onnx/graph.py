@@ -5,7 +5,6 @@ By onnx.proto (onnx/onnx on GitHub). Field numbers:
     ModelProto       graph 7, functions 25
     GraphProto       node 1, initializer 5, input 11
     NodeProto        input 1, output 2, name 3, op_type 4, attribute 5, domain 7
-    AttributeProto   name 1, f 2, i 3, s 4, t 5, g 6, floats 7, ints 8, strings 9, graphs 11
     FunctionProto    name 1, input 4, node 7
 
 A node names its inputs. A name belongs to the graph that has an initializer (a stored constant), a
@@ -13,14 +12,13 @@ node's output or an input so called; the body of If, Loop or Scan sees the names
 around it. Nothing here knows recurrent layers.
 """
 
-import struct
-
 import numpy as np
 
 from ..source import show
+from .attribute import Attribute
 from .fold import FOLDED, fold
 from .tensor import Tensor
-from .wire import I32, LEN, VARINT, Wire, float32, signed
+from .wire import LEN, Wire
 
 # Graphs inside graphs, and constants computed from constants: exporters nest two or three graphs,
 # and put about ten operators between a weight and a layer. It keeps the recursion within Python's.
@@ -70,9 +68,12 @@ class Node:
                 self._attributes[attribute.name] = attribute
         return self._attributes
 
-    def get(self, name, default=None):
-        """The value of an attribute (see Attribute.value); `default` if there is none."""
-        return self.attributes[name].value() if name in self.attributes else default
+    def get(self, name, due, default=None):
+        """The value of an attribute, of the type `due` (see Attribute.value); `default` if the node
+        does not have the attribute."""
+        if name not in self.attributes:
+            return default
+        return self.attributes[name].value(due, self.error)
 
     def input(self, index):
         """The name of input `index`; "" if it is not given."""
@@ -85,52 +86,6 @@ class Node:
 
     def error(self, rule):
         return self.span.wire.source.error(f"node {show(self.title)} ({show(self.op)})", rule)
-
-
-class Attribute:
-    """An AttributeProto. Its value is decoded at each call."""
-
-    __slots__ = ("name", "span")
-
-    def __init__(self, span):
-        self.span, self.name = span, ""
-        span.wire.charge(160)
-        for number, wire_type, value in span.fields():
-            if number == 1 and wire_type == LEN:
-                self.name = value.text()
-
-    def value(self):
-        """float, int, bytes, Tensor, or a list of floats, ints or bytes; [] for other types and for
-        bytes of 64 KiB or more, which no operator that is read has."""
-        single, floats, ints, texts = None, [], [], []
-        for number, wire_type, value in self.span.fields():
-            if number == 2 and wire_type == I32:
-                single = float32(value)
-            elif number == 3 and wire_type == VARINT:
-                single = signed(value)
-            elif number == 4 and wire_type == LEN:
-                single = value.bytes() if len(value) < 65536 else None
-            elif number == 5 and wire_type == LEN:
-                single = Tensor(value)
-            elif number == 7:
-                raw = value.bytes() if wire_type == LEN else value.to_bytes(4, "little")
-                self.span.wire.charge(16 * len(raw))
-                if len(raw) % 4:
-                    raise self.span.error("floats of odd length")
-                floats += struct.unpack(f"<{len(raw) // 4}f", raw)
-            elif number == 8:
-                self.span.wire.charge(48 * (len(value) if wire_type == LEN else 1))
-                ints += map(signed, value.varints() if wire_type == LEN else [value])
-            elif number == 9 and wire_type == LEN:
-                self.span.wire.charge(80 + len(value))
-                texts.append(value.bytes())
-        return single if single is not None else floats or ints or texts
-
-    def graphs(self):
-        """The Spans of the graphs in it."""
-        for number, wire_type, value in self.span.fields():
-            if number in (6, 11) and wire_type == LEN:
-                yield value
 
 
 class Graph:

@@ -53,6 +53,18 @@ def dequantized(array, scale, zero):
     return real
 
 
+def inside(folder, location, path=os.path):
+    """The full path of the file `location` in `folder`, links followed; None if that is not inside
+    the folder. path: the system's os.path."""
+    folder = path.realpath(folder)
+    full = path.realpath(path.join(folder, location))
+    try:
+        common = path.commonpath([folder, full])
+    except ValueError:  # on Windows: on two drives
+        return None
+    return None if path.isabs(location) or common != folder else full
+
+
 class Tensor:
     """A TensorProto.
 
@@ -211,9 +223,8 @@ class Tensor:
             raise self.error(f"{size} bytes are due, it has {length} from {offset}")
         if not location or "\0" in location:
             raise self.error("the name of the other file is empty or has a zero byte")
-        folder = os.path.realpath(os.path.dirname(self.span.wire.source.name) or ".")
-        path = os.path.realpath(os.path.join(folder, location))
-        if os.path.isabs(location) or os.path.commonpath([folder, path]) != folder:
+        path = inside(os.path.dirname(self.span.wire.source.name) or ".", location)
+        if path is None:
             raise self.error(f"the other file, {show(location)}, is outside the model's folder")
         try:
             with Source(path) as other:

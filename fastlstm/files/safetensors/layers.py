@@ -28,6 +28,7 @@ from .file import CONFIG, MAX_CONFIG, array_in, layout
 
 VERSION = 1
 _START = b'{"__metadata__":{"fastlstm":'
+_MAX_SIZE = 1 << 40  # a size in the metadata; Python prints no int of more than 4300 digits
 _ALIGN = 64  # of the data in the file; arrays follow each other without holes, in multiples of 4
 _FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
 
@@ -125,6 +126,8 @@ def _description(source, fields):
                     raise ValueError
             elif type(value) is not type(default):
                 raise TypeError
+            elif type(value) is int and abs(value) > _MAX_SIZE:
+                raise ValueError
             values[name] = value
         layer = Layer(**values)
         if (
@@ -133,7 +136,7 @@ def _description(source, fields):
             or any(len(each) != len(USUAL[layer.kind]) for each in layer.directions)
         ):
             raise ValueError
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         raise source.error("metadata", f"a layer is malformed: {show(str(fields))}") from None
     return layer
 

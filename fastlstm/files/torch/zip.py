@@ -213,8 +213,9 @@ def _from_type(run, args):
     is_tuple = inner.__class__ is Node and inner.type_name is TUPLE
     if function.__class__ is not Global or not is_tuple:
         raise run.error("a rebuild function and a tuple are due")
-    if run.allowed[function.name] not in (_tensor_v2, _tensor_v3):
-        raise run.error(f"{function.name} does not rebuild a tensor")
+    # A TorchScript pickle may also name classes, which are not in the table.
+    if run.allowed.get(function.name) not in (_tensor_v2, _tensor_v3):
+        raise run.error(f"{show(function.name)} does not rebuild a tensor")
     return run.call(function, inner.items)
 
 
@@ -309,7 +310,7 @@ def storage_fields(run, items):
     _, storage_class, key, _, numel = items
     name = storage_class.name.removeprefix("torch.")
     if storage_class.name != _UNTYPED and name not in _STORAGES:
-        raise run.error(f"{storage_class.name} is no storage")
+        raise run.error(f"{show(storage_class.name)} is no storage")
     return _STORAGES.get(name), key, numel
 
 

@@ -28,9 +28,11 @@ def varint(value):
 
 
 def field(number, value):
-    """A field: a varint for an int, else text or bytes with their length."""
+    """A field: a varint for an int, 4 bytes for a float, else text or bytes with their length."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
     value = value.encode() if isinstance(value, str) else value
     return varint(number << 3 | 2) + varint(len(value)) + value
 
@@ -43,9 +45,15 @@ def onnx_tensor(name, array, dims=None, code=1, raw=None):
     return out + (field(9, data) if data is not None else b"")
 
 
-def attribute(name, key, value, attribute_type):
-    """An AttributeProto whose value is field `key`: 3 an int, 6 a graph, 8 a list of ints."""
-    return field(1, name) + field(key, value) + field(20, attribute_type)
+# An AttributeProto's field of the value: its type, as the AttributeProto states it.
+_ATTRIBUTE_TYPES = {2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 6, 8: 7, 9: 8}
+
+
+def attribute(name, key, *values):
+    """An AttributeProto whose values are fields `key`: 2 a float, 3 an int, 4 a string, 5 a tensor,
+    6 a graph, 7 floats, 8 ints, 9 strings."""
+    out = field(1, name) + b"".join(field(key, value) for value in values)
+    return out + field(20, _ATTRIBUTE_TYPES[key])
 
 
 def node(op, inputs, outputs, attributes=(), name="n"):
@@ -65,7 +73,7 @@ def model(nodes, tensors=(), graph=b""):
 
 _W, _R = np.ones((1, 8, 1), "<f4"), np.ones((1, 8, 2), "<f4")
 _TENSORS = [onnx_tensor("W", _W), onnx_tensor("R", _R)]
-_LSTM = node("LSTM", ["X", "W", "R"], ["y"], [attribute("hidden_size", 3, 2, 2)])
+_LSTM = node("LSTM", ["X", "W", "R"], ["y"], [attribute("hidden_size", 3, 2)])
 GOOD_ONNX = model([_LSTM], _TENSORS)
 
 
@@ -101,13 +109,13 @@ def onnx_cases():
         if what != "external":
             yield f"tensor-{what}", model([_LSTM], [tensor, _TENSORS[1]]), says
     for op, attributes, says in (
-        ("Transpose", [attribute("perm", 8, 9, 7)], "do not fit together"),
+        ("Transpose", [attribute("perm", 8, 9)], "do not fit together"),
         ("Reshape", [], "do not fit together"),
         ("Slice", [], "do not fit together"),
-        ("Cast", [attribute("to", 3, 1, 2)] * 2, "two attributes"),
-        ("Squeeze", [attribute("axes", 8, 0, 7)], None),
-        ("Unsqueeze", [attribute("axes", 8, 99, 7)], "do not fit together"),
-        ("Concat", [attribute("axis", 3, 77, 2)], "do not fit together"),
+        ("Cast", [attribute("to", 3, 1)] * 2, "two attributes"),
+        ("Squeeze", [attribute("axes", 8, 0)], None),
+        ("Unsqueeze", [attribute("axes", 8, 99)], "do not fit together"),
+        ("Concat", [attribute("axis", 3, 77)], "do not fit together"),
     ):
         if says:
             made = node(op, ["V"], ["W"], attributes)
@@ -124,9 +132,9 @@ def onnx_bombs():
     """Constants that grow as they are computed, and weights that many layers use."""
     doubled, last = [], "V"
     for n in range(40):
-        doubled.append(node("Concat", [last, last], [f"c{n}"], [attribute("axis", 3, 0, 2)]))
+        doubled.append(node("Concat", [last, last], [f"c{n}"], [attribute("axis", 3, 0)]))
         last = f"c{n}"
-    lstm = node("LSTM", ["X", last, "R"], ["y"], [attribute("hidden_size", 3, 2, 2)])
+    lstm = node("LSTM", ["X", last, "R"], ["y"], [attribute("hidden_size", 3, 2)])
     yield "doubling", model([*doubled, lstm], [onnx_tensor("V", _W), _TENSORS[1]]), "is the limit"
     shape = onnx_tensor("V", np.array([1 << 20, 1 << 20], "<i8"), code=7)
     fill = node("ConstantOfShape", ["V"], ["W"])
@@ -139,7 +147,7 @@ def onnx_bombs():
     shapes = [onnx_tensor(n, np.array(a.shape, "<i8"), code=7) for n, a in (("V", w), ("U", r))]
     made = [node("ConstantOfShape", ["V"], ["W"]), node("ConstantOfShape", ["U"], ["R"])]
     yield "made-weights", model([*made, *many], shapes), "far more memory"
-    transposed = node("Transpose", ["W"], ["T"], [attribute("perm", 8, bytes([0, 2, 1]), 7)])
+    transposed = node("Transpose", ["W"], ["T"], [attribute("perm", 8, bytes([0, 2, 1]))])
     shape = onnx_tensor("V", np.array([1, 1024, 64], "<i8"), code=7)
     copies = [node("Reshape", ["T", "V"], [f"c{n}"]) for n in range(400)]
     lstms = [node("LSTM", ["X", f"c{n}", "R"], ["y"]) for n in range(400)]

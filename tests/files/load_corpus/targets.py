@@ -25,8 +25,8 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 
-from . import all_cases, chunks, headers, others
-from .build import DATA, GOOD, Record, dict_of, safetensors_bytes, tensor, zip_bytes
+from . import all_cases, chunks, headers, others, wrong_types
+from .build import DATA, GOOD, Record, dict_of, tensor, zip_bytes
 from .mutate import (
     NUMBERS,
     mixed,
@@ -135,21 +135,8 @@ def _header(data):
 def _keras(data):
     config, _, weights = data.partition(b"\0")
     parts = {"config.json": config, "metadata.json": b'{"keras_version": "3.1.0"}'}
-    parts["model.weights.h5"] = weights or others.good_hdf5()
+    parts["model.weights.h5"] = weights or wrong_types.keras_weights()
     return zip_bytes([Record(name, raw) for name, raw in parts.items()])
-
-
-def _fastlstm(data):
-    """A file in fastlstm's format with the arrays of RNN(1, 1); the input is its description."""
-    text = json.dumps(data.decode("utf-8", "replace"))
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    arrays = ",".join(
-        f'"{name}":{{"dtype":"F32","shape":{[1, 1] if n < 2 else [1]},'
-        f'"data_offsets":[{4 * n},{4 * n + 4}]}}'
-        for n, name in enumerate(names)
-    )
-    header = f'{{"__metadata__":{{"fastlstm":{text}}},{arrays}}}'
-    return safetensors_bytes(header, DATA)
 
 
 # ---- seeds: inputs to begin with
@@ -193,19 +180,16 @@ def _headers():
     return found
 
 
-_LSTM = {"class_name": "LSTM", "config": {"name": "lstm", "units": 2}}
-
-
 def _configs():
     """Configurations of Keras models of one recurrent layer."""
+    backward = wrong_types.BACKWARD
     for layer in (
-        _LSTM,
-        {"class_name": "Bidirectional", "config": {"name": "lstm", "layer": _LSTM}},
-        {"class_name": "RNN", "config": {"name": "lstm", "cell": {
-            "class_name": "LSTMCell", "config": {"units": 2, "activation": "elu"}}}},
-    ):  # fmt: skip
-        model = {"class_name": "Sequential", "config": {"layers": [layer]}}
-        yield json.dumps(model).encode()
+        wrong_types.LSTM,
+        wrong_types.bidirectional(),
+        wrong_types.bidirectional(backward_layer=backward, merge_mode="sum"),
+        wrong_types.rnn_of(wrong_types.CELL),
+    ):
+        yield wrong_types.keras_model(layer)
 
 
 def _layers():
@@ -230,7 +214,7 @@ def _change_keras(data, rng):
     config, _, weights = data.partition(b"\0")
     if rng.random() < 0.7:
         return of_json(config, rng) + (b"\0" + weights if weights else b"")
-    return config + b"\0" + of_numbers(weights or others.good_hdf5(), rng)
+    return config + b"\0" + of_numbers(weights or wrong_types.keras_weights(), rng)
 
 
 TARGETS = {
@@ -239,7 +223,11 @@ TARGETS = {
     "safetensors": Target(_header, _headers, mixed(_change_header)),
     "onnx": Target(
         lambda data: b"\x08\x08" + data,
-        lambda: [others.GOOD_ONNX[2:], *_cases("onnx-", cut=2)],
+        lambda: [
+            others.GOOD_ONNX[2:],
+            wrong_types.all_attributes()[2:],
+            *_cases("onnx-", cut=2),
+        ],
         mixed(of_protobuf, of_protobuf, of_protobuf),
     ),
     "hdf5": Target(
@@ -273,7 +261,7 @@ TARGETS = {
         of_bytes,
     ),
     "keras": Target(_keras, lambda: list(_configs()), mixed(_change_keras, _change_keras)),
-    "fastlstm": Target(_fastlstm, lambda: list(_layers()), mixed(of_json, of_json)),
+    "fastlstm": Target(wrong_types.described, lambda: list(_layers()), mixed(of_json, of_json)),
     "file": Target(
         bytes,
         lambda: [GOOD, headers.GOOD, others.GOOD_ONNX, others.GOOD_NPZ, others.GOOD_PICKLE,

@@ -53,6 +53,7 @@ class _Cell:
         arrays, missing, unexpected = updated(
             self.kind, shapes, self.state_dict(), state_dict, strict
         )
+        self._layer = self._layer.copy_with()  # copy.copy of this cell has the same layer
         self._layer.take_weights({f"{name}_l0": array for name, array in arrays.items()})
         return missing, unexpected
 

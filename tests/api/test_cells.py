@@ -185,8 +185,10 @@ def test_a_cells_bits_are_the_layers(make, theirs, own, isa, rng):
         assert parts(state)[0].tobytes() == y.tobytes()
     for a, b in zip(parts(state), parts(end), strict=True):
         assert a.tobytes() == b[0].tobytes()
-    for other in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
+    for other in (copy.copy(cell), copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
         assert parts(other(x[0]))[0].tobytes() == want[0].tobytes()
+        other.load_state_dict({name: 2 * a for name, a in other.state_dict().items()})
+        assert parts(cell(x[0]))[0].tobytes() == want[0].tobytes()
 
 
 @pytest.mark.parametrize(("make", "theirs", "own"), CELLS)

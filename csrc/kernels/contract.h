@@ -88,7 +88,8 @@ typedef struct fl_gemm {
  *        h_out[r] = o tanh(c[r])
  *
  *   panel       the first of all panels, as in gemm
- *   z           the product of the input, with the bias: group (p, r) at z + p * z_panel + r * G
+ *   z           the product of the input, with the bias: group (p, r) at z + p * z_panel + r * G.
+ *               Some cells use it as scratch: afterwards it holds nothing of use
  *   b_hn        for a GRU, [panels][L]: the bias of the recurrent half of n, which the gate r
  *               multiplies before it is added to the input's half
  *   h           `rows` pointers to k floats each: the state before this step; at any alignment
@@ -104,8 +105,8 @@ typedef struct fl_gemm {
  *               kept + p * kept_panel + r * cell.kept * L
  *   c_out       written by `keep` only: a copy of the rows' new c, rows c_row floats apart as well
  *   variant, activation
- *               read by the cells of variants.h only, which also write to z: the variant, and the
- *               activations of this direction
+ *               read by the cells of variants.h only: the variant, and the activations of this
+ *               direction
  *   peep        their peepholes, [panels][i f o][L], or NULL
  *
  * A cell that has `reset` multiplies h by its first gate before the product of its last gate. One

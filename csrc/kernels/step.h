@@ -66,7 +66,5 @@ FL_STEP(rnn_tanh_keep, FL_FLOAT32, FL_RNN_TANH + FL_KEPT)
 FL_STEP(rnn_relu, FL_FLOAT32, FL_RNN_RELU)
 FL_STEP(lstm_float16, FL_FLOAT16, FL_LSTM)
 FL_STEP(gru_float16, FL_FLOAT16, FL_GRU)
-FL_STEP(rnn_tanh_float16, FL_FLOAT16, FL_RNN_TANH)
-FL_STEP(rnn_relu_float16, FL_FLOAT16, FL_RNN_RELU)
 
 #endif

@@ -268,34 +268,26 @@ FL_INLINE void fl_gru_before_back_reset(const fl_back *s, size_t p, size_t v, si
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, p, r, vf_flush(dr, tiny));
 }
 
-/* RNN: h' = tanh(a) or max(a, 0). A panel holds FL_NV vectors of units. With tanh the slope is kept
-   for `back`. */
-FL_INLINE void fl_rnn_step(const int relu, const int keep, const vf a[FL_NV], const fl_step *s,
-                           size_t p, size_t r)
+/* RNN: h' = tanh(a) or max(a, 0). A panel holds FL_NV vectors of units. */
+FL_INLINE void fl_rnn_step(const int relu, const vf a[FL_NV], const fl_step *s, size_t p, size_t r)
 {
     const vf zero = vf_set1(0.0f), tiny = vf_set1(FL_TINY);
     FL_FOR (v, FL_NV) {
         const size_t unit = (p * FL_NV + v) * FL_LANES;
-        if (keep)
-            vf_store(s->kept + p * s->kept_panel + r * FL_GROUP + v * FL_LANES,
-                     fl_tanh_slope(a[v]));
         if (unit < s->hidden)
             fl_put(s->h_out[r], unit, s->hidden,
                    vf_flush(relu ? vf_max(zero, a[v]) : fl_tanh(a[v]), tiny));
     }
 }
 
-/* RNN: dz = dh tanh'(a), which was kept, or dh where h > 0. */
+/* RNN: dz = dh (1 - h^2) for tanh; dh where h > 0, else 0, for relu, whose h is 0 or at least
+   FL_TINY. */
 FL_INLINE void fl_rnn_back_at(const int relu, const fl_back *s, size_t p, size_t v, size_t r)
 {
+    const vf one = vf_set1(1.0f), up = vf_set1(1 / FL_TINY);
     const size_t unit = (p * FL_NV + v) * FL_LANES;
-    vf slope;
-    if (relu) { /* h is 0 or at least FL_TINY */
-        vf h = unit < s->hidden ? fl_get(s->after[r], unit, s->hidden) : vf_set1(0.0f);
-        slope = vf_min(vf_set1(1.0f), vf_mul(h, vf_set1(1 / FL_TINY)));
-    } else {
-        slope = vf_load(s->kept + p * s->kept_panel + r * FL_GROUP + v * FL_LANES);
-    }
+    vf h = unit < s->hidden ? fl_get(s->after[r], unit, s->hidden) : vf_set1(0.0f);
+    vf slope = relu ? vf_min(one, vf_mul(h, up)) : vf_fnma(h, h, one);
     vf d = vf_mul(vf_load(s->dh + r * s->dh_row + unit), slope);
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, p, r, vf_flush(d, vf_set1(FL_TINY_GRADIENT)));
 }

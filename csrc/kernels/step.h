@@ -41,7 +41,7 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
         else if (FL_CELL(what) == FL_GRU)
             fl_gru_step(keep, finished[j], s, pj, rj);
         else
-            fl_rnn_step(FL_CELL(what) == FL_RNN_RELU, keep, finished[j], s, pj, rj);
+            fl_rnn_step(FL_CELL(what) == FL_RNN_RELU, finished[j], s, pj, rj);
     }
 }
 
@@ -62,7 +62,6 @@ FL_STEP(lstm_keep, FL_FLOAT32, FL_LSTM + FL_KEPT)
 FL_STEP(gru, FL_FLOAT32, FL_GRU)
 FL_STEP(gru_keep, FL_FLOAT32, FL_GRU + FL_KEPT)
 FL_STEP(rnn_tanh, FL_FLOAT32, FL_RNN_TANH)
-FL_STEP(rnn_tanh_keep, FL_FLOAT32, FL_RNN_TANH + FL_KEPT)
 FL_STEP(rnn_relu, FL_FLOAT32, FL_RNN_RELU)
 FL_STEP(lstm_float16, FL_FLOAT16, FL_LSTM)
 FL_STEP(gru_float16, FL_FLOAT16, FL_GRU)

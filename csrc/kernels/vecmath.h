@@ -108,15 +108,4 @@ FL_INLINE vf fl_tanh(vf x)
     return vf_div(num, den);
 }
 
-/*
- * The slope of tanh, 1 - tanh(x)^2 = 4 e / (1 + e)^2, from x and not from the value: where tanh(x)
- * is between 0.5 and 1, its last bit alone moves 1 - tanh(x)^2 by up to 2^-23.
- */
-FL_INLINE vf fl_tanh_slope(vf x)
-{
-    vf s, p = fl_tanh_parts(x, &s);
-    vf e = vf_fnma(s, p, s), den = vf_fnma(s, p, vf_add(vf_set1(1.0f), s));
-    return vf_div(vf_mul(vf_set1(4.0f), e), vf_mul(den, den));
-}
-
 #endif

@@ -23,7 +23,7 @@ def resident():
 
 def alive():
     # objects of the package's classes: layers, streams, packed weights, tapes
-    return sum(type(o).__module__.partition(".")[0] == "fastlstm" for o in gc.get_objects())
+    return sum(str(type(o).__module__).startswith("fastlstm") for o in gc.get_objects())
 
 def jobs_of(make, I):
     \"\"\"(weight, calls it makes, function) for a layer, its cell's every way to be called.\"\"\"
@@ -74,9 +74,11 @@ while made < CALLS * (1 + 1 / pieces):  # the first piece is warming up
         for k in rng.choice(len(jobs), 1000, p=odds / odds.sum()).tolist():
             jobs[k][2]()
             made += jobs[k][1]
+    for _, _, job in jobs:
+        job()  # each once, in one order: what is kept for the next training step is there, or not
     gc.collect()
-    seen.append((resident(), alive(), len(os.listdir("/proc/self/task"))))
-memory, objects, threads = zip(*seen)
+    seen.append((alive(), resident(), len(os.listdir("/proc/self/task"))))
+objects, memory, threads = zip(*seen)
 print(made, memory[-1] - memory[0], max(memory) - memory[0], max(objects) - objects[0],
       *sorted(set(threads)))
 """

@@ -77,8 +77,8 @@ while made < CALLS * (1 + 1 / pieces):  # the first piece is warming up
     for _, _, job in jobs:
         job()  # each once, in one order: what is kept for the next training step is there, or not
     gc.collect()
-    seen.append((resident(), alive(), len(os.listdir("/proc/self/task"))))
-memory, objects, threads = zip(*seen)
+    seen.append((alive(), resident(), len(os.listdir("/proc/self/task"))))
+objects, memory, threads = zip(*seen)
 print(made, memory[-1] - memory[0], max(memory) - memory[0], max(objects) - objects[0],
       *sorted(set(threads)))
 """

@@ -6,11 +6,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* a * b and a + b, or SIZE_MAX if that overflows. A sum of products in which anything overflowed is
-   SIZE_MAX at the end, for which fl_alloc gives NULL. */
+/* a * b and a + b; SIZE_MAX once anything overflows. */
+#if defined(__GNUC__)
+static inline size_t fl_mul(size_t a, size_t b)
+{
+    size_t product;
+    return __builtin_mul_overflow(a, b, &product) ? SIZE_MAX : product;
+}
+
+static inline size_t fl_add(size_t a, size_t b)
+{
+    size_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
+}
+#else
 static inline size_t fl_mul(size_t a, size_t b) { return a && b > SIZE_MAX / a ? SIZE_MAX : a * b; }
 
 static inline size_t fl_add(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
+#endif
 
 /* a / b, rounded up. */
 static inline size_t fl_ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }

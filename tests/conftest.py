@@ -2,6 +2,7 @@
 """Shared fixtures and the two hypothesis profiles: "ci" (default) and "full" (FASTLSTM_FULL=1)."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -42,6 +43,17 @@ not_with_asan = pytest.mark.skipif(ASAN, reason="AddressSanitizer's own memory w
 def fewer(n):
     """n draws or repetitions of the C core's, a fifth of them on another backend in CI."""
     return n if FULL or BACKEND == "c" else max(1, n // 5)
+
+
+def pytest_configure(config):
+    """A folder for what the processes of a run compile (support/c_core.py), removed at its end."""
+    if not os.environ.get("FASTLSTM_C_FOLDER"):  # pytest-xdist's workers inherit it
+        os.environ["FASTLSTM_C_FOLDER"] = tempfile.mkdtemp(prefix="fastlstm-c-")
+        config.add_cleanup(forget_compiled)
+
+
+def forget_compiled():
+    shutil.rmtree(os.environ.pop("FASTLSTM_C_FOLDER"), ignore_errors=True)
 
 
 def pytest_generate_tests(metafunc):

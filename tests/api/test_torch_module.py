@@ -378,7 +378,17 @@ def test_other_ways_to_run_a_module(kind):
     def traced(m):
         return torch.jit.trace(m, x, check_trace=False)(x)[0]
 
+    def runs(way):
+        """Not every CPU has what PyTorch needs for an LSTM in bfloat16."""
+        try:
+            way(theirs)
+        except RuntimeError as e:
+            return "primitive descriptor" not in str(e)
+        return True
+
     for way in (autocast, forward_mode, functional, swapped, traced):
+        if way is autocast and not runs(way):
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             close(way(ours), way(theirs), 1e-5 if way is not autocast else 0.0)

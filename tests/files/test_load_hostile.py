@@ -58,7 +58,9 @@ def folder(tmp_path_factory):
 
 def _child(*arguments):
     """The JSON that load_corpus.watch prints, run in a process of its own."""
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    here = Path(__file__).parent
+    folders = [str(here), str(here.parent / "support"), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(filter(None, folders))
     done = subprocess.run(
         [sys.executable, "-m", "load_corpus.watch", *map(str, arguments)],
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, check=False,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The C core with a driver of tests/c, as one program. What is compiled alike is compiled once."""
+"""The C core with a driver of tests/c, as one program. What is compiled alike is compiled once in a
+run of the tests, by whichever of its processes needs it first."""
 
 import concurrent.futures
-import functools
+import hashlib
 import os
 import pathlib
 import platform
@@ -11,6 +12,8 @@ import subprocess
 import tempfile
 
 import pytest
+
+import fastlstm
 
 ROOT = pathlib.Path(__file__).parents[2]
 X86 = platform.machine() in ("x86_64", "AMD64")
@@ -44,24 +47,42 @@ def need(*programs):
     assert not missing, f"not installed: {', '.join(missing)}"
 
 
-KEPT = tempfile.TemporaryDirectory(prefix="fastlstm-c-")  # gone with the process
-FOLDER = pathlib.Path(KEPT.name)
+def folder():
+    """Where the run's processes keep what is compiled; conftest.py makes and removes it."""
+    return pathlib.Path(os.environ.get("FASTLSTM_C_FOLDER") or tempfile.gettempdir())
 
 
-@functools.cache
 def compiled(compiler, flags, source):
-    target = FOLDER / f"{source.stem}-{abs(hash((compiler, flags, source)))}.o"
-    subprocess.run(
-        [compiler, *flags, "-c", source, "-o", target], check=True, timeout=1500, env=CLEAN
-    )
+    """The object file of a source, compiled unless another test or process has done so already."""
+    import fcntl
+
+    words = repr((compiler, flags, str(source), source.read_bytes())).encode()
+    target = folder() / f"{source.stem}-{hashlib.sha256(words).hexdigest()[:16]}.o"
+    with open(target.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            made = target.with_suffix(".new")
+            subprocess.run(
+                [compiler, *flags, "-c", source, "-o", made], check=True, timeout=1500, env=CLEAN
+            )
+            made.rename(target)
     return target
+
+
+def kernels_of(arm, sanitizer):
+    """{set: flags} of the instruction sets to compile. Sanitizers make them take minutes, and are
+    asked of those that run here only."""
+    if arm:
+        return ARM_KERNELS
+    runs = {name.replace("-", "_") for name in fastlstm.runnable_isas()}
+    return {k: v for k, v in X86_KERNELS.items() if sanitizer == "plain" or k in runs}
 
 
 def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), link=()):
     """tests/c/DRIVER.c with the core for x86-64 or AArch64; `define`: -D flags of both, which the
     kernels do not see; sanitizer: of SANITIZERS, or "libfuzzer"."""
     compiler = compiler or os.environ.get("CC", "cc")
-    kernels = ARM_KERNELS if arm else X86_KERNELS
+    kernels = kernels_of(arm, sanitizer)
     fuzzed = sanitizer == "libfuzzer"
     checks = [*LIBFUZZER, *LIBFUZZER_CORE] if fuzzed else SANITIZERS[sanitizer]
     linked = LIBFUZZER_LINK if fuzzed else checks
@@ -76,7 +97,7 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), l
         jobs.append(((*BASE, *checks, *macros, *define), source))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda job: compiled(compiler, *job), jobs))
-    program = FOLDER / f"{driver}-{sanitizer}-{'arm' if arm else 'x86'}"
+    program = folder() / f"{driver}-{sanitizer}-{'arm' if arm else 'x86'}-{os.getpid()}"
     subprocess.run(
         [compiler, *linked, *objects, *link, "-lm", "-pthread", "-o", program],
         check=True,

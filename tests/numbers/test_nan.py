@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from cases import CELLS, Case
+from conftest import BACKEND, PROMISES
 
 import fastlstm
 
@@ -100,4 +101,8 @@ def test_a_stream_is_clean_after_its_row_is_reset(isa):
     assert np.isnan(stream.state[0][:, 1]).all()
     stream.reset(rows=[1])
     y = stream(x)
-    assert y[:, 1].tobytes() == layer(x[:, 1:2])[0][:, 0].tobytes()
+    alone = layer(x[:, 1:2])[0][:, 0]
+    if "bits" in PROMISES[BACKEND]:
+        assert y[:, 1].tobytes() == alone.tobytes()
+    else:
+        np.testing.assert_allclose(y[:, 1], alone, rtol=0, atol=2e-6)

@@ -56,6 +56,7 @@ def test_results_are_the_whole_tapes(case, k, dropout):
     gradients.assert_close(got, want)
 
 
+@pytest.mark.needs("bits")
 def test_how_closely():
     """Gradients of ordinary sizes differ by at most 2e-6 of each one's largest element; y and the
     states not at all, so dropout's masks are those of the whole sequence."""

@@ -14,7 +14,7 @@ trap 'rm -rf "$out"' EXIT
 eigen=${EIGEN:-/usr/include/eigen3}
 
 flags="-std=gnu11 -O3 -ffp-contract=off -I$core -DFL_BUILD_GENERIC_FMA -DFL_BUILD_AVX2 -DFL_BUILD_AVX512"
-for source in "$core"/*.c; do
+find "$core" -name "*.c" | while read -r source; do
     case $(basename "$source") in
     kernels_avx512.c) isa="-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma" ;;
     kernels_avx2.c) isa="-mavx2 -mfma -mf16c" ;;

@@ -13,7 +13,7 @@
 #include <RTNeural/lstm/lstm.h>
 
 extern "C" {
-#include "alloc.h"
+#include "base/alloc.h"
 #include "fastlstm.h"
 }
 

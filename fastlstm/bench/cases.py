@@ -161,14 +161,14 @@ def _one_thread() -> list[Case]:
 
 
 def _two_threads() -> list[Case]:
-    lone = shapes("100,1,=,192/256/512")
+    one_row = shapes("100,1,=,192/256/512")
     many = shapes(
         "100,8,=,512 100,32,=,256 50,128,=,256 100,1,=,256,2 100,1,=,128,1,2 100,32,=,128,2"
     )
     cases = []
-    for shape in lone + many:
+    for shape in one_row + many:
         aims = at_least(1.7, "over one thread")
-        if shape in lone:
+        if shape in one_row:
             aims += at_least(1.4, "over the best peer")
         case = dense(shape, 2, aims)
         cases.append(replace(case, name=named("two threads", shape)))

@@ -20,7 +20,7 @@ class Contents:
     layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on
     shared   True: the arrays are a read-only mapping of the file, which layers may keep
     source   the open file, for errors of `add`; None for readers that do not call it
-    room     bytes that the weights of layers may still take
+    bytes_left   bytes that the weights of layers may still take
     counts   {name: how many layers were added under it}
     """
 
@@ -28,18 +28,18 @@ class Contents:
     layers: dict
     shared: bool = False
     source: Source = None
-    room: int = 0
+    bytes_left: int = 0
     counts: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.source is not None:
-            self.room += WEIGHTS * self.source.size + MORE_WEIGHTS
+            self.bytes_left += WEIGHTS * self.source.size + MORE_WEIGHTS
 
     def add(self, name, layer, weights):
         """Put a layer and its weights, {torch's name: array}, under `name`, made unique.
         LoadError if many layers are made of the same weights."""
-        self.room -= sum(array.nbytes for array in weights.values())
-        if self.room < 0:
+        self.bytes_left -= sum(array.nbytes for array in weights.values())
+        if self.bytes_left < 0:
             raise self.source.error("layers", "their weights need far more memory than the file")
         prefix, count = f"{name}.", self.counts.get(name, 1)
         while prefix in self.layers or any(prefix + end in self.arrays for end in weights):

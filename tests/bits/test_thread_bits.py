@@ -24,9 +24,9 @@ KINDS = {  # I, H, L, D, P, B, T: enough work for a team (3 MFLOP), and little m
     "projection": (24, 64, 1, 1, 20, 40, 12),
     "projection, two directions, two layers": (10, 48, 2, 2, 17, 12, 20),
     "everything at once": (9, 31, 3, 2, 30, 67, 7),
-    "lone stream": (32, 192, 1, 1, 0, 1, 60),
-    "lone stream of unequal parts": (7, 401, 1, 1, 0, 1, 20),
-    "lone stream, three rows": (16, 288, 1, 1, 0, 3, 30),
+    "one row, units split": (32, 192, 1, 1, 0, 1, 60),
+    "one row, units split unequally": (7, 401, 1, 1, 0, 1, 20),
+    "three rows, units split": (16, 288, 1, 1, 0, 3, 30),
     "stack of large layers": (16, 320, 2, 1, 0, 1, 20),
 }
 

@@ -46,30 +46,30 @@ typedef struct shape {
     uint64_t seed;
 } shape;
 
-enum { LANES = 6, PARTS = 48 };
+enum { TRACKS = 6, PARTS = 48 };
 
 typedef struct part {
     float *at;
     size_t n, untouched; /* floats; of them, those that belong to nobody */
 } part;
 
-typedef struct bench {
+typedef struct trial {
     shape s;
-    size_t K, G, row, lanes; /* G: gates * H */
-    const float *w[LANES], *r[LANES], *b[LANES], *p[LANES], *peep[LANES];
+    size_t K, G, row, tracks; /* G: gates * H */
+    const float *w[TRACKS], *r[TRACKS], *b[TRACKS], *p[TRACKS], *peep[TRACKS];
     fl_call call;
     fl_backward_call back;
-    fl_grads grads[LANES];
+    fl_grads grads[TRACKS];
     part in[PARTS], out[PARTS];
     size_t ins, outs, forward; /* out[0 .. forward - 1] are fl_forward's */
     float *h0, *c0;            /* what they hold at a call's beginning, if it is in place */
     fl_net *net;
     fl_backward_weights *weights;
-} bench;
+} trial;
 
 static const uint32_t UNWRITTEN = 0xffffffffu;
 
-static float *filled(bench *x, uint64_t *state, size_t n, float scale)
+static float *filled(trial *x, uint64_t *state, size_t n, float scale)
 {
     float *p = get(n * sizeof(float));
     for (size_t i = 0; i < n; i++)
@@ -79,7 +79,7 @@ static float *filled(bench *x, uint64_t *state, size_t n, float scale)
     return p;
 }
 
-static float *output(bench *x, size_t n, size_t untouched)
+static float *output(trial *x, size_t n, size_t untouched)
 {
     CHECK(x->outs < PARTS);
     float *p = get(n * sizeof(float));
@@ -137,7 +137,7 @@ static rows rows_of(const shape *s, size_t n, int may_turn)
 }
 
 /* The gaps of an input hold NaN: one that is used is seen. */
-static const float *input_rows(bench *x, uint64_t *state, size_t n, const rows *r)
+static const float *input_rows(trial *x, uint64_t *state, size_t n, const rows *r)
 {
     float *p = filled(x, state, r->floats, x->s.scale);
     for (size_t i = n; i < r->floats; i += n + x->s.gap)
@@ -146,24 +146,24 @@ static const float *input_rows(bench *x, uint64_t *state, size_t n, const rows *
     return p + r->first;
 }
 
-static float *output_rows(bench *x, const rows *r)
+static float *output_rows(trial *x, const rows *r)
 {
     const size_t gaps = x->s.steps * x->s.batch - 1;
     return output(x, r->floats, gaps * x->s.gap) + r->first;
 }
 
 /* Fills in all but the net: buffers of what the shape wants. */
-static void prepare(bench *x, const shape *s)
+static void prepare(trial *x, const shape *s)
 {
     static const size_t gates[FL_CELLS] = {4, 3, 3, 1, 1};
     const fl_config *f = &s->f;
     const size_t H = f->hidden, K = f->proj ? f->proj : H, row = f->dirs * K, B = s->batch;
     const int lstm = f->cell == FL_LSTM, peep = f->variant.differs && f->variant.peepholes;
     uint64_t draws = s->seed, *state = &draws;
-    *x =
-        (bench){.s = *s, .K = K, .G = gates[f->cell] * H, .row = row, .lanes = f->layers * f->dirs};
-    CHECK(x->lanes <= LANES);
-    for (size_t i = 0; i < x->lanes; i++) {
+    *x = (trial){
+        .s = *s, .K = K, .G = gates[f->cell] * H, .row = row, .tracks = f->layers * f->dirs};
+    CHECK(x->tracks <= TRACKS);
+    for (size_t i = 0; i < x->tracks; i++) {
         const size_t in = i < f->dirs ? f->input : row;
         x->w[i] = filled(x, state, x->G * in, 1.0f / sqrtf((float)in));
         x->r[i] = filled(x, state, x->G * K, 1.0f / sqrtf((float)K));
@@ -177,7 +177,7 @@ static void prepare(bench *x, const shape *s)
     if (lengths)
         x->in[x->ins++] = (part){(float *)(void *)lengths, 2 * B, 0};
     const rows in = rows_of(s, f->input, 1), out = rows_of(s, row, 0);
-    const size_t h = x->lanes * B * K, c = x->lanes * B * H;
+    const size_t h = x->tracks * B * K, c = x->tracks * B * H;
     x->call = (fl_call){.steps = s->steps,
                         .batch = B,
                         .x = input_rows(x, state, f->input, &in),
@@ -204,7 +204,7 @@ static void prepare(bench *x, const shape *s)
     x->back.dx = s->wants & DX ? output_rows(x, &in) : NULL;
     x->back.dh0 = s->wants & DSTATE ? output(x, h, 0) : NULL;
     x->back.dc0 = lstm && s->wants & DSTATE ? output(x, c, 0) : NULL;
-    for (size_t i = 0; i < x->lanes; i++)
+    for (size_t i = 0; i < x->tracks; i++)
         x->grads[i] = (fl_grads){
             .w_ih = output(x, x->G * (i < f->dirs ? f->input : row), 0),
             .w_hh = output(x, x->G * K, 0),
@@ -217,11 +217,11 @@ static void prepare(bench *x, const shape *s)
 }
 
 /* Only networks of float32 weights are trained. */
-static int trains(const bench *x) { return x->s.f.format == FL_FLOAT32; }
+static int trains(const trial *x) { return x->s.f.format == FL_FLOAT32; }
 
 /* The net with its weights, and if it trains those for backward; 0 when memory was short, and
    nothing is left. */
-static int open_net(bench *x, const fl_kernels *kernels)
+static int open_net(trial *x, const fl_kernels *kernels)
 {
     const uint64_t before = control();
     const size_t dirs = x->s.f.dirs;
@@ -231,7 +231,7 @@ static int open_net(bench *x, const fl_kernels *kernels)
         fl_net_free(x->net);
         return 0;
     }
-    for (size_t i = 0; i < x->lanes; i++) {
+    for (size_t i = 0; i < x->tracks; i++) {
         fl_net_set(x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->b[i], x->b[i], x->p[i]);
         if (x->peep[i])
             fl_net_set_peepholes(x->net, i / dirs, i % dirs, x->peep[i]);
@@ -243,14 +243,14 @@ static int open_net(bench *x, const fl_kernels *kernels)
     return 1;
 }
 
-static void close_net(bench *x)
+static void close_net(trial *x)
 {
     fl_backward_weights_free(x->weights);
     fl_net_free(x->net);
 }
 
 /* Zero from a row's length on; elsewhere finite. at: element (0, 0). */
-static void check_rows(const bench *x, const float *at, ptrdiff_t t_step, ptrdiff_t b_step,
+static void check_rows(const trial *x, const float *at, ptrdiff_t t_step, ptrdiff_t b_step,
                        size_t n)
 {
     for (size_t b = 0; at && b < x->s.batch; b++)
@@ -276,7 +276,7 @@ static void check_written(const part *p, size_t n, int written)
 
 /* fl_forward, for inference (training 0) or with a tape, and then fl_backward. The hash of the
    forward outputs, of all outputs in *all; 0: memory was short. */
-static uint64_t run(bench *x, size_t threads, int training, uint64_t *all)
+static uint64_t run(trial *x, size_t threads, int training, uint64_t *all)
 {
     const uint64_t before = control(), inputs = hash_parts(x->in, x->ins);
     fl_call call = x->call;
@@ -287,10 +287,10 @@ static uint64_t run(bench *x, size_t threads, int training, uint64_t *all)
     wipe(x->out, x->outs);
     const int in_place = !training && x->s.wants & IN_PLACE && call.h0 && call.hn;
     if (in_place) { /* of part 0, if y is not wanted, or 1 on */
-        memcpy(call.hn, x->h0, x->lanes * x->s.batch * x->K * sizeof(float));
+        memcpy(call.hn, x->h0, x->tracks * x->s.batch * x->K * sizeof(float));
         call.h0 = call.hn;
         if (call.cn) {
-            memcpy(call.cn, x->c0, x->lanes * x->s.batch * x->s.f.hidden * sizeof(float));
+            memcpy(call.cn, x->c0, x->tracks * x->s.batch * x->s.f.hidden * sizeof(float));
             call.c0 = call.cn;
         }
     }

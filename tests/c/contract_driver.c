@@ -162,7 +162,7 @@ static int fused(int isa)
 }
 
 /* Every call of a case on one instruction set; the forward bits. */
-static uint64_t calls(bench *x, const fl_kernels *kernels, size_t threads, uint64_t *all)
+static uint64_t calls(trial *x, const fl_kernels *kernels, size_t threads, uint64_t *all)
 {
     CHECK(open_net(x, kernels));
     const uint64_t alone = run(x, 1, 0, all), together = run(x, threads, 0, NULL);
@@ -182,7 +182,7 @@ static size_t test_guard(size_t number, size_t threads, int pages)
     const shape s = case_of(number);
     uint64_t bits[16], all[16], fused_bits = 0;
     size_t count = 0;
-    bench x;
+    trial x;
     guarding = pages;
     for (side = 0; side < (pages ? 2 : 1); side++) {
         prepare(&x, &s);
@@ -208,7 +208,7 @@ static size_t test_fail(size_t number, size_t threads)
 {
     const shape s = case_of(number);
     size_t failed = 0;
-    bench x;
+    trial x;
     prepare(&x, &s);
     for (int i = 0; i < fl_isa_count(); i++) {
         const fl_kernels *kernels = fl_isa_kernels(i);
@@ -257,7 +257,7 @@ static size_t in_mode(size_t number, unsigned mode, size_t threads, uint64_t bit
 {
     const shape s = case_of(number);
     size_t count = 0;
-    bench x;
+    trial x;
     prepare(&x, &s);
     for (int i = 0; i < fl_isa_count(); i++) {
         if (!fl_isa_runnable(i))
@@ -312,7 +312,7 @@ static void test_stop(size_t least, size_t threads)
                .batch = 4,
                .scale = 1};
     size_t polls = 3;
-    bench x;
+    trial x;
     prepare(&x, &s);
     int64_t lengths[] = {0, 3, 1, 2};
     x.call.lengths = lengths;

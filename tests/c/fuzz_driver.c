@@ -14,20 +14,10 @@
  */
 #include "base/alloc.h"
 #include "kernels/panels.h"
-#include "case.h"
+#include "on_the_heap.h"
 #include "vary.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* What csrc/forward/split_wait.h asks for: nobody is late here. */
-int fl_split_hook(const char *place);
-double fl_split_patience = 1;
-
-int fl_split_hook(const char *place)
-{
-    (void)place;
-    return 0;
-}
 
 /* ---- memory ---- */
 
@@ -50,21 +40,6 @@ void *__wrap_fl_alloc(size_t bytes) { return refused(bytes) ? NULL : __real_fl_a
 void *__wrap_fl_alloc_lasting(size_t bytes)
 {
     return refused(bytes) ? NULL : __real_fl_alloc_lasting(bytes);
-}
-
-static void *held[128];
-static size_t holding;
-
-static void *get(size_t bytes)
-{
-    CHECK(holding < 128 && (held[holding] = malloc(bytes)));
-    return held[holding++];
-}
-
-static void give_back(void)
-{
-    while (holding)
-        free(held[--holding]);
 }
 
 /* ---- bytes ---- */
@@ -117,7 +92,7 @@ static void small(reader *r)
     s.f.reverse = s.f.dirs == 1 && kinds & 32;
     if (kinds & 64)
         s.f.variant = finite_variant(&(uint64_t){kinds >> 7 | s.seed << 1}, s.f.cell);
-    bench x;
+    trial x;
     prepare(&x, &s);
     if (x.call.lengths) /* as the bytes say, where there are any left */
         for (size_t b = 0; b < s.batch && r->at < r->end; b++)

@@ -13,34 +13,9 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#include "case.h"
+#include "on_the_heap.h"
 #include "kernels/contract.h"
 #include "vary.h"
-
-/* What csrc/forward/split_wait.h asks for: no thread is late here. */
-int fl_split_hook(const char *place);
-double fl_split_patience = 1;
-
-int fl_split_hook(const char *place)
-{
-    (void)place;
-    return 0;
-}
-
-static void *held[256];
-static size_t holding;
-
-static void *get(size_t bytes)
-{
-    CHECK(holding < 256 && (held[holding] = malloc(bytes)));
-    return held[holding++];
-}
-
-static void give_back(void)
-{
-    while (holding)
-        free(held[--holding]);
-}
 
 /* ---- the counting table ---- */
 
@@ -156,7 +131,7 @@ static void interrupted(const fl_kernels *kernels, size_t batch, int backward, s
                      .wants = DY | DX,
                      .scale = 1};
     int wanted = 0, e = FL_OK;
-    bench x;
+    trial x;
     tally rest = {0};
     prepare(&x, &s);
     CHECK(open_net(&x, kernels));
@@ -193,7 +168,7 @@ int main(int argc, char **argv)
         const fl_kernels kernels = counting(fl_isa_kernels(i));
         for (size_t k = 0; k < n; k++) {
             const shape s = drawn(&state);
-            bench x;
+            trial x;
             prepare(&x, &s);
             CHECK(open_net(&x, &kernels));
             CHECK(run(&x, threads, 0, NULL));

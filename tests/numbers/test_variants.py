@@ -258,7 +258,7 @@ def test_bits_of_lengths():
 @pytest.mark.needs("bits")
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_of_threads(kind):
-    """Forward and backward, large enough to be shared out: grids of tiles and the lone stream."""
+    """Forward and backward, large enough for threads: grids of tiles, and rows of split units."""
     shapes = (
         {"I": 40, "H": 70, "L": 2, "D": 2, "T": 30, "B": 40},
         {"I": 64, "H": 400, "L": 1, "D": 1, "T": 40, "B": 1},
@@ -314,8 +314,8 @@ def test_copies_pickles_files(tmp_path):
         case = drawn(seed)
         layer = case.layer()
         if seed % 2:
-            lanes = case.L * case.D
-            state = [np.full((lanes, 1, n), 0.25) for n in (case.P or case.H, case.H)]
+            tracks = case.L * case.D
+            state = [np.full((tracks, 1, n), 0.25) for n in (case.P or case.H, case.H)]
             layer.initial_state = tuple(state) if case.kind == "LSTM" else state[0]
         layer.save(tmp_path / "layer.safetensors")
         others = [

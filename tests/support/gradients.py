@@ -18,10 +18,10 @@ UPSTREAM = st.sets(st.sampled_from(("dy", "dh", "dc")), min_size=1).map(sorted)
 def zeros_for(case, x):
     """The initial states a call without any starts from."""
     rows = () if case.B is None else (case.B,)
-    lanes = case.L * case.D
+    tracks = case.L * case.D
     return (
-        np.zeros((lanes, *rows, case.P or case.H), np.float32),
-        np.zeros((lanes, *rows, case.C), np.float32),
+        np.zeros((tracks, *rows, case.P or case.H), np.float32),
+        np.zeros((tracks, *rows, case.C), np.float32),
     )
 
 

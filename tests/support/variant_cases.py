@@ -131,12 +131,12 @@ def drawn(seed, kind=None, wide=40, steps=9, batch=6, **fixed):
                 weights[f"peephole{end}"] = real(0.5, 3 * n["H"])
     first = bool(rng.integers(2))
     x = real(1, *((n["B"], n["T"]) if first else (n["T"], n["B"])), n["I"])
-    lanes = n["L"] * n["D"]
-    state = (real(1, lanes, n["B"], width), real(1, lanes, n["B"], n["H"]))
+    tracks = n["L"] * n["D"]
+    state = (real(1, tracks, n["B"], width), real(1, tracks, n["B"], n["H"]))
     state = state[: 2 if kind == "LSTM" else 1] if rng.random() < 0.5 else None
     lengths = rng.integers(0, n["T"] + 1, n["B"]) if rng.random() < 0.5 else None
-    upstream = [real(1, *x.shape[:2], n["D"] * width), real(1, lanes, n["B"], width)]
-    upstream += [real(1, lanes, n["B"], n["H"])] if kind == "LSTM" else []
+    upstream = [real(1, *x.shape[:2], n["D"] * width), real(1, tracks, n["B"], width)]
+    upstream += [real(1, tracks, n["B"], n["H"])] if kind == "LSTM" else []
     return Case(
         kind, **n, batch_first=first, reset_after=bool(rng.integers(2)), options=options,
         weights=weights, x=x, state=state, lengths=lengths, upstream=upstream,
@@ -180,9 +180,9 @@ def torch_network(case, w, x, state):
     for layer in range(case.L):
         outputs = []
         for d in range(case.D):
-            end, lane = f"_l{layer}" + ("_reverse" if d else ""), layer * case.D + d
+            end, track = f"_l{layer}" + ("_reverse" if d else ""), layer * case.D + d
             own = {n.removesuffix(end): v for n, v in w.items() if n.endswith(end)}
-            h, c = state[0][lane], state[1][lane]
+            h, c = state[0][track], state[1][track]
             back = d == 1 or case.options.get("reverse", False)
             ys = [None] * case.T
             for t in reversed(range(case.T)) if back else range(case.T):
@@ -199,10 +199,10 @@ def torch_network(case, w, x, state):
 def torch_results(case, dtype=np.float64):
     """[y, h, (c)] and {name: gradient} of the loss that case.upstream is the gradient of."""
     leaf = lambda a: torch.from_numpy(np.array(a, dtype)).requires_grad_()  # noqa: E731
-    lanes, width = case.L * case.D, case.P or case.H
-    zeros = np.zeros((lanes, case.B, width)), np.zeros((lanes, case.B, case.H))
+    tracks, width = case.L * case.D, case.P or case.H
+    zeros = np.zeros((tracks, case.B, width)), np.zeros((tracks, case.B, case.H))
     state = [leaf(s) for s in (case.state or zeros)]
-    state += [torch.zeros((lanes, case.B, case.H), dtype=state[0].dtype)] * (2 - len(state))
+    state += [torch.zeros((tracks, case.B, case.H), dtype=state[0].dtype)] * (2 - len(state))
     w = {name: leaf(array) for name, array in case.weights.items()}
     x = leaf(case.x)
     y, end = torch_network(case, w, x.swapaxes(0, 1) if case.batch_first else x, state)

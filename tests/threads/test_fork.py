@@ -31,7 +31,7 @@ def setting(*sizes, T, B, **more):
 
 def calls(n):  # work for two threads, the longer the larger n
     rows, x_rows = setting(32, 64, 2, T=20, B=32 * n)
-    lone, x_lone = setting(32, 256, T=40 * n, B=1)
+    one_row, x_one_row = setting(32, 256, T=40 * n, B=1)
     both, x_both = setting(16, 48, 1, bidirectional=True, T=20 * n, B=9)
     def flat(result):
         return result[0].tobytes() + b"".join(a.tobytes() for a in result[1])
@@ -40,7 +40,7 @@ def calls(n):  # work for two threads, the longer the larger n
         grads = rows.backward(tape, y)
         return b"".join(a.tobytes() for a in (y, grads.x, *grads.params.values()))
     return {{
-        "rows": lambda: flat(rows(x_rows)), "lone": lambda: flat(lone(x_lone)),
+        "rows": lambda: flat(rows(x_rows)), "one_row": lambda: flat(one_row(x_one_row)),
         "directions": lambda: flat(both(x_both)), "train": train,
     }}
 
@@ -166,7 +166,7 @@ print("forked", len(children))
 
 
 @pytest.mark.parametrize(
-    "call, size", [("rows", 60), ("lone", 80), ("directions", 120), ("train", 20)]
+    "call, size", [("rows", 60), ("one_row", 80), ("directions", 120), ("train", 20)]
 )
 def test_a_signal_handler_may_fork_in_the_middle_of_a_call(call, size):
     """The child has lost the call's workers, and what they had in hand: it starts the call again,

@@ -117,7 +117,7 @@ def setting(*sizes, T, B, **more):
 
 rows, x_rows = setting(32, 64, T=20, B=64)
 stack, x_stack = setting(32, 64, 4, T=60, B=2)
-lone, x_lone = setting(32, 400, T=60, B=1)
+one_row, x_one_row = setting(32, 400, T=60, B=1)
 
 def train():
     y, end, tape = rows.forward_train(x_rows)
@@ -140,7 +140,7 @@ def all_asleep():
     time.sleep(20e-3)
     return before == workers() and {{state for state, *_ in before}} == {{"S"}}
 
-for call in (lambda: rows(x_rows), lambda: stack(x_stack), lambda: lone(x_lone), train):
+for call in (lambda: rows(x_rows), lambda: stack(x_stack), lambda: one_row(x_one_row), train):
     used = []
     call()
     give_up = time.monotonic() + 120
@@ -215,13 +215,13 @@ REFUSED = """
 import os, resource, numpy as np, fastlstm
 from fastlstm.engine.c import _core
 layer = fastlstm.LSTM(32, 64, 2)
-lone = fastlstm.LSTM(32, 256)
+one_row = fastlstm.LSTM(32, 256)
 x = np.random.default_rng(0).standard_normal((60, 20, 32), np.float32)
 
 def bits(n):
     y, (h, c), tape = layer.forward_train(x, num_threads=n)
     grads = layer.backward(tape, y, num_threads=n)
-    one = lone(x[:, :1], num_threads=n)[0]
+    one = one_row(x[:, :1], num_threads=n)[0]
     return [a.tobytes() for a in (y, h, c, grads.x, one, *grads.params.values())]
 
 want = bits(1)

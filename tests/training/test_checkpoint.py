@@ -212,14 +212,14 @@ def test_no_memory_leaves_all_as_it_was(D):
 def test_nbytes_is_what_the_class_says(D, P, state):
     I, H, L, T, B = 16, 64, 3, 1000, 4
     layer = fastlstm.LSTM(I, H, L, bidirectional=D == 2, proj_size=P)
-    K, lanes = P or H, L * D
+    K, tracks = P or H, L * D
     x = np.zeros((T, B, I), np.float32)
-    given_state = (np.zeros((lanes, B, K)), np.zeros((lanes, B, H))) if state else None
+    given_state = (np.zeros((tracks, B, K)), np.zeros((tracks, B, H))) if state else None
     for k, steps in ((10, 10), (True, 32), (1000, 1000), (5000, 1000)):
         *_, tape = layer.forward_train(x, given_state, checkpoint=k)
         states = math.ceil(T / steps) - 1 + state
         between = T * (L - 1) * 2 * K if D == 2 else 0
-        assert tape.nbytes == 4 * B * (T * I + states * lanes * (K + H) + between)
+        assert tape.nbytes == 4 * B * (T * I + states * tracks * (K + H) + between)
 
 
 PEAK = (

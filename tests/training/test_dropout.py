@@ -34,8 +34,8 @@ def dropped_reference(case, rate, x, state, masks, up):
         m = torch.nn.LSTM(
             y.shape[-1], case.H, 1, case.bias, bidirectional=case.D == 2, proj_size=case.P
         ).double()
-        lanes = slice(layer * case.D, (layer + 1) * case.D)
-        y, (h, c) = torch.func.functional_call(m, own, (y, (h0[lanes], c0[lanes])))
+        tracks = slice(layer * case.D, (layer + 1) * case.D)
+        y, (h, c) = torch.func.functional_call(m, own, (y, (h0[tracks], c0[tracks])))
         hs.append(h)
         cs.append(c)
         if layer + 1 < case.L:

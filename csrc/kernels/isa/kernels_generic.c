@@ -2,7 +2,7 @@
 #include "kernels/simd/vec_generic.h"
 
 /* The sizes of the register tiles, for the 16 registers of 4 floats that any x86-64 has (SSE2): 8
-   sums, and room for the copies that its two-operand instructions need. */
+   sums, and the rest for the copies that its two-operand instructions need. */
 #define FL_NAME "generic"
 #define FL_TABLE fl_kernels_generic
 #define FL_TILE_M 2

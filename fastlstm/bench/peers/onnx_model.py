@@ -133,10 +133,6 @@ class OnnxRunner(Runner):
             statement += "; a, b = b, a"
         super().__init__(statement, namespace | {"lengths": self.lengths, "copyto": np.copyto})
 
-    def bind(self, inputs, outputs):
-        """The object that `a` and `b` are. Runners that are not bound have none."""
-        raise NotImplementedError
-
     def load(self, x, state=None):
         shape, names = self.shape, self.namespace
         size = shape.state_shape()

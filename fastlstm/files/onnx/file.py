@@ -277,7 +277,7 @@ def read(source, options):
             layer, weights = Layer(kind, problem=f"{problem} (node {show(node.title)})"), {}
         # Contents bounds the weights of all layers by the file's size. What was computed for this
         # node was charged to the Wire already, and is larger than what is stored.
-        found.room += before - graph.wire.values
+        found.bytes_left += before - graph.wire.values
         found.add(node.title, layer, weights)
     for graph in graphs:
         for title in _spelled_out(graph):

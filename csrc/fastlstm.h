@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The public interface of the C core: networks, forward calls and backward calls. The core knows no
- * Python, no files and no environment variables, and gets memory from fl_alloc (base/alloc.h) only.
- * Sizes are in elements, strides in floats.
+ * Python, no files and no environment variables, and all memory it allocates comes from
+ * base/alloc.h. Sizes are in elements and strides in floats, unless a name says bytes.
  *
- * Letters: T time, B batch, I input, H hidden, P projection, L layers, D directions;
+ * Letters: T time, B batch, I input, H hidden, P projection, L layers, D directions, G gates;
  * K = P if there is a projection, else H: the width of a state h and of one direction's output.
  */
 #ifndef FASTLSTM_H
@@ -17,8 +17,10 @@ typedef struct fl_kernels fl_kernels;
 
 enum { FL_OK = 0, FL_NO_MEMORY = -1, FL_INTERRUPTED = -2 };
 
-/* ---- instruction sets, best first ---- */
+/* ---- instruction sets ---- */
 
+/* The instruction sets that the library knows, numbered i = 0 .. fl_isa_count() - 1 with the best
+   first. A set has a number and a name even where it is not compiled in. */
 int fl_isa_count(void);
 const char *fl_isa_name(int i);
 int fl_isa_built(int i);                        /* compiled into this library */
@@ -71,10 +73,13 @@ typedef struct fl_activation {
    equations. */
 typedef struct fl_variant {
     int differs;                    /* 0: the layer is PyTorch's, and the rest is not read */
-    fl_activation activation[2][3]; /* [direction]: LSTM i f o, g, output; GRU r z, n; RNN h */
-    float clip;                     /* activations see sums cut to [-clip, clip]; INFINITY: uncut */
-    int input_forget;               /* LSTM: f = 1 - i */
-    int peepholes; /* LSTM: there are some; zeros until fl_net_set_peepholes is called */
+    /* [direction][which]. LSTM: 0 for the gates i, f and o, 1 for g, 2 for the new c on its way to
+       h. GRU: 0 for r and z, 1 for n. RNN: 0 for h. */
+    fl_activation activation[2][3];
+    float clip;       /* the gates' sums are cut to [-clip, clip] before their activations, the
+                         LSTM's new c is not; INFINITY: nothing is cut */
+    int input_forget; /* LSTM: f = 1 - i */
+    int peepholes;    /* LSTM: there are peepholes, which are zeros until fl_net_set_peepholes */
 } fl_variant;
 
 /*
@@ -90,30 +95,35 @@ typedef struct fl_config {
     size_t layers, dirs;        /* dirs = 1 or 2 */
     int reverse;                /* with dirs = 1: go from each row's last step to its first */
     int format;                 /* of the packed weight matrices */
-    fl_variant variant;         /* FL_RNN_TANH and FL_RNN_RELU have the same variants */
+    fl_variant variant;         /* with variant.differs FL_RNN_TANH and FL_RNN_RELU are the same */
 } fl_config;
 
 typedef struct fl_net fl_net;
 
 /* Whether an instruction set has the kernels of a configuration: those of its cell in its format.
-   Each set of today has them all. */
+   At present every set has all of them. */
 int fl_isa_can_run(const fl_kernels *kernels, const fl_config *config);
 
-/* NULL when memory is short, or unless fl_isa_can_run. All weights start as zeros. */
+/* A new network, whose weights are zeros; NULL when memory is short or fl_isa_can_run is false. It
+   belongs to the caller, who gives it back with fl_net_free; NULL may be given back too. */
 fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels);
 void fl_net_free(fl_net *net);
-size_t fl_net_bytes(const fl_net *net);
+size_t fl_net_bytes(const fl_net *net); /* of its memory, packed weights included */
 
 /*
- * Packs copies of the weights of one layer and direction. They are contiguous arrays in PyTorch's
- * layout and gate order (i f g o; r z n), for G gates: w_ih (G H, I or D K), w_hh (G H, K), b_ih
- * and b_hh (G H) or both NULL, and w_hr (P, H), NULL without a projection.
+ * Packs copies of the weights of one layer and direction; the arrays stay the caller's. They are
+ * contiguous, in PyTorch's layout and gate order (i f g o; r z n), for G gates:
+ *
+ *     w_ih (G H, I), above the first layer (G H, D K)      w_hh (G H, K)
+ *     b_ih, b_hh (G H), each of which may be NULL for zeros
+ *     w_hr (P, H), not read without a projection
  */
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                 const float *b_ih, const float *b_hh, const float *w_hr);
 
-/* Sets an LSTM's peepholes, (3 H) for i, f and o. Those of i and f are multiplied by c before the
-   step, that of o by c after it, and the products are added to the gates' sums. */
+/* Sets the peepholes of one layer and direction of an LSTM, whose configuration says that it has
+   some: (3 H), for i, f and o. Those of i and f are multiplied by c before the step, that of o by c
+   after it, and the products are added to the gates' sums. */
 void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes);
 
 /* ---- one forward call ---- */
@@ -130,11 +140,12 @@ typedef struct fl_call {
     ptrdiff_t y_t, y_b;
     const float *h0, *c0;   /* (L * D, B, K) and (L * D, B, H), contiguous; NULL: zeros */
     float *hn, *cn;         /* the same shapes; NULL: not wanted. They may be h0 and c0 themselves,
-                               unless the poll may fork. c0 and cn are NULL for cells without c */
+                               unless the poll may fork. Cells without c ignore c0 and cn */
     const int64_t *lengths; /* B values in 0 .. T; NULL: all T */
-    int descending;         /* 0 or 1: the order in which weights are read. When calls on a network
-                               follow one another, take 0 and 1 in turn: each call then begins with
-                               the weights that the call before has left in the caches */
+    int descending;         /* 0 or 1: in which of two orders weights are read; the results are the
+                               same. When calls on a network follow one another, take 0 and 1 in
+                               turn: each call then begins with the weights that the call before it
+                               has left in the caches */
     size_t threads;         /* the most threads that work on the call; 0 and 1: the caller's only */
     /* Called about every millisecond of work; a nonzero answer ends the call with
        FL_INTERRUPTED. NULL: never. */
@@ -148,15 +159,15 @@ typedef struct fl_call {
 int fl_forward(const fl_net *net, const fl_call *call);
 
 /*
- * Makes the tape for one call on a FL_FLOAT32 network; of the call, sizes and lengths are read.
- * NULL when memory is short.
+ * Makes the tape for one call on a network of format FL_FLOAT32; of the call, sizes and lengths are
+ * read. It belongs to the caller, who gives it back with fl_tape_free. NULL when memory is short.
  *
- * dropout, 0 .. 1, is the probability of zeroing an output of any layer but the last. The masks
- * follow from the seed and the numbers of step, row and feature. A call may be a part of a longer
- * sequence, steps first .. first + T - 1 of `all`, and then has the masks of these steps; for a
- * whole sequence first and all are 0 and T.
+ * dropout, 0 .. 1, is the probability of zeroing an output of a layer below the last. The masks
+ * follow from the seed and the numbers of layer, time, row and feature. A call may be a part of a
+ * longer sequence: its times 0 .. T - 1 are then the times first .. first + T - 1 of a sequence of
+ * `all`, and it has the masks of these. For a whole sequence first is 0 and all is T.
  *
- * If fl_forward did not end with FL_OK, its tape may only be given to fl_tape_free.
+ * If fl_forward did not end with FL_OK, the only use of its tape is fl_tape_free.
  */
 fl_tape *fl_tape_new(const fl_net *net, const fl_call *call, float dropout, uint64_t seed,
                      size_t first, size_t all);
@@ -164,9 +175,10 @@ void fl_tape_free(fl_tape *tape);
 size_t fl_tape_bytes(const fl_tape *tape);
 
 /*
- * Dropout: y[i] = x[i] m_i / (1 - rate) for features first .. first + n - 1 of a row; y may be x.
- * m_i is 0 with probability `rate` and otherwise 1. It is a function of the seed, of `row`, which
- * is (layer * T + t) * B + b, and of the feature, so it depends neither on threads nor on order.
+ * Dropout: y[i] = x[i] m / (1 - rate) for i = 0 .. n - 1, where element i is feature first + i of a
+ * row; y may be x. m is 0 with probability `rate` and otherwise 1; with a rate of 1 all y are 0. m
+ * is a function of the seed, of `row` and of the feature, so it depends neither on threads nor on
+ * order. fl_forward's rows are (layer * T + t) * B + b, with T and t of the whole sequence.
  */
 void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, uint64_t row,
                 size_t first);
@@ -177,18 +189,19 @@ void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, u
    only read. */
 typedef struct fl_backward_weights fl_backward_weights;
 
-/* NULL when memory is short. */
+/* Zeros, for the geometry of net; NULL when memory is short. The caller gives them back with
+   fl_backward_weights_free. */
 fl_backward_weights *fl_backward_weights_new(const fl_net *net);
 void fl_backward_weights_free(fl_backward_weights *weights);
 size_t fl_backward_weights_bytes(const fl_backward_weights *weights);
-/* The same arrays as fl_net_set's; net is the one it was made for. */
+/* Packs copies of the same arrays as fl_net_set; net is the one that the weights were made for. */
 void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer,
                              size_t dir, const float *w_ih, const float *w_hh, const float *w_hr);
 
 /* Gradients of the weights of one layer and direction: contiguous arrays in PyTorch's layout. What
    they held before is overwritten. */
 typedef struct fl_grads {
-    float *w_ih, *w_hh; /* (G H, in), (G H, K) */
+    float *w_ih, *w_hh; /* (G H, I or, above the first layer, D K), (G H, K) */
     float *b_ih, *b_hh; /* (G H); both NULL: not wanted */
     float *w_hr;        /* (P, H); NULL without a projection */
     float *peepholes;   /* (3 H); NULL without peepholes */
@@ -199,11 +212,12 @@ typedef struct fl_backward_call {
     const float *dy; /* (t, b, d * K + j) as y in fl_call; NULL: zeros. Not read past lengths. */
     ptrdiff_t dy_t, dy_b;
     const float *dhn, *dcn; /* as hn, cn; NULL: zeros */
-    float *dx;              /* as x, 0 past a row's length; NULL: not wanted. Overlaps no input. */
+    float *dx;              /* as x, 0 past a row's length; NULL: not wanted. It must not overlap an
+                               input */
     ptrdiff_t dx_t, dx_b;
     float *dh0, *dc0;      /* as h0, c0; NULL: not wanted */
-    const fl_grads *grads; /* [L][D] */
-    size_t threads;
+    const fl_grads *grads; /* [L][D], not NULL */
+    size_t threads;        /* this and the poll as in fl_call */
     int (*poll)(void *);
     void *poll_arg;
 } fl_backward_call;
@@ -213,7 +227,8 @@ typedef struct fl_backward_call {
 int fl_backward(const fl_net *net, const fl_backward_weights *weights,
                 const fl_backward_call *call);
 
-/* How many bytes of workspace fl_forward takes for this call; for reports of memory. */
+/* How many bytes of workspace fl_forward takes for this call, for reports of memory; SIZE_MAX if
+   there are more than a size_t counts. */
 size_t fl_forward_workspace(const fl_net *net, const fl_call *call);
 
 #endif

@@ -10,18 +10,22 @@
 
 #include <stddef.h>
 
-/* 64-byte aligned, not cleared; NULL when memory is short or `bytes` overflowed to SIZE_MAX. */
+/* Memory aligned to 64 bytes and not cleared; NULL when memory is short or `bytes` overflowed to
+   SIZE_MAX. */
 void *fl_alloc(size_t bytes);
-/* The same for memory that is read again and again, such as panels. It is on huge pages where the
-   system has them, which made gemm out of a 2 MiB L2 15 % faster: there are fewer TLB misses, and
-   hardware prefetchers stop at the end of a page. A call's workspace does not come from here,
-   because clearing a huge page costs 0.1 ms. */
+/* The same for memory that is read again and again: packed weights, tapes, the workspace of a
+   backward call. From 1 MiB on it is on huge pages, where Linux grants them, which made gemm out of
+   a 2 MiB L2 15 % faster: there are fewer TLB misses, and hardware prefetchers stop at the end of a
+   page. A forward call's workspace comes from fl_alloc, because clearing a huge page costs
+   0.1 ms. */
 void *fl_alloc_lasting(size_t bytes);
-/* p is from either of the two, or NULL. */
+/* Gives memory of either function back; p may be NULL. Blocks of 256 KiB to 64 MiB are kept for
+   later requests, up to 8 of them, and the system gets them back only when newer ones push them
+   out. */
 void fl_free(void *p);
 
-/* For tests: lets n more allocations succeed and all later ones fail. n < 0, as at the start of the
-   process: none fails on purpose. */
+/* For tests: n more allocations succeed and all later ones fail. With n < 0, as at the start of the
+   process, none fails on purpose. */
 void fl_alloc_fail_after(long n);
 
 #endif

@@ -11,8 +11,9 @@
 #define FL_NOINLINE __attribute__((noinline))
 #endif
 
-/* FL_KEEP hides from the compiler where the value of x came from, so that it stays in a register of
-   the class that the constraint names. FL_PREFETCH asks for the cache line at p. */
+/* FL_KEEP hides from the compiler where the value of x came from, so that it keeps x in a register
+   instead of loading it again. `constraint` is the letter that GCC's inline assembly has for the
+   class of the register. FL_PREFETCH asks for the cache line at p. */
 #if defined(__GNUC__)
 #define FL_KEEP(constraint, x) __asm__("" : "+" constraint(x))
 #define FL_PREFETCH(p) __builtin_prefetch(p)

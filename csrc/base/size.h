@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* a * b and a + b; SIZE_MAX once anything overflows. */
+/* a * b and a + b; SIZE_MAX if that overflows or if an operand of a sum is SIZE_MAX already. */
 #if defined(__GNUC__)
 static inline size_t fl_mul(size_t a, size_t b)
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The elementwise half of PyTorch's cells: from the finished sums of the gates to the new state,
- * and from the gradient of the new state to those of the sums. For each cell there are functions of
- * vectors of units, which hold the formulas, and functions that read and write memory, for row r
- * and panel p, or vector v of panel p, of an fl_step or fl_back (contract.h).
+ * The elementwise half of PyTorch's cells and of FL_GRU_BEFORE: from the finished sums of the gates
+ * to the new state, and from the gradient of the new state to those of the sums. For each cell
+ * there are functions of vectors of L units, which hold the formulas, and functions that read and
+ * write memory, for row r and panel p, or vector v of panel p, of an fl_step or fl_back
+ * (contract.h). A prime marks the state after the step: c', h'.
  *
- * Included once for each instruction set, by step.h and elementwise.h. Cells also differ in how
- * their weights are packed, in their product of h (the GRU's starts n's recurrent half from b_hn)
- * and in what backward does for them: each of these reads it from the fl_cell in contract.h.
+ * Included once for each instruction set, by step.h and elementwise.h. Other differences between
+ * cells are not here: how their weights are packed and what they need of their callers is in the
+ * fl_cell of contract.h, and that a GRU's products of h for n start from b_hn is in step.h.
  */
 #ifndef FL_CELLS_H
 #define FL_CELLS_H
@@ -17,7 +18,7 @@
 #include "kernels/vecmath.h"
 
 /* fl_get reads units unit .. unit + L - 1 of a row of `hidden` floats, with 0 for those past its
-   end; fl_put writes them, and nothing past the end. */
+   end; fl_put writes them, and nothing past the end. `unit` is less than `hidden`. */
 FL_INLINE vf fl_get(const float *row, size_t unit, size_t hidden)
 {
     return unit + FL_LANES <= hidden ? vf_loadu(row + unit) : vf_loadn(row + unit, hidden - unit);
@@ -38,10 +39,11 @@ FL_INLINE void fl_put(float *row, size_t unit, size_t hidden, vf v)
  *
  * a holds the sums of i, f, g and o. *c is replaced by c', and h' is returned.
  *
- * There are three divisions instead of five, because the numerators and the denominators of a
- * product are multiplied first. fl_sigmoid_den gives 2^-64 (1 + exp(-a)); for i and o it is
- * multiplied by 2^64 here, as the numerator 2^-64 would make subnormals of small g and c. Below a =
- * -88.7 the denominator overflows, and the gate is 0.
+ * sigmoid and tanh are fractions, and of a product of two of them the numerators and the
+ * denominators are multiplied before the one division: there are three divisions instead of five.
+ * fl_sigmoid_den gives 2^-64 (1 + exp(-a)); for i and o it is multiplied by 2^64 here, as the
+ * numerator 2^-64 would make subnormals of small g and c. Below a = -88.7 the denominator then
+ * overflows to infinity, and the gate is 0.
  */
 FL_INLINE vf fl_lstm_gates(const vf a[FL_NV], vf *c)
 {
@@ -91,9 +93,9 @@ FL_INLINE void fl_lstm_step(const int keep, const vf a[FL_NV], const fl_step *s,
  *     dz_i = d g i (1 - i)        dz_f = d c_prev f (1 - f)        dz_g = d i (1 - g^2)
  *     dz_o = dh t o (1 - o)       dc = d f
  *
- * kept holds the activations i, f, g and o; *dc comes as the gradient of the new c and is replaced
- * by that of c_prev. Returns h = o t, which the gradient of a projection needs. (1 - i) i is
- * computed as i - i i, in one rounding.
+ * kept holds the activations i, f, g and o. *dc is the part of the gradient of the new c that comes
+ * from later steps, and is replaced by that part for c_prev. Returns h = o t, which the gradient of
+ * a projection needs. (1 - i) i is computed as i - i i, in one rounding.
  */
 FL_INLINE vf fl_lstm_back(const vf kept[FL_NV], vf c, vf c_prev, vf dh, vf *dc, vf dz[FL_NV])
 {
@@ -110,7 +112,8 @@ FL_INLINE vf fl_lstm_back(const vf kept[FL_NV], vf c, vf c_prev, vf dh, vf *dc, 
     return vf_mul(o, t);
 }
 
-/* Stores vector v of a group of dz, which has V vectors, in the panel and in the row. */
+/* Stores d, vector v of the V vectors that panel p has for row r, in both copies of dz: in the panels
+   at `dz`, and in the rows at `dz_rows`. */
 FL_INLINE void fl_dz(float *dz, float *dz_rows, const fl_back *s, const int V, int v, size_t p,
                      size_t r, vf d)
 {
@@ -163,13 +166,14 @@ FL_INLINE void fl_gru_step(const int keep, const vf a[3], const fl_step *s, size
 }
 
 /*
- * GRU, the gradients of the sums, where d is the whole gradient of h' and dc its part that passes
- * no product, see fl_back:
+ * GRU, the gradients of the sums, where d is the whole gradient of h', and dc the part of the
+ * gradient of a state that reaches it through z h alone, without a product (fl_back):
  *
  *     d = dh + dc                     dz = d (h - n) z (1 - z)        dc = d z
  *     dn = d (1 - z) (1 - n^2)        dr = dn a_n r (1 - r)           d a_n = dn r
  *
- * fl_gru_back returns dn, and dz to *dz.
+ * dz is the gradient of the sum of the gate z, dn that of n's, and d a_n that of a_n. fl_gru_back
+ * returns dn, and writes dz to *dz.
  */
 FL_INLINE vf fl_gru_back(vf d, vf z, vf n, vf h, vf *dz)
 {
@@ -179,8 +183,8 @@ FL_INLINE vf fl_gru_back(vf d, vf z, vf n, vf h, vf *dz)
                     vf_set1(FL_TINY_GRADIENT));
 }
 
-/* Stores dz towards the input, (dr, dz, dn), and towards the state, (dr, dz, dn_h) with dn_h = r
- * dn. */
+/* Stores the gradients of the three gates' sums: towards the input as (dr, dz, dn) in dz, and towards
+   the state as (dr, dz, dn_h), with dn_h = r dn, in dzh. */
 FL_INLINE void fl_gru_dz(const fl_back *s, size_t p, size_t r, vf dr, vf dz, vf dn, vf dn_h)
 {
     fl_dz(s->dz, s->dz_rows, s, 3, 0, p, r, dr);
@@ -211,9 +215,10 @@ FL_INLINE void fl_gru_back_at(const fl_back *s, size_t p, size_t r)
  *
  *     n = tanh(a_n), where a_n is the sum over x and r h        h' as above
  *
- * Its gates are plain panels, the gates one after the other. So panel p of z is p1 panels after
- * that of r, and that of n 2 * p1 panels; in an fl_back p1 is called panels. The sums of all three
- * gates are in s->z. First fl_gru_before_reset makes r h, to s->c; then, when a_n is finished,
+ * Its panels are plain: first those of r, then those of z, then those of n, each p1 panels in an
+ * fl_step and `panels` panels in an fl_back. So the units of panel p of r are in panel p1 + p for z
+ * and in panel 2 * p1 + p for n. The sums of all three gates are in s->z. fl_gru_before_reset
+ * writes r h to s->c. The caller then adds the product of r h to a_n, after which
  * fl_gru_before_step makes h'.
  */
 FL_INLINE void fl_gru_before_reset(const int keep, const fl_step *s, size_t p, size_t v, size_t r)
@@ -254,7 +259,8 @@ FL_INLINE void fl_gru_before_back_at(const fl_back *s, size_t p, size_t v, size_
     fl_dz(s->dz, s->dz_rows, s, FL_NV, (int)v, pn, r, dn);
 }
 
-/* With d the gradient of r h:  dr = d h r (1 - r), and d r is added to dc. */
+/* With d the gradient of the product r h: the gradient of r's sum is dr = d h r (1 - r), and d r is
+   added to dc. */
 FL_INLINE void fl_gru_before_back_reset(const fl_back *s, size_t p, size_t v, size_t r)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);

@@ -3,19 +3,22 @@
  * The contract between the engine and an instruction set: which kernels every set provides, and
  * what each of them computes. panels.h draws how weights lie in memory.
  *
- * Every output element is one chain of additions in one order: the bias, then x[0] .. x[I-1], then
- * h[0] .. h[K-1], each product added by one fused multiply-add. No kernel may split a sum, however
- * many rows there are: the promise that bits do not change rests on this. A weight of a format
- * other than float32 is converted to float32 exactly before it is multiplied, so such a network has
- * the bits of a float32 network with the same numbers.
+ * Every gate's sum is one chain of additions in one order: the bias, then the products of x[0] ..
+ * x[I-1], then those of h[0] .. h[K-1], each product added by one fused multiply-add (by a multiply
+ * and an add where a set has no such instruction). Of a GRU's gate n the products of h are a second
+ * chain, which starts from b_hn. No kernel may split a sum, however many rows there are: the
+ * promise that bits do not change rests on this. A weight of a format other than float32 is
+ * converted to float32 exactly before it is multiplied, so such a network has the bits of a float32
+ * network with the same numbers.
  *
  * Letters: T time, B batch, I input, H hidden, K the width of the recurrent state (H, or P with a
- * projection), k the summed index, r and m rows, p panels, L lanes of a vector, G the columns of a
- * panel. Strides are in floats unless their name says bytes.
+ * projection), k the summed index or the number of its values, r rows, p panels, L lanes of a
+ * vector, G the columns of a panel. Strides are in floats unless their name says bytes. "Aligned to
+ * vectors" means to the 4 L bytes of a vector of L floats.
  *
  * This folder knows kernels and the rows and panels they are given. It does not know networks,
- * calls, time or threads: run.h, which hands a kernel its work in pieces, knows only the context of
- * base/ that tells it when to stop.
+ * calls, time or threads: run.h, which hands a kernel its work in pieces, knows only fl_context of
+ * base/context.h, which tells it when to stop.
  */
 #ifndef FL_CONTRACT_H
 #define FL_CONTRACT_H
@@ -29,7 +32,7 @@
 
 #define FL_NV 4         /* the most vectors across a panel: an LSTM's four gates; a GRU has 3 */
 #define FL_MAX_LANES 16 /* floats in the widest vector of any instruction set here */
-#define FL_ALIGN 64     /* alignment in bytes of panels, of z and of c */
+#define FL_ALIGN 64     /* bytes that allocations are aligned to: those of the widest vector */
 
 /*
  * Inputs x and states below 2^-62 (2.2e-19) in magnitude count as zero. Multiplying by subnormals
@@ -43,10 +46,11 @@
 /* The same bound for gradients, whose scale is the loss's: 1.3e-29. */
 #define FL_TINY_GRADIENT 0x1p-96f
 
-/* What a gemm's sums start from or are added to: fl_gemm's `add`. */
+/* What a gemm does with the numbers that c holds before it: fl_gemm's `add`. With 0 it overwrites
+   them. */
 enum {
-    FL_ONTO = 1, /* the sums start from c's own contents */
-    FL_AFTER     /* c's contents are added to the finished sums */
+    FL_ONTO = 1, /* the sums start from what c holds */
+    FL_AFTER     /* what c holds is added to the finished sums */
 };
 
 /*
@@ -55,15 +59,15 @@ enum {
  *   vectors     across a panel: FL_NV or 3; G = vectors * L
  *   a           `rows` pointers, each to k floats that lie a_step floats from one another; at any
  *               alignment
- *   panel       the first panel; panel p begins p * panel_bytes further on
+ *   panel       the first panel (panels.h); panel p begins p * panel_bytes further on
  *   init        [panels][G], aligned to vectors; NULL stands for zeros
  *   add         0: as above.
- *               FL_ONTO: the sums start from c's contents and init is not read. A long k may so be
- *               cut into several calls that give the bits of one.
- *               FL_AFTER: c's contents are added to the finished sums. A long k is so a chain of
- *               short chains, whose rounding errors stay small.
- *   descending  1: the panels are taken from the last to the first, see fl_step
- *   c           element (p, r) is a group of G floats at c + p * c_panel + r * c_row, aligned to
+ *               FL_ONTO: the sums start from what c holds, and init is not used. So a long k may be
+ *               cut into several calls that give the same bits as one.
+ *               FL_AFTER: what c holds is added to the finished sums. So a long k may be cut into
+ *               several short chains, whose rounding errors are smaller than those of one.
+ *   descending  1: the panels are taken from the last to the first; fl_step says why
+ *   c           the output: the sums (p, r) are G floats at c + p * c_panel + r * c_row, aligned to
  *               vectors; c_panel and c_row are multiples of L; c overlaps nothing else
  */
 typedef struct fl_gemm {
@@ -80,44 +84,50 @@ typedef struct fl_gemm {
 } fl_gemm;
 
 /*
- * step:  one time step of `rows` rows, for the units of panels p0 .. p1 - 1. cells.h has the
- * formulas that begin at the finished sums. For an LSTM
+ * step:  one time step of `rows` rows, for the units of panels p0 .. p1 - 1. The formulas from the
+ * finished sums on are in cells.h. For an LSTM
  *
  *        (i, f, g, o) = z[p][r] + sum_k h[r][k] * panel[p][k]
  *        c[r] = f c[r] + i g            in place
  *        h_out[r] = o tanh(c[r])
  *
- *   panel       the first of all panels, as in gemm
- *   z           the product of the input, with the bias: group (p, r) at z + p * z_panel + r * G.
- *               Some cells use it as scratch: afterwards it holds nothing of use
+ *   panel       panel 0, also where p0 is not 0; panel p begins p * panel_bytes further on
+ *   z           the product of the input, with the bias: the G floats of (p, r) are at
+ *               z + p * z_panel + r * G, aligned to vectors. Some cells write their sums here, so
+ *               z must be memory that may be written, and what it holds afterwards is of no use
  *   b_hn        for a GRU, [panels][L]: the bias of the recurrent half of n, which the gate r
- *               multiplies before it is added to the input's half
+ *               multiplies before it is added to the input's half; not read for other cells
  *   h           `rows` pointers to k floats each: the state before this step; at any alignment
  *   h_out       `rows` pointers to `hidden` floats each: the state after it; at any alignment. No
- *               overlap with h. Exactly `hidden` floats are written
- *   c           row r at c + r * c_row, aligned to 64 bytes and padded to whole panels; the padding
- *               stays 0
- *   descending  1: the panels are taken from p1 - 1 to p0. A caller that changes direction at every
- *               step finds what it read last still in cache: panels twice the size of L2 are half
- *               served from it
- *   kept        written by `keep` only, which otherwise does what `step` does, to the same bits:
- *               the activations that `back` needs, group (p, r) of cell.kept vectors at
- *               kept + p * kept_panel + r * cell.kept * L
- *   c_out       written by `keep` only: a copy of the rows' new c, rows c_row floats apart as well
+ *               overlap with h. Exactly the floats of the panels' units are written, none past
+ *               `hidden`
+ *   c           the cell state: row r at c + r * c_row, aligned to vectors and padded to whole
+ *               panels; the padding stays 0. Cells without a cell state that have `reset` or
+ *               `needs_scratch` (fl_cell) need memory of this shape as scratch; others do not
+ *               touch it
+ *   descending  1: the panels are taken from p1 - 1 to p0. A caller that alternates between 0 and 1
+ *               from step to step begins each step with the panels it read last, which are still
+ *               in cache: of panels twice the size of L2 half are served from L2
+ *   kept        NULL, or where `keep` writes what `back` needs of this step: cell.kept vectors for
+ *               (p, r), at kept + p * kept_panel + r * cell.kept * L. Apart from that `keep` does
+ *               what `step` does, to the same bits
+ *   c_out       written by `keep` only, for cells with a cell state: a copy of the rows' new c, rows
+ *               c_row floats apart as well
  *   variant, activation
- *               read by the cells of variants.h only: the variant, and the activations of this
- *               direction
- *   peep        their peepholes, [panels][i f o][L], or NULL
+ *               read by the cells of variants.h only: the variant, and the three activations of
+ *               this direction
+ *   peep        read by variants with peepholes only: [panels][i f o][L]
  *
  * A cell that has `reset` multiplies h by its first gate before the product of its last gate. One
  * step of it is four calls, which the caller makes:
  *
  *   1. gemm adds the product of h to z, for all gates but the last;
- *   2. `reset` writes r h to c, padded with zeros;
+ *   2. `reset` writes r h to c, padded with zeros, where r is the first gate;
  *   3. gemm adds the product of the last gate, whose rows are r h, to z;
  *   4. `step`, or `keep`, makes h_out of h and the finished z.
  *
- * Here p1 counts the panels of one gate, and `panel` is not read.
+ * In calls 2 and 4 p1 is the number of panels of one gate, all of them are taken, and neither p0
+ * nor `panel` is read.
  */
 typedef struct fl_step {
     size_t rows, p0, p1, k, hidden;
@@ -140,33 +150,37 @@ typedef struct fl_step {
 } fl_step;
 
 /*
- * back:  the gradients of the gates' sums at one time step, element by element; cells.h has the
- *        formulas
+ * back:  the gradients of the gates' sums at one time step, element by element, for `rows` rows and
+ *        all units; cells.h and variants.h have the formulas. It reads dh, dc and what the forward
+ *        step left, writes dz (and dzh, h), and replaces dc. All arrays are aligned to vectors.
  *
- *   panels      the number of panels that hold all units (of one gate)
- *   kept        what keep wrote
+ *   panels      the number of panels that hold all units of one gate
+ *   kept        what keep wrote, laid out as in fl_step
  *   before, after
  *               for cells without c: `rows` pointers to h before and after the step, each to
  *               `hidden` floats
- *   c, c_prev, dc
- *               row r at + r * c_row, aligned to 64 bytes, padded to whole panels. For cells
- *               without c, dc is the part of dh that goes from h after the step to h before it
- *               without passing a product, and the step's own gradient is dh + dc
- *   dh          row r at dh + r * dh_row, padded likewise, 0 in the padding
- *   dz          group (p, r) at dz + p * dz_panel + r * G. Over all steps dz is thus a packed panel
- *               whose k counts the rows
+ *   c, c_prev   for cells with c: the cell state after the step and before it, row r at
+ *               + r * c_row, padded to whole panels
+ *   dc          the same layout. For cells with c, in: the gradient of c that comes from the steps
+ *               after this one; out: that of c_prev. For a GRU, in: the part of h's gradient that
+ *               reached it as z h, without a product, so that the whole gradient of the step's h is
+ *               dh + dc; out: the same part for the h before the step. RNNs do not touch it
+ *   dh          the gradient of the step's h, row r at dh + r * dh_row, padded to whole panels, 0 in
+ *               the padding
+ *   dz          the G gradients of (p, r) are written at dz + p * dz_panel + r * G. With the rows of
+ *               all steps one after the other, dz is a packed panel whose k counts these rows
  *   dz_rows     the same numbers once more, row r at dz_rows + r * dz_row: the rows of a gemm
  *   dzh, dzh_rows
- *               for a GRU: the gradients towards h and b_hh, in which n's part is r times that of
- *               dz, which is the gradient towards x and b_ih
- *   h           NULL, or where the h before a projection is written: a plain packed matrix whose k
- *               counts the rows, column u at
+ *               for a GRU, laid out likewise: the gradients towards h and b_hh, in which n's part is
+ *               r times that of dz. dz itself is then the gradient towards x and b_ih
+ *   h           NULL, or, with a projection, where the h before it is written: a plain packed matrix
+ *               whose k counts the rows, unit u at
  *               h + u / (FL_NV * L) * h_panel + r * FL_NV * L + u % (FL_NV * L)
  *   variant, activation, peep
  *               as in fl_step
  *
- * back_reset:  the second half, for cells with `reset`: dh is then the gradient of r h. It writes
- * the first gate's dz and adds to dc.
+ * back_reset:  the second half of back, for cells with `reset`. Here dh is the gradient of r h, r
+ * being the first gate. It writes the first gate's dz, and adds to dc.
  */
 typedef struct fl_back {
     size_t rows, panels, hidden;
@@ -189,8 +203,8 @@ typedef struct fl_back {
     const float *peep;
 } fl_back;
 
-/* The cells beyond PyTorch's: each of them runs every variant (fl_variant in fastlstm.h) of one or
-   two of PyTorch's cells. They are numbered after those. */
+/* The cells that run variants (fl_variant in fastlstm.h), one for each kind of cell; FL_RNN_VARIANT
+   is for both RNNs. They are numbered after the cells of fastlstm.h. */
 enum {
     FL_LSTM_VARIANT = FL_CELLS,
     FL_GRU_VARIANT,
@@ -199,7 +213,7 @@ enum {
     FL_ALL_CELLS
 };
 
-/* The cell that runs a configuration. */
+/* The number of the cell that runs a configuration: an index of fl_kernels.cell. */
 static inline int fl_cell_of(const fl_config *config)
 {
     static const int variant[FL_CELLS] = {[FL_LSTM] = FL_LSTM_VARIANT,
@@ -213,44 +227,48 @@ static inline int fl_cell_of(const fl_config *config)
 /* One cell on one instruction set. */
 typedef struct fl_cell {
     size_t gates;   /* PyTorch's weights have gates * H rows */
-    size_t vectors; /* across a panel */
-    size_t units;   /* unit vectors in a panel: 1, or FL_NV if the panel is plain */
-    size_t kept;    /* vectors in a group of what keep writes; 0: back needs h only */
-    int has_c;
-    int needs_scratch; /* it has no c, but its step needs scratch of c's shape */
-    /* By the format of the panels; NULL: this set has no such kernel. keep is for training, whose
-       panels are float32. */
+    size_t vectors; /* across a panel of gates, G / L: FL_NV, or 3 for FL_GRU and its variant */
+    size_t units;   /* a panel holds units * L units: 1 if it holds all their gates, FL_NV if it is
+                       plain and holds one gate */
+    size_t kept;    /* vectors that keep writes for each (p, r); 0: it writes none, and back needs h
+                       only */
+    int has_c;      /* the cell has a cell state c */
+    int needs_scratch; /* the cell has no c, but its step needs scratch of c's shape, at fl_step.c.
+                          Cells with `reset` need it as well, and do not say so here */
+    /* By the format of the panels; NULL: this set has no such kernel. */
     void (*step[FL_FORMATS])(const fl_step *);
-    void (*keep)(const fl_step *);
-    void (*reset)(const fl_step *); /* or NULL */
-    void (*back)(const fl_back *);
-    void (*back_reset)(const fl_back *); /* or NULL */
+    void (*keep)(const fl_step *);       /* for training, whose panels are float32 */
+    void (*reset)(const fl_step *);      /* NULL: the cell does not multiply h by a gate */
+    void (*back)(const fl_back *);       /* for training */
+    void (*back_reset)(const fl_back *); /* NULL where reset is */
 } fl_cell;
 
 /*
- * All kernels of one instruction set. Capability is what is not NULL here, and fl_isa_can_run reads
- * it off. Policy, which of the formats a network uses, is decided where networks are made
- * (network/network.c).
+ * All kernels of one instruction set. A set is capable of what is not NULL here; fl_isa_can_run
+ * reads that. Which of the formats a network uses is a matter of policy and is decided where
+ * networks are made (network/network.c).
  */
 struct fl_kernels {
     const char *name;
     size_t lanes;
     fl_cell cell[FL_ALL_CELLS];
     void (*gemm[FL_FORMATS])(const fl_gemm *);
-    /* Called by each thread that works on a call, before its first kernel and after its last, in
-       pairs: for sets that have state of the thread to set up. NULL: there is nothing to do. */
+    /* For sets that must set up state of a thread. Each thread that works on a call calls enter
+       before its first kernel and leave after its last one. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);
-    /* Is any of n floats strictly between 0 and FL_TINY in magnitude? */
+    /* Is one of n floats strictly between 0 and FL_TINY in magnitude? */
     int (*has_tiny)(const float *x, size_t n);
-    /* y = x with those floats set to 0; n floats; y may be x. */
+    /* y = x, with floats below FL_TINY in magnitude set to 0; n floats; y may be x. */
     void (*flush)(float *y, const float *x, size_t n);
     /* The gates' functions over n floats, for tests; y may be x. */
     void (*sigmoid)(float *y, const float *x, size_t n);
     void (*tanh)(float *y, const float *x, size_t n);
     /* The functions of variants over n floats, for tests: f(x), and f'(x) to slope. */
     void (*activate)(const fl_activation *f, float *y, float *slope, const float *x, size_t n);
-    /* Measurements of the machine: operations done by n rounds of independent fused multiply-adds,
-       and the sum of n floats read in order. */
+    /* Work for measurements of the machine, to be timed by the caller. probe_fma does n rounds of
+       independent fused multiply-adds and returns how many operations these were. probe_read reads
+       n floats in order, but for a rest of fewer than 8 L, and adds them up by lane; it returns the
+       sum of one lane, only so that the reads cannot be left out. */
     double (*probe_fma)(size_t n);
     float (*probe_read)(const float *x, size_t n);
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which instruction sets this library holds, which of them run on this CPU, and what each is
- * capable of. Compiled with the target's baseline flags, so that it runs on every CPU. setup.py
- * defines FL_BUILD_<ISA> for each set it compiles, and FL_WITHOUT_GENERIC if it leaves out plain C,
- * which is there otherwise.
+ * capable of: the functions fl_isa_* of fastlstm.h. This file is compiled with the target's
+ * baseline flags, so that it runs on every CPU. setup.py defines FL_BUILD_<ISA> for each set it
+ * compiles, except plain C ("generic"), which is always there unless FL_WITHOUT_GENERIC is defined.
  */
 #include "kernels/dispatch.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The tables of kernels that this library may hold. fastlstm.h has the functions that choose among
-   them. */
+/* The kernels of each instruction set, one struct of function pointers for each. A library holds
+   those it was built with. fastlstm.h has the functions that choose among them: fl_isa_count and
+   the like, which dispatch.c implements. */
 #ifndef FL_DISPATCH_H
 #define FL_DISPATCH_H
 

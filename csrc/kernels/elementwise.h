@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels that apply a function of cells.h or variants.h to every group (p, r) of a step, and
-   the steps of variants. The former read no weights, so one of each serves all formats; the latter
-   begin with a gemm, of which each format has one. Included once for each instruction set by
-   table.h. */
+/*
+ * Two sorts of kernels, included once for each instruction set by table.h:
+ *
+ *     kernels that apply a function of cells.h or variants.h to every panel p and row r: back and
+ *     reset of all cells, and the step of FL_GRU_BEFORE. They read no weights, so one of each
+ *     serves all formats.
+ *
+ *     steps that are a gemm and then such a function: those of variants, and of RNNs with float16
+ *     weights. There is one for each format.
+ */
 #ifndef FL_ELEMENTWISE_H
 #define FL_ELEMENTWISE_H
 
@@ -45,8 +51,8 @@ FL_UNITS(fl_gru_before_variant_back_reset_run, fl_back, 0, panels,
 FL_UNITS(fl_rnn_variant_gates, fl_step, s->p0, p1, fl_rnn_variant(s, p, v, r))
 FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, v, r))
 
-/* A variant's step: the product of h into z, by the gemm of the panels' format, then the epilogue.
- */
+/* The steps of the variants of the LSTM, the GRU and the RNN in one format: `gemm`, the kernel of that
+   format, adds the product of h to z, then the gates are computed. */
 #define FL_VARIANT_STEPS(suffix, gemm)                                                             \
     static void fl_lstm_variant##suffix##_run(const fl_step *s)                                    \
     {                                                                                              \
@@ -64,8 +70,9 @@ FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, 
         fl_variant_product(s, FL_NV, gemm);                                                        \
         fl_rnn_variant_gates(s);                                                                   \
     }
-/* An RNN's step from finished sums in z. With float16 weights it is a gemm and then this: tiles of
-   its own, as float32 has them, would be a third of all code that the format adds. */
+/* An RNN's step from finished sums in z. With float16 weights a step is a gemm and then this, instead
+   of register tiles that do both as with float32: these would be a third of all code that the
+   format adds. */
 FL_INLINE void fl_rnn_gates(const int relu, const fl_step *s, size_t p, size_t r)
 {
     vf a[FL_NV];

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* gemm of contract.h. Included once for each instruction set by table.h. */
+/* The kernel gemm that contract.h describes. Included once for each instruction set by table.h. */
 #ifndef FL_GEMM_H
 #define FL_GEMM_H
 
 #include "kernels/product.h"
 
-/* The rows r .. r + M - 1 of panel p, or row r of the P panels from p on. */
+/* One register tile of g: the sums of rows r .. r + M - 1 in panel p (P is 1), or of row r in panels
+   p .. p + P - 1 (M is 1). */
 FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const int P,
                             const fl_gemm *g, size_t p, size_t r, fl_prefetch prefetch)
 {

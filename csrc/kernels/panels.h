@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How weights lie in memory: in panels. With L lanes, a panel of an LSTM holds L hidden units, all
- * four gates of them, for every k of the summed index. In memory order:
+ * How weights lie in memory: in panels. With vectors of L lanes, a panel of an LSTM holds L hidden
+ * units, all four gates of them, for every k of the summed index. In memory order:
  *
  *            |<----- L ----->|<----- L ----->|<----- L ----->|<----- L ----->|
  *     k = 0  [ i of L units  ][ f of L units  ][ g of L units  ][ o of L units  ]
  *     k = 1  [ i of L units  ][ f of L units  ][ g of L units  ][ o of L units  ]
  *     ...
  *
- * The four vector sums of a row therefore are the i, f, g and o of the same units, and the gates
- * are computed where the sums stand, in registers. A panel of a GRU has three vectors to the line:
- * r, z and n. A plain panel holds FL_NV * L consecutive columns of any matrix; an RNN's one gate
- * and the gates of a GRU that resets h before the product, one gate after the other, are plain
- * panels.
+ * The four vectors of sums of one row of inputs are therefore the i, f, g and o of the same units,
+ * and the gates are computed from them while they are in registers. A panel of a GRU has three
+ * vectors for each k: r, z and n. A plain panel holds FL_NV * L consecutive columns of a matrix,
+ * whatever they are. Plain panels hold the one gate of an RNN, and the gates of a GRU that resets h
+ * before the product: first all panels of r, then those of z, then those of n.
  *
- * One line of a panel, all its columns for one k, is a group of G = vectors * L numbers. Columns
- * beyond the last unit are zeros. Panels follow one another without a gap; the first begins on 64
- * bytes, so every group is aligned to the vectors it is made of, which have 4 L bytes in float32
- * and 2 L in float16.
+ * One line of the picture, all columns of a panel for one k, is a group of G = vectors * L numbers.
+ * Columns beyond the last unit are zeros. Panels follow one another without a gap; the first is
+ * aligned to 64 bytes, so every group is aligned to the vectors it is made of, which have 4 L bytes
+ * in float32 and 2 L in float16.
  */
 #ifndef FL_PANELS_H
 #define FL_PANELS_H
@@ -29,9 +29,11 @@
 typedef struct fl_panels {
     void *data; /* panel p begins at data + p * panel_bytes; aligned to 64 bytes */
     size_t panel_bytes;
-    size_t k_group;      /* how many consecutive k of one column lie side by side: 1 */
+    size_t k_group;      /* how many consecutive k of one column lie side by side: 1 in both formats,
+                            and no kernel reads it yet */
     int format;          /* of the numbers: FL_FLOAT32 or FL_FLOAT16 */
-    const float *scales; /* a factor for each column; NULL: none */
+    const float *scales; /* a factor for each column, for formats that need one: NULL in both formats,
+                            and no kernel reads it yet */
 } fl_panels;
 
 /* Bytes of one number. */

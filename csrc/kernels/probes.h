@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Functions over arrays and measurements of the machine. Included once for each instruction set by
-   table.h. */
+/* The kernels of fl_kernels (contract.h) that work on plain arrays, and those that serve measurements
+   of the machine. Included once for each instruction set by table.h. */
 #ifndef FL_PROBES_H
 #define FL_PROBES_H
 
@@ -26,7 +26,7 @@ static int fl_has_tiny(const float *x, size_t n)
     return i < n && vf_has_tiny(vf_loadn(x + i, n - i), tiny);
 }
 
-/* A function of one vector over n floats. */
+/* FL_MAP defines a kernel that applies `expr`, a function of one vector v, to n floats. */
 #define FL_MAP(fn, expr)                                                                           \
     static void fn(float *y, const float *x, size_t n)                                             \
     {                                                                                              \
@@ -44,8 +44,9 @@ FL_MAP(fl_flush_map, vf_flush(v, vf_set1(FL_TINY)))
 FL_MAP(fl_sigmoid_map, fl_sigmoid(v))
 FL_MAP(fl_tanh_map, fl_tanh(v))
 
-/* Twelve chains hide the latency of fma on every machine met so far (4 cycles x 2 a cycle, or
-   5 x 2). The factors are read through volatile so that nothing is folded away. */
+/* Twelve independent chains hide the latency of a fused multiply-add on every machine met so far,
+   which need 8 or 10: the latency is 4 or 5 cycles, and 2 of them start in each cycle. The factors
+   are volatile, so that the compiler cannot compute the result itself. */
 static double fl_probe_fma(size_t n)
 {
     volatile float one = 1.0f, small = 0x1p-30f;

@@ -3,9 +3,10 @@
  * The sums that gemm and step share, and the order in which register tiles are taken. Included once
  * for each instruction set by table.h, after the set's vec_*.h.
  *
- * A register tile is FL_TILE_M rows of one panel, or one row of FL_TILE_P panels: enough
- * independent chains of additions to hide the latency of a fused multiply-add without splitting any
- * sum.
+ * A register tile is the part of the work whose sums are in registers at the same time: up to
+ * FL_TILE_M rows (FL_TILE_M3, if a panel has three vectors) in one panel, or one row in FL_TILE_P
+ * panels. These are enough independent chains of additions to hide the latency of a fused
+ * multiply-add, although no sum is split.
  */
 #ifndef FL_PRODUCT_H
 #define FL_PRODUCT_H
@@ -18,12 +19,13 @@
 #define FL_MAX_TILE 8               /* rows or panels in the largest tile of any set */
 #define FL_TILE_ROWS(V) ((V) == 3 ? FL_TILE_M3 : FL_TILE_M)
 
-/* A loop of constant length that is unrolled early enough for the sums to live in registers, and
-   one that is not to be unrolled. */
+/* FL_FOR is a loop of constant length that is unrolled early enough for the sums to stay in
+   registers, FL_LOOP one that the compiler must not unroll. */
 #define FL_FOR(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 #define FL_LOOP(i, n) _Pragma("GCC unroll 1") for (int i = 0; i < (n); i++)
 
-/* When all panels together are larger than this, the next step is taken not to find them in L2. */
+/* Panels that are larger than this, all of them together, are assumed not to be in L2 any more when
+   they are read again. */
 #define FL_NEAR_BYTES (1u << 20)
 
 /* Memory to fetch into the cache while a tile runs: `step` bytes from `at` on for each k. */
@@ -32,8 +34,8 @@ typedef struct fl_prefetch {
     size_t step;
 } fl_prefetch;
 
-/* One vector of weights as float32: numbers i .. i + L - 1 of a panel. Every kernel reads weights
-   here and nowhere else, so this is what a new format adds to. */
+/* One vector of weights as float32: numbers i .. i + L - 1 of a panel. All kernels read weights with
+   this function, so a new format needs a case here. */
 FL_INLINE vf fl_load_weights(const int format, const void *panel, size_t i)
 {
     return format == FL_FLOAT16 ? vf_load_f16((const uint16_t *)panel + i)
@@ -41,9 +43,11 @@ FL_INLINE vf fl_load_weights(const int format, const void *panel, size_t i)
 }
 
 /*
- * sums[j][v] += sum_k a[m][k * a_step] * panel[q][k][v] for panels of V vectors, panel_bytes apart:
- * M rows of one panel (j = m), or one row of P panels (j = q). The format, V, M and P are constants
- * where this is inlined.
+ * sums[j][v] += sum_k rows[m][k * a_step] * panel[q][k][v]
+ *
+ * for M rows and one panel (P = 1, j = m), or for one row and P panels (M = 1, j = q), which lie
+ * panel_bytes apart. Vector v of a panel's V vectors has L columns. The format, V, M and P are
+ * constants where this is inlined.
  */
 FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
                       vf sums[FL_MAX_TILE][FL_NV], size_t k, const float *const *rows,
@@ -57,7 +61,8 @@ FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
     for (ptrdiff_t i = 0, end = (ptrdiff_t)k * a_step; i != end;
          i += a_step, group += group_bytes) {
         vf s[FL_MAX_TILE], b[FL_NV];
-        if (M > 1) { /* one row is bound by the memory's bandwidth: to fetch more gains nothing */
+        if (M > 1) { /* one row alone is limited by the memory's bandwidth, so a prefetch gains
+                        nothing */
             FL_FOR (v, (int)(group_bytes + 63) / 64)
                 FL_PREFETCH(prefetch.at + v * 64);
             prefetch.at += prefetch.step;
@@ -86,14 +91,16 @@ FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
     }
 }
 
-/* A tile as a plain function: of the gemm or step at `args`, from panel p and row r on. */
+/* A function that computes one register tile, which begins at panel p and row r, of the fl_gemm or
+   fl_step at `args`. */
 typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefetch);
 
 /*
- * FL_TILES makes the functions of all tiles of one kernel and the table fl_<name>_tiles of them: at
- * index M the tile of M rows of one panel, at index 0 the one of one row of FL_TILE_P panels.
- * `tile` is the inline function, `what` its first argument, V the vectors across a panel. Tiles of
- * more than FL_TILE_ROWS(V) rows are empty and never called.
+ * FL_TILES makes the functions of all tiles of one kernel, and fl_<name>_tiles, an array of pointers
+ * to them: at index M the tile of M rows in one panel, at index 0 the tile of one row in FL_TILE_P
+ * panels. `tile` is the inline function that they are made of, `format` and `what` its first two
+ * arguments, V the vectors across a panel. Tiles of more than FL_TILE_ROWS(V) rows are empty and
+ * never called.
  */
 #define FL_TILE(name, tile, format, what, V, suffix, M, P)                                         \
     static void fl_##name##_##suffix(const void *args, size_t p, size_t r, fl_prefetch prefetch)   \
@@ -117,11 +124,12 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
         fl_##name##_5,      fl_##name##_6, fl_##name##_7, fl_##name##_8};
 
 /*
- * All tiles of `rows` rows and panels p0 .. p1 - 1, from the last panel to the first if
- * `descending`. The outer loop is over panels, so that one panel serves all rows while it is near;
- * the rows are divided nearly equally, so that no small tile is left over at the end. While a panel
- * is worked on, the one after it is fetched to L2 if all of them are too large to stay there: 8 %
- * at H = 512, B = 16. Where they do stay it would cost 5 %.
+ * Runs all tiles of `rows` rows and panels p0 .. p1 - 1, from the last panel to the first if
+ * `descending`. The outer loop is over panels, so that a panel serves all rows while it is in a
+ * near cache. The rows are divided nearly equally among tiles, so that the last tile is not small.
+ * If all panels together are too large to stay in L2 (FL_NEAR_BYTES) and a panel has several tiles,
+ * the next panel is fetched while they run: this gains 8 % at H = 512, B = 16. Where the panels do
+ * stay in L2 it would cost 5 %.
  */
 static void fl_run_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, size_t vectors,
                          const fl_panels *all, size_t p0, size_t p1, int descending)

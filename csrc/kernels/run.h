@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernels run in pieces, so that a thread looks about every millisecond whether its call should
- * stop. fl_run_gemm and fl_run_step return FL_OK, or FL_INTERRUPTED with their output partly
- * written.
+ * Kernels run on a few panels at a time, so that a thread looks about every millisecond whether its
+ * call should stop. fl_run_gemm and fl_run_step return FL_OK, or FL_INTERRUPTED with their output
+ * partly written; the context says why.
  */
 #ifndef FL_RUN_H
 #define FL_RUN_H
@@ -22,9 +22,9 @@ int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g);
  * Panels p0 .. p1 - 1 of s, by `cell`: its keep where s->kept is set, otherwise its step for panels
  * of the given format. s is unchanged afterwards.
  *
- * s is passed by address because a copy is made of wide loads, which wait for the narrow stores
- * that have just written the fields, and those for the stores of the step before: 85 ns instead of
- * 72 for a step at H = 16.
+ * s is passed by address because to copy it cost 13 ns of a step: 85 ns instead of 72 at H = 16. A
+ * compiler copies a struct with wide loads. These wait until the narrow stores that have just
+ * written its fields are in the cache, and those stores wait for all stores of the step before.
  */
 int fl_run_step(fl_context *context, fl_slot *slot, const fl_cell *cell, int format, fl_step *s);
 

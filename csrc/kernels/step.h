@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* step and keep of contract.h for PyTorch's cells. Included once for each instruction set by
+/* The kernels step and keep that contract.h describes, for those of PyTorch's cells whose sums and
+   gates are computed in one pass: LSTM, GRU and RNN. Included once for each instruction set by
    table.h. */
 #ifndef FL_STEP_H
 #define FL_STEP_H
@@ -7,12 +8,14 @@
 #include "kernels/cells.h"
 #include "kernels/product.h"
 
-/* `what` a step does is its cell, plus FL_KEPT if the activations are kept for training. */
+/* `what` is the number of a cell, plus FL_KEPT for the kernel keep, which also writes what training
+   needs. */
 #define FL_KEPT 16
 #define FL_CELL(what) ((what) % FL_KEPT)
 #define FL_VECTORS(what) (FL_CELL(what) == FL_GRU ? 3 : FL_NV)
 
-/* The rows r .. r + M - 1 of panel p, or row r of the P panels from p on: sums, then gates. */
+/* One register tile of s: the sums, and then the gates, of rows r .. r + M - 1 in panel p (P is 1),
+   or of row r in panels p .. p + P - 1 (M is 1). */
 FL_INLINE void fl_step_tile(const int format, const int what, const int M, const int P,
                             const fl_step *s, size_t p, size_t r, fl_prefetch prefetch)
 {
@@ -28,8 +31,8 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
                         ? vf_load(s->b_hn + (p + q) * FL_LANES)
                         : vf_load(s->z + (p + q) * s->z_panel + (r + m) * group + v * FL_LANES);
     fl_sum(format, V, M, P, sums, s->k, s->h + r, 1, panel, s->panel_bytes, prefetch);
-    /* The sums pass through memory and a loop: with the gates in line for each row, AVX-512's
-       kernels were 1.7 times as large and no tile was faster. */
+    /* The sums pass through memory to a loop over the tile's M * P groups. With the gates inlined
+       for each group, AVX-512's kernels were 1.7 times as large and no tile was faster. */
     vf finished[FL_MAX_TILE][FL_NV];
     FL_FOR (j, M * P)
         FL_FOR (v, V)

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every kernel, written once, for the instruction set of the file that includes this one. A file
- * isa/kernels_<name>.c includes the set's simd/vec_<name>.h, then this, after it has defined
+ * The struct fl_kernels of one instruction set, and all its kernels, which are written once for all
+ * sets. A file isa/kernels_<name>.c includes the set's simd/vec_<name>.h, defines what follows, and
+ * then includes this file:
  *
  *   FL_NAME        a string, the instruction set's name
- *   FL_TABLE       the symbol of its table
+ *   FL_TABLE       the name of the struct
  *   FL_TILE_M      rows in the register tile of a panel of FL_NV vectors, 1 .. 8
  *   FL_TILE_M3     the same for a panel of three vectors
  *   FL_TILE_P      panels that are taken together when there is one row only, 1 .. 4
- *   FL_WIDE_BYTES  for panels of FL_NV vectors only while all of them together have at most so many
- *                  bytes
+ *   FL_WIDE_BYTES  panels of FL_NV vectors are taken together only if all panels of the call have
+ *                  at most so many bytes
  */
 #include "kernels/contract.h"
 #include "kernels/elementwise.h"

@@ -8,9 +8,9 @@
  *
  *     i * g = num_g / (den_i * den_g)
  *
- * Both need exp. The reduction is Cody and Waite's, and q a polynomial of degree 4:
+ * Both need exp(-x). The reduction is Cody and Waite's, and q a polynomial of degree 4:
  *
- *     x = n ln 2 + r, |r| <= ln(2) / 2        exp(-x) = 2^-n exp(-r)
+ *     x = r - n ln 2 with an integer n and |r| <= ln(2) / 2      exp(-x) = 2^n exp(-r)
  *     exp(-r) = 1 - r + r^2 q(r)
  *
  * q was fitted for this file by least maximum error, by iteratively reweighted least squares on
@@ -18,8 +18,8 @@
  * Over all 2^32 floats sigmoid and tanh are within 2 ULP, and monotone
  * (tests/numbers/test_activations.py).
  *
- * n is rounded by adding 1.5 * 2^23 plus the bias of the exponent. The low bits of that sum are the
- * exponent field of the power of two, and a shift by 23 makes the power of two of it.
+ * -x / ln 2 is rounded to the integer n by adding 1.5 * 2^23 plus the exponent bias of 127. The low
+ * bits of that sum are the exponent field of 2^n, and a shift by 23 makes the float 2^n of them.
  */
 #ifndef FL_VECMATH_H
 #define FL_VECMATH_H
@@ -31,8 +31,9 @@
 #define FL_LN2_LO 0x1.7f7d1cp-20f
 #define FL_ROUND 0x1.8p23f
 
-/* -c^2 q(c r) for a power of two c, with r2 = r^2. The two halves of the polynomial, summed side by
-   side, take 4 cycles less than Horner's chain. */
+/* FL_POLY4 is -c^2 q(c r) for a constant power of two c, with r2 = r^2; fl_poly4 is a polynomial in r
+   with the coefficients q0 .. q4. Its two halves, summed side by side, take 4 cycles less than
+   Horner's chain. */
 FL_INLINE vf fl_poly4(vf r, vf r2, float q0, float q1, float q2, float q3, float q4)
 {
     vf low = vf_fma(r, vf_set1(q1), vf_set1(q0));
@@ -48,8 +49,8 @@ FL_INLINE vf fl_poly4(vf r, vf r2, float q0, float q1, float q2, float q3, float
  * sigmoid(a) = FL_SIGMOID_NUM / fl_sigmoid_den(a), where the denominator is 2^-64 (1 + exp(-a)).
  *
  * The factor 2^-64 keeps exp(-a) finite down to a = -104, where sigmoid itself rounds to 0, so that
- * the one division gives subnormal results too. Where exp(-a) is above 2^24 the sum `hi` loses the
- * 1, which `lo` holds; without it the error there is 2.4 ULP.
+ * the one division gives subnormal results too. Where exp(-a) is above 2^24, the sum `hi` of the two
+ * terms loses the 1; `lo` is what was lost. Without `lo` the error there is 2.4 ULP.
  */
 #define FL_SIGMOID_NUM 0x1p-64f
 

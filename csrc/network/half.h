@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* float32 to IEEE binary16, for packing. It is done with integers, so that the CPU's rounding mode
-   has no part in it. */
+/* float32 to IEEE binary16, for packing. It is done with integers, so that the result does not depend
+   on the CPU's rounding mode. */
 #ifndef FL_HALF_H
 #define FL_HALF_H
 
 #include <stdint.h>
 #include <string.h>
 
-/* The nearest binary16 number, ties to even; infinity from 65520 on; a NaN stays one. */
+/* The bits of the binary16 number nearest to x, ties to even; infinity from 65520 on; a NaN stays a
+   NaN. */
 static inline uint16_t fl_half(float x)
 {
     uint32_t u;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Making and freeing a network. pack_forward.c fills it. */
+/* Makes and frees a network: geometry, and memory for the packed weights, which are zeros until
+   pack_forward.c packs some. */
 #include "network/network.h"
 
 #include <string.h>

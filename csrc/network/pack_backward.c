@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One line of a backward panel is part of one row of the weights in PyTorch's layout, so packing
-   copies rows, a panel's width at a time. */
+/* Packs weights for backward calls. The numbers that a panel of pack_backward.h has for one k are
+   consecutive numbers of one row of the weights in PyTorch's layout, so packing copies rows, a
+   panel's width at a time. */
 #include "network/pack_backward.h"
 
 #include <string.h>

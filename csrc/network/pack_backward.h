@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The weights packed once more, for backward, where rows and columns change their roles: the sums
- * of dh = dz R and dx = dz W run over the gates. They are plain float32 panels whose columns are
- * features and whose k counts the columns of the forward panels, kk = p * G + v * L + lane, with
- * zeros where a lane holds no unit.
+ * The weights packed once more, for backward, where the sums run over the gates:
+ *
+ *     dh = dz R      dx = dz W      with R = weight_hh, W = weight_ih and dz the gradients of the
+ *                                   gates' sums
+ *
+ * They are plain float32 panels (kernels/panels.h). Their columns are the features of h or x. Their
+ * k counts the columns of the panels for forward calls, in which dz lies too: lane l of vector v of
+ * panel p has k = kk(p, v, l) = p * G + v * L + l. Weights are zeros where a lane holds no unit.
  */
 #ifndef FL_PACK_BACKWARD_H
 #define FL_PACK_BACKWARD_H
@@ -11,15 +15,17 @@
 #include "network/network.h"
 
 typedef struct fl_backward_track {
-    fl_panels w;    /* weight_ih: columns are the input's features, k = kk */
-    fl_panels r;    /* weight_hh: columns are the state's features, k = kk; for cells that reset h
-                       the kk of all gates but the last */
-    fl_panels last; /* weight_hh of the last gate, for cells that reset h; data NULL: none */
-    fl_panels proj; /* weight_hr: columns are units, k the projection's features; data NULL: none */
+    fl_panels w;    /* weight_ih: the columns are the input's features, k is kk */
+    fl_panels r;    /* weight_hh: the columns are the state's features, k is kk; for cells that
+                       reset h without the last gate */
+    fl_panels last; /* weight_hh of the last gate, for cells that reset h, k counted from that gate's
+                       first panel; data is NULL for other cells */
+    fl_panels proj; /* weight_hr: the columns are units, k counts the projection's features; data is
+                       NULL without a projection */
 } fl_backward_track;
 
 struct fl_backward_weights {
-    size_t bytes;
+    size_t bytes;              /* of this allocation */
     fl_backward_track track[]; /* [tracks]; the panels follow in the same allocation */
 };
 

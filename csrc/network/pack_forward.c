@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* PyTorch's layout to panels, for forward calls. This is done once, when weights are set; a call
-   never packs. */
+/* Packs weights in PyTorch's layout into panels, for forward calls. This is done once, when weights
+   are set; a call never packs. */
 #include "network/pack_forward.h"
 
 #include "network/network.h"

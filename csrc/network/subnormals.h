@@ -7,8 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Subnormal weights become 0: as factors they would cost an assist at every use. By their bits: an
-   integer test is one that every compiler turns into vectors. */
+/* Sets the subnormal numbers among n floats to 0, and -0 to 0: as factors, subnormal weights would
+   cost a slow path of the CPU, microcode on many, at every use. The test is one of the bits as an
+   integer, because every compiler turns that into vector instructions. */
 static inline void fl_no_subnormals(float *w, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

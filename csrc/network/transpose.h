@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The transpose of a matrix: what packing a panel from PyTorch's layout is. */
+/* The transpose of a matrix. To pack a vector of columns of a float32 panel from PyTorch's layout is
+   a transpose. */
 #ifndef FL_TRANSPOSE_H
 #define FL_TRANSPOSE_H
 
@@ -7,7 +8,8 @@
 
 /*
  * to[j * to_row + i] = from[i * from_row + j] for i < rows, j < columns. No overlap.
- * It goes by blocks of 16 x 16, a cache line each way, so that each line is fetched once.
+ * It goes by blocks of 16 x 16 floats, a cache line in each direction, so that each line is fetched
+ * once.
  */
 static inline void fl_transpose(float *to, size_t to_row, const float *from, size_t from_row,
                                 size_t rows, size_t columns)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* dropout.c implements fl_dropout, which fastlstm.h declares: masks that follow from a counter. */
+/* dropout.c implements fl_dropout, which fastlstm.h declares: dropout whose masks are a hash of the
+   element's position. */
 #ifndef FL_DROPOUT_H
 #define FL_DROPOUT_H
 

@@ -13,11 +13,12 @@
  *                                         gains 5 to 14 % over 6 rows
  *   one row of 2 panels                   8 sums
  *
- * One row of two panels at a time gains 10 % where the panels are read from L1 (H = 32, 48). Where
- * they are read from L2, one stream of 256 bytes a step saturates the cache, and two lose 5 % (H =
- * 64 .. 256; Sapphire Rapids, huge pages): hence FL_WIDE_BYTES. One panel of three vectors has too
- * few chains of sums for L2: two gain 27 % at H = 64, 8 % at 128 and nothing from 160 on; three and
- * four at a time are slower. All of it was measured with float32 weights.
+ * One row of two panels of four vectors at a time gains 10 % over one panel where the panels are
+ * read from L1 (H = 32, 48). Where they are read from L2, one panel's stream of 256 bytes for each
+ * k saturates the cache, and two panels lose 5 % (H = 64 .. 256; Sapphire Rapids, huge pages):
+ * hence FL_WIDE_BYTES. One panel of three vectors has too few chains of sums for L2: two gain 27 %
+ * at H = 64, 8 % at 128 and nothing from 160 on; three and four at a time are slower. All of it was
+ * measured with float32 weights.
  */
 #define FL_NAME "avx512"
 #define FL_TABLE fl_kernels_avx512

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/simd/vec_generic.h"
 
-/* The sizes of the register tiles, for the 16 registers of 4 floats that any x86-64 has (SSE2): 8
-   sums, and the rest for the copies that its two-operand instructions need. */
+/* The sizes of the register tiles, for the 16 registers of 4 floats that every x86-64 CPU has
+   (SSE2): 8 sums (6 with three vectors), and the rest for the copies that its two-operand
+   instructions need. */
 #define FL_NAME "generic"
 #define FL_TABLE fl_kernels_generic
 #define FL_TILE_M 2

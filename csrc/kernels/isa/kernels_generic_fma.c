@@ -4,8 +4,9 @@
 #endif
 #include "kernels/simd/vec_generic.h"
 
-/* The generic vectors with fused multiply-add: for x86-64 CPUs that have FMA3 but no AVX2, and the
-   plainest reading of the arithmetic that every other instruction set must match bit for bit. */
+/* The vectors of plain C, compiled with fused multiply-add: for x86-64 CPUs that have FMA3 but no
+   AVX2. This is the simplest form of the arithmetic that every other instruction set with fused
+   multiply-add must match bit for bit. */
 #define FL_NAME "generic-fma"
 #define FL_TABLE fl_kernels_generic_fma
 #define FL_TILE_M 2

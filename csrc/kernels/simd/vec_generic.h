@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Vectors of 4 floats in plain C, and the meaning of every operation: the other vec_*.h do the
- * same to their own number of lanes, so that all of them give the same bits.
+ * Vectors of 4 floats in plain C, and the meaning of every operation. The other vec_*.h define the
+ * same operations for other numbers L of lanes, and give the same bits in each lane, except where
+ * this file is compiled for a CPU without a fused multiply-add.
  *
- *   vf_fma(a, b, c)      a * b + c in one rounding; without the instruction, from doubles, which is
- *                        the same but for sums that lie all but half way between two floats
- *   vf_mad(a, b, c)      the same for the long sums; two roundings where there is no instruction
- *   vf_fnma(a, b, c)     c - a * b, likewise
- *   vf_min(a, b)         a < b ? a : b, so a NaN in b comes through; vf_max likewise
+ *   vf_fma(a, b, c)      a * b + c in one rounding. Without the instruction it is computed in double
+ *                        and then rounded to float: the same, unless the rounding to double ends
+ *                        exactly half way between two floats
+ *   vf_mad(a, b, c)      a * b + c for the long sums: vf_fma, or two roundings without the
+ *                        instruction, since doubles would be slow
+ *   vf_fnma(a, b, c)     c - a * b, rounded as vf_fma is
+ *   vf_min(a, b)         a < b ? a : b, so the result is NaN where b is; vf_max likewise
  *   vf_le(a, b, x, y)    a <= b ? x : y, so y where a or b is NaN
  *   vf_copysign(a, s)    a with the sign bit of s; a must not be negative
  *   vf_shl23(a)          the bits of a, shifted left by 23: turns an integer n + 127, kept in the
  *                        low bits of a float by adding 1.5 * 2^23, into the float 2^n
  *   vf_flush(a, tiny)    |a| < tiny ? +0 : a; a NaN stays
- *   vf_has_tiny(a, t)   does any lane have 0 < |a| < t?
- *   vf_storen, vf_loadn  the first n lanes only, 0 < n < lanes; memory past them is not touched
+ *   vf_has_tiny(a, t)    1 if a lane has 0 < |a| < t, else 0
+ *   vf_storen, vf_loadn  the first n lanes only, 0 < n < L; memory past them is not touched, and
+ *                        vf_loadn sets the other lanes to 0
  *   vf_keep(a)           a, held in a register: a compiler may otherwise load it again at each use
  *   vf_load, vf_store    need an address aligned to the vector; vf_loadu, vf_storeu do not
- *   vf_load_f16(p)       one vector of IEEE binary16 numbers, converted to float32, which holds
- * each of them exactly: subnormals become normal, infinities and NaNs stay what they are, and the
- * CPU's mode for subnormals has no part in it. p is aligned to the 2 L bytes that are read
+ *   vf_load_f16(p)       L numbers of IEEE binary16, converted to float32, which holds each of them
+ *                        exactly: subnormals become normal, infinities and NaNs stay what they
+ *                        are, whatever the CPU's mode for subnormals. p is aligned to the 2 L bytes
+ *                        that are read
  */
 #ifndef FL_VEC_GENERIC_H
 #define FL_VEC_GENERIC_H
@@ -49,8 +54,9 @@ typedef struct {
 FL_INLINE uint32_t fl_bits(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
 FL_INLINE float fl_float(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
 
-/* One binary16 number. Below 2^-14 it counts units of 2^-24; from there on the exponent's bias of 15
-   becomes one of 127, and the exponent of infinities and NaNs, 31, becomes 255. */
+/* One binary16 number as float32. Below 2^-14 its bits count units of 2^-24. From there on the
+   exponent's bias of 15 becomes one of 127, and the exponent of infinities and NaNs, 31, becomes
+   255. */
 FL_INLINE float fl_from_half(uint16_t h)
 {
     const uint32_t magnitude = h & 0x7fffu;

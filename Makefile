@@ -124,13 +124,14 @@ $(VENV)/.built: $(BIN)/python $(SOURCES)
 	$(BIN)/pip install -q -e .
 	touch $@
 
-$(VENV)/.test: $(VENV)/.built
+# Each also builds: pip builds anew whatever is installed, and that takes minutes.
+$(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(BIN)/pip install -q -e '.[test]'
-	touch $@
+	touch $(VENV)/.built $@
 
-$(VENV)/.bench: $(VENV)/.built
+$(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/pip install -q -e '.[bench]'
-	touch $@
+	touch $(VENV)/.built $@
 
 # By clang: of the plain C kernels gcc takes many minutes with ASan, and clang with UBSan.
 $(VENV)-asan/.asan: $(SOURCES)

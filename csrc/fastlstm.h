@@ -72,7 +72,7 @@ typedef struct fl_activation {
 /* What a network has that PyTorch's layers do not, as ONNX describes it. kernels/variants.h has the
    equations. */
 typedef struct fl_variant {
-    int differs;                    /* 0: the layer is PyTorch's, and the rest is not read */
+    int differs; /* 0: the layer is PyTorch's, and the rest is not read */
     /* [direction][which]. LSTM: 0 for the gates i, f and o, 1 for g, 2 for the new c on its way to
        h. GRU: 0 for r and z, 1 for n. RNN: 0 for h. */
     fl_activation activation[2][3];

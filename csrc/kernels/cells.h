@@ -112,8 +112,8 @@ FL_INLINE vf fl_lstm_back(const vf kept[FL_NV], vf c, vf c_prev, vf dh, vf *dc, 
     return vf_mul(o, t);
 }
 
-/* Stores d, vector v of the V vectors that panel p has for row r, in both copies of dz: in the panels
-   at `dz`, and in the rows at `dz_rows`. */
+/* Stores d, vector v of the V vectors that panel p has for row r, in both copies of dz: in the
+   panels at `dz`, and in the rows at `dz_rows`. */
 FL_INLINE void fl_dz(float *dz, float *dz_rows, const fl_back *s, const int V, int v, size_t p,
                      size_t r, vf d)
 {
@@ -183,8 +183,8 @@ FL_INLINE vf fl_gru_back(vf d, vf z, vf n, vf h, vf *dz)
                     vf_set1(FL_TINY_GRADIENT));
 }
 
-/* Stores the gradients of the three gates' sums: towards the input as (dr, dz, dn) in dz, and towards
-   the state as (dr, dz, dn_h), with dn_h = r dn, in dzh. */
+/* Stores the gradients of the three gates' sums: towards the input as (dr, dz, dn) in dz, and
+   towards the state as (dr, dz, dn_h), with dn_h = r dn, in dzh. */
 FL_INLINE void fl_gru_dz(const fl_back *s, size_t p, size_t r, vf dr, vf dz, vf dn, vf dn_h)
 {
     fl_dz(s->dz, s->dz_rows, s, 3, 0, p, r, dr);

@@ -51,8 +51,8 @@ FL_UNITS(fl_gru_before_variant_back_reset_run, fl_back, 0, panels,
 FL_UNITS(fl_rnn_variant_gates, fl_step, s->p0, p1, fl_rnn_variant(s, p, v, r))
 FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, v, r))
 
-/* The steps of the variants of the LSTM, the GRU and the RNN in one format: `gemm`, the kernel of that
-   format, adds the product of h to z, then the gates are computed. */
+/* The steps of the variants of the LSTM, the GRU and the RNN in one format: `gemm`, the kernel of
+   that format, adds the product of h to z, then the gates are computed. */
 #define FL_VARIANT_STEPS(suffix, gemm)                                                             \
     static void fl_lstm_variant##suffix##_run(const fl_step *s)                                    \
     {                                                                                              \
@@ -70,9 +70,9 @@ FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, 
         fl_variant_product(s, FL_NV, gemm);                                                        \
         fl_rnn_variant_gates(s);                                                                   \
     }
-/* An RNN's step from finished sums in z. With float16 weights a step is a gemm and then this, instead
-   of register tiles that do both as with float32: these would be a third of all code that the
-   format adds. */
+/* An RNN's step from finished sums in z. With float16 weights a step is a gemm and then this,
+   instead of register tiles that do both as with float32: these would be a third of all code that
+   the format adds. */
 FL_INLINE void fl_rnn_gates(const int relu, const fl_step *s, size_t p, size_t r)
 {
     vf a[FL_NV];

@@ -5,8 +5,8 @@
 
 #include "kernels/product.h"
 
-/* One register tile of g: the sums of rows r .. r + M - 1 in panel p (P is 1), or of row r in panels
-   p .. p + P - 1 (M is 1). */
+/* One register tile of g: the sums of rows r .. r + M - 1 in panel p (P is 1), or of row r in
+   panels p .. p + P - 1 (M is 1). */
 FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const int P,
                             const fl_gemm *g, size_t p, size_t r, fl_prefetch prefetch)
 {

@@ -29,11 +29,11 @@
 typedef struct fl_panels {
     void *data; /* panel p begins at data + p * panel_bytes; aligned to 64 bytes */
     size_t panel_bytes;
-    size_t k_group;      /* how many consecutive k of one column lie side by side: 1 in both formats,
-                            and no kernel reads it yet */
-    int format;          /* of the numbers: FL_FLOAT32 or FL_FLOAT16 */
-    const float *scales; /* a factor for each column, for formats that need one: NULL in both formats,
-                            and no kernel reads it yet */
+    size_t k_group; /* how many consecutive k of one column lie side by side: 1 in both formats,
+                       and no kernel reads it yet */
+    int format;     /* of the numbers: FL_FLOAT32 or FL_FLOAT16 */
+    const float *scales; /* a factor for each column, for formats that need one: NULL in both
+                            formats, and no kernel reads it yet */
 } fl_panels;
 
 /* Bytes of one number. */

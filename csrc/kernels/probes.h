@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels of fl_kernels (contract.h) that work on plain arrays, and those that serve measurements
-   of the machine. Included once for each instruction set by table.h. */
+/* The kernels of fl_kernels (contract.h) that work on plain arrays, and those that serve
+   measurements of the machine. Included once for each instruction set by table.h. */
 #ifndef FL_PROBES_H
 #define FL_PROBES_H
 

@@ -34,8 +34,8 @@ typedef struct fl_prefetch {
     size_t step;
 } fl_prefetch;
 
-/* One vector of weights as float32: numbers i .. i + L - 1 of a panel. All kernels read weights with
-   this function, so a new format needs a case here. */
+/* One vector of weights as float32: numbers i .. i + L - 1 of a panel. All kernels read weights
+   with this function, so a new format needs a case here. */
 FL_INLINE vf fl_load_weights(const int format, const void *panel, size_t i)
 {
     return format == FL_FLOAT16 ? vf_load_f16((const uint16_t *)panel + i)
@@ -96,11 +96,11 @@ FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
 typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefetch);
 
 /*
- * FL_TILES makes the functions of all tiles of one kernel, and fl_<name>_tiles, an array of pointers
- * to them: at index M the tile of M rows in one panel, at index 0 the tile of one row in FL_TILE_P
- * panels. `tile` is the inline function that they are made of, `format` and `what` its first two
- * arguments, V the vectors across a panel. Tiles of more than FL_TILE_ROWS(V) rows are empty and
- * never called.
+ * FL_TILES makes the functions of all tiles of one kernel, and fl_<name>_tiles, an array of
+ * pointers to them: at index M the tile of M rows in one panel, at index 0 the tile of one row in
+ * FL_TILE_P panels. `tile` is the inline function that they are made of, `format` and `what` its
+ * first two arguments, V the vectors across a panel. Tiles of more than FL_TILE_ROWS(V) rows are
+ * empty and never called.
  */
 #define FL_TILE(name, tile, format, what, V, suffix, M, P)                                         \
     static void fl_##name##_##suffix(const void *args, size_t p, size_t r, fl_prefetch prefetch)   \

@@ -4,10 +4,10 @@
  * PyTorch's layers do not have: other activations, sums cut to [-clip, clip], an LSTM's peepholes
  * and coupled gates.
  *
- * A variant's step has two parts: gemm adds the product of h to z, which finishes the sums, and then
- * one of the functions here computes the gates. They choose the activation anew for each vector, by
- * a switch. What they keep for `back` are the sums, not the activations; `back` computes values and
- * slopes of the activations from them.
+ * A variant's step has two parts: gemm adds the product of h to z, which finishes the sums, and
+ * then one of the functions here computes the gates. They choose the activation anew for each
+ * vector, by a switch. What they keep for `back` are the sums, not the activations; `back` computes
+ * values and slopes of the activations from them.
  *
  * Included once for each instruction set, by elementwise.h.
  */
@@ -18,9 +18,10 @@
 
 /* ---- activations ---- */
 
-/* exp(-b) = 2 s (1 - p), for b in -89 .. 87.6, with a power of two s. Returns s, and p to *p. s is 0
-   where exp(-b) is below 2^-125.5. The reduction is that of vecmath.h. 2 s could be 2^128, which no
-   float holds; with s, half of it, the result is infinity where exp(-b) overflows, and not NaN. */
+/* exp(-b) = 2 s (1 - p), for b in -89 .. 87.6, with a power of two s. Returns s, and p to *p. s is
+   0 where exp(-b) is below 2^-125.5. The reduction is that of vecmath.h. 2 s could be 2^128, which
+   no float holds; with s, half of it, the result is infinity where exp(-b) overflows, and not NaN.
+ */
 FL_INLINE vf fl_exp_parts(vf b, vf *p)
 {
     const vf round = vf_set1(FL_ROUND + 126.0f);
@@ -33,8 +34,8 @@ FL_INLINE vf fl_exp_parts(vf b, vf *p)
     return vf_shl23(t);
 }
 
-/* exp(-b). It is 0 for b above 87, although exp(-b) is subnormal only from 87.34 on, and infinity for
-   b below -88.73. */
+/* exp(-b). It is 0 for b above 87, although exp(-b) is subnormal only from 87.34 on, and infinity
+   for b below -88.73. */
 FL_INLINE vf fl_exp_minus(vf b)
 {
     vf p, s = fl_exp_parts(vf_max(vf_set1(-89.0f), vf_min(vf_set1(87.6f), b)), &p);
@@ -312,8 +313,8 @@ static FL_NOINLINE void fl_gru_variant(const fl_step *s, size_t p, size_t r)
     fl_put(s->h_out[r], unit, s->hidden, fl_gru_mix(z, n, fl_get(s->h[r], unit, s->hidden)));
 }
 
-/* For both GRUs, from the slopes z' and n' of the activations of z and n: returns the gradient of n's
-   sum, dn = d (1 - z) n', and stores that of z's, dz = d (h - n) z', in *dz. */
+/* For both GRUs, from the slopes z' and n' of the activations of z and n: returns the gradient of
+   n's sum, dn = d (1 - z) n', and stores that of z's, dz = d (h - n) z', in *dz. */
 FL_INLINE vf fl_gru_variant_dn(vf d, vf h, vf z, vf z_slope, vf n, vf n_slope, vf *dz)
 {
     const vf tiny = vf_set1(FL_TINY_GRADIENT);
@@ -341,8 +342,8 @@ static FL_NOINLINE void fl_gru_variant_back(const fl_back *s, size_t p, size_t r
     fl_gru_dz(s, p, r, dr, dz, dn, vf_flush(vf_mul(dn, reset), tiny));
 }
 
-/* The GRU that resets h before the product of n, by the equations of cells.h. Kept are the sums of r,
-   z and n. */
+/* The GRU that resets h before the product of n, by the equations of cells.h. Kept are the sums of
+   r, z and n. */
 static FL_NOINLINE void fl_gru_before_variant_reset(const fl_step *s, size_t p, size_t v, size_t r)
 {
     const size_t at = r * FL_GROUP + v * FL_LANES, unit = (p * FL_NV + v) * FL_LANES;

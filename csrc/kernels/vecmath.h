@@ -31,8 +31,8 @@
 #define FL_LN2_LO 0x1.7f7d1cp-20f
 #define FL_ROUND 0x1.8p23f
 
-/* FL_POLY4 is -c^2 q(c r) for a constant power of two c, with r2 = r^2; fl_poly4 is a polynomial in r
-   with the coefficients q0 .. q4. Its two halves, summed side by side, take 4 cycles less than
+/* FL_POLY4 is -c^2 q(c r) for a constant power of two c, with r2 = r^2; fl_poly4 is a polynomial in
+   r with the coefficients q0 .. q4. Its two halves, summed side by side, take 4 cycles less than
    Horner's chain. */
 FL_INLINE vf fl_poly4(vf r, vf r2, float q0, float q1, float q2, float q3, float q4)
 {
@@ -49,8 +49,8 @@ FL_INLINE vf fl_poly4(vf r, vf r2, float q0, float q1, float q2, float q3, float
  * sigmoid(a) = FL_SIGMOID_NUM / fl_sigmoid_den(a), where the denominator is 2^-64 (1 + exp(-a)).
  *
  * The factor 2^-64 keeps exp(-a) finite down to a = -104, where sigmoid itself rounds to 0, so that
- * the one division gives subnormal results too. Where exp(-a) is above 2^24, the sum `hi` of the two
- * terms loses the 1; `lo` is what was lost. Without `lo` the error there is 2.4 ULP.
+ * the one division gives subnormal results too. Where exp(-a) is above 2^24, the sum `hi` of the
+ * two terms loses the 1; `lo` is what was lost. Without `lo` the error there is 2.4 ULP.
  */
 #define FL_SIGMOID_NUM 0x1p-64f
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* float32 to IEEE binary16, for packing. It is done with integers, so that the result does not depend
-   on the CPU's rounding mode. */
+/* float32 to IEEE binary16, for packing. It is done with integers, so that the result does not
+   depend on the CPU's rounding mode. */
 #ifndef FL_HALF_H
 #define FL_HALF_H
 

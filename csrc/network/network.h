@@ -35,14 +35,14 @@ struct fl_net {
     size_t plain_group; /* FL_NV * L: floats in a group of a plain panel */
     size_t panel_units; /* units in a panel */
     size_t unit_panels; /* panels that hold all units of one gate: ceil(H / panel_units) */
-    size_t panels;      /* panels of a track's w and of its r: unit_panels, times the gates if a panel
-                           holds one gate only */
-    size_t proj_panels; /* ceil(P / plain_group), or 0 */
-    size_t width;       /* K: the width of a state h and of one track's output */
-    size_t tracks;      /* L * D */
-    size_t bytes;             /* of this allocation */
-    atomic_size_t users;      /* 1 for whoever made the network, and 1 for each call whose threads may
-                                 still read it after the call has returned; freed when it is 0 */
+    size_t panels; /* panels of a track's w and of its r: unit_panels, times the gates if a panel
+                      holds one gate only */
+    size_t proj_panels;  /* ceil(P / plain_group), or 0 */
+    size_t width;        /* K: the width of a state h and of one track's output */
+    size_t tracks;       /* L * D */
+    size_t bytes;        /* of this allocation */
+    atomic_size_t users; /* 1 for whoever made the network, and 1 for each call whose threads may
+                            still read it after the call has returned; freed when it is 0 */
     fl_track_weights track[]; /* [tracks]; the packed weights follow in the same allocation */
 };
 

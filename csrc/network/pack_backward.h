@@ -18,8 +18,8 @@ typedef struct fl_backward_track {
     fl_panels w;    /* weight_ih: the columns are the input's features, k is kk */
     fl_panels r;    /* weight_hh: the columns are the state's features, k is kk; for cells that
                        reset h without the last gate */
-    fl_panels last; /* weight_hh of the last gate, for cells that reset h, k counted from that gate's
-                       first panel; data is NULL for other cells */
+    fl_panels last; /* weight_hh of the last gate, for cells that reset h, k counted from that
+                       gate's first panel; data is NULL for other cells */
     fl_panels proj; /* weight_hr: the columns are units, k counts the projection's features; data is
                        NULL without a projection */
 } fl_backward_track;

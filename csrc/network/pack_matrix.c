@@ -27,8 +27,8 @@ void fl_pack_vector(const fl_panels *panels, size_t group, size_t column, const 
             to[i * group + j] = fl_half(w[j * k + i]);
 }
 
-/* Binary16's subnormal numbers stay: they are normal once they are float32. Float32's were rounded to
-   0 by fl_half. */
+/* Binary16's subnormal numbers stay: they are normal once they are float32. Float32's were rounded
+   to 0 by fl_half. */
 void fl_pack_end(const fl_panels *panels, size_t count)
 {
     if (panels->format == FL_FLOAT32)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Packs a matrix in PyTorch's layout, row after row, into panels (kernels/panels.h) of a format: its
- * rows become the panels' columns, so that x W^T is one gemm. Numbers are rounded to the panels'
- * format here, once; subnormal float32 numbers become 0 in every format.
+ * Packs a matrix in PyTorch's layout, row after row, into panels (kernels/panels.h) of a format:
+ * its rows become the panels' columns, so that x W^T is one gemm. Numbers are rounded to the
+ * panels' format here, once; subnormal float32 numbers become 0 in every format.
  *
- * To pack a matrix whose rows do not become consecutive columns, call fl_pack_vector for each vector
- * and then fl_pack_end once; fl_pack_plain does both for one whose rows do.
+ * To pack a matrix whose rows do not become consecutive columns, call fl_pack_vector for each
+ * vector and then fl_pack_end once; fl_pack_plain does both for one whose rows do.
  */
 #ifndef FL_PACK_MATRIX_H
 #define FL_PACK_MATRIX_H
@@ -13,8 +13,8 @@
 #include "base/size.h"
 #include "kernels/panels.h"
 
-/* Carves memory for `panels` panels of `group` columns and `k` numbers a column, and sets nothing in
-   it; data is NULL if the carver only counts. If the bytes are more than a size_t counts,
+/* Carves memory for `panels` panels of `group` columns and `k` numbers a column, and sets nothing
+   in it; data is NULL if the carver only counts. If the bytes are more than a size_t counts,
    carver->used becomes SIZE_MAX, and panel_bytes too if those of one panel are. */
 fl_panels fl_panels_carve(fl_carver *carver, int format, size_t panels, size_t group, size_t k);
 
@@ -23,12 +23,12 @@ fl_panels fl_panels_carve(fl_carver *carver, int format, size_t panels, size_t g
 void fl_pack_vector(const fl_panels *panels, size_t group, size_t column, const float *w, size_t k,
                     size_t n);
 
-/* Sets the subnormal numbers among the float32 numbers of the first `count` panels to 0; to be called
-   when they are packed. Binary16 panels need none and are left as they are. */
+/* Sets the subnormal numbers among the float32 numbers of the first `count` panels to 0; to be
+   called when they are packed. Binary16 panels need none and are left as they are. */
 void fl_pack_end(const fl_panels *panels, size_t count);
 
-/* Packs all of w, `rows` rows of k numbers, into plain panels of `group` columns, a vector of `lanes`
-   columns at a time. Columns past the last row stay as they are. */
+/* Packs all of w, `rows` rows of k numbers, into plain panels of `group` columns, a vector of
+   `lanes` columns at a time. Columns past the last row stay as they are. */
 void fl_pack_plain(const fl_panels *panels, size_t group, size_t lanes, const float *w, size_t rows,
                    size_t k);
 

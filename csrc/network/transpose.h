@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The transpose of a matrix. To pack a vector of columns of a float32 panel from PyTorch's layout is
-   a transpose. */
+/* The transpose of a matrix. To pack a vector of columns of a float32 panel from PyTorch's layout
+   is a transpose. */
 #ifndef FL_TRANSPOSE_H
 #define FL_TRANSPOSE_H
 

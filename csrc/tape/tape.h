@@ -25,10 +25,10 @@
 
 /* What is kept of one track. */
 typedef struct fl_tape_track {
-    float *h0;   /* [B][K] */
-    float *c;    /* [B + N][hidden_pad]: c0 of the B rows, then c after step n. For cells that reset h
-                    the first B are unused, and the others are r * h of step n. NULL for other
-                    cells */
+    float *h0; /* [B][K] */
+    float *c;  /* [B + N][hidden_pad]: c0 of the B rows, then c after step n. For cells that reset h
+                  the first B are unused, and the others are r * h of step n. NULL for other
+                  cells */
     float *kept; /* [panels][N][cell.kept * L]: what `keep` of kernels/contract.h writes */
 } fl_tape_track;
 
@@ -45,11 +45,11 @@ struct fl_tape {
     size_t *length;    /* [B], descending */
     size_t *offset;    /* [T + 1]; the last one is N */
     /* The next three are by time t and row r of the tape, and hold nothing past a row's length. */
-    float *x;              /* [T][B][I]: the call's x, with values below FL_TINY set to 0 */
-    float *outputs;        /* [L][T][B][D K]: every layer's output, before dropout */
-    float *inputs;         /* [L - 1][T][B][D K]: the outputs of all layers but the last after dropout,
-                              which are the inputs of the layers above. Without dropout it is the
-                              same memory as `outputs` */
+    float *x;       /* [T][B][I]: the call's x, with values below FL_TINY set to 0 */
+    float *outputs; /* [L][T][B][D K]: every layer's output, before dropout */
+    float *inputs;  /* [L - 1][T][B][D K]: the outputs of all layers but the last after dropout,
+                       which are the inputs of the layers above. Without dropout it is the
+                       same memory as `outputs` */
     fl_tape_track track[]; /* [L][D] */
 };
 

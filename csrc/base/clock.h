@@ -4,9 +4,10 @@
  *
  *     fl_clock()   seconds of a clock that never goes back
  *     fl_pause()   passes a few cycles, in a loop that waits for another thread
- *     fl_nap()     gives the CPU away for about 50 us; on Windows, which has no sleep that short,
- * to threads that are ready to run, and returns at once if there are none fl_doze()    gives the
- * CPU away for about 1 ms; on Windows until its next timer tick after that
+ *     fl_nap()     gives the CPU away for about 50 us; on Windows, which has no sleep that
+ *                  short, to threads that are ready to run, and returns at once if there are none
+ *     fl_doze()    gives the CPU away for about 1 ms; on Windows until its next timer tick
+ *                  after that
  */
 #ifndef FL_CLOCK_H
 #define FL_CLOCK_H

@@ -112,9 +112,11 @@ typedef struct fl_gemm {
  *               (p, r), at kept + p * kept_panel + r * cell.kept * L. Apart from that `keep` does
  *               what `step` does, to the same bits
  *   c_out       written by `keep` only, for cells with a cell state: a copy of the rows' new c,
- * rows c_row floats apart as well variant, activation read by the cells of variants.h only: the
- * variant, and the three activations of this direction peep        read by variants with peepholes
- * only: [panels][i f o][L]
+ *               rows c_row floats apart as well
+ *   variant, activation
+ *               read by the cells of variants.h only: the variant, and the three activations of
+ *               this direction
+ *   peep        read by variants with peepholes only: [panels][i f o][L]
  *
  * A cell that has `reset` multiplies h by its first gate before the product of its last gate. One
  * step of it is four calls, which the caller makes:
@@ -163,16 +165,19 @@ typedef struct fl_step {
  *               after this one; out: that of c_prev. For a GRU, in: the part of h's gradient that
  *               reached it as z h, without a product, so that the whole gradient of the step's h is
  *               dh + dc; out: the same part for the h before the step. RNNs do not touch it
- *   dh          the gradient of the step's h, row r at dh + r * dh_row, padded to whole panels, 0
- * in the padding dz          the G gradients of (p, r) are written at dz + p * dz_panel + r * G.
- * With the rows of all steps one after the other, dz is a packed panel whose k counts these rows
+ *   dh          the gradient of the step's h, row r at dh + r * dh_row, padded to whole panels,
+ *               0 in the padding
+ *   dz          the G gradients of (p, r) are written at dz + p * dz_panel + r * G. With the rows
+ *               of all steps one after the other, dz is a packed panel whose k counts these rows
  *   dz_rows     the same numbers once more, row r at dz_rows + r * dz_row: the rows of a gemm
  *   dzh, dzh_rows
  *               for a GRU, laid out likewise: the gradients towards h and b_hh, in which n's part
- * is r times that of dz. dz itself is then the gradient towards x and b_ih h           NULL, or,
- * with a projection, where the h before it is written: a plain packed matrix whose k counts the
- * rows, unit u at h + u / (FL_NV * L) * h_panel + r * FL_NV * L + u % (FL_NV * L) variant,
- * activation, peep as in fl_step
+ *               is r times that of dz. dz itself is then the gradient towards x and b_ih
+ *   h           NULL, or, with a projection, where the h before it is written: a plain packed
+ *               matrix whose k counts the rows, unit u at
+ *               h + u / (FL_NV * L) * h_panel + r * FL_NV * L + u % (FL_NV * L)
+ *   variant, activation, peep
+ *               as in fl_step
  *
  * back_reset:  the second half of back, for cells with `reset`. Here dh is the gradient of r h, r
  * being the first gate. It writes the first gate's dz, and adds to dc.

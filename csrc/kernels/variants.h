@@ -20,8 +20,7 @@
 
 /* exp(-b) = 2 s (1 - p), for b in -89 .. 87.6, with a power of two s. Returns s, and p to *p. s is
    0 where exp(-b) is below 2^-125.5. The reduction is that of vecmath.h. 2 s could be 2^128, which
-   no float holds; with s, half of it, the result is infinity where exp(-b) overflows, and not NaN.
- */
+   no float holds; with s, half of it, the result is infinity, not NaN, where exp(-b) overflows. */
 FL_INLINE vf fl_exp_parts(vf b, vf *p)
 {
     const vf round = vf_set1(FL_ROUND + 126.0f);

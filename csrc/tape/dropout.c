@@ -32,8 +32,7 @@ void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, u
      */
     const uint64_t key = mix64(mix64(seed + 0x9e3779b97f4a7c15u) ^ (row + 1));
     const uint32_t low = (uint32_t)key, high = (uint32_t)(key >> 32) | 1u;
-    /* A rate that is a float in 0.5 .. 1 is a multiple of 2^-24, so that 24 bits hold it exactly.
-     */
+    /* A rate that is a float in 0.5 .. 1 is a multiple of 2^-24, so 24 bits hold it exactly. */
     const uint32_t limit = (uint32_t)((double)rate * 16777216.0 + 0.5);
     const float scale = rate < 1.0f ? 1.0f / (1.0f - rate) : 0.0f;
     for (size_t i = 0; i < n; i++) {

@@ -5,10 +5,12 @@
  * this file is compiled for a CPU without a fused multiply-add.
  *
  *   vf_fma(a, b, c)      a * b + c in one rounding. Without the instruction it is computed in
- * double and then rounded to float: the same, unless the rounding to double ends exactly half way
- * between two floats vf_mad(a, b, c)      a * b + c for the long sums: vf_fma, or two roundings
- * without the instruction, since doubles would be slow vf_fnma(a, b, c)     c - a * b, rounded as
- * vf_fma is vf_min(a, b)         a < b ? a : b, so the result is NaN where b is; vf_max likewise
+ *                        double and then rounded to float: the same, unless the rounding to
+ *                        double ends exactly half way between two floats
+ *   vf_mad(a, b, c)      a * b + c for the long sums: vf_fma, or two roundings without the
+ *                        instruction, since doubles would be slow
+ *   vf_fnma(a, b, c)     c - a * b, rounded as vf_fma is
+ *   vf_min(a, b)         a < b ? a : b, so the result is NaN where b is; vf_max likewise
  *   vf_le(a, b, x, y)    a <= b ? x : y, so y where a or b is NaN
  *   vf_copysign(a, s)    a with the sign bit of s; a must not be negative
  *   vf_shl23(a)          the bits of a, shifted left by 23: turns an integer n + 127, kept in the

@@ -80,27 +80,27 @@ static scratch *carve_scratch(fl_carver *carver, const linear *layer, size_t thr
     return all;
 }
 
-static int shape(const fl_operator *op, const fl_shape *in, size_t ins, fl_shape *out, size_t outs)
+static int shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out, size_t outs)
 {
     const linear *layer = (const linear *)op;
-    if (ins != 1 || outs != 1 || in->axes < 1 || in->axes > FL_MAX_AXES ||
-        in->size[in->axes - 1] != layer->in)
+    if (ins != 1 || outs != 1 || in->type != FL_F32 || in->shape.axes < 1 ||
+        in->shape.size[in->shape.axes - 1] != layer->in)
         return FL_BAD_SHAPE;
-    fl_shape y = *in;
-    y.size[y.axes - 1] = layer->out;
-    if (fl_shape_count(in, in->axes) > SIZE_MAX / sizeof(float) ||
-        fl_shape_count(&y, y.axes) > SIZE_MAX / sizeof(float))
-        return FL_BAD_SHAPE;
-    *out = y;
-    return FL_OK;
+    out->type = FL_F32;
+    out->shape = in->shape;
+    out->shape.size[in->shape.axes - 1] = layer->out;
+    return fl_array_bytes(out) == SIZE_MAX ? FL_BAD_SHAPE : FL_OK;
 }
+
+/* How many rows of I numbers an input has. */
+static size_t rows_of(const fl_array *x) { return fl_shape_span(&x->shape, 0, x->shape.axes - 1); }
 
 static int pack(fl_operator *op, const fl_array *weights, size_t count)
 {
     linear *layer = (linear *)op;
     const size_t sizes[] = {layer->out, layer->in};
-    if (count != 2 || !weights[0].at || !fl_shape_is(&weights[0].shape, 2, sizes) ||
-        (weights[1].at && !fl_shape_is(&weights[1].shape, 1, sizes)))
+    if (count != 2 || !weights[0].at || !fl_array_is(&weights[0], FL_F32, 2, sizes) ||
+        (weights[1].at && !fl_array_is(&weights[1], FL_F32, 1, sizes)))
         return FL_BAD_SHAPE;
     fl_pack_plain(&layer->w, layer->group, layer->kernels->lanes, weights[0].at, layer->out,
                   layer->in);
@@ -112,11 +112,11 @@ static int pack(fl_operator *op, const fl_array *weights, size_t count)
     return FL_OK;
 }
 
-static size_t bytes(const fl_operator *op, const fl_shape *in, size_t ins, size_t threads)
+static size_t bytes(const fl_operator *op, const fl_array *in, size_t ins, size_t threads)
 {
     fl_carver carver = {0};
-    const size_t rows = ins && in->axes ? fl_shape_count(in, in->axes - 1) : 0;
-    carve_scratch(&carver, (const linear *)op, useful_threads(rows, threads));
+    (void)ins;
+    carve_scratch(&carver, (const linear *)op, useful_threads(rows_of(in), threads));
     return carver.used;
 }
 
@@ -184,15 +184,9 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
                size_t outs, void *arena, const fl_caller *caller)
 {
     const linear *layer = (const linear *)op;
-    fl_shape y;
-    if (ins != 1 || outs != 1 || !in->at || !out->at || shape(op, &in->shape, 1, &y, 1) != FL_OK ||
-        !fl_shape_is(&out->shape, y.axes, y.size))
-        return FL_BAD_SHAPE;
     fl_carver carver = {.base = arena};
-    job job = {.layer = layer,
-               .x = in->at,
-               .y = out->at,
-               .rows = fl_shape_count(&in->shape, in->shape.axes - 1)};
+    job job = {.layer = layer, .x = in->at, .y = out->at, .rows = rows_of(in)};
+    (void)ins, (void)outs;
     const size_t threads = useful_threads(job.rows, caller->threads);
     if (job.rows == 0)
         return FL_OK;
@@ -207,30 +201,34 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
 
 static void free_linear(fl_operator *op) { fl_free(op); }
 
-fl_operator *fl_linear_new(const fl_kernels *kernels, int format, size_t in, size_t out)
+int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
 {
     static const fl_operator_type type = {.name = "linear",
-                                          .shape = shape,
                                           .pack = pack,
+                                          .shape = shape,
                                           .bytes = bytes,
                                           .run = run,
                                           .free = free_linear};
-    if (!in || !out || format < 0 || format >= FL_FORMATS || !kernels->gemm[format])
-        return NULL;
-    const size_t group = FL_NV * kernels->lanes;
+    const fl_kernels *kernels = attributes->kernels;
+    const int64_t *ints = attributes->ints;
+    if (attributes->int_count != 3 || ints[0] < 0 || ints[0] >= FL_FORMATS || ints[1] < 1 ||
+        ints[2] < 1 || !kernels->gemm[ints[0]])
+        return FL_BAD_SHAPE;
+    const size_t group = FL_NV * kernels->lanes, out = (size_t)ints[2];
     const linear sizes = {.op = {&type},
                           .kernels = kernels,
-                          .in = in,
+                          .in = (size_t)ints[1],
                           .out = out,
                           .group = group,
                           .count = fl_ceil_div(out, group),
-                          .w = {.format = format}};
+                          .w = {.format = (int)ints[0]}};
     fl_carver carver = {0};
     carve_linear(&carver, &sizes);
     void *base = fl_alloc_lasting(carver.used);
     if (!base)
-        return NULL;
+        return FL_NO_MEMORY;
     memset(base, 0, carver.used);
     carver = (fl_carver){.base = base};
-    return &carve_linear(&carver, &sizes)->op;
+    *op = &carve_linear(&carver, &sizes)->op;
+    return FL_OK;
 }

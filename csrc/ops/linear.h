@@ -3,7 +3,7 @@
 #ifndef FL_LINEAR_H
 #define FL_LINEAR_H
 
-#include "ops/operator.h"
+#include "ops/registry.h"
 
 /*
  * y[..][o] = b[o] + x[..][0] W[o][0] + x[..][1] W[o][1] + .. + x[..][I - 1] W[o][I - 1]
@@ -12,9 +12,10 @@
  * below FL_TINY in magnitude.
  *
  * Input: x (.., I) of one axis or more, any of which may be 0. Output: y (.., O). Weights: W (O,
- * I), rounded to `format` (FL_FLOAT32 or FL_FLOAT16) when packed, and b (O), whose `at` may be NULL
- * for zeros. NULL when memory is short, for in or out of 0, or without kernels of the format.
+ * I), rounded to the format when packed, and b (O), whose `at` may be NULL for zeros.
+ *
+ * ints: the format of W (FL_FLOAT32 or FL_FLOAT16), I and O, both at least 1.
  */
-fl_operator *fl_linear_new(const fl_kernels *kernels, int format, size_t in, size_t out);
+int fl_make_linear(const fl_attributes *attributes, fl_operator **op);
 
 #endif

@@ -7,11 +7,11 @@
 
 /*
  * T time, B batch, I input, H hidden, L layers, D directions, K the width of h: the projection if
- * there is one, else H. T and B are at least 1.
+ * there is one, else H. T and B may be 0.
  *
- * Inputs: x (T, B, I); then, if wanted, h0 (L D, B, K) and, for cells with a state c, c0 (L D, B,
- * H). Outputs: y (T, B, D K); then, if wanted, hn and cn, of the shapes of h0 and c0. The memory of
- * h0 and c0 may be NULL, for zeros, and that of an output that is not wanted.
+ * Inputs: x (T, B, I); then, each optional, lengths (B) int64 in 0 .. T, h0 (L D, B, K) and, for
+ * cells with a state c, c0 (L D, B, H). Outputs: y (T, B, D K); then, each optional, hn and cn, of
+ * the shapes of h0 and c0. Without h0 or c0 these are zeros. FL_BAD_VALUE for other lengths.
  *
  * Weights, for each layer and in it for each direction: w_ih, w_hh, b_ih, b_hh, with a projection
  * w_hr, with peepholes those: the arrays of fl_net_set and fl_net_set_peepholes. The memory of a
@@ -21,5 +21,9 @@
  * unless fl_isa_can_run.
  */
 fl_operator *fl_recurrent_new(const fl_config *config, const fl_kernels *kernels);
+
+/* The same of a network that has its weights: pack may not be called. The operator becomes one of
+   the network's users, so both it and whoever made the network free it. */
+fl_operator *fl_recurrent_of(fl_net *net);
 
 #endif

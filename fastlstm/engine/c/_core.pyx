@@ -10,13 +10,19 @@ anything else, touching nothing: engine/arguments.py makes arrays canonical or s
     buffers.pxd  arrays as pointers and strides   variant.pxd  a Variant as C has it
     signals.pxd  Ctrl-C during a call
     _core.pyx    Net and State
-    training.pxi, probes.pxi  parts of this file: training; single kernels for tests and benchmarks
+    operators.pxi, training.pxi, probes.pxi
+                 parts of this file: whole models; training; single kernels for tests and benchmarks
 
 All of it is one extension module because each module that links csrc/ would have its own copy of
 what csrc/ keeps for the process: worker threads, memory blocks for reuse, the number of threads.
 """
 
-from cpython.buffer cimport PyBUF_WRITABLE
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -429,5 +435,6 @@ cdef class State:
             release(&held)
 
 
+include "operators.pxi"
 include "training.pxi"
 include "probes.pxi"

@@ -193,6 +193,89 @@ cdef extern from "kernels/contract.h" nogil:
         float (*probe_read)(const float *x, size_t n) noexcept nogil
 
 
+# whole models: operators, and programs of them
+cdef extern from "ops/operator.h" nogil:
+    enum:
+        FL_MAX_AXES
+    enum:
+        FL_F32
+        FL_I64
+        FL_BOOL
+        FL_TYPES
+    enum:
+        FL_BAD_SHAPE
+        FL_BAD_VALUE
+
+    ctypedef struct fl_shape:
+        size_t axes
+        size_t size[8]
+
+    ctypedef struct fl_array:
+        fl_shape shape
+        int type
+        void *at
+
+    ctypedef struct fl_caller:
+        size_t threads
+        fl_poll poll
+        void *poll_arg
+
+    ctypedef struct fl_operator_type:
+        int (*pack)(fl_operator *op, const fl_array *weights, size_t count) noexcept nogil
+        int (*shape)(const fl_operator *op, const fl_array *ins, size_t n, fl_array *out,
+                     size_t outs) noexcept nogil
+        int is_view
+        size_t (*bytes)(const fl_operator *op, const fl_array *ins, size_t n,
+                        size_t threads) noexcept nogil
+        int (*run)(const fl_operator *op, const fl_array *ins, size_t n, const fl_array *out,
+                   size_t outs, void *arena, const fl_caller *caller) noexcept nogil
+        void (*free)(fl_operator *op) noexcept nogil
+
+    ctypedef struct fl_operator:
+        const fl_operator_type *type
+
+
+cdef extern from "ops/registry.h" nogil:
+    ctypedef struct fl_attributes:
+        const fl_kernels *kernels
+        const int64_t *ints
+        size_t int_count
+        const float *floats
+        size_t float_count
+
+    int fl_operator_new(const char *name, const fl_attributes *attributes, fl_operator **op)
+
+
+cdef extern from "ops/recurrent.h" nogil:
+    fl_operator *fl_recurrent_of(fl_net *net)
+
+
+cdef extern from "ops/program.h" nogil:
+    size_t FL_NOWHERE
+
+    ctypedef struct fl_program:
+        pass
+
+    ctypedef struct fl_layout:
+        pass
+
+    fl_program *fl_program_new()
+    void fl_program_free(fl_program *program)
+    int fl_program_input(fl_program *program, int type, size_t axes)
+    int fl_program_constant(fl_program *program, const fl_array *array)
+    int fl_program_step(fl_program *program, fl_operator *op, int early, const size_t *ins,
+                        size_t n, const size_t *out, size_t outs)
+    int fl_program_output(fl_program *program, size_t place)
+    size_t fl_program_places(const fl_program *program)
+    int fl_layout_new(const fl_program *program, const fl_array *inputs, size_t count,
+                      size_t threads, fl_layout **layout, size_t *step)
+    void fl_layout_free(fl_layout *layout)
+    size_t fl_layout_arena(const fl_layout *layout)
+    const fl_array *fl_layout_place(const fl_layout *layout, size_t place)
+    int fl_program_run(const fl_program *program, const fl_layout *layout, void **inputs,
+                       void **outputs, void *arena, const fl_caller *caller, size_t *step)
+
+
 # the compiler that makes this extension
 cdef extern from *:
     """

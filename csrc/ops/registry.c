@@ -4,15 +4,16 @@
 #include <string.h>
 
 #include "ops/linear.h"
+#include "ops/pointwise.h"
 #include "ops/reshape.h"
 
 static const struct {
     const char *name;
     int (*make)(const fl_attributes *attributes, fl_operator **op);
 } makers[] = {
-    {"flatten", fl_make_flatten},     {"linear", fl_make_linear}, {"reshape", fl_make_reshape},
-    {"shape", fl_make_shape},         {"size", fl_make_size},     {"squeeze", fl_make_squeeze},
-    {"unsqueeze", fl_make_unsqueeze},
+    {"pointwise", fl_make_pointwise}, {"flatten", fl_make_flatten},     {"linear", fl_make_linear},
+    {"reshape", fl_make_reshape},     {"shape", fl_make_shape},         {"size", fl_make_size},
+    {"squeeze", fl_make_squeeze},     {"unsqueeze", fl_make_unsqueeze},
 };
 
 int fl_operator_new(const char *name, const fl_attributes *attributes, fl_operator **op)

@@ -3,15 +3,34 @@
 
 #include <string.h>
 
+#include "ops/copy.h"
+#include "ops/gather.h"
 #include "ops/linear.h"
+#include "ops/pad.h"
 #include "ops/reshape.h"
 
 static const struct {
     const char *name;
     int (*make)(const fl_attributes *attributes, fl_operator **op);
 } makers[] = {
-    {"flatten", fl_make_flatten},     {"linear", fl_make_linear}, {"reshape", fl_make_reshape},
-    {"shape", fl_make_shape},         {"size", fl_make_size},     {"squeeze", fl_make_squeeze},
+    {"concat", fl_make_concat},
+    {"expand", fl_make_expand},
+    {"fill", fl_make_fill},
+    {"flatten", fl_make_flatten},
+    {"gather", fl_make_gather},
+    {"gather_elements", fl_make_gather_elements},
+    {"linear", fl_make_linear},
+    {"one_hot", fl_make_one_hot},
+    {"pad", fl_make_pad},
+    {"range", fl_make_range},
+    {"reshape", fl_make_reshape},
+    {"shape", fl_make_shape},
+    {"size", fl_make_size},
+    {"slice", fl_make_slice},
+    {"split", fl_make_split},
+    {"squeeze", fl_make_squeeze},
+    {"tile", fl_make_tile},
+    {"transpose", fl_make_transpose},
     {"unsqueeze", fl_make_unsqueeze},
 };
 

@@ -15,13 +15,14 @@ import math
 from ..engine import NAME, backend
 from . import lower, reference
 from .graph import ModelError
+from .passes.cells import cells
 from .passes.channels_last import channels_last, transposes
 from .passes.edit import Edit
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
-PASSES = (recurrent, linear, batch_norm, channels_last, transposes, epilogues)
+PASSES = (recurrent, linear, cells, batch_norm, channels_last, transposes, epilogues)
 
 
 @dataclasses.dataclass

@@ -23,7 +23,7 @@ def _reached(graph, name):
             continue
         if node.op == "Recurrent" and name in node.inputs[2:]:
             found += [(number, i) for i, n in enumerate(node.inputs[2:]) if n == name]
-        elif node.op in _MOVES and node.inputs[0] == name or node.op == "Concat":
+        elif (node.op in _MOVES and node.inputs[0] == name) or node.op == "Concat":
             for output in filter(None, node.outputs):
                 more = _reached(graph, output)
                 if more is None:
@@ -83,9 +83,17 @@ def checked(graph, given):
                 f"{', '.join(inputs)}, outputs {', '.join(outputs)}"
             )
         a, b = inputs[one].shape, outputs[other].shape
-        same = a is None or b is None or (
-            len(a) == len(b)
-            and all(n == m for n, m in zip(a, b, strict=True) if isinstance(n, int) and isinstance(m, int))
+        same = (
+            a is None
+            or b is None
+            or (
+                len(a) == len(b)
+                and all(
+                    n == m
+                    for n, m in zip(a, b, strict=True)
+                    if isinstance(n, int) and isinstance(m, int)
+                )
+            )
         )
         if not same:
             raise ModelError(f"{inputs[one]} is no state for {outputs[other]}: shapes differ")

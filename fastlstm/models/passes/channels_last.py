@@ -5,7 +5,6 @@ Transposes are moved towards the outputs, where two of them meet and cancel."""
 
 import numpy as np
 
-from ..graph import Node
 from ..shapes import ELEMENTWISE
 
 _LAST = {
@@ -106,17 +105,63 @@ def _moved(edit, node):
         second = _perm(node, len(first))
         return [edit.node("Transpose", [x], node.outputs, node, perm=[first[i] for i in second])]
     if node.op in ("GlobalAveragePool", "GlobalMaxPool"):
-        axes = np.arange(2, len(edit.shape(node.inputs[0])))
+        axes = edit.constant("axes", np.arange(2, len(edit.shape(node.inputs[0]))))
         op = "ReduceMean" if node.op == "GlobalAveragePool" else "ReduceMax"
-        found = _source(edit, node.inputs[0])
-        if found is None:
-            names = [node.inputs[0], edit.constant("axes", axes)]
-            return [edit.node(op, names, node.outputs, node, keepdims=1)]
-        x, perm = found
-        axes = np.array([perm[i] for i in axes])
-        run = edit.node(op, [x, edit.constant("axes", axes)], 1, node, keepdims=1)
-        return [run, edit.node("Transpose", run.outputs, node.outputs, node, perm=perm)]
-    return None
+        return [edit.node(op, [node.inputs[0], axes], node.outputs, node, keepdims=1)]
+    return _moved_axes(edit, node)
+
+
+# Operators that name axes of their input: where they name them, an attribute or an input's number.
+_ATTRIBUTE = {"Gather", "Softmax", "LogSoftmax", "Concat", "Split"}
+_INPUT = {
+    "Slice": 3, "Pad": 3, "Squeeze": 1, "ReduceSum": 1, "ReduceMean": 1, "ReduceMax": 1,
+    "ReduceMin": 1, "ReduceProd": 1, "ReduceL2": 1,
+}  # fmt: skip
+
+
+def _moved_axes(edit, node):
+    """The same for operators that name axes: before the Transpose they name others."""
+    if node.op in _ATTRIBUTE:
+        names = node.inputs if node.op == "Concat" else node.inputs[:1]
+    elif node.op in _INPUT and len(node.inputs) > _INPUT[node.op]:
+        names = node.inputs[:1]
+    else:
+        return None
+    found = [_source(edit, name) for name in names]
+    if None in found or any(perm != found[0][1] for _, perm in found):
+        return None
+    if len(set(names)) < len(names):
+        return None
+    perm, axes = found[0][1], len(edit.shape(names[0]))
+    inputs, attrs = list(node.inputs), dict(node.attrs)
+    inputs[: len(names)] = [x for x, _ in found]
+    if node.op in _ATTRIBUTE:
+        default = -1 if node.op in ("Softmax", "LogSoftmax") else 0
+        named = [attrs.get("axis", default) % axes]
+        if node.op == "Gather" and edit.shape(node.inputs[1]) != ():
+            return None
+        attrs["axis"] = perm[named[0]]
+    else:
+        at = _INPUT[node.op]
+        value = edit.value(inputs[at])
+        if value is None:
+            return None
+        named = [int(n) % axes for n in value.reshape(-1)]
+        inputs[at] = edit.constant("axes", np.array([perm[n] for n in named]))
+    removed = node.op in ("Gather", "Squeeze")
+    removed |= node.op.startswith("Reduce") and not attrs.get("keepdims", 1)
+    if removed:  # the axes that stay keep their order among one another
+        stay = [p for i, p in enumerate(perm) if i not in named]
+        perm = [sorted(stay).index(p) for p in stay]
+    run = edit.node(node.op, inputs, len(node.outputs), node, **attrs)
+    return [
+        run,
+        *[
+            edit.node("Transpose", [mine], [name], node, perm=perm)
+            for mine, name in zip(run.outputs, node.outputs, strict=True)
+            if name
+        ],
+    ]
 
 
 def _identities_left_out(edit):
@@ -147,14 +192,8 @@ def transposes(edit):
             for new in made or ():
                 for name in new.outputs:
                     edit.makers[name] = new
-        needed = set(edit.graph.results)
-        kept: list[Node] = []
-        for node in reversed(nodes):
-            if needed.intersection(node.outputs):
-                kept.append(node)
-                needed.update(node.inputs)
-        edit.graph.nodes = kept[::-1]
-        edit.look()
+        edit.graph.nodes = nodes
+        edit.tidy()
         if not changed:
             break
     _identities_left_out(edit)

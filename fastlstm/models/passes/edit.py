@@ -1,8 +1,47 @@
 # SPDX-License-Identifier: MIT
 """What passes share: a flat graph as a table of who makes and who reads each value."""
 
+import heapq
+
 from ..graph import Node
 from ..infer import constant, infer
+
+
+def in_order(nodes):
+    """The nodes in an order in which each comes after those whose outputs it reads; apart from that
+    they stay as they are. Nodes that need one another in a circle are left out."""
+    makers = {n: i for i, node in enumerate(nodes) for n in node.outputs if n}
+    needs = [{makers[n] for n in node.inputs if n in makers} for node in nodes]
+    readers = [[] for _ in nodes]
+    for i, needed in enumerate(needs):
+        for j in needed:
+            readers[j].append(i)
+    ready = [i for i, needed in enumerate(needs) if not needed]
+    heapq.heapify(ready)
+    found = []
+    while ready:
+        i = heapq.heappop(ready)
+        found.append(nodes[i])
+        for j in readers[i]:
+            needs[j].discard(i)
+            if not needs[j]:
+                heapq.heappush(ready, j)
+    return found
+
+
+def dead_nodes_left_out(nodes, wanted):
+    """(the nodes that some value of `wanted`, a set of names, needs, in their order; all names that
+    are needed). Outputs that nobody needs become ""."""
+    needed, kept = set(wanted), []
+    for node in reversed(nodes):
+        if needed.isdisjoint(n for n in node.outputs if n):
+            continue
+        node.outputs = [n if n in needed else "" for n in node.outputs]
+        while len(node.outputs) > 1 and not node.outputs[-1]:
+            node.outputs.pop()
+        kept.append(node)
+        needed.update(n for n in node.inputs if n)
+    return kept[::-1], needed
 
 
 class Edit:
@@ -28,6 +67,14 @@ class Edit:
                 if name:
                     self.readers.setdefault(name, []).append(node)
         self.wanted = set(self.graph.results)
+
+    def tidy(self):
+        """Leaves out nodes and constants that nobody needs, and makes the tables anew."""
+        graph = self.graph
+        graph.nodes, needed = dead_nodes_left_out(graph.nodes, graph.results)
+        needed.update(graph.results)
+        graph.constants = {n: a for n, a in graph.constants.items() if n in needed}
+        self.look()
 
     def fresh(self, base):
         """A name that the graph does not have."""

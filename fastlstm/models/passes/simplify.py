@@ -14,6 +14,7 @@ import numpy as np
 from ..graph import Graph, ModelError, Node
 from ..infer import Fact, constant, infer, run_dtype
 from ..reference import OPERATORS, compute
+from .edit import dead_nodes_left_out
 
 # Values computed when a model is planned may take this many bytes in all beside the file's own: 16
 # times those, and MORE_FOLDED.
@@ -129,21 +130,6 @@ class _Walk:
         for name, value in zip(node.outputs, made, strict=True):
             if name:
                 self.names[name] = value
-
-
-def dead_nodes_left_out(nodes, wanted):
-    """The nodes that some output of `wanted`, a set of names, needs, in their order; outputs that
-    nobody needs become ""."""
-    needed, kept = set(wanted), []
-    for node in reversed(nodes):
-        if needed.isdisjoint(n for n in node.outputs if n):
-            continue
-        node.outputs = [n if n in needed else "" for n in node.outputs]
-        while len(node.outputs) > 1 and not node.outputs[-1]:
-            node.outputs.pop()
-        kept.append(node)
-        needed.update(n for n in node.inputs if n)
-    return kept[::-1], needed
 
 
 def simplify(graph, inputs, max_bytes=1 << 30):

@@ -7,6 +7,7 @@
 #include "ops/gather.h"
 #include "ops/linear.h"
 #include "ops/pad.h"
+#include "ops/pointwise.h"
 #include "ops/reshape.h"
 
 static const struct {
@@ -22,6 +23,7 @@ static const struct {
     {"linear", fl_make_linear},
     {"one_hot", fl_make_one_hot},
     {"pad", fl_make_pad},
+    {"pointwise", fl_make_pointwise},
     {"range", fl_make_range},
     {"reshape", fl_make_reshape},
     {"shape", fl_make_shape},

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "ops/conv.h"
 #include "ops/linear.h"
 #include "ops/reshape.h"
 
@@ -10,8 +11,10 @@ static const struct {
     const char *name;
     int (*make)(const fl_attributes *attributes, fl_operator **op);
 } makers[] = {
-    {"flatten", fl_make_flatten},     {"linear", fl_make_linear}, {"reshape", fl_make_reshape},
-    {"shape", fl_make_shape},         {"size", fl_make_size},     {"squeeze", fl_make_squeeze},
+    {"conv", fl_make_conv},           {"conv_transposed", fl_make_conv_transposed},
+    {"flatten", fl_make_flatten},     {"linear", fl_make_linear},
+    {"reshape", fl_make_reshape},     {"shape", fl_make_shape},
+    {"size", fl_make_size},           {"squeeze", fl_make_squeeze},
     {"unsqueeze", fl_make_unsqueeze},
 };
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "ops/conv.h"
 #include "ops/copy.h"
 #include "ops/gather.h"
 #include "ops/linear.h"
@@ -15,6 +16,8 @@ static const struct {
     int (*make)(const fl_attributes *attributes, fl_operator **op);
 } makers[] = {
     {"concat", fl_make_concat},
+    {"conv", fl_make_conv},
+    {"conv_transposed", fl_make_conv_transposed},
     {"expand", fl_make_expand},
     {"fill", fl_make_fill},
     {"flatten", fl_make_flatten},

@@ -93,6 +93,8 @@ class Graph:
     nodes       [Node]
     constants   {name: ndarray}, read only
     name        for messages: the file's
+    results     in a planned graph: the names of the outputs' values, which may be an input, a
+                constant, or the same value twice; else None
     """
 
     inputs: list
@@ -100,6 +102,7 @@ class Graph:
     nodes: list
     constants: dict
     name: str = ""
+    results: list | None = None
 
     def walk(self):
         """Every node, those of branches included."""

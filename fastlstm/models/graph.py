@@ -31,6 +31,10 @@ OWN = {
     # attribute zeros=1; with reverse=1 "before" counts from the row's end.
     "MaskPack",
     "MaskUnpack",
+    # Elementwise work, broadcast as NumPy does. Attributes: code [(instruction, a, b, c)] and
+    # consts [float], as elementwise.py says. Inputs: one or more. One output: what the last
+    # instruction computes.
+    "Pointwise",
 }
 
 

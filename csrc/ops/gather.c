@@ -160,8 +160,8 @@ static int fill_run(const fl_operator *op, const fl_array *in, size_t ins, const
     const fl_numbers *y = (const fl_numbers *)op;
     (void)in, (void)ins, (void)outs, (void)arena, (void)caller;
     const size_t count = fl_count(out);
-    if (out->type == FL_BOOL)
-        memset(out->at, y->ints[1] != 0, count);
+    for (size_t i = 0; i < count && out->type == FL_BOOL; i++)
+        ((unsigned char *)out->at)[i] = y->ints[1] != 0;
     for (size_t i = 0; i < count && out->type == FL_F32; i++)
         ((float *)out->at)[i] = y->real;
     for (size_t i = 0; i < count && out->type == FL_I64; i++)

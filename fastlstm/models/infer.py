@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from .reference.call import DTYPES
 from .shapes import MAX_AXES, RULES, shape_parts, slices
 
 RUN_DTYPES = (np.dtype(np.float32), np.dtype(np.int64), np.dtype(bool))
@@ -87,7 +88,7 @@ def _dtype(node, facts, index):
     if (node.op, index) in (("TopK", 1), ("MaskPack", 1)):
         return RUN_DTYPES[1]
     if node.op == "Cast":
-        return run_dtype(node.attrs["to"])
+        return run_dtype(DTYPES[node.attrs["to"]])
     if node.op == "ConstantOfShape":
         value = node.attrs.get("value")
         return RUN_DTYPES[0] if value is None else run_dtype(np.asarray(value).dtype)

@@ -8,16 +8,18 @@ import threading
 
 import numpy as np
 
-from ..engine import arguments
+from . import states
+from .graph import ModelError
 from .infer import Fact, constant, run_dtype
 from .passes.simplify import NotKnown
 from .plan import plan
+from .stream import ModelStream
 
 MOST_PLANS = 16  # kept by a model
 MOST_PINNED = 64  # elements of an integer input whose value a plan may depend on
 
 
-def _tuple_class(names):
+def tuple_class(names):
     """A named tuple's class for outputs, under names that Python allows."""
     fields = []
     for i, name in enumerate(names):
@@ -34,6 +36,8 @@ class Model:
     inputs, outputs   lists of graph.Value: name, dtype, shape with free axes named
     """
 
+    tuple_class = staticmethod(tuple_class)
+
     def __init__(self, graph, *, dtype="float32", isa=None, num_threads=None, max_bytes=1 << 30):
         graph.check()
         self.graph = graph
@@ -42,7 +46,7 @@ class Model:
         self._plans = {}  # {key: Plan}, the latest MOST_PLANS
         self._lock = threading.Lock()
         self._pins = 0  # what plans have had to know so far: 0 nothing, 1 values, 2 shapes too
-        self._outputs = _tuple_class([v.name for v in graph.outputs])
+        self._outputs = tuple_class([v.name for v in graph.outputs])
         self._names = [v.name for v in graph.inputs]
 
     @property
@@ -56,39 +60,40 @@ class Model:
     def __call__(self, *args, **kwargs):
         """The outputs for these inputs, in the graph's order or by name: an array, or a named tuple
         of arrays if there are several. Arrays are converted to the inputs' dtypes, if no value is
-        lost. ValueError or TypeError, with both shapes, for what does not fit."""
-        arrays = self._arrays(args, kwargs)
-        made = self._plan(arrays).run(arrays, self.num_threads or 0)
-        made = [
-            a if a.dtype == v.dtype else a.astype(v.dtype)
-            for a, v in zip(made, self.outputs, strict=True)
-        ]
-        return made[0] if len(made) == 1 else self._outputs(*made)
-
-    def _arrays(self, args, kwargs):
+        lost. ValueError or TypeError, with both shapes, for what does not fit; MemoryError for more
+        than max_bytes; KeyboardInterrupt."""
         if len(args) > len(self._names):
             raise TypeError(f"{len(self._names)} inputs are due, got {len(args)}")
         given = dict(zip(self._names, args, strict=False))
-        for name, value in kwargs.items():
+        for name in kwargs:
             if name not in self._names:
                 raise TypeError(f"there is no input {name!r}; there are {', '.join(self._names)}")
             if name in given:
                 raise TypeError(f"the input {name!r} is given twice")
-            given[name] = value
+        made = self.run(given | kwargs)
+        return made[0] if len(made) == 1 else self._outputs(*made)
+
+    def run(self, given):
+        """The list of outputs for {name of an input: array}."""
         missing = [name for name in self._names if name not in given]
         if missing:
             raise TypeError(f"missing inputs: {', '.join(missing)}")
-        return [self._array(value, given[value.name]) for value in self.inputs]
+        arrays = [self.array(value, given[value.name]) for value in self.inputs]
+        made = self._plan(arrays).run(arrays, self.num_threads or 0)
+        return [
+            a if a.dtype == v.dtype else a.astype(v.dtype)
+            for a, v in zip(made, self.outputs, strict=True)
+        ]
 
-    def _array(self, value, given):
+    def array(self, value, given):
         """`given` as a contiguous array of the type that the C core has for the input `value`."""
-        array = given if type(given) is np.ndarray else arguments.asarray(value.name, given)
+        array = given if type(given) is np.ndarray else np.asarray(given)
         due = run_dtype(value.dtype)
         if array.dtype != due:
             if not np.can_cast(array.dtype, due, "same_kind") and not (
                 due.kind == "f" and array.dtype.kind in "iu"
             ):
-                raise TypeError(f"input {value.name!r} is {value.dtype}, got {array.dtype}")
+                raise TypeError(f"input {value} is not made of {array.dtype}")
             array = array.astype(due)
         shape = value.shape
         if shape is not None and (
@@ -96,7 +101,40 @@ class Model:
             or any(isinstance(n, int) and n != m for n, m in zip(shape, array.shape, strict=True))
         ):
             raise ValueError(f"input {value}: an array of the shape {array.shape} does not fit")
-        return np.ascontiguousarray(array).reshape(array.shape)
+        return array if array.flags.c_contiguous else array.copy()
+
+    def stream(self, batch_size=1, state=None, **constants):
+        """A ModelStream, whose state starts as zeros.
+
+        batch_size   rows: the size of the states' free axis
+        state        {name of an input: name of an output}: which are the state; None: those that
+                     start and end the model's recurrent layers (states.py)
+        constants    inputs that are the same in every step, such as a sample rate
+
+        ModelError if no state is found.
+        """
+        if state is None:
+            state = self.state_pairs(constants)
+        return ModelStream(self, state, batch_size, constants)
+
+    def state_pairs(self, constants=None):
+        """{input: output} of the states that the graph shows; ModelError if it shows none."""
+        given = {}
+        for value in self.inputs:
+            if constants and value.name in constants:
+                given[value.name] = constants[value.name]
+                continue
+            shape = [n if isinstance(n, int) else 1 for n in value.shape or ()]
+            given[value.name] = np.zeros(shape, run_dtype(value.dtype))
+        arrays = [self.array(value, given[value.name]) for value in self.inputs]
+        found = states.pairs(self._plan(arrays).graph)
+        if not found:
+            inputs, outputs = (", ".join(v.name for v in vs) for vs in (self.inputs, self.outputs))
+            raise ModelError(
+                "no input is the state of a recurrent layer that an output gives on; say which: "
+                f"stream(state={{input: output}}); inputs are {inputs}, outputs {outputs}"
+            )
+        return found
 
     def _plan(self, arrays):
         while True:

@@ -18,11 +18,12 @@ from .graph import ModelError
 from .passes.cells import cells
 from .passes.channels_last import channels_last, transposes
 from .passes.edit import Edit
+from .passes.fuse import fuse
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
-PASSES = (recurrent, linear, cells, batch_norm, channels_last, transposes, epilogues)
+PASSES = (recurrent, linear, cells, batch_norm, channels_last, transposes, epilogues, fuse)
 
 
 @dataclasses.dataclass

@@ -444,6 +444,10 @@ ELEMENTWISE = (
     "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Where", "PRelu", "BitwiseAnd",
     "BitwiseOr", "BitwiseXor", "BitShift", "Pointwise", "Clip",
 )  # fmt: skip
+REDUCTIONS = (
+    "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+    "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp",
+)  # fmt: skip
 RULES = {
     "Conv": _conv, "MatMul": _matmul, "Gemm": _gemm, "Transpose": _transpose,
     "ConvLast": lambda n, f: _conv(n, f, last=True),
@@ -462,4 +466,5 @@ RULES = {
     "GatherElements": lambda n, f: f[n.inputs[1]].shape, "MaskPack": _mask_pack,
     "Shape": lambda n, f: (len(shape_parts(n, f)),), "Size": lambda n, f: (),
     **dict.fromkeys(ELEMENTWISE, _elementwise),
+    **dict.fromkeys(REDUCTIONS, _reduce),
 }  # fmt: skip

@@ -50,9 +50,11 @@ def _perm(node, axes):
 
 
 def _source(edit, name):
-    """(x, perm) if a Transpose of x that nobody else reads gives `name`; else None."""
+    """(x, perm) if a Transpose of x gives `name`, all of whose readers may move; else None."""
     maker = edit.makers.get(name)
-    if maker is None or maker.op != "Transpose" or edit.only_reader(name) is None:
+    if maker is None or maker.op != "Transpose" or name in edit.wanted:
+        return None
+    if any(reader.op not in _MOVABLE for reader in edit.readers.get(name, ())):
         return None
     return maker.inputs[0], _perm(maker, len(edit.shape(name)))
 
@@ -117,6 +119,9 @@ _INPUT = {
     "Slice": 3, "Pad": 3, "Squeeze": 1, "ReduceSum": 1, "ReduceMean": 1, "ReduceMax": 1,
     "ReduceMin": 1, "ReduceProd": 1, "ReduceL2": 1,
 }  # fmt: skip
+
+
+_MOVABLE = {*_UNARY, *ELEMENTWISE, *_ATTRIBUTE, *_INPUT, "Transpose"}
 
 
 def _moved_axes(edit, node):

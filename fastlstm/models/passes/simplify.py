@@ -13,7 +13,8 @@ import numpy as np
 
 from ..graph import Graph, ModelError, Node
 from ..infer import Fact, constant, infer, run_dtype
-from ..reference import OPERATORS, compute
+from ..reference import TABLE, compute
+from ..reference.call import DTYPES
 from .edit import dead_nodes_left_out
 
 # Values computed when a model is planned may take this many bytes in all beside the file's own: 16
@@ -74,12 +75,12 @@ class _Walk:
             return None
         inputs = [self.names[n] if n else "" for n in node.inputs]
         here = Node(node.op, inputs, node.outputs, node.attrs, node.name)
-        if node.op == "Dropout":  # in inference its mask is all true, which nobody asks for
+        found = self.fold(here)
+        if found is None and self.does_nothing(here):
             self.names[node.outputs[0]] = inputs[0]
             return None
-        found = self.fold(here)
         if found is None:
-            if node.op not in OPERATORS:
+            if node.op not in TABLE:
                 raise node.error("an operator that fastlstm does not run")
             found = [constant(f) if isinstance(f, np.ndarray) else f for f in self.infer(here)]
         here.outputs = [
@@ -88,6 +89,27 @@ class _Walk:
         if any(self.facts[n].constant is None for n in here.outputs if n):
             self.nodes.append(here)
         return None
+
+    def does_nothing(self, node):
+        """Is its output its input, as the C core holds it?"""
+        if node.op == "Dropout":  # in inference; its mask is all true, which nobody asks for
+            return True
+        if node.op == "Cast":
+            due = run_dtype(DTYPES.get(node.attrs.get("to"), "O"))
+            return due == self.facts[node.inputs[0]].dtype
+        if node.op in ("Slice", "Expand", "Reshape", "Tile", "Pad"):
+            shape = self.facts[node.inputs[0]].shape
+            # A Slice with a step of -1 keeps the shape, and Pad may take as much as it gives.
+            return None not in shape and self._kept(node) and self.infer(node)[0].shape == shape
+        return False
+
+    def _kept(self, node):
+        values = [self.facts[n].constant for n in node.inputs[1:] if n]
+        if any(v is None for v in values):
+            return False
+        if node.op == "Slice":
+            return len(values) < 4 or (values[3] > 0).all()
+        return node.op != "Pad" or not values[0].any()
 
     def infer(self, node):
         try:
@@ -100,7 +122,7 @@ class _Walk:
     def fold(self, node):
         """[Fact] of outputs that are constant, or None."""
         values = [self.facts[n].constant if n else None for n in node.inputs]
-        if node.op not in OPERATORS or not all(
+        if node.op not in TABLE or not all(
             v is not None or not n for v, n in zip(values, node.inputs, strict=True)
         ):
             return None

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 
-from . import states
+from . import saved, states
 from .graph import ModelError
 from .infer import Fact, constant, run_dtype
 from .passes.simplify import NotKnown
@@ -180,6 +180,11 @@ class Model:
             shape = tuple(n if isinstance(n, int) else None for n in shape)
             facts[value.name] = Fact(array.dtype, array.shape if pins >= 2 else shape)
         return facts
+
+    def save(self, path):
+        """Writes the model to one safetensors file, whole or not at all, that load_model maps:
+        processes share its memory."""
+        saved.write(path, self.graph, self.dtype)
 
     def memory(self, *shapes):
         """Bytes that one run takes beside its inputs and outputs, for inputs of these shapes."""

@@ -91,7 +91,7 @@ FL_INLINE double erf_of(double x)
     s = s * z - 1.0 / (6.0 * 7);
     s = s * z + 1.0 / (2.0 * 5);
     s = s * z - 1.0 / 3;
-    s = 0x1.20dd750429b6dp+0 * (x + x * (z * s)); /* 2 / sqrt(pi) */
+    s = 0x1.20dd750429b6dp+0 * (x * (1.0 + z * s)); /* 2 / sqrt(pi); -0 stays -0 */
     const double t = 1.0 / (1.0 + 0.5 * b);
     double q = 0x1.c92184bef4bbep-4;
     q = q * t - 0x1.c246a54612b04p-2;
@@ -183,7 +183,7 @@ FL_INLINE double of_quarter(double r, uint64_t quarter)
     s = s * z - 1.0 / 5040.0;
     s = s * z + 1.0 / 120.0;
     s = s * z - 1.0 / 6.0;
-    s = r + r * (z * s);
+    s = r * (1.0 + z * s);
     double c = 1.0 / 479001600.0;
     c = c * z - 1.0 / 3628800.0;
     c = c * z + 1.0 / 40320.0;

@@ -52,6 +52,6 @@ def _expanded(b, name, sizes):
     if known is None or known.shape == sizes or None in sizes:
         return name
     try:
-        return b.constant(np.broadcast_to(known, sizes))
+        return b.constant(np.broadcast_to(known, sizes).astype(np.float32))
     except ValueError:
         return name  # the operator refuses it

@@ -19,6 +19,10 @@ MOST_PLANS = 16  # kept by a model
 MOST_PINNED = 64  # elements of an integer input whose value a plan may depend on
 
 
+class _NoState(ModelError):
+    """A model whose graph shows no state."""
+
+
 def tuple_class(names):
     """A named tuple's class for outputs, under names that Python allows."""
     fields = []
@@ -114,23 +118,26 @@ class Model:
         ModelError if no state is found.
         """
         if state is None:
-            state = self.state_pairs(constants)
+            given = dict(constants)
+            for value in self.inputs:
+                shape = [n if isinstance(n, int) else batch_size for n in value.shape or ()]
+                given.setdefault(value.name, np.zeros(shape, run_dtype(value.dtype)))
+            try:
+                state = self.state_pairs(given)
+            except _NoState:
+                raise
+            except (ModelError, ValueError):  # the sizes do not fit: the first step's will
+                pass
         return ModelStream(self, state, batch_size, constants)
 
-    def state_pairs(self, constants=None):
-        """{input: output} of the states that the graph shows; ModelError if it shows none."""
-        given = {}
-        for value in self.inputs:
-            if constants and value.name in constants:
-                given[value.name] = constants[value.name]
-                continue
-            shape = [n if isinstance(n, int) else 1 for n in value.shape or ()]
-            given[value.name] = np.zeros(shape, run_dtype(value.dtype))
+    def state_pairs(self, given):
+        """{input: output} of the states that the graph shows for these inputs, {name: array};
+        ModelError if it shows none."""
         arrays = [self.array(value, given[value.name]) for value in self.inputs]
         found = states.pairs(self._plan(arrays).graph)
         if not found:
             inputs, outputs = (", ".join(v.name for v in vs) for vs in (self.inputs, self.outputs))
-            raise ModelError(
+            raise _NoState(
                 "no input is the state of a recurrent layer that an output gives on; say which: "
                 f"stream(state={{input: output}}); inputs are {inputs}, outputs {outputs}"
             )

@@ -108,8 +108,8 @@ static int sizes_of(const matmul *layer, const fl_array *in, size_t ins, sizes *
         return FL_BAD_SHAPE;
     if (ins == 3 && in[2].type != FL_TYPES) {
         const size_t size[] = {s->m, s->n}, axes = in[2].shape.axes;
-        if (in[2].type != FL_F32 || in[0].type != FL_F32 || in[0].shape.axes != 2 ||
-            in[1].shape.axes != 2 || axes > 2)
+        if (in[2].type != FL_F32 || in[0].type != FL_F32 || in[0].shape.axes < 2 ||
+            in[1].shape.axes < 2 || axes > 2)
             return FL_BAD_SHAPE;
         for (size_t i = 0; i < axes; i++)
             if (in[2].shape.size[i] != 1 && in[2].shape.size[i] != size[2 - axes + i])
@@ -138,7 +138,8 @@ static void divide(const matmul *layer, const fl_array *in, size_t ins, sizes *s
 {
     const size_t lanes = layer->kernels->lanes;
     sizes_of(layer, in, ins, s);
-    int one_b = !layer->transposed[0], whole_a = 1;
+    const int c_of_rows = ins == 3 && in[2].type != FL_TYPES && in[2].shape.axes == 2;
+    int one_b = !layer->transposed[0] && !c_of_rows, whole_a = 1;
     for (size_t i = 0; i < s->axes; i++) {
         one_b &= s->size[i] == 1 || s->stride[1][i] == 0;
         whole_a &= s->size[i] == 1 || s->stride[0][i] != 0;

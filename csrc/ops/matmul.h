@@ -10,9 +10,9 @@
  * c[i][j]
  *
  * Inputs: a (.., M, K) and b (.., K, N), both float or both int64, and c, which may be missing: a
- * float array that NumPy would broadcast to (M, N), and then a and b have two axes. Axes before the
- * last two are broadcast as in NumPy. An a of one axis is a row and a b of one axis a column, which
- * y does not have. Output: y (.., M, N).
+ * float array that NumPy would broadcast to (M, N), the same for all matrices, and then a and b
+ * have two axes or more. Axes before the last two are broadcast as in NumPy. An a of one axis is a
+ * row and a b of one axis a column, which y does not have. Output: y (.., M, N).
  *
  * ints: 1 if a is (.., K, M) instead, and 1 if b is (.., N, K), of two axes or more; 0 otherwise.
  * floats: alpha and beta, or none for 1 and 1.

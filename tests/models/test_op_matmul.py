@@ -88,6 +88,12 @@ def test_alpha_beta_and_c(c_shape, first):
     close(core.Operator("matmul", [first, False], [0.5, -2]).run([given_a, b, c])[0], want)
 
 
+@pytest.mark.parametrize("c_shape", [(7,), (5, 7), (5, 1), (1, 7)])
+def test_c_is_added_to_every_matrix(c_shape):
+    a, b, c = floats((3, 5, 9)), floats((9, 7), 1), floats(c_shape, 2)
+    close(core.Operator("matmul", [0, 0]).run([a, b, c])[0], a.astype(np.float64) @ b + c)
+
+
 def test_int64_wraps_around():
     rng = np.random.default_rng(0)
     a, b = rng.integers(-(2**63), 2**63 - 1, (2, 1, 4, 3)), rng.integers(-9, 9, (3, 3, 5))
@@ -106,7 +112,7 @@ def test_a_product_of_nothing_is_zero():
     "shapes",
     [((2, 3), (4, 5)), ((3,), (4,)), ((), (3,)), ((3,), ()), ((2, 4, 3), (3, 3, 5)),
      ((2, 3),), ((2, 3), (3, 5), (5, 2)), ((2, 3), (3, 5), (1, 2, 5)),
-     ((1, 2, 3), (3, 5), (5,)), ((2, 3), (3, 5), (5,), (5,))],
+     ((3,), (3, 5), (5,)), ((2, 3), (3, 5), (5,), (5,))],
 )  # fmt: skip
 def test_shapes_that_do_not_fit_are_refused(shapes):
     with pytest.raises(core.OperatorError, match=REFUSED):

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 
-from . import states
+from . import saved, states
 from .graph import ModelError
 from .infer import Fact, constant, run_dtype
 from .passes.simplify import NotKnown
@@ -17,6 +17,10 @@ from .stream import ModelStream
 
 MOST_PLANS = 16  # kept by a model
 MOST_PINNED = 64  # elements of an integer input whose value a plan may depend on
+
+
+class _NoState(ModelError):
+    """A model whose graph shows no state."""
 
 
 def tuple_class(names):
@@ -114,23 +118,26 @@ class Model:
         ModelError if no state is found.
         """
         if state is None:
-            state = self.state_pairs(constants)
+            given = dict(constants)
+            for value in self.inputs:
+                shape = [n if isinstance(n, int) else batch_size for n in value.shape or ()]
+                given.setdefault(value.name, np.zeros(shape, run_dtype(value.dtype)))
+            try:
+                state = self.state_pairs(given)
+            except _NoState:
+                raise
+            except (ModelError, ValueError):  # the sizes do not fit: the first step's will
+                pass
         return ModelStream(self, state, batch_size, constants)
 
-    def state_pairs(self, constants=None):
-        """{input: output} of the states that the graph shows; ModelError if it shows none."""
-        given = {}
-        for value in self.inputs:
-            if constants and value.name in constants:
-                given[value.name] = constants[value.name]
-                continue
-            shape = [n if isinstance(n, int) else 1 for n in value.shape or ()]
-            given[value.name] = np.zeros(shape, run_dtype(value.dtype))
+    def state_pairs(self, given):
+        """{input: output} of the states that the graph shows for these inputs, {name: array};
+        ModelError if it shows none."""
         arrays = [self.array(value, given[value.name]) for value in self.inputs]
         found = states.pairs(self._plan(arrays).graph)
         if not found:
             inputs, outputs = (", ".join(v.name for v in vs) for vs in (self.inputs, self.outputs))
-            raise ModelError(
+            raise _NoState(
                 "no input is the state of a recurrent layer that an output gives on; say which: "
                 f"stream(state={{input: output}}); inputs are {inputs}, outputs {outputs}"
             )
@@ -180,6 +187,11 @@ class Model:
             shape = tuple(n if isinstance(n, int) else None for n in shape)
             facts[value.name] = Fact(array.dtype, array.shape if pins >= 2 else shape)
         return facts
+
+    def save(self, path):
+        """Writes the model to one safetensors file, whole or not at all, that load_model maps:
+        processes share its memory."""
+        saved.write(path, self.graph, self.dtype)
 
     def memory(self, *shapes):
         """Bytes that one run takes beside its inputs and outputs, for inputs of these shapes."""

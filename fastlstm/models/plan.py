@@ -10,11 +10,13 @@ channels last; elementwise chains become one operator. Then every node becomes a
 """
 
 import dataclasses
-import math
+
+import numpy as np
 
 from ..engine import NAME, backend
 from . import lower, reference
-from .graph import ModelError
+from .graph import Graph, ModelError, Value
+from .infer import run_dtype
 from .passes.cells import cells
 from .passes.channels_last import channels_last, transposes
 from .passes.edit import Edit
@@ -23,7 +25,8 @@ from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
-PASSES = (recurrent, linear, cells, batch_norm, channels_last, transposes, epilogues, fuse)
+PASSES = (recurrent, linear, cells, batch_norm)
+FOR_C = (channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
 @dataclasses.dataclass
@@ -32,7 +35,7 @@ class Plan:
     inputs     indices of the model's inputs that the program takes; the others are pinned
     program    the C core's Program, or None: then `graph` is interpreted
     titles     the Node of each step of the program
-    flops      of the products that do not depend on free sizes: see `work`
+    max_bytes  of all arrays of one run, or, interpreted, of each array
     """
 
     graph: object
@@ -40,16 +43,28 @@ class Plan:
     inputs: list
     program: object
     titles: list
+    max_bytes: int
 
     def run(self, arrays, threads, out=None):
         """The list of outputs of a list of arrays, all the model's inputs."""
         given = [arrays[i] for i in self.inputs]
         if self.program is None:
-            return reference.run(self.graph, arrays)
+            names = [self.graph.inputs[i].name for i in self.inputs]
+            return self.interpret(dict(zip(names, given, strict=True)))
         try:
             return self.program.run(given, threads, out)
         except backend.OperatorError as error:
             raise self.error(error, given) from None
+
+    def interpret(self, given):
+        """The list of outputs of {name: array}, node by node in NumPy."""
+        flat = self.graph
+        outputs = [Value(name, flat.outputs[i].dtype, None) for i, name in enumerate(flat.results)]
+        inputs = [flat.inputs[i] for i in self.inputs]
+        constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
+        plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
+        made = reference.run(plain, given, self.max_bytes)
+        return [np.ascontiguousarray(a, run_dtype(a.dtype)).reshape(a.shape) for a in made]
 
     def error(self, error, given):
         shapes = ", ".join(str(a.shape) for a in given)
@@ -69,11 +84,11 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     """
     flat, known = simplify(graph, facts, max_bytes)
     edit = Edit(flat, known)
-    for change in PASSES:
+    for change in PASSES + (FOR_C if NAME == "c" else ()):
         change(edit)
     inputs = [i for i, value in enumerate(graph.inputs) if known[value.name].constant is None]
     if NAME != "c":
-        return Plan(flat, edit.facts, inputs, None, [])
+        return Plan(flat, edit.facts, inputs, None, [], max_bytes)
     builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"))
     for i in inputs:
         name = graph.inputs[i].name
@@ -87,9 +102,4 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     for name in flat.results:
         builder.program.output(builder.place(name))
     builder.program.memory_limit = max_bytes
-    return Plan(flat, edit.facts, inputs, builder.program, builder.titles)
-
-
-def size_of(fact):
-    """The number of elements if it is known, else None."""
-    return None if None in fact.shape else math.prod(fact.shape)
+    return Plan(flat, edit.facts, inputs, builder.program, builder.titles, max_bytes)

@@ -264,9 +264,17 @@ def cast_to(call, x, dtype):
     return x.astype(dtype)
 
 
+def rounded_to_bfloat16(x):
+    """The float32 numbers nearest to x that have 8 bits of mantissa, halves to the even one."""
+    bits = x.view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(x), x, rounded.view(np.float32))
+
+
 @operator("Cast", 1)
 def cast(call, x):
-    return cast_to(call, x, call.dtype(call.attr("to")))
+    y = cast_to(call, x, call.dtype(call.attr("to")))
+    return rounded_to_bfloat16(y) if call.attr("to") == 16 else y
 
 
 @operator("BitCast", 1)

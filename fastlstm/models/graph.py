@@ -42,6 +42,10 @@ OWN = {
     # attribute zeros=1; with reverse=1 "before" counts from the row's end.
     "MaskPack",
     "MaskUnpack",
+    # Elementwise work, broadcast as NumPy does. Attributes: code [(instruction, a, b, c)] and
+    # consts [float], as elementwise.py says. Inputs: one or more. One output: what the last
+    # instruction computes.
+    "Pointwise",
 }
 
 
@@ -100,6 +104,8 @@ class Graph:
     nodes       [Node]
     constants   {name: ndarray}, read only
     name        for messages: the file's
+    results     in a planned graph: the names of the outputs' values, which may be an input, a
+                constant, or the same value twice; else None
     """
 
     inputs: list
@@ -107,6 +113,7 @@ class Graph:
     nodes: list
     constants: dict
     name: str = ""
+    results: list | None = None
 
     def walk(self):
         """Every node, those of branches included."""

@@ -174,7 +174,7 @@ def read_model_of(folder, model):
     """The Graph of a model."""
     onnx.save(model, folder / "m.onnx")
     with Source(folder / "m.onnx") as source:
-        return onnx_graph.read_model(source)[0]
+        return onnx_graph.Model(source).main
 
 
 @pytest.mark.parametrize("layout", [0, 1])

@@ -2,7 +2,9 @@
 """Attributes of ONNX nodes: the message AttributeProto of onnx.proto (onnx/onnx on GitHub).
 
 Field numbers: name 1, and one of f 2, i 3, s 4, t 5, g 6, floats 7, ints 8, strings 9, tensors 10,
-graphs 11, the value. Which attributes a node has, and of which types, is not known here.
+graphs 11, the value; type 20, which is the value's field number less one; and 21, in the body of a
+function, the name of the attribute of the call that gives the value. Which attributes a node has,
+and of which types, is not known here.
 """
 
 import struct
@@ -25,16 +27,34 @@ _EMPTY = {FLOAT: 0.0, INT: 0, STRING: b"", TENSOR: None}  # the value of an attr
 
 
 class Attribute:
-    """An AttributeProto. Its value is decoded at each call of value()."""
+    """An AttributeProto. Its value is decoded at each call of value().
 
-    __slots__ = ("name", "span")
+    name        its name
+    reference   in the body of a function: the attribute of the call that it stands for, or ""
+    """
+
+    __slots__ = ("name", "reference", "span")
 
     def __init__(self, span):
-        self.span, self.name = span, ""
+        self.span, self.name, self.reference = span, "", ""
         span.wire.charge(160)
         for number, wire_type, value in span.fields():
             if number == 1 and wire_type == LEN:
                 self.name = value.text()
+            elif number == 21 and wire_type == LEN:
+                self.reference = value.text()
+
+    @property
+    def type(self):
+        """The type of the value, one of FLOAT ... GRAPHS: as the attribute says, or the field's
+        that it has; None for what is neither."""
+        found = None
+        for number, wire_type, value in self.span.fields():
+            if number == 20 and wire_type == VARINT and value + 1 in _TYPES:
+                return value + 1
+            if number in _TYPES:
+                found = number
+        return found
 
     def value(self, due, error):
         """The value, which must be of the type `due`, one of FLOAT ... STRINGS: a float, int, bytes

@@ -23,7 +23,7 @@ from ..contents import Contents
 from ..description import Layer
 from ..source import show
 from .attribute import FLOAT, FLOATS, INT, STRING, STRINGS, TENSOR
-from .graph import read_model
+from .graph import Model
 from .tensor import Tensor, dequantized
 
 # For each of torch's gates, in torch's order, its index in ONNX's; for peepholes i, f, o likewise.
@@ -259,7 +259,7 @@ def _tensors(graphs, options):
 def read(source, options):
     """The Contents of a model. A recurrent node that cannot be read is a Layer with a problem."""
     graphs, nodes, seen = [], [], set()
-    for top in read_model(source):
+    for top in Model(source).graphs:
         graphs.append(top)
         for graph, node in top.walk():
             if id(graph) not in seen:

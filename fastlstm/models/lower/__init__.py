@@ -2,6 +2,7 @@
 """From a planned graph to a program of the C core."""
 
 from . import conv as conv  # these modules register their functions in TABLE
+from . import copy as copy
 from . import linear as linear
 from . import norm as norm
 from . import pointwise as pointwise

@@ -27,8 +27,6 @@ def _window(node, size):
     ints = [*size]
     for name, times, default in (("strides", 1, 1), ("dilations", 1, 1), ("pads", 2, 0)):
         ints += _numbers(node, name, times * len(size), default)
-    if min(ints) < 0:
-        raise node.error("negative pads are not covered")
     return PAD_RULES.index(rule), ints
 
 

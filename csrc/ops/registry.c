@@ -15,6 +15,7 @@
 #include "ops/pool.h"
 #include "ops/reduce.h"
 #include "ops/reshape.h"
+#include "ops/resize.h"
 #include "ops/softmax.h"
 
 static const struct {
@@ -46,6 +47,7 @@ static const struct {
     {"range", fl_make_range},
     {"reduce", fl_make_reduce},
     {"reshape", fl_make_reshape},
+    {"resize", fl_make_resize},
     {"rms_norm", fl_make_rms_norm},
     {"shape", fl_make_shape},
     {"size", fl_make_size},

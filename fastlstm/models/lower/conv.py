@@ -27,8 +27,6 @@ def _window(node, size):
     ints = [*size]
     for name, times, default in (("strides", 1, 1), ("dilations", 1, 1), ("pads", 2, 0)):
         ints += _numbers(node, name, times * len(size), default)
-    if min(ints) < 0:
-        raise node.error("negative pads are not covered")
     return PAD_RULES.index(rule), ints
 
 
@@ -36,11 +34,8 @@ def _convolution(b, node, operator, transposed):
     w = b.due(node, 1, "the weights")
     bias = b.due(node, 2, "the bias") if len(node.inputs) > 2 and node.inputs[2] else None
     group = int(node.attrs.get("group", 1))
-    if (
-        w.ndim < 3
-        or (list(w.shape[2:]) != _numbers(node, "kernel_shape", w.ndim - 2, 0)
-        and ("kernel_shape" in node.attrs))
-    ):
+    kernel = list(node.attrs.get("kernel_shape") or w.shape[2:])
+    if w.ndim < 3 or kernel != list(w.shape[2:]):
         raise node.error(f"weights of {w.shape} do not have the kernel_shape")
     rule, ints = _window(node, list(w.shape[2:]))
     more = []

@@ -89,7 +89,10 @@ libraries = [
     for name, gcc, msvc in KERNELS
 ]
 CORE = [name for name in SOURCES if "/isa/" not in name]
-libraries.append(library("fl_core", CORE, extra, macros))
+# Values are as without these two, which let gcc vectorise loops that choose between floats or take
+# square roots: nothing here reads floating-point exceptions or errno.
+QUIET = [] if MSVC else ["-fno-trapping-math", "-fno-math-errno"]
+libraries.append(library("fl_core", CORE, QUIET + extra, macros))
 
 extension = Extension(
     "fastlstm.engine.c._core",

@@ -27,6 +27,8 @@ __all__ = [
     "Grads",
     "LSTMCell",
     "LoadError",
+    "Model",
+    "ModelError",
     "RNNCell",
     "Stream",
     "Tape",
@@ -35,6 +37,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "load_all",
+    "load_model",
     "read_state_dict",
     "runnable_isas",
     "set_num_threads",
@@ -46,6 +49,9 @@ __all__ = [
 _LAZY = {
     "load": "fastlstm.layers.load",
     "load_all": "fastlstm.layers.load",
+    "load_model": "fastlstm.models.load",
+    "Model": "fastlstm.models.model",
+    "ModelError": "fastlstm.models.graph",
     "read_state_dict": "fastlstm.files.read",
     "Verification": "fastlstm.layers.verify",
 }

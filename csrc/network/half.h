@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* float32 to IEEE binary16, for packing. It is done with integers, so that the result does not
-   depend on the CPU's rounding mode. */
+/* float32 to IEEE binary16 and back, for packing. It is done with integers, so that the result does
+   not depend on the CPU's rounding mode. */
 #ifndef FL_HALF_H
 #define FL_HALF_H
 
@@ -29,6 +29,22 @@ static inline uint16_t fl_half(float x)
     /* Move the exponent's bias from 127 to 15, and round 13 bits away. */
     const uint32_t last = magnitude >> 13 & 1u; /* of the digits that stay */
     return (uint16_t)(sign | (magnitude - 0x38000000u + 0xfffu + last) >> 13);
+}
+
+/* The float that a binary16 number is. */
+static inline float fl_from_half(uint16_t half)
+{
+    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16, magnitude = half & 0x7fffu;
+    uint32_t u = sign | 0x7f800000u | (magnitude & 0x3ffu) << 13; /* infinity or NaN */
+    float x;
+    if (magnitude < 0x400u) { /* it counts units of 2^-24 */
+        x = (float)magnitude * 0x1p-24f;
+        memcpy(&u, &x, 4);
+        u |= sign;
+    } else if (magnitude < 0x7c00u)
+        u = sign | ((magnitude << 13) + 0x38000000u);
+    memcpy(&x, &u, 4);
+    return x;
 }
 
 #endif

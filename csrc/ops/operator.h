@@ -79,7 +79,8 @@ typedef struct fl_operator_type {
     int (*shape)(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out, size_t outs);
     /* 1: output 0 is input 0 with another shape, in the same memory, and there is no run. */
     int is_view;
-    /* 1: output 0 may be the memory of input 0, if the two have as many bytes. */
+    /* 1: output 0 may be the memory of input 0, if the two have the same type and as many
+       elements. Another input may then be the same memory too, with other axes. */
     int in_place;
     /* 1: run reads the shapes of its inputs alone, not their elements. */
     int of_shapes;

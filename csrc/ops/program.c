@@ -346,7 +346,8 @@ static int arrange(making *m, const step *s, size_t index)
         if (i == 0 && type->in_place && s->ins && in[0] != FL_NOWHERE) {
             const size_t root = place_at(program, in[0])->root;
             const place *from = place_at(program, root);
-            if (in_arena(from) && from->last == index && bytes == bytes_of_place(m, root)) {
+            if (in_arena(from) && from->last == index && bytes == bytes_of_place(m, root) &&
+                m->layout->places[out[0]].type == m->arrays[0].type) {
                 taken_over = root;
                 *offset = m->layout->offset[root];
                 continue;

@@ -3,15 +3,59 @@
 
 #include <string.h>
 
+#include "ops/conv.h"
+#include "ops/copy.h"
+#include "ops/gather.h"
 #include "ops/linear.h"
+#include "ops/matmul.h"
+#include "ops/norm.h"
+#include "ops/order.h"
+#include "ops/pad.h"
+#include "ops/pointwise.h"
+#include "ops/pool.h"
+#include "ops/reduce.h"
 #include "ops/reshape.h"
+#include "ops/softmax.h"
 
 static const struct {
     const char *name;
     int (*make)(const fl_attributes *attributes, fl_operator **op);
 } makers[] = {
-    {"flatten", fl_make_flatten},     {"linear", fl_make_linear}, {"reshape", fl_make_reshape},
-    {"shape", fl_make_shape},         {"size", fl_make_size},     {"squeeze", fl_make_squeeze},
+    {"argmax", fl_make_argmax},
+    {"argmin", fl_make_argmin},
+    {"average_pool", fl_make_average_pool},
+    {"concat", fl_make_concat},
+    {"conv", fl_make_conv},
+    {"conv_transposed", fl_make_conv_transposed},
+    {"cumsum", fl_make_cumsum},
+    {"expand", fl_make_expand},
+    {"fill", fl_make_fill},
+    {"flatten", fl_make_flatten},
+    {"gather", fl_make_gather},
+    {"gather_elements", fl_make_gather_elements},
+    {"group_norm", fl_make_group_norm},
+    {"layer_norm", fl_make_layer_norm},
+    {"linear", fl_make_linear},
+    {"log_softmax", fl_make_log_softmax},
+    {"lp_pool", fl_make_lp_pool},
+    {"matmul", fl_make_matmul},
+    {"max_pool", fl_make_max_pool},
+    {"one_hot", fl_make_one_hot},
+    {"pad", fl_make_pad},
+    {"pointwise", fl_make_pointwise},
+    {"range", fl_make_range},
+    {"reduce", fl_make_reduce},
+    {"reshape", fl_make_reshape},
+    {"rms_norm", fl_make_rms_norm},
+    {"shape", fl_make_shape},
+    {"size", fl_make_size},
+    {"slice", fl_make_slice},
+    {"softmax", fl_make_softmax},
+    {"split", fl_make_split},
+    {"squeeze", fl_make_squeeze},
+    {"tile", fl_make_tile},
+    {"topk", fl_make_topk},
+    {"transpose", fl_make_transpose},
     {"unsqueeze", fl_make_unsqueeze},
 };
 

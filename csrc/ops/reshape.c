@@ -1,39 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/reshape.h"
 
-#include <string.h>
-
-#include "base/alloc.h"
-
-/* All operators of this file: their numbers, and nothing else. */
-typedef struct reshape {
-    fl_operator op;
-    size_t count;
-    int64_t ints[FL_MAX_AXES];
-} reshape;
-
-static void free_reshape(fl_operator *op) { fl_free(op); }
-
-/* The operator of `type`, with at least `least` numbers. */
-static int make(const fl_operator_type *type, size_t least, const fl_attributes *a,
-                fl_operator **op)
-{
-    if (a->int_count < least || a->int_count > FL_MAX_AXES)
-        return FL_BAD_SHAPE;
-    reshape *y = fl_alloc(sizeof *y);
-    if (!y)
-        return FL_NO_MEMORY;
-    *y = (reshape){.op = {type}, .count = a->int_count};
-    if (a->int_count)
-        memcpy(y->ints, a->ints, a->int_count * sizeof *a->ints);
-    *op = &y->op;
-    return FL_OK;
-}
+#include "ops/numbers.h"
 
 static int reshape_shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out,
                          size_t outs)
 {
-    const int allow_zero = ((const reshape *)op)->ints[0] != 0;
+    const int allow_zero = ((const fl_numbers *)op)->ints[0] != 0;
     if (ins != 2 || outs != 1 || in[0].type == FL_TYPES || in[1].type != FL_I64 || !in[1].at ||
         in[1].shape.axes != 1 || in[1].shape.size[0] > FL_MAX_AXES)
         return FL_BAD_SHAPE;
@@ -66,7 +39,7 @@ static int reshape_shape(const fl_operator *op, const fl_array *in, size_t ins, 
 
 /* The axes that the operator names, as a set of bits, of an array with `axes` of them; -1 if one is
    out of range or named twice. */
-static int64_t axes_named(const reshape *y, size_t axes)
+static int64_t axes_named(const fl_numbers *y, size_t axes)
 {
     int64_t set = 0;
     for (size_t i = 0; i < y->count; i++) {
@@ -81,7 +54,7 @@ static int64_t axes_named(const reshape *y, size_t axes)
 static int unsqueeze_shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out,
                            size_t outs)
 {
-    const reshape *y = (const reshape *)op;
+    const fl_numbers *y = (const fl_numbers *)op;
     if (ins != 1 || outs != 1 || in->type == FL_TYPES || in->shape.axes + y->count > FL_MAX_AXES)
         return FL_BAD_SHAPE;
     const size_t axes = in->shape.axes + y->count;
@@ -98,7 +71,7 @@ static int unsqueeze_shape(const fl_operator *op, const fl_array *in, size_t ins
 static int squeeze_shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out,
                          size_t outs)
 {
-    const reshape *y = (const reshape *)op;
+    const fl_numbers *y = (const fl_numbers *)op;
     if (ins != 1 || outs != 1 || in->type == FL_TYPES)
         return FL_BAD_SHAPE;
     const int64_t named = axes_named(y, in->shape.axes);
@@ -121,7 +94,7 @@ static int squeeze_shape(const fl_operator *op, const fl_array *in, size_t ins, 
 static int flatten_shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out,
                          size_t outs)
 {
-    const int64_t first = ((const reshape *)op)->ints[0];
+    const int64_t first = ((const fl_numbers *)op)->ints[0];
     if (ins != 1 || outs != 1 || in->type == FL_TYPES)
         return FL_BAD_SHAPE;
     const int64_t axes = (int64_t)in->shape.axes, cut = first < 0 ? first + axes : first;
@@ -135,7 +108,7 @@ static int flatten_shape(const fl_operator *op, const fl_array *in, size_t ins, 
 }
 
 /* The first and the last axis whose sizes the operator `shape` tells: the last one is not told. */
-static void range_of(const reshape *y, size_t axes, size_t *first, size_t *last)
+static void range_of(const fl_numbers *y, size_t axes, size_t *first, size_t *last)
 {
     int64_t ends[2] = {y->ints[0], y->ints[1]};
     for (int i = 0; i < 2; i++) {
@@ -156,7 +129,7 @@ static int shape_shape(const fl_operator *op, const fl_array *in, size_t ins, fl
     size_t first, last;
     if (ins != 1 || outs != 1 || in->type == FL_TYPES)
         return FL_BAD_SHAPE;
-    range_of((const reshape *)op, in->shape.axes, &first, &last);
+    range_of((const fl_numbers *)op, in->shape.axes, &first, &last);
     out->type = FL_I64;
     out->shape = (fl_shape){.axes = 1, .size = {last - first}};
     return FL_OK;
@@ -167,7 +140,7 @@ static int shape_run(const fl_operator *op, const fl_array *in, size_t ins, cons
 {
     size_t first, last;
     (void)ins, (void)outs, (void)arena, (void)caller;
-    range_of((const reshape *)op, in->shape.axes, &first, &last);
+    range_of((const fl_numbers *)op, in->shape.axes, &first, &last);
     for (size_t i = first; i < last; i++)
         ((int64_t *)out->at)[i - first] = (int64_t)in->shape.size[i];
     return FL_OK;
@@ -195,29 +168,29 @@ static int size_run(const fl_operator *op, const fl_array *in, size_t ins, const
 int fl_make_reshape(const fl_attributes *attributes, fl_operator **op)
 {
     static const fl_operator_type type = {
-        .name = "reshape", .shape = reshape_shape, .is_view = 1, .free = free_reshape};
-    return make(&type, 1, attributes, op);
+        .name = "reshape", .shape = reshape_shape, .is_view = 1, .free = fl_numbers_free};
+    return fl_numbers_make(&type, 1, attributes, op);
 }
 
 int fl_make_unsqueeze(const fl_attributes *attributes, fl_operator **op)
 {
     static const fl_operator_type type = {
-        .name = "unsqueeze", .shape = unsqueeze_shape, .is_view = 1, .free = free_reshape};
-    return make(&type, 0, attributes, op);
+        .name = "unsqueeze", .shape = unsqueeze_shape, .is_view = 1, .free = fl_numbers_free};
+    return fl_numbers_make(&type, 0, attributes, op);
 }
 
 int fl_make_squeeze(const fl_attributes *attributes, fl_operator **op)
 {
     static const fl_operator_type type = {
-        .name = "squeeze", .shape = squeeze_shape, .is_view = 1, .free = free_reshape};
-    return make(&type, 0, attributes, op);
+        .name = "squeeze", .shape = squeeze_shape, .is_view = 1, .free = fl_numbers_free};
+    return fl_numbers_make(&type, 0, attributes, op);
 }
 
 int fl_make_flatten(const fl_attributes *attributes, fl_operator **op)
 {
     static const fl_operator_type type = {
-        .name = "flatten", .shape = flatten_shape, .is_view = 1, .free = free_reshape};
-    return make(&type, 1, attributes, op);
+        .name = "flatten", .shape = flatten_shape, .is_view = 1, .free = fl_numbers_free};
+    return fl_numbers_make(&type, 1, attributes, op);
 }
 
 int fl_make_shape(const fl_attributes *attributes, fl_operator **op)
@@ -226,13 +199,16 @@ int fl_make_shape(const fl_attributes *attributes, fl_operator **op)
                                           .shape = shape_shape,
                                           .of_shapes = 1,
                                           .run = shape_run,
-                                          .free = free_reshape};
-    return make(&type, 2, attributes, op);
+                                          .free = fl_numbers_free};
+    return fl_numbers_make(&type, 2, attributes, op);
 }
 
 int fl_make_size(const fl_attributes *attributes, fl_operator **op)
 {
-    static const fl_operator_type type = {
-        .name = "size", .shape = size_shape, .of_shapes = 1, .run = size_run, .free = free_reshape};
-    return make(&type, 0, attributes, op);
+    static const fl_operator_type type = {.name = "size",
+                                          .shape = size_shape,
+                                          .of_shapes = 1,
+                                          .run = size_run,
+                                          .free = fl_numbers_free};
+    return fl_numbers_make(&type, 0, attributes, op);
 }

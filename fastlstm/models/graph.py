@@ -18,8 +18,19 @@ OPSET = 21
 
 # Operators beyond ONNX's.
 OWN = {
-    # y[.., O] = x[.., I] W^T + b: inputs x, W (O, I), b (O,) or "". torch's Linear.
+    # y[.., O] = x[.., I] W^T + b: inputs x, W (O, I), b (O,) or "". torch's Linear. Attribute,
+    # optional: activation, (name, alpha, beta) of a function that is applied to y
+    # (lower/activation.py); it goes with constant W and b alone.
     "Linear",
+    # ONNX's Conv, ConvTranspose, MaxPool, AveragePool and LpPool over one or two axes, with their
+    # attributes, but of arrays with channels last: x (N, S.., C) -> y (N, O.., M). Inputs of the
+    # convolutions: x, W, b (M,) or "", where W has ONNX's (torch's) layout, (M, C / group, k..) or
+    # transposed (C, M / group, k..); W and b are constant. They take `activation` as Linear does.
+    "ConvLast",
+    "ConvTransposeLast",
+    "MaxPoolLast",
+    "AveragePoolLast",
+    "LpPoolLast",
     # A stack of recurrent layers in torch's layout. Attributes: layer (files.description.Layer),
     # weights {torch's name: array}. Inputs: x (T, B, I); lengths (B,) or ""; h0 (L D, B, K) or "";
     # c0 (L D, B, H) or "". Outputs, later ones optional: y (T, B, D K), hn, cn.
@@ -31,6 +42,10 @@ OWN = {
     # attribute zeros=1; with reverse=1 "before" counts from the row's end.
     "MaskPack",
     "MaskUnpack",
+    # Elementwise work, broadcast as NumPy does. Attributes: code [(instruction, a, b, c)] and
+    # consts [float], as elementwise.py says. Inputs: one or more. One output: what the last
+    # instruction computes.
+    "Pointwise",
 }
 
 
@@ -89,6 +104,8 @@ class Graph:
     nodes       [Node]
     constants   {name: ndarray}, read only
     name        for messages: the file's
+    results     in a planned graph: the names of the outputs' values, which may be an input, a
+                constant, or the same value twice; else None
     """
 
     inputs: list
@@ -96,6 +113,7 @@ class Graph:
     nodes: list
     constants: dict
     name: str = ""
+    results: list | None = None
 
     def walk(self):
         """Every node, those of branches included."""

@@ -20,7 +20,7 @@ from ..source import show
 MAX_HEADER = 100_000_000
 MAX_TENSORS = 10_000
 MAX_NAME = 4096  # bytes of JSON
-CONFIG, MAX_CONFIG = "fastlstm", 1 << 20  # the key of layers.py's metadata; bytes of JSON
+CONFIG, MAX_CONFIG = "fastlstm", 16 << 20  # the key of this package's metadata; bytes of JSON
 _BLOCK = 1 << 20  # elements of bfloat16 widened at a time
 
 _DTYPES = {

@@ -14,8 +14,6 @@ float32 arrays come before all float16 ones, so that each is aligned to its item
 import dataclasses
 import json
 import mmap
-import os
-import tempfile
 
 import numpy as np
 
@@ -24,12 +22,13 @@ from ..contents import Contents, group_by_prefix, layer_weights
 from ..description import Layer
 from ..source import show
 from ..weight_shapes import misfit, weight_shapes
-from .file import CONFIG, MAX_CONFIG, array_in, layout
+from .file import array_in, layout
+from .write import write_arrays
 
 VERSION = 1
+MAX_CONFIG = 1 << 20  # bytes of JSON
 _START = b'{"__metadata__":{"fastlstm":'
 _MAX_SIZE = 1 << 40  # a size in the metadata; Python prints no int of more than 4300 digits
-_ALIGN = 64  # of the data in the file; arrays follow each other without holes, in multiples of 4
 _FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
 
 
@@ -40,7 +39,7 @@ def is_fastlstm(source):
 # ---- writing
 
 
-def _plain(layer):
+def plain(layer):
     """The fields that differ from the defaults, as JSON takes them."""
     found = {}
     for name, field in _FIELDS.items():
@@ -59,7 +58,7 @@ def write(path, layers):
     float32, the matrices of a float16 layer float16: ready made, or rounded without a check."""
     arrays, described = {}, {}
     for prefix, (layer, weights) in layers.items():
-        described[prefix] = _plain(dataclasses.replace(layer, cell=False))
+        described[prefix] = plain(dataclasses.replace(layer, cell=False))
         for name, array in weights.items():
             matrix = name.startswith("weight_")
             dtype = "<f2" if matrix and layer.dtype == "float16" else "<f4"
@@ -67,30 +66,7 @@ def write(path, layers):
     config = json.dumps({"version": VERSION, "layers": described})
     if len(json.dumps(config)) > MAX_CONFIG:
         raise ValueError(f"{len(layers)} layers need more than {MAX_CONFIG} bytes of metadata")
-    header = {"__metadata__": {CONFIG: config}}
-    ordered = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # which is stable
-    ends = dict(zip(ordered, np.cumsum([0, *(a.nbytes for a in ordered.values())])[1:].tolist()))
-    for name, array in arrays.items():
-        header[name] = {
-            "dtype": "F16" if array.itemsize == 2 else "F32", "shape": list(array.shape),
-            "data_offsets": [ends[name] - array.nbytes, ends[name]],
-        }  # fmt: skip
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % _ALIGN)
-    path = os.path.realpath(os.fsdecode(path))
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastlstm-")
-    try:
-        with open(handle, "wb") as file:
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
-            file.write(len(text).to_bytes(8, "little") + text)
-            for array in ordered.values():
-                file.write(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_arrays(path, config, arrays)
 
 
 # ---- reading
@@ -107,7 +83,7 @@ def _number(value):
     return None if value is None else float(value)
 
 
-def _description(source, fields):
+def described(source, fields):
     """The Layer of one entry of the metadata."""
     if not isinstance(fields, dict) or not fields.keys() <= _FIELDS.keys():
         raise source.error("metadata", "a layer's fields are not those of version 1")
@@ -143,6 +119,10 @@ def _description(source, fields):
 
 def _config(source, text):
     """{prefix: Layer} of the metadata."""
+    if text.startswith('{"version": 1, "model":'):
+        raise source.error("metadata", "a whole model, which fastlstm.load_model reads")
+    if len(text) > MAX_CONFIG:
+        raise source.error("metadata", f"{len(text)} characters, {MAX_CONFIG} is the limit")
     try:
         config = json.loads(text)
         version = config["version"]
@@ -156,7 +136,7 @@ def _config(source, text):
             "metadata", f"version {version} of fastlstm's format; this fastlstm reads {VERSION}: "
             "use a newer one",
         )  # fmt: skip
-    return {prefix: _description(source, fields) for prefix, fields in layers.items()}
+    return {prefix: described(source, fields) for prefix, fields in layers.items()}
 
 
 def _check_weights(source, prefix, layer, groups):

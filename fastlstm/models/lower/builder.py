@@ -14,6 +14,7 @@ b is the Builder. What it is asked of a value is what the plan knows without run
 import numpy as np
 
 from ..graph import ModelError
+from ..infer import run_dtype
 
 TABLE = {}  # {operator of the graph: function(builder, node)}
 
@@ -65,7 +66,11 @@ class Builder:
 
     def constant(self, array):
         """The place of a constant array of float32, int64 or bool."""
-        return self.program.constant(np.ascontiguousarray(array))
+        array = np.asarray(array)
+        held = np.ascontiguousarray(array, run_dtype(array.dtype)).reshape(array.shape)
+        place = self.program.constant(held)
+        self.early.add(place)
+        return place
 
     def place(self, name):
         """The place of a value; None for ""."""
@@ -76,7 +81,6 @@ class Builder:
             if known is None:
                 raise ModelError(f"the value {name!r} has no place")
             self.places[name] = self.constant(known)
-            self.early.add(self.places[name])
         return self.places[name]
 
     def emit(self, node, operator, ints=(), floats=(), weights=None, inputs=None, outputs=None,

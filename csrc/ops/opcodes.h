@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* The instructions of the operator `pointwise` (pointwise.h). Each computes a block of elements of
+   one register from blocks of other registers. Operands a, b and c have the same type, but for
+   `where`, whose a is bool; the result has it too, unless it says bool or another. */
+#ifndef FL_OPCODES_H
+#define FL_OPCODES_H
+
+#include "ops/operator.h"
+
+enum { FL_BLOCK = 512 }; /* elements of a block: at most */
+
+enum {
+    /* float32 and int64. Integers wrap around, and div truncates; division by 0 is FL_BAD_VALUE.
+       mod has the sign of b (int64 only), fmod that of a. A power of an integer with a negative
+       exponent is truncated. min and max are NaN if an operand is. */
+    FL_OP_ADD,
+    FL_OP_SUB,
+    FL_OP_MUL,
+    FL_OP_DIV,
+    FL_OP_MOD,
+    FL_OP_FMOD,
+    FL_OP_MIN,
+    FL_OP_MAX,
+    FL_OP_POW,
+    FL_OP_NEG,
+    FL_OP_ABS,
+    FL_OP_SIGN,
+    FL_OP_RELU,
+    FL_OP_CLIP, /* min(max(a, b), c) */
+    /* float32; functions.h */
+    FL_OP_EXP,
+    FL_OP_LOG,
+    FL_OP_ERF,
+    FL_OP_SIN,
+    FL_OP_COS,
+    FL_OP_SQRT,
+    FL_OP_RECIPROCAL,
+    FL_OP_FLOOR,
+    FL_OP_CEIL,
+    FL_OP_ROUND, /* half to even */
+    /* float32; with the bits of a cell's gates, and of its activations in fastlstm.h. b and c must
+       be constants: alpha and beta there. */
+    FL_OP_SIGMOID,
+    FL_OP_TANH,
+    FL_OP_ELU,          /* b: alpha */
+    FL_OP_SELU,         /* b: alpha, c: gamma */
+    FL_OP_HARD_SIGMOID, /* b: alpha, c: beta */
+    FL_OP_SOFTPLUS,
+    FL_OP_SOFTSIGN,
+    FL_OP_SILU,
+    FL_OP_GELU, /* with erf */
+    /* float32, made of these */
+    FL_OP_CELU,       /* b, a constant: alpha. max(0, a) + min(0, alpha (exp(a / alpha) - 1)) */
+    FL_OP_HARD_SWISH, /* a max(0, min(1, a / 6 + 1 / 2)) */
+    FL_OP_GELU_TANH,  /* a / 2 (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) */
+    FL_OP_MISH,       /* a tanh(softplus(a)) */
+    FL_OP_LEAKY_RELU, /* b a if a < 0 else a: prelu too */
+    FL_OP_THRESHOLDED_RELU, /* a if not a <= b, else 0 */
+    /* bool, of two of any one type for equal, else of float32 and int64 */
+    FL_OP_EQUAL,
+    FL_OP_LESS,
+    FL_OP_LESS_EQUAL,
+    FL_OP_GREATER,
+    FL_OP_GREATER_EQUAL,
+    /* bool of bool */
+    FL_OP_AND,
+    FL_OP_OR,
+    FL_OP_XOR,
+    FL_OP_NOT,
+    FL_OP_WHERE, /* b if a else c, any type */
+    /* bool of float32 */
+    FL_OP_ISNAN,
+    FL_OP_ISINF,
+    /* Of any type. To int64 a float is truncated and cut to what there is, and NaN is 0; to bool a
+       number is whether it is not 0. */
+    FL_OP_CAST_FLOAT,
+    FL_OP_CAST_INT,
+    FL_OP_CAST_BOOL,
+    FL_OPCODES
+};
+
+/* n <= FL_BLOCK elements of y from as many of each operand; y may be the memory of operands of its
+   own type. FL_OK, or FL_BAD_VALUE. */
+typedef int fl_block(const fl_kernels *kernels, void *y, const void *const *in, size_t n);
+
+typedef struct fl_opcode {
+    size_t operands;
+    size_t constants;        /* of these, how many, the last, must be constants */
+    int result;              /* type, or FL_TYPES: that of the operands */
+    double cost;             /* ns of one element */
+    fl_block *run[FL_TYPES]; /* by the type of the last operand; NULL: not for this type */
+} fl_opcode;
+
+extern const fl_opcode fl_opcodes[FL_OPCODES];
+
+#endif

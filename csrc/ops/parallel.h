@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The work of one run of an operator, divided among the team of threads. */
+#ifndef FL_PARALLEL_H
+#define FL_PARALLEL_H
+
+#include "base/context.h"
+#include "ops/operator.h"
+
+/* Items first .. first + count - 1 of a job, by worker number `worker`. FL_OK, or another result,
+   which ends the run. It calls fl_should_stop itself, directly or in fl_run_gemm. */
+typedef int fl_block_fn(void *job, fl_context *context, fl_slot *slot, size_t worker, size_t first,
+                        size_t count);
+
+/*
+ * Calls work for all of `count` items, in blocks of `block` and one smaller block at the end, on up
+ * to `threads` workers; each takes the next block when it is free. FL_OK, what work returned, or
+ * FL_INTERRUPTED. In a child that the caller's poll has forked all items are done again.
+ */
+int fl_parallel(const fl_kernels *kernels, const fl_caller *caller, size_t threads, size_t count,
+                size_t block, fl_block_fn *work, void *job);
+
+/* How many threads of at most `threads` are worth having for `blocks` blocks that take `flop`
+   floating-point operations together: at least 1, and one for each FL_THREAD_FLOP operations. */
+size_t fl_useful_threads(size_t threads, size_t blocks, double flop);
+
+/* About 20 us of gemm with AVX-512; to wake a worker takes 5 us. */
+#define FL_THREAD_FLOP 2e6
+
+/* Is one of n floats strictly between 0 and FL_TINY in magnitude? Writes 1 or 0 to *tiny. FL_OK or
+   FL_INTERRUPTED. */
+int fl_find_tiny(const fl_kernels *kernels, const fl_caller *caller, const float *x, size_t n,
+                 int *tiny);
+
+#endif

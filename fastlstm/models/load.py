@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Whole models from files."""
+
+from ..files.contents import Options
+from ..files.keras import file as keras_files
+from ..files.onnx.file import is_onnx
+from ..files.source import Source
+from ..layers.weights import checked_dtype
+from . import onnx, saved
+from .model import Model
+
+MAX_BYTES = 1 << 30
+
+
+def read_graph(path, external_data=None):
+    """(Graph, dtype or None) of a file: ONNX, Keras (.keras, .h5) or what `Model.save` wrote, told
+    by its content. LoadError for anything else."""
+    with Source(path) as source:
+        if saved.is_model(source):
+            return saved.read(source)
+        if is_onnx(source):
+            return onnx.read(source, Options(external_data=external_data)), None
+        if keras_files.is_keras_zip(source) or keras_files.is_hdf5(source):
+            from . import keras
+
+            return keras.read(source), None
+        raise source.error(
+            "file",
+            "no whole model that fastlstm reads (ONNX, Keras, or saved by Model.save). Files of "
+            "weights alone, as torch.save and safetensors write, do not say how a model computes: "
+            "see fastlstm.load for their recurrent layers and fastlstm.nn for the rest",
+        )
+
+
+def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=None,
+               max_bytes=MAX_BYTES):  # fmt: skip
+    """The whole model of an ONNX or Keras file, or of one that `Model.save` wrote, ready to run.
+
+    dtype           of weights: "float32", or "float16" (half the memory; sums and values between
+                    operators are float32 in both). None: as the file says, float32 if it does not
+    num_threads     at most so many threads work on a call; None: `fastlstm.get_num_threads()`
+    isa             an instruction set of `fastlstm.runnable_isas()`; None: the best
+    external_data   ONNX: whether tensors may be read from other files of the model's folder
+    max_bytes       the most memory that one call may take for its arrays
+
+    LoadError if the file is malformed; ModelError, which is one, where the model does something
+    that is not covered, with the node and the operator. Both may come at the first call, when the
+    shapes of its inputs are known.
+    """
+    if dtype is not None:
+        checked_dtype(dtype)
+    graph, own = read_graph(path, external_data)
+    return Model(graph, dtype=dtype or own or "float32", num_threads=num_threads, isa=isa,
+                 max_bytes=max_bytes)  # fmt: skip

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""A whole model: a graph, its plans, and calls."""
+
+import collections
+import keyword
+import re
+import threading
+
+import numpy as np
+
+from . import saved, states
+from .graph import ModelError
+from .infer import Fact, constant, run_dtype
+from .passes.simplify import NotKnown
+from .plan import plan
+from .stream import ModelStream
+
+MOST_PLANS = 16  # kept by a model
+MOST_PINNED = 64  # elements of an integer input whose value a plan may depend on
+
+
+class _NoState(ModelError):
+    """A model whose graph shows no state."""
+
+
+def tuple_class(names):
+    """A named tuple's class for outputs, under names that Python allows."""
+    fields = []
+    for i, name in enumerate(names):
+        field = re.sub(r"\W", "_", name).strip("_")
+        if not field.isidentifier() or keyword.iskeyword(field) or field in fields:
+            field = f"output_{i}"
+        fields.append(field)
+    return collections.namedtuple("Outputs", fields)
+
+
+class Model:
+    """A model that runs whole: see `load_model`.
+
+    inputs, outputs   lists of graph.Value: name, dtype, shape with free axes named
+    """
+
+    tuple_class = staticmethod(tuple_class)
+
+    def __init__(self, graph, *, dtype="float32", isa=None, num_threads=None, max_bytes=1 << 30):
+        graph.check()
+        self.graph = graph
+        self.dtype, self.isa, self.max_bytes = dtype, isa, max_bytes
+        self.num_threads = num_threads
+        self._plans = {}  # {key: Plan}, the latest MOST_PLANS
+        self._lock = threading.Lock()
+        self._pins = 0  # what plans have had to know so far: 0 nothing, 1 values, 2 shapes too
+        self._outputs = tuple_class([v.name for v in graph.outputs])
+        self._names = [v.name for v in graph.inputs]
+
+    @property
+    def inputs(self):
+        return self.graph.inputs
+
+    @property
+    def outputs(self):
+        return self.graph.outputs
+
+    def __call__(self, *args, **kwargs):
+        """The outputs for these inputs, in the graph's order or by name: an array, or a named tuple
+        of arrays if there are several. Arrays are converted to the inputs' dtypes, if no value is
+        lost. ValueError or TypeError, with both shapes, for what does not fit; MemoryError for more
+        than max_bytes; KeyboardInterrupt."""
+        if len(args) > len(self._names):
+            raise TypeError(f"{len(self._names)} inputs are due, got {len(args)}")
+        given = dict(zip(self._names, args, strict=False))
+        for name in kwargs:
+            if name not in self._names:
+                raise TypeError(f"there is no input {name!r}; there are {', '.join(self._names)}")
+            if name in given:
+                raise TypeError(f"the input {name!r} is given twice")
+        made = self.run(given | kwargs)
+        return made[0] if len(made) == 1 else self._outputs(*made)
+
+    def run(self, given):
+        """The list of outputs for {name of an input: array}."""
+        missing = [name for name in self._names if name not in given]
+        if missing:
+            raise TypeError(f"missing inputs: {', '.join(missing)}")
+        arrays = [self.array(value, given[value.name]) for value in self.inputs]
+        made = self._plan(arrays).run(arrays, self.num_threads or 0)
+        return [
+            a if a.dtype == v.dtype else a.astype(v.dtype)
+            for a, v in zip(made, self.outputs, strict=True)
+        ]
+
+    def array(self, value, given):
+        """`given` as a contiguous array of the type that the C core has for the input `value`."""
+        array = given if type(given) is np.ndarray else np.asarray(given)
+        due = run_dtype(value.dtype)
+        if array.dtype != due:
+            if not np.can_cast(array.dtype, due, "same_kind") and not (
+                due.kind == "f" and array.dtype.kind in "iu"
+            ):
+                raise TypeError(f"input {value} is not made of {array.dtype}")
+            array = array.astype(due)
+        shape = value.shape
+        if shape is not None and (
+            len(shape) != array.ndim
+            or any(isinstance(n, int) and n != m for n, m in zip(shape, array.shape, strict=True))
+        ):
+            raise ValueError(f"input {value}: an array of the shape {array.shape} does not fit")
+        return array if array.flags.c_contiguous else array.copy()
+
+    def stream(self, batch_size=1, state=None, **constants):
+        """A ModelStream, whose state starts as zeros.
+
+        batch_size   rows: the size of the states' free axis
+        state        {name of an input: name of an output}: which are the state; None: those that
+                     start and end the model's recurrent layers (states.py)
+        constants    inputs that are the same in every step, such as a sample rate
+
+        ModelError if no state is found.
+        """
+        if state is None:
+            given = dict(constants)
+            for value in self.inputs:
+                shape = [n if isinstance(n, int) else batch_size for n in value.shape or ()]
+                given.setdefault(value.name, np.zeros(shape, run_dtype(value.dtype)))
+            try:
+                state = self.state_pairs(given)
+            except _NoState:
+                raise
+            except (ModelError, ValueError):  # the sizes do not fit: the first step's will
+                pass
+        return ModelStream(self, state, batch_size, constants)
+
+    def state_pairs(self, given):
+        """{input: output} of the states that the graph shows for these inputs, {name: array};
+        ModelError if it shows none."""
+        arrays = [self.array(value, given[value.name]) for value in self.inputs]
+        found = states.pairs(self._plan(arrays).graph)
+        if not found:
+            inputs, outputs = (", ".join(v.name for v in vs) for vs in (self.inputs, self.outputs))
+            raise _NoState(
+                "no input is the state of a recurrent layer that an output gives on; say which: "
+                f"stream(state={{input: output}}); inputs are {inputs}, outputs {outputs}"
+            )
+        return found
+
+    def _plan(self, arrays):
+        while True:
+            key = self._key(arrays, self._pins)
+            found = self._plans.get(key)
+            if found is not None:
+                return found
+            with self._lock:
+                try:
+                    made = plan(
+                        self.graph, self._facts(arrays, self._pins), isa=self.isa,
+                        dtype=self.dtype, max_bytes=self.max_bytes,
+                    )  # fmt: skip
+                except NotKnown:
+                    if self._pins == 2:
+                        raise
+                    self._pins += 1
+                    continue
+                while len(self._plans) >= MOST_PLANS:
+                    self._plans.pop(next(iter(self._plans)))
+                self._plans[key] = made
+                return made
+
+    def _key(self, arrays, pins):
+        key = [a.ndim for v, a in zip(self.inputs, arrays, strict=True) if v.shape is None]
+        if pins >= 1:
+            key += [a.tobytes() for a in arrays if self._pinned(a)]
+        if pins >= 2:
+            key += [a.shape for a in arrays]
+        return tuple(key)
+
+    @staticmethod
+    def _pinned(array):
+        return array.dtype.kind in "ib" and array.size <= MOST_PINNED and array.ndim <= 1
+
+    def _facts(self, arrays, pins):
+        facts = {}
+        for value, array in zip(self.inputs, arrays, strict=True):
+            if pins >= 1 and self._pinned(array):
+                facts[value.name] = constant(array.copy())
+                continue
+            shape = value.shape or (None,) * array.ndim
+            shape = tuple(n if isinstance(n, int) else None for n in shape)
+            facts[value.name] = Fact(array.dtype, array.shape if pins >= 2 else shape)
+        return facts
+
+    def save(self, path):
+        """Writes the model to one safetensors file, whole or not at all, that load_model maps:
+        processes share its memory."""
+        saved.write(path, self.graph, self.dtype)
+
+    def memory(self, *shapes):
+        """Bytes that one run takes beside its inputs and outputs, for inputs of these shapes."""
+        arrays = [
+            np.zeros(shape, run_dtype(value.dtype))
+            for value, shape in zip(self.inputs, shapes, strict=True)
+        ]
+        found = self._plan(arrays)
+        given = tuple(tuple(arrays[i].shape) for i in found.inputs)
+        return 0 if found.program is None else found.program.layout(given, 1).nbytes

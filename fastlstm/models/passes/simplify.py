@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""What does not depend on the inputs is computed now, and branches of If are chosen.
+
+    flat, facts = simplify(graph, inputs, max_bytes)
+
+`flat` has no If and no node whose outputs are constant or that nobody needs; facts tells of each of
+its names what is known. A graph computes much from the shapes of its inputs, and sizes that are
+free are not known here. A branch that depends on one cannot be chosen: NotKnown says so, and the
+caller plans again with the sizes of the call at hand.
+"""
+
+import numpy as np
+
+from ..graph import Graph, ModelError, Node
+from ..infer import Fact, constant, infer, run_dtype
+from ..reference import TABLE, compute
+from ..reference.call import DTYPES
+from .edit import dead_nodes_left_out
+
+# Values computed when a model is planned may take this many bytes in all beside the file's own: 16
+# times those, and MORE_FOLDED.
+FOLDED, MORE_FOLDED = 16, 64 << 20
+MOST_NODES = 200_000  # of a graph with its branches chosen
+
+
+class NotKnown(ModelError):
+    """The condition of an If depends on the inputs: on their values, or on free sizes."""
+
+
+class _Walk:
+    """One walk over a graph and the branches it takes."""
+
+    def __init__(self, size, max_bytes):
+        self.facts, self.constants, self.nodes = {}, {}, []
+        self.names = {}  # {a name of the graph at hand: the value it stands for here}
+        self.used = set()
+        self.left = FOLDED * size + MORE_FOLDED
+        self.max_bytes = max_bytes
+
+    def charge(self, node, nbytes):
+        self.left -= nbytes
+        if self.left < 0:
+            raise node.error("its constants need far more memory than the file has bytes")
+
+    def unique(self, name):
+        """A name that no other value of the flat graph has."""
+        found, count = name, 1
+        while found in self.used:
+            count += 1
+            found = f"{name}#{count}"
+        self.used.add(found)
+        return found
+
+    def give(self, name, fact):
+        """A new value of the flat graph for a name of the graph at hand."""
+        self.names[name] = own = self.unique(name)
+        self.facts[own] = fact
+        if fact.constant is not None:
+            self.constants[own] = fact.constant
+        return own
+
+    def graph(self, graph):
+        for name, array in graph.constants.items():
+            self.give(name, constant(array))
+        for node in graph.nodes:
+            if len(self.nodes) > MOST_NODES:
+                raise ModelError(f"more than {MOST_NODES} nodes")
+            self.node(node)
+
+    def node(self, node):
+        if node.op == "If":
+            return self.branch(node)
+        if node.op == "Identity" and node.inputs[0]:
+            self.names[node.outputs[0]] = self.names[node.inputs[0]]
+            return None
+        inputs = [self.names[n] if n else "" for n in node.inputs]
+        here = Node(node.op, inputs, node.outputs, node.attrs, node.name)
+        found = self.fold(here)
+        if found is None and self.does_nothing(here):
+            self.names[node.outputs[0]] = inputs[0]
+            return None
+        if found is None:
+            if node.op not in TABLE:
+                raise node.error("an operator that fastlstm does not run")
+            found = [constant(f) if isinstance(f, np.ndarray) else f for f in self.infer(here)]
+        here.outputs = [
+            self.give(n, f) if n else "" for n, f in zip(node.outputs, found, strict=False)
+        ]
+        if any(self.facts[n].constant is None for n in here.outputs if n):
+            self.nodes.append(here)
+        return None
+
+    def does_nothing(self, node):
+        """Is its output its input, as the C core holds it?"""
+        if node.op == "Dropout":  # in inference; its mask is all true, which nobody asks for
+            return True
+        if node.op == "Cast":
+            due = run_dtype(DTYPES.get(node.attrs.get("to"), "O"))
+            return due == self.facts[node.inputs[0]].dtype
+        if node.op in ("Slice", "Expand", "Reshape", "Tile", "Pad"):
+            shape = self.facts[node.inputs[0]].shape
+            # A Slice with a step of -1 keeps the shape, and Pad may take as much as it gives.
+            return None not in shape and self._kept(node) and self.infer(node)[0].shape == shape
+        return False
+
+    def _kept(self, node):
+        values = [self.facts[n].constant for n in node.inputs[1:] if n]
+        if any(v is None for v in values):
+            return False
+        if node.op == "Slice":
+            return len(values) < 4 or (values[3] > 0).all()
+        return node.op != "Pad" or not values[0].any()
+
+    def infer(self, node):
+        try:
+            return infer(node, self.facts)
+        except ModelError:
+            raise
+        except (KeyError, IndexError, ValueError, TypeError, OverflowError, ZeroDivisionError):
+            raise node.error("its inputs and attributes do not fit together") from None
+
+    def fold(self, node):
+        """[Fact] of outputs that are constant, or None."""
+        values = [self.facts[n].constant if n else None for n in node.inputs]
+        if node.op not in TABLE or not all(
+            v is not None or not n for v, n in zip(values, node.inputs, strict=True)
+        ):
+            return None
+        if node.op in ("Shape", "Size") or node.op.startswith("Random"):
+            return None
+        made = compute(node, values, min(self.left, self.max_bytes))
+        self.charge(node, sum(a.nbytes for a in made if a is not None))
+        if any(a is not None and run_dtype(a.dtype) is None for a in made):
+            raise node.error(f"a constant of the type {made[0].dtype}")
+        return [constant(a) for a in made]
+
+    def branch(self, node):
+        condition = self.facts[self.names[node.inputs[0]]].constant
+        if condition is None:
+            raise NotKnown(
+                str(node.error("which branch it takes depends on the values or sizes of inputs"))
+            )
+        if condition.size != 1:
+            raise node.error(f"a condition of the shape {condition.shape}")
+        body = node.attrs["then_branch" if condition.reshape(-1)[0] else "else_branch"]
+        if len(body.outputs) != len(node.outputs):
+            raise node.error(f"{len(node.outputs)} outputs, its branch has {len(body.outputs)}")
+        around = dict(self.names)
+        self.graph(body)
+        made = [self.names[value.name] for value in body.outputs]
+        self.names = around
+        for name, value in zip(node.outputs, made, strict=True):
+            if name:
+                self.names[name] = value
+
+
+def simplify(graph, inputs, max_bytes=1 << 30):
+    """(the flat Graph, {name: Fact}).
+
+    inputs      {name: Fact} of graph.inputs; an input whose value is pinned has a constant
+    max_bytes   of any one array that is computed here
+
+    ModelError, with the node, for what does not fit or is not covered; NotKnown.
+    """
+    size = sum(a.nbytes for a in graph.constants.values())
+    walk = _Walk(size, max_bytes)
+    for value in graph.inputs:
+        walk.give(value.name, inputs[value.name])
+    walk.graph(graph)
+    outputs = [walk.names[value.name] for value in graph.outputs]
+    nodes, needed = dead_nodes_left_out(walk.nodes, outputs)
+    constants = {n: a for n, a in walk.constants.items() if n in needed or n in outputs}
+    flat = Graph(graph.inputs, graph.outputs, nodes, constants, graph.name)
+    flat.results = outputs
+    return flat, walk.facts
+
+
+def facts_again(graph, inputs):
+    """{name: Fact} of a flat graph that passes have changed."""
+    facts = dict(inputs)
+    facts.update((name, constant(array)) for name, array in graph.constants.items())
+    for node in graph.nodes:
+        for name, fact in zip(node.outputs, infer(node, facts), strict=False):
+            if name:
+                facts[name] = Fact(fact.dtype, fact.shape, None, fact.parts)
+    return facts

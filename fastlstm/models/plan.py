@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""A plan: a graph made ready to run for inputs of certain types, and its program in the C core.
+
+    made = plan(graph, facts, ...)       made.program.run([arrays])
+
+The order of the passes: what is constant is computed and branches are chosen; recurrent operators
+become layers of the engine; products take their biases and normalisations; convolutions get
+channels last; elementwise chains become one operator. Then every node becomes a step of a program
+(lower/), or, without the C core, is run by its NumPy function (reference).
+"""
+
+import dataclasses
+
+import numpy as np
+
+from ..engine import NAME, backend
+from . import lower, reference
+from .graph import Graph, ModelError, Value
+from .infer import run_dtype
+from .passes.cells import cells
+from .passes.channels_last import channels_last, transposes
+from .passes.edit import Edit
+from .passes.fuse import fuse
+from .passes.products import batch_norm, epilogues, linear
+from .passes.recurrent import recurrent
+from .passes.simplify import simplify
+
+PASSES = (recurrent, linear, cells, batch_norm)
+FOR_C = (channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
+
+
+@dataclasses.dataclass
+class Plan:
+    """graph      flat and rewritten
+    inputs     indices of the model's inputs that the program takes; the others are pinned
+    program    the C core's Program, or None: then `graph` is interpreted
+    titles     the Node of each step of the program
+    max_bytes  of all arrays of one run, or, interpreted, of each array
+    """
+
+    graph: object
+    facts: dict
+    inputs: list
+    program: object
+    titles: list
+    max_bytes: int
+
+    def run(self, arrays, threads, out=None):
+        """The list of outputs of a list of arrays, all the model's inputs."""
+        given = [arrays[i] for i in self.inputs]
+        if self.program is None:
+            names = [self.graph.inputs[i].name for i in self.inputs]
+            return self.interpret(dict(zip(names, given, strict=True)))
+        try:
+            return self.program.run(given, threads, out)
+        except backend.OperatorError as error:
+            raise self.error(error, given) from None
+
+    def interpret(self, given):
+        """The list of outputs of {name: array}, node by node in NumPy."""
+        flat = self.graph
+        outputs = [Value(name, flat.outputs[i].dtype, None) for i, name in enumerate(flat.results)]
+        inputs = [flat.inputs[i] for i in self.inputs]
+        constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
+        plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
+        made = reference.run(plain, given, self.max_bytes)
+        return [np.ascontiguousarray(a, run_dtype(a.dtype)).reshape(a.shape) for a in made]
+
+    def error(self, error, given):
+        shapes = ", ".join(str(a.shape) for a in given)
+        if error.step is None:
+            return ModelError(f"inputs of the shapes {shapes}: {error}")
+        node = self.titles[error.step]
+        return node.error(f"does not fit inputs of the shapes {shapes} ({error})")
+
+
+def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
+    """The Plan of a graph for inputs of which `facts`, {name: infer.Fact}, is known.
+
+    isa         the instruction set, None for the best; dtype: of weights, "float32" or "float16"
+    max_bytes   of one array, or of all arrays of one run
+
+    ModelError; passes.simplify.NotKnown if more has to be known of the inputs.
+    """
+    flat, known = simplify(graph, facts, max_bytes)
+    edit = Edit(flat, known)
+    for change in PASSES + (FOR_C if NAME == "c" else ()):
+        change(edit)
+    inputs = [i for i, value in enumerate(graph.inputs) if known[value.name].constant is None]
+    if NAME != "c":
+        return Plan(flat, edit.facts, inputs, None, [], max_bytes)
+    builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"))
+    for i in inputs:
+        name = graph.inputs[i].name
+        fact = known[name]
+        builder.places[name] = builder.program.input(fact.dtype, len(fact.shape))
+    for node in flat.nodes:
+        function = lower.TABLE.get(node.op)
+        if function is None:
+            raise node.error("an operator that fastlstm does not run")
+        function(builder, node)
+    for name in flat.results:
+        builder.program.output(builder.place(name))
+    builder.program.memory_limit = max_bytes
+    return Plan(flat, edit.facts, inputs, builder.program, builder.titles, max_bytes)

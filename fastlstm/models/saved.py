@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+"""A model's graph in a safetensors file: its constants are the file's tensors, and everything else
+is JSON in the metadata.
+
+    "__metadata__": {"fastlstm": the text {"version": 1, "model": {"dtype": .., "graph": GRAPH}}}
+    GRAPH   {"name": .., "inputs": [VALUE], "outputs": [VALUE], "nodes": [NODE],
+             "constants": {name: name of a tensor}}
+    VALUE   [name, dtype, shape or null]
+    NODE    [op, [inputs], [outputs], {name: ATTRIBUTE}, name]
+    ATTRIBUTE   a number, a text, a list of these, or one of {"float": "inf"}, {"tensor": name},
+            {"tensors": {key: name}}, {"graph": GRAPH}, {"layer": the fields of files' Layer}
+
+Tensors are mapped, not read, so that processes share their memory.
+"""
+
+import json
+import math
+import mmap
+
+import numpy as np
+
+from ..files.description import Layer
+from ..files.safetensors import layers as layer_files
+from ..files.safetensors.file import array_in, layout
+from ..files.safetensors.write import write_arrays
+from ..files.source import show
+from .graph import Graph, Node, Value
+
+VERSION = 1
+MAX_DEPTH = 64  # graphs in graphs
+# Inputs that are nothing but weights, which a float16 model rounds: {operator: their numbers}.
+_WEIGHTS = {
+    "MatMul": (1,), "Gemm": (1,), "Linear": (1,), "Conv": (1,), "ConvTranspose": (1,),
+    "LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2),
+}  # fmt: skip
+
+
+class _Writer:
+    def __init__(self, half):
+        self.tensors, self.half = {}, half
+
+    def tensor(self, array, half=False):
+        name = f"t{len(self.tensors)}"
+        array = np.ascontiguousarray(array).reshape(np.shape(array))
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if half and self.half and array.dtype == np.float32:
+            rounded = array.astype(np.float16)
+            if np.isfinite(rounded).all() or not np.isfinite(array).all():
+                array = rounded
+        self.tensors[name] = array
+        return name
+
+    def attribute(self, value):
+        if isinstance(value, Graph):
+            return {"graph": self.graph(value)}
+        if isinstance(value, Layer):
+            return {"layer": layer_files.plain(value)}
+        if isinstance(value, np.ndarray):
+            return {"tensor": self.tensor(value)}
+        if isinstance(value, dict):
+            return {
+                "tensors": {
+                    key: self.tensor(array, key.startswith("weight_"))
+                    for key, array in value.items()
+                }
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.attribute(each) for each in value]
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, float) and not math.isfinite(value):
+            return {"float": repr(value)}
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        raise TypeError(f"an attribute of the type {type(value).__name__}")
+
+    def graph(self, graph):
+        used = {}
+        for node in graph.walk():
+            for i, name in enumerate(node.inputs):
+                used.setdefault(name, set()).add(i in _WEIGHTS.get(node.op, ()))
+        wanted = set(used) | {value.name for value in graph.outputs}
+        return {
+            "name": graph.name,
+            "inputs": [self.value(value) for value in graph.inputs],
+            "outputs": [self.value(value) for value in graph.outputs],
+            "constants": {
+                name: self.tensor(array, used.get(name) == {True})
+                for name, array in graph.constants.items()
+                if name in wanted or self.outer(graph, name)
+            },
+            "nodes": [
+                [node.op, node.inputs, node.outputs,
+                 {key: self.attribute(value) for key, value in node.attrs.items()}, node.name]
+                for node in graph.nodes
+            ],
+        }  # fmt: skip
+
+    @staticmethod
+    def outer(graph, name):
+        """Is a constant the output of a branch inside?"""
+        return any(
+            value.name == name
+            for node in graph.walk()
+            for branch in node.attrs.values()
+            if isinstance(branch, Graph)
+            for value in branch.outputs
+        )
+
+    @staticmethod
+    def value(value):
+        shape = None if value.shape is None else list(value.shape)
+        return [value.name, np.dtype(value.dtype).name, shape]
+
+
+def write(path, graph, dtype):
+    """Writes the graph to `path`, whole or not at all. dtype: of weights, as load_model has it; in
+    a float16 file matrices that are nothing but weights are float16."""
+    writer = _Writer(dtype == "float16")
+    config = {"version": VERSION, "model": {"dtype": dtype, "graph": writer.graph(graph)}}
+    write_arrays(path, json.dumps(config), writer.tensors)
+
+
+class _Reader:
+    """The JSON of one file; every rule that is broken is a LoadError."""
+
+    def __init__(self, source, arrays):
+        self.source, self.arrays = source, arrays
+
+    def error(self, rule):
+        return self.source.error("metadata", rule)
+
+    def due(self, value, kind, what):
+        if type(value) is not kind:
+            raise self.error(f"{what} must be a {kind.__name__}: {show(str(value)[:200])}")
+        return value
+
+    def texts(self, value, what):
+        return [self.due(each, str, what) for each in self.due(value, list, what)]
+
+    def tensor(self, name):
+        name = self.due(name, str, "a tensor's name")
+        if name not in self.arrays:
+            raise self.error(f"the tensor {show(name)} is not in the file")
+        array = self.arrays[name]
+        return array.astype(np.float32) if array.dtype == np.float16 else array
+
+    def value(self, fields):
+        if len(self.due(fields, list, "a value")) != 3:
+            raise self.error("a value has three fields")
+        name, dtype, shape = fields
+        if shape is not None:
+            for n in self.due(shape, list, "a shape"):
+                if type(n) is not str and not (type(n) is int and 0 <= n < 1 << 48):
+                    raise self.error(f"a size {show(str(n)[:50])}")
+        if dtype not in ("float64", "float32", "float16", "int64", "int32", "int16", "int8",
+                         "uint64", "uint32", "uint16", "uint8", "bool"):  # fmt: skip
+            raise self.error(f"the dtype {show(str(dtype)[:50])}")
+        shape = None if shape is None else tuple(shape)
+        return Value(self.due(name, str, "a name"), np.dtype(dtype), shape)
+
+    def attribute(self, value, depth):
+        if isinstance(value, list):
+            return [self.attribute(each, depth) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if len(value) != 1:
+            raise self.error("an attribute with several kinds")
+        ((kind, inner),) = value.items()
+        if kind == "graph":
+            return self.graph(inner, depth + 1)
+        if kind == "tensor":
+            return self.tensor(inner)
+        if kind == "tensors":
+            return {
+                key: self.tensor(name) for key, name in self.due(inner, dict, "tensors").items()
+            }
+        if kind == "layer":
+            return layer_files.described(self.source, self.due(inner, dict, "a layer"))
+        if kind == "float" and inner in ("inf", "-inf", "nan"):
+            return float(inner)
+        raise self.error(f"an attribute of the kind {show(kind)}")
+
+    def node(self, fields, depth):
+        if len(self.due(fields, list, "a node")) != 5:
+            raise self.error("a node has five fields")
+        op, inputs, outputs, attrs, name = fields
+        return Node(
+            self.due(op, str, "an operator"),
+            self.texts(inputs, "inputs"),
+            self.texts(outputs, "outputs"),
+            {
+                key: self.attribute(value, depth)
+                for key, value in self.due(attrs, dict, "attributes").items()
+            },
+            self.due(name, str, "a name"),
+        )
+
+    def graph(self, fields, depth=0):
+        if depth > MAX_DEPTH:
+            raise self.error(f"graphs nested deeper than {MAX_DEPTH}")
+        self.due(fields, dict, "a graph")
+        if set(fields) != {"name", "inputs", "outputs", "nodes", "constants"}:
+            raise self.error("a graph without its five fields")
+        return Graph(
+            [self.value(v) for v in self.due(fields["inputs"], list, "inputs")],
+            [self.value(v) for v in self.due(fields["outputs"], list, "outputs")],
+            [self.node(n, depth) for n in self.due(fields["nodes"], list, "nodes")],
+            {
+                name: self.tensor(tensor)
+                for name, tensor in self.due(fields["constants"], dict, "constants").items()
+            },
+            self.due(fields["name"], str, "a name"),
+        )
+
+
+def is_model(source):
+    """Whether the file is one that `write` made."""
+    return layer_files.is_fastlstm(source) and b'\\"model\\":' in source.head[:200]
+
+
+def read(source):
+    """(Graph, dtype) of a file, its constants views of the mapped file."""
+    found, start, text = layout(source)
+    mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
+    reader = _Reader(source, arrays)
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        raise reader.error("fastlstm's entry is malformed") from None
+    version = reader.due(config, dict, "fastlstm's entry").get("version")
+    if version != VERSION:
+        raise reader.error(f"version {show(str(version)[:20])}; this fastlstm reads {VERSION}")
+    model = reader.due(config.get("model"), dict, "the model")
+    dtype = model.get("dtype")
+    if dtype not in ("float32", "float16"):
+        raise reader.error(f"the dtype {show(str(dtype)[:50])}")
+    try:
+        graph = reader.graph(model.get("graph"))
+    except RecursionError:
+        raise reader.error("attributes nested too deep") from None
+    return graph, dtype

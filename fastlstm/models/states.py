@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""Which inputs and outputs of a model are its state: what a stream keeps from call to call.
+
+A recurrent layer starts from h0 (and c0) and ends with hn (and cn). An input is a state if it does
+nothing but become such starts, cut, joined and reshaped; an output is a state if it is made of
+nothing but such ends. They are a pair if the layers are the same, in the same order.
+"""
+
+from .graph import ModelError
+
+_MOVES = {
+    "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Split", "Gather", "Concat", "Cast",
+    "Identity", "Flatten",
+}  # fmt: skip
+
+
+def _reached(graph, name):
+    """[(number of the Recurrent node, 0 for h or 1 for c)] that a value becomes the start of, in
+    their order; None if something else reads it."""
+    found = []
+    for number, node in enumerate(graph.nodes):
+        if name not in node.inputs:
+            continue
+        if node.op == "Recurrent" and name in node.inputs[2:]:
+            found += [(number, i) for i, n in enumerate(node.inputs[2:]) if n == name]
+        elif (node.op in _MOVES and node.inputs[0] == name) or node.op == "Concat":
+            for output in filter(None, node.outputs):
+                more = _reached(graph, output)
+                if more is None:
+                    return None
+                found += more
+        else:
+            return None
+    return found
+
+
+def _made_of(graph, name, makers):
+    """The same of a value's makers: which ends it is made of; None if of anything else."""
+    if name not in makers:
+        return None
+    number, node = makers[name]
+    if node.op == "Recurrent":
+        at = node.outputs.index(name)
+        return [(number, at - 1)] if at else None
+    if node.op not in _MOVES:
+        return None
+    inputs = node.inputs if node.op == "Concat" else node.inputs[:1]
+    found = []
+    for each in inputs:
+        more = _made_of(graph, each, makers)
+        if more is None:
+            return None
+        found += more
+    return list(dict.fromkeys(found))
+
+
+def pairs(graph):
+    """{input: output} of a flat graph, by their names in the model, for all states that are found.
+    The order of the outputs' layers may differ from the inputs' only if there is one of each."""
+    makers = {n: (i, node) for i, node in enumerate(graph.nodes) for n in node.outputs if n}
+    ends = {}
+    for value, result in zip(graph.outputs, graph.results, strict=True):
+        found = _made_of(graph, result, makers)
+        if found:
+            ends.setdefault(frozenset(found), []).append(value.name)
+    found = {}
+    for value in graph.inputs:
+        starts = _reached(graph, value.name)
+        outputs = ends.get(frozenset(starts), []) if starts else []
+        if len(outputs) == 1:
+            found[value.name] = outputs[0]
+    return found
+
+
+def checked(graph, given):
+    """`given`, {input: output}, if the model has these and their shapes and dtypes agree."""
+    inputs = {v.name: v for v in graph.inputs}
+    outputs = {v.name: v for v in graph.outputs}
+    for one, other in given.items():
+        if one not in inputs or other not in outputs:
+            raise ModelError(
+                f"no pair of an input and an output: {one!r} and {other!r}; inputs are "
+                f"{', '.join(inputs)}, outputs {', '.join(outputs)}"
+            )
+        a, b = inputs[one].shape, outputs[other].shape
+        same = (
+            a is None
+            or b is None
+            or (
+                len(a) == len(b)
+                and all(
+                    n == m
+                    for n, m in zip(a, b, strict=True)
+                    if isinstance(n, int) and isinstance(m, int)
+                )
+            )
+        )
+        if not same:
+            raise ModelError(f"{inputs[one]} is no state for {outputs[other]}: shapes differ")
+    return dict(given)

@@ -10,7 +10,7 @@ import pytest
 
 import fastlstm
 from fastlstm.files.description import Layer
-from fastlstm.models import reference
+from fastlstm.models import elementwise, reference
 from fastlstm.models.graph import Graph, ModelError, Node, Value
 
 F = np.float32
@@ -219,6 +219,72 @@ def test_recurrent_is_the_package_s_own_layer(kind, rng):
     assert node.attrs["built"][2] is not layer
     with pytest.raises(ModelError, match=r"\(Recurrent\): .*lengths"):
         reference.compute(node, [x, ints(9, 9, 9)])
+
+
+@pytest.mark.parametrize("op", elementwise.ELEMENTWISE)
+def test_instructions_compute_what_operators_do(op, rng):
+    kind = {"And": bool, "Or": bool, "Xor": bool, "Not": bool}.get(op, F)
+    count = 2 if op in reference.TABLE and op not in elementwise._WITH_CONSTANTS else 1
+    node = Node(op, ["a", "b"][:count], ["y"], {"to": 7, "fmod": 1})
+    arrays = [rng.uniform(0.5, 2, (2, 3)).astype(kind) for _ in range(2)]
+    if op == "Where":
+        node.inputs.insert(0, "c")
+    while True:
+        try:
+            given = arrays[: len(node.inputs)]
+            if op == "Where":
+                given = [arrays[0] > 1, *arrays]
+            if op == "Clip":
+                given = given[:1] + [a.reshape(-1)[0] for a in given[1:]]
+            (due,) = reference.compute(node, given)
+            break
+        except ModelError as error:
+            assert "it takes 1" in str(error)
+            node.inputs.pop()
+    types = dict(zip([*node.inputs, "y"], [*given, due]))
+    code, consts, names = elementwise.instructions_of(
+        node, lambda name: types[name].dtype, lambda name: None
+    )
+    made = Node("Pointwise", names, ["y"], {"code": code, "consts": consts})
+    (y,) = reference.compute(made, [types[name] for name in names])
+    assert y.dtype == due.dtype
+    np.testing.assert_allclose(y, due, rtol=1e-6)
+
+
+ACTIVATIONS = [
+    ("relu", None, None, lambda y: np.maximum(y, 0)),
+    ("clip", -0.5, 0.5, lambda y: np.clip(y, -0.5, 0.5)),
+    ("leaky_relu", 0.1, None, lambda y: np.where(y < 0, 0.1 * y, y)),
+    ("elu", 2.0, 3.0, lambda y: 3 * np.where(y < 0, 2 * np.expm1(y), y)),
+    ("sigmoid", None, None, lambda y: 1 / (1 + np.exp(-y))),
+]
+
+
+@pytest.mark.parametrize(
+    "name, alpha, beta, function", ACTIVATIONS, ids=[a[0] for a in ACTIVATIONS]
+)
+def test_activations_of_products(name, alpha, beta, function, rng):
+    x, w = (rng.standard_normal(s).astype(F) for s in ((2, 3), (4, 3)))
+    y = compute("Linear", x, w, w[:, 0], activation=(name, alpha, beta))[0]
+    assert y.dtype == F
+    np.testing.assert_allclose(y, function(x @ w.T + w[:, 0]), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ModelError, match="there is no activation 'magic'"):
+        compute("Linear", x, w, activation=("magic", None, None))
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_channels_last(axes, rng):
+    x = rng.standard_normal((2, 4, 7, 6)[: axes + 2]).astype(F)
+    w = rng.standard_normal((4, 2, 3, 2)[: axes + 2]).astype(F)
+    last, kernel = np.moveaxis(x, 1, -1), {"kernel_shape": [2] * axes, "strides": [2] * axes}
+    for op, others, attrs in (
+        ("Conv", [w, w[:, 0, 0].reshape(-1)[:4]], {"group": 2, "pads": [1] * 2 * axes}),
+        ("ConvTranspose", [w], {"group": 2, "strides": [2] * axes}), ("MaxPool", [], kernel),
+        ("AveragePool", [], kernel | {"pads": [1] * 2 * axes}), ("LpPool", [], kernel),
+    ):  # fmt: skip
+        due = compute(op, x, *others, **attrs)[0]
+        y = compute(f"{op}Last", last, *others, **attrs)[0]
+        assert np.array_equal(y, np.moveaxis(due, 1, -1)), op
 
 
 def test_masks():

@@ -11,7 +11,6 @@ import numpy as np
 from . import saved, states
 from .graph import ModelError
 from .infer import Fact, constant, run_dtype
-from .passes.simplify import NotKnown
 from .plan import plan
 from .stream import ModelStream
 
@@ -144,22 +143,25 @@ class Model:
         return found
 
     def _plan(self, arrays):
+        pins = self._pins
         while True:
-            key = self._key(arrays, self._pins)
+            key = self._key(arrays, pins)
             found = self._plans.get(key)
             if found is not None:
                 return found
             with self._lock:
                 try:
                     made = plan(
-                        self.graph, self._facts(arrays, self._pins), isa=self.isa,
+                        self.graph, self._facts(arrays, pins), isa=self.isa,
                         dtype=self.dtype, max_bytes=self.max_bytes,
                     )  # fmt: skip
-                except NotKnown:
-                    if self._pins == 2:
+                except ModelError:
+                    # With more known of the inputs it may be possible; if not, that says why.
+                    if pins == 2:
                         raise
-                    self._pins += 1
+                    pins += 1
                     continue
+                self._pins = pins
                 while len(self._plans) >= MOST_PLANS:
                     self._plans.pop(next(iter(self._plans)))
                 self._plans[key] = made

@@ -7,6 +7,7 @@
 #include "ops/copy.h"
 #include "ops/gather.h"
 #include "ops/linear.h"
+#include "ops/mask.h"
 #include "ops/matmul.h"
 #include "ops/norm.h"
 #include "ops/order.h"
@@ -39,6 +40,8 @@ static const struct {
     {"linear", fl_make_linear},
     {"log_softmax", fl_make_log_softmax},
     {"lp_pool", fl_make_lp_pool},
+    {"mask_pack", fl_make_mask_pack},
+    {"mask_unpack", fl_make_mask_unpack},
     {"matmul", fl_make_matmul},
     {"max_pool", fl_make_max_pool},
     {"one_hot", fl_make_one_hot},

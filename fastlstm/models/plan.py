@@ -22,11 +22,12 @@ from .passes.channels_last import channels_last, transposes
 from .passes.edit import Edit
 from .passes.einsum import einsum
 from .passes.fuse import fuse
+from .passes.join import join
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
-PASSES = (recurrent, linear, cells, batch_norm)
+PASSES = (recurrent, linear, cells, join, batch_norm)
 FOR_C = (einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 

@@ -265,55 +265,55 @@ static void add_taps(float *y, const float *const *w, const float *const *x, siz
             add_tap(y, w[t], x[t], n);
 }
 
-/* What number `i` of each output's group of channels at `from` is, one for each output: in x itself
-   if that is how they lie there, else in `to`. */
-static const float *spread(const fl_convolution *c, const float *from, size_t i, int tiny,
-                           float *to)
+/* Number `i` of each output's group of channels at `from`, one for each output, to `to`. */
+static void spread(const fl_convolution *c, const float *from, size_t i, float *to)
 {
     const size_t group_in = c->in / c->groups, group_out = c->out / c->groups;
-    if (group_in == 1 && group_out == 1) {
-        if (!tiny)
-            return from;
-        c->kernels->flush(to, from, c->out);
-        return to;
-    }
-    float *end = to;
     for (size_t g = 0; g < c->groups; g++)
         for (size_t m = 0; m < group_out; m++)
-            *end++ = from[g * group_in + i];
-    if (tiny)
-        c->kernels->flush(to, to, c->out);
-    return to;
+            *to++ = from[g * group_in + i];
 }
 
 static void channels_position(const fl_convolution *c, const fl_placement *p, const position *at,
                               float *gathered)
 {
-    const size_t group_in = c->in / c->groups;
+    const size_t group_in = c->in / c->groups, out = c->out;
+    const int direct = group_in == 1 && out == c->in && !p->tiny;
     const float *w[TAPS_AT_ONCE], *x[TAPS_AT_ONCE];
     size_t held = 0;
-    memcpy(at->y, c->bias, c->out * sizeof *at->y);
+    memcpy(at->y, c->bias, out * sizeof *at->y);
     for (size_t t1 = 0; t1 < c->taps[0]; t1++) {
         const ptrdiff_t i1 = at->at[0] + (ptrdiff_t)(t1 * c->dilation[0]);
         if (i1 < 0 || i1 >= (ptrdiff_t)p->in[0])
             continue;
-        for (size_t t2 = 0; t2 < c->taps[1]; t2++) {
-            const ptrdiff_t i2 = at->at[1] + (ptrdiff_t)(t2 * c->dilation[1]);
-            if (i2 < 0 || i2 >= (ptrdiff_t)p->in[1])
+        ptrdiff_t i2 = at->at[1];
+        const float *row = at->image + (size_t)i1 * p->in[1] * c->in;
+        const float *tap = c->taps_w + t1 * c->taps[1] * group_in * out;
+        for (size_t t2 = 0; t2 < c->taps[1]; t2++, i2 += (ptrdiff_t)c->dilation[1]) {
+            if (i2 < 0 || i2 >= (ptrdiff_t)p->in[1]) {
+                tap += group_in * out;
                 continue;
-            const float *from = at->image + ((size_t)i1 * p->in[1] + (size_t)i2) * c->in;
-            for (size_t i = 0; i < group_in; i++) {
-                w[held] = c->taps_w + ((t1 * c->taps[1] + t2) * group_in + i) * c->out;
-                x[held] = spread(c, from, i, p->tiny, gathered + held * c->out);
+            }
+            const float *from = row + (size_t)i2 * c->in;
+            for (size_t i = 0; i < group_in; i++, tap += out) {
+                w[held] = tap;
+                x[held] = from;
+                if (!direct) {
+                    float *to = gathered + held * out;
+                    spread(c, from, i, to);
+                    if (p->tiny)
+                        c->kernels->flush(to, to, out);
+                    x[held] = to;
+                }
                 if (++held == TAPS_AT_ONCE) {
-                    add_taps(at->y, w, x, held, c->out);
+                    add_taps(at->y, w, x, held, out);
                     held = 0;
                 }
             }
         }
     }
-    add_taps(at->y, w, x, held, c->out);
-    c->kernels->flush(at->y, at->y, c->out);
+    add_taps(at->y, w, x, held, out);
+    c->kernels->flush(at->y, at->y, out);
 }
 
 static int channels_block(job *job, fl_context *context, fl_slot *slot, scratch *s, size_t count)

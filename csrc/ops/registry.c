@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ops/conv.h"
+#include "ops/conv_transposed.h"
 #include "ops/copy.h"
 #include "ops/gather.h"
 #include "ops/linear.h"

@@ -62,7 +62,7 @@ static int along(const resize *layer, const fl_array *in, size_t ins, size_t i, 
 static int shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out, size_t outs)
 {
     const resize *layer = (const resize *)op;
-    const size_t axes = in->shape.axes, end = layer->first + layer->count;
+    const size_t axes = ins ? in->shape.axes : 0, end = layer->first + layer->count;
     float scale;
     if (ins < 1 || ins > 2 || outs != 1 || in->type == FL_TYPES || axes < end ||
         (layer->linear && in->type != FL_F32))

@@ -100,10 +100,10 @@ def _moved(edit, node):
         run = edit.node(node.op, inputs, 1, node, **node.attrs)
         return [run, edit.node("Transpose", run.outputs, node.outputs, node, perm=perm)]
     if node.op == "Transpose":
-        found = _source(edit, node.inputs[0])
-        if found is None:
+        maker = edit.makers.get(node.inputs[0])  # which may have other readers: it stays for them
+        if maker is None or maker.op != "Transpose":
             return None
-        x, first = found
+        x, first = maker.inputs[0], _perm(maker, len(edit.shape(node.inputs[0])))
         second = _perm(node, len(first))
         return [edit.node("Transpose", [x], node.outputs, node, perm=[first[i] for i in second])]
     if node.op in ("GlobalAveragePool", "GlobalMaxPool"):

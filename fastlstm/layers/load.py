@@ -29,7 +29,8 @@ def load(path, prefix=None, *, dtype=None, **options):
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
               what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
               reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
-              recurrent_activation="sigmoid";
+              recurrent_activation="sigmoid", go_backwards=True (a layer of one direction) and merge
+              (of two); what is not given and not said is assumed: `fastlstm inspect` names it;
               external_data=True: ONNX tensors in other files of the model's folder are read too
 
     Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does

@@ -29,7 +29,7 @@ from ..source import show
 from ..stored_zip import directory, is_zip
 from .cell import Cell
 from .configuration import MAX_CONFIG, configured_layers, parsed
-from .layer import Known, Unknown, layer_of, unusable
+from .layer import Known, Unknown, layer_of
 
 # Groups that hold layers in .keras files: Keras 3's name, and that of the first .keras files.
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -196,8 +196,39 @@ def _in_h5_layout(cells, layers):
     return found
 
 
-# How Keras calls its own cells, unless a user gave them a name.
+# Keras' own recurrent layers and cells, in snake case: a layer of a model stands in a group called
+# after its class, and Keras 3 keeps the name of a cell, which is its class unless a user gave one.
+_OWN_LAYER = re.compile(r"(lstm|gru|simple_rnn|rnn|bidirectional|cu_dnnlstm|cu_dnngru)(_\d+)?")
 _OWN_CELL = re.compile(r"(lstm|gru|simple_rnn)_cell(_\d+)?")
+
+
+def _foreign(weights, layer, folder):
+    """Why the cell in `folder`, which the group `layer` has, may be none of Keras', in words; None
+    if nothing says so."""
+    outer, _, key = layer.rpartition("/")
+    called, what = weights.names.get(folder), "cell"
+    if outer.rpartition("/")[2] in _CONTAINERS and not _OWN_LAYER.fullmatch(key):
+        called, what = key, "class"
+    elif called is None or _OWN_CELL.fullmatch(called):
+        return None
+    return (
+        f"its {what} is called {show(called)}, which is none of Keras' own and may compute "
+        "anything; if it computes what Keras' does, its weights (read_state_dict) fit "
+        "from_state_dict"
+    )
+
+
+def _beside(weights, folders):
+    """{group: the path of an array in it that is no variable of the cells in `folders`}. Random
+    seeds, which layers with dropout have, and states do not count."""
+    found, folders = {}, set(folders)
+    for path in weights.arrays:
+        folder, vars_, _ = path.rpartition("/vars/")
+        parts = path.split("/")
+        if not (vars_ and folder in folders) and not {"seed_generator", "states"} & set(parts):
+            for n in range(1, len(parts)):
+                found.setdefault("/".join(parts[:n]), path)
+    return found
 
 
 def _number(folder):
@@ -206,46 +237,58 @@ def _number(folder):
     return (stem, int(number)) if number.isdecimal() and len(number) < 10 else (folder, 0)
 
 
-def _in_variables(weights, claimed, assume):
-    """As _without_configuration, of the cells in the layout of .keras files."""
-    folders = [each.removesuffix("/vars/0") for each in weights.arrays if each.endswith("/vars/0")]
-    stacks = {}
+def _stacks(weights, folders):
+    """{group of stacked cells: [(folder, Cell)] of all in it, lowest first}. Cells are numbered
+    within their class: where there are several classes their order is not known, and the list is
+    empty; so it is where one is no cell."""
+    found = {}
     for folder in folders:
         parent = folder.rpartition("/")[0]
         if parent.endswith("/cell/cells"):
-            stacks.setdefault(parent, []).append(folder)
+            found.setdefault(parent, []).append(folder)
+    for parent, each in found.items():
+        one = len({_number(folder)[0] for folder in each}) == 1
+        found[parent] = weights.cells(*sorted(each, key=_number)) if one else []
+    return found
+
+
+def _in_variables(weights, claimed, assume):
+    """As _without_configuration, of the cells in the layout of .keras files."""
+    folders = [each.removesuffix("/vars/0") for each in weights.arrays if each.endswith("/vars/0")]
+    beside = _beside(weights, (each for each in folders if weights.cells(each)))
+    stacks = _stacks(weights, folders)
     done = set(claimed)
     for folder in folders:
         layer, _, last = folder.rpartition("/")
-        name, cells, stacked = layer, [], False
+        name, pairs, stacked, problem = layer, [], False, None
+        called_itself = assume and _OWN_CELL.fullmatch(weights.names.get(folder, ""))
         if folder in done:
             continue
         if layer in stacks:
-            cells = weights.cells(*sorted(stacks[layer], key=_number))
-            stacked = len({_number(each)[0] for each in stacks[layer]}) == 1
+            pairs = stacks[layer]
+            stacked = bool(pairs)
             name = layer.removesuffix("/cell/cells") if stacked else folder
-            cells = cells if stacked else weights.cells(folder)
-        elif last == "cell":
+            if name.endswith(("/forward_layer", "/backward_layer")):
+                problem = "a Bidirectional of stacked cells, each direction a stack of its own"
+        elif last == "cell" and layer:
             outer, _, side = layer.rpartition("/")
             if side in ("forward_layer", "backward_layer"):
-                cells = weights.cells(f"{outer}/forward_layer/cell", f"{outer}/backward_layer/cell")
-                name = outer if cells else layer
-            cells = cells or weights.cells(folder)
-        elif assume and _OWN_CELL.fullmatch(weights.names.get(folder, "")):
-            name, cells = folder, weights.cells(folder)  # a model that calls its cell itself
-        problem = None
-        if last == "cell" and Cell.convolves(weights.variables(folder)):
+                pairs = weights.cells(f"{outer}/forward_layer/cell", f"{outer}/backward_layer/cell")
+                name = outer if pairs else layer
+        elif last == "cell" or called_itself:  # of a model, which calls it itself
+            name = folder
+        else:
+            continue
+        pairs = pairs or weights.cells(folder)
+        if Cell.convolves(weights.variables(folder)):
             problem = "a ConvLSTM convolves its inputs, which fastlstm's layers do not"
-        elif stacked and name.endswith(("/forward_layer", "/backward_layer")):
-            problem = "a Bidirectional of stacked cells, each direction a stack of its own"
-        elif assume and not _OWN_CELL.fullmatch(weights.names.get(folder, "lstm_cell")):
-            problem = (
-                f"its cell is called {show(weights.names[folder])}, which is not one of Keras' "
-                "own, and may compute anything"
-            )
-        if cells or problem:
-            done |= {each for each, _ in cells}
-            yield weights.layer_name(name), [cell for _, cell in cells], stacked, problem
+        elif pairs and problem is None:
+            problem = _foreign(weights, name, folder)
+            if problem is None and name in beside:
+                problem = f"beside its cell there is {show(beside[name])}, which no such layer has"
+        if pairs or problem:
+            done |= {each for each, _ in pairs}
+            yield weights.layer_name(name), [cell for _, cell in pairs], stacked, problem
 
 
 def _in_groups(weights, cells, claimed):
@@ -273,12 +316,12 @@ def _in_groups(weights, cells, claimed):
 
 
 def _without_configuration(weights, cells, claimed=(), assume=False):
-    """(name, [Cell], stacked, problem) of each layer among the weights alone, in either layout.
-    [Cell] has one for each direction, two in groups called forward... and backward..., or, if
-    stacked, one for each layer of a stack.
+    """(name, [Cell], stacked, why it cannot be read or None) of each layer among the weights alone,
+    in either layout. [Cell] has one for each direction, two in groups called forward... and
+    backward..., or, if stacked, one for each layer of a stack.
 
     claimed   the folders of cells that configured layers have
-    assume    as Known's: then a cell must be called as Keras calls its own
+    assume    as Known's: then cells are found too that a model's own class calls itself
     """
     yield from _in_variables(weights, claimed, assume)
     yield from _in_groups(weights, cells, claimed)
@@ -318,10 +361,7 @@ def _contents(file, model, version, options):
         return found
     left = _without_configuration(weights, cells, claimed, known.assume)
     for name, its_cells, stacked, problem in left:
-        layer, arrays = unusable(problem), {}
-        if problem is None:
-            layer, arrays = layer_of(its_cells, None, known, stacked)
-        found.add(name, layer, arrays)
+        found.add(name, *layer_of(its_cells, None, known, stacked, problem))
     if model is None:
         found.layers = found.layers or find(found.arrays)
     return found

@@ -335,13 +335,14 @@ def _layer(cells, configured, known, stacked):
     )  # fmt: skip
 
 
-def layer_of(cells, configured, known, stacked=False):
+def layer_of(cells, configured, known, stacked=False, problem=None):
     """(Layer, {torch's name: array}) of a list of Cells: one for each direction, or, if `stacked`
     or if the configuration says so, one for each layer of a stack. The Layer has a problem if they
     cannot be read; a malformed configuration raises Unknown.
 
     configured   their ConfiguredLayer, or None where there are only weights
     known        the file's Known
+    problem      why they cannot be read, if that is known already
     """
     weights = {}
     stacked = stacked or bool(configured and configured.cells)
@@ -349,13 +350,11 @@ def layer_of(cells, configured, known, stacked=False):
     for cell, end in zip(cells, ends, strict=False):
         weights |= cell.weights(end)
     try:
+        if problem is not None:
+            raise _Problem(problem)
         return _layer(cells, configured, known, stacked), weights
-    except _Problem as problem:
-        kind = cells[0].kind if cells else CELLS.get(configured.class_name, "recurrent layer")
+    except _Problem as reason:
+        class_name = configured.class_name if configured else None
+        kind = cells[0].kind if cells else CELLS.get(class_name, "recurrent layer")
         size = (cells[0].kernel.shape[0], cells[0].size) if cells else (0, 0)
-        return Layer(kind, *size, batch_first=True, problem=str(problem)), weights
-
-
-def unusable(why):
-    """A Layer of weights that look like a recurrent layer's and are not read."""
-    return Layer("recurrent layer", batch_first=True, problem=why)
+        return Layer(kind, *size, batch_first=True, problem=str(reason)), weights

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""docs/reliability.md, docs/files.md: every test and command that they name exists, every mutation has
-its code."""
+"""docs/reliability.md, docs/files.md: every test and command that they name exists, and every
+mutation has its code."""
 
 import re
 from pathlib import Path

@@ -30,7 +30,8 @@ VERSION = 1
 _START = b'{"__metadata__":{"fastlstm":'
 _MAX_SIZE = 1 << 40  # a size in the metadata; Python prints no int of more than 4300 digits
 _ALIGN = 64  # of the data in the file; arrays follow each other without holes, in multiples of 4
-_FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
+_NOT_WRITTEN = ("problem", "assumed")
+_FIELDS = {f.name: f for f in dataclasses.fields(Layer) if f.name not in _NOT_WRITTEN}
 
 
 def is_fastlstm(source):

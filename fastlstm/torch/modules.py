@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: MIT
+"""LSTM, GRU, RNN and their cells: torch.nn's modules, whose calls run on the engine.
+
+Much of PyTorch asks for a module's class: torch.ao.quantization in dictionaries of classes,
+torch.fx by its module's name, torch.jit.script by the source of `forward`. They shall find what
+they find of torch.nn's. So each class here is equal to the one that it stands for (not identical),
+its instances name torch.nn's module as theirs, and it and its `forward` say by `__wrapped__`, as
+decorated functions do, where their source is.
+"""
+
+import functools
+import types
+
+import torch
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from .. import layers, training
+from ..config import CHECK_FROZEN
+from .autograd import _Run, array_of
+from .weights import Packed
+from .why_not import of_tensors, of_the_call, warn
+
+
+class _Standing(type):
+    """The class of the classes below. Those with `_torchs` stand for that class of torch.nn; their
+    subclasses are classes like any other."""
+
+    def __new__(meta, name, bases, names):
+        torchs = names.get("_torchs")
+        if torchs is not None:
+            names["__module__"] = torchs.__module__  # what instances say; for the class see below
+            names["_jit_override_qualname"] = f"__torch__.{torchs.__module__}.{name}"
+            names["forward"] = _forward_as(torchs.forward)
+        return super().__new__(meta, name, bases, names)
+
+    @property
+    def __module__(cls):
+        return "fastlstm.torch" if "_torchs" in vars(cls) else vars(cls)["__module__"]
+
+    @property
+    def __wrapped__(cls):
+        if "_torchs" not in vars(cls):
+            raise AttributeError("__wrapped__")
+        return cls._torchs
+
+    def __eq__(cls, other):
+        return cls is other or ("_torchs" in vars(cls) and cls._torchs is other)
+
+    def __hash__(cls):
+        return hash(cls._torchs) if "_torchs" in vars(cls) else type.__hash__(cls)
+
+    def __repr__(cls):
+        return f"<class '{cls.__module__}.{cls.__qualname__}'>"
+
+
+def _forward_as(torchs):
+    """A forward that calls _forward and, for who reads its source, globals and signature, is the
+    function `torchs`."""
+
+    def forward(self, input, hx=None):
+        return self._forward(input, hx)
+
+    made = types.FunctionType(forward.__code__, torchs.__globals__, "forward", (None,))
+    return functools.update_wrapper(made, torchs)
+
+
+class _Module(metaclass=_Standing):
+    """What all share; the rest of each is torch.nn's. A class has
+
+    _class     that of its layer in fastlstm
+    _names     of the arguments that both constructors have
+    _weights   () -> (torch's names of a layer's weights, the tensors) as they are now
+    _shapes    (x, batch_sizes or None) -> the shapes of the state for that input; None if PyTorch
+               refuses it
+    """
+
+    _fastlstm = None  # weights.Packed, once there was a call
+    _frozen = None  # "trusted" or "checked" between freeze and unfreeze
+
+    def _parts(self, x, sizes, hx):
+        """The state hx as a tuple, () for zeros, if the engine can run this call. Else None, with a
+        warning unless PyTorch will refuse it anyway. sizes: the batch_sizes of packed rows x."""
+        parts = () if hx is None else hx if self._class.has_c else (hx,)
+        if not isinstance(parts, (tuple, list)) or (parts and len(parts) != 1 + self._class.has_c):
+            return None
+        if not all(isinstance(t, torch.Tensor) for t in (x, *parts)):
+            return None
+        reason = of_the_call() or of_tensors((x, *parts, *self._weights()[1]))
+        if reason is not None:
+            warn(reason)
+            return None
+        shapes = self._shapes(x, sizes)
+        if shapes is None or any(s.shape != n for s, n in zip(parts, shapes, strict=False)):
+            return None
+        return parts
+
+    def _layer(self):
+        """A layer of fastlstm with the weights as they are now."""
+        names, weights = self._weights()
+        packed, frozen = self._fastlstm, self._frozen
+        if packed is not None:
+            trusted = frozen == "trusted" and not CHECK_FROZEN
+            if (trusted and packed.is_marked(weights)) or packed.is_of(weights):
+                return packed.layer
+            if frozen and not trusted:
+                changed = ", ".join(packed.changed(names, weights))
+                raise RuntimeError(
+                    f"fastlstm.torch.{type(self).__name__}: {changed} changed while frozen; call "
+                    "fastlstm.torch.unfreeze(model) before weights change"
+                )
+        packed = Packed(self._with_weights, names, weights)
+        self.__dict__["_fastlstm"] = packed
+        return packed.layer
+
+    def _with_weights(self, arrays):
+        layer = self._class.without_weights(**{name: getattr(self, name) for name in self._names})
+        layer.take_weights(arrays)
+        return layer
+
+    def _run(self, x, hx, lengths, rate):
+        """y and the state's parts; hx: those of the initial one; lengths: of the rows of a
+        time-first x; rate: of dropout between layers."""
+        layer = self._layer()
+        if lengths is not None:
+            layer = _time_first(layer)
+            lengths = lengths.numpy()
+        seed = int(torch.empty((), dtype=torch.int64).random_()) if rate else 0
+        if torch.is_grad_enabled():
+            inputs = (x, *hx, *self._weights()[1])
+            if any(t.requires_grad for t in inputs):
+                return _Run.apply(layer, lengths, rate, seed, len(hx), *inputs)
+        threads = torch.get_num_threads()
+        state = layer.state_from_parts([array_of(s) for s in hx]) if hx else None
+        if rate:
+            y, state, _ = training.forward(layer, array_of(x), state, lengths, seed, threads, rate)
+        else:
+            y, state = layer(array_of(x), state, lengths=lengths, num_threads=threads)
+        return tuple(map(torch.from_numpy, (y, *layer.state_parts(state))))
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        for name in ("_fastlstm", "_frozen"):  # a copy is its own: nobody promised anything of it
+            state.pop(name, None)
+        return state
+
+
+class _Layer(_Module):
+    """What LSTM, GRU and RNN share."""
+
+    _names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional")
+
+    def _forward(self, input, hx):
+        packed = isinstance(input, PackedSequence)
+        x, sizes = (input.data, input.batch_sizes) if packed else (input, None)
+        parts = self._parts(x, sizes, hx)
+        if parts is None:
+            return self._torchs.forward(self, input, hx)
+        rate = 0.0
+        if self.training and self.dropout and self.num_layers > 1:
+            rate = float(self.dropout)
+        if not packed:
+            y, *state = self._run(x, parts, None, rate)
+            return y, self._state(state)
+        # Rows of a PackedSequence come longest first; padded, they are the engine's `lengths`.
+        order, back = input.sorted_indices, input.unsorted_indices
+        x, lengths = pad_packed_sequence(PackedSequence(x, sizes))
+        if order is not None:
+            parts = tuple(s.index_select(1, order) for s in parts)
+        y, *state = self._run(x, parts, lengths, rate)
+        y = pack_padded_sequence(y, lengths).data
+        if back is not None:
+            state = [s.index_select(1, back) for s in state]
+        return PackedSequence(y, sizes, order, back), self._state(state)
+
+    def _state(self, parts):
+        return tuple(parts) if self._class.has_c else parts[0]
+
+    def _weights(self):
+        names, mine = self._flat_weights_names, self._parameters
+        for name, weight in zip(names, self._flat_weights, strict=True):
+            if mine.get(name) is not weight:  # it is parametrized, or was replaced
+                self._update_flat_weights()
+                break
+        return names, self._flat_weights
+
+    def _shapes(self, x, sizes):
+        rank = x.dim() if sizes is None else 2
+        if rank not in (2, 3) or x.shape[-1] != self.input_size or x.numel() == 0:
+            return None
+        if sizes is not None:
+            rows = (int(sizes[0]),)
+        else:
+            rows = () if rank == 2 else (x.shape[0 if self.batch_first else 1],)
+        tracks = self.num_layers * (2 if self.bidirectional else 1)
+        return (tracks, *rows, self.proj_size or self.hidden_size), (tracks, *rows, self.hidden_size)
+
+
+class _Cell(_Module):
+    """What the cells share: a cell is a layer of one step."""
+
+    _names = ("input_size", "hidden_size", "bias")
+
+    def _forward(self, input, hx):
+        parts = self._parts(input, None, hx)
+        if parts is None:
+            return self._torchs.forward(self, input, hx)
+        _, *state = self._run(input.unsqueeze(0), [s.unsqueeze(0) for s in parts], None, 0.0)
+        state = tuple(s.squeeze(0) for s in state)
+        return state if self._class.has_c else state[0]
+
+    def _weights(self):
+        mine, names = self._parameters, ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        names = names if self.bias else names[:2]
+        weights = [mine[name] if name in mine else getattr(self, name) for name in names]
+        return [f"{name}_l0" for name in names], weights
+
+    def _shapes(self, x, sizes):
+        if x.dim() not in (1, 2) or x.shape[-1] != self.input_size or x.numel() == 0:
+            return None
+        return [(*x.shape[:-1], self.hidden_size)] * 2
+
+
+class LSTM(_Layer, torch.nn.LSTM):
+    """torch.nn.LSTM: the same arguments, results, gradients and state_dict, computed by fastlstm.
+
+    float32 on the CPU, padded or packed, with any options of nn.LSTM. Threads: torch's number,
+    `torch.get_num_threads()`. Dropout between layers is seeded from torch's generator, so it is
+    repeatable after `torch.manual_seed`, with other masks than nn.LSTM's.
+
+    Weights may change in any way between calls: each call compares them, bit by bit, with the ones
+    it has packed and packs them again if they differ. That takes some 0.2 ms per million weights
+    that fit in a core's caches, and 0.9 of more than that; `freeze` saves it.
+
+    An output y that was changed in place before backward is refused where nn.LSTM refuses it, which
+    is of one direction, without projection, of padded input. Elsewhere gradients are right, as
+    nn.LSTM's are: the tape has outputs of its own.
+    """
+
+    _class, _torchs = layers.LSTM, torch.nn.LSTM
+    _names = (*_Layer._names, "proj_size")
+
+
+class GRU(_Layer, torch.nn.GRU):
+    """torch.nn.GRU, computed by fastlstm; all that LSTM says holds but the last paragraph's first
+    sentence: nn.GRU refuses nothing."""
+
+    _class, _torchs = layers.GRU, torch.nn.GRU
+
+
+class RNN(_Layer, torch.nn.RNN):
+    """torch.nn.RNN, computed by fastlstm; what GRU says holds."""
+
+    _class, _torchs = layers.RNN, torch.nn.RNN
+    _names = (*_Layer._names, "nonlinearity")
+
+
+class LSTMCell(_Cell, torch.nn.LSTMCell):
+    """torch.nn.LSTMCell, computed by fastlstm; what LSTM says of tensors and weights holds."""
+
+    _class, _torchs = layers.LSTM, torch.nn.LSTMCell
+
+
+class GRUCell(_Cell, torch.nn.GRUCell):
+    """torch.nn.GRUCell, computed by fastlstm; what LSTM says of tensors and weights holds."""
+
+    _class, _torchs = layers.GRU, torch.nn.GRUCell
+
+
+class RNNCell(_Cell, torch.nn.RNNCell):
+    """torch.nn.RNNCell, computed by fastlstm; what LSTM says of tensors and weights holds."""
+
+    _class, _torchs = layers.RNN, torch.nn.RNNCell
+    _names = (*_Cell._names, "nonlinearity")
+
+
+STANDING = (LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell)
+
+
+def _time_first(layer):
+    """The same layer for (T, B, I) input, which a padded PackedSequence is."""
+    return layer.copy_with(batch_first=False) if layer.batch_first else layer

@@ -35,10 +35,8 @@ def restore(model: torch.nn.Module) -> int:
     that it stands for, in place, with the same parameters, hooks and state_dict. Returns how many
     there were. TypeError if `model` is no torch.nn.Module."""
     found = _modules(model, STANDING)
-    unfreeze(model)
     for module in found:
-        module.__dict__.pop("_fastlstm", None)
-        module.__class__ = module._torchs
+        module.become_torchs()
     return len(found)
 
 

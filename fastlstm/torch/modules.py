@@ -137,6 +137,12 @@ class _Module(metaclass=_Standing):
             y, state = layer(array_of(x), state, lengths=lengths, num_threads=threads)
         return tuple(map(torch.from_numpy, (y, *layer.state_parts(state))))
 
+    def become_torchs(self):
+        """This module becomes the torch.nn module that it stands for."""
+        for name in ("_fastlstm", "_frozen"):
+            self.__dict__.pop(name, None)
+        self.__class__ = self._torchs
+
     def __getstate__(self):
         state = super().__getstate__()
         for name in ("_fastlstm", "_frozen"):  # a copy is its own: nobody promised anything of it
@@ -199,6 +205,13 @@ class _Cell(_Module):
     """What the cells share: a cell is a layer of one step."""
 
     _names = ("input_size", "hidden_size", "bias")
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "qconfig" and value is not None and type(self) in STANDING:
+            # torch.ao.quantization is going to replace this cell, and asks then whether its class
+            # is torch.nn's, not whether it is equal to it.
+            self.become_torchs()
 
     def _forward(self, input, hx):
         parts = self._parts(input, None, hx)

@@ -25,7 +25,7 @@ __all__ = ["fresh_warnings"]  # a fixture
 pytestmark = [
     pytest.mark.once,
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported"),
-    pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors"),
+    pytest.mark.filterwarnings("ignore:fastlstm.torch. float64"),
 ]
 
 KINDS = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")

@@ -318,10 +318,11 @@ class Recurrent(Variants):
         """y, (h, c), tape (of a GRU or RNN y, h, tape): a call whose gradients can be had from
         `backward`.
 
-        x, state or hx, lengths, num_threads and the results are as in a call, to the same bits. With
-        `dropout` and more than one layer, each output of a layer is zeroed with that probability on
-        its way to the next and the others are divided by 1 - dropout; the masks follow from `seed`,
-        an int in 0..2**64-1 (None: a random one), whatever the number of threads.
+        x, state or hx, lengths, num_threads and the results are as in a call, to the same bits.
+        With `dropout` and more than one layer, each output of a layer is zeroed with that
+        probability on its way to the next and the others are divided by 1 - dropout; the masks
+        follow from `seed`, an int in 0..2**64-1 (None: a random one), whatever the number of
+        threads.
 
         checkpoint   k, an int: the tape keeps x and the states after every k-th step alone, and
             `backward` runs each k steps forward once more: about k / T of the memory for one more

@@ -69,7 +69,8 @@ class _Module(metaclass=_Standing):
 
     _class     that of its layer in fastlstm
     _names     of the arguments that both constructors have
-    _weights   () -> (torch's names of a layer's weights, the tensors) as they are now
+    _weights   () -> the tensors of the weights, as they are now
+    _weight_names   () -> their names in torch's layer
     _shapes    (x, batch_sizes or None) -> the shapes of the state for that input; None if PyTorch
                refuses it
     """
@@ -77,38 +78,39 @@ class _Module(metaclass=_Standing):
     _fastlstm = None  # weights.Packed, once there was a call
     _frozen = None  # "trusted" or "checked" between freeze and unfreeze
 
-    def _parts(self, x, sizes, hx):
-        """The state hx as a tuple, () for zeros, if the engine can run this call. Else None, with a
-        warning unless PyTorch will refuse it anyway. sizes: the batch_sizes of packed rows x."""
+    def _taken(self, x, sizes, hx):
+        """(the state hx as a tuple, () for zeros; the weights) if the engine can run this call.
+        Else None, with a warning unless PyTorch will refuse it anyway. sizes: the batch_sizes of
+        packed rows x."""
         parts = () if hx is None else hx if self._class.has_c else (hx,)
         if not isinstance(parts, (tuple, list)) or (parts and len(parts) != 1 + self._class.has_c):
             return None
         if not all(isinstance(t, torch.Tensor) for t in (x, *parts)):
             return None
-        reason = of_the_call() or of_tensors((x, *parts, *self._weights()[1]))
+        weights = self._weights()
+        reason = of_the_call() or of_tensors((x, *parts, *weights))
         if reason is not None:
             warn(reason)
             return None
         shapes = self._shapes(x, sizes)
         if shapes is None or any(s.shape != n for s, n in zip(parts, shapes, strict=False)):
             return None
-        return parts
+        return parts, weights
 
-    def _layer(self):
-        """A layer of fastlstm with the weights as they are now."""
-        names, weights = self._weights()
+    def _layer(self, weights):
+        """A layer of fastlstm with these weights."""
         packed, frozen = self._fastlstm, self._frozen
         if packed is not None:
             trusted = frozen == "trusted" and not CHECK_FROZEN
             if (trusted and packed.is_marked(weights)) or packed.is_of(weights):
                 return packed.layer
             if frozen and not trusted:
-                changed = ", ".join(packed.changed(names, weights))
+                changed = ", ".join(packed.changed(self._weight_names(), weights))
                 raise RuntimeError(
                     f"fastlstm.torch.{type(self).__name__}: {changed} changed while frozen; call "
                     "fastlstm.torch.unfreeze(model) before weights change"
                 )
-        packed = Packed(self._with_weights, names, weights)
+        packed = Packed(self._with_weights, self._weight_names(), weights)
         self.__dict__["_fastlstm"] = packed
         return packed.layer
 
@@ -116,26 +118,6 @@ class _Module(metaclass=_Standing):
         layer = self._class.without_weights(**{name: getattr(self, name) for name in self._names})
         layer.take_weights(arrays)
         return layer
-
-    def _run(self, x, hx, lengths, rate):
-        """y and the state's parts; hx: those of the initial one; lengths: of the rows of a
-        time-first x; rate: of dropout between layers."""
-        layer = self._layer()
-        if lengths is not None:
-            layer = _time_first(layer)
-            lengths = lengths.numpy()
-        seed = int(torch.empty((), dtype=torch.int64).random_()) if rate else 0
-        if torch.is_grad_enabled():
-            inputs = (x, *hx, *self._weights()[1])
-            if any(t.requires_grad for t in inputs):
-                return _Run.apply(layer, lengths, rate, seed, len(hx), *inputs)
-        threads = torch.get_num_threads()
-        state = layer.state_from_parts([array_of(s) for s in hx]) if hx else None
-        if rate:
-            y, state, _ = training.forward(layer, array_of(x), state, lengths, seed, threads, rate)
-        else:
-            y, state = layer(array_of(x), state, lengths=lengths, num_threads=threads)
-        return tuple(map(torch.from_numpy, (y, *layer.state_parts(state))))
 
     def become_torchs(self):
         """This module becomes the torch.nn module that it stands for."""
@@ -158,36 +140,56 @@ class _Layer(_Module):
     def _forward(self, input, hx):
         packed = isinstance(input, PackedSequence)
         x, sizes = (input.data, input.batch_sizes) if packed else (input, None)
-        parts = self._parts(x, sizes, hx)
-        if parts is None:
+        taken = self._taken(x, sizes, hx)
+        if taken is None:
             return self._torchs.forward(self, input, hx)
-        rate = 0.0
-        if self.training and self.dropout and self.num_layers > 1:
-            rate = float(self.dropout)
+        parts, weights = taken
         if not packed:
-            y, *state = self._run(x, parts, None, rate)
+            y, *state = self._run(x, parts, weights, None)
             return y, self._state(state)
         # Rows of a PackedSequence come longest first; padded, they are the engine's `lengths`.
         order, back = input.sorted_indices, input.unsorted_indices
         x, lengths = pad_packed_sequence(PackedSequence(x, sizes))
         if order is not None:
             parts = tuple(s.index_select(1, order) for s in parts)
-        y, *state = self._run(x, parts, lengths, rate)
+        y, *state = self._run(x, parts, weights, lengths)
         y = pack_padded_sequence(y, lengths).data
         if back is not None:
             state = [s.index_select(1, back) for s in state]
         return PackedSequence(y, sizes, order, back), self._state(state)
 
+    def _run(self, x, state, weights, lengths):
+        """y and the final state's parts; lengths: of the rows of a time-first x, or None."""
+        layer, rate, seed = self._layer(weights), 0.0, 0
+        if lengths is not None:
+            layer = _time_first(layer)
+            lengths = lengths.numpy()
+        if self.training and self.dropout and self.num_layers > 1:
+            rate = float(self.dropout)
+            seed = int(torch.empty((), dtype=torch.int64).random_())
+        if _needs_grad(x, state, weights):
+            return _Run.apply(layer, False, lengths, rate, seed, len(state), x, *state, *weights)
+        threads = torch.get_num_threads()
+        state = layer.state_from_parts([array_of(s) for s in state]) if state else None
+        if rate:
+            y, state, _ = training.forward(layer, array_of(x), state, lengths, seed, threads, rate)
+        else:
+            y, state = layer(array_of(x), state, lengths=lengths, num_threads=threads)
+        return tuple(map(torch.from_numpy, (y, *layer.state_parts(state))))
+
     def _state(self, parts):
         return tuple(parts) if self._class.has_c else parts[0]
 
     def _weights(self):
-        names, mine = self._flat_weights_names, self._parameters
-        for name, weight in zip(names, self._flat_weights, strict=True):
+        mine = self._parameters
+        for name, weight in zip(self._flat_weights_names, self._flat_weights, strict=True):
             if mine.get(name) is not weight:  # it is parametrized, or was replaced
                 self._update_flat_weights()
                 break
-        return names, self._flat_weights
+        return self._flat_weights
+
+    def _weight_names(self):
+        return self._flat_weights_names
 
     def _shapes(self, x, sizes):
         rank = x.dim() if sizes is None else 2
@@ -198,7 +200,7 @@ class _Layer(_Module):
         else:
             rows = () if rank == 2 else (x.shape[0 if self.batch_first else 1],)
         tracks = self.num_layers * (2 if self.bidirectional else 1)
-        return (tracks, *rows, self.proj_size or self.hidden_size), (tracks, *rows, self.hidden_size)
+        return [(tracks, *rows, n) for n in (self.proj_size or self.hidden_size, self.hidden_size)]
 
 
 class _Cell(_Module):
@@ -214,18 +216,27 @@ class _Cell(_Module):
             self.become_torchs()
 
     def _forward(self, input, hx):
-        parts = self._parts(input, None, hx)
-        if parts is None:
+        taken = self._taken(input, None, hx)
+        if taken is None:
             return self._torchs.forward(self, input, hx)
-        _, *state = self._run(input.unsqueeze(0), [s.unsqueeze(0) for s in parts], None, 0.0)
-        state = tuple(s.squeeze(0) for s in state)
-        return state if self._class.has_c else state[0]
+        state, weights = taken
+        layer = self._layer(weights)
+        if _needs_grad(input, state, weights):
+            state = _Run.apply(layer, True, None, 0.0, 0, len(state), input, *state, *weights)
+        else:
+            x, *state = (array_of(t)[None] for t in (input, *state))
+            state = layer.state_from_parts(state) if state else None
+            _, state = layer(x, state, num_threads=torch.get_num_threads())
+            state = [torch.from_numpy(s[0]) for s in layer.state_parts(state)]
+        return tuple(state) if self._class.has_c else state[0]
 
     def _weights(self):
-        mine, names = self._parameters, ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        names = names if self.bias else names[:2]
-        weights = [mine[name] if name in mine else getattr(self, name) for name in names]
-        return [f"{name}_l0" for name in names], weights
+        mine = self._parameters
+        names = _OF_CELLS[: 4 if self.bias else 2]
+        return [mine[name] if name in mine else getattr(self, name) for name in names]
+
+    def _weight_names(self):
+        return [f"{name}_l0" for name in _OF_CELLS[: 4 if self.bias else 2]]
 
     def _shapes(self, x, sizes):
         if x.dim() not in (1, 2) or x.shape[-1] != self.input_size or x.numel() == 0:
@@ -286,7 +297,12 @@ class RNNCell(_Cell, torch.nn.RNNCell):
     _names = (*_Cell._names, "nonlinearity")
 
 
+_OF_CELLS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 STANDING = (LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell)
+
+
+def _needs_grad(x, state, weights):
+    return torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights))
 
 
 def _time_first(layer):

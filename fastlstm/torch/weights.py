@@ -38,10 +38,11 @@ class Packed:
     def is_of(self, weights):
         """Do `weights` have the copies' bits?"""
         marks, live = self.seen
-        if live is not None and all(
-            w.data_ptr() == mark[0] and w.shape == c.shape and w.is_contiguous()
-            for w, mark, c in zip(weights, marks, self.copies, strict=True)
-        ):
+        for w, (address, _), copy in zip(weights, marks, self.copies, strict=True):
+            if w.data_ptr() != address or w.shape != copy.shape or not w.is_contiguous():
+                live = None
+                break
+        if live is not None:
             return backend.same_bits(live, self.copies)
         if not all(map(_equal, weights, self.copies)):
             return False

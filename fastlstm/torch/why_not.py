@@ -12,7 +12,11 @@ import torch
 from torch.autograd import forward_ad
 
 _warned = set()
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_TENSOR, _PARAMETER, _FLOAT32 = torch.Tensor, torch.nn.Parameter, torch.float32
+_is_tracing, _has_storage = torch._C._is_tracing, torch._C._has_storage
+_transforms, _dispatch_modes = (
+    torch._C._are_functorch_transforms_active, torch._C._len_torch_dispatch_stack,
+)  # fmt: skip
 
 
 def warn(reason):
@@ -24,9 +28,9 @@ def warn(reason):
 
 def of_modes():
     """What looks on at this moment at what PyTorch computes, in words; None if nothing does."""
-    if torch._C._are_functorch_transforms_active():
+    if _transforms():
         return "torch.func"
-    if torch._C._len_torch_dispatch_stack():  # FakeTensorMode, make_fx, FlopCounterMode ...
+    if _dispatch_modes():  # FakeTensorMode, make_fx, FlopCounterMode ...
         return "a TorchDispatchMode"
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation"
@@ -35,7 +39,7 @@ def of_modes():
 
 def of_the_call():
     """Why no call can run here at this moment, in words; None if one can."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or _is_tracing():
         return "torch.compile or tracing"
     if torch.is_autocast_enabled("cpu"):
         return "autocast"
@@ -46,14 +50,12 @@ def of_tensors(tensors):
     """Why these cannot be read here, in words; None if they can."""
     for t in tensors:
         kind = type(t)
-        if kind not in _PLAIN:
+        if kind is not _TENSOR and kind is not _PARAMETER:
             return f"a {kind.__name__}"
-        if t.dtype is not torch.float32:
+        if t.dtype is not _FLOAT32:
             return f"{str(t.dtype).removeprefix('torch.')}"
-        if t.device.type != "cpu":
+        if not t.is_cpu:
             return f"device {t.device.type}"
-        if t.layout is not torch.strided:
-            return f"a tensor of layout {t.layout}"
-        if not torch._C._has_storage(t):
-            return "vmap"
+        if not _has_storage(t):
+            return "vmap" if t.layout is torch.strided else f"a tensor of layout {t.layout}"
     return None

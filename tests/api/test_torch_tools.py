@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""PyTorch's tools on an accelerated model: TorchScript, tracing, FX, quantisation. Each must do what
-it does on torch.nn's modules, or refuse in the same words."""
+"""PyTorch's tools on an accelerated model: TorchScript, tracing, FX, quantisation. Each must do
+what it does on torch.nn's modules, or refuse in the same words."""
 
 import copy
 import io

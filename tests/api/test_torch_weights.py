@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Weights of an accelerated module: noticed when they change, by their bits; frozen and unfrozen."""
+"""Weights of an accelerated module: noticed when they change, by their bits; frozen or not."""
 
 import copy
 import math

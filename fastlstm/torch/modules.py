@@ -35,7 +35,7 @@ class _Standing(type):
 
     @property
     def __module__(cls):
-        return "fastlstm.torch" if "_torchs" in vars(cls) else vars(cls)["__module__"]
+        return __package__ if "_torchs" in vars(cls) else vars(cls)["__module__"]
 
     @property
     def __wrapped__(cls):
@@ -279,19 +279,20 @@ class RNN(_Layer, torch.nn.RNN):
 
 
 class LSTMCell(_Cell, torch.nn.LSTMCell):
-    """torch.nn.LSTMCell, computed by fastlstm; what LSTM says of tensors and weights holds."""
+    """torch.nn.LSTMCell, computed by fastlstm; what LSTM says of tensors and weights holds. For
+    inference: each step is a call of its own, whose cost in training is above PyTorch's."""
 
     _class, _torchs = layers.LSTM, torch.nn.LSTMCell
 
 
 class GRUCell(_Cell, torch.nn.GRUCell):
-    """torch.nn.GRUCell, computed by fastlstm; what LSTM says of tensors and weights holds."""
+    """torch.nn.GRUCell, computed by fastlstm; what LSTMCell says holds."""
 
     _class, _torchs = layers.GRU, torch.nn.GRUCell
 
 
 class RNNCell(_Cell, torch.nn.RNNCell):
-    """torch.nn.RNNCell, computed by fastlstm; what LSTM says of tensors and weights holds."""
+    """torch.nn.RNNCell, computed by fastlstm; what LSTMCell says holds."""
 
     _class, _torchs = layers.RNN, torch.nn.RNNCell
     _names = (*_Cell._names, "nonlinearity")

@@ -10,15 +10,16 @@ anything else, touching nothing: engine/arguments.py makes arrays canonical or s
     buffers.pxd  arrays as pointers and strides   variant.pxd  a Variant as C has it
     signals.pxd  Ctrl-C during a call
     _core.pyx    Net and State
-    training.pxi, probes.pxi  parts of this file: training; single kernels for tests and benchmarks
+    training.pxi, compare.pxi, probes.pxi  parts of this file: training; arrays told apart; single
+                 kernels for tests and benchmarks
 
 All of it is one extension module because each module that links csrc/ would have its own copy of
 what csrc/ keeps for the process: worker threads, memory blocks for reuse, the number of threads.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_WRITABLE
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from .buffers cimport Held, Rows, disjoint, release, rows_of, state_of, weight_of
 from .csrc cimport *
@@ -92,32 +93,6 @@ def _set_main_thread():
 fl_main_thread = threading.main_thread().ident
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_set_main_thread)
-
-
-def same_bits(list ours, list theirs):
-    """Do two lists of contiguous arrays, pairs of the same size, hold the same bytes? So NaN is
-    equal to itself, and -0.0 differs from 0.0. ValueError for other arrays."""
-    cdef Py_buffer a, b
-    cdef bint same = True
-    for one, other in zip(ours, theirs, strict=True):
-        PyObject_GetBuffer(one, &a, PyBUF_SIMPLE)
-        try:
-            PyObject_GetBuffer(other, &b, PyBUF_SIMPLE)
-            try:
-                if a.len != b.len:
-                    raise ValueError("arrays of different sizes")
-                if a.len < 1 << 16:  # some microseconds: less than the GIL may cost to get again
-                    same = memcmp(a.buf, b.buf, a.len) == 0
-                else:
-                    with nogil:
-                        same = memcmp(a.buf, b.buf, a.len) == 0
-            finally:
-                PyBuffer_Release(&b)
-        finally:
-            PyBuffer_Release(&a)
-        if not same:
-            return False
-    return True
 
 
 # ---- the network ----
@@ -456,4 +431,5 @@ cdef class State:
 
 
 include "training.pxi"
+include "compare.pxi"
 include "probes.pxi"

@@ -10,7 +10,8 @@ anything else, touching nothing: engine/arguments.py makes arrays canonical or s
     buffers.pxd  arrays as pointers and strides   variant.pxd  a Variant as C has it
     signals.pxd  Ctrl-C during a call
     _core.pyx    Net and State
-    training.pxi, probes.pxi  parts of this file: training; single kernels for tests and benchmarks
+    training.pxi, compare.pxi, probes.pxi  parts of this file: training; arrays told apart; single
+                 kernels for tests and benchmarks
 
 All of it is one extension module because each module that links csrc/ would have its own copy of
 what csrc/ keeps for the process: worker threads, memory blocks for reuse, the number of threads.
@@ -430,4 +431,5 @@ cdef class State:
 
 
 include "training.pxi"
+include "compare.pxi"
 include "probes.pxi"

@@ -22,6 +22,7 @@ from ...engine.variants import USUAL, Activation
 from ..contents import WEIGHTS, Contents
 from ..description import Layer
 from ..source import show
+from ..top_fields import top_fields
 from . import single_operators
 from .attribute import FLOAT, FLOATS, INT, STRING, STRINGS, TENSOR
 from .graph import read_model
@@ -48,10 +49,13 @@ class _Problem(Exception):
 
 def is_onnx(source):
     """Whether the file begins like an ONNX ModelProto. Protocol buffers have no signature: field 1
-    (ir_version, a small int) comes first, then the key of field 2 to 8, 14, 20 or 25."""
+    (ir_version, a small int) comes first, then the key of field 2 to 8, 14, 20 or 25. Field 2,
+    producer_name, is text; in other formats that begin so it is a message."""
     keys = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA)
     head = source.head
-    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in keys
+    if not (len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in keys):
+        return False
+    return head[2] != 0x12 or all(f.is_text for f in top_fields(source)[1:2])
 
 
 def _activations(node, kind, directions):

@@ -35,7 +35,9 @@ def file_arguments(parser):
         "--reset-after", choices=("yes", "no"), help="a GRU whose file does not tell"
     )
     parser.add_argument(
-        "--external-data", action="store_true", help="read ONNX tensors in other files"
+        "--external-data",
+        action="store_true",
+        help="read ONNX tensors in other files than <model>.data",
     )
 
 

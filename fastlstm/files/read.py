@@ -112,7 +112,8 @@ def read_state_dict(path, *, external_data=False):
     all other dtypes stay. Tensors that share memory in the file share it here. The layers of ONNX
     and Keras files come once more after the tensors, under torch's names and in its gate order.
 
-    external_data   True: ONNX tensors kept in other files of the model's folder are read too
+    external_data   True: ONNX tensors kept in other files of the model's folder are read
+                    too, not in <model>.data alone
     """
     return _read(path, Options(external_data=bool(external_data)))[2].arrays
 

@@ -31,7 +31,8 @@ def load(path, prefix=None, *, dtype=None, **options):
               what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
               reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
               recurrent_activation="sigmoid";
-              external_data=True: ONNX tensors in other files of the model's folder are read too
+              external_data=True: ONNX tensors in other files of the model's folder are read too,
+              not in <model>.data alone
 
     Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does
     not run, or if a finite weight is too large for float16.

@@ -29,11 +29,11 @@ class _Values:
     """How the values of one graph are made. A value is given by its name.
 
     origins    {name: (the name before all _MOVES, the Node or Tensor that makes it, or None)}
-    products   {name: what product_terms gave}
+    sums       {name: what terms gave}         products   {name: what product_terms gave}
     """
 
     def __init__(self, graph):
-        self.graph, self.origins, self.products = graph, {}, {}
+        self.graph, self.origins, self.sums, self.products = graph, {}, {}, {}
 
     def origin(self, name):
         """(the value that `name` is a cut of, or moved; the Node or Tensor that makes that, None
@@ -51,7 +51,7 @@ class _Values:
 
     def made_by(self, name, *ops):
         """The Node that makes a value, if its operator is one of `ops`, else None."""
-        made = self.origin(name)[1]
+        made = (self.origins[name] if name in self.origins else self.origin(name))[1]
         return made if made.__class__ is Node and made.op in ops else None
 
     def factors(self, name):
@@ -61,16 +61,19 @@ class _Values:
 
     def terms(self, name):
         """The values whose sum `name` is, at most _TERMS; one that is no sum is its only term."""
-        found, waiting, adds = [], [name], 0
-        while waiting and len(found) < _TERMS:
-            each = waiting.pop()
-            node = self.made_by(each, "Add") if adds < _TERMS else None
-            if node and len(node.inputs) == 2:
-                adds += 1
-                waiting += node.inputs
-            else:
-                found.append(each)
-        return found
+        if name not in self.sums:
+            self.graph.wire.charge(160)
+            found, waiting, adds = [], [name], 0
+            while waiting and len(found) < _TERMS:
+                each = waiting.pop()
+                node = self.made_by(each, "Add") if adds < _TERMS else None
+                if node and len(node.inputs) == 2:
+                    adds += 1
+                    waiting += node.inputs
+                else:
+                    found.append(each)
+            self.sums[name] = found
+        return self.sums[name]
 
     def is_constant(self, name):
         made = self.origin(name)[1]
@@ -83,9 +86,13 @@ class _Values:
             self.graph.wire.charge(400)
             found = {}
             for term in self.terms(name):
-                inner = self.factors(term)
-                for each in (n for f in inner for n in self.terms(f)) if inner else (term,):
-                    found |= self._product(each)
+                inner = self.made_by(term, "Mul", *_PRODUCTS)
+                if inner and inner.op == "Mul":
+                    for factor in inner.inputs[:2]:
+                        for each in self.terms(factor):
+                            found |= self._product(each)
+                elif inner:
+                    found |= self._product(term)
             self.products[name] = found
         return self.products[name]
 

@@ -73,7 +73,7 @@ def exported(module, path, dynamo, *state):
 def check_named(problem, kind):
     steps = 2 if kind == "RNN" else 3  # an RNN is told by one step after another
     assert f"{kind}Cell" in problem and "written out as single operators at node '" in problem
-    assert f"and {steps - 1} more place" in problem
+    assert f"and {steps - 1} more like it" in problem
     assert "load the checkpoint" in problem and f"export it as the operator {kind}" in problem
 
 
@@ -197,7 +197,7 @@ def test_a_cell_in_the_body_of_a_loop(tmp_path):
     stored = {"W": ones(4, 4), "R": ones(4, 4)}
     onnx.save(model_of([loop], ["x", "n", "h0"], ["y"], stored), tmp_path / "l.onnx")
     (problem,) = problems(tmp_path / "l.onnx")
-    assert "RNNCell" in problem and "more place" not in problem
+    assert "RNNCell" in problem and "more like it" not in problem
 
 
 # ---- constants that do not fit

@@ -235,7 +235,7 @@ _WAYS_OUT = {
 
 def _in_single_operators(kind, title, count):
     """The Layer of a cell that single_operators.py found at the node `title` and `count` in all."""
-    more = f" and {count - 1} more places like it" if count > 1 else ""
+    more = f" and {count - 1} more like it" if count > 1 else ""
     name = "RNNCell or nn.RNN" if kind == "RNN" else f"{kind}Cell"
     return Layer(kind, problem=(
         f"{name} written out as single operators at node {show(title)}{more}, which are not put "

@@ -241,7 +241,10 @@ class Tensor:
             raise self.error("the name of the other file is empty, too long or has a zero byte")
         path = inside(os.path.dirname(self.span.wire.source.name) or ".", location)
         if path is None:
-            raise self.error(f"the other file, {show(location)}, is outside the model's folder")
+            raise self.error(
+                f"the other file, {show(location)}, is outside the model's folder; links that lead "
+                "out of it are not followed"
+            )
         try:
             with Source(path) as other:
                 if offset + size > other.size:

@@ -12,7 +12,7 @@ from ..files import read
 from ..files.contents import group_by_prefix, layer_weights
 from ..files.safetensors.layers import write
 from ..layers.build import ready
-from ..layers.load import refusal
+from ..layers.load import left_out, refusal
 from ..layers.weights import DTYPES
 
 INSPECT = "what is in a weight file: format, tensors, recurrent layers"
@@ -39,7 +39,9 @@ def file_arguments(parser):
         help="Keras weights alone: layers of one direction have go_backwards=True",
     )  # fmt: skip
     parser.add_argument(
-        "--external-data", action="store_true", help="read ONNX tensors in other files"
+        "--external-data",
+        action="store_true",
+        help="read ONNX tensors in other files than <model>.data",
     )
 
 
@@ -143,6 +145,8 @@ def convert_arguments(parser):
 
 
 def convert(args):
+    """Write the file's recurrent layers. Gives the exit code. 0: all were written; 1: some were
+    left out, and named, as they cannot be run. LoadError if none is left."""
     if os.path.lexists(args.output) and not args.force and not args.dry_run:
         raise ValueError(f"{args.output} is there already; --force replaces it")
     name, found = read.read_layers(args.input, file_options(args))
@@ -151,11 +155,14 @@ def convert(args):
         chosen = {"": prefix}
     else:
         chosen = {prefix: prefix for prefix in found.layers}
+    refused = [f"prefix {shown(old)}: {found.layers[old].problem}" for old in chosen.values()
+               if found.layers[old].problem]  # fmt: skip
+    said = left_out(name, refused, len(chosen)) if refused else ""
     layers, groups = {}, group_by_prefix(found.arrays)
     for new, old in chosen.items():
         layer = found.layers[old]
         if layer.problem:
-            raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
+            continue
         weights = layer_weights(groups, old, layer)
         if args.dtype is not None:
             layer = dataclasses.replace(layer, dtype=args.dtype)
@@ -170,4 +177,6 @@ def convert(args):
     for prefix, (layer, _) in layers.items():
         print(f"{did} {shown(prefix)}  {shown(str(layer))}")
     print(f"{did} {args.output}: {len(layers)} layer{'s' if len(layers) > 1 else ''}")
-    return 0
+    if refused:
+        print(f"fastlstm: {said}", file=sys.stderr)
+    return int(bool(refused))

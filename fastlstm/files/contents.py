@@ -17,7 +17,9 @@ class Contents:
 
     arrays   {name: array}: the file's own tensors under their own names, and where those are not
              torch's (ONNX, Keras), the layers' weights once more, under torch's
-    layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on
+    layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on; None
+             where torch's names of the arrays tell the layers
+    left_out   {name: why} of tensors that the file has and that are not read
     shared   True: the arrays are a read-only mapping of the file, which layers may keep
     source   the open file, for errors of `add`; None for readers that do not call it
     bytes_left   bytes that the weights of layers may still take
@@ -25,8 +27,9 @@ class Contents:
     """
 
     arrays: dict
-    layers: dict
+    layers: dict | None
     shared: bool = False
+    left_out: dict = dataclasses.field(default_factory=dict)
     source: Source = None
     bytes_left: int = 0
     counts: dict = dataclasses.field(default_factory=dict)

@@ -11,12 +11,14 @@ stay within a small multiple of its size.
 """
 
 import dataclasses
+import os
 
 from ..engine.variants import Activation
 from ..errors import LoadError
 from .contents import Contents, Options
 from .find import find
 from .formats import FORMATS
+from .refused import refused_folder
 from .source import Source, show
 
 # What wraps a model in checkpoints: a prefix need not repeat it.
@@ -46,20 +48,46 @@ def _format(source):
     )
 
 
+def _opened(path):
+    """The Source of a file. A folder that is known as a model is a LoadError; other folders, and
+    what cannot be opened, give the error of `open`."""
+    try:
+        return Source(path)
+    except (IsADirectoryError, PermissionError):  # a folder: on Windows the latter
+        said = refused_folder(path)
+        if said is None:
+            raise
+    raise LoadError(f"{os.fsdecode(path)}: folder: {said}")
+
+
 def _read(path, options):
     """(the path as text, the format's name, Contents)."""
-    with Source(path) as source:
+    with _opened(path) as source:
         format_name, action = _format(source)
         if isinstance(action, str):
             raise source.error("file", action)
         found = action(source, options)
     if not isinstance(found, Contents):
-        found = Contents(found, find(found))
-        if options.reset_after is False:  # torch has no such GRU, others use its names
-            for prefix, layer in found.layers.items():
-                if layer.kind == "GRU":
-                    found.layers[prefix] = dataclasses.replace(layer, reset_after=False)
+        found = Contents(found, None)
+    if found.layers is None:
+        found.layers = _named_layers(found, options)
     return source.name, format_name, found
+
+
+def _named_layers(found, options):
+    """{prefix: Layer} of Contents whose layers are told by torch's names. One that lacks a tensor
+    which was left out says so."""
+    layers = find(found.arrays)
+    for name, reason in found.left_out.items():
+        prefix, dot, end = name.rpartition(".")
+        if prefix + dot in layers and end.startswith(("weight_", "bias_")):
+            problem = f"{show(end)} is not read: {reason}"
+            layers[prefix + dot] = dataclasses.replace(layers[prefix + dot], problem=problem)
+    if options.reset_after is False:  # torch has no such GRU, others use its names
+        for prefix, layer in layers.items():
+            if layer.kind == "GRU":
+                layers[prefix] = dataclasses.replace(layer, reset_after=False)
+    return layers
 
 
 def _options(given):
@@ -77,14 +105,16 @@ def _options(given):
 def read_state_dict(path, *, external_data=False):
     """Every tensor in a file, as {name: ndarray} in the file's order.
 
-    Formats: what `torch.save` wrote in any version since 0.1.10, TorchScript, safetensors, ONNX,
-    Keras (.keras, .h5, .hdf5), .npz and pickled dicts of NumPy arrays. Nested dicts are flattened,
+    Formats: what `torch.save` wrote in any version since 0.1.10, TorchScript, exported programs
+    (.pt2), agents of Stable-Baselines3, safetensors, ONNX, Keras (.keras, .h5, .hdf5), .npz and
+    pickled dicts of NumPy arrays. Nested dicts are flattened,
     their keys joined with dots; elements of lists and tuples are numbered; what is not a tensor is
     left out; a file that is one bare tensor gives the name "". bfloat16 becomes float32 (exactly),
     all other dtypes stay. Tensors that share memory in the file share it here. The layers of ONNX
     and Keras files come once more after the tensors, under torch's names and in its gate order.
 
-    external_data   True: ONNX tensors kept in other files of the model's folder are read too
+    external_data   True: ONNX tensors kept in other files of the model's folder are read
+                    too, not in <model>.data alone
     """
     return _read(path, Options(external_data=bool(external_data)))[2].arrays
 
@@ -142,6 +172,8 @@ def read_layers(path, options):
         what = "none is named like a recurrent layer's (weight_ih_l0)"
         if format_name in ("onnx", "keras"):
             what = "the model has no LSTM, GRU or RNN"
+        for tensor, reason in list(found.left_out.items())[:1]:
+            what += f"; {len(found.left_out)} more are not read, such as {show(tensor)}: {reason}"
         raise LoadError(f"{name}: {len(found.arrays)} arrays: {what}")
     return name, found
 
@@ -154,9 +186,9 @@ def read_layers_and_options(path, options):
 
 def sniff(path):
     """The name of a file's format, recognised by its content. Those that are read: "torch",
-    "torch-stream", "torchscript", "safetensors", "fastlstm", "onnx", "keras", "hdf5", "npz" and
-    "pickle". Some more are recognised and refused: "torch-tar", "tflite", "gzip" ... An unknown or
-    malformed file is a LoadError.
+    "torch-stream", "torchscript", "torch-export", "stable-baselines3", "safetensors", "fastlstm",
+    "onnx", "keras", "hdf5", "npz" and "pickle". Some more are recognised and refused: "torch-tar",
+    "tflite", "openvino" ... An unknown or malformed file is a LoadError.
     """
-    with Source(path) as source:
+    with _opened(path) as source:
         return _format(source)[0]

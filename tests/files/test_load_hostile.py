@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import FULL, not_with_asan
-from load_corpus import all_cases, chunks, headers, others, pickles
+from load_corpus import all_cases, archives, chunks, headers, others, pickles
 from load_corpus.build import (
     DATA,
     GOOD,
@@ -144,7 +144,9 @@ def _mutants(data):
      ("torchscript", lambda: _script(), True), ("own", lambda: _own(), False),
      ("onnx", lambda: others.GOOD_ONNX, False), ("hdf5", others.tiny_hdf5, False),
      ("chunked-hdf5", chunks.tiny_chunked, False), ("keras", lambda: _keras(), True),
-     ("npz", lambda: others.GOOD_NPZ, True),
+     ("npz", lambda: others.GOOD_NPZ, True), ("pt2", lambda: archives.GOOD_PT2, True),
+     ("agent", lambda: archives.GOOD_AGENT, True),
+     ("deflated-agent", lambda: archives.deflated(GOOD), True),
      ("numpy-pickle", lambda: others.GOOD_PICKLE, False)],
 )  # fmt: skip
 def test_every_truncation_and_bit_flip(memory_path, name, make, guarded):
@@ -228,15 +230,17 @@ def test_nothing_is_run_imported_or_opened(folder, tmp_path):
     torch.save(module.state_dict(), tmp_path / "lstm.pt")
     sound = {"own": _own(), "onnx": others.GOOD_ONNX, "h5": others.good_hdf5(), "keras": _keras(),
              "chunked.h5": chunks.tiny_chunked(),
+             "pt2": archives.GOOD_PT2, "agent.zip": archives.GOOD_AGENT,
              "npz": others.GOOD_NPZ, "pkl": others.GOOD_PICKLE, "script": _script(),
              "stream": _saved(_use_new_zipfile_serialization=False)}  # fmt: skip
     for name, data in sound.items():
         (tmp_path / name).write_bytes(data)
     paths = sorted(map(str, [*folder.iterdir(), *tmp_path.iterdir()]))
-    report = _child("audit", *paths)
+    beside = others.with_data_beside(tmp_path / "beside.onnx")  # opened with its model alone
+    report = _child("audit", *paths, beside)
     # id(x) is audited too, and harmless; our own file is mapped
     assert set(report["events"]) == {"open", "builtins.id", "mmap.__new__"}
-    assert report["opened"] == paths
+    assert report["opened"] == sorted([*paths, str(beside), f"{beside}.data"])
     assert report["refused"] > 2 * len(CASES)
 
 

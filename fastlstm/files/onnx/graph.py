@@ -3,9 +3,9 @@
 
 By onnx.proto (onnx/onnx on GitHub). Field numbers:
     ModelProto       graph 7, functions 25
-    GraphProto       node 1, initializer 5, input 11
+    GraphProto       node 1, initializer 5, input 11, output 12
     NodeProto        input 1, output 2, name 3, op_type 4, attribute 5, domain 7
-    FunctionProto    name 1, input 4, node 7
+    FunctionProto    name 1, input 4, output 5, node 7
 
 A node names its inputs. A name belongs to the graph that has an initializer (a stored constant), a
 node's output or an input so called; the body of If, Loop or Scan sees the names of the graphs
@@ -94,7 +94,8 @@ class Graph:
     outer          the Graph whose node has this one as its body, or None
     nodes          its Nodes, in order
     initializers   {name: Tensor}          producers   {name of an output: Node}
-    inputs         set of names            known       {name: array or None}, what constant() found
+    inputs, outputs   sets of names
+    known          {name: array or None}, what constant() found
     """
 
     def __init__(self, span, outer=None, function=False):
@@ -103,8 +104,8 @@ class Graph:
         if self.depth > MAX_DEPTH:
             raise span.error(f"graphs nested deeper than {MAX_DEPTH}")
         self.nodes, self.initializers, self.producers, self.inputs = [], {}, {}, set()
-        self.known = {}
-        node_field, input_field = (7, 4) if function else (1, 11)
+        self.known, self.outputs = {}, set()
+        node_field, input_field, output_field = (7, 4, 5) if function else (1, 11, 12)
         for number, wire_type, value in span.fields():
             if wire_type != LEN:
                 continue
@@ -118,6 +119,8 @@ class Graph:
                 self.initializers[tensor.name] = tensor
             elif number == input_field:
                 self.inputs.add(value.text() if function else _first_text(value))
+            elif number == output_field:
+                self.outputs.add(value.text() if function else _first_text(value))
 
     def scope(self, name):
         """(the Graph to which `name` belongs, the Tensor or Node that gives its value). The second
@@ -137,7 +140,7 @@ class Graph:
         """The array that the value `name` is in every run of the model; None if it depends on the
         model's inputs, or is computed by an operator that fold.py does not have.
 
-        external   whether tensors may be read from other files
+        external   whether tensors may be read from files other than <model>.data
         depth      how many values are being computed that need this one
         """
         graph, found = self.scope(name)

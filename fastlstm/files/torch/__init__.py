@@ -4,4 +4,6 @@
 zip.py      checkpoints since PyTorch 1.6, which are zip archives; tensors and storages
 stream.py   checkpoints before, which are pickles and storages one after the other
 script.py   TorchScript archives
+pt2.py      exported programs
+nested.py   checkpoints that are records of other archives, such as Stable-Baselines3's
 """

@@ -12,6 +12,8 @@ with, and how an input is changed with its structure in mind.
     stream        a checkpoint from before PyTorch 1.6 without its magic number
     script        the pickle of a TorchScript archive that is sound
     npz           the .npy record of a .npz that is sound
+    pt2           the index of weights of an exported program whose records are sound
+    nested        the pickle of a checkpoint inside an archive of Stable-Baselines3
     keras         a .keras file's configuration, a zero byte, and its HDF5 file; without the latter
                   a sound one is put there
     fastlstm      the description of the layers in a file of lstm.save, whose arrays are sound
@@ -25,7 +27,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 
-from . import all_cases, chunks, headers, others, wrong_types
+from . import all_cases, archives, chunks, headers, others, wrong_types
 from .build import DATA, GOOD, Record, dict_of, tensor, zip_bytes
 from .mutate import (
     NUMBERS,
@@ -264,11 +266,20 @@ TARGETS = {
         lambda: [others.npy(others._HEADER, DATA)],
         of_bytes,
     ),
+    "pt2": Target(
+        archives.pt2,
+        lambda: [archives.index(w=archives.meta()), *archives.indexes()],
+        mixed(of_json, of_json),
+    ),
+    "nested": Target(
+        lambda data: archives.agent(_checkpoint(data)), _pickles, mixed(of_pickle, of_pickle)
+    ),
     "keras": Target(_keras, lambda: list(_configs()), mixed(_change_keras, _change_keras)),
     "fastlstm": Target(wrong_types.described, lambda: list(_layers()), mixed(of_json, of_json)),
     "file": Target(
         bytes,
         lambda: [GOOD, headers.GOOD, others.GOOD_ONNX, others.GOOD_NPZ, others.GOOD_PICKLE,
+                 archives.GOOD_PT2, archives.GOOD_AGENT,
                  *_cases("")],
         mixed(of_numbers),
     ),

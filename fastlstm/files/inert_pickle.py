@@ -153,8 +153,9 @@ class Interpreter(Scalars):
         self.remember(len(self.memo))
 
     def _index_line(self):
+        text = self.number()
         try:
-            return int(self.number())
+            return int(text)
         except ValueError:
             raise self.error("a memo's index that is no number") from None
 

@@ -4,6 +4,7 @@
 Protocols 1 to 5 write them in binary; protocol 0, and some of them protocol 1, as a line of text.
 """
 
+import codecs
 import struct
 
 import numpy as np
@@ -112,7 +113,8 @@ class Scalars(Machine):
         raw = self.line(MAX_PICKLE, "a string")
         self.charge(64 + 5 * len(raw))
         try:
-            text = str(raw, "raw_unicode_escape")
+            # Not str(raw, "raw_unicode_escape"), whose first call imports the codec.
+            text, _ = codecs.raw_unicode_escape_decode(raw)
             text.encode()  # a surrogate, which is no character, has no UTF-8
         except UnicodeError:
             raise self.error("a string with a malformed character") from None

@@ -318,12 +318,15 @@ def test_a_storage_that_is_a_view_of_another(tmp_path):
 
     magic = b"\x80\2" + bytes.fromhex("8a0a6cfc9c46f9206aa85019") + b"."
     view = tuple_of(text("7"), number(1), number(2))
-    body = dict_of(a=stored(b"N"), b=stored(view))
+    untyped = stored(view).replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v3")
+    untyped = untyped[:-2] + name_of("torch.float32") + b"tR"
+    body = dict_of(a=stored(b"N"), b=stored(view), c=untyped)
     data = magic + b"\x80\2M\xe9\3." + b"\x80\2}." + b"\x80\2" + body + b"."
     data += b"\x80\2]" + text("0") + b"a." + struct.pack("<Q", 4) + DATA
     found = contents(put(tmp_path / "x", data))[1]
     assert found.arrays["a"].tolist() == [1, 2]
-    assert found.unread == {"b": "a tensor in a storage that is a view of another"}
+    why = "a tensor in a storage that is a view of another"
+    assert found.unread == {"b": why, "c": why}
 
 
 @pytest.mark.parametrize("protocol", [1, 2, 3, 4, 5])
@@ -380,6 +383,9 @@ def test_torchscript_with_values_beside(tmp_path):
     assert list(found.arrays) == ["w"]
     assert list(found.unread) == ["q", "constants.1"]
     assert list(found.opaque) == ["v", "constants.0"]
+    parts["a/data.pkl"] = body.replace(tensor(), b"N")
+    put(path, zip_bytes([Record(name, raw) for name, raw in parts.items()]))
+    refused(path, "'q' is a quantised tensor", "'v' is an object of 'torch.torch_version")
 
 
 # ---- what inspect says

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import not_with_asan
-from load_corpus import opaque
+from load_corpus import objects, opaque
 from load_corpus.build import (
     DATA,
     FALSE,
@@ -41,7 +41,7 @@ from fastlstm.files.source import show
 
 pytestmark = pytest.mark.once
 
-MADE = dict(opaque.made_cases())
+MADE = dict(objects.made_cases())
 SAVED = {name: (data, value) for name, data, value in opaque.saved_cases()}
 # Values without a class of their own, or of which the tensors' names are all there is to tell.
 PLAIN = {
@@ -95,7 +95,7 @@ def test_made_files_are_read_but_for_what_is_opaque(tmp_path, monkeypatch, name)
     assert {key: array.tolist() for key, array in found.arrays.items()} == {"w": [1, 2, 3, 4]}
     assert all(what.isprintable() for what in (found.opaque | found.unread).values())
     assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
-    if name in opaque.ATTACKS:
+    if name in objects.ATTACKS:
         assert set(found.opaque) == {"beside"}
 
 
@@ -138,7 +138,7 @@ def test_nothing_is_run_imported_or_opened(tmp_path):
 @not_with_asan
 def test_time_and_memory(tmp_path):
     """BUILD bombs, chains of REDUCE, cycles: within the bounds of every other file."""
-    for name, data in opaque.bombs():
+    for name, data in objects.bombs():
         put(tmp_path / name, data)
     report = _child("cost", *sorted(tmp_path.iterdir()))
     assert len(report) > 30

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """PyTorch checkpoints whose zip archive is sound and whose pickle is not: opcodes with missing
 operands, tensors with wrong arguments, and bombs. (Attacks that call or import something are in
-opaque.py: beside a sound tensor they do nothing.)
+objects.py: beside a sound tensor they do nothing.)
 
 A pickle here is a run of opcodes, as build.py and Python's pickletools name them. Letters in the
 bytes are opcodes: ( MARK, t TUPLE, ) EMPTY_TUPLE, ] EMPTY_LIST, } EMPTY_DICT, a APPEND, e APPENDS,
@@ -30,7 +30,7 @@ from .build import (
     tuple_of,
     zip_bytes,
 )
-from .opaque import ATTACKS
+from .objects import ATTACKS
 
 # {opcode: a pickle with it}: opcodes that no checkpoint needs, with operands that suit them.
 _REFUSED = {

@@ -25,7 +25,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 
-from . import all_cases, chunks, headers, opaque, others, wrong_types
+from . import all_cases, chunks, headers, objects, opaque, others, wrong_types
 from .build import DATA, GOOD, Record, dict_of, tensor, zip_bytes
 from .mutate import (
     NUMBERS,
@@ -172,7 +172,7 @@ def _cases(*families, cut=0):
 def _pickles():
     """The pickles of sound and malformed checkpoints, and of sound ones with objects in them."""
     found = []
-    made = [data for _, data in opaque.made_cases()]
+    made = [data for _, data in objects.made_cases()]
     for data in (GOOD, *made, *_cases("pickle-", "tensor-", "bomb-")):
         with zipfile.ZipFile(BytesIO(data)) as archive:
             found.append(archive.read("a/data.pkl"))

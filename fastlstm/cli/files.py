@@ -70,18 +70,20 @@ def inspect_arguments(parser):
     file_arguments(parser)
 
 
-def _as_json(path, format_name, arrays, layers):
-    """What `inspect --json` prints. Arguments as read.inspect gives them."""
+def _as_json(path, format_name, found):
+    """What `inspect --json` prints of the Contents `found`."""
     return {
         "file": path,
         "format": format_name,
         "tensors": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape)}
-            for name, array in arrays.items()
+            for name, array in found.arrays.items()
         },
+        "unread": found.unread,
+        "opaque": found.opaque,
         "layers": {
             prefix: dataclasses.asdict(layer) | {"refused": refusal(layer)}
-            for prefix, layer in layers.items()
+            for prefix, layer in found.layers.items()
         },
     }
 
@@ -96,11 +98,11 @@ def _size(count):
 
 
 def inspect(args):
-    """Print the file's format, recurrent layers and tensors, for people or as JSON. Gives the exit
-    code. 0: the file is read, and every layer in it can be loaded; 1: the file or a layer is
-    refused; 2: the file cannot be opened."""
+    """Print the file's format, recurrent layers and tensors, and what it holds that is left out,
+    for people or as JSON. Gives the exit code. 0: the file is read, and every layer in it can be
+    loaded; 1: the file or a layer is refused; 2: the file cannot be opened."""
     try:
-        format_name, arrays, layers = read.inspect(args.file, **file_options(args))
+        format_name, found = read.contents(args.file, **file_options(args))
     except LoadError as error:
         if args.json:
             print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
@@ -109,9 +111,10 @@ def inspect(args):
     except OSError as error:
         print(f"fastlstm: {args.file}: {error.strerror}; check the path", file=sys.stderr)
         return 2
+    arrays, layers = found.arrays, found.layers
     refused = any(refusal(layer) for layer in layers.values())
     if args.json:
-        print(json.dumps(_as_json(args.file, format_name, arrays, layers), indent=2))
+        print(json.dumps(_as_json(args.file, format_name, found), indent=2))
         return int(refused)
     total = sum(array.nbytes for array in arrays.values())
     print(f"{args.file}: {format_name}, {len(arrays)} tensors, {_size(total)}")
@@ -125,6 +128,12 @@ def inspect(args):
     width = max((len(shown(name)) for name in arrays), default=0)
     for name, array in arrays.items():
         print(f"    {shown(name):{min(width, 60)}}  {array.dtype} {array.shape}")
+    for heading, left in (("tensors not read", found.unread), ("not looked into", found.opaque)):
+        if left:
+            print(heading)
+        width = max((len(shown(name)) for name in left), default=0)
+        for name, what in left.items():
+            print(f"    {shown(name):{min(width, 60)}}  {what}")
     return int(refused)
 
 

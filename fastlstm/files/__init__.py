@@ -11,5 +11,6 @@ recurrent layers among them. Nothing here knows a class of layers or runs one (l
     stored_zip.py inflate.py     zip archives and deflated data, for several families
     record.py       a record of a zip archive as an open file
     top_fields.py   the first fields of a message of protocol buffers, to tell formats
-    inert_pickle.py pickle_tree.py flatten.py             pickles, likewise
+    inert_pickle.py pickle_scalars.py pickle_machine.py   pickles, likewise
+    pickle_tree.py flatten.py    the values that a pickle describes, and names for the tensors
 """

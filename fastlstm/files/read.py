@@ -3,6 +3,7 @@
 
     read_state_dict(path)   {name: array}, every tensor in the file
     inspect(path)           format, tensors, layers         sniff(path)   the format's name
+    contents(path)          the same, and what was left out
 
 Whatever a file does wrong raises LoadError, which names the file, the place and the rule. A file
 that cannot be opened raises what `open` does: FileNotFoundError, IsADirectoryError,
@@ -70,24 +71,12 @@ def _read(path, options):
     if not isinstance(found, Contents):
         found = Contents(found, None)
     if found.layers is None:
-        found.layers = _named_layers(found, options)
+        found.layers = find(found.arrays, found.unread)
+        if options.reset_after is False:  # torch has no such GRU, others use its names
+            for prefix, layer in found.layers.items():
+                if layer.kind == "GRU":
+                    found.layers[prefix] = dataclasses.replace(layer, reset_after=False)
     return source.name, format_name, found
-
-
-def _named_layers(found, options):
-    """{prefix: Layer} of Contents whose layers are told by torch's names. One that lacks a tensor
-    which was left out says so."""
-    layers = find(found.arrays)
-    for name, reason in found.left_out.items():
-        prefix, dot, end = name.rpartition(".")
-        if prefix + dot in layers and end.startswith(("weight_", "bias_")):
-            problem = f"{show(end)} is not read: {reason}"
-            layers[prefix + dot] = dataclasses.replace(layers[prefix + dot], problem=problem)
-    if options.reset_after is False:  # torch has no such GRU, others use its names
-        for prefix, layer in layers.items():
-            if layer.kind == "GRU":
-                layers[prefix] = dataclasses.replace(layer, reset_after=False)
-    return layers
 
 
 def _options(given):
@@ -109,7 +98,8 @@ def read_state_dict(path, *, external_data=False):
     (.pt2), agents of Stable-Baselines3, safetensors, ONNX, Keras (.keras, .h5, .hdf5), .npz and
     pickled dicts of NumPy arrays. Nested dicts are flattened,
     their keys joined with dots; elements of lists and tuples are numbered; what is not a tensor is
-    left out; a file that is one bare tensor gives the name "". bfloat16 becomes float32 (exactly),
+    left out, as are tensors of kinds that NumPy does not have (sparse, quantised, float8);
+    a file that is one bare tensor gives the name "". bfloat16 becomes float32 (exactly),
     all other dtypes stay. Tensors that share memory in the file share it here. The layers of ONNX
     and Keras files come once more after the tensors, under torch's names and in its gate order.
 
@@ -119,13 +109,19 @@ def read_state_dict(path, *, external_data=False):
     return _read(path, Options(external_data=bool(external_data)))[2].arrays
 
 
-def inspect(path, **options):
-    """(format, {name: array}, {prefix: Layer}) of a file. A Layer says what the layer is, in plain
-    values, also where the engine cannot run it. options: those of `load` for the file."""
+def contents(path, **options):
+    """(format, Contents) of a file, which also says what was left out. options: those of `load` for
+    the file."""
     options, rest = _options(options)
     if rest:
         raise TypeError(f"inspect() got an unexpected keyword argument {next(iter(rest))!r}")
-    _, format_name, found = _read(path, options)
+    return _read(path, options)[1:]
+
+
+def inspect(path, **options):
+    """(format, {name: array}, {prefix: Layer}) of a file. A Layer says what the layer is, in plain
+    values, also where the engine cannot run it. options: those of `load` for the file."""
+    format_name, found = contents(path, **options)
     return format_name, found.arrays, found.layers
 
 
@@ -172,8 +168,10 @@ def read_layers(path, options):
         what = "none is named like a recurrent layer's (weight_ih_l0)"
         if format_name in ("onnx", "keras"):
             what = "the model has no LSTM, GRU or RNN"
-        for tensor, reason in list(found.left_out.items())[:1]:
-            what += f"; {len(found.left_out)} more are not read, such as {show(tensor)}: {reason}"
+        for tensor, reason in list(found.unread.items())[:1]:
+            what += f"; {len(found.unread)} more are not read, such as {show(tensor)}, {reason}"
+        for prefix, opaque in list(found.opaque.items())[:5]:
+            what += f"; {show(prefix)} is {opaque}, which is not looked into"
         raise LoadError(f"{name}: {len(found.arrays)} arrays: {what}")
     return name, found
 

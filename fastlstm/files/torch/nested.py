@@ -23,7 +23,7 @@ MORE = 8 << 20
 
 
 def read_checkpoint(archive, entry):
-    """{name: array} of the checkpoint that is the record `entry` of a StoredZip. LoadError if it is
+    """Contents of the checkpoint that is the record `entry` of a StoredZip. LoadError if it is
     none."""
     with Record(archive, entry, archive.source.size + MORE) as record:
         if torch_zip.is_torch_zip(record):
@@ -50,7 +50,7 @@ def is_stable_baselines(source):
 
 
 def read_stable_baselines(source, options=None):
-    """{name: array} of the policy, under the names that it has in policy.pth."""
+    """Contents of the policy's checkpoint, under the names that it has in policy.pth."""
     archive = directory(source)
     archive.check(may_deflate=lambda name: True)
     return read_checkpoint(archive, archive.entries[_policy(source)])

@@ -30,7 +30,8 @@ from ..contents import Contents
 from ..source import show
 from ..stored_zip import directory, is_zip
 from .nested import read_checkpoint
-from .zip import BF16, MAX_DIM, MAX_DIMS, Storage, Storages, Tensor, arrays_of, byte_order, itemsize
+from .rebuild import BF16, EXPANDED, MAX_DIM, MAX_DIMS, Storage, Tensor, itemsize
+from .zip import Storages, arrays_of, byte_order
 
 # Bytes of an index: json.loads makes objects of some 20 times the text's size. 300 bytes are a
 # tensor's.
@@ -46,8 +47,8 @@ _STRIDED = 7  # of the index's layouts
 _OLD = ("serialized_state_dict", "serialized_constants")
 
 
-class _LeftOut(Exception):
-    """Why a tensor is left out."""
+class _Unread(Exception):
+    """What a tensor that is left out is."""
 
 
 def _root(source):
@@ -88,17 +89,17 @@ def _int(value):
 
 
 def _tensor(archive, folder, meta, known):
-    """The Tensor that `meta`, an entry of an index, describes; _LeftOut if it is not read. Anything
+    """The Tensor that `meta`, an entry of an index, describes; _Unread if it is not read. Anything
     malformed is a TypeError, KeyError or ValueError, whose text is the reason if it has one.
 
     folder   of the records        known   {record's name: Storage} of the whole archive
     """
     if meta["use_pickle"]:
-        raise _LeftOut("pickled, as PyTorch does with objects and with tensors of subclasses")
+        raise _Unread("a tensor that PyTorch pickled, as it does those of subclasses")
     path, fields = meta["path_name"], meta["tensor_meta"]
     code, layout = fields["dtype"], fields["layout"]
     if layout != _STRIDED or code not in _DTYPES:
-        raise _LeftOut(f"of dtype {code} and layout {layout} of PyTorch's, which are not read")
+        raise _Unread(f"a tensor of dtype {code} and layout {layout} of PyTorch's")
     shape, strides = ([_int(n) for n in fields[key]] for key in ("sizes", "strides"))
     offset, dtype = _int(fields["storage_offset"]), _DTYPES[code]
     entry = archive.entries.get(f"{folder}{path}")
@@ -113,8 +114,10 @@ def _tensor(archive, folder, meta, known):
     count = entry.size // itemsize(dtype)
     if 0 not in shape:
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-        if last >= count or math.prod(shape) > count:
+        if last >= count:
             raise ValueError(f"the view reaches past its {count} elements")
+        if math.prod(shape) > count:
+            raise _Unread(EXPANDED)
     storage = known.setdefault(entry.name, Storage(entry.name, entry, dtype, count))
     if storage.dtype != dtype:
         raise ValueError(f"its record is used as {storage.dtype} too")
@@ -122,29 +125,38 @@ def _tensor(archive, folder, meta, known):
 
 
 def _indexed(archive, folder, entry, known):
-    """({name: Tensor}, {name: why it is left out}) of the index `entry`, records in `folder`."""
-    tensors, left_out = {}, {}
+    """({name: Tensor}, {name: what it is and is not read}) of the index `entry`, records in
+    `folder`."""
+    tensors, unread = {}, {}
     for name, meta in _index(archive, entry).items():
         try:
             tensors[name] = _tensor(archive, folder, meta, known)
-        except _LeftOut as reason:
-            left_out[name] = str(reason)
+        except _Unread as reason:
+            unread[name] = str(reason)
         except (ValueError, TypeError, KeyError, AttributeError) as reason:
             why = str(reason) if type(reason) is ValueError and str(reason) else "it is malformed"
             place = f"record {show(entry.name)}"
             raise archive.source.error(place, f"tensor {show(name)}: {why}") from None
-    return tensors, left_out
+    return tensors, unread
+
+
+def _add(contents, before, more):
+    """Put all of the Contents `more`, its names with `before` in front, into `contents`."""
+    for name in ("arrays", "unread", "opaque"):
+        getattr(contents, name).update(
+            (before + key, value) for key, value in getattr(more, name).items()
+        )
 
 
 def _old(archive):
-    """{name: array} of an archive of PyTorch 2.1 to 2.7."""
-    found = {}
+    """Contents of an archive of PyTorch 2.1 to 2.7."""
+    contents = Contents({}, None)
     for part in _OLD:
         for name in (f"{part}.pt", f"{part}.json"):
             entry = archive.entries.get(name)
             if entry is not None and entry.size:  # an empty record: no constants
-                found |= read_checkpoint(archive, entry)
-    return found
+                _add(contents, "", read_checkpoint(archive, entry))
+    return contents
 
 
 def read(source, options=None):
@@ -170,16 +182,15 @@ def read(source, options=None):
             "archive", "no index of weights: a package of AOTInductor is compiled code; save the "
             "exported program with torch.export.save, or model.state_dict() with torch.save",
         )  # fmt: skip
-    arrays, tensors, left_out, known = {}, {}, {}, {}
+    contents, tensors, known = Contents({}, None), {}, {}
     for model, entries in parts.items():
         before = f"{model}." if len(parts) > 1 else ""
         for folder, entry in entries:
             if not entry.name.endswith(".pt"):
-                found, out = _indexed(archive, folder, entry, known)
+                found, unread = _indexed(archive, folder, entry, known)
                 tensors |= {before + name: tensor for name, tensor in found.items()}
-                left_out |= {before + name: reason for name, reason in out.items()}
+                contents.unread |= {before + name: what for name, what in unread.items()}
             elif entry.size:  # an empty record: no constants
-                found = read_checkpoint(archive, entry)
-                arrays |= {before + name: array for name, array in found.items()}
-    arrays |= arrays_of(tensors, Storages(archive, order), source, "archive")
-    return Contents(arrays, None, left_out=left_out)
+                _add(contents, before, read_checkpoint(archive, entry))
+    contents.arrays |= arrays_of(tensors, Storages(archive, order), source, "archive")
+    return contents

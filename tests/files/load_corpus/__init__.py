@@ -7,6 +7,7 @@ make the sound files that some of them are made from.
     build.py     zip archives, pickles and safetensors files, with single bytes to choose
     zips.py pickles.py headers.py chunks.py others.py archives.py wrong_types.py
                  the malformed files
+    objects.py opaque.py     sound checkpoints with objects of every kind beside the tensors
     targets.py mutate.py     what a fuzzer's input is for each format, and how it is changed
     watch.py     loads files in a process of its own, and reports time, memory and audit events
 """

@@ -349,18 +349,19 @@ def pickle_cases():
     yield "many-sizes", _numpy_state(shape=tuple_of(*[number(1)] * 40)), "at most 32"
     yield "empty", _numpy_state(shape=tuple_of(number(0), number(1 << 50)), raw=b""), "too large"
     yield "text-sizes", _numpy_state(shape=tuple_of(text("4"))), "ints of 0 or more"
-    yield "objects", _numpy_state(dtype=b"O8"), "not read"
-    yield "dtype", _numpy_state(dtype=b"<f4,<i4"), "not read"
+    yield "objects", _numpy_state(dtype=b"O8"), "no tensor in it can be read"
+    yield "dtype", _numpy_state(dtype=b"<f4,<i4"), "Python objects, text or records"
     yield "order", _numpy_state(order=b"!"), ""
     yield "bool", _numpy_state(dtype=b"b1", shape=b"K\x10\x85", raw=b"\3" * 16), "neither 0 nor 1"
     yield "follow", GOOD_PICKLE + b"x", "bytes follow"
     yield "no-state", b"\x80\x04cnumpy._core.multiarray\n_reconstruct\n)R.", "without a state"
     yield "state-twice", GOOD_PICKLE[:-1] + b"(K\1)N\x89Ntb.", ""
-    yield "state-of-a-list", b"\x80\x04])b.", "no array's"
+    yield "state-of-a-list", b"\x80\x04])b.", "has none"
+    yield "state-of-bytes", b"\x80\x04C\1a)b.", "no array's"
     yield "persistent", b"\x80\x04NQ.", "persistent id"
     yield "torch", b"\x80\x04ctorch._utils\n_rebuild_tensor_v2\n)R.", "torch.save"
     for name, call in (("system", b"cos\nsystem\n"), ("eval", b"cbuiltins\neval\n")):
-        yield name, b"\x80\x04(" + call + tuple_of(text("1")) + b"Rt.", "not allowed"
+        yield name, b"\x80\x04" + call + tuple_of(text("1")) + b"R.", "whole pickled object"
 
 
 def stream_cases():
@@ -393,11 +394,11 @@ def script_cases():
 
     net = b"c__torch__.m\nNet\n"
     yield "object-args", archive(net + b"N\x85\x81"), "made from arguments"
-    yield "object-of-os", archive(b"(cos\nsystem\n)\x81t"), "not allowed"
-    yield "object-of-torch", archive(b"ctorch\nSize\n)\x81"), "not TorchScript's"
+    yield "object-of-os", archive(b"cos\nsystem\n)\x81"), "whole pickled object"
+    yield "object-of-torch", archive(b"ctorch\nSize\n)\x81"), "whole pickled object"
     yield "no-tensors-in-a-list", archive(b"K\1"), "neither a tensor"
     yield "build-list", archive(b"]}b"), "attributes are set"
-    yield "no-function", archive(b"K\1)R"), "REDUCE takes"
+    yield "no-function", archive(b"K\1)R"), "made of a name alone"
     yield "list-args", archive(b"ctorch.jit._pickle\nbuild_intlist\n)R"), "arguments"
     yield "packed-pickle", zip_bytes([
         Record("a/data.pkl", pickle.dumps(1), method=8), Record("a/code/m.py", b"x"),

@@ -6,8 +6,7 @@ By docs/Operators.md of onnx/onnx and docs/ContribOperators.md of microsoft/onnx
     inputs        0 X, 1 W (D, gates H, I), 2 R (D, gates H, H), 3 B (D, 2 gates H: of the input,
                   then recurrent), 4 sequence lengths, 5 initial h, and of an LSTM 6 initial c,
                   7 P (D, 3H)
-    gate order    LSTM i, o, f, c; peepholes P i, o, f; GRU z, r, h
-    torch's       LSTM i, f, g, o; peepholes i, f, o; GRU r, z, n   (c is g, h is n)
+    gate order    gates.py
     DynamicQuantizeLSTM   W (D, I, 4H) and R (D, H, 4H) of int8 or uint8; scale and zero point of W
                           as inputs 8 and 9, of R as 10 and 11
 
@@ -16,35 +15,21 @@ Layer with a problem. An LSTM that an exporter wrote as single operators is reco
 error can say so, and not read.
 """
 
+import dataclasses
+
 import numpy as np
 
-from ...engine.variants import USUAL, Activation
 from ..contents import WEIGHTS, Contents
 from ..description import Layer
 from ..source import show
 from ..top_fields import top_fields
-from . import single_operators
+from . import gates, single_operators
 from .attribute import FLOAT, FLOATS, INT, STRING, STRINGS, TENSOR
+from .gates import Problem
 from .graph import Model
 from .tensor import dequantized
 
-# For each of torch's gates, in torch's order, its index in ONNX's; for peepholes i, f, o likewise.
-_ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
-_PEEPHOLES = (0, 2, 1)
 _LAYERS = {("LSTM", ""), ("GRU", ""), ("RNN", ""), ("DynamicQuantizeLSTM", "com.microsoft")}
-_DIRECTIONS = {b"forward": "forward", b"reverse": "reverse", b"bidirectional": "bidirectional"}
-
-# ONNX's name, in lower case: (fastlstm's, the defaults of alpha and beta where it has them)
-_ACTIVATIONS = {
-    "sigmoid": ("sigmoid",), "tanh": ("tanh",), "relu": ("relu",), "softsign": ("softsign",),
-    "softplus": ("softplus",), "affine": ("affine", 1.0, 0.0), "elu": ("elu", 1.0),
-    "leakyrelu": ("leaky_relu", 0.01), "thresholdedrelu": ("thresholded_relu", 1.0),
-    "scaledtanh": ("scaled_tanh", 1.0, 1.0), "hardsigmoid": ("hard_sigmoid", 0.2, 0.5),
-}  # fmt: skip
-
-
-class _Problem(Exception):
-    """Why a node cannot be read as a layer: the text of Layer.problem."""
 
 
 def is_onnx(source):
@@ -58,31 +43,21 @@ def is_onnx(source):
     return head[2] != 0x12 or all(f.is_text for f in top_fields(source)[1:2])
 
 
-def _activations(node, kind, directions):
-    """The node's activations: a tuple of Activations for each direction, as Layer.activations has
-    them; () if all are the usual ones. `kind` is "LSTM", "GRU" or "RNN"."""
-    usual = USUAL[kind]
-    names = node.get("activations", STRINGS)
-    alphas, betas = (node.get(f"activation_{n}", FLOATS, []) for n in ("alpha", "beta"))
-    if not names:
-        names = [activation.name.encode() for activation in usual] * directions
-    if len(names) != len(usual) * directions:
-        raise _Problem(f"{len(names)} activations, {len(usual) * directions} are due")
-    found = []
-    for raw in names:
-        name = raw.decode("utf-8", "replace").lower()
-        if name not in _ACTIVATIONS:
-            raise _Problem(f"the activation {show(name)} is unknown")
-        our_name, *defaults = _ACTIVATIONS[name]
-        # activation_alpha has a value for each of the functions that take an alpha, in order, and
-        # activation_beta likewise; missing ones have the default.
-        values = [
-            (given.pop(0) if given else default)
-            for given, default in zip((alphas, betas), defaults, strict=False)
-        ]
-        found.append(Activation(our_name, *values))
-    split = tuple(tuple(found[d * len(usual) : (d + 1) * len(usual)]) for d in range(directions))
-    return () if split == (usual,) * directions else split
+def _attributes(node):
+    """{name: value} of the node's attributes, texts decoded, as gates.py takes them."""
+    found = {
+        "direction": node.get("direction", STRING, b"forward"),
+        "activations": node.get("activations", STRINGS),
+        "activation_alpha": node.get("activation_alpha", FLOATS),
+        "activation_beta": node.get("activation_beta", FLOATS),
+        "hidden_size": node.get("hidden_size", INT), "clip": node.get("clip", FLOAT),
+        "input_forget": node.get("input_forget", INT), "layout": node.get("layout", INT),
+        "linear_before_reset": node.get("linear_before_reset", INT),
+    }  # fmt: skip
+    found["direction"] = found["direction"].decode("utf-8", "replace")
+    names = found["activations"] or ()
+    found["activations"] = [name.decode("utf-8", "replace") for name in names]
+    return {name: value for name, value in found.items() if value is not None}
 
 
 class _Reader:
@@ -96,7 +71,7 @@ class _Reader:
         return self.graph.constant(self.node.input(index), self.options.external_data)
 
     def weight(self, index, what, due, dtype_kinds="f"):
-        """The array of input `index`; _Problem if it is not constant or not what is needed.
+        """The array of input `index`; Problem if it is not constant or not what is needed.
 
         what, due     as for `checked`
         dtype_kinds   letters of NumPy's dtype.kind: "f" floats, "iu" integers
@@ -104,13 +79,13 @@ class _Reader:
         array = self.get(index)
         if array is None:
             name = self.node.input(index)
-            raise _Problem(
+            raise Problem(
                 f"{what} ({show(name)}) is not a constant, but computed as the model runs"
             )
         return self.checked(index, what, array, due, dtype_kinds)
 
     def checked(self, index, what, array, due, dtype_kinds="f"):
-        """`array`, the constant of input `index`; _Problem if it does not have the shape `due`, has
+        """`array`, the constant of input `index`; Problem if it does not have the shape `due`, has
         no elements, or another dtype.
 
         what   its name in ONNX's documents, for the message
@@ -118,7 +93,7 @@ class _Reader:
         """
         place = f"{what} ({show(self.node.input(index))})"
         if array.dtype.kind not in dtype_kinds:
-            raise _Problem(f"{place} is {array.dtype} of the shape {array.shape}")
+            raise Problem(f"{place} is {array.dtype} of the shape {array.shape}")
         same = (
             array.size
             and len(due) == array.ndim
@@ -128,7 +103,7 @@ class _Reader:
         )
         if not same:
             text = ", ".join(map(str, due)) + ("," if len(due) == 1 else "")
-            raise _Problem(f"{place} has the shape {array.shape}, ({text}) is due")
+            raise Problem(f"{place} has the shape {array.shape}, ({text}) is due")
         return array
 
     def quantized(self, index, what, scale_index):
@@ -145,71 +120,40 @@ class _Reader:
             scale, zero = (n.reshape(n.shape[0], 1, -1) if n.ndim else n for n in (scale, zero))
             return dequantized(array, scale, zero).transpose(0, 2, 1)
         except ValueError:
-            raise _Problem(f"{what}, its scale and zero point do not fit together") from None
-
-
-def _gates(array, kind, size):
-    """The rows of `array`, (gates H, ...), in torch's order of gates. size: H."""
-    order = _ORDER[kind]
-    if len(order) == 1:
-        return array
-    return np.concatenate([array[n * size : (n + 1) * size] for n in order])
+            raise Problem(f"{what}, its scale and zero point do not fit together") from None
 
 
 def _layer(graph, node, options):
-    """(Layer, {torch's name: array}) of a recurrent node of `graph`; _Problem if it cannot be read.
+    """(Layer, {torch's name: array}) of a recurrent node of `graph`; Problem if it cannot be read.
     options: the caller's Options."""
     reader = _Reader(graph, node, options)
     kind = "LSTM" if node.op == "DynamicQuantizeLSTM" else node.op
-    said = node.get("direction", STRING, b"forward")
-    if said not in _DIRECTIONS:
-        raise _Problem(f"the direction {show(said)} is unknown")
-    direction = _DIRECTIONS[said]
-    count = 2 if direction == "bidirectional" else 1
-    gates = len(_ORDER[kind])
+    attributes = _attributes(node)
+    count = 2 if attributes["direction"] == "bidirectional" else 1
+    rows = len(gates.ORDER[kind])
     if node.op == "DynamicQuantizeLSTM":
         w, r = reader.quantized(1, "W", 8), reader.quantized(2, "R", 10)
     else:
         w, r = (reader.weight(n, "WR"[n - 1], ("directions", "gates", "size")) for n in (1, 2))
-    size = node.get("hidden_size", INT, r.shape[2])
-    reader.checked(1, "W", w, (count, gates * size, "I"))
-    reader.checked(2, "R", r, (count, gates * size, size))
-    b = reader.weight(3, "B", (count, 2 * gates * size)) if node.input(3) else None
-    weights = {}
-    for d, end in zip(range(count), ("_l0", "_l0_reverse"), strict=False):
-        weights[f"weight_ih{end}"] = _gates(w[d], kind, size)
-        weights[f"weight_hh{end}"] = _gates(r[d], kind, size)
-        if b is not None:
-            weights[f"bias_ih{end}"] = _gates(b[d][: gates * size], kind, size)
-            weights[f"bias_hh{end}"] = _gates(b[d][gates * size :], kind, size)
-    peepholes = ()
+    size = attributes.get("hidden_size", r.shape[2])
+    reader.checked(1, "W", w, (count, rows * size, "I"))
+    reader.checked(2, "R", r, (count, rows * size, size))
+    b = reader.weight(3, "B", (count, 2 * rows * size)) if node.input(3) else None
+    p = None
     if kind == "LSTM" and node.input(7):
         p = reader.weight(7, "P", (count, 3 * size))
-        if p.any():
-            for d, end in zip(range(count), ("_l0", "_l0_reverse"), strict=False):
-                parts = [p[d][n * size : (n + 1) * size] for n in _PEEPHOLES]
-                weights[f"peephole{end}"] = np.concatenate(parts)
-            peepholes = tuple(name for name in weights if name.startswith("peephole"))
     lengths = reader.get(4)
     if lengths is not None:
         reader.checked(4, "sequence_lens", lengths, ("B",), "iu")
-        raise _Problem("its sequence lengths are constants in the file")
-    batch_first = bool(node.get("layout", INT))
-    layer = Layer(
-        kind, w.shape[2], size, bias=b is not None, direction=direction,
-        activations=_activations(node, kind, count),
-        reset_after=kind != "GRU" or bool(node.get("linear_before_reset", INT)),
-        clip=node.get("clip", FLOAT) or None,
-        input_forget=bool(node.get("input_forget", INT)),
-        peepholes=peepholes, batch_first=batch_first,
-        initial_state=_initial(reader, kind, count, size, batch_first, weights),
-    )  # fmt: skip
-    return layer, weights
+        raise Problem("its sequence lengths are constants in the file")
+    layer, weights = gates.layer_of(kind, attributes, w, r, b, p)
+    initial = _initial(reader, kind, count, size, layer.batch_first, weights)
+    return dataclasses.replace(layer, initial_state=initial), weights
 
 
 def _initial(reader, kind, count, size, batch_first, weights):
     """The names of the initial states that the node has as constants other than zero. Their
-    arrays, (D, B, H), are put into `weights`. size: H; count: D. _Problem if a state, zero or not,
+    arrays, (D, B, H), are put into `weights`. size: H; count: D. Problem if a state, zero or not,
     does not fit, as in what PyTorch makes of an LSTM with a projection, which it leaves out."""
     names, batch = [], "B"
     for index, name in ((5, "initial_h"), (6, "initial_c"))[: 2 if kind == "LSTM" else 1]:
@@ -281,7 +225,7 @@ def read(source, options):
         before = graph.wire.values
         try:
             layer, weights = _layer(graph, node, options)
-        except _Problem as problem:
+        except Problem as problem:
             kind = node.op.removeprefix("DynamicQuantize")
             layer, weights = Layer(kind, problem=f"{problem} (node {show(node.title)})"), {}
         # Contents bounds the weights of all layers by the file's size. What was computed for this

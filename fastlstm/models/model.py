@@ -2,9 +2,11 @@
 """A whole model: a graph, its plans, and calls."""
 
 import collections
+import contextlib
 import keyword
 import re
 import threading
+import typing
 
 import numpy as np
 
@@ -16,6 +18,14 @@ from .stream import ModelStream
 
 MOST_PLANS = 16  # kept by a model
 MOST_PINNED = 64  # elements of an integer input whose value a plan may depend on
+
+
+class Pins(typing.NamedTuple):
+    """What a plan depends on beside types and numbers of axes: whether on the values of small
+    integer inputs, and on the sizes of which axes, (number of the input, axis)."""
+
+    values: bool = False
+    axes: tuple | None = None
 
 
 class _NoState(ModelError):
@@ -48,7 +58,7 @@ class Model:
         self.num_threads = num_threads
         self._plans = {}  # {key: Plan}, the latest MOST_PLANS
         self._lock = threading.Lock()
-        self._pins = 0  # what plans have had to know so far: 0 nothing, 1 values, 2 shapes too
+        self._pins = Pins()  # what plans have had to know so far
         self._outputs = tuple_class([v.name for v in graph.outputs])
         self._names = [v.name for v in graph.inputs]
         # of each input: its type in the C core, how many axes it has, [(axis, size)] of fixed ones
@@ -161,36 +171,58 @@ class Model:
     def plan_of(self, arrays):
         """The Plan for inputs like these, made if there is none yet."""
         pins = self._pins
-        while True:
-            key = self._key(arrays, pins)
-            found = self._plans.get(key)
-            if found is not None:
-                return found
-            with self._lock:
-                try:
-                    made = plan(
-                        self.graph, self._facts(arrays, pins), isa=self.isa,
-                        dtype=self.dtype, max_bytes=self.max_bytes,
-                    )  # fmt: skip
-                except ModelError:
-                    # With more known of the inputs it may be possible; if not, that says why.
-                    if pins == 2:
-                        raise
-                    pins += 1
-                    continue
-                self._pins = pins
-                while len(self._plans) >= MOST_PLANS:
-                    self._plans.pop(next(iter(self._plans)))
-                self._plans[key] = made
-                return made
+        found = self._plans.get(self._key(arrays, pins))
+        if found is not None:
+            return found
+        with self._lock:
+            made, pins = self._made_plan(arrays, pins)
+            while len(self._plans) >= MOST_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[self._key(arrays, pins)] = made
+            self._pins = pins
+            return made
+
+    def _made_plan(self, arrays, pins):
+        """(the Plan, its Pins). If a plan cannot be made, it may be when more is known of the
+        inputs: the values of small ones, then sizes. Once sizes have to be known, each that need
+        not be is left free again, since a plan takes milliseconds and sizes may change at every
+        call."""
+        try:
+            return self._plan(arrays, pins), pins
+        except ModelError:
+            if pins.axes is not None:
+                raise
+        try:
+            return self._plan(arrays, Pins(True)), Pins(True)
+        except ModelError:
+            pins = Pins(True, tuple(self._free_axes(arrays)))
+        made = self._plan(arrays, pins)
+        for axis in pins.axes:
+            fewer = Pins(True, tuple(a for a in pins.axes if a != axis))
+            with contextlib.suppress(ModelError):
+                made, pins = self._plan(arrays, fewer), fewer
+        return made, pins
+
+    def _plan(self, arrays, pins):
+        return plan(
+            self.graph, self._facts(arrays, pins), isa=self.isa, dtype=self.dtype,
+            max_bytes=self.max_bytes,
+        )  # fmt: skip
+
+    def _free_axes(self, arrays):
+        """(number of the input, axis) of all sizes that the file leaves free."""
+        for i, (value, array) in enumerate(zip(self.inputs, arrays, strict=True)):
+            for axis in range(array.ndim):
+                if value.shape is None or not isinstance(value.shape[axis], int):
+                    yield i, axis
 
     def _key(self, arrays, pins):
         key = [a.ndim for a in arrays] if self._any_rank else []
-        if pins >= 1:
+        if pins.values:
             key += [a.tobytes() for a in arrays if self._pinned(a)]
-        if pins >= 2:
-            key += [a.shape for a in arrays]
-        return tuple(key)
+        if pins.axes:
+            key += [arrays[i].shape[axis] for i, axis in pins.axes]
+        return (pins, *key)
 
     @staticmethod
     def _pinned(array):
@@ -198,13 +230,17 @@ class Model:
 
     def _facts(self, arrays, pins):
         facts = {}
-        for value, array in zip(self.inputs, arrays, strict=True):
-            if pins >= 1 and self._pinned(array):
+        for i, (value, array) in enumerate(zip(self.inputs, arrays, strict=True)):
+            if pins.values and self._pinned(array):
                 facts[value.name] = constant(array.copy())
                 continue
-            shape = value.shape or (None,) * array.ndim
-            shape = tuple(n if isinstance(n, int) else None for n in shape)
-            facts[value.name] = Fact(array.dtype, array.shape if pins >= 2 else shape)
+            shape = [
+                array.shape[axis] if (i, axis) in (pins.axes or ())
+                else value.shape[axis] if value.shape and isinstance(value.shape[axis], int)
+                else None
+                for axis in range(array.ndim)
+            ]  # fmt: skip
+            facts[value.name] = Fact(array.dtype, tuple(shape))
         return facts
 
     def save(self, path):

@@ -42,6 +42,7 @@ __all__ = [
 _Array: TypeAlias = NDArray[np.float32]
 _Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 _Nonlinearity: TypeAlias = Literal["tanh", "relu"]
+_Merge: TypeAlias = Literal["concat", "sum", "mul", "ave"]
 _DType: TypeAlias = Literal["float32", "float16"]
 _Names: TypeAlias = Sequence[str | Activation]
 _Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of each
@@ -64,6 +65,7 @@ class _Layer(Generic[_State, _Given, _Up]):
     input_forget: bool
     peepholes: bool
     reverse: bool
+    merge: _Merge
     output_order: str
     isa: str
     num_threads: int | None
@@ -151,6 +153,7 @@ class LSTM(
         input_forget: bool = False,
         peepholes: bool = False,
         reverse: bool = False,
+        merge: _Merge = "concat",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -171,6 +174,7 @@ class GRU(_Layer[_Array, ArrayLike, ArrayLike]):
         activations: _Activations | None = None,
         clip: float | None = None,
         reverse: bool = False,
+        merge: _Merge = "concat",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -191,6 +195,7 @@ class RNN(_Layer[_Array, ArrayLike, ArrayLike]):
         activations: _Activations | None = None,
         clip: float | None = None,
         reverse: bool = False,
+        merge: _Merge = "concat",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...

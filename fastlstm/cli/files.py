@@ -35,6 +35,10 @@ def file_arguments(parser):
         "--reset-after", choices=("yes", "no"), help="a GRU whose file does not tell"
     )
     parser.add_argument(
+        "--go-backwards", action="store_true",
+        help="Keras weights alone: layers of one direction have go_backwards=True",
+    )  # fmt: skip
+    parser.add_argument(
         "--external-data", action="store_true", help="read ONNX tensors in other files"
     )
 
@@ -50,6 +54,8 @@ def file_options(args):
     }
     if args.reset_after is not None:
         options["reset_after"] = args.reset_after == "yes"
+    if args.go_backwards:
+        options["go_backwards"] = True
     return options
 
 

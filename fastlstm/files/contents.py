@@ -57,6 +57,7 @@ class Options:
     activation: str | Activation | None = None
     recurrent_activation: str | Activation | None = None
     reset_after: bool | None = None
+    go_backwards: bool | None = None
     external_data: bool = False
 
 

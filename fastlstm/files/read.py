@@ -28,6 +28,7 @@ _OPTIONS = {
     "activation": (str, Activation),
     "recurrent_activation": (str, Activation),
     "reset_after": (bool,),
+    "go_backwards": (bool,),
     "external_data": (bool,),
 }
 

@@ -23,6 +23,7 @@ def constructor_arguments(description):
         "input_size": layer.input_size, "hidden_size": layer.hidden_size,
         "num_layers": layer.num_layers, "bias": layer.bias, "batch_first": layer.batch_first,
         "bidirectional": layer.bidirectional, "reverse": layer.direction == "reverse",
+        "merge": layer.merge,
     }  # fmt: skip
     if layer.activations:
         found["activations"] = checked_activations(kind, layer.num_directions, layer.activations)

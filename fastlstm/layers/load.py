@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Layers from files: load and load_all. files/ reads and describes, build.py makes the layers."""
 
+import dataclasses
+
 import numpy as np
 
 from ..errors import LoadError
@@ -27,7 +29,8 @@ def load(path, prefix=None, *, dtype=None, **options):
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
               what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
               reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
-              recurrent_activation="sigmoid";
+              recurrent_activation="sigmoid", go_backwards=True (a layer of one direction) and merge
+              (of two); what is not given and not said is assumed: `fastlstm inspect` names it;
               external_data=True: ONNX tensors in other files of the model's folder are read too
 
     Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does
@@ -53,11 +56,10 @@ def refusal(description):
     """Why a layer of a file cannot be run, in words; None if it can."""
     if description.problem:
         return description.problem
-    if description.merge != "concat":
+    if description.merge == "none":
         return (
-            f"merges its directions' outputs by {description.merge}, which is left to the caller: "
-            f"run its weights (read_state_dict) in fastlstm.{description.kind}.from_state_dict and "
-            "merge the halves of y"
+            "gives its directions' outputs as two arrays (Keras' merge_mode=None): pass "
+            "merge='concat', then they are the halves of y"
         )
     return None
 
@@ -70,6 +72,8 @@ def _layer(name, found, groups, prefix, options, dtype):
     """
     place, description = f"{name}: prefix {show(prefix)}", found.layers[prefix]
     weights = layer_weights(groups, prefix, description)
+    if "merge" in options:  # the caller's is checked by build
+        description = dataclasses.replace(description, merge="concat")
     try:
         problem = refusal(description) or misfit(description, weights)
         if problem:

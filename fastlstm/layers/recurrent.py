@@ -10,6 +10,7 @@ from .. import training
 from ..config import check_isa, check_num_threads
 from ..engine import arguments, backend
 from ..files.weight_shapes import weight_shapes
+from ..training.merge import merged
 from .stream import Stream
 from .variants import Variants, flag
 from .weights import PackedWeights, as_dtype, checked_dtype, updated
@@ -78,7 +79,14 @@ class Recurrent(Variants):
 
     @property
     def output_size(self):
-        """Features of each step of the output: D P with a projection, else D H."""
+        """Features of each step of the output: D K, K = P with a projection, else H; K if the
+        directions are merged into one."""
+        return self.concat_size if self.merge == "concat" else self.concat_size // 2
+
+    @property
+    def concat_size(self):
+        """Features of each step of what the engine gives, D K: the directions side by side. For
+        this package's own use."""
         return self.num_directions * (self.proj_size or self.hidden_size)
 
     @property
@@ -139,7 +147,7 @@ class Recurrent(Variants):
         arrays = packed.arrays.items()
         arrays = {name.removesuffix(end) + "_l0": a for name, a in arrays if name.endswith(end)}
         one = self.copy_with(
-            num_layers=1, bidirectional=False, reverse=False,
+            num_layers=1, bidirectional=False, reverse=False, merge="concat",
             input_size=arrays["weight_ih_l0"].shape[1],
             activations=self.activations and self.activations[direction : direction + 1],
         )  # fmt: skip
@@ -246,16 +254,18 @@ class Recurrent(Variants):
         out      float32 array for y, unit stride in the last axis, apart from all inputs
         num_threads        for this call
         return_sequences   False: y is only the final h of the last layer, its directions side by
-                 side, (B, D K), and memory does not grow with T in one-directional stacks
+                 side, (B, D K), or merged as the layer says, (B, K), and memory does not grow with
+                 T in one-directional stacks
 
-        y is float32, (T, B, D K) in x's layout, 0 past a row's length; h (L D, B, K) and c
-        (L D, B, H) are the states after each row's last step. Raises ValueError or TypeError that
-        names both shapes, MemoryError, KeyboardInterrupt; never a partial result.
+        y is float32, (T, B, D K) in x's layout, (T, B, K) if merged, 0 past a row's length;
+        h (L D, B, K) and c (L D, B, H) are the states after each row's last step. Raises ValueError
+        or TypeError that names both shapes, MemoryError, KeyboardInterrupt; never a partial result.
         """
         threads = self.num_threads or 0
         if num_threads is not None:
             threads = check_num_threads(num_threads)
-        if lengths is None and self._start is None and self.output_order == "time":
+        plain = self.output_order == "time" and self.merge == "concat"
+        if lengths is None and self._start is None and plain:
             done = self.packed.net.forward(
                 x, state, out, None, bool(return_sequences), self.batch_first, threads
             )
@@ -294,13 +304,17 @@ class Recurrent(Variants):
             y = np.zeros(shape, np.float32) if y is None else y
             return y, self.state_from_parts([np.zeros(s, np.float32) for s in shapes])
         state = None if parts is None else self.state_from_parts(parts)
-        done = self.packed.net.forward(x, state, y, lengths, sequences, self.batch_first, threads)
+        wide = y if self.merge == "concat" else None  # else the engine's own array, then merged
+        done = self.packed.net.forward(
+            x, state, wide, lengths, sequences, self.batch_first, threads
+        )
         if done is None:
             raise ValueError(
                 f"input of shape {x.shape} with strides {x.strides} and out of shape {shape} "
                 "cannot be used together"
             )
-        y, state = done
+        both, state = done
+        y = both if self.merge == "concat" else merged(self.merge, both, y)
         if sequences:
             self.reorder(y, lengths)
         if not batched:

@@ -34,7 +34,7 @@ from test_load_onnx import model_of, only_layer
 import fastlstm
 from fastlstm import LoadError, load, read_state_dict
 from fastlstm.files.find import find
-from fastlstm.files.keras.layer import Cell
+from fastlstm.files.keras.cell import Cell
 from fastlstm.files.read import inspect, read_layers
 from fastlstm.files.safetensors import layers as own
 from fastlstm.variants import Activation, Layer

@@ -29,7 +29,8 @@ VERSION = 1
 MAX_CONFIG = 1 << 20  # bytes of JSON
 _START = b'{"__metadata__":{"fastlstm":'
 _MAX_SIZE = 1 << 40  # a size in the metadata; Python prints no int of more than 4300 digits
-_FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
+_NOT_WRITTEN = ("problem", "assumed")
+_FIELDS = {f.name: f for f in dataclasses.fields(Layer) if f.name not in _NOT_WRITTEN}
 
 
 def is_fastlstm(source):

@@ -181,15 +181,19 @@ def _headers():
 
 
 def _configs():
-    """Configurations of Keras models of one recurrent layer."""
+    """Configurations of Keras models of one recurrent layer, and of a model of a user's own."""
     backward = wrong_types.BACKWARD
     for layer in (
         wrong_types.LSTM,
         wrong_types.bidirectional(),
         wrong_types.bidirectional(backward_layer=backward, merge_mode="sum"),
         wrong_types.rnn_of(wrong_types.CELL),
+        wrong_types.stacked(wrong_types.CELL, wrong_types.CELL),
+        wrong_types.wrapped(wrong_types.LSTM),
+        wrong_types.LSTM | {"registered_name": "pkg>LSTM", "module": None},
     ):
         yield wrong_types.keras_model(layer)
+    yield b'{"class_name": "Mine", "config": {}}'
 
 
 def _layers():

@@ -13,6 +13,13 @@
 #include "base/size.h"
 #include "kernels/panels.h"
 
+/* How many vectors across a plain panel, FL_NV or 3, leave the fewest columns empty, if all columns
+   are `vectors` vectors. */
+static inline size_t fl_plain_vectors(size_t vectors)
+{
+    return fl_ceil_div(vectors, 3) * 3 < fl_ceil_div(vectors, 4) * 4 ? 3 : 4;
+}
+
 /* Carves memory for `panels` panels of `group` columns and `k` numbers a column, and sets nothing
    in it; data is NULL if the carver only counts. If the bytes are more than a size_t counts,
    carver->used becomes SIZE_MAX, and panel_bytes too if those of one panel are. */

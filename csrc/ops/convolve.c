@@ -11,15 +11,17 @@
 #include "ops/parallel.h"
 
 /*
- * A block of positions is 24, which are whole register tiles of 1, 2, 3, 4, 6 and 8 rows, or
- * BIG_BLOCK if the weights of a group are more than BIG_BYTES, since each block reads them all from
- * a far cache. SPAN_COLUMNS columns of the output are computed at a time, in a tile of 96 KiB.
+ * A block of positions is 24, which are whole register tiles of 1, 2, 3, 4, 6 and 8 rows, or up
+ * to BIG_BLOCK if the weights of a group are more than BIG_BYTES, since each block reads them all
+ * from a far cache. SPAN_COLUMNS columns of the output are computed at a time, in a tile of 96 KiB.
  */
 enum {
     BLOCK = 24,
     BIG_BLOCK = 96,
     BIG_BYTES = 1 << 18,
     SPAN_COLUMNS = 1024,
+    PANEL_BYTES =
+        24 << 10,       /* of one part: with 96 KiB a layer of 256 channels took twice as long */
     MOST_GATHERED = 32, /* a shorter row of a window is no piece of its own */
     FEW_CHANNELS = 8,   /* groups with fewer outputs than this are computed by channel */
     TAPS_AT_ONCE = 4,   /* by channel */
@@ -64,39 +66,65 @@ void fl_convolution_carve(fl_carver *carver, fl_convolution *c)
     }
     c->pieces = row >= MOST_GATHERED ? c->taps[0] : 1;
     c->piece_k = window / c->pieces;
-    c->vectors = fl_ceil_div(vectors, 3) * 3 < fl_ceil_div(vectors, FL_NV) * FL_NV ? 3 : FL_NV;
+    c->vectors = fl_plain_vectors(vectors);
     c->columns = c->vectors * lanes;
     c->count = fl_ceil_div(group_out, c->columns);
     const size_t panels = fl_mul(c->groups, c->count);
     c->bias = fl_carve(carver, fl_mul(panels, c->columns), sizeof(float));
-    c->w = fl_panels_carve(carver, c->format, panels, c->columns, window);
+    c->parts = fl_ceil_div(c->piece_k, PANEL_BYTES / (c->columns * sizeof(float)));
+    c->part_k = fl_ceil_div(c->piece_k, c->parts);
+    c->w = fl_panels_carve(carver, c->format, fl_mul(fl_mul(panels, c->pieces), c->parts),
+                           c->columns, c->part_k);
+}
+
+/* Numbers of a piece of output m's window, in their order. */
+static void take_piece(const fl_convolution *c, const fl_filter *f, size_t g, size_t m,
+                       size_t piece, float *to)
+{
+    const size_t rows = c->taps[0] / c->pieces, group_in = c->in / c->groups;
+    for (size_t t1 = piece * rows; t1 < (piece + 1) * rows; t1++)
+        for (size_t t2 = 0; t2 < c->taps[1]; t2++) {
+            const float *from = f->w + (ptrdiff_t)g * f->group + (ptrdiff_t)m * f->out +
+                                (ptrdiff_t)t1 * f->tap[0] + (ptrdiff_t)t2 * f->tap[1];
+            for (size_t i = 0; i < group_in; i++)
+                *to++ = from[(ptrdiff_t)i * f->in];
+        }
+}
+
+/* How many numbers part `part` has. */
+static size_t part_numbers(const fl_convolution *c, size_t part)
+{
+    return min(c->part_k, c->piece_k - part * c->part_k);
 }
 
 static int pack_product(fl_convolution *c, const fl_filter *f, const float *bias)
 {
-    const size_t group_in = c->in / c->groups, group_out = c->out / c->groups;
-    const size_t lanes = c->kernels->lanes, window = c->pieces * c->piece_k;
-    float *rows = fl_alloc(fl_mul(fl_mul(lanes, window), sizeof *rows));
+    const size_t group_out = c->out / c->groups, lanes = c->kernels->lanes;
+    const size_t columns = c->count * c->columns;
+    const size_t part_rows = lanes * c->part_k; /* numbers of one part, for a vector of outputs */
+    float *rows = fl_alloc(fl_mul(fl_mul(lanes + 1, c->parts * c->part_k), sizeof *rows));
     if (!rows)
         return FL_NO_MEMORY;
-    for (size_t g = 0; g < c->groups; g++)
-        for (size_t m0 = 0; m0 < group_out; m0 += lanes) {
-            const size_t n = min(lanes, group_out - m0), columns = c->count * c->columns;
-            float *to = rows;
-            for (size_t m = m0; m < m0 + n; m++)
-                for (size_t t1 = 0; t1 < c->taps[0]; t1++)
-                    for (size_t t2 = 0; t2 < c->taps[1]; t2++) {
-                        const float *from = f->w + (ptrdiff_t)g * f->group + (ptrdiff_t)m * f->out +
-                                            (ptrdiff_t)t1 * f->tap[0] + (ptrdiff_t)t2 * f->tap[1];
-                        for (size_t i = 0; i < group_in; i++)
-                            *to++ = from[(ptrdiff_t)i * f->in];
-                    }
-            fl_pack_vector(&c->w, c->columns, g * columns + m0, rows, window, n);
-            if (bias)
-                memcpy(c->bias + g * columns + m0, bias + g * group_out + m0, n * sizeof *bias);
+    float *const row = rows + c->parts * part_rows;
+    for (size_t i = 0; i < c->groups * c->pieces; i++) {
+        const size_t g = i / c->pieces, piece = i % c->pieces;
+        for (size_t m = 0; m < group_out; m += lanes) {
+            const size_t n = min(lanes, group_out - m);
+            for (size_t j = 0; j < n; j++) {
+                take_piece(c, f, g, m + j, piece, row);
+                for (size_t part = 0; part < c->parts; part++)
+                    memcpy(rows + part * part_rows + j * part_numbers(c, part),
+                           row + part * c->part_k, part_numbers(c, part) * sizeof *row);
+            }
+            for (size_t part = 0; part < c->parts; part++)
+                fl_pack_vector(&c->w, c->columns, (i * c->parts + part) * columns + m,
+                               rows + part * part_rows, part_numbers(c, part), n);
         }
-    fl_pack_end(&c->w, c->groups * c->count);
-    fl_no_subnormals(c->bias, c->groups * c->count * c->columns);
+        if (bias)
+            memcpy(c->bias + g * columns, bias + g * group_out, group_out * sizeof *bias);
+    }
+    fl_pack_end(&c->w, c->groups * c->pieces * c->parts * c->count);
+    fl_no_subnormals(c->bias, c->groups * columns);
     fl_free(rows);
     return FL_OK;
 }
@@ -137,11 +165,12 @@ static double flop_of(const fl_convolution *c, size_t positions)
     return 2.0 * (double)positions * (double)c->out * window * (c->by_channel ? 4 : 1);
 }
 
-/* Positions of a block: fewer than BIG_BLOCK if threads would go without one. */
+/* Positions of a block. */
 static size_t block_of(const fl_convolution *c, size_t positions, size_t threads)
 {
-    const int big = !c->by_channel && c->count * c->w.panel_bytes > BIG_BYTES;
-    return big && positions / BIG_BLOCK >= threads ? BIG_BLOCK : min(BLOCK, positions + !positions);
+    const size_t bytes = c->by_channel ? 0 : c->pieces * c->parts * c->count * c->w.panel_bytes;
+    const size_t share = fl_ceil_div(fl_ceil_div(positions, threads), BLOCK) * BLOCK;
+    return bytes > BIG_BYTES ? min(BIG_BLOCK, share) : min(BLOCK, positions);
 }
 
 static size_t threads_of(const fl_convolution *c, size_t positions, size_t threads)
@@ -207,14 +236,17 @@ static float *copy(float *to, const float *from, size_t n)
     if (n >= DIRECT_COPY)
         memcpy(to, from, n * sizeof *to);
     else
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
+            FL_KEEP("r", to); /* so that the compiler does not make it a call of memcpy */
             to[i] = from[i];
+        }
     return to + n;
 }
 
 static float *zeros(float *to, size_t n)
 {
-    memset(to, 0, n * sizeof *to);
+    for (size_t i = 0; i < n; i++)
+        to[i] = 0;
     return to + n;
 }
 
@@ -228,6 +260,8 @@ static float *gather_row(const fl_convolution *c, const fl_placement *p, const p
         return zeros(to, c->taps[1] * channels);
     const float *row = at->image + (size_t)i1 * p->in[1] * c->in + g * channels;
     if (c->groups == 1 && c->dilation[1] == 1) {
+        if (i2 >= 0 && i2 <= width - taps)
+            return copy(to, row + (size_t)i2 * channels, c->taps[1] * channels);
         const ptrdiff_t first = i2 >= 0 ? 0 : -i2 < taps ? -i2 : taps;
         const ptrdiff_t end = width - i2 < first ? first : width - i2 < taps ? width - i2 : taps;
         to = zeros(to, (size_t)first * channels);
@@ -269,17 +303,15 @@ static int run_span(job *job, fl_context *context, fl_slot *slot, scratch *s, si
                     size_t panels, size_t count)
 {
     const fl_convolution *c = job->c;
-    const size_t group_out = c->out / c->groups, number = g * c->count + p, first = p * c->columns;
+    const size_t group_out = c->out / c->groups, first = p * c->columns;
     const size_t columns = min(group_out - first, panels * c->columns);
     fl_gemm gemm = {.rows = count,
                     .vectors = c->vectors,
                     .panels = panels,
-                    .k = c->piece_k,
                     .a = s->a,
                     .a_step = 1,
-                    .panel = fl_panel(&c->w, number),
                     .panel_bytes = c->w.panel_bytes,
-                    .init = c->bias + number * c->columns,
+                    .init = c->bias + (g * c->count + p) * c->columns,
                     .c = s->tile,
                     .c_panel = count * c->columns,
                     .c_row = c->columns};
@@ -287,11 +319,16 @@ static int run_span(job *job, fl_context *context, fl_slot *slot, scratch *s, si
         for (size_t r = 0; r < count; r++)
             s->a[r] = window_piece(c, job->place, &s->positions[r], piece, g,
                                    s->gathered + r * c->piece_k);
-        if (fl_run_gemm(context, slot, c->format, gemm) != FL_OK)
-            return FL_INTERRUPTED;
-        gemm.add = FL_ONTO;
-        gemm.panel =
-            (const char *)gemm.panel + c->piece_k * c->columns * fl_format_bytes(c->format);
+        for (size_t part = 0; part < c->parts; part++) {
+            const size_t number = (g * c->pieces + piece) * c->parts + part;
+            gemm.k = part_numbers(c, part);
+            gemm.panel = fl_panel(&c->w, number * c->count + p);
+            if (fl_run_gemm(context, slot, c->format, gemm) != FL_OK)
+                return FL_INTERRUPTED;
+            gemm.add = FL_ONTO;
+            for (size_t r = 0; r < count; r++)
+                s->a[r] += c->part_k;
+        }
     }
     for (size_t r = 0; r < count; r++)
         for (size_t i = 0; i < columns; i += c->columns)
@@ -313,22 +350,33 @@ static int product_block(job *job, fl_context *context, fl_slot *slot, scratch *
 
 /* ---- by channel ---- */
 
-/* y += w[0] x[0] + .. + w[count - 1] x[count - 1], in this order, for n channels. */
-static void add_taps(float *restrict y, const float *const *w, const float *const *x, size_t count,
-                     size_t n)
+/* y += w x for n channels. */
+static FL_NOINLINE void add_tap(float *restrict y, const float *restrict w, const float *restrict x,
+                                size_t n)
 {
-    if (count == TAPS_AT_ONCE) {
-        const float *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
-        const float *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
-        for (size_t i = 0; i < n; i++)
-            y[i] = (((y[i] + w0[i] * x0[i]) + w1[i] * x1[i]) + w2[i] * x2[i]) + w3[i] * x3[i];
-        return;
-    }
-    for (size_t t = 0; t < count; t++) {
-        const float *wt = w[t], *xt = x[t];
-        for (size_t i = 0; i < n; i++)
-            y[i] += wt[i] * xt[i];
-    }
+    for (size_t i = 0; i < n; i++)
+        y[i] += w[i] * x[i];
+}
+
+/* y = (((y + w0 x0) + w1 x1) + w2 x2) + w3 x3 */
+static FL_NOINLINE void add_four(float *restrict y, const float *restrict w0,
+                                 const float *restrict w1, const float *restrict w2,
+                                 const float *restrict w3, const float *restrict x0,
+                                 const float *restrict x1, const float *restrict x2,
+                                 const float *restrict x3, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (((y[i] + w0[i] * x0[i]) + w1[i] * x1[i]) + w2[i] * x2[i]) + w3[i] * x3[i];
+}
+
+/* y += w[0] x[0] + .. + w[count - 1] x[count - 1], in this order, for n channels. */
+static void add_taps(float *y, const float *const *w, const float *const *x, size_t count, size_t n)
+{
+    if (count == TAPS_AT_ONCE)
+        add_four(y, w[0], w[1], w[2], w[3], x[0], x[1], x[2], x[3], n);
+    else
+        for (size_t t = 0; t < count; t++)
+            add_tap(y, w[t], x[t], n);
 }
 
 /* What number `i` of each output's group of channels at `from` is, one for each output: in x itself

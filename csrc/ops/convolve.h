@@ -37,10 +37,11 @@ typedef struct fl_convolution {
     /* What fl_convolution_carve fills in. */
     int by_channel;
     size_t pieces, piece_k;         /* pieces of a window, and numbers of each */
-    size_t vectors, columns, count; /* of a panel; panels of a group */
-    fl_panels w;                    /* by product: [groups][count] panels */
-    float *bias;                    /* [groups][count][columns], or by channel [M] */
-    float *taps_w;                  /* by channel: [k1][k2][Cg][M] */
+    size_t parts, part_k;           /* parts of a piece, and numbers of each, the last one fewer */
+    size_t vectors, columns, count; /* of a panel; panels of a group and part */
+    fl_panels w;   /* by product: [groups][pieces][parts][count] panels of part_k */
+    float *bias;   /* [groups][count][columns], or by channel [M] */
+    float *taps_w; /* by channel: [k1][k2][Cg][M] */
 } fl_convolution;
 
 /* Where weights are: number (m, c, t1, t2) of group g is at w + g * group + m * out + c * in + t1 *

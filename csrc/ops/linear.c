@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/linear.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/threads.h"
 #include "kernels/run.h"
 #include "network/pack_matrix.h"
 #include "network/subnormals.h"
+#include "ops/epilogue.h"
+#include "ops/parallel.h"
 
 /*
  * The rows of x are taken in blocks by whichever thread is free. A block passes SPAN_PANELS panels
@@ -21,15 +21,16 @@ typedef struct linear {
     fl_operator op;
     const fl_kernels *kernels;
     size_t in, out;
-    size_t group; /* columns of a plain panel: FL_NV * L */
-    size_t count; /* panels that hold all columns */
+    size_t vectors; /* across a plain panel: FL_NV, or 3 if fewer columns are padding then */
+    size_t group;   /* columns of a plain panel: vectors * L */
+    size_t count;   /* panels that hold all columns */
     fl_panels w;
     float *bias; /* [count][group] */
+    fl_epilogue epilogue;
 } linear;
 
 /* Memory of one thread. */
 typedef struct scratch {
-    fl_slot slot;
     const float *a[BLOCK_ROWS]; /* the block's rows of x, or their copies */
     float *flushed;             /* [BLOCK_ROWS][I]: copies of rows that hold tiny values */
     float *tile;                /* [SPAN_PANELS][BLOCK_ROWS][group] */
@@ -37,13 +38,10 @@ typedef struct scratch {
 
 /* What the threads of one run share. */
 typedef struct job {
-    fl_context context;
     const linear *layer;
     const float *x;
     float *y;
-    size_t rows;
-    atomic_size_t next; /* the first row that no thread has taken */
-    scratch *scratch;   /* [threads] */
+    scratch *scratch; /* [threads] */
 } job;
 
 static linear *carve_linear(fl_carver *carver, const linear *sizes)
@@ -60,12 +58,10 @@ static linear *carve_linear(fl_carver *carver, const linear *sizes)
     return layer;
 }
 
-/* How many threads find a block of rows to work on. */
-static size_t useful_threads(size_t rows, size_t threads)
+static size_t threads_of(const linear *layer, size_t rows, size_t threads)
 {
-    const size_t blocks = fl_ceil_div(rows, BLOCK_ROWS);
-    threads = threads < blocks ? threads : blocks;
-    return threads ? threads : 1;
+    return fl_useful_threads(threads, fl_ceil_div(rows, BLOCK_ROWS),
+                             2.0 * (double)rows * (double)layer->in * (double)layer->out);
 }
 
 static scratch *carve_scratch(fl_carver *carver, const linear *layer, size_t threads)
@@ -74,8 +70,10 @@ static scratch *carve_scratch(fl_carver *carver, const linear *layer, size_t thr
     for (size_t i = 0; i < threads && carver->used != SIZE_MAX; i++) {
         float *flushed = fl_carve(carver, fl_mul(BLOCK_ROWS, layer->in), sizeof(float));
         float *tile = fl_carve(carver, SPAN_PANELS * BLOCK_ROWS * layer->group, sizeof(float));
-        if (all)
-            all[i] = (scratch){.slot = {.polls = i == 0}, .flushed = flushed, .tile = tile};
+        if (all) {
+            all[i].flushed = flushed;
+            all[i].tile = tile;
+        }
     }
     return all;
 }
@@ -116,18 +114,19 @@ static size_t bytes(const fl_operator *op, const fl_array *in, size_t ins, size_
 {
     fl_carver carver = {0};
     (void)ins;
-    carve_scratch(&carver, (const linear *)op, useful_threads(rows_of(in), threads));
+    const linear *layer = (const linear *)op;
+    carve_scratch(&carver, layer, threads_of(layer, rows_of(in), threads));
     return carver.used;
 }
 
 /* Columns of y from the panels p .. p + n - 1, for `rows` rows whose pointers are in s->a. */
-static int run_span(job *job, scratch *s, size_t p, size_t n, size_t rows, float *y)
+static int run_span(const linear *layer, fl_context *context, fl_slot *slot, scratch *s, size_t p,
+                    size_t n, size_t rows, float *y)
 {
-    const linear *layer = job->layer;
     const size_t group = layer->group, first = p * group;
     const size_t columns = layer->out - first < n * group ? layer->out - first : n * group;
     const fl_gemm g = {.rows = rows,
-                       .vectors = FL_NV,
+                       .vectors = layer->vectors,
                        .panels = n,
                        .k = layer->in,
                        .a = s->a,
@@ -138,8 +137,12 @@ static int run_span(job *job, scratch *s, size_t p, size_t n, size_t rows, float
                        .c = s->tile,
                        .c_panel = rows * group,
                        .c_row = group};
-    if (fl_run_gemm(&job->context, &s->slot, layer->w.format, g) != FL_OK)
+    if (fl_run_gemm(context, slot, layer->w.format, g) != FL_OK)
         return FL_INTERRUPTED;
+    if (rows == 1) { /* its panels are side by side in the tile */
+        layer->kernels->flush(y + first, s->tile, columns);
+        return FL_OK;
+    }
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c += group)
             layer->kernels->flush(y + r * layer->out + first + c, g.c + c * rows + r * group,
@@ -147,9 +150,13 @@ static int run_span(job *job, scratch *s, size_t p, size_t n, size_t rows, float
     return FL_OK;
 }
 
-static int run_block(job *job, scratch *s, size_t row, size_t rows)
+static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t row,
+                     size_t rows)
 {
+    const job *job = arg;
     const linear *layer = job->layer;
+    scratch *s = &job->scratch[worker];
+    float *y = job->y + row * layer->out;
     const size_t in = layer->in;
     for (size_t r = 0; r < rows; r++) {
         s->a[r] = job->x + (row + r) * in;
@@ -158,45 +165,29 @@ static int run_block(job *job, scratch *s, size_t row, size_t rows)
             s->a[r] = s->flushed + r * in;
         }
     }
-    int e = FL_OK;
-    for (size_t p = 0; p < layer->count && e == FL_OK; p += SPAN_PANELS) {
+    for (size_t p = 0; p < layer->count; p += SPAN_PANELS) {
         const size_t n = layer->count - p < SPAN_PANELS ? layer->count - p : SPAN_PANELS;
-        e = run_span(job, s, p, n, rows, job->y + row * layer->out);
+        if (run_span(layer, context, slot, s, p, n, rows, y) != FL_OK)
+            return FL_INTERRUPTED;
     }
-    return e;
-}
-
-static void work(void *arg, size_t worker)
-{
-    job *job = arg;
-    fl_enter(&job->context);
-    for (int e = FL_OK; e == FL_OK && fl_stopped(&job->context) == FL_OK;) {
-        const size_t row = atomic_fetch_add_explicit(&job->next, BLOCK_ROWS, memory_order_relaxed);
-        if (row >= job->rows)
-            break;
-        e = run_block(job, &job->scratch[worker], row,
-                      job->rows - row < BLOCK_ROWS ? job->rows - row : BLOCK_ROWS);
-    }
-    fl_leave(&job->context);
+    fl_epilogue_apply(&layer->epilogue, y, rows * layer->out);
+    return FL_OK;
 }
 
 static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_array *out,
                size_t outs, void *arena, const fl_caller *caller)
 {
     const linear *layer = (const linear *)op;
+    const size_t rows = rows_of(in), threads = threads_of(layer, rows, caller->threads);
     fl_carver carver = {.base = arena};
-    job job = {.layer = layer, .x = in->at, .y = out->at, .rows = rows_of(in)};
     (void)ins, (void)outs;
-    const size_t threads = useful_threads(job.rows, caller->threads);
-    if (job.rows == 0)
+    if (rows == 0)
         return FL_OK;
-    job.scratch = carve_scratch(&carver, layer, threads);
-    do { /* again, in a child that the poll has forked */
-        fl_context_init(&job.context, layer->kernels, caller->poll, caller->poll_arg);
-        atomic_init(&job.next, 0);
-        fl_team_run(threads, work, &job);
-    } while (fl_stopped(&job.context) == FL_FORKED);
-    return fl_stopped(&job.context);
+    job job = {.layer = layer,
+               .x = in->at,
+               .y = out->at,
+               .scratch = carve_scratch(&carver, layer, threads)};
+    return fl_parallel(layer->kernels, caller, threads, rows, BLOCK_ROWS, run_block, &job);
 }
 
 static void free_linear(fl_operator *op) { fl_free(op); }
@@ -211,15 +202,20 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
                                           .free = free_linear};
     const fl_kernels *kernels = attributes->kernels;
     const int64_t *ints = attributes->ints;
-    if (attributes->int_count != 3 || ints[0] < 0 || ints[0] >= FL_FORMATS || ints[1] < 1 ||
-        ints[2] < 1 || !kernels->gemm[ints[0]])
+    fl_epilogue epilogue;
+    if (attributes->int_count < 3 || attributes->int_count > 4 || ints[0] < 0 ||
+        ints[0] >= FL_FORMATS || ints[1] < 1 || ints[2] < 1 || !kernels->gemm[ints[0]] ||
+        fl_epilogue_read(attributes, 3, &epilogue) != FL_OK)
         return FL_BAD_SHAPE;
-    const size_t group = FL_NV * kernels->lanes, out = (size_t)ints[2];
+    const size_t out = (size_t)ints[2], columns = fl_ceil_div(out, kernels->lanes);
+    const size_t vectors = fl_plain_vectors(columns), group = vectors * kernels->lanes;
     const linear sizes = {.op = {&type},
                           .kernels = kernels,
                           .in = (size_t)ints[1],
                           .out = out,
+                          .vectors = vectors,
                           .group = group,
+                          .epilogue = epilogue,
                           .count = fl_ceil_div(out, group),
                           .w = {.format = (int)ints[0]}};
     fl_carver carver = {0};

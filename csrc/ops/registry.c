@@ -7,10 +7,12 @@
 #include "ops/copy.h"
 #include "ops/gather.h"
 #include "ops/linear.h"
+#include "ops/matmul.h"
 #include "ops/norm.h"
 #include "ops/order.h"
 #include "ops/pad.h"
 #include "ops/pointwise.h"
+#include "ops/pool.h"
 #include "ops/reduce.h"
 #include "ops/reshape.h"
 #include "ops/softmax.h"
@@ -21,6 +23,7 @@ static const struct {
 } makers[] = {
     {"argmax", fl_make_argmax},
     {"argmin", fl_make_argmin},
+    {"average_pool", fl_make_average_pool},
     {"concat", fl_make_concat},
     {"conv", fl_make_conv},
     {"conv_transposed", fl_make_conv_transposed},
@@ -34,6 +37,9 @@ static const struct {
     {"layer_norm", fl_make_layer_norm},
     {"linear", fl_make_linear},
     {"log_softmax", fl_make_log_softmax},
+    {"lp_pool", fl_make_lp_pool},
+    {"matmul", fl_make_matmul},
+    {"max_pool", fl_make_max_pool},
     {"one_hot", fl_make_one_hot},
     {"pad", fl_make_pad},
     {"pointwise", fl_make_pointwise},

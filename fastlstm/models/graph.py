@@ -18,8 +18,19 @@ OPSET = 21
 
 # Operators beyond ONNX's.
 OWN = {
-    # y[.., O] = x[.., I] W^T + b: inputs x, W (O, I), b (O,) or "". torch's Linear.
+    # y[.., O] = x[.., I] W^T + b: inputs x, W (O, I), b (O,) or "". torch's Linear. Attribute,
+    # optional: activation, (name, alpha, beta) of a function that is applied to y
+    # (lower/activation.py); it goes with constant W and b alone.
     "Linear",
+    # ONNX's Conv, ConvTranspose, MaxPool, AveragePool and LpPool over one or two axes, with their
+    # attributes, but of arrays with channels last: x (N, S.., C) -> y (N, O.., M). Inputs of the
+    # convolutions: x, W, b (M,) or "", where W has ONNX's (torch's) layout, (M, C / group, k..) or
+    # transposed (C, M / group, k..); W and b are constant. They take `activation` as Linear does.
+    "ConvLast",
+    "ConvTransposeLast",
+    "MaxPoolLast",
+    "AveragePoolLast",
+    "LpPoolLast",
     # A stack of recurrent layers in torch's layout. Attributes: layer (files.description.Layer),
     # weights {torch's name: array}. Inputs: x (T, B, I); lengths (B,) or ""; h0 (L D, B, K) or "";
     # c0 (L D, B, H) or "". Outputs, later ones optional: y (T, B, D K), hn, cn.

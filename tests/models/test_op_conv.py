@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The C operators "conv" and "conv_transposed" against float64 sums (support/windows.py) and torch."""
+"""The C operators "conv" and "conv_transposed" against float64 sums (support/windows.py) and
+torch."""
 
-import fastlstm
 import numpy as np
 import pytest
 import windows
-from fastlstm.engine.c import _core as core
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+import fastlstm
+from fastlstm.engine.c import _core as core
 
 torch = pytest.importorskip("torch")
 
@@ -144,8 +146,9 @@ SHAPES = [  # (N, in, C, M, groups, size, stride, dilation, begin, end)
 
 def case_of(shape, activation=-1, format=0, seed=1):
     n, size, c, m, groups, *numbers = shape
-    return {"n": n, "in": size, "c": c, "m": m, "groups": groups, "bias": True, "format": format,
-            "windows": windows.Windows(*numbers), "activation": activation, "seed": seed}  # fmt: skip
+    return {"n": n, "in": size, "c": c, "m": m, "groups": groups, "bias": True, "seed": seed,
+            "windows": windows.Windows(*numbers), "activation": activation,
+            "format": format}  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -226,7 +229,7 @@ HUGE = 2**31
 )  # fmt: skip
 def test_numbers_that_make_no_conv_are_refused(where, value):
     core.Operator("conv", BASE)
-    numbers = BASE[:where] + [value] + BASE[where + 1 :]
+    numbers = [*BASE[:where], value, *BASE[where + 1 :]]
     with pytest.raises(core.OperatorError, match="conv: shapes or types do not fit"):
         core.Operator("conv", numbers)
     with pytest.raises(core.OperatorError, match="conv_transposed: shapes or types do not fit"):
@@ -241,7 +244,7 @@ def test_counts_of_numbers_and_hostile_sizes_are_refused():
         core.Operator("conv_transposed", [*BASE[:7], HUGE - 1, HUGE - 1, 1, 0, 0, 0, 0])
     with pytest.raises(MemoryError):  # a window of 2^31 taps by 2^31 channels
         core.Operator("conv", [0, 1, HUGE - 2, 6, 2, 0, -1, HUGE - 1, 1, 1, 0, 0])
-    wide = core.Operator("conv", [0, 2, 1, HUGE - 1, 1, 0, -1, 1, 1, 1, 1, 1, 1, *[HUGE - 1] * 4])
+    wide = core.Operator("conv", [0, 2, 1, 9, 1, 0, -1, *[1] * 6, *[HUGE - 1] * 4])
     with pytest.raises(core.OperatorError, match="shapes or types do not fit"):
         wide.run([np.zeros((1, 1, 1, 1), np.float32)])  # more bytes than a size_t counts
 
@@ -262,7 +265,7 @@ def test_wrong_arrays_are_refused():
     w, b = np.zeros((6, 2, 3), np.float32), np.zeros(6, np.float32)
     for weights in ((w,), (w[:5], b), (w[..., :2], b), (w, b[:5]), (None, b), (w[..., None], b)):
         with pytest.raises(core.OperatorError, match="conv: shapes or types do not fit"):
-            op.pack(*map(lambda a: a if a is None else np.ascontiguousarray(a), weights))
+            op.pack(*(a if a is None else np.ascontiguousarray(a) for a in weights))
     op.pack(w, None)
     for shape in ((5, 4), (1, 5, 3), (1, 5, 5, 4), (4,), (), (1, 2, 4)):
         with pytest.raises(core.OperatorError, match="conv: shapes or types do not fit"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Convolutions and pools with channels last in float64, one output position and tap after the other,
+"""Convolutions and pools with channels last in float64, one output position and tap after another,
 and the numbers that csrc/ops takes for them."""
 
 import dataclasses
@@ -43,12 +43,12 @@ class Windows:
             if o + extent <= n + begin + end
             or (self.ceil and o + extent < n + begin + end + stride)
         ]
-        if self.ceil and n + begin + end >= extent:
-            starts = [o for o in starts if o < n + begin]
+        if self.ceil and starts and starts[-1] >= n + begin:
+            starts.pop()  # the last alone, as torch and ONNX Runtime do
         return begin, len(starts) if n + begin + end >= extent else 0
 
     def outputs(self, shape):
-        """[(output position, [(tap, input position or None)])] for an input of shape (N, S.., C)."""
+        """(output position, [(tap, input position, whether it is in x)]) for x of `shape`."""
         found = [self.along(axis, shape[1 + axis]) for axis in range(self.axes)]
         for o in itertools.product(*(range(n) for _, n in found)):
             seen = []

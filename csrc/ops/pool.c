@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+#include "ops/pool.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "kernels/contract.h"
+#include "ops/parallel.h"
+#include "ops/window.h"
+
+enum { AXES, AUTO_PAD, CEIL, NUMBER, WINDOW }; /* places in ints */
+enum { MAX, AVERAGE, LP };
+enum { BLOCK = 64 }; /* positions */
+
+typedef struct pool {
+    fl_operator op;
+    const fl_kernels *kernels;
+    fl_window window;
+    int kind, number;
+} pool;
+
+typedef struct job {
+    const pool *layer;
+    fl_windows w;
+    const float *x;
+    float *y;
+} job;
+
+static void free_pool(fl_operator *op) { fl_free(op); }
+
+static int shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out, size_t outs)
+{
+    const pool *layer = (const pool *)op;
+    fl_windows w;
+    if (ins != 1 || outs != 1 || fl_windows_of(&layer->window, in, &w) != FL_OK)
+        return FL_BAD_SHAPE;
+    return fl_windows_out(&layer->window, &w, w.channels, out);
+}
+
+/* ---- one tap, for n channels ---- */
+
+static void take_max(float *restrict y, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] > y[i]) | (x[i] != x[i]) ? x[i] : y[i];
+}
+
+static void add(float *restrict y, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void add_power(float *restrict y, const float *restrict x, size_t n, int p)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += p == 2 ? x[i] * x[i] : fabsf(x[i]);
+}
+
+/* The taps first .. end - 1 of a window that begins at `at` and whose positions are below `limit`
+   and not below `least`. */
+static void taps_within(ptrdiff_t at, size_t size, size_t dilation, ptrdiff_t least,
+                        ptrdiff_t limit, size_t *first, size_t *end)
+{
+    const ptrdiff_t step = (ptrdiff_t)dilation;
+    const size_t before = at < least ? (size_t)((least - at + step - 1) / step) : 0;
+    const size_t below = at < limit ? (size_t)((limit - at + step - 1) / step) : 0;
+    *end = below < size ? below : size;
+    *first = before < *end ? before : *end;
+}
+
+/* How many positions average_pool divides by along one axis. */
+static size_t counted(const pool *layer, const fl_windows *w, int axis, ptrdiff_t at, size_t first,
+                      size_t end)
+{
+    if (!layer->number)
+        return end - first;
+    const ptrdiff_t limit = (ptrdiff_t)(w->in[axis] + w->end[axis]);
+    taps_within(at, layer->window.size[axis], layer->window.dilation[axis],
+                -(ptrdiff_t)w->begin[axis], limit, &first, &end);
+    return end - first;
+}
+
+static void position(const job *job, size_t n, size_t o1, size_t o2, float *y)
+{
+    const pool *layer = job->layer;
+    const fl_window *window = &layer->window;
+    const fl_windows *w = &job->w;
+    const size_t channels = w->channels, o[] = {o1, o2};
+    ptrdiff_t at[2];
+    size_t first[2], end[2];
+    for (int axis = 0; axis < 2; axis++) {
+        at[axis] = (ptrdiff_t)(o[axis] * window->stride[axis]) - (ptrdiff_t)w->begin[axis];
+        taps_within(at[axis], window->size[axis], window->dilation[axis], 0, (ptrdiff_t)w->in[axis],
+                    &first[axis], &end[axis]);
+    }
+    for (size_t i = 0; i < channels; i++)
+        y[i] = layer->kind == MAX ? -INFINITY : 0.0f;
+    for (size_t t1 = first[0]; t1 < end[0]; t1++)
+        for (size_t t2 = first[1]; t2 < end[1]; t2++) {
+            const size_t i1 = (size_t)(at[0] + (ptrdiff_t)(t1 * window->dilation[0]));
+            const size_t i2 = (size_t)(at[1] + (ptrdiff_t)(t2 * window->dilation[1]));
+            const float *x = job->x + ((n * w->in[0] + i1) * w->in[1] + i2) * channels;
+            if (layer->kind == MAX)
+                take_max(y, x, channels);
+            else if (layer->kind == AVERAGE)
+                add(y, x, channels);
+            else
+                add_power(y, x, channels, layer->number);
+        }
+    if (layer->kind == AVERAGE) {
+        const size_t count = counted(layer, w, 0, at[0], first[0], end[0]) *
+                             counted(layer, w, 1, at[1], first[1], end[1]);
+        const float by = (float)(count ? count : 1);
+        for (size_t i = 0; i < channels; i++)
+            y[i] /= by;
+    } else if (layer->kind == LP && layer->number == 2)
+        for (size_t i = 0; i < channels; i++)
+            y[i] = sqrtf(y[i]);
+}
+
+static double flop_of(const pool *layer, const fl_windows *w, size_t positions)
+{
+    return 4.0 * (double)positions * (double)layer->window.size[0] * (double)layer->window.size[1] *
+           (double)(w->channels + 8);
+}
+
+static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t item,
+                     size_t count)
+{
+    const job *job = arg;
+    const fl_windows *w = &job->w;
+    size_t row = item / w->out[1], o2 = item % w->out[1];
+    (void)worker;
+    for (size_t i = item; i < item + count; i++) {
+        position(job, row / w->out[0], row % w->out[0], o2, job->y + i * w->channels);
+        if (++o2 == w->out[1]) {
+            o2 = 0;
+            row++;
+        }
+        if (fl_should_stop(context, slot, flop_of(job->layer, w, 1)))
+            return FL_INTERRUPTED;
+    }
+    return FL_OK;
+}
+
+static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_array *out,
+               size_t outs, void *arena, const fl_caller *caller)
+{
+    job job = {.layer = (const pool *)op, .x = in->at, .y = out->at};
+    (void)ins, (void)outs, (void)arena;
+    if (fl_count(out) == 0)
+        return FL_OK;
+    fl_windows_of(&job.layer->window, in, &job.w);
+    const size_t positions = job.w.images * job.w.out[0] * job.w.out[1];
+    const size_t threads = fl_useful_threads(caller->threads, fl_ceil_div(positions, BLOCK),
+                                             flop_of(job.layer, &job.w, positions));
+    return fl_parallel(job.layer->kernels, caller, threads, positions, BLOCK, run_block, &job);
+}
+
+static int make(const fl_operator_type *type, int kind, const fl_attributes *a, fl_operator **op)
+{
+    pool layer = {.op = {type}, .kernels = a->kernels, .kind = kind};
+    if (a->int_count < WINDOW || a->ints[AXES] < 1 || a->ints[AXES] > 2 ||
+        a->int_count != (size_t)(WINDOW + a->ints[AXES] * FL_WINDOW_INTS) ||
+        a->ints[NUMBER] < (kind == LP) || a->ints[NUMBER] > kind ||
+        fl_window_read(a->ints + WINDOW, a->ints[AXES], a->ints[AUTO_PAD], &layer.window) != FL_OK)
+        return FL_BAD_SHAPE;
+    layer.number = (int)a->ints[NUMBER];
+    layer.window.ceil = a->ints[CEIL] != 0;
+    pool *made = fl_alloc(sizeof *made);
+    if (!made)
+        return FL_NO_MEMORY;
+    *made = layer;
+    *op = &made->op;
+    return FL_OK;
+}
+
+int fl_make_max_pool(const fl_attributes *attributes, fl_operator **op)
+{
+    static const fl_operator_type type = {
+        .name = "max_pool", .shape = shape, .run = run, .free = free_pool};
+    return make(&type, MAX, attributes, op);
+}
+
+int fl_make_average_pool(const fl_attributes *attributes, fl_operator **op)
+{
+    static const fl_operator_type type = {
+        .name = "average_pool", .shape = shape, .run = run, .free = free_pool};
+    return make(&type, AVERAGE, attributes, op);
+}
+
+int fl_make_lp_pool(const fl_attributes *attributes, fl_operator **op)
+{
+    static const fl_operator_type type = {
+        .name = "lp_pool", .shape = shape, .run = run, .free = free_pool};
+    return make(&type, LP, attributes, op);
+}

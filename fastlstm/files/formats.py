@@ -19,9 +19,9 @@ from .torch import zip as torch_zip
 FORMATS = (
     ("torchscript", torch_script.is_torchscript, torch_script.read),
     ("torch", torch_zip.is_torch_zip, torch_zip.read),
-    ("keras", keras.is_keras_zip, keras.read_zip),
+    ("keras", keras.is_keras_zip, keras.read),
     ("npz", npz.is_npz, npz.read),
-    ("hdf5", keras.is_hdf5, keras.read_hdf5),
+    ("hdf5", keras.is_hdf5, keras.read),
     ("torch-stream", torch_stream.is_torch_stream, torch_stream.read),
     ("pickle", numpy_pickle.is_pickle, numpy_pickle.read),
     ("fastlstm", fastlstm.is_fastlstm, fastlstm.read),

@@ -5,6 +5,7 @@ import dataclasses
 
 from ..engine.variants import Activation
 from .source import Source
+from .weight_shapes import split_name
 
 # The weights that a reader makes of all layers may take WEIGHTS bytes for each byte of the file,
 # and MORE_WEIGHTS bytes beyond that.
@@ -35,12 +36,16 @@ class Contents:
         if self.source is not None:
             self.bytes_left += WEIGHTS * self.source.size + MORE_WEIGHTS
 
+    def charge(self, count):
+        """Take `count` bytes for weights that are made; LoadError if too many are."""
+        self.bytes_left -= count
+        if self.bytes_left < 0 and self.source is not None:
+            raise self.source.error("layers", "their weights need far more memory than the file")
+
     def add(self, name, layer, weights):
         """Put a layer and its weights, {torch's name: array}, under `name`, made unique.
         LoadError if many layers are made of the same weights."""
-        self.bytes_left -= sum(array.nbytes for array in weights.values())
-        if self.bytes_left < 0:
-            raise self.source.error("layers", "their weights need far more memory than the file")
+        self.charge(sum(array.nbytes for array in weights.values()))
         prefix, count = f"{name}.", self.counts.get(name, 1)
         while prefix in self.layers or any(prefix + end in self.arrays for end in weights):
             count += 1  # goes on from where the last one of that name ended
@@ -61,12 +66,14 @@ class Options:
 
 
 def group_by_prefix(arrays):
-    """{prefix: {the rest of the name: array}} of {name: array}. A prefix is all up to a name's last
-    dot, that included, or ""."""
+    """{prefix: {the rest of the name: array}} of {name: array}. A prefix is what stands before a
+    recurrent weight's name, see split_name; of other names all up to the last dot, that included,
+    or ""."""
     groups = {}
     for name, array in arrays.items():
-        prefix, dot, end = name.rpartition(".")
-        groups.setdefault(prefix + dot, {})[end] = array
+        dot = name.rfind(".") + 1
+        prefix, end = split_name(name) or (name[:dot], name[dot:])
+        groups.setdefault(prefix, {})[end] = array
     return groups
 
 

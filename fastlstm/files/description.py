@@ -29,6 +29,8 @@ class Layer:
     cell            the names have no `_l0` (torch's LSTMCell, GRUCell, RNNCell)
     dtype           of the weight matrices as the layer computes with them: "float32", or "float16"
                     where fastlstm's own file says so; whatever the arrays of other files are
+    guessed         names of fields above, "nonlinearity" (an RNN's activation) among them, that
+                    the file does not say: they have the value that torch's modules have unless told
     problem         why the weights do not fit together, or None
     """
 
@@ -50,6 +52,7 @@ class Layer:
     merge: str = "concat"
     cell: bool = False
     dtype: str = "float32"
+    guessed: tuple[str, ...] = ()
     problem: str | None = None
 
     @property
@@ -85,6 +88,12 @@ class Layer:
             text += f", dtype={self.dtype!r}"
         found = variants(self)
         return text + (f") with {', '.join(found)}" if found else ")")
+
+
+def guesses(layer: Layer) -> str:
+    """What of `layer` is guessed, in words, as load's arguments; "" if nothing is."""
+    given = {"batch_first": layer.batch_first, "nonlinearity": layer.directions[0][0].name}
+    return ", ".join(f"{name}={given[name]!r}" for name in layer.guessed)
 
 
 def _variant_activations(layer: Layer) -> list[str]:

@@ -14,14 +14,11 @@ import dataclasses
 
 from ..engine.variants import Activation
 from ..errors import LoadError
+from .beside import unwrapped
 from .contents import Contents, Options
 from .find import find
 from .formats import FORMATS
 from .source import Source, show
-
-# What wraps a model in checkpoints: a prefix need not repeat it.
-_WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.", "_orig_mod.")
-
 
 # The types that a caller may give; None stands for "not said" in all.
 _OPTIONS = {
@@ -48,16 +45,17 @@ def _format(source):
 def _read(path, options):
     """(the path as text, the format's name, Contents)."""
     with Source(path) as source:
+        if options.external_data and source.folder is None:
+            raise TypeError(
+                "external_data=True needs the model's path: other files are looked for beside it, "
+                f"and {source.name} has no folder"
+            )
         format_name, action = _format(source)
         if isinstance(action, str):
             raise source.error("file", action)
         found = action(source, options)
-    if not isinstance(found, Contents):
-        found = Contents(found, find(found))
-        if options.reset_after is False:  # torch has no such GRU, others use its names
-            for prefix, layer in found.layers.items():
-                if layer.kind == "GRU":
-                    found.layers[prefix] = dataclasses.replace(layer, reset_after=False)
+        if not isinstance(found, Contents):
+            found = find(found, source, options)
     return source.name, format_name, found
 
 
@@ -102,14 +100,10 @@ def _listed(layers):
     return "; ".join(f"{show(prefix)}: {layer}" for prefix, layer in list(layers.items())[:50])
 
 
-def _unwrapped(prefix):
-    while True:
-        for wrapper in _WRAPPERS:
-            if prefix.startswith(wrapper):
-                prefix = prefix[len(wrapper) :]
-                break
-        else:
-            return prefix
+def _ends_in(prefix, end):
+    """Whether `prefix` is whole names and then `end`, which is more than a separator."""
+    before = prefix.removesuffix(end)
+    return end not in (".", "/", "_") and before != prefix and before.endswith((".", "/"))
 
 
 def choose_prefix(name, layers, prefix):
@@ -121,13 +115,15 @@ def choose_prefix(name, layers, prefix):
                 + _listed(layers)
             )
         return next(iter(layers))
-    for form in (prefix, f"{prefix}."):
+    forms = [prefix + end for end in ("", ".", "/", "_")]
+    for form in forms:
         if form in layers:
             return form
-    for form in (prefix, f"{prefix}."):
-        inner = [each for each in layers if form and _unwrapped(each) == form]
-        if len(inner) == 1:
-            return inner[0]
+    for matches in (lambda each, form: unwrapped(each) == form, _ends_in):
+        for form in filter(None, forms):
+            inner = [each for each in layers if matches(each, form)]
+            if len(inner) == 1:
+                return inner[0]
     raise LoadError(f"{name}: prefix {show(prefix)}: no such layer; there are: {_listed(layers)}")
 
 

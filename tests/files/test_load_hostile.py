@@ -270,7 +270,7 @@ def test_paths_that_are_no_files(tmp_path, call):
         call(tmp_path / "missing.pt")
     with pytest.raises(IsADirectoryError):
         call(tmp_path)
-    for wrong in (None, 0, 1.5, b"x"[0], io.BytesIO(GOOD)):
+    for wrong in (None, 0, 1.5, b"x"[0], io.StringIO("{}"), [GOOD]):
         with pytest.raises(TypeError):
             call(wrong)
     fifo = tmp_path / "fifo"

@@ -107,7 +107,7 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
                     merge="sum"),
         "d.": Layer("LSTM", 3, 4, direction="bidirectional", initial_state=("initial_h",)),
     }  # fmt: skip
-    assert {f.name for f in dataclasses.fields(Layer)} - {"problem", "cell"} <= {
+    assert {f.name for f in dataclasses.fields(Layer)} - {"problem", "guessed", "cell"} <= {
         name for layer in layers.values() for name in own._plain(layer)
     } | {"proj_size", "num_layers", "bias"}
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}

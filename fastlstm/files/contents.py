@@ -42,11 +42,15 @@ class Contents:
         if self.bytes_left < 0 and self.source is not None:
             raise self.source.error("layers", "their weights need far more memory than the file")
 
-    def add(self, name, layer, weights):
+    def add(self, name, layer, weights, charged=False):
         """Put a layer and its weights, {torch's name: array}, under `name`, made unique.
-        LoadError if many layers are made of the same weights."""
-        self.charge(sum(array.nbytes for array in weights.values()))
-        prefix, count = f"{name}.", self.counts.get(name, 1)
+        LoadError if many layers are made of the same weights.
+
+        charged   True: the weights are the file's own arrays, or `charge` was called for them
+        """
+        if not charged:
+            self.charge(sum(array.nbytes for array in weights.values()))
+        prefix, count = f"{name}." if name else "", self.counts.get(name, 1)
         while prefix in self.layers or any(prefix + end in self.arrays for end in weights):
             count += 1  # goes on from where the last one of that name ended
             prefix = f"{name}_{count}."

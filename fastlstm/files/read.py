@@ -38,7 +38,7 @@ def _format(source):
         raise source.error("file", "it is empty")
     raise source.error(
         "file",
-        "not a format that fastlstm knows (PyTorch, safetensors, ONNX, Keras, .npz, pickle)",
+        "not a format that fastlstm knows (PyTorch, safetensors, ONNX, Keras, .npz, pickle, JSON)",
     )
 
 
@@ -137,6 +137,11 @@ def read_layers(path, options):
         what = "none is named like a recurrent layer's (weight_ih_l0)"
         if format_name in ("onnx", "keras"):
             what = "the model has no LSTM, GRU or RNN"
+        if format_name == "torchscript" and all(n.startswith("constants.") for n in found.arrays):
+            what = (
+                "the module is frozen: its tensors have no names any more, and its code calls none "
+                "of torch's lstm, gru, rnn_tanh and rnn_relu with them"
+            )
         raise LoadError(f"{name}: {len(found.arrays)} arrays: {what}")
     return name, found
 

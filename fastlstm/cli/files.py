@@ -10,6 +10,7 @@ import sys
 from ..errors import LoadError
 from ..files import read
 from ..files.contents import group_by_prefix, layer_weights
+from ..files.description import guesses
 from ..files.safetensors.layers import write
 from ..layers.build import ready
 from ..layers.load import refusal
@@ -112,6 +113,8 @@ def inspect(args):
     for prefix, layer in layers.items():
         reason = refusal(layer)
         note = f"  refused: {reason}" if reason and not layer.problem else ""
+        if layer.guessed and not reason:
+            note = f"  guessed: {guesses(layer)}"
         print(f"    {shown(prefix):{min(width, 60)}}  {shown(str(layer))}{note}")
     print("tensors")
     width = max((len(shown(name)) for name in arrays), default=0)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import FULL, not_with_asan
-from load_corpus import all_cases, chunks, headers, others, pickles
+from load_corpus import all_cases, chunks, headers, others, pickles, texts
 from load_corpus.build import (
     DATA,
     GOOD,
@@ -145,7 +145,10 @@ def _mutants(data):
      ("onnx", lambda: others.GOOD_ONNX, False), ("hdf5", others.tiny_hdf5, False),
      ("chunked-hdf5", chunks.tiny_chunked, False), ("keras", lambda: _keras(), True),
      ("npz", lambda: others.GOOD_NPZ, True),
-     ("numpy-pickle", lambda: others.GOOD_PICKLE, False)],
+     ("numpy-pickle", lambda: others.GOOD_PICKLE, False),
+     ("json", lambda: texts.GOOD_JSON, False),
+     ("packed", lambda: texts.packed_file(texts.PACKED), True),
+     ("frozen", lambda: texts.frozen_file(texts.CODE), True)],
 )  # fmt: skip
 def test_every_truncation_and_bit_flip(memory_path, name, make, guarded):
     """LoadError or arrays. With a CRC over all that is read: LoadError, or the same arrays."""
@@ -203,6 +206,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         *headers.bombs(),
         *others.slow_cases(),
         *chunks.slow_cases(),
+        *texts.slow_cases(),
     ):
         (tmp_path / name).write_bytes(data)
     report = _child("cost", *sorted(tmp_path.iterdir()))
@@ -217,6 +221,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         "padded-names", "padded-wide", "bfloat16-32-MiB", "BF16-32-MiB", "10000-tensors",
         "onnx-dequantized", "onnx-numbers", "hdf5-many", "npz-zeros", "numpy-many", "numpy-large",
         "onnx-one-name", "hdf5-texts", "chunks-plain", "chunks-shuffled", "chunks-of-one",
+        "json-layers", "json-under", "json-ragged", "json-weight-norm",
     }  # fmt: skip
 
 
@@ -228,7 +233,9 @@ def test_nothing_is_run_imported_or_opened(folder, tmp_path):
     torch.save(module.state_dict(), tmp_path / "lstm.pt")
     sound = {"own": _own(), "onnx": others.GOOD_ONNX, "h5": others.good_hdf5(), "keras": _keras(),
              "chunked.h5": chunks.tiny_chunked(),
-             "npz": others.GOOD_NPZ, "pkl": others.GOOD_PICKLE, "script": _script(),
+             "json": texts.GOOD_JSON, "packed": texts.packed_file(texts.PACKED),
+             "frozen": texts.frozen_file(texts.CODE), "npz": others.GOOD_NPZ,
+             "pkl": others.GOOD_PICKLE, "script": _script(),
              "stream": _saved(_use_new_zipfile_serialization=False)}  # fmt: skip
     for name, data in sound.items():
         (tmp_path / name).write_bytes(data)

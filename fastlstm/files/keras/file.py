@@ -191,7 +191,7 @@ def _contents(file, model, version, options):
         for name, its_cells in _without_configuration(weights, cells):
             layer, arrays = layer_of(its_cells, None, version, options)
             found.add(name, layer, arrays)
-        found.layers = found.layers or find(found.arrays)
+        found.layers = found.layers or find(found.arrays).layers
         return found
     for configured in configured_layers(model):
         name, its_cells = "/".join(configured.names), []

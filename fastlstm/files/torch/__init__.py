@@ -3,5 +3,6 @@
 
 zip.py      checkpoints since PyTorch 1.6, which are zip archives; tensors and storages
 stream.py   checkpoints before, which are pickles and storages one after the other
-script.py   TorchScript archives
+script.py   TorchScript archives; frozen.py  those that are frozen
+packed.py   dynamically quantised models
 """

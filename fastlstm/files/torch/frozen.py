@@ -26,12 +26,10 @@ _CALL = re.compile(r"torch\.(lstm|gru|rnn_tanh|rnn_relu)(_cell)?\(([^()\n]*)\)")
 _FLAGS = {"True": True, "False": False}
 
 
-def _constants(items, arrays):
-    """The arrays that `items`, texts of code, name, or None."""
-    numbers = [_CONSTANT.fullmatch(item) for item in items]
-    if not numbers or not all(numbers) or any(int(n[1]) not in arrays for n in numbers):
-        return None
-    return [arrays[int(n[1])] for n in numbers]
+def _numbers(items):
+    """The numbers of the constants that `items`, texts of code, are; None if one is none."""
+    matches = [_CONSTANT.fullmatch(item.strip()) for item in items]
+    return tuple(int(match[1]) for match in matches) if all(matches) else None
 
 
 def _arguments(text):
@@ -57,37 +55,46 @@ def _weights(layer, arrays):
     return dict(zip(names, arrays, strict=True)) if len(names) == len(arrays) else {}
 
 
-def _layer(function, cell, arguments, lists, arrays):
-    """(Layer, {torch's name: array}) of a call, or None if it is not understood."""
-    kind = _KINDS[function]
-    if cell:
-        weights, rest = _constants(arguments[-4:], arrays), ["True", "1", "0.", "False", "False"]
-        packed = True
-    else:
-        at = next((n for n in (2, 3) if arguments[n : n + 1] and arguments[n] in lists), None)
-        if at is None:
-            return None
-        weights, rest = _constants(lists[arguments[at]], arrays), arguments[at + 1 :]
-        packed = at == 3
-    if weights is None or len(weights) < 2 or len(rest) != (5 if packed else 6):
-        return None
+def _layer(kind, relu, weights, rest, packed):
+    """(Layer, {torch's name: array}) of a call, or None if it is not understood.
+
+    weights   the arrays of its list       rest   the arguments behind that
+    packed    whether these do not say batch_first
+    """
     bias, both, first = (_FLAGS.get(rest[n]) for n in (0, 4, -1))
     if None in (bias, both, first) or not re.fullmatch("[1-9][0-9]{0,3}", rest[1]):
         return None
-    number = int(rest[1])
-    per_track, left = divmod(len(weights), number * (2 if both else 1))
-    proj = len(weights[-1]) if per_track == 3 + 2 * bias and weights[-1].ndim == 2 else 0
-    if left or weights[0].ndim != 2 or weights[1].ndim != 2:
+    number, directions = int(rest[1]), 2 if both else 1
+    per_track, left = divmod(len(weights), number * directions)
+    if left or per_track < 2 or any(each.ndim != 2 for each in weights[:2]):
         return None
+    proj = len(weights[-1]) if per_track == 3 + 2 * bias and weights[-1].ndim == 2 else 0
     layer = Layer(
         kind, weights[0].shape[1], len(weights[0]) // _GATES[kind], proj, number, bias,
         "bidirectional" if both else "forward",
-        activations=((RELU,),) * (2 if both else 1) if function == "rnn_relu" else (),
-        batch_first=first and not packed,
-        guessed=("batch_first",) if packed and not cell else (),
+        activations=((RELU,),) * directions if relu else (),
+        batch_first=first and not packed, guessed=("batch_first",) * packed,
     )  # fmt: skip
     named = _weights(layer, weights)
     return (layer, named) if named and misfit(layer, named) is None else None
+
+
+def _understood(cell, arguments, lists):
+    """(the numbers of the constants, the arguments behind them, whether these do not say
+    batch_first, the name of their list) of a call; None if it is not understood."""
+    if cell:  # x, state, weight_ih, weight_hh, bias_ih, bias_hh; the biases may be None
+        items = [each for each in arguments[2:] if each != "None"]
+        flags = [str(len(items) == 4), "1", "0.", "False", "False", "False"]
+        numbers = _numbers(items)
+        return (numbers, flags, False, "") if numbers and len(numbers) in (2, 4) else None
+    for at, due in ((2, 6), (3, 5)):
+        if len(arguments) == at + 1 + due:
+            used = arguments[at]
+            items = lists.get(used) or (used[1:-1].split(",") if used[:1] == "[" else [])
+            numbers = _numbers(items)
+            if numbers:
+                return numbers, arguments[at + 1 :], due == 5, used
+    return None
 
 
 def layers(code, arrays):
@@ -95,21 +102,18 @@ def layers(code, arrays):
     the constant: array}. The name is that of the module's attribute, where the code says it."""
     lists, found, seen = {}, [], set()
     for match in _LIST.finditer(code):
-        lists[match[1]] = [item.strip() for item in match[2].split(",")]
+        lists[match[1]] = match[2].split(",")
     for match in _CALL.finditer(code):
-        arguments = _arguments(match[3])
-        made = _layer(match[1], bool(match[2]), arguments, lists, arrays)
-        if made is None or (match[2] and tuple(arguments[-4:]) in seen):
+        kind, cell = _KINDS[match[1]], match[2]
+        call = _understood(cell, _arguments(match[3]), lists)
+        # A cell in a loop stands there for each step.
+        if call is None or call[0] in seen or not all(n in arrays for n in call[0]):
             continue
-        if match[2]:  # a cell in a loop that was unrolled
-            seen.add(tuple(arguments[-4:]))
-            name = _KINDS[match[1]].lower() + "_cell"
-        else:
-            used = next(each for each in arguments[2:4] if each in lists)
-            named = re.fullmatch(r"(?:self_)?(.+)__flat_weights\w*", used)
-            name = named[1] if named else _KINDS[match[1]].lower()
-            if tuple(lists[used]) in seen:
-                continue
-            seen.add(tuple(lists[used]))
-        found.append((name, *made))
+        numbers, rest, packed, used = call
+        made = _layer(kind, match[1] == "rnn_relu", [arrays[n] for n in numbers], rest, packed)
+        if made is not None:
+            seen.add(numbers)
+            attribute = re.fullmatch(r"(?:self_)?(.+)__flat_weights\w*", used)
+            name = attribute[1] if attribute else kind.lower() + ("_cell" if cell else "")
+            found.append((name, *made))
     return found

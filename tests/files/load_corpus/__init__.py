@@ -5,14 +5,14 @@ The tests check that each is refused for that rule, and the fuzzers begin with t
 make the sound files that some of them are made from.
 
     build.py     zip archives, pickles and safetensors files, with single bytes to choose
-    zips.py pickles.py headers.py chunks.py others.py wrong_types.py     the malformed files
+    zips.py pickles.py headers.py chunks.py others.py texts.py wrong_types.py   the malformed files
     targets.py mutate.py     what a fuzzer's input is for each format, and how it is changed
     watch.py     loads files in a process of its own, and reports time, memory and audit events
 """
 
 import dataclasses
 
-from . import chunks, headers, others, pickles, wrong_types, zips
+from . import chunks, headers, others, pickles, texts, wrong_types, zips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +51,9 @@ def all_cases():
         ("keras-type", wrong_types.keras_cases()),
         ("fastlstm-type", wrong_types.own_cases()),
         ("script-type", wrong_types.script_cases()),
+        ("json", texts.cases()),
+        ("json-bomb", texts.bombs()),
+        ("packed", texts.packed_cases()),
     ):
         for name, data, says in cases:
             yield Case(f"{family}-{name}", data, says)

@@ -80,9 +80,9 @@ def read_state_dict(path, *, external_data=False):
     their keys joined with dots; elements of lists and tuples are numbered; what is not a tensor is
     left out; a file that is one bare tensor gives the name "". bfloat16 becomes float32 (exactly),
     all other dtypes stay. Tensors that share memory in the file share it here. The layers of files
-    with other names than torch's (ONNX, Keras, audio models, quantised and frozen ones), and weights
-    that a file keeps as their parts (weight norm ...), come once more after the tensors, under
-    torch's names and in its gate order.
+    that have other names than torch's (ONNX, Keras, audio models, quantised and frozen modules),
+    and weights that are kept as their parts (weight norm ...), come once more after the tensors,
+    under torch's names and in its gate order.
 
     external_data   True: ONNX tensors kept in other files of the model's folder are read too
     """
@@ -158,8 +158,8 @@ def read_layers_and_options(path, options):
 def sniff(path):
     """The name of a file's format, recognised by its content. Those that are read: "torch",
     "torch-stream", "torchscript", "safetensors", "fastlstm", "onnx", "keras", "hdf5", "npz",
-    "pickle" and "json". Some more are recognised and refused: "torch-tar", "tflite", "gzip" ... An unknown or
-    malformed file is a LoadError.
+    "pickle" and "json". Some more are recognised and refused: "torch-tar", "tflite", "gzip" ... An
+    unknown or malformed file is a LoadError.
     """
     with Source(path) as source:
         return _format(source)[0]

@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 import torch
-from load_corpus.build import DATA, Record, records, tensor, zip_bytes
+from load_corpus import texts
+from load_corpus.build import DATA, Record, dict_of, records, tensor, zip_bytes
 from torch import nn
 from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
@@ -302,3 +303,12 @@ def test_plain_layers_beside_quantised_ones(tmp_path):
     linear = found["q.fc._packed_params._packed_params.0"]
     assert linear.dtype == np.float32 and linear.shape == (4, 3)
     assert np.array_equal(linear, model["q"]["fc"].weight().dequantize().numpy())
+
+
+def test_very_large_quantised_weights(tmp_path):
+    """As float32 they take four times the file, which is more than is promised."""
+    size = (4, 4 << 20)
+    body = dict_of(w=texts.scripted(texts.quantised(size=size, count=16 << 20)))
+    (tmp_path / "x.pt").write_bytes(zip_bytes(records(body, {"q": bytes(16 << 20)})))
+    with pytest.raises(LoadError, match="their weights need far more memory than the file"):
+        read_state_dict(tmp_path / "x.pt")

@@ -109,12 +109,12 @@ def slow_cases():
 # ---- PyTorch's archives
 
 
-def quantised(scale=None, zero=None, size=(4, 1), scheme="per_tensor_affine"):
+def quantised(scale=None, zero=None, size=(4, 1), scheme="per_tensor_affine", count=4):
     """The opcodes of a quantised tensor, of the storage "q"."""
     how = (name_of(f"torch.{scheme}"), scale or b"G\x3f\xf0" + bytes(6), zero or number(0))
     sizes = tuple_of(*map(number, size))
     return call(
-        "torch._utils._rebuild_qtensor", storage("torch.QInt8Storage", "q"), number(0), sizes,
+        "torch._utils._rebuild_qtensor", storage("torch.QInt8Storage", "q", count), number(0), sizes,
         tuple_of(number(1), number(1)), tuple_of(*how), FALSE, NONE,
     )  # fmt: skip
 

@@ -227,7 +227,8 @@ def test_models_of_rtneural(tmp_path, rng):
     [
         ({"activation": "relu"}, "its activation is 'relu': RTNeural runs every LSTM with tanh"),
         ({"shape": [None, 7]}, "its shape ends in '7', its weights in 5"),
-        ({"weights": []}, "are not Keras' kernel"), ({"weights": 3}, "are not Keras' kernel"),
+        ({"weights": []}, "are not Keras' kernel"), ({"weights": [3, 4, 5]}, "are not Keras' ke"),
+        ({"weights": 3}, "are not Keras' kernel"),
         ({"weights": [[[1.0]], [[1.0]], [1.0]]}, "are not Keras' kernel"),
         ({"type": "gru"}, "are not Keras' kernel"),
     ],

@@ -55,7 +55,7 @@ def parse(source):
 
 
 def array_of(value):
-    """The array that a list is, or None."""
+    """The array that a list is, or None; None of what is no list, too."""
     shape, first = [], value
     while first.__class__ is list:
         if not first or len(shape) == MAX_DIMS:
@@ -67,7 +67,7 @@ def array_of(value):
         if not all(each.__class__ is list and len(each) == size for each in flat):
             return None
         flat = list(chain.from_iterable(flat))
-    kinds = set(map(type, flat))
+    kinds = set(map(type, flat)) if shape else set()
     if not kinds or not kinds <= {int, float}:
         return None
     try:

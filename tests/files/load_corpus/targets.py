@@ -17,7 +17,7 @@ with, and how an input is changed with its structure in mind.
     fastlstm      the description of the layers in a file of lstm.save, whose arrays are sound
     json          the file of JSON
     packed        the pickle of a checkpoint of a quantised model, whose archive is sound
-    frozen        the code of a frozen TorchScript archive, which is sound
+    frozen        the code of a frozen TorchScript archive, and after a zero byte its constants
     file          the file, of whatever format
 """
 

@@ -114,8 +114,8 @@ def quantised(scale=None, zero=None, size=(4, 1), scheme="per_tensor_affine", co
     how = (name_of(f"torch.{scheme}"), scale or b"G\x3f\xf0" + bytes(6), zero or number(0))
     sizes = tuple_of(*map(number, size))
     return call(
-        "torch._utils._rebuild_qtensor", storage("torch.QInt8Storage", "q", count), number(0), sizes,
-        tuple_of(number(1), number(1)), tuple_of(*how), FALSE, NONE,
+        "torch._utils._rebuild_qtensor", storage("torch.QInt8Storage", "q", count), number(0),
+        sizes, tuple_of(number(1), number(1)), tuple_of(*how), FALSE, NONE,
     )  # fmt: skip
 
 
@@ -172,9 +172,11 @@ CODE = (
 )
 
 
-def frozen_file(code):
-    """A TorchScript archive of two constants, (1, 1) each."""
-    one = tensor(size=(1, 1), stride=(1, 1))
-    made = {"a/data.pkl": b"\x80\2}.", "a/constants.pkl": PROTO + tuple_of(one, one) + STOP,
+def frozen_file(data):
+    """A TorchScript archive of two constants, (1, 1) each. data: its code; and, if a zero byte
+    follows, the pickle of its constants."""
+    one, (code, _, pickle) = tensor(size=(1, 1), stride=(1, 1)), data.partition(b"\0")
+    pickle = pickle or PROTO + tuple_of(one, one) + STOP
+    made = {"a/data.pkl": b"\x80\2}.", "a/constants.pkl": pickle,
             "a/constants/0": DATA, "a/code/m.py": code}  # fmt: skip
     return zip_bytes([Record(name, raw) for name, raw in made.items()])

@@ -5,13 +5,13 @@ the models of RTNeural and NAM (audio.py)."""
 from ..contents import Contents
 from ..find import find
 from . import audio
-from .text import arrays_in, parse
+from .text import BOM, arrays_in, parse
 
 
 def is_json(source):
     """Whether the file begins as a JSON object with a key, or an empty one. A safetensors file may
     begin with these bytes too: as a length of less than 2^48, zeros follow."""
-    head = source.head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = source.head.removeprefix(BOM).lstrip()
     return (
         head[:1] == b"{" and head[1:].lstrip()[:1] in (b'"', b"}") and b"\0" not in source.head[:8]
     )

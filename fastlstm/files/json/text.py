@@ -14,6 +14,7 @@ import numpy as np
 
 from ..source import show
 
+BOM = b"\xef\xbb\xbf"  # what some editors put before UTF-8
 MAX_DEPTH = 50  # objects and lists inside each other on the way to an array; files nest about five
 MAX_DIMS = 5  # of an array: the weights of Conv3d have 5
 MAX_NAMES, MAX_NAME = 100_000, 4096  # arrays, and characters in one name
@@ -40,7 +41,8 @@ def parse(source):
             "use safetensors",
         )  # fmt: skip
     try:
-        text = str(data, "utf-8-sig")
+        # The codec "utf-8-sig" would be imported at its first use, and a load imports nothing.
+        text = str(memoryview(data)[3 if data[:3] == BOM else 0 :], "utf-8")
     except UnicodeDecodeError as error:
         raise source.error(f"byte {error.start}", "the text is not UTF-8") from None
     del data

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import FULL, not_with_asan
-from load_corpus import all_cases, archives, chunks, headers, others, pickles
+from load_corpus import all_cases, archives, chunks, headers, others, pickles, texts
 from load_corpus.build import (
     DATA,
     GOOD,
@@ -35,7 +35,7 @@ import fastlstm
 from fastlstm import LoadError, load, load_all, read_state_dict
 from fastlstm.files.read import sniff
 from fastlstm.files.source import Source
-from fastlstm.files.torch import zip as torch_zip
+from fastlstm.files.torch import packed
 from fastlstm.files.torch.rebuild import ALLOWED
 
 pytestmark = pytest.mark.once
@@ -148,7 +148,10 @@ def _mutants(data):
      ("npz", lambda: others.GOOD_NPZ, True), ("pt2", lambda: archives.GOOD_PT2, True),
      ("agent", lambda: archives.GOOD_AGENT, True),
      ("deflated-agent", lambda: archives.deflated(GOOD), True),
-     ("numpy-pickle", lambda: others.GOOD_PICKLE, False)],
+     ("numpy-pickle", lambda: others.GOOD_PICKLE, False),
+     ("json", lambda: texts.GOOD_JSON, False),
+     ("packed", lambda: texts.packed_file(texts.PACKED), True),
+     ("frozen", lambda: texts.frozen_file(texts.CODE), True)],
 )  # fmt: skip
 def test_every_truncation_and_bit_flip(memory_path, name, make, guarded):
     """LoadError or arrays. With a CRC over all that is read: LoadError, or the same arrays."""
@@ -206,6 +209,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         *headers.bombs(),
         *others.slow_cases(),
         *chunks.slow_cases(),
+        *texts.slow_cases(),
     ):
         (tmp_path / name).write_bytes(data)
     report = _child("cost", *sorted(tmp_path.iterdir()))
@@ -220,6 +224,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         "padded-names", "padded-wide", "bfloat16-32-MiB", "BF16-32-MiB", "10000-tensors",
         "onnx-dequantized", "onnx-numbers", "hdf5-many", "npz-zeros", "numpy-many", "numpy-large",
         "onnx-one-name", "hdf5-texts", "chunks-plain", "chunks-shuffled", "chunks-of-one",
+        "json-layers", "json-under", "json-ragged", "json-weight-norm",
     }  # fmt: skip
 
 
@@ -232,7 +237,9 @@ def test_nothing_is_run_imported_or_opened(folder, tmp_path):
     sound = {"own": _own(), "onnx": others.GOOD_ONNX, "h5": others.good_hdf5(), "keras": _keras(),
              "chunked.h5": chunks.tiny_chunked(),
              "pt2": archives.GOOD_PT2, "agent.zip": archives.GOOD_AGENT,
-             "npz": others.GOOD_NPZ, "pkl": others.GOOD_PICKLE, "script": _script(),
+             "json": texts.GOOD_JSON, "packed": texts.packed_file(texts.PACKED),
+             "frozen": texts.frozen_file(texts.CODE), "npz": others.GOOD_NPZ,
+             "pkl": others.GOOD_PICKLE, "script": _script(),
              "stream": _saved(_use_new_zipfile_serialization=False)}  # fmt: skip
     for name, data in sound.items():
         (tmp_path / name).write_bytes(data)
@@ -274,7 +281,7 @@ def test_paths_that_are_no_files(tmp_path, call):
         call(tmp_path / "missing.pt")
     with pytest.raises(IsADirectoryError):
         call(tmp_path)
-    for wrong in (None, 0, 1.5, b"x"[0], io.BytesIO(GOOD)):
+    for wrong in (None, 0, 1.5, b"x"[0], io.StringIO("{}"), [GOOD]):
         with pytest.raises(TypeError):
             call(wrong)
     fifo = tmp_path / "fifo"
@@ -299,7 +306,7 @@ def test_a_file_cut_while_it_is_read(tmp_path, keep):
     with Source(path) as source:
         os.truncate(path, keep)
         with pytest.raises(LoadError, match="became shorter"):
-            torch_zip.read(source)
+            packed.read(source)
 
 
 def test_sizes_over_the_limits_are_refused_unread(tmp_path):

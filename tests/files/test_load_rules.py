@@ -58,7 +58,7 @@ def test_unknown_arguments(tmp_path):
 def test_what_looks_like_a_cell_and_fits_none_is_left_alone():
     """Names without _l0 are common: no layer, and no complaint."""
     arrays = {"a.weight_ih": np.ones((8, 3), "f4"), "a.weight_hh": np.ones((7, 2), "f4")}
-    assert find(arrays) == {}
+    assert find(arrays).layers == {}
 
 
 # ---- pickles

@@ -39,13 +39,13 @@ def saved(path, *modules, kind="torch"):
 def test_the_prefix_is_what_stands_before_the_name(prefix):
     found = find(arrays(torch.nn.LSTM(3, 4), prefix))
     assert list(found) == [prefix]
-    assert str(found[prefix]) == "LSTM(3, 4)"
+    assert str(found[prefix]) == "LSTM(3, 4); assumed: batch_first"
 
 
 def test_the_text_is_the_call():
     module = torch.nn.LSTM(3, 4, 2, bias=False, bidirectional=True, proj_size=1)
     text = "LSTM(3, 4, num_layers=2, bias=False, bidirectional=True, proj_size=1)"
-    assert str(find(arrays(module))[""]) == text
+    assert str(find(arrays(module))[""]) == f"{text}; assumed: batch_first"
 
 
 def test_layers_come_in_the_order_of_the_file():

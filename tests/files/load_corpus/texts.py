@@ -104,6 +104,9 @@ def slow_cases():
     split = {f"{n}.weight_hh_l0_{part}": rows for n in range(2) for part in "v"}
     split |= {f"{n}.weight_hh_l0_g": [[1.0]] * 4096 for n in range(2)}
     yield "json-weight-norm", json.dumps(split).encode()
+    count = 24 << 20
+    made = dict_of(w=scripted(quantised(size=(4, count // 4), count=count)))
+    yield "quantised-24-MiB", zip_bytes(records(made, {"q": bytes(count)}))
 
 
 # ---- PyTorch's archives

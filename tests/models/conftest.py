@@ -2,6 +2,7 @@
 """What runs a model: each test that has the argument `runner` runs with every one of them."""
 
 import pytest
+import small_models
 
 from fastlstm.models import reference
 from fastlstm.models.onnx import read
@@ -27,3 +28,16 @@ def runner(request, tmp_path):
         return RUNNERS[request.param](path)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """f(name) -> (path of the ONNX file, torch module) of tests/support/small_models.py; once."""
+    folder, made = tmp_path_factory.mktemp("small"), {}
+
+    def of(name):
+        if name not in made:
+            made[name] = small_models.export(name, folder)
+        return made[name]
+
+    return of

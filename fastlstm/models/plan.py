@@ -66,7 +66,8 @@ class Plan:
         constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
         plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
         made = reference.run(plain, given, self.max_bytes)
-        return [np.ascontiguousarray(a, run_dtype(a.dtype)).reshape(a.shape) for a in made]
+        # Copies: an output may be a view of another one or of an input.
+        return [np.array(a, run_dtype(a.dtype), order="C") for a in made]
 
     def error(self, error, given):
         shapes = ", ".join(str(a.shape) for a in given)

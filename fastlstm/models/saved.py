@@ -24,28 +24,25 @@ from ..files.safetensors.file import array_in, layout
 from ..files.safetensors.write import write_arrays
 from ..files.source import show
 from .graph import Graph, Node, Value
+from .half import to_half, weights
 
 VERSION = 1
 MAX_DEPTH = 64  # graphs in graphs
-# Inputs that are nothing but weights, which a float16 model rounds: {operator: their numbers}.
-_WEIGHTS = {
-    "MatMul": (1,), "Gemm": (1,), "Linear": (1,), "Conv": (1,), "ConvTranspose": (1,),
-    "LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2),
-}  # fmt: skip
 
 
 class _Writer:
-    def __init__(self, half):
-        self.tensors, self.half = {}, half
+    """halves: the names of constants that are written as float16; None: none of any kind."""
+
+    def __init__(self, halves):
+        self.tensors, self.halves = {}, halves
 
     def tensor(self, array, half=False):
         name = f"t{len(self.tensors)}"
         array = np.ascontiguousarray(array).reshape(np.shape(array))
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        if half and self.half and array.dtype == np.float32:
-            rounded = array.astype(np.float16)
-            if np.isfinite(rounded).all() or not np.isfinite(array).all():
-                array = rounded
+        if half and array.dtype == np.float32:
+            rounded = to_half(array)
+            array = array if rounded is None else rounded
         self.tensors[name] = array
         return name
 
@@ -59,7 +56,7 @@ class _Writer:
         if isinstance(value, dict):
             return {
                 "tensors": {
-                    key: self.tensor(array, key.startswith("weight_"))
+                    key: self.tensor(array, self.halves is not None and key.startswith("weight_"))
                     for key, array in value.items()
                 }
             }
@@ -74,17 +71,14 @@ class _Writer:
         raise TypeError(f"an attribute of the type {type(value).__name__}")
 
     def graph(self, graph):
-        used = {}
-        for node in graph.walk():
-            for i, name in enumerate(node.inputs):
-                used.setdefault(name, set()).add(i in _WEIGHTS.get(node.op, ()))
-        wanted = set(used) | {value.name for value in graph.outputs}
+        wanted = {name for node in graph.walk() for name in node.inputs}
+        wanted |= {value.name for value in graph.outputs}
         return {
             "name": graph.name,
             "inputs": [self.value(value) for value in graph.inputs],
             "outputs": [self.value(value) for value in graph.outputs],
             "constants": {
-                name: self.tensor(array, used.get(name) == {True})
+                name: self.tensor(array, name in (self.halves or ()))
                 for name, array in graph.constants.items()
                 if name in wanted or self.outer(graph, name)
             },
@@ -114,8 +108,8 @@ class _Writer:
 
 def write(path, graph, dtype):
     """Writes the graph to `path`, whole or not at all. dtype: of weights, as load_model has it; in
-    a float16 file matrices that are nothing but weights are float16."""
-    writer = _Writer(dtype == "float16")
+    a float16 file they are float16 (half.weights)."""
+    writer = _Writer(weights(graph) if dtype == "float16" else None)
     config = {"version": VERSION, "model": {"dtype": dtype, "graph": writer.graph(graph)}}
     write_arrays(path, json.dumps(config), writer.tensors)
 

@@ -11,21 +11,21 @@ import typing
 import numpy as np
 
 from . import saved, states
-from .graph import ModelError
+from .graph import ModelError, NotKnown
 from .infer import Fact, constant, run_dtype
 from .plan import plan
 from .stream import ModelStream
 
 MOST_PLANS = 16  # kept by a model
-MOST_PINNED = 64  # elements of an integer input whose value a plan may depend on
+MOST_PINNED = 64  # elements of an input whose values a plan may depend on
 
 
 class Pins(typing.NamedTuple):
-    """What a plan depends on beside types and numbers of axes: whether on the values of small
-    integer inputs, and on the sizes of which axes, (number of the input, axis)."""
+    """What a plan depends on beside types and numbers of axes: on the values of inputs, by their
+    numbers, and on sizes, (number of the input, axis)."""
 
-    values: bool = False
-    axes: tuple | None = None
+    values: tuple = ()
+    axes: tuple = ()
 
 
 class _NoState(ModelError):
@@ -184,23 +184,37 @@ class Model:
 
     def _made_plan(self, arrays, pins):
         """(the Plan, its Pins). If a plan cannot be made, it may be when more is known of the
-        inputs: the values of small ones, then sizes. Once sizes have to be known, each that need
-        not be is left free again, since a plan takes milliseconds and sizes may change at every
-        call."""
-        try:
-            return self._plan(arrays, pins), pins
-        except ModelError:
-            if pins.axes is not None:
-                raise
-        try:
-            return self._plan(arrays, Pins(True)), Pins(True)
-        except ModelError:
-            pins = Pins(True, tuple(self._free_axes(arrays)))
-        made = self._plan(arrays, pins)
-        for axis in pins.axes:
-            fewer = Pins(True, tuple(a for a in pins.axes if a != axis))
-            with contextlib.suppress(ModelError):
-                made, pins = self._plan(arrays, fewer), fewer
+        inputs: the values of small ones of whole numbers, then sizes, then the values of small ones
+        of floats, such as scales. Then each that need not be known is left free again, since a plan
+        takes milliseconds, and inputs may differ at every call."""
+        values, axes = pins
+        small = {i for i, a in enumerate(arrays) if a.size <= MOST_PINNED and a.ndim <= 1}
+        floats = {i for i in small if arrays[i].dtype.kind == "f"}
+        ints = small - floats
+        every = set(self._free_axes(arrays))
+        while True:
+            try:
+                return self._fewest(arrays, self._plan(arrays, pins), pins)
+            except ModelError as error:
+                of_values = isinstance(error, NotKnown)
+                if of_values and not ints <= set(values):
+                    values = {*values, *ints}
+                elif not every <= set(axes):
+                    axes = every
+                elif of_values and not floats <= set(values):
+                    values = {*values, *floats}
+                else:
+                    raise
+                pins = Pins(tuple(sorted(values)), tuple(sorted(axes)))
+
+    def _fewest(self, arrays, made, pins):
+        """(a Plan, its Pins) that depends on as little as it can, of one that depends on `pins`."""
+        for kind in ("axes", "values"):
+            for one in getattr(pins, kind):
+                fewer = tuple(each for each in getattr(pins, kind) if each != one)
+                with contextlib.suppress(ModelError):
+                    fewer = pins._replace(**{kind: fewer})
+                    made, pins = self._plan(arrays, fewer), fewer
         return made, pins
 
     def _plan(self, arrays, pins):
@@ -218,24 +232,18 @@ class Model:
 
     def _key(self, arrays, pins):
         key = [a.ndim for a in arrays] if self._any_rank else []
-        if pins.values:
-            key += [a.tobytes() for a in arrays if self._pinned(a)]
-        if pins.axes:
-            key += [arrays[i].shape[axis] for i, axis in pins.axes]
+        key += [arrays[i].tobytes() for i in pins.values]
+        key += [arrays[i].shape[axis] for i, axis in pins.axes if axis < arrays[i].ndim]
         return (pins, *key)
-
-    @staticmethod
-    def _pinned(array):
-        return array.dtype.kind in "ib" and array.size <= MOST_PINNED and array.ndim <= 1
 
     def _facts(self, arrays, pins):
         facts = {}
         for i, (value, array) in enumerate(zip(self.inputs, arrays, strict=True)):
-            if pins.values and self._pinned(array):
-                facts[value.name] = constant(array.copy())
+            if i in pins.values:
+                facts[value.name] = constant(array.astype(value.dtype))
                 continue
             shape = [
-                array.shape[axis] if (i, axis) in (pins.axes or ())
+                array.shape[axis] if (i, axis) in pins.axes
                 else value.shape[axis] if value.shape and isinstance(value.shape[axis], int)
                 else None
                 for axis in range(array.ndim)

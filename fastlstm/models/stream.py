@@ -44,9 +44,9 @@ class ModelStream:
         ]
         self._varying = [(i, v) for i, v in inputs if v.name in self._given]
         self._kept = [(i, v.name) for i, v in inputs if v.name in self.pairs]
-        # {shapes of all inputs: Plan}, unless plans depend on values that steps give
+        # {shapes of all inputs: Plan}, of plans that do not depend on values that steps give
         self._plans = {}
-        self._of_shapes = all(v.dtype.kind == "f" for _, v in self._varying)
+        self._differ = {i for i, _ in self._varying} | {i for i, _ in self._kept}
         self._tuple = self._model.tuple_class([outputs[i] for i in self._returned])
         self.reset()
 
@@ -121,11 +121,13 @@ class ModelStream:
         for at, name in self._kept:
             arrays[at] = self._state[name]
         shapes = tuple([array.shape for array in arrays])
-        plan = self._plans.get(shapes) if self._of_shapes else None
+        plan = self._plans.get(shapes)
         if plan is None:
+            plan = model.plan_of(arrays)
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            plan = self._plans[shapes] = model.plan_of(arrays)
+            if self._differ.issubset(plan.inputs):
+                self._plans[shapes] = plan
         made = model.run_arrays(list(arrays), plan)
         self._state = {name: made[at] for name, at in self._next.items()}
         found = [made[i] for i in self._returned]

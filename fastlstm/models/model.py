@@ -12,6 +12,7 @@ from .graph import ModelError
 from .plans import Plans
 from .stream import ModelStream
 
+
 class _NoState(ModelError):
     """A model whose graph shows no state."""
 

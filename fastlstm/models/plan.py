@@ -83,7 +83,7 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     isa         the instruction set, None for the best; dtype: of weights, "float32" or "float16"
     max_bytes   of one array, or of all arrays of one run
 
-    ModelError; passes.simplify.NotKnown if more has to be known of the inputs.
+    ModelError; graph.NotKnown if more has to be known of the inputs.
     """
     flat, known = simplify(graph, facts, max_bytes)
     edit = Edit(flat, known)
@@ -102,7 +102,7 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
         if function is None:
             raise node.error("an operator that fastlstm does not run")
         function(builder, node)
-    for name in flat.results:
-        builder.program.output(builder.place(name))
+    for place in [builder.place(name) for name in flat.results]:
+        builder.program.output(place)
     builder.program.memory_limit = max_bytes
     return Plan(flat, edit.facts, inputs, builder.program, builder.titles, max_bytes)

@@ -36,7 +36,7 @@ def _axes(node, facts, index, attribute, axes):
     if name:
         found = facts[name].elements
         if found is None or None in found:
-            raise node.error(f"the axes ({name!r}) are computed as the model runs")
+            raise node.not_known(f"the axes ({name!r}) are computed as the model runs")
     else:
         found = node.attrs.get(attribute)
     return None if found is None else [axis_of(node, int(a), axes) for a in found]
@@ -180,7 +180,7 @@ def _concat(node, facts):
 def _reshape(node, facts):
     x, target = facts[node.inputs[0]].shape, facts[node.inputs[1]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the new shape has is computed as the model runs")
+        raise node.not_known("how many axes the new shape has is computed as the model runs")
     sizes = target.elements or (None,) * target.shape[0]
     zero = node.attrs.get("allowzero", 0)
     out = [
@@ -208,7 +208,7 @@ def _squeeze(node, facts):
     axes = _axes(node, facts, 1, "axes", len(x))
     if axes is None:
         if None in x:
-            raise node.error(f"which axes of {x} are 1 is not known before it runs")
+            raise node.not_known(f"which axes of {x} are 1 is not known before it runs")
         axes = [i for i, n in enumerate(x) if n == 1]
     if any(x[i] not in (1, None) for i in axes):
         raise node.error(f"axes {axes} of {x} are not all 1")
@@ -237,7 +237,7 @@ def _flatten(node, facts):
 def _expand(node, facts):
     x, target = facts[node.inputs[0]].shape, facts[node.inputs[1]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the new shape has is computed as the model runs")
+        raise node.not_known("how many axes the new shape has is computed as the model runs")
     return broadcast(node, x, target.elements or (None,) * target.shape[0])
 
 
@@ -250,9 +250,9 @@ def slices(node, facts):
     )
     count = facts[node.inputs[1]].shape[0]
     if count is None:
-        raise node.error("how many axes are cut is computed as the model runs")
+        raise node.not_known("how many axes are cut is computed as the model runs")
     if axes is None and len(node.inputs) > 3 and node.inputs[3]:
-        raise node.error("the axes are computed as the model runs")
+        raise node.not_known("the axes are computed as the model runs")
     axes = range(count) if axes is None else [axis_of(node, a, len(x)) for a in axes]
     if steps is None:
         steps = [1 if len(node.inputs) < 5 or not node.inputs[4] else None] * count
@@ -353,7 +353,7 @@ def _onnx_recurrent(node, facts):
 def _constant_of_shape(node, facts):
     target = facts[node.inputs[0]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the shape has is computed as the model runs")
+        raise node.not_known("how many axes the shape has is computed as the model runs")
     return target.elements or (None,) * target.shape[0]
 
 
@@ -425,7 +425,7 @@ def _gather_nd(node, facts):
     x, indices = (facts[n].shape for n in node.inputs[:2])
     batch = node.attrs.get("batch_dims", 0)
     if not indices or indices[-1] is None:
-        raise node.error("how many axes are indexed is computed as the model runs")
+        raise node.not_known("how many axes are indexed is computed as the model runs")
     return (*indices[:-1], *x[batch + indices[-1] :])
 
 

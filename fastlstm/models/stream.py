@@ -58,12 +58,11 @@ class ModelStream:
         names = [value.name for value in model.inputs]
         self._arrays = [self._constants.get(name) for name in names]
         self._at = [(i, name) for i, name in enumerate(names) if name not in self._constants]
-        # {shapes of all inputs: Plan}, unless plans may depend on values that steps give
+        # {shapes of all inputs: Plan}, of plans that do not depend on values that steps give
         self._plans = {}
-        self._of_shapes = all(v.dtype.kind == "f" for v in model.inputs if v.name in self._given)
 
     def __getstate__(self):
-        made = ("_given", "_returned", "_next", "_tuple", "_arrays", "_at", "_plans", "_of_shapes")
+        made = ("_given", "_returned", "_next", "_tuple", "_arrays", "_at", "_plans")
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def __setstate__(self, state):
@@ -154,7 +153,9 @@ class ModelStream:
         plan = self._plans.get(shapes)
         if plan is None:
             plan = model.plan_of(arrays)
-            if self._of_shapes and len(self._plans) < MOST_PLANS:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            if {at for at, _ in self._at}.issubset(plan.inputs):
                 self._plans[shapes] = plan
         made = model.run_planned(plan, arrays)
         fresh = {}

@@ -86,7 +86,7 @@ def constant_of_shape(b, node):
 @lowers("Range")
 def range_(b, node):
     if b.dtype(node.outputs[0]) != RUN_DTYPES[1]:
-        raise node.error("a range of floats that is computed as the model runs")
+        raise node.not_known("a range of floats that is computed as the model runs")
     b.emit(node, "range")
 
 

@@ -5,8 +5,8 @@
 
 `flat` has no If and no node whose outputs are constant or that nobody needs; facts tells of each of
 its names what is known. A graph computes much from the shapes of its inputs, and sizes that are
-free are not known here. A branch that depends on one cannot be chosen: NotKnown says so, and the
-caller plans again with the sizes of the call at hand.
+free are not known here. A branch that depends on one cannot be chosen: graph.NotKnown says so, and
+the caller plans again with the sizes of the call at hand.
 """
 
 import numpy as np
@@ -21,10 +21,6 @@ from .edit import dead_nodes_left_out
 # times those, and MORE_FOLDED.
 FOLDED, MORE_FOLDED = 16, 64 << 20
 MOST_NODES = 200_000  # of a graph with its branches chosen
-
-
-class NotKnown(ModelError):
-    """The condition of an If depends on the inputs: on their values, or on free sizes."""
 
 
 class _Walk:
@@ -137,9 +133,7 @@ class _Walk:
     def branch(self, node):
         condition = self.facts[self.names[node.inputs[0]]].constant
         if condition is None:
-            raise NotKnown(
-                str(node.error("which branch it takes depends on the values or sizes of inputs"))
-            )
+            raise node.not_known("which branch it takes depends on the values or sizes of inputs")
         if condition.size != 1:
             raise node.error(f"a condition of the shape {condition.shape}")
         body = node.attrs["then_branch" if condition.reshape(-1)[0] else "else_branch"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The plans of a model: made when a call first needs one, kept, and general as far as they can be."""
+"""The plans of a model: made when a call first needs one, kept, and as general as they can be."""
 
 import contextlib
 import threading
@@ -33,6 +33,9 @@ class Plans:
         self._kept = {}  # {key: Plan}, the latest MOST_PLANS
         self._lock = threading.Lock()
         self._any_rank = any(each.ndim is None for each in inputs)
+
+    def __len__(self):
+        return len(self._kept)
 
     def of(self, arrays):
         """The Plan for inputs like these, made if there is none yet. ModelError."""

@@ -7,7 +7,6 @@ from . import states
 from .arguments import tuple_class
 from .graph import ModelError
 
-
 MOST_PLANS = 16  # kept by a stream
 
 

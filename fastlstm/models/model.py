@@ -138,10 +138,10 @@ class Model:
             given = {each.name: each.zeros(batch_size) for each in self._inputs}
             try:
                 state = self.state_pairs(given | constants)
-            except _NoState:
-                raise
-            except (ModelError, ValueError):  # the sizes do not fit: the first step's will
-                pass
+            except (ModelError, ValueError) as error:
+                # Where sizes decide what the model does, those of the first step will tell.
+                if isinstance(error, _NoState) and not self._plans.pins.axes:
+                    raise
         return ModelStream(self, state, batch_size, constants)
 
     def state_pairs(self, given):

@@ -147,7 +147,8 @@ class ModelStream:
             elif name in self._state:
                 arrays[at] = self._state[name]
             else:
-                raise TypeError(f"missing input: {name}")
+                missing = [n for n in self._given if n not in given]
+                raise TypeError(f"missing inputs: {', '.join(missing) or name}")
         shapes = tuple([array.shape for array in arrays])
         plan = self._plans.get(shapes)
         if plan is None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A whole model: a graph, its plans, and calls."""
 
+import contextlib
 import threading
+import typing
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -12,11 +14,18 @@ from . import half, saved, states
 from .arguments import Input, checked_size, tuple_class
 from .graph import ModelError
 from .infer import Fact, constant
-from .passes.simplify import NotKnown
 from .plan import plan
 from .stream import ModelStream
 
 MOST_PLANS = 16  # kept by a model
+
+
+class Pins(typing.NamedTuple):
+    """What a plan depends on beside types and numbers of axes: whether on the values of small
+    integer inputs, and on the sizes of which axes, (number of the input, axis)."""
+
+    values: bool = False
+    axes: tuple | None = None
 
 
 class _NoState(ModelError):
@@ -43,10 +52,11 @@ class Model:
         """Everything that follows from the graph."""
         self._plans = {}  # {key: Plan}, the latest MOST_PLANS
         self._lock = threading.Lock()
-        self._pins = 0  # what plans have had to know so far: 0 nothing, 1 values, 2 shapes too
+        self._pins = Pins()  # what plans have had to know so far
         self._inputs = [Input(value) for value in self.graph.inputs]
         self._by_name = {each.name: each for each in self._inputs}
         self._names = list(self._by_name)
+        self._any_rank = any(each.ndim is None for each in self._inputs)
         self._outputs = tuple_class([v.name for v in self.graph.outputs])
         self._converted = [
             (i, v.dtype)
@@ -110,7 +120,11 @@ class Model:
             if not missing:
                 raise
             raise TypeError(f"missing inputs: {', '.join(missing)}") from None
-        made = self._plan(arrays).run(arrays, self.num_threads or 0)
+        return self.run_arrays(arrays)
+
+    def run_arrays(self, arrays, plan=None):
+        """The same for arrays that `array` made, in the inputs' order. plan: theirs, if known."""
+        made = (plan or self.plan_of(arrays)).run(arrays, self.num_threads or 0)
         for i, dtype in self._converted:
             made[i] = made[i].astype(dtype)
         return made
@@ -157,62 +171,82 @@ class Model:
 
     def planned(self, given):
         """The plan.Plan that runs these inputs, {name: array}."""
-        return self._plan([each.array(given[each.name]) for each in self._inputs])
+        return self.plan_of([each.array(given[each.name]) for each in self._inputs])
 
-    def _plan(self, arrays):
-        """The Plan for these arrays. A plan is made without knowing the inputs' values and free
-        sizes; where it has to know them (NotKnown), this and all later plans of the model are made
-        with small integer inputs' values, and if that is not enough with all sizes."""
-        while True:
+    def plan_of(self, arrays):
+        """The Plan for inputs like these, made if there is none yet."""
+        pins = self._pins
+        found = self._plans.get(self._key(arrays, pins))
+        if found is not None:
+            return found
+        with self._lock:
             pins = self._pins
-            key = self._key(arrays, pins)
-            found = self._plans.get(key)
-            if found is not None:
+            found = self._plans.get(self._key(arrays, pins))
+            if found is not None:  # another thread has made it meanwhile
                 return found
-            with self._lock:
-                if pins != self._pins or key in self._plans:
-                    continue
-                try:
-                    made = plan(
-                        self.graph, self._facts(arrays, pins), isa=self.isa, dtype=self.dtype,
-                        max_bytes=self.max_bytes,
-                    )  # fmt: skip
-                except NotKnown:
-                    if pins == 2:
-                        raise
-                    self._pins = pins + 1
-                    continue
-                while len(self._plans) >= MOST_PLANS:
-                    self._plans.pop(next(iter(self._plans)))
-                self._plans[key] = made
-                return made
+            made, pins = self._made_plan(arrays, pins)
+            while len(self._plans) >= MOST_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[self._key(arrays, pins)] = made
+            self._pins = pins
+            return made
+
+    def _made_plan(self, arrays, pins):
+        """(the Plan, its Pins). If a plan cannot be made, it may be when more is known of the
+        inputs: the values of small ones, then sizes. Once sizes have to be known, each that need
+        not be is left free again, since a plan takes milliseconds and sizes may change at every
+        call."""
+        try:
+            return self._plan(arrays, pins), pins
+        except ModelError:
+            if pins.axes is not None:
+                raise
+        try:
+            return self._plan(arrays, Pins(True)), Pins(True)
+        except ModelError:
+            pins = Pins(True, tuple(self._free_axes(arrays)))
+        made = self._plan(arrays, pins)
+        for axis in pins.axes:
+            fewer = Pins(True, tuple(a for a in pins.axes if a != axis))
+            with contextlib.suppress(ModelError):
+                made, pins = self._plan(arrays, fewer), fewer
+        return made, pins
+
+    def _plan(self, arrays, pins):
+        return plan(
+            self.graph, self._facts(arrays, pins), isa=self.isa, dtype=self.dtype,
+            max_bytes=self.max_bytes,
+        )  # fmt: skip
+
+    def _free_axes(self, arrays):
+        """(number of the input, axis) of all sizes that the file leaves free."""
+        for i, (each, array) in enumerate(zip(self._inputs, arrays, strict=True)):
+            fixed = dict(each.fixed)
+            for axis in range(array.ndim):
+                if axis not in fixed:
+                    yield i, axis
 
     def _key(self, arrays, pins):
-        if pins == 0:
-            return (
-                0,
-                *[a.ndim for a, i in zip(arrays, self._inputs, strict=True) if i.ndim is None],
-            )
-        values = [
-            (array.ndim, array.tobytes()) if each.pinned(array) else None
-            for each, array in zip(self._inputs, arrays, strict=True)
-            if each.may_pin
-        ]
-        if pins == 1:
-            shapes = [a.ndim for a, i in zip(arrays, self._inputs, strict=True) if i.ndim is None]
-        else:
-            shapes = [a.shape for a in arrays]
-        return (pins, *values, *shapes)
+        key = [a.ndim for a in arrays] if self._any_rank else []
+        if pins.values:
+            key += [
+                array.tobytes() if each.pinned(array) else None
+                for each, array in zip(self._inputs, arrays, strict=True)
+                if each.may_pin
+            ]
+        if pins.axes:
+            key += [arrays[i].shape[axis] for i, axis in pins.axes]
+        return (pins, *key)
 
     def _facts(self, arrays, pins):
         facts = {}
-        for each, array in zip(self._inputs, arrays, strict=True):
-            if pins >= 1 and each.pinned(array):
+        for i, (each, array) in enumerate(zip(self._inputs, arrays, strict=True)):
+            if pins.values and each.pinned(array):
                 facts[each.name] = constant(array.copy())
                 continue
-            shape = (None,) * array.ndim if each.ndim is None else each.value.shape
-            shape = tuple(n if isinstance(n, int) else None for n in shape)
-            facts[each.name] = Fact(array.dtype, array.shape if pins == 2 else shape)
+            known = dict(each.fixed)
+            known |= {axis: array.shape[axis] for at, axis in pins.axes or () if at == i}
+            facts[each.name] = Fact(array.dtype, tuple(known.get(n) for n in range(array.ndim)))
         return facts
 
     def save(self, path):
@@ -240,7 +274,7 @@ class Model:
             # pinned): a shape takes no memory, however large.
             given[each.name] = as_strided(np.zeros(1, each.dtype), shape, (0,) * len(shape))
         arrays = [given[each.name] for each in self._inputs]
-        found = self._plan(arrays)
+        found = self.plan_of(arrays)
         if found.program is None:
             return 0
         return found.program.layout(tuple(arrays[i].shape for i in found.inputs), 1).nbytes

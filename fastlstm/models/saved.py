@@ -16,7 +16,6 @@ Tensors are mapped, not read, so that processes share their memory.
 
 import json
 import math
-import mmap
 import os
 
 import numpy as np
@@ -229,7 +228,7 @@ def is_model(source):
 def read(source):
     """(Graph, dtype) of a file, its constants views of the mapped file."""
     found, start, text = layout(source)
-    mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = source.mapped()
     arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
     reader = _Reader(source, arrays)
     try:

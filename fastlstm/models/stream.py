@@ -7,6 +7,8 @@ from . import states
 from .arguments import tuple_class
 from .graph import ModelError
 
+MOST_PLANS = 16  # kept by a stream
+
 
 class ModelStream:
     """Calls of a model one after the other, each of which starts from the state that the one before
@@ -49,12 +51,18 @@ class ModelStream:
             if value.name not in self.pairs and value.name not in self._constants
         ]
         self._returned = [i for i, n in enumerate(outputs) if n not in self.pairs.values()]
+        inputs = list(enumerate(model.inputs))
+        self._fixed = [self._constants.get(value.name) for _, value in inputs]
+        self._varying = [(i, value.name) for i, value in inputs if value.name in self._given]
+        self._kept = [(i, value.name) for i, value in inputs if value.name in self.pairs]
+        self._of_shapes = all(v.dtype.kind == "f" for _, v in inputs if v.name in self._given)
+        self._plans = {}  # {shapes of all inputs: Plan}
         self._next = [(one, outputs.index(other)) for one, other in self.pairs.items()]
         self._tuple = tuple_class([outputs[i] for i in self._returned])
 
     def __getstate__(self):
-        made = ("_given", "_returned", "_next", "_tuple")
-        return {name: value for name, value in self.__dict__.items() if name not in made}
+        kept = ("_model", "_constants", "batch_size", "pairs", "_state")
+        return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -131,8 +139,16 @@ class ModelStream:
         them. A call that fails leaves the state as it was."""
         if self.pairs is None:
             self._pair_by(args, kwargs)
-        given = self._model.named(args, kwargs, self._given)
-        made = self._model.run({**self._constants, **self._state, **given})
+        model, given = self._model, self._model.named(args, kwargs, self._given)
+        if len(given) < len(self._given) or len(self._state) < len(self._kept):
+            missing = [n for n in (*self._given, *self.pairs) if n not in given | self._state]
+            raise TypeError(f"missing inputs: {', '.join(missing)}")
+        arrays = list(self._fixed)
+        for at, name in self._varying:
+            arrays[at] = model.array(name, given[name])
+        for at, name in self._kept:
+            arrays[at] = self._state[name]
+        made = model.run_arrays(arrays, self._plan_of(arrays))
         fresh = {}
         for name, at in self._next:
             array = made[at]
@@ -148,6 +164,19 @@ class ModelStream:
         return self._tuple(*[made[i] for i in self._returned])
 
     __call__ = step
+
+    def _plan_of(self, arrays):
+        """The model's plan for these inputs. Where the steps give no integers, on whose values a
+        plan may depend, it is found by the shapes alone, which is quicker."""
+        if not self._of_shapes:
+            return None
+        shapes = tuple([array.shape for array in arrays])
+        found = self._plans.get(shapes)
+        if found is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            found = self._plans[shapes] = self._model.plan_of(arrays)
+        return found
 
     def __copy__(self):
         twin = object.__new__(ModelStream)

@@ -28,6 +28,10 @@ from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
 PASSES = (recurrent, linear, cells, join, batch_norm)
+# What Python raises where a malformed graph is taken for a well-formed one.
+MALFORMED = (
+    KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, ZeroDivisionError,
+)  # fmt: skip
 FOR_C = (einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
@@ -77,6 +81,20 @@ class Plan:
         return node.error(f"does not fit inputs of the shapes {shapes} ({error})")
 
 
+def lowered(builder, node):
+    """Adds the node's steps to the program. ModelError, also where attributes are of other types
+    than the operator's, as a malformed file can have them."""
+    function = lower.TABLE.get(node.op)
+    if function is None:
+        raise node.error("an operator that fastlstm does not run")
+    try:
+        function(builder, node)
+    except ModelError:
+        raise
+    except MALFORMED as error:
+        raise node.error(f"its inputs and attributes do not fit together ({error!r})") from error
+
+
 def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     """The Plan of a graph for inputs of which `facts`, {name: infer.Fact}, is known.
 
@@ -88,7 +106,14 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     flat, known = simplify(graph, facts, max_bytes)
     edit = Edit(flat, known)
     for change in PASSES + (FOR_C if NAME == "c" else ()):
-        change(edit)
+        try:
+            change(edit)
+        except ModelError:
+            raise
+        except MALFORMED as error:
+            raise ModelError(
+                f"{flat.name}: operators' inputs and attributes do not fit together ({error!r})"
+            ) from error
     inputs = [i for i, value in enumerate(graph.inputs) if known[value.name].constant is None]
     if NAME != "c":
         return Plan(flat, edit.facts, inputs, None, [], max_bytes)
@@ -98,10 +123,7 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
         fact = known[name]
         builder.places[name] = builder.program.input(fact.dtype, len(fact.shape))
     for node in flat.nodes:
-        function = lower.TABLE.get(node.op)
-        if function is None:
-            raise node.error("an operator that fastlstm does not run")
-        function(builder, node)
+        lowered(builder, node)
     for place in [builder.place(name) for name in flat.results]:
         builder.program.output(place)
     builder.program.memory_limit = max_bytes

@@ -43,6 +43,9 @@ class Plans:
         if found is not None:
             return found
         with self._lock:
+            found = self._kept.get(self._key(arrays, self.pins))
+            if found is not None:  # another thread has made it meanwhile
+                return found
             made, pins = self._made(arrays, self.pins)
             while len(self._kept) >= MOST_PLANS:
                 self._kept.pop(next(iter(self._kept)))

@@ -8,19 +8,21 @@ is JSON in the metadata.
     VALUE   [name, dtype, shape or null]
     NODE    [op, [inputs], [outputs], {name: ATTRIBUTE}, name]
     ATTRIBUTE   a number, a text, a list of these, or one of {"float": "inf"}, {"tensor": name},
-            {"tensors": {key: name}}, {"graph": GRAPH}, {"layer": the fields of files' Layer}
+            {"tensors": {key: name}}, {"graph": GRAPH}, {"layer": the fields of files' Layer};
+            "built", which NumPy's interpreter keeps at a node, is not written
 
 Tensors are mapped, not read, so that processes share their memory.
 """
 
 import json
 import math
+import os
 
 import numpy as np
 
 from ..files.description import Layer
 from ..files.safetensors import layers as layer_files
-from ..files.safetensors.file import array_in, layout
+from ..files.safetensors.file import MAX_CONFIG, MAX_TENSORS, array_in, layout
 from ..files.safetensors.write import write_arrays
 from ..files.source import show
 from .graph import Graph, Node, Value
@@ -28,6 +30,7 @@ from .half import to_half, weights
 
 VERSION = 1
 MAX_DEPTH = 64  # graphs in graphs
+MAX_LISTS = 8  # lists in lists
 
 
 class _Writer:
@@ -74,7 +77,7 @@ class _Writer:
         wanted = {name for node in graph.walk() for name in node.inputs}
         wanted |= {value.name for value in graph.outputs}
         return {
-            "name": graph.name,
+            "name": os.path.basename(graph.name),
             "inputs": [self.value(value) for value in graph.inputs],
             "outputs": [self.value(value) for value in graph.outputs],
             "constants": {
@@ -83,11 +86,13 @@ class _Writer:
                 if name in wanted or self.outer(graph, name)
             },
             "nodes": [
-                [node.op, node.inputs, node.outputs,
-                 {key: self.attribute(value) for key, value in node.attrs.items()}, node.name]
+                [node.op, node.inputs, node.outputs, self.attributes(node), node.name]
                 for node in graph.nodes
             ],
         }  # fmt: skip
+
+    def attributes(self, node):
+        return {key: self.attribute(value) for key, value in node.attrs.items() if key != "built"}
 
     @staticmethod
     def outer(graph, name):
@@ -111,7 +116,13 @@ def write(path, graph, dtype):
     a float16 file they are float16 (half.weights)."""
     writer = _Writer(weights(graph) if dtype == "float16" else None)
     config = {"version": VERSION, "model": {"dtype": dtype, "graph": writer.graph(graph)}}
-    write_arrays(path, json.dumps(config), writer.tensors)
+    text = json.dumps(config)
+    if len(json.dumps(text)) > MAX_CONFIG or len(writer.tensors) > MAX_TENSORS:
+        raise ValueError(
+            f"a graph of {len(text)} characters and {len(writer.tensors)} constants; a file holds "
+            f"{MAX_CONFIG} and {MAX_TENSORS}"
+        )
+    write_arrays(path, text, writer.tensors)
 
 
 class _Reader:
@@ -152,9 +163,11 @@ class _Reader:
         shape = None if shape is None else tuple(shape)
         return Value(self.due(name, str, "a name"), np.dtype(dtype), shape)
 
-    def attribute(self, value, depth):
+    def attribute(self, value, depth, lists=0):
         if isinstance(value, list):
-            return [self.attribute(each, depth) for each in value]
+            if lists == MAX_LISTS:
+                raise self.error(f"lists nested deeper than {MAX_LISTS}")
+            return [self.attribute(each, depth, lists + 1) for each in value]
         if not isinstance(value, dict):
             return value
         if len(value) != 1:
@@ -229,8 +242,6 @@ def read(source):
     dtype = model.get("dtype")
     if dtype not in ("float32", "float16"):
         raise reader.error(f"the dtype {show(str(dtype)[:50])}")
-    try:
-        graph = reader.graph(model.get("graph"))
-    except RecursionError:
-        raise reader.error("attributes nested too deep") from None
+    graph = reader.graph(model.get("graph"))
+    graph.name = source.name
     return graph, dtype

@@ -185,7 +185,7 @@ def test_inputs_that_do_not_fit_each_other(small, rng):
     model = fastlstm.load_model(small("lstm")[0])
     x, _, _ = drawn("lstm", 4, 2, rng)
     _, h, c = drawn("lstm", 4, 3, rng)
-    with pytest.raises(ValueError, match=r"\(4, 2, 6\), \(2, 3, 12\), \(2, 3, 12\)|B|shape"):
+    with pytest.raises(ValueError, match=r"node '/lstm/LSTM'.*\(., 3, 12\)"):
         model(x, h, c)
     assert same(model(x, h[:, :2], c[:, :2]), model(x, h[:, :2].copy(), c[:, :2].copy()))
 
@@ -298,7 +298,7 @@ def test_float16_weights_are_near_float32(small, rng):
 # ---- threads and bits
 
 
-@pytest.mark.needs("bits")
+@pytest.mark.needs("c")
 @pytest.mark.parametrize("name", MODELS)
 def test_a_row_has_the_same_bits_in_any_batch(small, name, isa, rng):
     model = fastlstm.load_model(small(name)[0], isa=isa)
@@ -312,7 +312,7 @@ def test_a_row_has_the_same_bits_in_any_batch(small, name, isa, rng):
             assert a.tobytes() == np.ascontiguousarray(b[:, rows]).tobytes()
 
 
-@pytest.mark.needs("bits", "workers")
+@pytest.mark.needs("c")
 @pytest.mark.parametrize("name", MODELS)
 def test_any_number_of_threads_gives_the_same_bits(small, name, rng):
     inputs = drawn(name, 130, 9, rng)
@@ -320,7 +320,7 @@ def test_any_number_of_threads_gives_the_same_bits(small, name, rng):
     assert len({b"".join(np.asarray(a).tobytes() for a in each) for each in found}) == 1
 
 
-@pytest.mark.needs("bits", "c")
+@pytest.mark.needs("c")
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_instruction_sets_with_fma_give_the_same_bits(small, name, dtype, rng):

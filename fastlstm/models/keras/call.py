@@ -6,7 +6,8 @@
 
 weights   f(config) -> [Variable], in the order in which the layer makes them
 masks     what becomes of the mask of the (first) input: "pass": it is the output's; "stop": it ends
-          here. A function that gives Tensors has said so itself
+          here. A function that gives Tensors has said so itself. "each": the layer looks at the
+          mask of each argument, where others of Keras 3 look at none if there are several
 """
 
 import math

@@ -280,9 +280,12 @@ class _Reader:
             return flat(self.model(item, flat(args)))
         if item.class_name == "TimeDistributed":
             return time_distributed(self, item, args, kwargs)
-        if item.class_name not in LAYERS:
-            raise item.error(_unknown(item.class_name))
-        function, _, masks = LAYERS[item.class_name]
+        class_name = item.class_name
+        if "trainable" not in item.config and f"ops.{class_name}" in LAYERS:
+            class_name = f"ops.{class_name}"  # an .h5 file does not say where a class is from
+        if class_name not in LAYERS:
+            raise item.error(_unknown(class_name))
+        function, _, masks = LAYERS[class_name]
         inputs = flat(args[0]) if args else []
         call = Call(self, item, inputs, args[1:], kwargs)
         call.first = args[0] if args else None
@@ -290,8 +293,11 @@ class _Reader:
         given = call.argument("mask")
         if given is not None:
             call.inputs = _masked(item, inputs, given)
-        # Keras 3 hands the masks of the inputs on, Keras 2 those that the call was given.
-        call.masks = [t.mask for t in (inputs if self.known.version >= (3, 0) else call.inputs)]
+        # Keras hands on the masks that it was given or, without any, those of the inputs.
+        call.masks = [t.mask for t in call.inputs]
+        several = sum(bool(flat(each)) for each in (*args, *kwargs.values())) > 1
+        if given is None and several and self.known.version >= (3, 0) and masks != "each":
+            call.inputs = [Tensor(t.name) for t in inputs]  # Keras 3 then looks at no mask
         found = function(call)
         call.argument("training")
         left = [name for name, value in call.kwargs.items() if value is not None]

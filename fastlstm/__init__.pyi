@@ -108,6 +108,7 @@ class _Layer(Generic[_State, _Given, _Up]):
         out: _Array | None = None,
         return_sequences: bool = True,
         num_threads: int | None = None,
+        hx: _Given | None = None,
     ) -> tuple[_Array, _State]: ...
     def forward_train(
         self,
@@ -118,6 +119,7 @@ class _Layer(Generic[_State, _Given, _Up]):
         seed: int | None = None,
         checkpoint: int | bool | None = None,
         num_threads: int | None = None,
+        hx: _Given | None = None,
     ) -> tuple[_Array, _State, Tape]: ...
     def backward(
         self,
@@ -208,6 +210,7 @@ class Stream:
     def __call__(self, x: ArrayLike, out: _Array | None = None) -> _Array: ...
     def step(self, x: ArrayLike, out: _Array | None = None) -> _Array: ...
     def reset(self, rows: ArrayLike | None = None) -> None: ...
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self: ...
 
 class _Cell(Generic[_State, _Given]):
     input_size: int

@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch or NumPy's BLAS ca
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from runners import RUNNERS
 
 FULL = os.environ.get("FASTLSTM_FULL", "") not in ("", "0")
 ASAN = bool(os.environ.get("FASTLSTM_ASAN"))  # `make asan`
@@ -90,6 +91,18 @@ def pytest_collection_modifyitems(config, items):
 def rng(request):
     """A generator seeded by the test's name, so that every test is repeatable alone."""
     return np.random.default_rng(list(request.node.nodeid.rpartition("::")[2].encode()))
+
+
+@pytest.fixture(params=RUNNERS)
+def runner(request, tmp_path):
+    """f(an onnx.ModelProto) -> (f([arrays]) -> [arrays]): see support/runners.py."""
+
+    def made(model):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return RUNNERS[request.param](path)
+
+    return made
 
 
 @pytest.fixture

@@ -4,12 +4,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "kernels/contract.h"
-#include "ops/convolve.h"
+#include "ops/conv_numbers.h"
 #include "ops/parallel.h"
-#include "ops/window.h"
-
-enum { FORMAT, AXES, IN, OUT, GROUPS, AUTO_PAD, ACTIVATION, WINDOW }; /* places in ints */
 
 typedef struct conv {
     fl_operator op;
@@ -19,47 +15,15 @@ typedef struct conv {
 
 static void free_conv(fl_operator *op) { fl_free(op); }
 
-/* The numbers that both operators have, with `more` ints for each axis beside the window's. */
-static int read_numbers(const fl_attributes *a, int64_t more, fl_window *window, fl_convolution *c)
-{
-    const int64_t *ints = a->ints;
-    if (a->int_count < WINDOW || ints[AXES] < 1 || ints[AXES] > 2 ||
-        a->int_count != (size_t)(WINDOW + ints[AXES] * (FL_WINDOW_INTS + more)) ||
-        ints[FORMAT] < 0 || ints[FORMAT] >= FL_FORMATS || !a->kernels->gemm[ints[FORMAT]] ||
-        ints[IN] < 1 || ints[OUT] < 1 || ints[GROUPS] < 1 || ints[IN] > INT32_MAX ||
-        ints[OUT] > INT32_MAX || ints[IN] % ints[GROUPS] || ints[OUT] % ints[GROUPS])
-        return FL_BAD_SHAPE;
-    *c = (fl_convolution){.kernels = a->kernels,
-                          .format = (int)ints[FORMAT],
-                          .in = (size_t)ints[IN],
-                          .out = (size_t)ints[OUT],
-                          .groups = (size_t)ints[GROUPS]};
-    if (fl_epilogue_read(a, ACTIVATION, &c->epilogue) != FL_OK)
-        return FL_BAD_SHAPE;
-    return fl_window_read(ints + WINDOW, ints[AXES], ints[AUTO_PAD], window);
-}
-
-/* Are weights W (first, second, k..) and b (out) or NULL? */
-static int weights_fit(const fl_array *weights, size_t count, const fl_window *window, size_t first,
-                       size_t second, size_t out)
-{
-    const size_t sizes[] = {first, second, window->size[2 - window->axes], window->size[1]};
-    return count == 2 && weights[0].at &&
-           fl_array_is(&weights[0], FL_F32, 2 + window->axes, sizes) &&
-           (!weights[1].at || fl_array_is(&weights[1], FL_F32, 1, &out));
-}
-
-static size_t positions_of(const fl_windows *w) { return w->images * w->out[0] * w->out[1]; }
-
-/* ---- conv ---- */
-
 static int conv_shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out,
                       size_t outs)
 {
     const conv *layer = (const conv *)op;
     fl_windows w;
-    if (ins != 1 || outs != 1 || fl_windows_of(&layer->window, in, &w) != FL_OK ||
-        w.channels != layer->c.in)
+    if (ins < 1 || outs != 1 || fl_windows_of(&layer->window, in, &w) != FL_OK ||
+        w.channels != layer->c.in ||
+        !fl_conv_inputs_fit(in, ins, &layer->window, layer->c.out, layer->c.in / layer->c.groups,
+                            layer->c.out))
         return FL_BAD_SHAPE;
     return fl_windows_out(&layer->window, &w, layer->c.out, out);
 }
@@ -68,18 +32,39 @@ static size_t conv_bytes(const fl_operator *op, const fl_array *in, size_t ins, 
 {
     const conv *layer = (const conv *)op;
     fl_windows w;
-    (void)ins;
     fl_windows_of(&layer->window, in, &w);
-    return fl_convolve_bytes(&layer->c, positions_of(&w), threads);
+    return fl_add(ins > 1 ? fl_conv_packed_bytes(&layer->c) : 0,
+                  fl_convolve_bytes(&layer->c, fl_windows_count(&w), threads));
+}
+
+/* Where the numbers of W (M, C / groups, k..) are. */
+static fl_filter conv_filter(const fl_convolution *c, const float *w)
+{
+    const ptrdiff_t window = (ptrdiff_t)(c->taps[0] * c->taps[1]);
+    const ptrdiff_t group_in = (ptrdiff_t)(c->in / c->groups);
+    return (fl_filter){.w = w,
+                       .group = (ptrdiff_t)(c->out / c->groups) * group_in * window,
+                       .out = group_in * window,
+                       .in = window,
+                       .tap = {(ptrdiff_t)c->taps[1], 1}};
 }
 
 static int conv_run(const fl_operator *op, const fl_array *in, size_t ins, const fl_array *out,
                     size_t outs, void *arena, const fl_caller *caller)
 {
     const conv *layer = (const conv *)op;
+    fl_convolution c = layer->c;
     fl_windows w;
-    (void)ins, (void)outs;
+    (void)outs;
     fl_windows_of(&layer->window, in, &w);
+    if (fl_count(out) == 0)
+        return FL_OK;
+    if (ins > 1) {
+        const fl_filter filter = conv_filter(&c, in[1].at);
+        arena = fl_conv_pack_into(arena, &c, &filter, fl_conv_bias(in, ins));
+        if (!arena)
+            return FL_NO_MEMORY;
+    }
     fl_placement place = {.x = in->at,
                           .y = out->at,
                           .images = w.images,
@@ -91,22 +76,16 @@ static int conv_run(const fl_operator *op, const fl_array *in, size_t ins, const
                           .step = {1, 1}};
     if (fl_find_tiny(layer->c.kernels, caller, in->at, fl_count(in), &place.tiny) != FL_OK)
         return FL_INTERRUPTED;
-    return fl_convolve(&layer->c, &place, arena, caller);
+    return fl_convolve(&c, &place, arena, caller);
 }
 
 static int conv_pack(fl_operator *op, const fl_array *weights, size_t count)
 {
     conv *layer = (conv *)op;
     fl_convolution *c = &layer->c;
-    const size_t group_in = c->in / c->groups, group_out = c->out / c->groups;
-    if (!weights_fit(weights, count, &layer->window, c->out, group_in, c->out))
+    if (!fl_conv_packed_fit(weights, count, &layer->window, c->out, c->in / c->groups, c->out))
         return FL_BAD_SHAPE;
-    const ptrdiff_t window = (ptrdiff_t)(c->taps[0] * c->taps[1]);
-    const fl_filter filter = {.w = weights[0].at,
-                              .group = (ptrdiff_t)(group_out * group_in) * window,
-                              .out = (ptrdiff_t)group_in * window,
-                              .in = window,
-                              .tap = {(ptrdiff_t)c->taps[1], 1}};
+    const fl_filter filter = conv_filter(c, weights[0].at);
     return fl_convolution_pack(c, &filter, weights[1].at);
 }
 
@@ -129,7 +108,7 @@ int fl_make_conv(const fl_attributes *attributes, fl_operator **op)
                                           .run = conv_run,
                                           .free = free_conv};
     conv sizes = {.op = {&type}};
-    if (read_numbers(attributes, 0, &sizes.window, &sizes.c) != FL_OK)
+    if (fl_conv_read(attributes, 0, &sizes.window, &sizes.c) != FL_OK)
         return FL_BAD_SHAPE;
     for (int axis = 0; axis < 2; axis++) {
         sizes.c.taps[axis] = sizes.window.size[axis];
@@ -144,266 +123,5 @@ int fl_make_conv(const fl_attributes *attributes, fl_operator **op)
     memset(base, 0, carver.used);
     carver = (fl_carver){.base = base};
     *op = &carve_conv(&carver, &sizes)->op;
-    return FL_OK;
-}
-
-/* ---- conv transposed ---- */
-
-/*
- * The outputs o with the same remainder of (o + begin) / stride along each axis, a phase, are an
- * ordinary convolution of stride 1 whose taps are those t with t * dilation of that remainder. As
- * taps t ascend by `period` from one to the next of a phase, i descends by dilation / gcd, so the
- * phase has its taps in reverse order. Outputs of remainders without a tap are the bias.
- */
-typedef struct transposed {
-    fl_operator op;
-    fl_window window;
-    size_t padding[2], output[2]; /* output padding; sizes that are given, or 0 */
-    size_t period[2], phases[2];
-    fl_convolution *c; /* [phases[0]][phases[1]] */
-    float *unreached;  /* [M]: outputs without a tap */
-    int all_reached;   /* there are none */
-} transposed;
-
-enum { MOST_PHASES = 1 << 20 };
-
-static size_t last_tap(const transposed *layer, int axis, size_t phase)
-{
-    const size_t period = layer->period[axis];
-    return phase + (layer->window.size[axis] - 1 - phase) / period * period;
-}
-
-static size_t gcd(size_t a, size_t b)
-{
-    while (b) {
-        const size_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-/* Padding and outputs along one axis. */
-static int along(const transposed *layer, int axis, fl_windows *w)
-{
-    const fl_window *window = &layer->window;
-    if (w->in[axis] > INT32_MAX)
-        return FL_BAD_SHAPE;
-    const int64_t in = (int64_t)w->in[axis], stride = (int64_t)window->stride[axis];
-    const int64_t all =
-        stride * (in - 1) + (int64_t)fl_window_extent(window, axis) + (int64_t)layer->padding[axis];
-    const int same = window->auto_pad == FL_PAD_SAME_UPPER || window->auto_pad == FL_PAD_SAME_LOWER;
-    int64_t out;
-    if (same || layer->output[axis]) {
-        out = layer->output[axis] ? (int64_t)layer->output[axis] : in * stride;
-        const int64_t pads = all > out ? all - out : 0;
-        w->begin[axis] =
-            (size_t)(window->auto_pad == FL_PAD_SAME_UPPER ? pads / 2 : pads - pads / 2);
-        w->end[axis] = (size_t)pads - w->begin[axis];
-    } else {
-        const int given = window->auto_pad == FL_PAD_GIVEN;
-        w->begin[axis] = given ? window->begin[axis] : 0;
-        w->end[axis] = given ? window->end[axis] : 0;
-        out = all - (int64_t)w->begin[axis] - (int64_t)w->end[axis];
-    }
-    w->out[axis] = (size_t)out;
-    return out < 0 ? FL_BAD_SHAPE : FL_OK;
-}
-
-static int transposed_shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out,
-                            size_t outs)
-{
-    const transposed *layer = (const transposed *)op;
-    fl_windows w;
-    if (ins != 1 || outs != 1 || in->type != FL_F32 || in->shape.axes != layer->window.axes + 2)
-        return FL_BAD_SHAPE;
-    fl_windows_in(&layer->window, in, &w);
-    if (w.channels != layer->c->in || along(layer, 0, &w) != FL_OK || along(layer, 1, &w) != FL_OK)
-        return FL_BAD_SHAPE;
-    return fl_windows_out(&layer->window, &w, layer->c->out, out);
-}
-
-/* Where the outputs of one phase along an axis begin, how many they are, and where they read x. */
-static void place_phase(const transposed *layer, const fl_windows *w, int axis, size_t phase,
-                        fl_placement *place)
-{
-    const int64_t stride = (int64_t)layer->window.stride[axis], begin = (int64_t)w->begin[axis];
-    const int64_t dilation = (int64_t)layer->window.dilation[axis];
-    const int64_t remainder = (int64_t)phase * dilation % stride;
-    const int64_t first = (remainder + stride - begin % stride) % stride;
-    const int64_t out = (int64_t)w->out[axis];
-    place->from[axis] = (size_t)first;
-    place->step[axis] = (size_t)stride;
-    place->out[axis] = first < out ? (size_t)((out - first - 1) / stride + 1) : 0;
-    place->begin[axis] =
-        (ptrdiff_t)(((int64_t)last_tap(layer, axis, phase) * dilation - first - begin) / stride);
-}
-
-static size_t transposed_bytes(const fl_operator *op, const fl_array *in, size_t ins,
-                               size_t threads)
-{
-    const transposed *layer = (const transposed *)op;
-    fl_windows w;
-    size_t most = 0;
-    (void)ins;
-    fl_windows_in(&layer->window, in, &w);
-    if (along(layer, 0, &w) != FL_OK || along(layer, 1, &w) != FL_OK)
-        return SIZE_MAX;
-    for (size_t i = 0; i < layer->phases[0] * layer->phases[1]; i++) {
-        fl_placement place = {.images = w.images};
-        place_phase(layer, &w, 0, i / layer->phases[1], &place);
-        place_phase(layer, &w, 1, i % layer->phases[1], &place);
-        const size_t bytes =
-            fl_convolve_bytes(&layer->c[i], place.images * place.out[0] * place.out[1], threads);
-        most = bytes > most ? bytes : most;
-    }
-    return most;
-}
-
-typedef struct fill_job {
-    const transposed *layer;
-    float *y;
-} fill_job;
-
-static int fill(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t first,
-                size_t count)
-{
-    fill_job *job = arg;
-    const size_t out = job->layer->c->out;
-    (void)worker;
-    for (size_t i = first; i < first + count; i++)
-        memcpy(job->y + i * out, job->layer->unreached, out * sizeof(float));
-    return fl_should_stop(context, slot, fl_move_flop(count * out)) ? FL_INTERRUPTED : FL_OK;
-}
-
-static int transposed_run(const fl_operator *op, const fl_array *in, size_t ins,
-                          const fl_array *out, size_t outs, void *arena, const fl_caller *caller)
-{
-    const transposed *layer = (const transposed *)op;
-    const fl_kernels *kernels = layer->c->kernels;
-    fl_windows w;
-    int tiny, e = FL_OK;
-    (void)ins, (void)outs;
-    fl_windows_in(&layer->window, in, &w);
-    if (along(layer, 0, &w) != FL_OK || along(layer, 1, &w) != FL_OK)
-        return FL_BAD_SHAPE;
-    if (fl_count(out) == 0)
-        return FL_OK;
-    if (!layer->all_reached) {
-        fill_job job = {.layer = layer, .y = out->at};
-        e = fl_parallel(kernels, caller, 1, positions_of(&w), 256, fill, &job);
-    }
-    if (e == FL_OK)
-        e = fl_find_tiny(kernels, caller, in->at, fl_count(in), &tiny);
-    for (size_t i = 0; i < layer->phases[0] * layer->phases[1] && e == FL_OK; i++) {
-        fl_placement place = {.x = in->at,
-                              .y = out->at,
-                              .images = w.images,
-                              .in = {w.in[0], w.in[1]},
-                              .y_image = w.out[0] * w.out[1],
-                              .y_row = w.out[1],
-                              .tiny = tiny};
-        place_phase(layer, &w, 0, i / layer->phases[1], &place);
-        place_phase(layer, &w, 1, i % layer->phases[1], &place);
-        e = fl_convolve(&layer->c[i], &place, arena, caller);
-    }
-    return e;
-}
-
-static int transposed_pack(fl_operator *op, const fl_array *weights, size_t count)
-{
-    transposed *layer = (transposed *)op;
-    const fl_convolution *c = layer->c;
-    const size_t group_in = c->in / c->groups, group_out = c->out / c->groups;
-    if (!weights_fit(weights, count, &layer->window, c->in, group_out, c->out))
-        return FL_BAD_SHAPE;
-    const size_t row = layer->window.size[1];
-    const ptrdiff_t window = (ptrdiff_t)(layer->window.size[0] * row);
-    for (size_t i = 0; i < layer->phases[0] * layer->phases[1]; i++) {
-        const size_t last[] = {last_tap(layer, 0, i / layer->phases[1]),
-                               last_tap(layer, 1, i % layer->phases[1])};
-        const fl_filter filter = {
-            .w = (const float *)weights[0].at + last[0] * row + last[1],
-            .group = (ptrdiff_t)(group_in * group_out) * window,
-            .out = window,
-            .in = (ptrdiff_t)group_out * window,
-            .tap = {-(ptrdiff_t)(layer->period[0] * row), -(ptrdiff_t)layer->period[1]}};
-        const int e = fl_convolution_pack(&layer->c[i], &filter, weights[1].at);
-        if (e != FL_OK)
-            return e;
-    }
-    memset(layer->unreached, 0, c->out * sizeof(float));
-    if (weights[1].at)
-        c->kernels->flush(layer->unreached, weights[1].at, c->out);
-    fl_epilogue_apply(&c->epilogue, layer->unreached, c->out);
-    return FL_OK;
-}
-
-static transposed *carve_transposed(fl_carver *carver, const transposed *sizes,
-                                    const fl_convolution *like)
-{
-    transposed *layer = fl_carve(carver, 1, sizeof *layer);
-    const size_t phases = sizes->phases[0] * sizes->phases[1];
-    fl_convolution *all = fl_carve(carver, phases, sizeof *all);
-    float *unreached = fl_carve(carver, like->out, sizeof *unreached);
-    for (size_t i = 0; i < phases; i++) {
-        const size_t phase[] = {i / sizes->phases[1], i % sizes->phases[1]};
-        fl_convolution c = *like;
-        for (int axis = 0; axis < 2; axis++) {
-            const fl_window *w = &sizes->window;
-            c.taps[axis] = (w->size[axis] - 1 - phase[axis]) / sizes->period[axis] + 1;
-            c.stride[axis] = 1;
-            c.dilation[axis] = w->dilation[axis] * sizes->period[axis] / w->stride[axis];
-        }
-        fl_convolution_carve(carver, &c);
-        if (all)
-            all[i] = c;
-    }
-    if (layer) {
-        *layer = *sizes;
-        layer->c = all;
-        layer->unreached = unreached;
-    }
-    return layer;
-}
-
-int fl_make_conv_transposed(const fl_attributes *attributes, fl_operator **op)
-{
-    static const fl_operator_type type = {.name = "conv_transposed",
-                                          .pack = transposed_pack,
-                                          .shape = transposed_shape,
-                                          .bytes = transposed_bytes,
-                                          .run = transposed_run,
-                                          .free = free_conv};
-    transposed sizes = {.op = {&type}};
-    fl_convolution like;
-    if (read_numbers(attributes, 2, &sizes.window, &like) != FL_OK)
-        return FL_BAD_SHAPE;
-    const fl_window *w = &sizes.window;
-    const int64_t *more = attributes->ints + WINDOW + FL_WINDOW_INTS * w->axes;
-    for (size_t i = 0; i < w->axes; i++) {
-        const int64_t padding = more[i], output = more[w->axes + i];
-        if (padding < 0 || padding > INT32_MAX || output < 0 || output > INT32_MAX)
-            return FL_BAD_SHAPE;
-        sizes.padding[2 - w->axes + i] = (size_t)padding;
-        sizes.output[2 - w->axes + i] = (size_t)output;
-    }
-    sizes.all_reached = 1;
-    for (int axis = 0; axis < 2; axis++) {
-        const size_t stride = w->stride[axis], size = w->size[axis];
-        sizes.period[axis] = stride / gcd(stride, w->dilation[axis]);
-        sizes.phases[axis] = size < sizes.period[axis] ? size : sizes.period[axis];
-        sizes.all_reached &= sizes.phases[axis] == stride;
-    }
-    if (sizes.phases[0] * sizes.phases[1] > MOST_PHASES)
-        return FL_BAD_SHAPE;
-    fl_carver carver = {0};
-    carve_transposed(&carver, &sizes, &like);
-    void *base = fl_alloc_lasting(carver.used);
-    if (!base)
-        return FL_NO_MEMORY;
-    memset(base, 0, carver.used);
-    carver = (fl_carver){.base = base};
-    *op = &carve_transposed(&carver, &sizes, &like)->op;
     return FL_OK;
 }

@@ -153,7 +153,7 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
     if (fl_count(out) == 0)
         return FL_OK;
     fl_windows_of(&job.layer->window, in, &job.w);
-    const size_t positions = job.w.images * job.w.out[0] * job.w.out[1];
+    const size_t positions = fl_windows_count(&job.w);
     const size_t threads = fl_useful_threads(caller->threads, fl_ceil_div(positions, BLOCK),
                                              flop_of(job.layer, &job.w, positions));
     return fl_parallel(job.layer->kernels, caller, threads, positions, BLOCK, run_block, &job);

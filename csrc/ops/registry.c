@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "ops/conv.h"
+#include "ops/conv_transposed.h"
 #include "ops/copy.h"
 #include "ops/gather.h"
 #include "ops/linear.h"
+#include "ops/mask.h"
 #include "ops/matmul.h"
 #include "ops/norm.h"
 #include "ops/order.h"
@@ -15,6 +17,7 @@
 #include "ops/pool.h"
 #include "ops/reduce.h"
 #include "ops/reshape.h"
+#include "ops/resize.h"
 #include "ops/softmax.h"
 
 static const struct {
@@ -38,6 +41,8 @@ static const struct {
     {"linear", fl_make_linear},
     {"log_softmax", fl_make_log_softmax},
     {"lp_pool", fl_make_lp_pool},
+    {"mask_pack", fl_make_mask_pack},
+    {"mask_unpack", fl_make_mask_unpack},
     {"matmul", fl_make_matmul},
     {"max_pool", fl_make_max_pool},
     {"one_hot", fl_make_one_hot},
@@ -46,6 +51,7 @@ static const struct {
     {"range", fl_make_range},
     {"reduce", fl_make_reduce},
     {"reshape", fl_make_reshape},
+    {"resize", fl_make_resize},
     {"rms_norm", fl_make_rms_norm},
     {"shape", fl_make_shape},
     {"size", fl_make_size},

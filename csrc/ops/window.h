@@ -45,6 +45,12 @@ typedef struct fl_windows {
     size_t begin[2], end[2]; /* the padding, auto_pad's too */
 } fl_windows;
 
+/* Output positions of all images. */
+static inline size_t fl_windows_count(const fl_windows *w)
+{
+    return w->images * w->out[0] * w->out[1];
+}
+
 /* The windows of x. FL_BAD_SHAPE unless it has floats, all axes, and room for one window at least
    along each axis. */
 int fl_windows_of(const fl_window *window, const fl_array *x, fl_windows *windows);

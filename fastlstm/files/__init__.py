@@ -9,5 +9,8 @@ recurrent layers among them. Nothing here knows a class of layers or runs one (l
     weight_shapes.py  torch's names and shapes of weights
     contents.py     what a reader gives               source.py  the open file
     stored_zip.py inflate.py     zip archives and deflated data, for several families
-    inert_pickle.py pickle_tree.py flatten.py             pickles, likewise
+    record.py       a record of a zip archive as an open file
+    top_fields.py   the first fields of a message of protocol buffers, to tell formats
+    inert_pickle.py pickle_scalars.py pickle_machine.py   pickles, likewise
+    pickle_tree.py flatten.py    the values that a pickle describes, and names for the tensors
 """

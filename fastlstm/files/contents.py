@@ -17,19 +17,25 @@ class Contents:
 
     arrays   {name: array}: the file's own tensors under their own names, and where those are not
              torch's (ONNX, Keras), the layers' weights once more, under torch's
-    layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on
+    layers   {prefix: Layer}; a layer's weights are arrays[prefix + "weight_ih_l0"] and so on. A
+             reader gives None where torch's names alone tell the layers (find.py)
     shared   True: the arrays are a read-only mapping of the file, which layers may keep
     source   the open file, for errors of `add`; None for readers that do not call it
     bytes_left   bytes that the weights of layers may still take
     counts   {name: how many layers were added under it}
+    unread   {name: why}: tensors of the file that are left out, as they are of kinds that are not
+             read
+    opaque   {name: what it is}: objects beside the tensors that are not looked into
     """
 
     arrays: dict
-    layers: dict
+    layers: dict | None
     shared: bool = False
     source: Source = None
     bytes_left: int = 0
     counts: dict = dataclasses.field(default_factory=dict)
+    unread: dict = dataclasses.field(default_factory=dict)
+    opaque: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.source is not None:

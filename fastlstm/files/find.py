@@ -38,7 +38,10 @@ def _list(names):
 
 
 def _layer(group, num_layers):
-    """The Layer that `group`, {name: array}, makes up; _Misfit if none."""
+    """The Layer that `group`, {name: array, or why it is not read}, makes up; _Misfit if none."""
+    for name, array in group.items():
+        if isinstance(array, str):
+            raise _Misfit(f"{name} is {array}, which is not read")
     rows, width = _shape(group, "weight_hh_l0")
     proj, hidden = 0, width
     if "weight_hr_l0" in group:
@@ -72,14 +75,15 @@ def _layer(group, num_layers):
     return layer
 
 
-def find(arrays):
-    """{prefix: Layer} for `arrays`, {name: array}, in their order.
+def find(arrays, unread=None):
+    """{prefix: Layer} for `arrays`, {name: array}, in their order. unread: {name: why} of tensors
+    that were left out; a layer that needs one has a `problem`.
 
     The prefix is what stands before `weight_ih_l0`: "" or text that ends in a dot. Names that are
     recurrent weights by name but do not fit together give a Layer with `problem` set.
     """
     groups, counts = {}, {}
-    for name, array in arrays.items():
+    for name, array in (arrays | (unread or {})).items():
         match = _NAME.fullmatch(name)
         if match:
             prefix, part, layer, reverse = match.groups()
@@ -94,6 +98,6 @@ def find(arrays):
             layer = _layer(group, counts[prefix, cell])
             layers[prefix] = dataclasses.replace(layer, cell=cell)
         except _Misfit as problem:
-            if not cell:
+            if not cell or any(isinstance(array, str) for array in group.values()):
                 layers[prefix] = Layer("recurrent layer", problem=str(problem))
     return layers

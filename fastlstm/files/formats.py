@@ -12,6 +12,8 @@ from .onnx import file as onnx
 from .refused import REFUSED
 from .safetensors import file as safetensors
 from .safetensors import layers as fastlstm
+from .torch import nested as torch_nested
+from .torch import pt2 as torch_pt2
 from .torch import script as torch_script
 from .torch import stream as torch_stream
 from .torch import zip as torch_zip
@@ -19,6 +21,8 @@ from .torch import zip as torch_zip
 FORMATS = (
     ("torchscript", torch_script.is_torchscript, torch_script.read),
     ("torch", torch_zip.is_torch_zip, torch_zip.read),
+    ("torch-export", torch_pt2.is_pt2, torch_pt2.read),
+    ("stable-baselines3", torch_nested.is_stable_baselines, torch_nested.read_stable_baselines),
     ("keras", keras.is_keras_zip, keras.read),
     ("npz", npz.is_npz, npz.read),
     ("hdf5", keras.is_hdf5, keras.read),

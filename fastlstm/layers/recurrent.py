@@ -243,13 +243,15 @@ class Recurrent(Variants):
     # ---- running ----
 
     def __call__(
-        self, x, state=None, *, lengths=None, out=None, return_sequences=True, num_threads=None
-    ):
+        self, x, state=None, *, lengths=None, out=None, return_sequences=True, num_threads=None,
+        hx=None,
+    ):  # fmt: skip
         """y, (h, c) for a whole sequence; of a GRU or RNN y, h.
 
         x        (T, B, I), (B, T, I) with batch_first, or unbatched (T, I); any real dtype
         state    (h0, c0): (L D, B, K) and (L D, B, H), K = P or H, without the B axis if x is
                  unbatched; of a GRU or RNN h0; None: zeros
+        hx       torch's name for `state`; one of the two
         lengths  (B,) integers, 0..T, in any order: row b is x's first lengths[b] steps
         out      float32 array for y, unit stride in the last axis, apart from all inputs
         num_threads        for this call
@@ -264,6 +266,8 @@ class Recurrent(Variants):
         threads = self.num_threads or 0
         if num_threads is not None:
             threads = check_num_threads(num_threads)
+        if hx is not None:
+            state = _one_of(state, hx)
         plain = self.output_order == "time" and self.merge == "concat"
         if lengths is None and self._start is None and plain:
             done = self.packed.net.forward(
@@ -323,15 +327,16 @@ class Recurrent(Variants):
         return (y if out is None else out), state
 
     def forward_train(
-        self, x, state=None, *, lengths=None, seed=None, checkpoint=None, num_threads=None
+        self, x, state=None, *, lengths=None, seed=None, checkpoint=None, num_threads=None, hx=None
     ):
         """y, (h, c), tape (of a GRU or RNN y, h, tape): a call whose gradients can be had from
         `backward`.
 
-        x, state, lengths, num_threads and the results are as in a call, to the same bits. With
-        `dropout` and more than one layer, each output of a layer is zeroed with that probability on
-        its way to the next and the others are divided by 1 - dropout; the masks follow from `seed`,
-        an int in 0..2**64-1 (None: a random one), whatever the number of threads.
+        x, state or hx, lengths, num_threads and the results are as in a call, to the same bits.
+        With `dropout` and more than one layer, each output of a layer is zeroed with that
+        probability on its way to the next and the others are divided by 1 - dropout; the masks
+        follow from `seed`, an int in 0..2**64-1 (None: a random one), whatever the number of
+        threads.
 
         checkpoint   k, an int: the tape keeps x and the states after every k-th step alone, and
             `backward` runs each k steps forward once more: about k / T of the memory for one more
@@ -340,10 +345,12 @@ class Recurrent(Variants):
             True: about sqrt(T) steps. k times the batch should be some hundreds of rows, or the
             gradients of the weights take longer to add up
 
-        The tape keeps a copy of x, `tape.nbytes` bytes in all (see Tape). Raises as a call does.
+        The tape keeps copies, `tape.nbytes` bytes in all (see Tape): x, the states and y may be
+        changed in place before `backward`. Raises as a call does.
         """
         self._check_float32("forward_train", "quantize('float32') gives a layer that trains")
         threads = self._threads(num_threads)
+        state = state if hx is None else _one_of(state, hx)
         return training.forward(self, x, state, lengths, seed, threads, every=checkpoint)
 
     def _threads(self, for_call):
@@ -374,3 +381,10 @@ class Recurrent(Variants):
         """A Stream: `batch_size` rows whose state stays between calls. ValueError if bidirectional
         or reverse, since that direction starts at an end that a stream does not have."""
         return Stream(self, batch_size)
+
+
+def _one_of(state, hx):
+    """The state that a call was given as `hx`."""
+    if state is not None:
+        raise TypeError("state and hx are two names of one argument: give one of them")
+    return hx

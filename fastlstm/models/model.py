@@ -2,21 +2,30 @@
 """A whole model: a graph, its plans, and calls."""
 
 import collections
+import contextlib
 import keyword
 import re
 import threading
+import typing
 
 import numpy as np
 
 from . import saved, states
 from .graph import ModelError
 from .infer import Fact, constant, run_dtype
-from .passes.simplify import NotKnown
 from .plan import plan
 from .stream import ModelStream
 
 MOST_PLANS = 16  # kept by a model
 MOST_PINNED = 64  # elements of an integer input whose value a plan may depend on
+
+
+class Pins(typing.NamedTuple):
+    """What a plan depends on beside types and numbers of axes: whether on the values of small
+    integer inputs, and on the sizes of which axes, (number of the input, axis)."""
+
+    values: bool = False
+    axes: tuple | None = None
 
 
 class _NoState(ModelError):
@@ -49,9 +58,20 @@ class Model:
         self.num_threads = num_threads
         self._plans = {}  # {key: Plan}, the latest MOST_PLANS
         self._lock = threading.Lock()
-        self._pins = 0  # what plans have had to know so far: 0 nothing, 1 values, 2 shapes too
+        self._pins = Pins()  # what plans have had to know so far
         self._outputs = tuple_class([v.name for v in graph.outputs])
         self._names = [v.name for v in graph.inputs]
+        # of each input: its type in the C core, how many axes it has, [(axis, size)] of fixed ones
+        self._due = {
+            v.name: (
+                run_dtype(v.dtype),
+                None if v.shape is None else len(v.shape),
+                [(i, n) for i, n in enumerate(v.shape or ()) if isinstance(n, int)],
+            )
+            for v in graph.inputs
+        }
+        self._any_rank = any(v.shape is None for v in graph.inputs)
+        self._casts = [None if run_dtype(v.dtype) == v.dtype else v.dtype for v in graph.outputs]
 
     @property
     def inputs(self):
@@ -79,32 +99,37 @@ class Model:
 
     def run(self, given):
         """The list of outputs for {name of an input: array}."""
-        missing = [name for name in self._names if name not in given]
-        if missing:
+        if len(given) < len(self._names):
+            missing = [name for name in self._names if name not in given]
             raise TypeError(f"missing inputs: {', '.join(missing)}")
-        arrays = [self.array(value, given[value.name]) for value in self.inputs]
-        made = self._plan(arrays).run(arrays, self.num_threads or 0)
-        return [
-            a if a.dtype == v.dtype else a.astype(v.dtype)
-            for a, v in zip(made, self.outputs, strict=True)
-        ]
+        return self.run_arrays([self.array(v, given[v.name]) for v in self.graph.inputs])
+
+    def run_arrays(self, arrays, plan=None):
+        """The same for arrays that `array` made, in the inputs' order. plan: theirs, if known."""
+        plan = plan or self.plan_of(arrays)
+        made = plan.run(arrays, self.num_threads or 0)
+        for i, dtype in enumerate(self._casts):
+            if dtype is not None:
+                made[i] = made[i].astype(dtype)
+        return made
 
     def array(self, value, given):
         """`given` as a contiguous array of the type that the C core has for the input `value`."""
+        due, ndim, sizes = self._due[value.name]
         array = given if type(given) is np.ndarray else np.asarray(given)
-        due = run_dtype(value.dtype)
         if array.dtype != due:
             if not np.can_cast(array.dtype, due, "same_kind") and not (
                 due.kind == "f" and array.dtype.kind in "iu"
             ):
                 raise TypeError(f"input {value} is not made of {array.dtype}")
             array = array.astype(due)
-        shape = value.shape
-        if shape is not None and (
-            len(shape) != array.ndim
-            or any(isinstance(n, int) and n != m for n, m in zip(shape, array.shape, strict=True))
-        ):
-            raise ValueError(f"input {value}: an array of the shape {array.shape} does not fit")
+        shape = array.shape
+        if ndim is not None:
+            fits = len(shape) == ndim
+            for axis, size in sizes:
+                fits = fits and shape[axis] == size
+            if not fits:
+                raise ValueError(f"input {value}: an array of the shape {shape} does not fit")
         return array if array.flags.c_contiguous else array.copy()
 
     def stream(self, batch_size=1, state=None, **constants):
@@ -134,7 +159,7 @@ class Model:
         """{input: output} of the states that the graph shows for these inputs, {name: array};
         ModelError if it shows none."""
         arrays = [self.array(value, given[value.name]) for value in self.inputs]
-        found = states.pairs(self._plan(arrays).graph)
+        found = states.pairs(self.plan_of(arrays).graph)
         if not found:
             inputs, outputs = (", ".join(v.name for v in vs) for vs in (self.inputs, self.outputs))
             raise _NoState(
@@ -143,35 +168,61 @@ class Model:
             )
         return found
 
-    def _plan(self, arrays):
-        while True:
-            key = self._key(arrays, self._pins)
-            found = self._plans.get(key)
-            if found is not None:
-                return found
-            with self._lock:
-                try:
-                    made = plan(
-                        self.graph, self._facts(arrays, self._pins), isa=self.isa,
-                        dtype=self.dtype, max_bytes=self.max_bytes,
-                    )  # fmt: skip
-                except NotKnown:
-                    if self._pins == 2:
-                        raise
-                    self._pins += 1
-                    continue
-                while len(self._plans) >= MOST_PLANS:
-                    self._plans.pop(next(iter(self._plans)))
-                self._plans[key] = made
-                return made
+    def plan_of(self, arrays):
+        """The Plan for inputs like these, made if there is none yet."""
+        pins = self._pins
+        found = self._plans.get(self._key(arrays, pins))
+        if found is not None:
+            return found
+        with self._lock:
+            made, pins = self._made_plan(arrays, pins)
+            while len(self._plans) >= MOST_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[self._key(arrays, pins)] = made
+            self._pins = pins
+            return made
+
+    def _made_plan(self, arrays, pins):
+        """(the Plan, its Pins). If a plan cannot be made, it may be when more is known of the
+        inputs: the values of small ones, then sizes. Once sizes have to be known, each that need
+        not be is left free again, since a plan takes milliseconds and sizes may change at every
+        call."""
+        try:
+            return self._plan(arrays, pins), pins
+        except ModelError:
+            if pins.axes is not None:
+                raise
+        try:
+            return self._plan(arrays, Pins(True)), Pins(True)
+        except ModelError:
+            pins = Pins(True, tuple(self._free_axes(arrays)))
+        made = self._plan(arrays, pins)
+        for axis in pins.axes:
+            fewer = Pins(True, tuple(a for a in pins.axes if a != axis))
+            with contextlib.suppress(ModelError):
+                made, pins = self._plan(arrays, fewer), fewer
+        return made, pins
+
+    def _plan(self, arrays, pins):
+        return plan(
+            self.graph, self._facts(arrays, pins), isa=self.isa, dtype=self.dtype,
+            max_bytes=self.max_bytes,
+        )  # fmt: skip
+
+    def _free_axes(self, arrays):
+        """(number of the input, axis) of all sizes that the file leaves free."""
+        for i, (value, array) in enumerate(zip(self.inputs, arrays, strict=True)):
+            for axis in range(array.ndim):
+                if value.shape is None or not isinstance(value.shape[axis], int):
+                    yield i, axis
 
     def _key(self, arrays, pins):
-        key = [a.ndim for v, a in zip(self.inputs, arrays, strict=True) if v.shape is None]
-        if pins >= 1:
+        key = [a.ndim for a in arrays] if self._any_rank else []
+        if pins.values:
             key += [a.tobytes() for a in arrays if self._pinned(a)]
-        if pins >= 2:
-            key += [a.shape for a in arrays]
-        return tuple(key)
+        if pins.axes:
+            key += [arrays[i].shape[axis] for i, axis in pins.axes]
+        return (pins, *key)
 
     @staticmethod
     def _pinned(array):
@@ -179,13 +230,17 @@ class Model:
 
     def _facts(self, arrays, pins):
         facts = {}
-        for value, array in zip(self.inputs, arrays, strict=True):
-            if pins >= 1 and self._pinned(array):
+        for i, (value, array) in enumerate(zip(self.inputs, arrays, strict=True)):
+            if pins.values and self._pinned(array):
                 facts[value.name] = constant(array.copy())
                 continue
-            shape = value.shape or (None,) * array.ndim
-            shape = tuple(n if isinstance(n, int) else None for n in shape)
-            facts[value.name] = Fact(array.dtype, array.shape if pins >= 2 else shape)
+            shape = [
+                array.shape[axis] if (i, axis) in (pins.axes or ())
+                else value.shape[axis] if value.shape and isinstance(value.shape[axis], int)
+                else None
+                for axis in range(array.ndim)
+            ]  # fmt: skip
+            facts[value.name] = Fact(array.dtype, tuple(shape))
         return facts
 
     def save(self, path):
@@ -199,6 +254,6 @@ class Model:
             np.zeros(shape, run_dtype(value.dtype))
             for value, shape in zip(self.inputs, shapes, strict=True)
         ]
-        found = self._plan(arrays)
+        found = self.plan_of(arrays)
         given = tuple(tuple(arrays[i].shape) for i in found.inputs)
         return 0 if found.program is None else found.program.layout(given, 1).nbytes

@@ -20,13 +20,15 @@ from .infer import run_dtype
 from .passes.cells import cells
 from .passes.channels_last import channels_last, transposes
 from .passes.edit import Edit
+from .passes.einsum import einsum
 from .passes.fuse import fuse
+from .passes.join import join
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
-PASSES = (recurrent, linear, cells, batch_norm)
-FOR_C = (channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
+PASSES = (recurrent, linear, cells, join, batch_norm)
+FOR_C = (einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
 @dataclasses.dataclass

@@ -7,6 +7,8 @@ from . import states
 from .graph import ModelError
 from .infer import run_dtype
 
+MOST_PLANS = 16  # kept by a stream
+
 
 class ModelStream:
     """Calls of a model one after the other, each of which starts from the state that the one before
@@ -35,6 +37,16 @@ class ModelStream:
         self._given = [n for n in self._names if n not in self.pairs and n not in self._constants]
         self._returned = [i for i, n in enumerate(outputs) if n not in self.pairs.values()]
         self._next = {one: outputs.index(other) for one, other in self.pairs.items()}
+        inputs = list(enumerate(self._model.inputs))
+        self._arrays = [
+            self._model.array(v, self._constants[v.name]) if v.name in self._constants else None
+            for _, v in inputs
+        ]
+        self._varying = [(i, v) for i, v in inputs if v.name in self._given]
+        self._kept = [(i, v.name) for i, v in inputs if v.name in self.pairs]
+        # {shapes of all inputs: Plan}, unless plans depend on values that steps give
+        self._plans = {}
+        self._of_shapes = all(v.dtype.kind == "f" for _, v in self._varying)
         self._tuple = self._model.tuple_class([outputs[i] for i in self._returned])
         self.reset()
 
@@ -99,7 +111,22 @@ class ModelStream:
         for name in kwargs:
             if name in given or name not in self._given:
                 raise TypeError(f"{name!r} is no input of a step, or is given twice")
-        made = self._model.run({**self._constants, **self._state, **given, **kwargs})
+        given.update(kwargs)
+        if len(given) < len(self._given):
+            missing = [name for name in self._given if name not in given]
+            raise TypeError(f"missing inputs: {', '.join(missing)}")
+        model, arrays = self._model, self._arrays
+        for at, value in self._varying:
+            arrays[at] = model.array(value, given[value.name])
+        for at, name in self._kept:
+            arrays[at] = self._state[name]
+        shapes = tuple([array.shape for array in arrays])
+        plan = self._plans.get(shapes) if self._of_shapes else None
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[shapes] = model.plan_of(arrays)
+        made = model.run_arrays(list(arrays), plan)
         self._state = {name: made[at] for name, at in self._next.items()}
         found = [made[i] for i in self._returned]
         return found[0] if len(found) == 1 else self._tuple(*found)

@@ -86,7 +86,7 @@ def backward(layer, tape, dy, dstate, input_grad, threads):
             raise TypeError(f"dstate must be a pair (dh, dc), got {len(dstate)} parts")
         up = [_upstream(f"dstate[{i}]", dstate[i], shapes[i]) for i in range(2)]
     new = np.zeros if tape._kept is None else np.empty
-    params = {name: new(shape, np.float32) for name, shape in layer.weight_shapes().items()}
+    params = {name: new(array.shape, np.float32) for name, array in packed.arrays.items()}
     if tape._kept is None:
         dx = np.zeros(tape._x_shape, np.float32) if input_grad else None
         dstart = [np.zeros(s, np.float32) for s in shapes]

@@ -1,76 +1,69 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The operators of csrc/ops against sums written out as loops, to the same bits: on every
- * instruction set, in both formats, for 1 .. THREADS threads, at sizes around the boundaries of
- * panels and blocks. Every array and every arena ends before a page that may not be touched, or
- * begins after one.
+ * Operators of csrc/ops in memory of exactly their size, on every instruction set and for 0 ..
+ * THREADS threads. Linear and recurrent ones against sums written out as loops, to the same bits,
+ * in both formats, at sizes around the boundaries of panels and blocks; those of elements and along
+ * axes against their own run on one thread. Every array and every arena ends before a page that may
+ * not be touched, or begins after one.
  *
- *     operators_driver N SEED THREADS    N drawn linear layers and N drawn stacks of RNNs on every
- *                                        instruction set; then wrong shapes, short memory and calls
- *                                        that are interrupted. Prints how many runs were compared
+ *     operators_driver N SEED THREADS    N drawn linear layers, stacks of RNNs and other operators
+ *                                        on every instruction set; then wrong shapes, short memory
+ *                                        and calls that are interrupted. Prints how many runs were
+ *                                        compared
  */
 #include <math.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "kernels/contract.h"
-#include "ops/linear.h"
+#include "ops/opcodes.h"
 #include "ops/recurrent.h"
+#include "ops/reduce.h"
+#include "ops/registry.h"
 #include "check.h"
+#include "guarded.h"
 #include "halves.h"
-
-/* ---- memory beside a page that may not be touched ---- */
-
-static struct {
-    char *base;
-    size_t bytes;
-} held[64];
-static size_t holding;
-
-static void *get(uint64_t *state, size_t bytes)
-{
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t inner = fl_ceil_div(bytes + !bytes, page) * page;
-    char *base = mmap(NULL, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(base != MAP_FAILED && holding < 64);
-    CHECK(mprotect(base + page, inner, PROT_READ | PROT_WRITE) == 0);
-    held[holding].base = base;
-    held[holding++].bytes = inner + 2 * page;
-    char *at = base + page + (draw(state) % 2 ? inner - bytes : 0);
-    memset(at, 0xff, bytes); /* NaN, if it is read before it is written */
-    return at;
-}
-
-static void give_back(void)
-{
-    for (; holding; holding--)
-        CHECK(munmap(held[holding - 1].base, held[holding - 1].bytes) == 0);
-}
 
 /* An array of numbers in -scale .. scale; one in eight is so small that it counts as 0 if `tiny`.
  */
 static fl_array drawn(uint64_t *state, fl_shape shape, float scale, int tiny)
 {
-    const size_t n = fl_shape_count(&shape, shape.axes);
+    const size_t n = fl_shape_span(&shape, 0, shape.axes);
     float *at = get(state, n * sizeof *at);
     for (size_t i = 0; i < n; i++) {
         at[i] = ((float)(draw(state) >> 15) - 65536.0f) * (scale / 65536.0f);
         if (tiny && draw(state) % 8 == 0)
             at[i] *= 0x1p-80f;
     }
-    return (fl_array){shape, at};
+    return (fl_array){.type = FL_F32, .shape = shape, .at = at};
 }
 
-static fl_array empty(uint64_t *state, fl_shape shape)
+/* Memory for an array whose type and shape are known. */
+static fl_array empty(uint64_t *state, fl_array like)
 {
-    return (fl_array){shape, get(state, fl_shape_count(&shape, shape.axes) * sizeof(float))};
+    like.at = get(state, fl_array_bytes(&like));
+    return like;
 }
 
 static int same(const fl_array *a, const fl_array *b)
 {
-    return !memcmp(a->at, b->at, fl_shape_count(&a->shape, a->shape.axes) * sizeof(float));
+    return !memcmp(a->at, b->at, fl_array_bytes(a));
+}
+
+static fl_operator *made(const fl_kernels *kernels, const char *name, const int64_t *ints,
+                         size_t int_count, const float *floats, size_t float_count)
+{
+    const fl_attributes attributes = {kernels, ints, int_count, floats, float_count};
+    fl_operator *op;
+    const int e = fl_operator_new(name, &attributes, &op);
+    CHECK((e == FL_OK) == (op != NULL));
+    CHECK(e == FL_OK || e == FL_BAD_SHAPE || e == FL_NO_MEMORY);
+    return op;
+}
+
+static fl_operator *linear(const fl_kernels *kernels, int64_t format, int64_t in, int64_t out)
+{
+    return made(kernels, "linear", (const int64_t[]){format, in, out}, 3, NULL, 0);
 }
 
 /* ---- sums written out ---- */
@@ -103,7 +96,7 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
     const size_t in = near(state, 16, 5, 100), out = near(state, group, 9, 200);
     const size_t rows = near(state, 24, 5, 130);
     const int format = (int)(draw(state) % FL_FORMATS), axes = (int)between(state, 1, 3);
-    fl_shape x_shape = {.axes = 2, .size = {rows, in}}, y_shape;
+    fl_shape x_shape = {.axes = 2, .size = {rows, in}};
     if (axes == 1)
         x_shape = (fl_shape){.axes = 1, .size = {in}};
     if (axes == 3)
@@ -114,51 +107,61 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
     if (draw(state) % 4 == 0)
         w[1].at = NULL;
 
-    fl_operator *op = fl_linear_new(kernels, format, in, out);
+    fl_operator *op = linear(kernels, format, (int64_t)in, (int64_t)out);
+    fl_array y_like = {0};
     CHECK(op && !strcmp(op->type->name, "linear"));
     CHECK(op->type->pack(op, w, 2) == FL_OK);
-    CHECK(op->type->shape(op, &x.shape, 1, &y_shape, 1) == FL_OK);
-    CHECK(y_shape.axes == x_shape.axes && y_shape.size[y_shape.axes - 1] == out);
-    const fl_array want = empty(state, y_shape);
-    const size_t all = fl_shape_count(&x_shape, x_shape.axes - 1);
-    CHECK(fl_shape_count(&y_shape, y_shape.axes) == all * out);
+    CHECK(op->type->shape(op, &x, 1, &y_like, 1) == FL_OK && y_like.type == FL_F32);
+    CHECK(y_like.shape.axes == x_shape.axes && y_like.shape.size[x_shape.axes - 1] == out);
+    const fl_array want = empty(state, y_like);
+    const size_t all = fl_shape_span(&x_shape, 0, x_shape.axes - 1);
+    const float *x_at = x.at, *w_at = w[0].at, *b_at = w[1].at;
+    CHECK(fl_count(&y_like) == all * out);
     for (size_t r = 0; r < all; r++)
         for (size_t o = 0; o < out; o++)
-            want.at[r * out + o] = flush(
-                chain(w[1].at ? w[1].at[o] : 0.0f, x.at + r * in, w[0].at + o * in, in, format));
+            ((float *)want.at)[r * out + o] =
+                flush(chain(b_at ? b_at[o] : 0.0f, x_at + r * in, w_at + o * in, in, format));
     for (size_t n = 0; n <= threads; n++) {
         const fl_caller caller = {.threads = n};
-        const fl_array y = empty(state, y_shape);
-        void *arena = get(state, op->type->bytes(op, &x.shape, 1, n));
+        const fl_array y = empty(state, y_like);
+        void *arena = get(state, op->type->bytes(op, &x, 1, n));
         CHECK(op->type->run(op, &x, 1, &y, 1, arena, &caller) == FL_OK);
         CHECK(same(&y, &want));
         ++*count;
     }
-    const fl_shape wide = {.axes = 2, .size = {1u << 20, in}};
-    CHECK(op->type->bytes(op, &wide, 1, 3) ==
-          op->type->bytes(op, &(fl_shape){.axes = 2, .size = {72, in}}, 1, 3));
+    /* Memory does not grow with the rows once there are enough for all threads. */
+    const fl_array wide = {.type = FL_F32, .shape = {.axes = 2, .size = {(size_t)1 << 30, in}}};
+    const fl_array wider = {.type = FL_F32, .shape = {.axes = 2, .size = {(size_t)1 << 31, in}}};
+    CHECK(op->type->bytes(op, &wide, 1, 3) == op->type->bytes(op, &wider, 1, 3));
     op->type->free(op);
     give_back();
 }
 
 /* ---- recurrent ---- */
 
-/* One layer of h' = max(0, b_ih + b_hh + W x + R h), from h in `h`, which ends as the last one. */
-static void rnn(const fl_array *w, const float *x, float *y, float *h, size_t steps, size_t batch,
-                size_t in, size_t hidden, int format)
+/* One layer of h' = max(0, b_ih + b_hh + W x + R h), from h in `h`, which ends as the last one.
+   Rows of y end with zeros after their lengths. */
+static void rnn(const fl_array *weights, const float *x, float *y, float *h, const int64_t *lengths,
+                size_t steps, size_t batch, size_t in, size_t hidden, int format)
 {
-    for (size_t t = 0; t < steps; t++)
-        for (size_t b = 0; b < batch; b++) {
+    const float *w = weights[0].at, *r = weights[1].at, *b_ih = weights[2].at;
+    const float *b_hh = weights[3].at;
+    memset(y, 0, steps * batch * hidden * sizeof *y);
+    for (size_t b = 0; b < batch; b++) {
+        const size_t length = lengths ? (size_t)lengths[b] : steps;
+        for (size_t t = 0; t < length; t++) {
             float *to = y + (t * batch + b) * hidden;
             const float *from = t ? to - batch * hidden : h + b * hidden;
             for (size_t u = 0; u < hidden; u++) {
-                float sum = w[2].at[u] + w[3].at[u];
-                sum = chain(sum, x + (t * batch + b) * in, w[0].at + u * in, in, format);
-                sum = chain(sum, from, w[1].at + u * hidden, hidden, format);
+                float sum = b_ih[u] + b_hh[u];
+                sum = chain(sum, x + (t * batch + b) * in, w + u * in, in, format);
+                sum = chain(sum, from, r + u * hidden, hidden, format);
                 to[u] = flush(sum > 0 ? sum : 0.0f);
             }
         }
-    memcpy(h, y + (steps - 1) * batch * hidden, batch * hidden * sizeof *h);
+        if (length)
+            memcpy(h + b * hidden, y + ((length - 1) * batch + b) * hidden, hidden * sizeof *h);
+    }
 }
 
 enum { LAYERS = 2 };
@@ -175,8 +178,15 @@ static void runs_recurrent(const fl_kernels *kernels, uint64_t *state, size_t th
                          .dirs = 1,
                          .format = (int)(draw(state) % FL_FORMATS)};
     const fl_shape state_shape = {.axes = 3, .size = {LAYERS, batch, hidden}};
-    const fl_array x[] = {drawn(state, (fl_shape){.axes = 3, .size = {steps, batch, in}}, 1, 1),
-                          drawn(state, state_shape, 1, 0)};
+    fl_array in_arrays[] = {drawn(state, (fl_shape){.axes = 3, .size = {steps, batch, in}}, 1, 1),
+                            {.type = FL_TYPES},
+                            drawn(state, state_shape, 1, 0)};
+    fl_array *x = in_arrays;
+    if (draw(state) % 2) {
+        x[1] = empty(state, (fl_array){.type = FL_I64, .shape = {.axes = 1, .size = {batch}}});
+        for (size_t b = 0; b < batch; b++)
+            ((int64_t *)x[1].at)[b] = (int64_t)between(state, 0, steps);
+    }
     fl_array w[4 * LAYERS];
     for (size_t i = 0; i < LAYERS; i++) {
         const size_t k = i ? hidden : in;
@@ -189,24 +199,81 @@ static void runs_recurrent(const fl_kernels *kernels, uint64_t *state, size_t th
     fl_operator *op = fl_recurrent_new(&f, kernels);
     CHECK(op && !strcmp(op->type->name, "recurrent"));
     CHECK(op->type->pack(op, w, 4 * LAYERS) == FL_OK);
-    const fl_shape given[] = {x[0].shape, x[1].shape};
-    fl_shape expected[2];
-    CHECK(op->type->shape(op, given, 2, expected, 2) == FL_OK);
-    CHECK(op->type->bytes(op, given, 2, threads) == 0);
+    fl_array expected[2] = {0};
+    CHECK(op->type->shape(op, x, 3, expected, 2) == FL_OK && !op->type->bytes);
     const fl_array want[] = {empty(state, expected[0]), empty(state, expected[1])};
-    float *between_layers = get(state, steps * batch * hidden * sizeof(float));
-    memcpy(want[1].at, x[1].at, LAYERS * batch * hidden * sizeof(float));
-    rnn(w, x[0].at, between_layers, want[1].at, steps, batch, in, hidden, f.format);
-    rnn(w + 4, between_layers, want[0].at, want[1].at + batch * hidden, steps, batch, hidden,
-        hidden, f.format);
+    const size_t one = batch * hidden;
+    float *between_layers = get(state, steps * one * sizeof(float)), *h = want[1].at;
+    memcpy(h, x[2].at, LAYERS * one * sizeof(float));
+    rnn(w, x[0].at, between_layers, h, x[1].at, steps, batch, in, hidden, f.format);
+    rnn(w + 4, between_layers, want[0].at, h + one, x[1].at, steps, batch, hidden, hidden,
+        f.format);
     for (size_t n = 0; n <= threads; n++) {
         const fl_caller caller = {.threads = n};
         const fl_array y[] = {empty(state, expected[0]), empty(state, expected[1])};
-        CHECK(op->type->run(op, x, 2, y, 2, NULL, &caller) == FL_OK);
+        CHECK(op->type->run(op, x, 3, y, 2, NULL, &caller) == FL_OK);
         CHECK(same(&y[0], &want[0]) && same(&y[1], &want[1]));
         ++*count;
     }
+    if (x[1].at) {
+        const fl_caller caller = {.threads = 1};
+        ((int64_t *)x[1].at)[batch - 1] = draw(state) % 2 ? -1 : (int64_t)steps + 1;
+        CHECK(op->type->run(op, x, 3, want, 2, NULL, &caller) == FL_BAD_VALUE);
+    }
     op->type->free(op);
+    give_back();
+}
+
+/* ---- elements and axes ---- */
+
+/* Runs an operator on one thread, and on more of them in memory of their own. */
+static void runs_equally(fl_operator *op, uint64_t *state, const fl_array *in, size_t ins,
+                         size_t threads, size_t *count)
+{
+    fl_array like = {0}, one = {0};
+    CHECK(op && op->type->shape(op, in, ins, &like, 1) == FL_OK);
+    for (size_t n = 0; n <= threads; n++) {
+        const fl_caller caller = {.threads = n};
+        const fl_array y = empty(state, like);
+        void *arena = get(state, op->type->bytes ? op->type->bytes(op, in, ins, n) : 0);
+        CHECK(op->type->run(op, in, ins, &y, 1, arena, &caller) == FL_OK);
+        one = n ? one : y;
+        CHECK(same(&y, &one));
+        ++*count;
+    }
+    op->type->free(op);
+}
+
+static void runs_elements(const fl_kernels *kernels, uint64_t *state, size_t threads, size_t *count)
+{
+    const fl_shape full = {
+        .axes = 3,
+        .size = {between(state, 1, 40), near(state, 64, 3, 90),
+                 draw(state) % 2 ? between(state, 1, 9) : near(state, 64, 2, 99)}};
+    fl_shape part = full;
+    for (size_t a = 0; a < 3; a++)
+        if (draw(state) % 2)
+            part.size[a] = 1;
+    const fl_array in[] = {drawn(state, full, 2, 1), drawn(state, part, 2, 1)};
+    const int64_t code[] = {2, 3, FL_OP_ADD, 0, 1, -1, FL_OP_EXP, 3, -1, -1, FL_OP_MUL, 4, 2, -1};
+    const int64_t axis = (int64_t)(draw(state) % 3),
+                  choice = (int64_t)(draw(state) % FL_REDUCTIONS);
+    const int64_t reduction[] = {choice, 1, axis, (axis + 1) % 3}, last[] = {axis, 0, 1};
+    const float half[] = {0.5f};
+    runs_equally(made(kernels, "pointwise", code, 14, half, 1), state, in, 2, threads, count);
+    give_back_but(2);
+    runs_equally(made(kernels, "reduce", reduction, 3 + draw(state) % 2, NULL, 0), state, in, 1,
+                 threads, count);
+    runs_equally(made(kernels, "softmax", &axis, 1, NULL, 0), state, in, 1, threads, count);
+    give_back_but(2);
+    runs_equally(made(kernels, "log_softmax", &axis, 1, NULL, 0), state, in, 1, threads, count);
+    runs_equally(made(kernels, "argmax", last, 3, NULL, 0), state, in, 1, threads, count);
+    give_back_but(2);
+    runs_equally(made(kernels, "cumsum", last, 3, NULL, 0), state, in, 1, threads, count);
+    const fl_array scale = drawn(state, (fl_shape){.axes = 1, .size = {full.size[2]}}, 1, 0);
+    const fl_array norm[] = {in[0], scale};
+    runs_equally(made(kernels, "layer_norm", (const int64_t[]){-1}, 1, half, 1), state, norm, 2,
+                 threads, count);
     give_back();
 }
 
@@ -216,13 +283,15 @@ static void refuses(const fl_kernels *kernels)
 {
     const fl_caller caller = {.threads = 1};
     uint64_t state = 1;
-    fl_shape out[3];
-    CHECK(!fl_linear_new(kernels, FL_FORMATS, 3, 4) && !fl_linear_new(kernels, -1, 3, 4));
-    CHECK(!fl_linear_new(kernels, FL_FLOAT32, 0, 4) && !fl_linear_new(kernels, FL_FLOAT32, 3, 0));
-    CHECK(!fl_linear_new(kernels, FL_FLOAT32, SIZE_MAX / 2, SIZE_MAX / 2));
+    fl_array out[3] = {0};
+    CHECK(!linear(kernels, FL_FORMATS, 3, 4) && !linear(kernels, -1, 3, 4));
+    CHECK(!linear(kernels, FL_FLOAT32, 0, 4) && !linear(kernels, FL_FLOAT32, 3, 0));
+    CHECK(!linear(kernels, FL_FLOAT32, INT64_MAX, INT64_MAX));
+    CHECK(!made(kernels, "linear", (const int64_t[]){FL_FLOAT32, 3}, 2, NULL, 0));
+    CHECK(!made(kernels, "no such operator", NULL, 0, NULL, 0));
     fl_kernels without = *kernels;
     without.gemm[FL_FLOAT16] = NULL;
-    CHECK(!fl_linear_new(&without, FL_FLOAT16, 3, 4));
+    CHECK(!linear(&without, FL_FLOAT16, 3, 4));
     const fl_config half = {.input = 3, .hidden = 4, .layers = 1, .dirs = 1, .format = FL_FLOAT16};
     CHECK(fl_isa_can_run(kernels, &half) && !fl_isa_can_run(&without, &half));
     CHECK(!fl_recurrent_new(&half, &without));
@@ -230,36 +299,57 @@ static void refuses(const fl_kernels *kernels)
     without.cell[FL_LSTM].step[FL_FLOAT16] = NULL;
     CHECK(!fl_isa_can_run(&without, &half) && !fl_net_new(&half, &without));
 
-    fl_operator *op = fl_linear_new(kernels, FL_FLOAT32, 3, 4);
-    const fl_shape right = {.axes = 2, .size = {2, 3}}, wrong = {.axes = 2, .size = {3, 2}};
-    const fl_shape huge = {.axes = 3, .size = {SIZE_MAX / 4, 4, 3}}, none = {.axes = 0};
-    const fl_shape no_rows = {.axes = 2, .size = {0, 3}}, of_none = {.axes = 2, .size = {0, 4}};
+    fl_operator *op = linear(kernels, FL_FLOAT32, 3, 4);
+    const fl_array right = {.type = FL_F32, .shape = {.axes = 2, .size = {2, 3}}};
+    const fl_array bad[] = {{.type = FL_F32, .shape = {.axes = 2, .size = {3, 2}}},
+                            {.type = FL_F32, .shape = {.axes = 3, .size = {SIZE_MAX / 4, 4, 3}}},
+                            {.type = FL_F32, .shape = {.axes = 0}},
+                            {.type = FL_I64, .shape = right.shape},
+                            {.type = FL_TYPES}};
     CHECK(op->type->shape(op, &right, 1, out, 1) == FL_OK);
-    const fl_shape y_shape = out[0];
-    const fl_shape *bad[] = {&wrong, &huge, &none};
-    for (int i = 0; i < 3; i++)
-        CHECK(op->type->shape(op, bad[i], 1, out, 1) == FL_BAD_SHAPE);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(op->type->shape(op, &bad[i], 1, out + 1, 1) == FL_BAD_SHAPE);
     CHECK(op->type->shape(op, &right, 2, out, 1) == FL_BAD_SHAPE);
+    CHECK(op->type->shape(op, &right, 1, out, 2) == FL_BAD_SHAPE);
     fl_array w[] = {drawn(&state, (fl_shape){.axes = 2, .size = {4, 3}}, 1, 0),
                     drawn(&state, (fl_shape){.axes = 1, .size = {3}}, 1, 0)};
     CHECK(op->type->pack(op, w, 2) == FL_BAD_SHAPE && op->type->pack(op, w, 1) == FL_BAD_SHAPE);
-    const fl_array x = drawn(&state, right, 1, 0), y = empty(&state, y_shape);
-    const fl_array missing = {right, NULL}, small = {wrong, y.at}, zero = {no_rows, x.at};
-    CHECK(op->type->run(op, &missing, 1, &y, 1, NULL, &caller) == FL_BAD_SHAPE);
-    CHECK(op->type->run(op, &x, 1, &small, 1, NULL, &caller) == FL_BAD_SHAPE);
-    CHECK(op->type->run(op, &zero, 1, &(fl_array){of_none, y.at}, 1, NULL, &caller) == FL_OK);
+    const fl_array none = {.type = FL_F32, .shape = {.axes = 2, .size = {0, 3}}, .at = w[0].at};
+    CHECK(op->type->shape(op, &none, 1, out, 1) == FL_OK && fl_count(out) == 0);
+    out[0].at = get(&state, 0);
+    void *arena = get(&state, op->type->bytes(op, &none, 1, 1));
+    CHECK(op->type->run(op, &none, 1, out, 1, arena, &caller) == FL_OK);
     op->type->free(op);
 
     op = fl_recurrent_new(&half, kernels);
-    const fl_shape shapes[] = {{.axes = 3, .size = {5, 2, 3}},
-                               {.axes = 3, .size = {1, 2, 4}},
-                               {.axes = 3, .size = {1, 2, 4}}};
-    const fl_shape no_steps = {.axes = 3, .size = {0, 2, 3}};
-    CHECK(op->type->shape(op, shapes, 3, out, 3) == FL_OK);
-    CHECK(op->type->shape(op, shapes, 4, out, 3) == FL_BAD_SHAPE);
-    CHECK(op->type->shape(op, shapes + 1, 2, out, 3) == FL_BAD_SHAPE);
-    CHECK(op->type->shape(op, &no_steps, 1, out, 1) == FL_BAD_SHAPE);
+    fl_array in[] = {{.type = FL_F32, .shape = {.axes = 3, .size = {5, 2, 3}}},
+                     {.type = FL_I64, .shape = {.axes = 1, .size = {2}}},
+                     {.type = FL_F32, .shape = {.axes = 3, .size = {1, 2, 4}}},
+                     {.type = FL_F32, .shape = {.axes = 3, .size = {1, 2, 4}}},
+                     {.type = FL_F32, .shape = {.axes = 3, .size = {1, 2, 4}}}};
+    CHECK(op->type->shape(op, in, 4, out, 3) == FL_OK);
+    CHECK(op->type->shape(op, in, 5, out, 3) == FL_BAD_SHAPE);
+    CHECK(op->type->shape(op, in, 4, out, 4) == FL_BAD_SHAPE);
+    CHECK(op->type->shape(op, in + 2, 1, out, 1) == FL_BAD_SHAPE);
+    for (size_t i = 0; i < 4; i++) {
+        const fl_array before = in[i];
+        in[i].shape.size[in[i].shape.axes - 1]++;
+        CHECK(op->type->shape(op, in, 4, out, 3) == FL_BAD_SHAPE);
+        in[i] = before;
+        in[i].type = i == 1 ? FL_F32 : FL_I64;
+        CHECK(op->type->shape(op, in, 4, out, 3) == FL_BAD_SHAPE);
+        in[i] = before;
+    }
     CHECK(op->type->pack(op, w, 2) == FL_BAD_SHAPE);
+    in[0].shape.size[0] = 0; /* without a step hn is h0 */
+    const fl_array h0 = drawn(&state, in[2].shape, 1, 0);
+    in[1] = (fl_array){.type = FL_TYPES};
+    in[2] = h0;
+    in[0].at = get(&state, 0);
+    CHECK(op->type->shape(op, in, 3, out, 2) == FL_OK && fl_count(out) == 0);
+    out[0].at = get(&state, 0);
+    out[1] = empty(&state, out[1]);
+    CHECK(op->type->run(op, in, 3, out, 2, NULL, &caller) == FL_OK && same(&out[1], &h0));
     op->type->free(op);
     give_back();
 }
@@ -267,21 +357,22 @@ static void refuses(const fl_kernels *kernels)
 static void short_memory(const fl_kernels *kernels)
 {
     const fl_config f = {.input = 3, .hidden = 64, .layers = 1, .dirs = 1};
-    const fl_shape given = {.axes = 3, .size = {30, 50, 3}}; /* too much for the stack */
     const fl_caller caller = {.threads = 2};
     uint64_t state = 1;
     fl_alloc_fail_after(0);
-    CHECK(!fl_linear_new(kernels, FL_FLOAT32, 3, 4));
+    CHECK(!linear(kernels, FL_FLOAT32, 3, 4));
+    CHECK(!made(kernels, "softmax", (const int64_t[]){0}, 1, NULL, 0));
+    CHECK(!made(kernels, "pointwise", (const int64_t[]){1, 1, FL_OP_NEG, 0, -1, -1}, 6, NULL, 0));
     for (long n = 0; n < 2; n++) {
         fl_alloc_fail_after(n);
         CHECK(!fl_recurrent_new(&f, kernels));
     }
     fl_alloc_fail_after(-1);
     fl_operator *op = fl_recurrent_new(&f, kernels);
-    fl_shape out;
-    CHECK(op && op->type->shape(op, &given, 1, &out, 1) == FL_OK);
-    const fl_array x = drawn(&state, given, 1, 0), y = empty(&state, out),
-                   untouched = empty(&state, out);
+    fl_array out = {0}; /* x is too much for the stack */
+    const fl_array x = drawn(&state, (fl_shape){.axes = 3, .size = {30, 50, 3}}, 1, 0);
+    CHECK(op && op->type->shape(op, &x, 1, &out, 1) == FL_OK);
+    const fl_array y = empty(&state, out), untouched = empty(&state, out);
     fl_alloc_fail_after(0);
     CHECK(op->type->run(op, &x, 1, &y, 1, NULL, &caller) == FL_NO_MEMORY && same(&y, &untouched));
     fl_alloc_fail_after(-1);
@@ -306,10 +397,11 @@ static void interrupted(fl_operator *op, fl_shape given, size_t threads)
     polls p = {0};
     fl_caller caller = {.threads = 1, .poll = poll, .poll_arg = &p};
     uint64_t state = 1;
-    fl_shape out;
-    CHECK(op && op->type->shape(op, &given, 1, &out, 1) == FL_OK);
-    const fl_array x = drawn(&state, given, 1, 0), y = empty(&state, out);
-    void *arena = get(&state, op->type->bytes(op, &given, 1, threads));
+    fl_array out = {0};
+    const fl_array x = drawn(&state, given, 1, 0);
+    CHECK(op && op->type->shape(op, &x, 1, &out, 1) == FL_OK);
+    const fl_array y = empty(&state, out);
+    void *arena = get(&state, op->type->bytes ? op->type->bytes(op, &x, 1, threads) : 0);
     CHECK(op->type->run(op, &x, 1, &y, 1, arena, &caller) == FL_OK && p.asked >= 3);
     p.answer = 1;
     for (caller.threads = 1; caller.threads <= threads; caller.threads++) {
@@ -340,11 +432,14 @@ int main(int argc, char **argv)
         for (size_t k = 0; k < n; k++) {
             runs_linear(kernels, &state, threads, &count);
             runs_recurrent(kernels, &state, threads, &count);
+            runs_elements(kernels, &state, threads, &count);
         }
         refuses(kernels);
         short_memory(kernels);
-        interrupted(fl_linear_new(kernels, FL_FLOAT16, 512, 500),
+        interrupted(linear(kernels, FL_FLOAT16, 512, 500),
                     (fl_shape){.axes = 2, .size = {1000, 512}}, threads);
+        interrupted(made(kernels, "softmax", (const int64_t[]){1}, 1, NULL, 0),
+                    (fl_shape){.axes = 2, .size = {4000, 1000}}, threads);
         const fl_config f = {
             .cell = FL_RNN_TANH, .input = 8, .hidden = 256, .layers = 2, .dirs = 1};
         interrupted(fl_recurrent_new(&f, kernels), (fl_shape){.axes = 3, .size = {300, 5, 8}},

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The operators of csrc/ops (tests/c/operators_driver.c): the linear layer and the recurrent stack
-against sums written out as loops, bit for bit, in memory of exactly their size; wrong shapes, short
-memory and interruption."""
+against sums written out as loops, bit for bit, others against themselves on one thread, all in
+memory of exactly their size; wrong shapes, short memory and interruption."""
 
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from conftest import FULL
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
 
+DRAWN = 9  # operators: linear, recurrent, and those of elements and along axes
 LAYERS = {"plain": 100, "thread": 10, "address": 20}
 if FULL:
     LAYERS = {"plain": 3000, "thread": 100, "address": 300}
@@ -32,14 +33,15 @@ def runs(command, layers, threads):
 
 @pytest.mark.parametrize("sanitizer", LAYERS)
 def test_operators_give_the_bits_of_their_sums(sanitizer):
-    """Of 0 to 4 threads, each once for every layer of the two and every instruction set."""
+    """Of 0 to 4 threads, each once for all operators that the driver draws and every instruction
+    set."""
     layers = LAYERS[sanitizer]
     count = runs([build("operators_driver", sanitizer=sanitizer)], layers, 4)
-    assert count >= 2 * layers * 5 and count % (2 * layers * 5) == 0
+    assert count >= DRAWN * layers * 5 and count % (DRAWN * layers * 5) == 0
 
 
 @pytest.mark.skipif(not X86, reason="native already")
 def test_operators_on_aarch64():
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")
     arm = build("operators_driver", arm=True, compiler="aarch64-linux-gnu-gcc", link=["-static"])
-    assert runs(["qemu-aarch64", "-cpu", "cortex-a53", arm], 5, 2) == 2 * 5 * 3 * 2
+    assert runs(["qemu-aarch64", "-cpu", "cortex-a53", arm], 5, 2) == DRAWN * 5 * 3 * 2

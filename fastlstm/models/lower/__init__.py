@@ -8,6 +8,7 @@ from . import norm as norm
 from . import pointwise as pointwise
 from . import recurrent as recurrent
 from . import reduce as reduce
+from . import resize as resize
 from . import shape as shape
 from .builder import TABLE as TABLE
 from .builder import Builder as Builder

@@ -27,38 +27,38 @@ def _window(node, size):
     ints = [*size]
     for name, times, default in (("strides", 1, 1), ("dilations", 1, 1), ("pads", 2, 0)):
         ints += _numbers(node, name, times * len(size), default)
-    if min(ints) < 0:
-        raise node.error("negative pads are not covered")
     return PAD_RULES.index(rule), ints
 
 
 def _convolution(b, node, operator, transposed):
-    w = b.due(node, 1, "the weights")
-    bias = b.due(node, 2, "the bias") if len(node.inputs) > 2 and node.inputs[2] else None
+    x, *given = node.inputs
+    found = [b.known(name) for name in given]
+    packed = all(a is not None or not name for a, name in zip(found, given))
+    shape = b.shape(given[0])
+    if None in shape:
+        raise node.error(f"weights of the shape {shape}: all sizes must be known")
     group = int(node.attrs.get("group", 1))
-    if (
-        w.ndim < 3
-        or (list(w.shape[2:]) != _numbers(node, "kernel_shape", w.ndim - 2, 0)
-        and ("kernel_shape" in node.attrs))
-    ):
-        raise node.error(f"weights of {w.shape} do not have the kernel_shape")
-    rule, ints = _window(node, list(w.shape[2:]))
+    kernel, axes = list(shape[2:]), len(shape) - 2
+    if list(node.attrs.get("kernel_shape") or kernel) != kernel:
+        raise node.error(f"weights of {shape} do not have the kernel_shape")
+    rule, ints = _window(node, kernel)
     more = []
     if transposed:
-        axes = w.ndim - 2
         more = [
             *_numbers(node, "output_padding", axes, 0),
             *_numbers(node, "output_shape", axes, 0),
         ]
-    channels, outputs = (w.shape[0], w.shape[1] * group)
+    channels, outputs = (shape[0], shape[1] * group)
     if not transposed:
-        channels, outputs = w.shape[1] * group, w.shape[0]
+        channels, outputs = shape[1] * group, shape[0]
     number, floats = activation.numbers(node)
-    weights = [None if a is None else np.ascontiguousarray(a, np.float32) for a in (w, bias)]
+    weights = None
+    if packed:
+        weights = [None if a is None else np.ascontiguousarray(a, np.float32)
+                   for a in (*found, None)[:2]]  # fmt: skip
     b.emit(
-        node, operator,
-        [b.format, w.ndim - 2, channels, outputs, group, rule, number, *ints, *more],
-        floats, weights, node.inputs[:1],
+        node, operator, [b.format, axes, channels, outputs, group, rule, number, *ints, *more],
+        floats, weights, [x] if packed else node.inputs,
     )  # fmt: skip
 
 

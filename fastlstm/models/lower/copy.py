@@ -88,3 +88,13 @@ def range_(b, node):
     if b.dtype(node.outputs[0]) != RUN_DTYPES[1]:
         raise node.error("a range of floats that is computed as the model runs")
     b.emit(node, "range")
+
+
+@lowers("MaskPack")
+def mask_pack(b, node):
+    b.emit(node, "mask_pack")
+
+
+@lowers("MaskUnpack")
+def mask_unpack(b, node):
+    b.emit(node, "mask_unpack", [node.attrs.get("zeros", 0), node.attrs.get("reverse", 0)])

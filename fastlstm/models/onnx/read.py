@@ -157,11 +157,11 @@ class _Reader:
         self.wire.charge(300 + len(title) + 60 * len(file_node.inputs))
         domain = "" if file_node.domain == "ai.onnx" else file_node.domain
         node = Node(f"{domain}.{file_node.op}" if domain else file_node.op, [], [], {}, title)
+        node.outputs = [scope[name] if name else "" for name in file_node.outputs]
         for name in file_node.inputs:
             if name and name not in scope:
                 raise node.error(f"no node, input or constant gives its input {show(name)}")
             node.inputs.append(scope[name] if name else "")
-        node.outputs = [scope[name] if name else "" for name in file_node.outputs]
         for names in (node.inputs, node.outputs):
             while names and not names[-1]:
                 names.pop()

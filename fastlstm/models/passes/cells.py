@@ -2,16 +2,19 @@
 """Recurrent cells that an exporter wrote out as single operators become Recurrent again.
 
     LSTM    z = x W^T + h R^T + b, parted into four gates;  c' = f c + i g;  h' = o tanh(c')
+    RNN     h' = tanh(x W^T + h R^T + b), or relu; h must be a state, since much else looks alike
     GRU     p = x W^T + b, q = h R^T + b, parted into three;  r, z = sigmoid(p + q);
             n = tanh(p_n + r q_n);  h' = n + z (h - n), or (1 - z) n + z h
 
 The order of the gates is read off the parts that are used, so any exporter's will do. The cells of
-an unrolled loop are one layer: `join` puts cells that follow one another with the same weights into
-one Recurrent.
+an unrolled loop become one layer in join.py.
 """
+
+import dataclasses
 
 import numpy as np
 
+from ...engine.variants import RELU
 from ...files.description import Layer
 from .edit import in_order
 
@@ -207,6 +210,19 @@ class _Cell:
                     return found
         return None
 
+    def rnn(self, node):
+        """The same of an RNN cell."""
+        linears = self.two_linears(node.inputs[0])
+        if linears is None or not any(self.is_state(n[0]) for n in linears):
+            return None
+        found = self._made("RNN", linears, [0], "")
+        if found is None or not self.is_state(found[1]):
+            return None
+        x, h, c, layer, weights = found
+        if node.op == "Relu":
+            layer = dataclasses.replace(layer, activations=((RELU,),))
+        return x, h, c, layer, weights
+
     def _same_part(self, names, p, q):
         """Which part of p and of q the two names are, if it is the same of both; or None."""
         parts = [self.part(name, 3) for name in names]
@@ -221,10 +237,12 @@ def cells(edit):
     nodes, made = [], {}
     for node in edit.graph.nodes:
         nodes.append(node)
-        if node.op not in ("Mul", "Add") or not node.outputs:
+        if node.op not in ("Mul", "Add", "Tanh", "Relu"):
             continue
         h_next, found, c_next = node.outputs[0], None, ""
-        if node.op == "Mul":
+        if node.op in ("Tanh", "Relu"):
+            found = look.rnn(node)
+        elif node.op == "Mul":
             for _, tanh in look.operands(h_next, "Mul"):
                 c_next = look.of(tanh, "Tanh")
                 found = look.lstm(c_next, h_next) if c_next else None

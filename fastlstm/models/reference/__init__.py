@@ -10,6 +10,7 @@ windows.py, conv.py, pool.py    windows over spatial axes: their geometry, convo
 reduce.py, normalize.py   along axes: sums, maxima, sorting; softmax and normalisation
 recurrent.py, masks.py    LSTM, GRU, RNN; Keras' masks
 quantize.py               small integers with scales
+planned.py                graph.OWN: products with activations, channels last, elementwise chains
 resize.py, signal.py      Resize; Fourier transforms
 run.py                    a graph, node by node
 """
@@ -21,6 +22,7 @@ from . import (  # noqa: F401 (they register their operators)
     masks,
     normalize,
     pick,
+    planned,
     pool,
     quantize,
     recurrent,

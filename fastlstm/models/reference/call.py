@@ -121,6 +121,14 @@ def _shown(shape):
     return shape if len(shape) <= 8 else f"{shape[:8]}... ({len(shape)} axes)"
 
 
+def mean(x, axes, keepdims=True):
+    """NumPy's, of nothing NaN without a warning."""
+    wide = np.float32 if x.dtype == np.float16 else x.dtype
+    total = x.sum(axes, keepdims=keepdims, dtype=wide)
+    count = math.prod(x.shape[axis] for axis in axes)
+    return (total / np.asarray(count, wide)).astype(x.dtype)
+
+
 def operator(op, least, most=None, many=False):
     """Registers a function for the operator `op`.
 

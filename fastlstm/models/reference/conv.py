@@ -8,8 +8,9 @@ import numpy as np
 from .call import operator
 from .windows import Windows
 
-# A product for each point of the kernel needs no more memory than the output; beyond this many
-# points, all windows are copied out for one product.
+# A product for each point of the kernel needs no more memory than the output. All windows are
+# copied out for one product where there are more points than this, or where few channels make the
+# copy small.
 MAX_POINTS = 4096
 
 
@@ -42,7 +43,7 @@ def convolved(call, x, weight, bias=None, fill=0):
     n, c = x.shape[0], weight.shape[1]
     w = weight.reshape(groups, rows // groups, c, -1)
     y = np.zeros((n, groups, rows // groups, count), x.dtype)
-    if windows.points <= MAX_POINTS:
+    if windows.points <= MAX_POINTS and c * windows.points > rows // groups:
         for i, (_, cut) in enumerate(windows.positions()):
             part = padded[(..., *cut)].reshape(n, groups, c, count)
             y += np.matmul(w[..., i], part)

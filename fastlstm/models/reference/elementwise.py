@@ -33,14 +33,14 @@ def _leaky(call, x, alpha):
     return np.where(x < 0, alpha * x, x)
 
 
-def _elu(call, x):
-    return np.where(x < 0, call.attr("alpha", 1.0) * np.expm1(np.minimum(x, 0)), x)
+def elu(x, alpha):
+    return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
 
 
 def _selu(call, x):
     alpha = call.attr("alpha", 1.67326319217681884765625)
     gamma = call.attr("gamma", 1.05070102214813232421875)
-    return gamma * np.where(x <= 0, alpha * np.expm1(np.minimum(x, 0)), x)
+    return gamma * elu(x, alpha)
 
 
 def _celu(call, x):
@@ -86,7 +86,7 @@ _UNARY = {
     "Celu": ("f", _celu),
     "Cos": ("f", lambda call, x: np.cos(x)),
     "Cosh": ("f", lambda call, x: np.cosh(x)),
-    "Elu": ("f", _elu),
+    "Elu": ("f", lambda call, x: elu(x, call.attr("alpha", 1.0))),
     "Erf": ("f", lambda call, x: erf(x)),
     "Exp": ("f", lambda call, x: np.exp(x)),
     "Floor": ("f", lambda call, x: np.floor(x)),
@@ -130,7 +130,7 @@ for _op, (_kinds, _function) in _UNARY.items():
     _unary(_op, _kinds, _function)
 
 
-def _divide(a, b):
+def divide(a, b):
     """Integers: towards zero, as C has it; by zero gives 0."""
     if a.dtype.kind == "f":
         return a / b
@@ -162,7 +162,7 @@ _BINARY = {
     "Add": ("fiu", False, lambda call, a, b: a + b),
     "Sub": ("fiu", False, lambda call, a, b: a - b),
     "Mul": ("fiu", False, lambda call, a, b: a * b),
-    "Div": ("fiu", False, lambda call, a, b: _divide(a, b)),
+    "Div": ("fiu", False, lambda call, a, b: divide(a, b)),
     "Mod": ("fiu", False, _mod),
     "BitShift": ("iu", False, _shift),
     "BitwiseAnd": ("iu", False, lambda call, a, b: a & b),

@@ -66,19 +66,6 @@ def gemm(call, a, b, c=None):
     return y
 
 
-@operator("Linear", 2, 3)
-def linear(call, x, weight, bias=None):
-    """y = x W^T + b"""
-    call.same(x, weight)
-    call.ndim(weight, 2, "W")
-    y = product(call, x, weight.T)
-    if bias is not None:
-        if bias.shape != weight.shape[:1]:
-            raise call.error(f"b of the shape {bias.shape} for W of {weight.shape}")
-        y = y + bias
-    return y
-
-
 def _labels(call, term, ndim):
     """The labels of a term of an equation, those of "..." as ints from the end: -1, -2 ..."""
     before, dots, after = term.partition("...")

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from .call import operator
+from .call import mean, operator
 
 
 def softmax_of(x, axis):
@@ -47,33 +47,35 @@ def _channels(call, array, x, what):
 
 
 @operator("BatchNormalization", 5)
-def batch_normalization(call, x, scale, bias, mean, variance):
+def batch_normalization(call, x, scale, bias, middle, variance):
     """(x - mean) / sqrt(variance + epsilon) * scale + bias for each channel. With training_mode=1
     by the batch's own statistics; then also the running ones."""
     call.kind(x, "f", "its input")
-    parts = [scale, bias, mean, variance]
+    parts = [scale, bias, middle, variance]
     names = ("scale", "B", "mean", "var")
-    scale, bias, mean, variance = (_channels(call, a, x, n) for a, n in zip(parts, names))
+    scale, bias, middle, variance = (_channels(call, a, x, n) for a, n in zip(parts, names))
     epsilon = call.attr("epsilon", 1e-5)
     extra = ()
     if call.attr("training_mode", 0):
         axes = (0, *range(2, x.ndim))
-        old = mean, variance
-        mean, variance = x.mean(axes, keepdims=True)[0], x.var(axes, keepdims=True)[0]
+        old = middle, variance
+        middle = mean(x, axes)[0]
+        variance = mean((x - middle) ** 2, axes)[0]
         m = call.attr("momentum", 0.9)
         extra = tuple(
-            (a * m + b * (1 - m)).astype(a.dtype).reshape(-1) for a, b in zip(old, (mean, variance))
+            (a * m + b * (1 - m)).astype(a.dtype).reshape(-1)
+            for a, b in ((old[0], middle), (old[1], variance))
         )
     factor = scale / np.sqrt(variance + np.asarray(epsilon, variance.dtype))
-    return ((x - mean) * factor + bias).astype(x.dtype), *extra
+    return ((x - middle) * factor + bias).astype(x.dtype), *extra
 
 
 def _standard(call, x, axes, epsilon):
     """((x - mean) / deviation, mean, 1 / deviation) over `axes`, kept."""
-    mean = x.mean(axes, keepdims=True)
-    centred = x - mean
-    inverse = 1 / np.sqrt((centred * centred).mean(axes, keepdims=True) + epsilon)
-    return centred * inverse, mean, inverse
+    middle = mean(x, axes)
+    centred = x - middle
+    inverse = 1 / np.sqrt(mean(centred * centred, axes) + epsilon)
+    return centred * inverse, middle, inverse
 
 
 @operator("InstanceNormalization", 3)
@@ -107,9 +109,9 @@ def layer_normalization(call, x, scale, bias=None):
         if array is not None and call.broadcast(x, array) != x.shape:
             raise call.error(f"scale or B of the shape {array.shape} for {x.shape}")
     wide = x.astype(np.float32) if x.dtype == np.float16 else x
-    y, mean, inverse = _standard(call, wide, axes, call.attr("epsilon", 1e-5))
+    y, middle, inverse = _standard(call, wide, axes, call.attr("epsilon", 1e-5))
     y = y.astype(x.dtype) * scale
-    return (y if bias is None else y + bias), mean, inverse
+    return (y if bias is None else y + bias), middle, inverse
 
 
 @operator("RMSNormalization", 2)
@@ -119,7 +121,7 @@ def rms_normalization(call, x, scale):
     if call.broadcast(x, scale) != x.shape:
         raise call.error(f"scale of the shape {scale.shape} for {x.shape}")
     wide = x.astype(np.float32) if x.dtype == np.float16 else x
-    square = (wide * wide).mean(axes, keepdims=True)
+    square = mean(wide * wide, axes)
     return (wide / np.sqrt(square + call.attr("epsilon", 1e-5))).astype(x.dtype) * scale
 
 
@@ -129,17 +131,17 @@ def skip_layer_normalization(call, x, skip, gamma, beta=None, bias=None):
     if call.broadcast(x, skip) != x.shape or gamma.shape != x.shape[-1:]:
         raise call.error(f"the shapes {x.shape}, {skip.shape} and {gamma.shape} do not fit")
     whole = x + skip if bias is None else x + skip + bias
-    y, mean, inverse = _standard(call, whole, (-1,), call.attr("epsilon", 1e-12))
+    y, middle, inverse = _standard(call, whole, (-1,), call.attr("epsilon", 1e-12))
     y = y * gamma
-    return (y if beta is None else y + beta), mean, inverse, whole
+    return (y if beta is None else y + beta), middle, inverse, whole
 
 
 @operator("MeanVarianceNormalization", 1)
 def mean_variance_normalization(call, x):
     call.kind(x, "f", "its input")
     axes = call.axes(call.attr("axes", [0, 2, 3]), x.ndim)
-    centred = x - x.mean(axes, keepdims=True)
-    deviation = np.sqrt((centred * centred).mean(axes, keepdims=True))
+    centred = x - mean(x, axes)
+    deviation = np.sqrt(mean(centred * centred, axes))
     return (centred / (deviation + 1e-9)).astype(x.dtype)
 
 

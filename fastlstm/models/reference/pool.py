@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from .call import operator
+from .call import mean, operator
 from .windows import Windows
 
 
@@ -104,7 +104,7 @@ def _global(op, function):
         return np.asarray(function(call, x, axes), x.dtype)
 
 
-_global("GlobalAveragePool", lambda call, x, axes: x.mean(axes, keepdims=True))
+_global("GlobalAveragePool", lambda call, x, axes: mean(x, axes))
 _global("GlobalMaxPool", lambda call, x, axes: x.max(axes, keepdims=True))
 _global(
     "GlobalLpPool",

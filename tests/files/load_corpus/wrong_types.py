@@ -221,6 +221,6 @@ def script_cases():
         rebuilt = call(
             "torch._tensor._rebuild_from_type_v2", name_of(module), NONE, tuple_of(), NONE
         )
-        yield f"rebuild-{name}", archive(rebuilt), "does not rebuild a tensor"
+        yield f"rebuild-{name}", archive(rebuilt), "a tensor of the class"
         pid = tuple_of(text("storage"), name_of(module), text("0"), text("cpu"), number(4))
         yield f"storage-{name}", archive(dict_of(w=tensor(pid + b"Q"))), "is no storage"

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* A convolution (convolve.h) without its inputs: its numbers, and its packed weights. */
+#ifndef FL_CONVOLVE_PACK_H
+#define FL_CONVOLVE_PACK_H
+
+#include "kernels/panels.h"
+#include "ops/epilogue.h"
+
+typedef struct fl_convolution {
+    const fl_kernels *kernels;
+    int format;
+    size_t in, out, groups; /* C, M; groups divides both */
+    size_t taps[2], stride[2], dilation[2];
+    fl_epilogue epilogue;
+    /* What fl_convolution_carve fills in. */
+    int by_channel;
+    size_t pieces, piece_k;         /* pieces of a window, and numbers of each */
+    size_t parts, part_k;           /* parts of a piece, and numbers of each, the last one fewer */
+    size_t vectors, columns, count; /* of a panel; panels of a group and part */
+    fl_panels w;   /* by product: [groups][pieces][parts][count] panels of part_k */
+    float *bias;   /* [groups][count][columns], or by channel [M] */
+    float *taps_w; /* by channel: [k1][k2][Cg][M] */
+} fl_convolution;
+
+/* Where weights are: number (m, c, t1, t2) of group g is at w + g * group + m * out + c * in + t1 *
+   tap[0] + t2 * tap[1]. */
+typedef struct fl_filter {
+    const float *w;
+    ptrdiff_t group, out, in, tap[2];
+} fl_filter;
+
+/* How many numbers part `part` of a piece has. */
+static inline size_t fl_part_numbers(const fl_convolution *c, size_t part)
+{
+    const size_t left = c->piece_k - part * c->part_k;
+    return left < c->part_k ? left : c->part_k;
+}
+
+/* Decides the way, and carves memory for the weights from a carver that may only count; if it does
+   not, the memory is zeros already. */
+void fl_convolution_carve(fl_carver *carver, fl_convolution *c);
+
+/* Packs weights; bias [M] or NULL for zeros. FL_OK or FL_NO_MEMORY. */
+int fl_convolution_pack(fl_convolution *c, const fl_filter *filter, const float *bias);
+
+#endif

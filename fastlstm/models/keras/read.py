@@ -229,6 +229,10 @@ class _Reader:
         for ref, tensor in zip(given, inputs, strict=True):
             made[ref.layer, ref.call] = [tensor]
         outputs = references(item, "output_layers", as_given=True)
+        first = self._first_calls(item, layers, outputs)
+        outputs = _filled(outputs, lambda ref: ref.counted_from(first.get(ref.layer, 0)))
+        if self.known.version >= (3, 0):
+            first = {}  # Keras 3 has it in a model's outputs alone
         todo, open_ = [(ref.layer, ref.call) for ref in flat(outputs)][::-1], set()
         while todo:
             key = todo[-1]
@@ -236,7 +240,8 @@ class _Reader:
                 todo.pop()
                 continue
             if key not in calls:
-                calls[key] = self._arguments(item, layers, *key)
+                found = self._arguments(item, layers, *key)
+                calls[key] = _filled(found, lambda ref: ref.counted_from(first.get(ref.layer, 0)))
             needs = [(r.layer, r.call) for r in flat(calls[key]) if (r.layer, r.call) not in made]
             if not needs:
                 args, kwargs = _filled(calls[key], lambda ref: self._picked(item, made, ref))
@@ -251,6 +256,26 @@ class _Reader:
         if item is self.top:
             self.titles = [ref.layer for ref in flat(outputs)]
         return _filled(outputs, lambda ref: self._picked(item, made, ref))
+
+    def _first_calls(self, item, layers, outputs):
+        """{name of a model among the layers: the number that its first call has}: 1 where Keras
+        counts the call that made the model itself."""
+        models = [child for child in item.children if child.is_model]
+        if self.known.version >= (3, 0):
+            return {child.name: 1 for child in models if child.class_name == "Functional"}
+        if not models:
+            return {}
+        refs = flat(outputs)
+        for child in item.children:
+            refs += flat(calls_of(child, layers))
+        most = {}
+        for ref in refs:
+            most[ref.layer] = max(ref.call, most.get(ref.layer, 0))
+        return {
+            child.name: 1
+            for child in models
+            if child.inbound and most.get(child.name, 0) == len(child.inbound)
+        }
 
     def _arguments(self, item, layers, name, number):
         if name not in layers:

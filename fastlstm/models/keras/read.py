@@ -229,6 +229,10 @@ class _Reader:
         for ref, tensor in zip(given, inputs, strict=True):
             made[ref.layer, ref.call] = [tensor]
         outputs = references(item, "output_layers", as_given=True)
+        first = self._first_calls(item, layers, outputs)
+        outputs = _filled(outputs, lambda ref: ref.counted_from(first.get(ref.layer, 0)))
+        if self.known.version >= (3, 0):
+            first = {}  # Keras 3 has it in a model's outputs alone
         todo, open_ = [(ref.layer, ref.call) for ref in flat(outputs)][::-1], set()
         while todo:
             key = todo[-1]
@@ -236,7 +240,8 @@ class _Reader:
                 todo.pop()
                 continue
             if key not in calls:
-                calls[key] = self._arguments(item, layers, *key)
+                found = self._arguments(item, layers, *key)
+                calls[key] = _filled(found, lambda ref: ref.counted_from(first.get(ref.layer, 0)))
             needs = [(r.layer, r.call) for r in flat(calls[key]) if (r.layer, r.call) not in made]
             if not needs:
                 args, kwargs = _filled(calls[key], lambda ref: self._picked(item, made, ref))
@@ -251,6 +256,26 @@ class _Reader:
         if item is self.top:
             self.titles = [ref.layer for ref in flat(outputs)]
         return _filled(outputs, lambda ref: self._picked(item, made, ref))
+
+    def _first_calls(self, item, layers, outputs):
+        """{name of a model among the layers: the number that its first call has}: 1 where Keras
+        counts the call that made the model itself."""
+        models = [child for child in item.children if child.is_model]
+        if self.known.version >= (3, 0):
+            return {child.name: 1 for child in models if child.class_name == "Functional"}
+        if not models:
+            return {}
+        refs = flat(outputs)
+        for child in item.children:
+            refs += flat(calls_of(child, layers))
+        most = {}
+        for ref in refs:
+            most[ref.layer] = max(ref.call, most.get(ref.layer, 0))
+        return {
+            child.name: 1
+            for child in models
+            if child.inbound and most.get(child.name, 0) == len(child.inbound)
+        }
 
     def _arguments(self, item, layers, name, number):
         if name not in layers:
@@ -280,9 +305,12 @@ class _Reader:
             return flat(self.model(item, flat(args)))
         if item.class_name == "TimeDistributed":
             return time_distributed(self, item, args, kwargs)
-        if item.class_name not in LAYERS:
-            raise item.error(_unknown(item.class_name))
-        function, _, masks = LAYERS[item.class_name]
+        class_name = item.class_name
+        if "trainable" not in item.config and f"ops.{class_name}" in LAYERS:
+            class_name = f"ops.{class_name}"  # an .h5 file does not say where a class is from
+        if class_name not in LAYERS:
+            raise item.error(_unknown(class_name))
+        function, _, masks = LAYERS[class_name]
         inputs = flat(args[0]) if args else []
         call = Call(self, item, inputs, args[1:], kwargs)
         call.first = args[0] if args else None
@@ -290,8 +318,11 @@ class _Reader:
         given = call.argument("mask")
         if given is not None:
             call.inputs = _masked(item, inputs, given)
-        # Keras 3 hands the masks of the inputs on, Keras 2 those that the call was given.
-        call.masks = [t.mask for t in (inputs if self.known.version >= (3, 0) else call.inputs)]
+        # Keras hands on the masks that it was given or, without any, those of the inputs.
+        call.masks = [t.mask for t in call.inputs]
+        several = sum(bool(flat(each)) for each in (*args, *kwargs.values())) > 1
+        if given is None and several and self.known.version >= (3, 0) and masks != "each":
+            call.inputs = [Tensor(t.name) for t in inputs]  # Keras 3 then looks at no mask
         found = function(call)
         call.argument("training")
         left = [name for name, value in call.kwargs.items() if value is not None]

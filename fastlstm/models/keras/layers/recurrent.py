@@ -72,10 +72,7 @@ def _layer(c, item, parts):
     """(Layer, weights) of a dict of the configuration and the parts that have its cells."""
     cells = []
     for part in parts:
-        arrays = []
-        for variable in _PARTS:
-            known = {(v.part, v.name): a for v, a in c.reader.weights.of(c.item).items()}
-            arrays.append(known.get((part, variable)))
+        arrays = [c.arrays().get((part, name)) for name in _PARTS]
         cell = Cell.of(arrays)
         if cell is None:
             shapes = [None if a is None else a.shape for a in arrays]

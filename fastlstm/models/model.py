@@ -112,9 +112,9 @@ class Model:
             made[i] = made[i].astype(dtype)
         return made
 
-    def plan_of(self, arrays):
-        """The plan.Plan for arrays that `array` made, in the inputs' order."""
-        return self._plans.of(arrays)
+    def plan_of(self, arrays, fixed=()):
+        """The plan.Plan for arrays that `array` made, in the inputs' order; see Plans.of."""
+        return self._plans.of(arrays, fixed)
 
     def array(self, name, given):
         """`given` as the C core takes it for the input `name`; TypeError, ValueError."""
@@ -137,17 +137,17 @@ class Model:
         if state is None:
             given = {each.name: each.zeros(batch_size) for each in self._inputs}
             try:
-                state = self.state_pairs(given | constants)
+                state = self.state_pairs(given | constants, constants)
             except (ModelError, ValueError) as error:
                 # Where sizes decide what the model does, those of the first step will tell.
                 if isinstance(error, _NoState) and not self._plans.pins.axes:
                     raise
         return ModelStream(self, state, batch_size, constants)
 
-    def state_pairs(self, given):
-        """{input: output} of the states that the graph shows for these inputs, {name: array};
-        ModelError if it shows none."""
-        found = states.pairs(self.planned(given).graph)
+    def state_pairs(self, given, fixed=()):
+        """{input: output} of the states that the graph shows for these inputs, {name: array}, of
+        which those named by `fixed` are the same in all steps; ModelError if it shows none."""
+        found = states.pairs(self.planned(given, fixed).graph)
         if not found:
             inputs, outputs = (", ".join(v.name for v in vs) for vs in (self.inputs, self.outputs))
             raise _NoState(
@@ -156,9 +156,11 @@ class Model:
             )
         return found
 
-    def planned(self, given):
-        """The plan.Plan that runs these inputs, {name: array}."""
-        return self.plan_of([each.array(given[each.name]) for each in self._inputs])
+    def planned(self, given, fixed=()):
+        """The plan.Plan that runs these inputs, {name: array}; fixed: names of those that are the
+        same in all calls."""
+        numbers = tuple(i for i, each in enumerate(self._inputs) if each.name in fixed)
+        return self.plan_of([each.array(given[each.name]) for each in self._inputs], numbers)
 
     def save(self, path):
         """Writes the model to one safetensors file, whole or not at all, that load_model maps:

@@ -37,23 +37,34 @@ class Plans:
     def __len__(self):
         return len(self._kept)
 
-    def of(self, arrays):
-        """The Plan for inputs like these, made if there is none yet. ModelError."""
-        found = self._kept.get(self._key(arrays, self.pins))
+    def of(self, arrays, fixed=()):
+        """The Plan for inputs like these, made if there is none yet. ModelError.
+
+        fixed   numbers of inputs that will have these very values in all calls: what follows from
+                them is computed once. Of large ones only types and sizes are used
+        """
+        found = self._kept.get(self._key(arrays, self._pins_with(arrays, fixed)))
         if found is not None:
             return found
         with self._lock:
-            found = self._kept.get(self._key(arrays, self.pins))
+            pins = self._pins_with(arrays, fixed)
+            found = self._kept.get(self._key(arrays, pins))
             if found is not None:  # another thread has made it meanwhile
                 return found
-            made, pins = self._made(arrays, self.pins)
+            made, pins = self._made(arrays, pins, fixed)
             while len(self._kept) >= MOST_PLANS:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[self._key(arrays, pins)] = made
-            self.pins = pins
+            self.pins = pins._replace(values=tuple(i for i in pins.values if i not in fixed))
             return made
 
-    def _made(self, arrays, pins):
+    def _pins_with(self, arrays, fixed):
+        if not fixed:
+            return self.pins
+        small = [i for i in fixed if arrays[i].size <= MOST_PINNED]
+        return self.pins._replace(values=tuple(sorted({*self.pins.values, *small})))
+
+    def _made(self, arrays, pins, fixed):
         """(the Plan, its Pins). If a plan cannot be made, it may be when more is known of the
         inputs: the values of small ones of whole numbers, then sizes, then the values of small ones
         of floats, such as scales. Then each that need not be known is left free again, since a plan
@@ -65,7 +76,7 @@ class Plans:
         every = set(self._free_axes(arrays))
         while True:
             try:
-                return self._fewest(arrays, self._plan(arrays, pins), pins)
+                return self._fewest(arrays, self._plan(arrays, pins), pins, fixed)
             except ModelError as error:
                 of_values = isinstance(error, NotKnown)
                 if of_values and not ints <= set(values):
@@ -78,10 +89,12 @@ class Plans:
                     raise
                 pins = Pins(tuple(sorted(values)), tuple(sorted(axes)))
 
-    def _fewest(self, arrays, made, pins):
+    def _fewest(self, arrays, made, pins, fixed):
         """(a Plan, its Pins) that depends on as little as it can, of one that depends on `pins`."""
         for kind in ("axes", "values"):
             for one in getattr(pins, kind):
+                if kind == "values" and one in fixed:
+                    continue
                 fewer = tuple(each for each in getattr(pins, kind) if each != one)
                 with contextlib.suppress(ModelError):
                     fewer = pins._replace(**{kind: fewer})

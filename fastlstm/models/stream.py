@@ -56,12 +56,13 @@ class ModelStream:
         # The inputs in the model's order: what is the same in every step, and where the rest goes.
         names = [value.name for value in model.inputs]
         self._arrays = [self._constants.get(name) for name in names]
+        self._same = tuple(i for i, name in enumerate(names) if name in self._constants)
         self._at = [(i, name) for i, name in enumerate(names) if name not in self._constants]
         # {shapes of all inputs: Plan}, of plans that do not depend on values that steps give
         self._plans = {}
 
     def __getstate__(self):
-        made = ("_given", "_returned", "_next", "_tuple", "_arrays", "_at", "_plans")
+        made = ("_given", "_returned", "_next", "_tuple", "_arrays", "_same", "_at", "_plans")
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def __setstate__(self, state):
@@ -81,7 +82,7 @@ class ModelStream:
         for value in model.inputs:
             if value.name not in given and value.name not in self._constants:
                 given[value.name] = self._zeros(value)
-        self._pair(model.state_pairs(given | self._constants))
+        self._pair(model.state_pairs(given | self._constants, self._constants))
 
     def _zeros(self, value):
         """The state that a stream starts from: free axes are the batch."""
@@ -152,7 +153,7 @@ class ModelStream:
         shapes = tuple([array.shape for array in arrays])
         plan = self._plans.get(shapes)
         if plan is None:
-            plan = model.plan_of(arrays)
+            plan = model.plan_of(arrays, self._same)
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
             if {at for at, _ in self._at}.issubset(plan.inputs):

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import saved, states
 from .graph import ModelError, NotKnown
-from .infer import Fact, constant, run_dtype
+from .infer import Fact, constant, narrow, run_dtype
 from .plan import plan
 from .stream import ModelStream
 
@@ -61,12 +61,14 @@ class Model:
         self._pins = Pins()  # what plans have had to know so far
         self._outputs = tuple_class([v.name for v in graph.outputs])
         self._names = [v.name for v in graph.inputs]
-        # of each input: its type in the C core, how many axes it has, [(axis, size)] of fixed ones
+        # of each input: its type in the C core, how many axes it has, [(axis, size)] of fixed ones,
+        # and the limits of integers of fewer than 64 bits
         self._due = {
             v.name: (
                 run_dtype(v.dtype),
                 None if v.shape is None else len(v.shape),
                 [(i, n) for i, n in enumerate(v.shape or ()) if isinstance(n, int)],
+                None if narrow(v.dtype) is None else np.iinfo(v.dtype),
             )
             for v in graph.inputs
         }
@@ -115,8 +117,12 @@ class Model:
 
     def array(self, value, given):
         """`given` as a contiguous array of the type that the C core has for the input `value`."""
-        due, ndim, sizes = self._due[value.name]
+        due, ndim, sizes, limits = self._due[value.name]
         array = given if type(given) is np.ndarray else np.asarray(given)
+        if limits is not None and array.dtype != value.dtype and array.dtype.kind in "iu":
+            least, most = array.min(initial=0), array.max(initial=0)
+            if least < limits.min or most > limits.max:
+                raise ValueError(f"input {value}: there are numbers beyond {value.dtype}")
         if array.dtype != due:
             if not np.can_cast(array.dtype, due, "same_kind") and not (
                 due.kind == "f" and array.dtype.kind in "iu"
@@ -248,7 +254,7 @@ class Model:
                 else None
                 for axis in range(array.ndim)
             ]  # fmt: skip
-            facts[value.name] = Fact(array.dtype, tuple(shape))
+            facts[value.name] = Fact(array.dtype, tuple(shape), narrow=narrow(value.dtype))
         return facts
 
     def save(self, path):

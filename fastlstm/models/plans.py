@@ -6,7 +6,7 @@ import threading
 import typing
 
 from .graph import ModelError, NotKnown
-from .infer import Fact, constant
+from .infer import Fact, constant, narrow
 from .plan import plan
 
 MOST_PLANS = 16  # kept
@@ -127,5 +127,5 @@ class Plans:
                 array.shape[axis] if (i, axis) in pins.axes else sizes.get(axis)
                 for axis in range(array.ndim)
             ]
-            facts[each.name] = Fact(array.dtype, tuple(shape))
+            facts[each.name] = Fact(array.dtype, tuple(shape), narrow=narrow(each.value.dtype))
         return facts

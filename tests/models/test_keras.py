@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Whole models of Keras files: the numbers are Keras'. The models lie in data/keras, with what Keras
-3 computed (support/make_keras_graphs.py)."""
+"""Whole models of Keras files: the numbers are Keras'. The models lie in data/keras, with what
+Keras 3 computed (support/make_keras_graphs.py)."""
 
 import json
 import shutil

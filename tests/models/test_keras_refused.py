@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Keras configurations that are malformed, hostile or not covered: an error that names the layer and
-what is wrong, never a crash, in time and memory that the file's size bounds."""
+"""Keras configurations that are malformed, hostile or not covered: an error that names the layer
+and what is wrong, never a crash, in time and memory that the file's size bounds."""
 
 import copy
 import json
@@ -17,6 +17,7 @@ from fastlstm.models.keras import read
 from fastlstm.models.model import Model
 
 HUGE = (1 << 31) - 1
+UNIT = "unit_normalization_2"  # the last layer of the model compensation
 
 
 def first(config, class_name):
@@ -146,12 +147,12 @@ CASES = {
     "an unknown output": ("compensation", top(output_layers=[["nobody", 0, 0]]),
                           "no layer 'nobody', whose output is needed"),
     "a call of an output that is not there": (
-        "compensation", top(output_layers=[["unit_normalization_2", 7, 0]]),
+        "compensation", top(output_layers=[[UNIT, 7, 0]]),
         "its call number 7 is needed, it has 1"),
-    "a negative call": ("compensation", top(output_layers=[["unit_normalization_2", -1, 0]]),
+    "a negative call": ("compensation", top(output_layers=[[UNIT, -1, 0]]),
                         "its call number -1 is needed"),
-    "the second output of one": ("compensation", top(output_layers=[["unit_normalization_2", 0, 1]]),
-                                 "output 1 of the layer 'unit_normalization_2' is needed, it has 1"),
+    "the second output of one": ("compensation", top(output_layers=[[UNIT, 0, 1]]),
+                                 f"output 1 of the layer {UNIT!r} is needed, it has 1"),
     "an unknown layer is read": ("compensation", calls("Dense", [{"args": [tensor("x9")],
                                  "kwargs": {}}]), "no layer 'x9'"),
     "no calls": ("compensation", calls("Dense", []), "its call number 0 is needed, it has 0"),
@@ -252,7 +253,7 @@ CASES = {
     "an input of text": ("compensation", setting("InputLayer", dtype="string"),
                          "inputs of the type 'string' are not covered"),
     "a Lambda": ("compensation", klass("UnitNormalization", "Lambda"),
-                 "layer 'unit_normalization_2' (Lambda): a Lambda is Python code, which is not run"),
+                 f"layer {UNIT!r} (Lambda): a Lambda is Python code, which is not run"),
     "a layer that is not covered": ("compensation", klass("UnitNormalization", "Spectral"),
                                     "(Spectral): a layer of this class is not covered"),
     "a user's own layer": ("compensation", klass("UnitNormalization", "Mine", module="me",

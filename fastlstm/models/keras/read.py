@@ -316,6 +316,8 @@ class _Reader:
             raise item.error(_unknown(class_name))
         function, _, masks = LAYERS[class_name]
         inputs = flat(args[0]) if args else []
+        if not inputs and not class_name.startswith("ops."):
+            raise item.error("0 inputs, 1 is due")
         call = Call(self, item, inputs, args[1:], kwargs)
         call.first = args[0] if args else None
         call.argument("training")

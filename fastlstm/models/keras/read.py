@@ -70,8 +70,8 @@ def _variables(item):
 
 
 class _Reader:
-    """known     what is known of the whole file, as its recurrent layers are read with
-    states    {a stateful layer}: those whose state is an input already
+    """known    what is known of the whole file, as its recurrent layers are read with
+    titles   the names of the outputs
     """
 
     def __init__(self, name, model, version, stored):
@@ -80,7 +80,7 @@ class _Reader:
         self.known = Known(version, Options())
         self.weights = Weights(stored, _variables)
         self.target = Target(name, 1000 + 20 * _count(model))
-        self.states, self.steps = set(), 0
+        self.titles, self.steps = [], 0
 
     def graph(self):
         top = self.top
@@ -183,16 +183,20 @@ class _Reader:
             raise ModelError(f"{self.name}: two inputs are called {show(name)}")
         return Tensor(self.target.input(Value(name, np.dtype(dtype), sizes)))
 
-    def state(self, item, name, tracks, units):
-        """The name of a new input that is a state of a stateful layer."""
-        value = Value(f"{item.title}_{name}0", np.dtype(np.float32), (tracks, "batch", units))
+    def state(self, item, kind, number, tracks, units):
+        """The name of a new input that is a state of a stateful layer. kind: "h" or "c"; number:
+        "", or "_0" and so on of stacked cells."""
+        value = Value(
+            f"{item.title}_{kind}0{number}", np.dtype(np.float32), (tracks, "batch", units)
+        )
         if value.name in self.target.facts:
             raise item.error("a stateful layer that is called twice")
         return self.target.input(value)
 
-    def state_output(self, item, name, made):
+    def state_output(self, item, kind, number, made):
         """Makes the value `made` an output: what that state becomes."""
-        (given,) = self.target.emit(item.title, "Identity", [made], [f"{item.title}_{name}n"])
+        name = f"{item.title}_{kind}n{number}"
+        (given,) = self.target.emit(item.title, "Identity", [made], [name])
         shape = self.target.shape(given)
         sizes = (shape[0], "batch", shape[2])
         self.target.outputs.append(Value(given, np.dtype(np.float32), sizes))
@@ -312,6 +316,8 @@ class _Reader:
             raise item.error(_unknown(class_name))
         function, _, masks = LAYERS[class_name]
         inputs = flat(args[0]) if args else []
+        if not inputs and not class_name.startswith("ops."):
+            raise item.error("0 inputs, 1 is due")
         call = Call(self, item, inputs, args[1:], kwargs)
         call.first = args[0] if args else None
         call.argument("training")

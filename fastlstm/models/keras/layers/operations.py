@@ -51,6 +51,11 @@ def _operands(c, values, op):
     return found
 
 
+def _truth(c):
+    """The only input as bool."""
+    return c.x if c.target.facts[c.x].dtype == BOOL else c.emit("Cast", c.x, to=9)
+
+
 @layer("ops.NotEqual", *(f"ops.{name}" for name in _TWO))
 def two(c):
     values = [c.first, *c.others, c.argument("x1"), c.argument("x2")]
@@ -70,7 +75,7 @@ def one(c):
 
 @layer("ops.LogicalNot")
 def logical_not(c):
-    return c.emit("Not", *_operands(c, c.inputs, "LogicalOr"))
+    return c.emit("Not", _truth(c))
 
 
 @layer("ops.Softmax")
@@ -90,7 +95,7 @@ def reduced(c):
     axes = [] if axes is None else [c.constant(axes)]
     keep = int(c.flag("keepdims", False))
     if op in ("Any", "All"):
-        truth = c.emit("Cast", *_operands(c, c.inputs, "LogicalOr"), to=1)
+        truth = c.emit("Cast", _truth(c), to=1)
         y = c.emit("ReduceMax" if op == "Any" else "ReduceMin", truth, *axes, keepdims=keep)
         return c.emit("Greater", y, c.number_of(0))
     return c.emit(f"Reduce{op}", c.floats(x), *axes, keepdims=keep)
@@ -132,6 +137,8 @@ def filled(c):
 
 @layer("ops.Concatenate")
 def concatenate(c):
+    if not c.inputs:
+        raise c.error("no inputs")
     names = _operands(c, c.inputs, "Concatenate")
     return c.emit("Concat", *names, axis=c.axis("axis", 0, len(c.shape(names[0]))))
 

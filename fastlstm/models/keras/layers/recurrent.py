@@ -149,7 +149,7 @@ class _Run:
             return found
         if not self.stateful:
             return [""] * len(kinds)
-        return [c.reader.state(c.item, kind + number, tracks, units) for kind in kinds]
+        return [c.reader.state(c.item, kind, number, tracks, units) for kind in kinds]
 
     def layer(self, x, made, weights, states, number=""):
         """(y, [hn, cn]) of one Recurrent on x."""
@@ -158,7 +158,7 @@ class _Run:
                          layer=made, weights=weights)  # fmt: skip
         if self.stateful:
             for kind, name in zip("hc", outputs[1:], strict=False):
-                c.reader.state_output(c.item, kind + number, name)
+                c.reader.state_output(c.item, kind, number, name)
         return outputs[0], outputs[1:]
 
     def placed(self, y, back):

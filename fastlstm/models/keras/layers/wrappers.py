@@ -13,9 +13,9 @@ def time_distributed(reader, item, args, kwargs):
     """[Tensor] that it makes: the rows of all steps, (B T, ...), go through the layer at once."""
     inner = item.children[0]
     inputs = flat(args[0]) if args else []
-    c = Call(reader, item, inputs, args[1:], kwargs)
     if len(inputs) != 1:
         raise item.error(f"{len(inputs)} inputs, 1 is due")
+    c = Call(reader, item, inputs, args[1:], kwargs)
     if inner.config.get("stateful") is True:
         raise item.error("a stateful layer for each step")
     x, mask = inputs[0].name, inputs[0].mask

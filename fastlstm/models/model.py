@@ -173,6 +173,17 @@ class Model:
         """The plan.Plan that runs these inputs, {name: array}."""
         return self.plan_of([each.array(given[each.name]) for each in self._inputs])
 
+    def plan_for(self, given):
+        """A Plan for these inputs, {name: array}, and no others: all sizes are known in it. It is
+        made anew and not kept."""
+        arrays = [each.array(given[each.name]) for each in self._inputs]
+        return self._plan(arrays, Pins(True, tuple(self._free_axes(arrays))))
+
+    def facts_for(self, given):
+        """{name: infer.Fact} of these inputs, {name: array}, with all sizes known."""
+        arrays = [each.array(given[each.name]) for each in self._inputs]
+        return self._facts(arrays, Pins(True, tuple(self._free_axes(arrays))))
+
     def plan_of(self, arrays):
         """The Plan for inputs like these, made if there is none yet."""
         pins = self._pins
@@ -274,7 +285,4 @@ class Model:
             # pinned): a shape takes no memory, however large.
             given[each.name] = as_strided(np.zeros(1, each.dtype), shape, (0,) * len(shape))
         arrays = [given[each.name] for each in self._inputs]
-        found = self.plan_of(arrays)
-        if found.program is None:
-            return 0
-        return found.program.layout(tuple(arrays[i].shape for i in found.inputs), 1).nbytes
+        return self.plan_of(arrays).memory(arrays)

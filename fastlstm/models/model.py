@@ -162,6 +162,16 @@ class Model:
         numbers = tuple(i for i, each in enumerate(self._inputs) if each.name in fixed)
         return self.plan_of([each.array(given[each.name]) for each in self._inputs], numbers)
 
+    def plan_for(self, given):
+        """A Plan for these inputs, {name: array}, and no others: all sizes are known in it. It is
+        made anew and not kept."""
+        return self._plans.exact([each.array(given[each.name]) for each in self._inputs])
+
+    def facts_for(self, given):
+        """{name: infer.Fact} of these inputs, {name: array}, with all sizes known."""
+        return self._plans.exact_facts([each.array(given[each.name]) for each in self._inputs])
+
+
     def save(self, path):
         """Writes the model to one safetensors file, whole or not at all, that load_model maps:
         processes share its memory. A float16 model's weights are float16 in it."""
@@ -187,7 +197,4 @@ class Model:
             # pinned): a shape takes no memory, however large.
             given[each.name] = as_strided(np.zeros(1, each.dtype), shape, (0,) * len(shape))
         arrays = [given[each.name] for each in self._inputs]
-        found = self.plan_of(arrays)
-        if found.program is None:
-            return 0
-        return found.program.layout(tuple(arrays[i].shape for i in found.inputs), 1).nbytes
+        return self.plan_of(arrays).memory(arrays)

@@ -63,6 +63,17 @@ class Plan:
         except backend.OperatorError as error:
             raise self.error(error, given) from None
 
+    def memory(self, arrays):
+        """Bytes that one run on one thread takes beside its inputs and outputs, for inputs of the
+        shapes of `arrays`; 0 without the C core. MemoryError, ModelError."""
+        if self.program is None:
+            return 0
+        given = [arrays[i] for i in self.inputs]
+        try:
+            return self.program.layout(tuple(a.shape for a in given), 1).nbytes
+        except backend.OperatorError as error:
+            raise self.error(error, given) from None
+
     def interpret(self, given):
         """The list of outputs of {name: array}, node by node in NumPy."""
         flat = self.graph

@@ -23,7 +23,7 @@ _view = np.ndarray.view
 
 
 class Packed:
-    """A few nodes from inputs "x0", "x1" .. to the value "y" (or "y0", "y1" ..) with constant arrays.
+    """A few nodes from inputs "x0", "x1" .. to "y" (or "y0", "y1" ..) with constant arrays.
 
     packed.run([arrays], threads) is the list of outputs, plain arrays; ValueError for arrays that
     do not fit, in the plan's words. packed(arrays..) is the first output as a Tensor.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Elements moved, picked and joined, under torch's names. Nothing is rounded here: it is NumPy's."""
+"""Elements moved, picked and joined, under torch's names, by NumPy: nothing is rounded here."""
 
 import numpy as np
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Products with weights, embeddings and attention, torch.nn.functional's."""
 
+import itertools
 import math
 
 import numpy as np
@@ -82,7 +83,7 @@ def pack_linear(weight, bias, ndim):
     return Packed([Node("Linear", ["x0", *constants], ["y"])], constants, [(float32, ndim)])
 
 
-def check_linear(x, weight, bias=None):
+def check_linear(x, weight):
     """RuntimeError in torch's words unless x (.., I) fits the weight (O, I)."""
     outputs, inputs = weight.shape
     if x.ndim and x.shape[-1] == inputs:
@@ -90,10 +91,6 @@ def check_linear(x, weight, bias=None):
     if x.ndim == 0:
         raise RuntimeError(
             "both arguments to matmul need to be at least 1D, but they are 0D and 2D"
-        )
-    if x.ndim == 1 and bias is None:
-        raise RuntimeError(
-            f"size mismatch, got input ({outputs}), mat ({outputs}x{inputs}), vec ({x.shape[0]})"
         )
     rows = math.prod(x.shape[:-1])
     raise RuntimeError(
@@ -106,7 +103,7 @@ def linear(input, weight, bias=None):
     if w.ndim == 1:  # the weights of one output, which has no axis
         y = matmul(x, w)
         return y if bias is None else y + bias
-    check_linear(x, w, bias)
+    check_linear(x, w)
     if w.size if type(w) is np.ndarray else w.numel():
 
         def make():
@@ -219,8 +216,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
     rows = _rows(x, weight)
     if weights is not None:
         rows = rows * weights[:, None].astype(float32)
-    found = [np.zeros(rows.shape[1:], float32)] * 0
-    for start, end in zip(starts[:-1], starts[1:]):
+    found = []
+    for start, end in itertools.pairwise(starts):
         bag = rows[start:end]
         if padding_idx is not None:
             bag = bag[x[start:end] != padding_idx % len(plain(weight))]

@@ -259,7 +259,17 @@ class Dropout(Module):
 
 
 class Dropout1d(Dropout):
-    """Its input."""
+    """Its input, of two or three axes."""
+
+    def forward(self, input):
+        if input.ndim not in (2, 3):
+            raise RuntimeError(
+                f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input. Note "
+                "that dropout1d exists to provide channel-wise dropout on inputs with 1 spatial "
+                "dimension, a channel dimension, and an optional batch dimension (i.e. 2D or 3D "
+                "inputs)."
+            )
+        return input
 
 
 class Dropout2d(Dropout):

@@ -8,11 +8,13 @@ import numpy as np
 from .. import functional as F
 from .. import init
 from ..array import Parameter
+from ..elementwise import float_of
 from ..functional.conv import (
     check_conv,
     each,
     pack_conv,
     pack_conv_transpose,
+    padded_shape,
     pads_of,
 )
 from ..module import Layer, Module
@@ -91,21 +93,22 @@ class _Conv(Layer):
 
     def forward(self, input):
         if input.ndim == self._axes + 1:
-            y = Layer.forward(self, input[None])
-            return y[0]
+            x = float_of(input)
+            self._check(x)
+            return Layer.forward(self, x[None])[0]
         return Layer.forward(self, input)
 
     def _check(self, x):
-        name = f"conv{'_transpose' * self._transposed}{self._axes}d"
-        stride, dilation = self._numbers("stride", "dilation")
-        padding = self.padding if isinstance(self.padding, str) else each(self.padding, self._axes)
-        check_conv(x, self.weight.shape, padding, self.groups, name, stride, dilation)
+        axes, shape = self._axes, x.shape
+        name = f"conv{'_transpose' * self._transposed}{axes}d"
+        (dilation,) = self._numbers("dilation")
+        padding = self.padding if isinstance(self.padding, str) else each(self.padding, axes)
         if self.padding_mode != "zeros":
             pads = pads_of(padding, self.kernel_size, dilation)
-            axes = self._axes
             sides = [n for i in range(axes)[::-1] for n in (pads[i], pads[axes + i])]
-            if any(sides):
-                F.pad(x[:0], sides, mode=self.padding_mode)  # refuses what does not fit
+            shape, _ = padded_shape(shape, sides, self.padding_mode)
+            padding = "valid"
+        check_conv(shape, self.weight.shape, padding, self.groups, name, dilation)
 
 
 class _Forwards(_Conv):
@@ -249,6 +252,12 @@ class ReplicationPad2d(ReplicationPad1d):
 
 class CircularPad1d(_Pad):
     _mode = "circular"
+
+    def forward(self, input):
+        axes = self._axes
+        if input.ndim not in (axes + 1, axes + 2):
+            raise ValueError(f"expected {axes + 1}D or {axes + 2}D input (got {input.ndim}D input)")
+        return super().forward(input)
 
 
 class CircularPad2d(CircularPad1d):

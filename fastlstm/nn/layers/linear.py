@@ -35,7 +35,7 @@ class Linear(Layer):
         return pack_linear(self.weight, self.bias, ndim)
 
     def _check(self, x):
-        check_linear(x, self.weight, self.bias)
+        check_linear(x, self.weight)
 
     def forward(self, input):
         if not (self.in_features and self.out_features):

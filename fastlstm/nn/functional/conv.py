@@ -68,6 +68,33 @@ def check_conv(shape, weight_shape, padding, groups, name, dilation=(1,)):
         )
 
 
+def check_transposed(shape, kernel, stride, padding, output_padding, dilation):
+    """RuntimeError in torch's words where a transposed convolution has no output."""
+    one = [1] * (len(kernel) == 1)  # torch computes one axis as two
+
+    def two(name, numbers, first=1):
+        height, width = [first] * len(one) + list(numbers)
+        return f"{name}_height: {height} {name}_width: {width}"
+
+    if any(e >= s and e >= d for e, s, d in zip(output_padding, stride, dilation)):
+        raise RuntimeError(
+            "output padding must be smaller than either stride or dilation, but got "
+            f"{two('output_padding', output_padding, 0)} {two('stride', stride)} "
+            f"{two('dilation', dilation)}"
+        )
+    sizes = shape[len(shape) - len(kernel) :]
+    out = [
+        (n - 1) * s - 2 * p + d * (k - 1) + e + 1
+        for n, k, s, p, e, d in zip(sizes, kernel, stride, padding, output_padding, dilation)
+    ]
+    if min(out) < 1:
+        texts = (" x ".join(map(str, [*one, *each_size])) for each_size in (sizes, out))
+        raise RuntimeError(
+            f"Given input size per channel: ({next(texts)}). Calculated output size per channel: "
+            f"({next(texts)}). Output size is too small"
+        )
+
+
 def pack_conv(weight, bias, stride, padding, dilation, groups, pad_mode="constant"):
     """The Packed of a convolution of x with a batch axis."""
     weight = plain(weight)
@@ -125,13 +152,7 @@ def _conv_transpose(axes, name):
         numbers = [each(n, axes) for n in (stride, padding, output_padding, dilation)]
         check_conv(x.shape, w.shape, numbers[1], groups, name)
         stride, padding, output_padding, dilation = numbers
-        for extra, s, d in zip(output_padding, stride, dilation):
-            if extra >= s and extra >= d:
-                raise RuntimeError(
-                    "output padding must be smaller than either stride or dilation, but got "
-                    f"output_padding_height: {extra} output_padding_width: {extra} stride_height: "
-                    f"{s} stride_width: {s} dilation_height: {d} dilation_width: {d}"
-                )
+        check_transposed(x.shape, w.shape[2:], stride, padding, output_padding, dilation)
         others = () if bias is None else (bias,)
         run = kept(
             w, (name, *numbers, groups), others,
@@ -179,12 +200,8 @@ def padded_shape(shape, pads, mode):
             )
         if mode == "circular" and max(before, behind) > n:
             raise RuntimeError("Padding value causes wrapping around more than once.")
-        if n + before + behind < 0:
-            raise RuntimeError(
-                f"The input size {n}, plus negative padding {before} and {behind}, "
-                f"resulted in a negative output size, which is invalid. Check dimension {i} of "
-                "your input."
-            )
+        if n + min(before, 0) + min(behind, 0) < 0:
+            raise RuntimeError("narrow(): length must be non-negative.")
         if mode != "constant" and n == 0 and i:
             raise RuntimeError(f"{mode}: there is nothing to repeat in {described(shape)}")
     return [n + b + e for n, (b, e) in zip(shape, sides)], sides

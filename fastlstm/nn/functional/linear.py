@@ -7,11 +7,13 @@ import math
 import numpy as np
 
 from ...models.graph import Node
-from ..array import axis_of, float32, int64, plain, wrap
+from ..array import Tensor, axis_of, float32, int64, plain, wrap
 from ..compute import Packed, apply
 from ..elementwise import float_of, tensor_of, where
 from ..packing import kept
 from ..reduce import softmax
+
+_view = np.ndarray.view
 
 
 def matmul(input, other):
@@ -25,11 +27,11 @@ def _check_matmul(a, b):
         raise RuntimeError(
             f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D"
         )
-    if a.dtype != b.dtype:
-        names = {"f": "float", "i": "long int", "b": "bool"}
+    if min(a.ndim, b.ndim) > 1 and max(a.ndim, b.ndim) > 2 and a.shape[-1] != b.shape[-2]:
+        batch = math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
         raise RuntimeError(
-            "expected m1 and m2 to have the same dtype, but got: "
-            f"{names[a.dtype.kind]} != {names[b.dtype.kind]}"
+            "Expected size for first two dimensions of batch2 tensor to be: "
+            f"[{batch}, {a.shape[-1]}] but got: [{batch}, {b.shape[-2]}]."
         )
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0] and max(a.ndim, b.ndim) <= 2:
         if (a.ndim, b.ndim) == (2, 2):
@@ -51,6 +53,12 @@ def _check_matmul(a, b):
             f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to "
             f"have the same number of elements, but got {a.shape[0]} and {b.shape[0]} elements "
             "respectively"
+        )
+    if a.dtype != b.dtype:
+        names = {"f": "float", "i": "long int", "b": "bool"}
+        raise RuntimeError(
+            "expected m1 and m2 to have the same dtype, but got: "
+            f"{names[a.dtype.kind]} != {names[b.dtype.kind]}"
         )
 
 
@@ -145,11 +153,12 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
         raise NotImplementedError(
             "embedding: max_norm, which changes the weights, is not supported"
         )
-    return wrap(_rows(input, weight))
+    return _view(_rows(input, weight), Tensor)
 
 
 def _rows(input, weight):
-    i, w = plain(input), plain(weight)
+    i = input if type(input) is Tensor else plain(input)
+    w = weight if isinstance(weight, Tensor) else tensor_of(weight)
     if i.dtype != int64:
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
@@ -157,10 +166,10 @@ def _rows(input, weight):
             f"{'FloatTensor' if i.dtype.kind == 'f' else 'BoolTensor'} instead (while checking "
             "arguments for embedding)"
         )
-    if i.size and int(i.min()) < 0:
-        raise IndexError("index out of range in self")
     try:
-        return w.take(i, 0)
+        if np.minimum.reduce(i, None, initial=0) < 0:
+            raise IndexError
+        return w.numpy().take(i, 0)
     except IndexError:
         raise IndexError("index out of range in self") from None
 

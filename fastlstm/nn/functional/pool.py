@@ -7,9 +7,10 @@ import numpy as np
 
 from ...models.graph import Node
 from ...models.reference import compute
-from ..array import axis_of, wrap
-from ..compute import apply
+from ..array import Tensor, axis_of, wrap
+from ..compute import apply, packed, quick
 from ..elementwise import float_of
+from ..packing import MOST_KEPT
 from .conv import described, each
 
 
@@ -51,6 +52,11 @@ def _attrs(x, kernel, stride, padding, dilation, ceil_mode, axes, name):
     for p, k, d in zip(padding, kernel, dilation):
         if p < 0:
             raise RuntimeError("pad must be non-negative, but got pad=" + str(p))
+        if name == "max_pool1d" and p > k // 2:
+            raise RuntimeError(
+                "max_pool1d() padding should be at most half of kernel size, but got "
+                f"padding={p} and kernel_size={k}"
+            )
         if p > ((k - 1) * d + 1) // 2:
             raise RuntimeError(
                 f"pad should be at most half of effective kernel size, but got pad={p}, "
@@ -79,23 +85,39 @@ def _in_numpy(op, x, attrs, outputs=1):
     return compute(Node(op, ["x"], ["y", "i"][:outputs], attrs), [x.numpy()])
 
 
-def _pooled(op, x, attrs):
+def _pooled(op, x, attrs, runs, key):
     """The C core computes, but for windows that are larger than the padded input, which ceil_mode
-    may ask for."""
+    may ask for. What runs is kept for the key."""
     extents = [
         (k - 1) * d + 1 for k, d in zip(attrs["kernel_shape"], attrs.get("dilations", (1, 1)))
     ]
     pads = attrs["pads"][: len(extents)]
     if any(n + 2 * p < e for n, p, e in zip(x.shape[2:], pads, extents)):
         return wrap(_in_numpy(op, x, attrs)[0])
-    return apply(op, [x], **attrs)
+    found = packed(op, [x], **attrs)
+    if len(runs) < MOST_KEPT and not any(isinstance(n, list) for n in key):
+        runs[key] = found.run
+    return found(x)
+
+
+def _quick(runs, key, x, axes):
+    if type(x) is Tensor and x.ndim == axes + 2:
+        try:
+            return quick(runs, key, x)
+        except TypeError:  # a list among the numbers
+            pass
+    return None
 
 
 def _max_pool(axes):
-    name = f"max_pool{axes}d"
+    name, runs = f"max_pool{axes}d", {}
 
     def max_pool(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
                  return_indices=False):  # fmt: skip
+        key = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        y = _quick(runs, key, input, axes)
+        if y is not None:
+            return y
         x = float_of(input)
         if axes == 1 and return_indices and x.ndim not in (2, 3):
             raise of_dimensions(x, name)
@@ -106,7 +128,7 @@ def _max_pool(axes):
             y, places = _in_numpy("MaxPool", x, attrs, 2)
             made = [wrap(y), wrap(places % max(1, math.prod(x.shape[2:])))]
             return tuple(a.squeeze(0) if added else a for a in made)
-        y = _pooled("MaxPool", x, attrs)
+        y = _pooled("MaxPool", x, attrs, runs, key)
         return y.squeeze(0) if added else y
 
     max_pool.__name__ = name
@@ -117,12 +139,17 @@ max_pool1d, max_pool2d = _max_pool(1), _max_pool(2)
 
 
 def _avg_pool(axes):
-    name = f"avg_pool{axes}d"
+    name, runs = f"avg_pool{axes}d", {}
 
     def run(input, kernel_size, stride, padding, ceil_mode, count_include_pad):
+        key = (kernel_size, stride, padding, ceil_mode, count_include_pad)
+        y = _quick(runs, key, input, axes)
+        if y is not None:
+            return y
         x, added = _batched(float_of(input), axes, name)
         attrs, _ = _attrs(x, kernel_size, stride, padding, 1, ceil_mode, axes, name)
-        y = _pooled("AveragePool", x, attrs | {"count_include_pad": int(count_include_pad)})
+        attrs["count_include_pad"] = int(count_include_pad)
+        y = _pooled("AveragePool", x, attrs, runs, key)
         return y.squeeze(0) if added else y
 
     return run

@@ -46,6 +46,7 @@ def _in_place(name, function, doc):
     def forward(self, input):
         return function(input)
 
+    __init__.__qualname__ = f"{name}.__init__"
     return type(name, (Module,), {
         "__init__": __init__, "forward": forward, "extra_repr": lambda self: _shown(self, ()),
         "__doc__": doc, "__module__": __name__,

@@ -11,6 +11,7 @@ from ..array import Parameter
 from ..elementwise import float_of
 from ..functional.conv import (
     check_conv,
+    check_transposed,
     each,
     pack_conv,
     pack_conv_transpose,
@@ -109,6 +110,9 @@ class _Conv(Layer):
             shape, _ = padded_shape(shape, sides, self.padding_mode)
             padding = "valid"
         check_conv(shape, self.weight.shape, padding, self.groups, name, dilation)
+        if self._transposed:
+            stride, extra = self._numbers("stride", "output_padding")
+            check_transposed(shape, self.kernel_size, stride, padding, extra, dilation)
 
 
 class _Forwards(_Conv):
@@ -158,6 +162,11 @@ class _Transposed(_Conv):
             return super().forward(input)
         axes = self._axes
         stride, padding, dilation = self._numbers("stride", "padding", "dilation")
+        if len(output_size) not in (axes, input.ndim):
+            raise ValueError(
+                f"ConvTranspose{axes}D: for {input.ndim}D input, output_size must have {axes} or "
+                f"{input.ndim} elements (got {len(output_size)})"
+            )
         sizes = [int(n) for n in output_size][-axes:]
         least = [
             (n - 1) * s - 2 * p + d * (k - 1) + 1
@@ -168,7 +177,7 @@ class _Transposed(_Conv):
         if any(not low <= n <= high for low, n, high in zip(least, sizes, most)):
             raise ValueError(
                 f"requested an output size of {list(output_size)}, but valid sizes range from "
-                f"{least} to {most} (for an input of torch.Size({list(input.shape[2:])}))"
+                f"{least} to {most} (for an input of torch.Size({list(input.shape[-axes:])}))"
             )
         self._check(input)
         extra = tuple(n - low for n, low in zip(sizes, least))

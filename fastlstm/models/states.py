@@ -4,7 +4,8 @@
 A recurrent layer starts from h0 (and c0) and ends with hn (and cn). An input is a state if it does
 nothing but become such starts, cut, joined and reshaped; an output is a state if it is made of
 nothing but such ends. They are a pair if the layers are the same, in the same order, and if their
-shapes fit: a layer's last output is an end too.
+shapes fit: a layer's last output is an end too. Adding a constant zero is no change: exporters of
+models with an input that nothing needs add 0 times it.
 """
 
 from .graph import ModelError
@@ -13,6 +14,19 @@ _MOVES = {
     "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Split", "Gather", "Concat", "Cast",
     "Identity", "Flatten",
 }  # fmt: skip
+
+
+def _moved(graph, node):
+    """The inputs of a node that does nothing but move them into its outputs; None of any other."""
+    if node.op == "Concat":
+        return node.inputs
+    if node.op in _MOVES:
+        return node.inputs[:1]
+    if node.op == "Add":
+        zeros = [n in graph.constants and not graph.constants[n].any() for n in node.inputs]
+        if any(zeros):
+            return [n for n, zero in zip(node.inputs, zeros, strict=True) if not zero]
+    return None
 
 
 def _reached(graph, name):
@@ -24,7 +38,7 @@ def _reached(graph, name):
             continue
         if node.op == "Recurrent" and name in node.inputs[2:]:
             found += [(number, i) for i, n in enumerate(node.inputs[2:]) if n == name]
-        elif (node.op in _MOVES and node.inputs[0] == name) or node.op == "Concat":
+        elif name in (_moved(graph, node) or ()):
             for output in filter(None, node.outputs):
                 more = _reached(graph, output)
                 if more is None:
@@ -43,9 +57,9 @@ def _made_of(graph, name, makers):
     if node.op == "Recurrent":
         at = node.outputs.index(name)
         return [(number, at - 1)] if at else None
-    if node.op not in _MOVES:
+    inputs = _moved(graph, node)
+    if inputs is None:
         return None
-    inputs = node.inputs if node.op == "Concat" else node.inputs[:1]
     found = []
     for each in inputs:
         more = _made_of(graph, each, makers)

@@ -393,6 +393,6 @@ def read(source, options):
     left = _without_configuration(weights, cells, claimed, known.assume)
     for name, its_cells, stacked, problem in left:
         found.add(name, *layer_of(its_cells, None, known, stacked, problem))
-    if model is None:
-        found.layers = found.layers or find(found.arrays)
+    if model is None and not found.layers:
+        return find(found.arrays, file.source, options)
     return found

@@ -12,7 +12,7 @@ from ..files import read
 from ..files.contents import group_by_prefix, layer_weights
 from ..files.safetensors.layers import write
 from ..layers.build import ready
-from ..layers.load import refusal
+from ..layers.load import left_out, refusal
 from ..layers.weights import DTYPES
 
 INSPECT = "what is in a weight file: format, tensors, recurrent layers"
@@ -35,7 +35,13 @@ def file_arguments(parser):
         "--reset-after", choices=("yes", "no"), help="a GRU whose file does not tell"
     )
     parser.add_argument(
-        "--external-data", action="store_true", help="read ONNX tensors in other files"
+        "--go-backwards", action="store_true",
+        help="Keras weights alone: layers of one direction have go_backwards=True",
+    )  # fmt: skip
+    parser.add_argument(
+        "--external-data",
+        action="store_true",
+        help="read ONNX tensors in other files than <model>.data",
     )
 
 
@@ -50,6 +56,8 @@ def file_options(args):
     }
     if args.reset_after is not None:
         options["reset_after"] = args.reset_after == "yes"
+    if args.go_backwards:
+        options["go_backwards"] = True
     return options
 
 
@@ -62,18 +70,20 @@ def inspect_arguments(parser):
     file_arguments(parser)
 
 
-def _as_json(path, format_name, arrays, layers):
-    """What `inspect --json` prints. Arguments as read.inspect gives them."""
+def _as_json(path, format_name, found):
+    """What `inspect --json` prints of the Contents `found`."""
     return {
         "file": path,
         "format": format_name,
         "tensors": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape)}
-            for name, array in arrays.items()
+            for name, array in found.arrays.items()
         },
+        "unread": found.unread,
+        "opaque": found.opaque,
         "layers": {
             prefix: dataclasses.asdict(layer) | {"refused": refusal(layer)}
-            for prefix, layer in layers.items()
+            for prefix, layer in found.layers.items()
         },
     }
 
@@ -88,11 +98,11 @@ def _size(count):
 
 
 def inspect(args):
-    """Print the file's format, recurrent layers and tensors, for people or as JSON. Gives the exit
-    code. 0: the file is read, and every layer in it can be loaded; 1: the file or a layer is
-    refused; 2: the file cannot be opened."""
+    """Print the file's format, recurrent layers and tensors, and what it holds that is left out,
+    for people or as JSON. Gives the exit code. 0: the file is read, and every layer in it can be
+    loaded; 1: the file or a layer is refused; 2: the file cannot be opened."""
     try:
-        format_name, arrays, layers = read.inspect(args.file, **file_options(args))
+        format_name, found = read.contents(args.file, **file_options(args))
     except LoadError as error:
         if args.json:
             print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
@@ -101,9 +111,10 @@ def inspect(args):
     except OSError as error:
         print(f"fastlstm: {args.file}: {error.strerror}; check the path", file=sys.stderr)
         return 2
+    arrays, layers = found.arrays, found.layers
     refused = any(refusal(layer) for layer in layers.values())
     if args.json:
-        print(json.dumps(_as_json(args.file, format_name, arrays, layers), indent=2))
+        print(json.dumps(_as_json(args.file, format_name, found), indent=2))
         return int(refused)
     total = sum(array.nbytes for array in arrays.values())
     print(f"{args.file}: {format_name}, {len(arrays)} tensors, {_size(total)}")
@@ -117,6 +128,12 @@ def inspect(args):
     width = max((len(shown(name)) for name in arrays), default=0)
     for name, array in arrays.items():
         print(f"    {shown(name):{min(width, 60)}}  {array.dtype} {array.shape}")
+    for heading, left in (("tensors not read", found.unread), ("not looked into", found.opaque)):
+        if left:
+            print(heading)
+        width = max((len(shown(name)) for name in left), default=0)
+        for name, what in left.items():
+            print(f"    {shown(name):{min(width, 60)}}  {what}")
     return int(refused)
 
 
@@ -137,6 +154,8 @@ def convert_arguments(parser):
 
 
 def convert(args):
+    """Write the file's recurrent layers. Gives the exit code. 0: all were written; 1: some were
+    left out, and named, as they cannot be run. LoadError if none is left."""
     if os.path.lexists(args.output) and not args.force and not args.dry_run:
         raise ValueError(f"{args.output} is there already; --force replaces it")
     name, found = read.read_layers(args.input, file_options(args))
@@ -145,11 +164,14 @@ def convert(args):
         chosen = {"": prefix}
     else:
         chosen = {prefix: prefix for prefix in found.layers}
+    refused = [f"prefix {shown(old)}: {found.layers[old].problem}" for old in chosen.values()
+               if found.layers[old].problem]  # fmt: skip
+    said = left_out(name, refused, len(chosen)) if refused else ""
     layers, groups = {}, group_by_prefix(found.arrays)
     for new, old in chosen.items():
         layer = found.layers[old]
         if layer.problem:
-            raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
+            continue
         weights = layer_weights(groups, old, layer)
         if args.dtype is not None:
             layer = dataclasses.replace(layer, dtype=args.dtype)
@@ -164,4 +186,6 @@ def convert(args):
     for prefix, (layer, _) in layers.items():
         print(f"{did} {shown(prefix)}  {shown(str(layer))}")
     print(f"{did} {args.output}: {len(layers)} layer{'s' if len(layers) > 1 else ''}")
-    return 0
+    if refused:
+        print(f"fastlstm: {said}", file=sys.stderr)
+    return int(bool(refused))

@@ -23,12 +23,17 @@ from .passes.edit import Edit
 from .passes.einsum import einsum
 from .passes.fuse import fuse
 from .passes.join import join
+from .passes.parts import parts
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
 PASSES = (recurrent, linear, cells, join, batch_norm)
-FOR_C = (einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
+# What Python raises where a malformed graph is taken for a well-formed one.
+MALFORMED = (
+    KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, ZeroDivisionError,
+)  # fmt: skip
+FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
 @dataclasses.dataclass
@@ -65,8 +70,9 @@ class Plan:
         inputs = [flat.inputs[i] for i in self.inputs]
         constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
         plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
-        made = reference.run(plain, given, self.max_bytes)
-        return [np.ascontiguousarray(a, run_dtype(a.dtype)).reshape(a.shape) for a in made]
+        made = reference.run(plain, given, self.max_bytes, run_dtype)
+        # Copies: an output may be a view of another one or of an input.
+        return [np.array(a, run_dtype(a.dtype), order="C") for a in made]
 
     def error(self, error, given):
         shapes = ", ".join(str(a.shape) for a in given)
@@ -76,18 +82,39 @@ class Plan:
         return node.error(f"does not fit inputs of the shapes {shapes} ({error})")
 
 
+def lowered(builder, node):
+    """Adds the node's steps to the program. ModelError, also where attributes are of other types
+    than the operator's, as a malformed file can have them."""
+    function = lower.TABLE.get(node.op)
+    if function is None:
+        raise node.error("an operator that fastlstm does not run")
+    try:
+        function(builder, node)
+    except ModelError:
+        raise
+    except MALFORMED as error:
+        raise node.error(f"its inputs and attributes do not fit together ({error!r})") from error
+
+
 def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     """The Plan of a graph for inputs of which `facts`, {name: infer.Fact}, is known.
 
     isa         the instruction set, None for the best; dtype: of weights, "float32" or "float16"
     max_bytes   of one array, or of all arrays of one run
 
-    ModelError; passes.simplify.NotKnown if more has to be known of the inputs.
+    ModelError; graph.NotKnown if more has to be known of the inputs.
     """
     flat, known = simplify(graph, facts, max_bytes)
     edit = Edit(flat, known)
     for change in PASSES + (FOR_C if NAME == "c" else ()):
-        change(edit)
+        try:
+            change(edit)
+        except ModelError:
+            raise
+        except MALFORMED as error:
+            raise ModelError(
+                f"{flat.name}: operators' inputs and attributes do not fit together ({error!r})"
+            ) from error
     inputs = [i for i, value in enumerate(graph.inputs) if known[value.name].constant is None]
     if NAME != "c":
         return Plan(flat, edit.facts, inputs, None, [], max_bytes)
@@ -97,11 +124,8 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
         fact = known[name]
         builder.places[name] = builder.program.input(fact.dtype, len(fact.shape))
     for node in flat.nodes:
-        function = lower.TABLE.get(node.op)
-        if function is None:
-            raise node.error("an operator that fastlstm does not run")
-        function(builder, node)
-    for name in flat.results:
-        builder.program.output(builder.place(name))
+        lowered(builder, node)
+    for place in [builder.place(name) for name in flat.results]:
+        builder.program.output(place)
     builder.program.memory_limit = max_bytes
     return Plan(flat, edit.facts, inputs, builder.program, builder.titles, max_bytes)

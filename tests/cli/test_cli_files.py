@@ -64,7 +64,13 @@ def test_inspects_exit_codes(capsys, tmp_path):
     assert "not a format" in found["error"]
     path = FOLDER / "lstm.keras.weights.h5"
     assert "pass activation=" in out_of(capsys, "inspect", path, code=1)
-    assert "LSTM(3, 4)" in out_of(capsys, "inspect", path, "--activation", "tanh")
+    text = out_of(capsys, "inspect", path, "--activation", "tanh")
+    assert "LSTM(3, 4); assumed: recurrent_activation, go_backwards" in text
+    text = out_of(capsys, "inspect", path, "--activation", "tanh", "--go-backwards")
+    assert "(go_backwards); assumed: recurrent_activation\n" in text
+    text = out_of(capsys, "inspect", path, "--activation", "tanh", "--json")
+    (layer,) = json.loads(text)["layers"].values()
+    assert layer["assumed"] == ["recurrent_activation", "go_backwards"]
 
 
 def test_names_in_a_file_cannot_write_to_the_terminal(capsys, tmp_path):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The node tests of the ONNX package: every file of them, every case."""
 
+import functools
 import importlib
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -22,20 +24,18 @@ FILES = sorted(
 SHORT = {"float16": 2e-3, "bfloat16": 1e-2}
 
 
+@functools.cache
 def cases_of(file):
-    """The cases of one file of the ONNX package, which makes them as it is imported."""
+    """The cases of one file of the ONNX package, which puts them into a list as it is imported: a
+    list of their own, whoever else has imported it."""
     name = f"{cases.__name__}.{file}"
-    before = len(cases._NodeTestCases)
-    with warnings.catch_warnings():
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        patch.setattr(cases, "_NodeTestCases", [])
+        patch.setattr(cases, "_existing_names", {})
+        patch.delitem(sys.modules, name, raising=False)
         importlib.import_module(name)
-    found = cases._NodeTestCases[before:]
-    if found:
-        _kept[file] = found
-    return _kept.get(file, [])
-
-
-_kept = {}
+        return cases._NodeTestCases
 
 
 def array(value):

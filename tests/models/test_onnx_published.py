@@ -4,8 +4,8 @@
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import RUNNERS
 from published import path_of
+from runners import RUNNERS
 
 pytestmark = pytest.mark.once
 F = np.float32

@@ -53,6 +53,10 @@ class ModelError(LoadError):
     """A model that cannot run, and why: the node, the operator, the rule."""
 
 
+class WeightsAlone(ModelError):
+    """A file that holds weights and does not say how the model computes."""
+
+
 @dataclasses.dataclass
 class Value:
     """An input or output of a model.

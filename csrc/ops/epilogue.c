@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/epilogue.h"
 
+#include <math.h>
+
 #include "kernels/contract.h"
 
 int fl_epilogue_read(const fl_attributes *attributes, size_t at, fl_epilogue *epilogue)
@@ -50,6 +52,21 @@ static void activate(const fl_epilogue *epilogue, float *y, size_t n)
     for (size_t i = 0; i < n; i += AT_ONCE)
         epilogue->kernels->activate(&epilogue->activation, y + i, slope, y + i,
                                     n - i < AT_ONCE ? n - i : AT_ONCE);
+}
+
+int fl_epilogue_limits(const fl_epilogue *epilogue, float *least, float *most)
+{
+    const fl_activation *f = &epilogue->activation;
+    *least = -INFINITY;
+    *most = INFINITY;
+    if (f->function == FL_THRESHOLDED_RELU && f->alpha == 0)
+        *least = 0;
+    else if (f->function == FL_CLIP) {
+        epilogue->kernels->flush(least, &f->alpha, 1);
+        epilogue->kernels->flush(most, &f->beta, 1);
+    } else
+        return f->function == FL_NO_ACTIVATION;
+    return 1;
 }
 
 void fl_epilogue_apply(const fl_epilogue *epilogue, float *y, size_t n)

@@ -8,9 +8,7 @@ import re
 
 import numpy as np
 
-from .infer import run_dtype
-
-MOST_PINNED = 64  # elements of an integer input whose value a plan may depend on
+from .infer import narrow, run_dtype
 
 
 class Input:
@@ -24,7 +22,8 @@ class Input:
         self.value, self.name, self.dtype = value, value.name, run_dtype(value.dtype)
         self.ndim = None if value.shape is None else len(value.shape)
         self.fixed = [(i, n) for i, n in enumerate(value.shape or ()) if isinstance(n, int)]
-        self.may_pin = self.dtype.kind in "ib" and (self.ndim is None or self.ndim <= 1)
+        # the limits of integers of fewer than 64 bits
+        self.limits = None if narrow(value.dtype) is None else np.iinfo(value.dtype)
 
     def array(self, given):
         """`given` as a contiguous array of the C core's type. TypeError if values would be lost,
@@ -32,9 +31,16 @@ class Input:
         array = given if type(given) is np.ndarray else np.asarray(given)
         if array.dtype != self.dtype:
             array = self._converted(array)
+        limits = self.limits
+        if limits is not None and not self._within(array, limits):
+            raise ValueError(f"input {self.value}: there are numbers beyond {limits.dtype}")
         self.check(array.shape)
         flags = array.flags
         return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
+
+    @staticmethod
+    def _within(array, limits):
+        return not array.size or (array.min() >= limits.min and array.max() <= limits.max)
 
     def check(self, shape):
         """ValueError, with both shapes, if an array of this shape does not fit."""
@@ -51,10 +57,6 @@ class Input:
         if due.kind == "i" and integers and made.size and (made != array).any():
             raise ValueError(f"input {self.value}: {array.max()} is larger than int64 holds")
         return made
-
-    def pinned(self, array):
-        """Whether the array's value may be part of what a plan knows: it is integers, and few."""
-        return self.may_pin and array.ndim <= 1 and array.size <= MOST_PINNED
 
     def zeros(self, size):
         """An array of zeros whose free axes have this size."""

@@ -22,15 +22,18 @@ RUN_DTYPES = (np.dtype(np.float32), np.dtype(np.int64), np.dtype(bool))
 MOST_KNOWN = 64  # elements of a vector that is known in part
 
 
-_HELD_AS = {"f": RUN_DTYPES[0], "i": RUN_DTYPES[1], "u": RUN_DTYPES[1], "b": RUN_DTYPES[2]}
-
-
 def run_dtype(dtype):
     """The type in which the C core holds a value of this NumPy dtype; None if it cannot."""
     kind = np.dtype(dtype).kind
     return {"f": RUN_DTYPES[0], "i": RUN_DTYPES[1], "u": RUN_DTYPES[1], "b": RUN_DTYPES[2]}.get(
         kind
     )
+
+
+def narrow(dtype):
+    """A NumPy dtype of integers of fewer than 64 bits as it is, another one as None."""
+    dtype = np.dtype(dtype)
+    return dtype if dtype.kind in "iu" and dtype.itemsize < 8 else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +45,15 @@ class Fact:
     constant   the array that it is in every run, of the file's own dtype; or None
     parts      for int64 of at most one axis that is not constant: its elements, each an int or
                None; or None if nothing is known of them
+    narrow     of integers of fewer than 64 bits in the file, their dtype; else None. Their values
+               are always in its range
     """
 
     dtype: np.dtype
     shape: tuple
     constant: np.ndarray | None = None
     parts: tuple | None = None
+    narrow: np.dtype | None = None
 
     @property
     def elements(self):
@@ -59,7 +65,8 @@ class Fact:
 
 def constant(array):
     """The Fact of an array that is the same in every run."""
-    return Fact(run_dtype(array.dtype) or array.dtype, array.shape, array)
+    dtype = run_dtype(array.dtype) or array.dtype
+    return Fact(dtype, array.shape, array, narrow=narrow(array.dtype))
 
 
 def of_parts(parts, scalar=False):
@@ -80,7 +87,17 @@ def _same(node, facts):
     return facts[node.inputs[0]].shape
 
 
+# Operators whose results may be beyond the range of narrow integers, where the file's numbers wrap
+# around.
+WRAPPING = {
+    "Abs", "Add", "BitShift", "BitwiseNot", "CumProd", "CumSum", "Div", "Einsum", "Gemm", "MatMul",
+    "Mul", "Neg", "Pow", "ReduceL1", "ReduceProd", "ReduceSum", "ReduceSumSquare",
+    "ScatterElements", "ScatterND", "Sub", "Sum",
+}  # fmt: skip
+
+
 def _dtype(node, facts, index):
+    """The dtype of an output, a narrow one too."""
     if node.op in BOOLEAN:
         return RUN_DTYPES[2]
     if node.op in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero"):
@@ -88,15 +105,21 @@ def _dtype(node, facts, index):
     if (node.op, index) in (("TopK", 1), ("MaskPack", 1)):
         return RUN_DTYPES[1]
     if node.op == "Cast":
-        return run_dtype(DTYPES[node.attrs["to"]])
+        return DTYPES[node.attrs["to"]]
     if node.op == "ConstantOfShape":
         value = node.attrs.get("value")
-        return RUN_DTYPES[0] if value is None else run_dtype(np.asarray(value).dtype)
+        return RUN_DTYPES[0] if value is None else np.asarray(value).dtype
+    if node.op == "EyeLike" and "dtype" in node.attrs:
+        return DTYPES[node.attrs["dtype"]]
     if node.op in ("Where", "OneHot"):
-        return facts[node.inputs[1 if node.op == "Where" else 2]].dtype
+        return _given(facts[node.inputs[1 if node.op == "Where" else 2]])
     if node.op == "Pointwise":
         return np.dtype(node.attrs.get("dtype", "float32"))
-    return facts[node.inputs[0]].dtype
+    return _given(facts[node.inputs[0]])
+
+
+def _given(fact):
+    return fact.narrow or fact.dtype
 
 
 _ARITHMETIC = {
@@ -161,7 +184,8 @@ def infer(node, facts):
         shape = tuple(None if n is None else int(n) for n in shape)
         if len(shape) > MAX_AXES:
             raise node.error(f"{len(shape)} axes; {MAX_AXES} is the most")
-        found.append(Fact(_dtype(node, facts, i), shape))
+        dtype = _dtype(node, facts, i)
+        found.append(Fact(run_dtype(dtype), shape, narrow=narrow(dtype)))
     if node.op == "Size" and None not in facts[node.inputs[0]].shape:
         return [constant(np.array(math.prod(facts[node.inputs[0]].shape), np.int64))]
     if len(found) == 1 and found[0].dtype == RUN_DTYPES[1] and len(found[0].shape) <= 1:
@@ -169,5 +193,6 @@ def infer(node, facts):
         if parts is not None and len(parts) <= MOST_KNOWN:
             size = math.prod(n for n in found[0].shape if n is not None)
             if None in found[0].shape or len(parts) == size:
-                return [of_parts(parts, scalar=not found[0].shape)]
+                known = of_parts(parts, scalar=not found[0].shape)
+                return [dataclasses.replace(known, narrow=found[0].narrow)]
     return found

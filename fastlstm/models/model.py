@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A whole model: a graph, its plans, and calls."""
 
-import contextlib
-import threading
-import typing
-
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -13,19 +9,8 @@ from ..layers.weights import checked_dtype
 from . import half, saved, states
 from .arguments import Input, checked_size, tuple_class
 from .graph import ModelError
-from .infer import Fact, constant
-from .plan import plan
+from .plans import Plans
 from .stream import ModelStream
-
-MOST_PLANS = 16  # kept by a model
-
-
-class Pins(typing.NamedTuple):
-    """What a plan depends on beside types and numbers of axes: whether on the values of small
-    integer inputs, and on the sizes of which axes, (number of the input, axis)."""
-
-    values: bool = False
-    axes: tuple | None = None
 
 
 class _NoState(ModelError):
@@ -50,13 +35,11 @@ class Model:
 
     def _made(self):
         """Everything that follows from the graph."""
-        self._plans = {}  # {key: Plan}, the latest MOST_PLANS
-        self._lock = threading.Lock()
-        self._pins = Pins()  # what plans have had to know so far
         self._inputs = [Input(value) for value in self.graph.inputs]
+        options = {"isa": self.isa, "dtype": self.dtype, "max_bytes": self.max_bytes}
+        self._plans = Plans(self.graph, self._inputs, options)
         self._by_name = {each.name: each for each in self._inputs}
         self._names = list(self._by_name)
-        self._any_rank = any(each.ndim is None for each in self._inputs)
         self._outputs = tuple_class([v.name for v in self.graph.outputs])
         self._converted = [
             (i, v.dtype)
@@ -120,14 +103,18 @@ class Model:
             if not missing:
                 raise
             raise TypeError(f"missing inputs: {', '.join(missing)}") from None
-        return self.run_arrays(arrays)
+        return self.run_planned(self.plan_of(arrays), arrays)
 
-    def run_arrays(self, arrays, plan=None):
-        """The same for arrays that `array` made, in the inputs' order. plan: theirs, if known."""
-        made = (plan or self.plan_of(arrays)).run(arrays, self.num_threads or 0)
+    def run_planned(self, plan, arrays):
+        """The same for arrays that `array` made, in the inputs' order, by their Plan."""
+        made = plan.run(arrays, self.num_threads or 0)
         for i, dtype in self._converted:
             made[i] = made[i].astype(dtype)
         return made
+
+    def plan_of(self, arrays, fixed=()):
+        """The plan.Plan for arrays that `array` made, in the inputs' order; see Plans.of."""
+        return self._plans.of(arrays, fixed)
 
     def array(self, name, given):
         """`given` as the C core takes it for the input `name`; TypeError, ValueError."""
@@ -150,17 +137,17 @@ class Model:
         if state is None:
             given = {each.name: each.zeros(batch_size) for each in self._inputs}
             try:
-                state = self.state_pairs(given | constants)
-            except _NoState:
-                raise
-            except (ModelError, ValueError):  # the sizes do not fit: the first step's will
-                pass
+                state = self.state_pairs(given | constants, constants)
+            except (ModelError, ValueError) as error:
+                # Where sizes decide what the model does, those of the first step will tell.
+                if isinstance(error, _NoState) and not self._plans.pins.axes:
+                    raise
         return ModelStream(self, state, batch_size, constants)
 
-    def state_pairs(self, given):
-        """{input: output} of the states that the graph shows for these inputs, {name: array};
-        ModelError if it shows none."""
-        found = states.pairs(self.planned(given).graph)
+    def state_pairs(self, given, fixed=()):
+        """{input: output} of the states that the graph shows for these inputs, {name: array}, of
+        which those named by `fixed` are the same in all steps; ModelError if it shows none."""
+        found = states.pairs(self.planned(given, fixed).graph)
         if not found:
             inputs, outputs = (", ".join(v.name for v in vs) for vs in (self.inputs, self.outputs))
             raise _NoState(
@@ -169,96 +156,19 @@ class Model:
             )
         return found
 
-    def planned(self, given):
-        """The plan.Plan that runs these inputs, {name: array}."""
-        return self.plan_of([each.array(given[each.name]) for each in self._inputs])
+    def planned(self, given, fixed=()):
+        """The plan.Plan that runs these inputs, {name: array}; fixed: names of those that are the
+        same in all calls."""
+        numbers = tuple(i for i, each in enumerate(self._inputs) if each.name in fixed)
+        return self.plan_of([each.array(given[each.name]) for each in self._inputs], numbers)
 
-    def plan_for(self, given):
-        """A Plan for these inputs, {name: array}, and no others: all sizes are known in it. It is
-        made anew and not kept."""
-        arrays = [each.array(given[each.name]) for each in self._inputs]
-        return self._plan(arrays, Pins(True, tuple(self._free_axes(arrays))))
+    def planned_exactly(self, given):
+        """A plan.Plan for these inputs, {name: array}, and no others: see Plans.exactly."""
+        return self._plans.exactly([each.array(given[each.name]) for each in self._inputs])
 
-    def facts_for(self, given):
-        """{name: infer.Fact} of these inputs, {name: array}, with all sizes known."""
-        arrays = [each.array(given[each.name]) for each in self._inputs]
-        return self._facts(arrays, Pins(True, tuple(self._free_axes(arrays))))
-
-    def plan_of(self, arrays):
-        """The Plan for inputs like these, made if there is none yet."""
-        pins = self._pins
-        found = self._plans.get(self._key(arrays, pins))
-        if found is not None:
-            return found
-        with self._lock:
-            pins = self._pins
-            found = self._plans.get(self._key(arrays, pins))
-            if found is not None:  # another thread has made it meanwhile
-                return found
-            made, pins = self._made_plan(arrays, pins)
-            while len(self._plans) >= MOST_PLANS:
-                self._plans.pop(next(iter(self._plans)))
-            self._plans[self._key(arrays, pins)] = made
-            self._pins = pins
-            return made
-
-    def _made_plan(self, arrays, pins):
-        """(the Plan, its Pins). If a plan cannot be made, it may be when more is known of the
-        inputs: the values of small ones, then sizes. Once sizes have to be known, each that need
-        not be is left free again, since a plan takes milliseconds and sizes may change at every
-        call."""
-        try:
-            return self._plan(arrays, pins), pins
-        except ModelError:
-            if pins.axes is not None:
-                raise
-        try:
-            return self._plan(arrays, Pins(True)), Pins(True)
-        except ModelError:
-            pins = Pins(True, tuple(self._free_axes(arrays)))
-        made = self._plan(arrays, pins)
-        for axis in pins.axes:
-            fewer = Pins(True, tuple(a for a in pins.axes if a != axis))
-            with contextlib.suppress(ModelError):
-                made, pins = self._plan(arrays, fewer), fewer
-        return made, pins
-
-    def _plan(self, arrays, pins):
-        return plan(
-            self.graph, self._facts(arrays, pins), isa=self.isa, dtype=self.dtype,
-            max_bytes=self.max_bytes,
-        )  # fmt: skip
-
-    def _free_axes(self, arrays):
-        """(number of the input, axis) of all sizes that the file leaves free."""
-        for i, (each, array) in enumerate(zip(self._inputs, arrays, strict=True)):
-            fixed = dict(each.fixed)
-            for axis in range(array.ndim):
-                if axis not in fixed:
-                    yield i, axis
-
-    def _key(self, arrays, pins):
-        key = [a.ndim for a in arrays] if self._any_rank else []
-        if pins.values:
-            key += [
-                array.tobytes() if each.pinned(array) else None
-                for each, array in zip(self._inputs, arrays, strict=True)
-                if each.may_pin
-            ]
-        if pins.axes:
-            key += [arrays[i].shape[axis] for i, axis in pins.axes]
-        return (pins, *key)
-
-    def _facts(self, arrays, pins):
-        facts = {}
-        for i, (each, array) in enumerate(zip(self._inputs, arrays, strict=True)):
-            if pins.values and each.pinned(array):
-                facts[each.name] = constant(array.copy())
-                continue
-            known = dict(each.fixed)
-            known |= {axis: array.shape[axis] for at, axis in pins.axes or () if at == i}
-            facts[each.name] = Fact(array.dtype, tuple(known.get(n) for n in range(array.ndim)))
-        return facts
+    def facts_of(self, given):
+        """{name: infer.Fact} of these inputs, {name: array}, all sizes known."""
+        return self._plans.facts([each.array(given[each.name]) for each in self._inputs])
 
     def save(self, path):
         """Writes the model to one safetensors file, whole or not at all, that load_model maps:

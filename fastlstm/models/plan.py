@@ -23,6 +23,7 @@ from .passes.edit import Edit
 from .passes.einsum import einsum
 from .passes.fuse import fuse
 from .passes.join import join
+from .passes.parts import parts
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import simplify
@@ -32,7 +33,7 @@ PASSES = (recurrent, linear, cells, join, batch_norm)
 MALFORMED = (
     KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, ZeroDivisionError,
 )  # fmt: skip
-FOR_C = (einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
+FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
 @dataclasses.dataclass
@@ -80,7 +81,7 @@ class Plan:
         inputs = [flat.inputs[i] for i in self.inputs]
         constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
         plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
-        made = reference.run(plain, given, self.max_bytes)
+        made = reference.run(plain, given, self.max_bytes, run_dtype)
         # Copies: an output may be a view of another one or of an input.
         return [np.array(a, run_dtype(a.dtype), order="C") for a in made]
 
@@ -112,7 +113,7 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     isa         the instruction set, None for the best; dtype: of weights, "float32" or "float16"
     max_bytes   of one array, or of all arrays of one run
 
-    ModelError; passes.simplify.NotKnown if more has to be known of the inputs.
+    ModelError; graph.NotKnown if more has to be known of the inputs.
     """
     flat, known = simplify(graph, facts, max_bytes)
     edit = Edit(flat, known)

@@ -8,6 +8,9 @@ package's own operators those of graph.py.
 
 import math
 
+from .equation import terms_of
+from .windows import conv, pool
+
 MAX_AXES = 8
 
 
@@ -36,82 +39,14 @@ def _axes(node, facts, index, attribute, axes):
     if name:
         found = facts[name].elements
         if found is None or None in found:
-            raise node.error(f"the axes ({name!r}) are computed as the model runs")
+            raise node.not_known(f"the axes ({name!r}) are computed as the model runs")
     else:
         found = node.attrs.get(attribute)
     return None if found is None else [axis_of(node, int(a), axes) for a in found]
 
 
-def _size(n, kernel, stride, dilation, begin, end, ceil=False):
-    """Positions of a window over n elements."""
-    if n is None:
-        return None
-    left = n + begin + end - ((kernel - 1) * dilation + 1)
-    out = (-(-left // stride) if ceil else left // stride) + 1
-    if ceil and (out - 1) * stride >= n + begin:
-        out -= 1  # a window that would begin in the padding behind the end is not counted
-    return max(out, 0)
-
-
-def windows(node, sizes, kernel, transposed=False):
-    """The sizes that convolution or pooling makes of `sizes`. kernel: its size along each."""
-    n = len(sizes)
-    get = node.attrs.get
-    strides, dilations = get("strides") or [1] * n, get("dilations") or [1] * n
-    pads = get("pads") or [0] * 2 * n
-    auto = get("auto_pad", "NOTSET")
-    if not len(strides) == len(dilations) == len(kernel) == n or len(pads) != 2 * n:
-        raise node.error(f"strides, dilations, pads and kernel_shape do not have {n} axes")
-    if min([*strides, *dilations, *kernel], default=1) < 1 or min(pads, default=0) < 0:
-        raise node.error("strides, dilations and kernel_shape must be at least 1, and pads 0")
-    if auto == "VALID":
-        pads = [0] * 2 * n
-    out = []
-    for i, size in enumerate(sizes):
-        if transposed:
-            given = get("output_shape")
-            extra = (get("output_padding") or [0] * n)[i]
-            if given:
-                out.append(int(given[-n:][i]))
-            elif size is None:
-                out.append(None)
-            elif auto.startswith("SAME"):
-                out.append(size * strides[i])
-            else:
-                reach = (kernel[i] - 1) * dilations[i] + 1
-                made = strides[i] * (size - 1) + extra + reach - pads[i] - pads[n + i]
-                out.append(max(made, 0))
-        elif auto.startswith("SAME"):
-            out.append(None if size is None else -(-size // strides[i]))
-        else:
-            out.append(
-                _size(size, kernel[i], strides[i], dilations[i], pads[i], pads[n + i],
-                      bool(get("ceil_mode")))
-            )  # fmt: skip
-    return out
-
-
 def _elementwise(node, facts):
     return broadcast(node, *[facts[n].shape for n in node.inputs if n])
-
-
-def _conv(node, facts, last=False, transposed=False):
-    x, w = facts[node.inputs[0]].shape, facts[node.inputs[1]].shape
-    if len(x) != len(w) or len(x) < 3:
-        raise node.error(f"x has the shape {x} and the weights {w}")
-    group = node.attrs.get("group", 1)
-    out = w[1] * group if transposed and w[1] is not None else w[1 if transposed else 0]
-    sizes = windows(node, x[1:-1] if last else x[2:], w[2:], transposed)
-    return (x[0], *sizes, out) if last else (x[0], out, *sizes)
-
-
-def _pool(node, facts, last=False):
-    x = facts[node.inputs[0]].shape
-    kernel = node.attrs.get("kernel_shape")
-    if kernel is None or len(kernel) != len(x) - 2:
-        raise node.error(f"kernel_shape {kernel} for x of {len(x)} axes")
-    sizes = windows(node, x[1:-1] if last else x[2:], kernel)
-    return (x[0], *sizes, x[-1]) if last else (*x[:2], *sizes)
 
 
 def _matmul(node, facts):
@@ -180,7 +115,7 @@ def _concat(node, facts):
 def _reshape(node, facts):
     x, target = facts[node.inputs[0]].shape, facts[node.inputs[1]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the new shape has is computed as the model runs")
+        raise node.not_known("how many axes the new shape has is computed as the model runs")
     sizes = target.elements or (None,) * target.shape[0]
     zero = node.attrs.get("allowzero", 0)
     out = [
@@ -208,7 +143,7 @@ def _squeeze(node, facts):
     axes = _axes(node, facts, 1, "axes", len(x))
     if axes is None:
         if None in x:
-            raise node.error(f"which axes of {x} are 1 is not known before it runs")
+            raise node.not_known(f"which axes of {x} are 1 is not known before it runs")
         axes = [i for i, n in enumerate(x) if n == 1]
     if any(x[i] not in (1, None) for i in axes):
         raise node.error(f"axes {axes} of {x} are not all 1")
@@ -237,7 +172,7 @@ def _flatten(node, facts):
 def _expand(node, facts):
     x, target = facts[node.inputs[0]].shape, facts[node.inputs[1]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the new shape has is computed as the model runs")
+        raise node.not_known("how many axes the new shape has is computed as the model runs")
     return broadcast(node, x, target.elements or (None,) * target.shape[0])
 
 
@@ -250,9 +185,9 @@ def slices(node, facts):
     )
     count = facts[node.inputs[1]].shape[0]
     if count is None:
-        raise node.error("how many axes are cut is computed as the model runs")
+        raise node.not_known("how many axes are cut is computed as the model runs")
     if axes is None and len(node.inputs) > 3 and node.inputs[3]:
-        raise node.error("the axes are computed as the model runs")
+        raise node.not_known("the axes are computed as the model runs")
     axes = range(count) if axes is None else [axis_of(node, a, len(x)) for a in axes]
     if steps is None:
         steps = [1 if len(node.inputs) < 5 or not node.inputs[4] else None] * count
@@ -353,7 +288,7 @@ def _onnx_recurrent(node, facts):
 def _constant_of_shape(node, facts):
     target = facts[node.inputs[0]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the shape has is computed as the model runs")
+        raise node.not_known("how many axes the shape has is computed as the model runs")
     return target.elements or (None,) * target.shape[0]
 
 
@@ -375,19 +310,16 @@ def _one_hot(node, facts):
 
 
 def _einsum(node, facts):
-    left, _, right = node.attrs["equation"].replace(" ", "").partition("->")
-    if "." in left or not _:
-        raise node.error("an equation without -> or with an ellipsis")
+    shapes = [facts[name].shape for name in node.inputs]
+    terms, result = terms_of(node, [len(shape) for shape in shapes])
     sizes = {}
-    for term, name in zip(left.split(","), node.inputs, strict=True):
-        shape = facts[name].shape
-        if len(shape) != len(term):
-            raise node.error(f"{term} has not the {len(shape)} axes of its input")
+    for term, shape in zip(terms, shapes, strict=True):
         for letter, n in zip(term, shape, strict=True):
-            sizes[letter] = n if sizes.get(letter) is None else sizes[letter]
-    if set(right) - set(sizes):
-        raise node.error(f"{right} names axes that {left} does not have")
-    return tuple(sizes[letter] for letter in right)
+            known = sizes.setdefault(letter, n)
+            if known is not None and n not in (known, None, 1) and known != 1:
+                raise node.error(f"{letter!r} is {known} and {n}")
+            sizes[letter] = n if known in (None, 1) and n is not None else known
+    return tuple(sizes[letter] for letter in result)
 
 
 def _linear(node, facts):
@@ -425,8 +357,26 @@ def _gather_nd(node, facts):
     x, indices = (facts[n].shape for n in node.inputs[:2])
     batch = node.attrs.get("batch_dims", 0)
     if not indices or indices[-1] is None:
-        raise node.error("how many axes are indexed is computed as the model runs")
+        raise node.not_known("how many axes are indexed is computed as the model runs")
     return (*indices[:-1], *x[batch + indices[-1] :])
+
+
+def _blocks(node, facts, to_depth):
+    x, block = facts[node.inputs[0]].shape, node.attrs.get("blocksize", 0)
+    if len(x) != 4 or block < 1:
+        raise node.error(f"blocksize {block} of x of the shape {x}")
+    n, c, h, w = x
+    if to_depth:
+        return (n, c and c * block**2, *(s if s is None else s // block for s in (h, w)))
+    return (n, c and c // block**2, *(s if s is None else s * block for s in (h, w)))
+
+
+def _center_crop_pad(node, facts):
+    x, sizes = list(facts[node.inputs[0]].shape), facts[node.inputs[1]].elements
+    axes = node.attrs.get("axes") or range(len(x))
+    for i, axis in enumerate(axes):
+        x[axis_of(node, axis, len(x))] = sizes[i] if sizes else None
+    return tuple(x)
 
 
 def _mask_pack(node, facts):
@@ -449,14 +399,17 @@ REDUCTIONS = (
     "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp",
 )  # fmt: skip
 RULES = {
-    "Conv": _conv, "MatMul": _matmul, "Gemm": _gemm, "Transpose": _transpose,
-    "ConvLast": lambda n, f: _conv(n, f, last=True),
-    "ConvTranspose": lambda n, f: _conv(n, f, transposed=True),
-    "ConvTransposeLast": lambda n, f: _conv(n, f, last=True, transposed=True),
-    "MaxPool": _pool, "AveragePool": _pool, "LpPool": _pool,
-    "MaxPoolLast": lambda n, f: _pool(n, f, last=True),
-    "AveragePoolLast": lambda n, f: _pool(n, f, last=True),
+    "Conv": conv, "MatMul": _matmul, "Gemm": _gemm, "Transpose": _transpose,
+    "ConvLast": lambda n, f: conv(n, f, last=True),
+    "ConvTranspose": lambda n, f: conv(n, f, transposed=True),
+    "ConvTransposeLast": lambda n, f: conv(n, f, last=True, transposed=True),
+    "MaxPool": pool, "AveragePool": pool, "LpPool": pool,
+    "MaxPoolLast": lambda n, f: pool(n, f, last=True),
+    "AveragePoolLast": lambda n, f: pool(n, f, last=True),
+    "LpPoolLast": lambda n, f: pool(n, f, last=True),
     "GlobalAveragePool": _global_pool, "GlobalMaxPool": _global_pool,
+    "GlobalLpPool": _global_pool, "DepthToSpace": lambda n, f: _blocks(n, f, False),
+    "SpaceToDepth": lambda n, f: _blocks(n, f, True), "CenterCropPad": _center_crop_pad,
     "ArgMax": _arg, "ArgMin": _arg, "Gather": _gather, "Concat": _concat, "Reshape": _reshape,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Flatten": _flatten, "Expand": _expand,
     "Slice": _slice, "Split": _split, "Pad": _pad, "Tile": _tile, "Recurrent": _recurrent,

@@ -51,18 +51,19 @@ class ModelStream:
             if value.name not in self.pairs and value.name not in self._constants
         ]
         self._returned = [i for i, n in enumerate(outputs) if n not in self.pairs.values()]
-        inputs = list(enumerate(model.inputs))
-        self._fixed = [self._constants.get(value.name) for _, value in inputs]
-        self._varying = [(i, value.name) for i, value in inputs if value.name in self._given]
-        self._kept = [(i, value.name) for i, value in inputs if value.name in self.pairs]
-        self._of_shapes = all(v.dtype.kind == "f" for _, v in inputs if v.name in self._given)
-        self._plans = {}  # {shapes of all inputs: Plan}
         self._next = [(one, outputs.index(other)) for one, other in self.pairs.items()]
         self._tuple = tuple_class([outputs[i] for i in self._returned])
+        # The inputs in the model's order: what is the same in every step, and where the rest goes.
+        names = [value.name for value in model.inputs]
+        self._arrays = [self._constants.get(name) for name in names]
+        self._same = tuple(i for i, name in enumerate(names) if name in self._constants)
+        self._at = [(i, name) for i, name in enumerate(names) if name not in self._constants]
+        # {shapes of all inputs: Plan}, of plans that do not depend on values that steps give
+        self._plans = {}
 
     def __getstate__(self):
-        kept = ("_model", "_constants", "batch_size", "pairs", "_state")
-        return {name: getattr(self, name) for name in kept}
+        made = ("_given", "_returned", "_next", "_tuple", "_arrays", "_same", "_at", "_plans")
+        return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -82,7 +83,7 @@ class ModelStream:
         for value in model.inputs:
             if value.name not in given and value.name not in self._constants:
                 given[value.name] = self._zeros(value)
-        self._pair(model.state_pairs(given | self._constants))
+        self._pair(model.state_pairs(given | self._constants, self._constants))
 
     def _zeros(self, value):
         """The state that a stream starts from: free axes are the batch."""
@@ -140,16 +141,25 @@ class ModelStream:
         them. A call that fails leaves the state as it was."""
         if self.pairs is None:
             self.find_pairs(*args, **kwargs)
-        model, given = self._model, self._model.named(args, kwargs, self._given)
-        if len(given) < len(self._given) or len(self._state) < len(self._kept):
-            missing = [n for n in (*self._given, *self.pairs) if n not in given | self._state]
-            raise TypeError(f"missing inputs: {', '.join(missing)}")
-        arrays = list(self._fixed)
-        for at, name in self._varying:
-            arrays[at] = model.array(name, given[name])
-        for at, name in self._kept:
-            arrays[at] = self._state[name]
-        made = model.run_arrays(arrays, self._plan_of(arrays))
+        model, arrays = self._model, self._arrays.copy()
+        given = model.named(args, kwargs, self._given)
+        for at, name in self._at:
+            if name in given:
+                arrays[at] = model.array(name, given[name])
+            elif name in self._state:
+                arrays[at] = self._state[name]
+            else:
+                missing = [n for n in self._given if n not in given]
+                raise TypeError(f"missing inputs: {', '.join(missing) or name}")
+        shapes = tuple([array.shape for array in arrays])
+        plan = self._plans.get(shapes)
+        if plan is None:
+            plan = model.plan_of(arrays, self._same)
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            if {at for at, _ in self._at}.issubset(plan.inputs):
+                self._plans[shapes] = plan
+        made = model.run_planned(plan, arrays)
         fresh = {}
         for name, at in self._next:
             array = made[at]
@@ -165,19 +175,6 @@ class ModelStream:
         return self._tuple(*[made[i] for i in self._returned])
 
     __call__ = step
-
-    def _plan_of(self, arrays):
-        """The model's plan for these inputs. Where the steps give no integers, on whose values a
-        plan may depend, it is found by the shapes alone, which is quicker."""
-        if not self._of_shapes:
-            return None
-        shapes = tuple([array.shape for array in arrays])
-        found = self._plans.get(shapes)
-        if found is None:
-            if len(self._plans) >= MOST_PLANS:
-                self._plans.clear()
-            found = self._plans[shapes] = self._model.plan_of(arrays)
-        return found
 
     def __copy__(self):
         twin = object.__new__(ModelStream)

@@ -6,7 +6,8 @@
 
 weights   f(config) -> [Variable], in the order in which the layer makes them
 masks     what becomes of the mask of the (first) input: "pass": it is the output's; "stop": it ends
-          here. A function that gives Tensors has said so itself
+          here. A function that gives Tensors has said so itself. "each": the layer looks at the
+          mask of each argument, where others of Keras 3 look at none if there are several
 """
 
 import math
@@ -186,14 +187,17 @@ class Call:
 
     # ---- weights
 
+    def arrays(self):
+        """{(part, name): array} of the layer's variables, as the file has them."""
+        if self._arrays is None:
+            found = self.reader.weights.of(self.item)
+            self._arrays = {(v.part, v.name): array for v, array in found.items()}
+        return self._arrays
+
     def array(self, name, shape, part=""):
         """A weight as float32; ModelError if it is not there, or has not the shape (None for a size
         that the weight decides)."""
-        if self._arrays is None:
-            self._arrays = {
-                (v.part, v.name): a for v, a in self.reader.weights.of(self.item).items()
-            }
-        found = self._arrays.get((part, name))
+        found = self.arrays().get((part, name))
         if found is None:
             raise self.error(
                 f"its weight {'/'.join(filter(None, (part, name)))} is not in the file"

@@ -25,6 +25,10 @@ class Reference:
     call: int
     output: int
 
+    def counted_from(self, first):
+        """The same where the layer's first call has the number `first`."""
+        return dataclasses.replace(self, call=self.call - first) if first else self
+
 
 def flat(value):
     """[every Tensor or Reference] in lists, tuples and dicts inside one another."""

@@ -70,8 +70,8 @@ def _variables(item):
 
 
 class _Reader:
-    """known     what is known of the whole file, as its recurrent layers are read with
-    states    {a stateful layer}: those whose state is an input already
+    """known    what is known of the whole file, as its recurrent layers are read with
+    titles   the names of the outputs
     """
 
     def __init__(self, name, model, version, stored):
@@ -80,7 +80,7 @@ class _Reader:
         self.known = Known(version, Options())
         self.weights = Weights(stored, _variables)
         self.target = Target(name, 1000 + 20 * _count(model))
-        self.states, self.steps = set(), 0
+        self.titles, self.steps = [], 0
 
     def graph(self):
         top = self.top
@@ -183,16 +183,20 @@ class _Reader:
             raise ModelError(f"{self.name}: two inputs are called {show(name)}")
         return Tensor(self.target.input(Value(name, np.dtype(dtype), sizes)))
 
-    def state(self, item, name, tracks, units):
-        """The name of a new input that is a state of a stateful layer."""
-        value = Value(f"{item.title}_{name}0", np.dtype(np.float32), (tracks, "batch", units))
+    def state(self, item, kind, number, tracks, units):
+        """The name of a new input that is a state of a stateful layer. kind: "h" or "c"; number:
+        "", or "_0" and so on of stacked cells."""
+        value = Value(
+            f"{item.title}_{kind}0{number}", np.dtype(np.float32), (tracks, "batch", units)
+        )
         if value.name in self.target.facts:
             raise item.error("a stateful layer that is called twice")
         return self.target.input(value)
 
-    def state_output(self, item, name, made):
+    def state_output(self, item, kind, number, made):
         """Makes the value `made` an output: what that state becomes."""
-        (given,) = self.target.emit(item.title, "Identity", [made], [f"{item.title}_{name}n"])
+        name = f"{item.title}_{kind}n{number}"
+        (given,) = self.target.emit(item.title, "Identity", [made], [name])
         shape = self.target.shape(given)
         sizes = (shape[0], "batch", shape[2])
         self.target.outputs.append(Value(given, np.dtype(np.float32), sizes))
@@ -229,6 +233,10 @@ class _Reader:
         for ref, tensor in zip(given, inputs, strict=True):
             made[ref.layer, ref.call] = [tensor]
         outputs = references(item, "output_layers", as_given=True)
+        first = self._first_calls(item, layers, outputs)
+        outputs = _filled(outputs, lambda ref: ref.counted_from(first.get(ref.layer, 0)))
+        if self.known.version >= (3, 0):
+            first = {}  # Keras 3 has it in a model's outputs alone
         todo, open_ = [(ref.layer, ref.call) for ref in flat(outputs)][::-1], set()
         while todo:
             key = todo[-1]
@@ -236,7 +244,8 @@ class _Reader:
                 todo.pop()
                 continue
             if key not in calls:
-                calls[key] = self._arguments(item, layers, *key)
+                found = self._arguments(item, layers, *key)
+                calls[key] = _filled(found, lambda ref: ref.counted_from(first.get(ref.layer, 0)))
             needs = [(r.layer, r.call) for r in flat(calls[key]) if (r.layer, r.call) not in made]
             if not needs:
                 args, kwargs = _filled(calls[key], lambda ref: self._picked(item, made, ref))
@@ -251,6 +260,26 @@ class _Reader:
         if item is self.top:
             self.titles = [ref.layer for ref in flat(outputs)]
         return _filled(outputs, lambda ref: self._picked(item, made, ref))
+
+    def _first_calls(self, item, layers, outputs):
+        """{name of a model among the layers: the number that its first call has}: 1 where Keras
+        counts the call that made the model itself."""
+        models = [child for child in item.children if child.is_model]
+        if self.known.version >= (3, 0):
+            return {child.name: 1 for child in models if child.class_name == "Functional"}
+        if not models:
+            return {}
+        refs = flat(outputs)
+        for child in item.children:
+            refs += flat(calls_of(child, layers))
+        most = {}
+        for ref in refs:
+            most[ref.layer] = max(ref.call, most.get(ref.layer, 0))
+        return {
+            child.name: 1
+            for child in models
+            if child.inbound and most.get(child.name, 0) == len(child.inbound)
+        }
 
     def _arguments(self, item, layers, name, number):
         if name not in layers:
@@ -280,18 +309,26 @@ class _Reader:
             return flat(self.model(item, flat(args)))
         if item.class_name == "TimeDistributed":
             return time_distributed(self, item, args, kwargs)
-        if item.class_name not in LAYERS:
-            raise item.error(_unknown(item.class_name))
-        function, _, masks = LAYERS[item.class_name]
+        class_name = item.class_name
+        if "trainable" not in item.config and f"ops.{class_name}" in LAYERS:
+            class_name = f"ops.{class_name}"  # an .h5 file does not say where a class is from
+        if class_name not in LAYERS:
+            raise item.error(_unknown(class_name))
+        function, _, masks = LAYERS[class_name]
         inputs = flat(args[0]) if args else []
+        if not inputs and not class_name.startswith("ops."):
+            raise item.error("0 inputs, 1 is due")
         call = Call(self, item, inputs, args[1:], kwargs)
         call.first = args[0] if args else None
         call.argument("training")
         given = call.argument("mask")
         if given is not None:
             call.inputs = _masked(item, inputs, given)
-        # Keras 3 hands the masks of the inputs on, Keras 2 those that the call was given.
-        call.masks = [t.mask for t in (inputs if self.known.version >= (3, 0) else call.inputs)]
+        # Keras hands on the masks that it was given or, without any, those of the inputs.
+        call.masks = [t.mask for t in call.inputs]
+        several = sum(bool(flat(each)) for each in (*args, *kwargs.values())) > 1
+        if given is None and several and self.known.version >= (3, 0) and masks != "each":
+            call.inputs = [Tensor(t.name) for t in inputs]  # Keras 3 then looks at no mask
         found = function(call)
         call.argument("training")
         left = [name for name, value in call.kwargs.items() if value is not None]

@@ -29,7 +29,7 @@ class Target:
     def __init__(self, name, most):
         self.name, self.most = name, most
         self.inputs, self.outputs, self.nodes, self.constants = [], [], [], {}
-        self.facts, self._counts, self._made = {}, {}, {}
+        self.facts, self._counts, self._made, self._emitted = {}, {}, {}, {}
 
     def fresh(self, name):
         """`name`, or if it is taken that with a number behind it."""
@@ -65,7 +65,14 @@ class Target:
         return self._made.get(key)
 
     def emit(self, title, op, inputs, outputs=1, **attrs):
-        """The list of the outputs' names of a new node. outputs: how many, or their names."""
+        """The list of the outputs' names of a new node. outputs: how many, or their names. A node
+        that there is already is not made again."""
+        key = None
+        if isinstance(outputs, int) and op not in ("Recurrent", "ConstantOfShape"):
+            plain = [(n, tuple(v) if isinstance(v, list) else v) for n, v in attrs.items()]
+            key = (op, tuple(inputs), outputs, tuple(sorted(plain)))
+            if key in self._emitted:
+                return list(self._emitted[key])
         if len(self.nodes) >= self.most:
             raise ModelError(f"{self.name}: more than {self.most} operators for such a file")
         if isinstance(outputs, int):
@@ -91,6 +98,8 @@ class Target:
             if name:
                 self.facts[name] = fact
         self.nodes.append(node)
+        if key is not None:
+            self._emitted[key] = tuple(names)
         return names
 
     def shape(self, name):

@@ -9,13 +9,14 @@ from ..shapes import ELEMENTWISE
 
 _LAST = {
     "Conv": "ConvLast", "ConvTranspose": "ConvTransposeLast", "MaxPool": "MaxPoolLast",
-    "AveragePool": "AveragePoolLast",
+    "AveragePool": "AveragePoolLast", "LpPool": "LpPoolLast",
 }  # fmt: skip
 _UNARY = {
     "Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "Selu", "Exp", "Log", "Sqrt", "Abs", "Neg",
     "Erf", "HardSigmoid", "HardSwish", "Softplus", "Softsign", "Gelu", "Mish", "Reciprocal",
     "Floor", "Ceil", "Round", "Sign", "Not", "Cast", "Celu", "ThresholdedRelu", "Sin", "Cos",
-    "IsNaN", "IsInf", "Silu",
+    "IsNaN", "IsInf", "Silu", "Swish", "Shrink", "Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan",
+    "Asinh", "Acosh", "Atanh",
 }  # fmt: skip
 
 

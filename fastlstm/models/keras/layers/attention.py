@@ -111,7 +111,7 @@ def _projected(c, x, part, heads, width):
     return c.transpose(c.reshape(y, [(y, 0), (y, 1), heads, width]), [0, 2, 1, 3])
 
 
-@layer("MultiHeadAttention", weights=_heads)
+@layer("MultiHeadAttention", weights=_heads, masks="each")
 def multi_head_attention(c):
     """Heads attend side by side; a last projection makes one output of theirs."""
     plain_weights(c)
@@ -124,6 +124,14 @@ def multi_head_attention(c):
             raise c.error(f"{name}={value_of!r} is not covered")
     if not isinstance(value, Tensor) or not isinstance(key, Tensor | None) or len(c.inputs) != 1:
         raise c.error("its query, value and key must be tensors")
+    q, value, key = (
+        t if given is None or t is None else Tensor(t.name, given.name)
+        for t, given in zip(
+            (q, value, key),
+            [c.argument(f"{name}_mask") for name in ("query", "value", "key")],
+            strict=True,
+        )
+    )
     x, v, k = (c.floats(t.name) for t in (q, value, key or value))
     for name in (x, v, k):
         c.rank(name, 3)
@@ -159,5 +167,5 @@ def multi_head_attention(c):
     w = c.weight("kernel", (heads, out, size), lambda a: a.reshape(-1, a.shape[-1]).T,
                  "output_dense")  # fmt: skip
     b = [c.weight("bias", (size,), part="output_dense")] if c.flag("use_bias", True) else []
-    made = Tensor(c.emit("Linear", y, w, *b), q.mask)
+    made = Tensor(c.emit("Linear", y, w, *b), c.masks[0] or q.mask)
     return [made, Tensor(weights)] if c.flagged("return_attention_scores") else made

@@ -110,20 +110,10 @@ def concatenate(c):
     y = c.emit("Concat", *names, axis=axis)
     if not any(t.mask for t in c.inputs):
         return y
-    if axis == axes - 1:  # a step counts where it does in any of the inputs
-        if not all(t.mask for t in c.inputs):
-            return y
-        return Tensor(y, _any_mask(c))
+    if axis == axes - 1:
+        return Tensor(y, _mask(c, [t.mask for t in c.inputs]))
     masks = [_whole_mask(c, t) for t in c.inputs]
     return Tensor(y, c.emit("Concat", *masks, axis=axis))
-
-
-def _any_mask(c):
-    op = "Or" if c.known.version >= (3, 0) else "And"
-    found = c.inputs[0].mask
-    for t in c.inputs[1:]:
-        found = t.mask if t.mask == found else c.emit(op, found, t.mask)
-    return found
 
 
 def _whole_mask(c, t):

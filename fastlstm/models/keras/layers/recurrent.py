@@ -72,10 +72,7 @@ def _layer(c, item, parts):
     """(Layer, weights) of a dict of the configuration and the parts that have its cells."""
     cells = []
     for part in parts:
-        arrays = []
-        for variable in _PARTS:
-            known = {(v.part, v.name): a for v, a in c.reader.weights.of(c.item).items()}
-            arrays.append(known.get((part, variable)))
+        arrays = [c.arrays().get((part, name)) for name in _PARTS]
         cell = Cell.of(arrays)
         if cell is None:
             shapes = [None if a is None else a.shape for a in arrays]
@@ -152,7 +149,7 @@ class _Run:
             return found
         if not self.stateful:
             return [""] * len(kinds)
-        return [c.reader.state(c.item, kind + number, tracks, units) for kind in kinds]
+        return [c.reader.state(c.item, kind, number, tracks, units) for kind in kinds]
 
     def layer(self, x, made, weights, states, number=""):
         """(y, [hn, cn]) of one Recurrent on x."""
@@ -161,7 +158,7 @@ class _Run:
                          layer=made, weights=weights)  # fmt: skip
         if self.stateful:
             for kind, name in zip("hc", outputs[1:], strict=False):
-                c.reader.state_output(c.item, kind + number, name)
+                c.reader.state_output(c.item, kind, number, name)
         return outputs[0], outputs[1:]
 
     def placed(self, y, back):

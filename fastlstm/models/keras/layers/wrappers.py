@@ -13,18 +13,20 @@ def time_distributed(reader, item, args, kwargs):
     """[Tensor] that it makes: the rows of all steps, (B T, ...), go through the layer at once."""
     inner = item.children[0]
     inputs = flat(args[0]) if args else []
-    c = Call(reader, item, inputs, args[1:], kwargs)
     if len(inputs) != 1:
         raise item.error(f"{len(inputs)} inputs, 1 is due")
+    c = Call(reader, item, inputs, args[1:], kwargs)
     if inner.config.get("stateful") is True:
         raise item.error("a stateful layer for each step")
     x, mask = inputs[0].name, inputs[0].mask
+    given = kwargs.get("mask")
+    used = given.name if isinstance(given, Tensor) else mask
     shape = c.rank(x, 3 if inner.is_model else 2, 8)
     if inner.class_name in _BY_THEMSELVES and len(shape) > 2:
         return [Tensor(reader.call(inner, [Tensor(x)], {})[0].name, mask)]
     rows = Tensor(c.reshape(x, [-1, *((x, i) for i in range(2, len(shape)))]))
-    if mask and len(c.shape(mask)) == 3:
-        rows = Tensor(rows.name, c.reshape(mask, [-1, (mask, 2)]))
+    if used and len(c.shape(used)) == 3:
+        rows = Tensor(rows.name, c.reshape(used, [-1, (used, 2)]))
     made = reader.call(inner, [rows], {})
     found = []
     for tensor in made:

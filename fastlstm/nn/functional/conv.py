@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""Convolutions over one and two axes, and padding, torch.nn.functional's."""
+
+import numpy as np
+
+from ...models.graph import Node
+from ..array import float32, plain, wrap
+from ..compute import Packed
+from ..elementwise import float_of, tensor_of
+from ..packing import kept
+
+# What torch calls a way of padding, and what a Pad node does.
+PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def each(value, axes):
+    """One number for each axis; one alone counts for all."""
+    if isinstance(value, (int, np.integer)):
+        return (int(value),) * axes
+    value = tuple(int(n) for n in value)
+    return value * axes if len(value) == 1 else value
+
+
+def pads_of(padding, kernel, dilation):
+    """ONNX's pads, those before and those behind, of torch's padding: numbers, "same", "valid"."""
+    if padding == "valid":
+        return [0] * (2 * len(kernel))
+    if padding == "same":
+        total = [d * (k - 1) for k, d in zip(kernel, dilation)]
+        return [n // 2 for n in total] + [n - n // 2 for n in total]
+    return [*padding, *padding]
+
+
+def _described(shape):
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def check_conv(x, weight_shape, padding, groups, name, stride=(1,), dilation=(1,)):
+    """RuntimeError in torch's words unless x, of any axes, fits the weights."""
+    axes = len(weight_shape) - 2
+    if x.ndim not in (axes + 1, axes + 2):
+        raise RuntimeError(
+            f"Expected {axes + 1}D (unbatched) or {axes + 2}D (batched) input to {name}, but got "
+            f"input of size: {_described(x.shape)}"
+        )
+    shape = x.shape if x.ndim == axes + 2 else (1, *x.shape)
+    transposed = "transpose" in name
+    due = weight_shape[0] if transposed else weight_shape[1] * groups
+    if shape[1] != due:
+        raise RuntimeError(
+            f"Given {'transposed=1' if transposed else f'groups={groups}'}, weight of size "
+            f"{_described(weight_shape)}, expected input{_described(shape)} to have {due} channels"
+            f", but got {shape[1]} channels instead"
+        )
+    if transposed:
+        return
+    pads = pads_of(padding, weight_shape[2:], dilation)
+    padded = [n + pads[i] + pads[axes + i] for i, n in enumerate(shape[2:])]
+    extent = [d * (k - 1) + 1 for k, d in zip(weight_shape[2:], dilation)]
+    if any(n < k for n, k in zip(padded, extent)):
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel "
+            f"size: ({' x '.join(map(str, extent))}). Kernel size can't be greater than actual "
+            "input size"
+        )
+
+
+def pack_conv(weight, bias, stride, padding, dilation, groups, pad_mode="constant"):
+    """The Packed of a convolution of x with a batch axis."""
+    weight = plain(weight)
+    kernel = weight.shape[2:]
+    pads = pads_of(padding, kernel, dilation)
+    constants, nodes, source = {"w": weight}, [], "x0"
+    if pad_mode != "constant" and any(pads):
+        axes = len(kernel)
+        constants["pads"] = np.array([0, 0, *pads[:axes], 0, 0, *pads[axes:]], np.int64)
+        nodes.append(Node("Pad", ["x0", "pads"], ["padded"], {"mode": PAD_MODES[pad_mode]}))
+        source, pads = "padded", [0] * len(pads)
+    inputs = [source, "w"]
+    if bias is not None:
+        constants["b"] = plain(bias)
+        inputs.append("b")
+    attrs = {"kernel_shape": list(kernel), "strides": list(stride), "dilations": list(dilation),
+             "pads": pads, "group": groups}  # fmt: skip
+    nodes.append(Node("Conv", inputs, ["y"], attrs))
+    return Packed(nodes, constants, [(float32, weight.ndim)])
+
+
+def pack_conv_transpose(weight, bias, stride, padding, output_padding, groups, dilation):
+    weight = plain(weight)
+    constants = {"w": weight} if bias is None else {"w": weight, "b": plain(bias)}
+    attrs = {"kernel_shape": list(weight.shape[2:]), "strides": list(stride), "group": groups,
+             "dilations": list(dilation), "pads": [*padding, *padding],
+             "output_padding": list(output_padding)}  # fmt: skip
+    node = Node("ConvTranspose", ["x0", *constants], ["y"], attrs)
+    return Packed([node], constants, [(float32, weight.ndim)])
+
+
+def _conv(axes, name):
+    def conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        x, w = float_of(input), weight
+        stride, dilation = each(stride, axes), each(dilation, axes)
+        padding = padding if isinstance(padding, str) else each(padding, axes)
+        if padding == "same" and any(s != 1 for s in stride):
+            raise RuntimeError("padding='same' is not supported for strided convolutions")
+        check_conv(x, w.shape, padding, groups, name, stride, dilation)
+        others = () if bias is None else (bias,)
+        run = kept(w, (name, stride, padding, dilation, groups), others,
+                   lambda: pack_conv(w, bias, stride, padding, dilation, groups))  # fmt: skip
+        return run(x) if x.ndim == axes + 2 else run(x.unsqueeze(0)).squeeze(0)
+
+    conv.__name__ = name
+    return conv
+
+
+conv1d, conv2d = _conv(1, "conv1d"), _conv(2, "conv2d")
+
+
+def _conv_transpose(axes, name):
+    def conv(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+        x, w = float_of(input), weight
+        numbers = [each(n, axes) for n in (stride, padding, output_padding, dilation)]
+        check_conv(x, w.shape, numbers[1], groups, name)
+        stride, padding, output_padding, dilation = numbers
+        for extra, s, d in zip(output_padding, stride, dilation):
+            if extra >= s and extra >= d:
+                raise RuntimeError(
+                    "output padding must be smaller than either stride or dilation, but got "
+                    f"output_padding_height: {extra} output_padding_width: {extra} stride_height: "
+                    f"{s} stride_width: {s} dilation_height: {d} dilation_width: {d}"
+                )
+        others = () if bias is None else (bias,)
+        run = kept(
+            w, (name, *numbers, groups), others,
+            lambda: pack_conv_transpose(w, bias, stride, padding, output_padding, groups, dilation),
+        )  # fmt: skip
+        return run(x) if x.ndim == axes + 2 else run(x.unsqueeze(0)).squeeze(0)
+
+    conv.__name__ = name
+    return conv
+
+
+conv_transpose1d = _conv_transpose(1, "conv_transpose1d")
+conv_transpose2d = _conv_transpose(2, "conv_transpose2d")
+
+
+def pad(input, pad, mode="constant", value=None):
+    """Elements added, or with negative numbers taken away, at the ends of the last axes: (left,
+    right) of the last axis, then of the one before it ..."""
+    x, pads = tensor_of(input), tuple(int(n) for n in pad)
+    if mode not in PAD_MODES:
+        raise NotImplementedError(f"Unrecognised padding mode {mode}")
+    if len(pads) % 2:
+        raise RuntimeError("Padding length must be divisible by 2")
+    if len(pads) > 2 * x.ndim:
+        raise RuntimeError(
+            f"Padding length should be less than or equal to two times the input dimension but "
+            f"got padding length {len(pads)} and input of dimension {x.ndim}"
+        )
+    sides = [(0, 0)] * (x.ndim - len(pads) // 2)
+    sides += [(pads[i], pads[i + 1]) for i in range(0, len(pads), 2)][::-1]
+    for i, (before, behind) in enumerate(sides):
+        if x.shape[i] + before + behind < 0:
+            raise RuntimeError(
+                f"The input size {x.shape[i]}, plus negative padding {before} and {behind}, "
+                f"resulted in a negative output size, which is invalid. Check dimension {i} of "
+                "your input."
+            )
+    if mode != "constant":
+        _check_pad(x, mode, pads, sides)
+    array = x.numpy()
+    if any(n < 0 for side in sides for n in side):
+        cut = tuple(slice(max(0, -b), n + min(0, e)) for n, (b, e) in zip(x.shape, sides))
+        array, sides = array[cut], [(max(b, 0), max(e, 0)) for b, e in sides]
+    if mode == "constant":
+        whole = [n + b + e for n, (b, e) in zip(array.shape, sides)]
+        y = np.full(whole, 0 if value is None else value, array.dtype)
+        y[tuple(slice(b, b + n) for n, (b, _) in zip(array.shape, sides))] = array
+        return wrap(y)
+    return wrap(np.pad(array, sides, mode=PAD_MODES[mode]))
+
+
+def _check_pad(x, mode, pads, sides):
+    count = len(pads) // 2
+    if x.ndim not in (count + 1, count + 2):
+        raise NotImplementedError(
+            "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
+        )
+    for i, (n, side) in enumerate(zip(x.shape, sides)):
+        most = max(side)
+        if mode == "reflect" and most >= n and most > 0:
+            raise RuntimeError(
+                "Argument #4: Padding size should be less than the corresponding input dimension, "
+                f"but got: padding ({side[0]}, {side[1]}) at dimension {i} of input "
+                f"{_described(x.shape)}"
+            )
+        if mode == "circular" and most > n:
+            raise RuntimeError("Padding value causes wrapping around more than once.")
+
+
+def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
+    """Windows of (N, C, H, W) as columns: (N, C k1 k2, positions)."""
+    x = float_of(input)
+    if x.ndim == 3:
+        return unfold(x.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
+    kernel, dilation, padding, stride = (
+        each(n, 2) for n in (kernel_size, dilation, padding, stride)
+    )
+    array = pad(x, (padding[1], padding[1], padding[0], padding[0])).numpy()
+    extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    windows = np.lib.stride_tricks.sliding_window_view(array, extents, (2, 3))
+    windows = windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    columns = windows.transpose(0, 1, 4, 5, 2, 3)
+    n, c = x.shape[:2]
+    return wrap(columns.reshape(n, c * kernel[0] * kernel[1], -1))
+
+
+def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None,
+                recompute_scale_factor=None, antialias=False):  # fmt: skip
+    """Nearest neighbours alone: output o is input floor(o in / out) along each axis."""
+    x = float_of(input)
+    if mode != "nearest":
+        raise NotImplementedError(f"interpolate: mode={mode!r} is not supported; 'nearest' is")
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            "either size or scale_factor should be defined"
+            if size is None
+            else "only one of size or scale_factor should be defined"
+        )
+    array = x.numpy()
+    for axis in range(2, x.ndim):
+        n = x.shape[axis]
+        if size is not None:
+            out = size if isinstance(size, int) else size[axis - 2]
+            step = n / out
+        else:
+            scale = scale_factor if np.ndim(scale_factor) == 0 else scale_factor[axis - 2]
+            out, step = int(np.floor(n * scale)), 1 / scale
+        places = np.minimum((np.arange(out) * np.float32(step)).astype(np.int64), n - 1)
+        array = array.take(places, axis)
+    return wrap(array)
+
+
+def pixel_shuffle(input, upscale_factor):
+    x, r = float_of(input), upscale_factor
+    *batch, c, h, w = x.shape
+    y = x.numpy().reshape(-1, c // r**2, r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
+    return wrap(y.reshape(*batch, c // r**2, h * r, w * r))

@@ -39,7 +39,8 @@ def kind(path):
         return KINDS[kind_of(source)]
 
 
-def _pairs(texts, option):
+def pairs(texts, option):
+    """{name: text} of the options NAME=TEXT."""
     found = {}
     for text in texts:
         name, equals, value = text.rpartition("=")
@@ -49,7 +50,8 @@ def _pairs(texts, option):
     return found
 
 
-def _number(text, option):
+def number(text, option):
+    """The int or float that a text is."""
     try:
         return float(text) if "." in text or "e" in text else int(text)
     except ValueError:
@@ -58,7 +60,7 @@ def _number(text, option):
 
 def given_inputs(model, shapes, values):
     """{name: array} for the options --shape and --value: zeros, but for values that are given."""
-    shapes, values = _pairs(shapes, "--shape"), _pairs(values, "--value")
+    shapes, values = pairs(shapes, "--shape"), pairs(values, "--value")
     names = [value.name for value in model.inputs]
     for name in (*shapes, *values):
         if name not in names:
@@ -69,7 +71,7 @@ def given_inputs(model, shapes, values):
         array = each.zeros(1)
         if value.name in shapes:
             sizes = [s for s in shapes[value.name].split(",") if s.strip()]
-            shape = tuple(_number(s, f"--shape {value.name}") for s in sizes)
+            shape = tuple(number(s, f"--shape {value.name}") for s in sizes)
             if not all(isinstance(n, int) and n >= 0 for n in shape):
                 raise ValueError(f"--shape {value.name}: whole numbers are due, not {sizes}")
             each.check(shape)
@@ -77,8 +79,8 @@ def given_inputs(model, shapes, values):
                 np.zeros(1, each.dtype), shape, [0] * len(shape)
             )
         if value.name in values:
-            number = _number(values[value.name], f"--value {value.name}")
-            array = np.full(array.shape, number, each.dtype)
+            filled = number(values[value.name], f"--value {value.name}")
+            array = np.full(array.shape, filled, each.dtype)
         given[value.name] = array
     return given
 

@@ -66,7 +66,7 @@ def describe(model, given):
         {op: n for op, n in operators.items() if not _is_covered(op)},
     )
     try:
-        plan = model.plan_for(given)
+        plan = model.planned_exactly(given)
         flat = plan.graph
         found.products = {}
         for node in flat.nodes:
@@ -111,7 +111,7 @@ def _is_covered(op):
 def flat_graph(model, given):
     """The graph for inputs {name: array} with its branches chosen, before it is planned: what can
     still be shown of a model that no plan is made of. ModelError."""
-    return simplify(model.graph, model.facts_for(given), model.max_bytes)[0]
+    return simplify(model.graph, model.facts_of(given), model.max_bytes)[0]
 
 
 def products(node, facts):

@@ -162,15 +162,13 @@ class Model:
         numbers = tuple(i for i, each in enumerate(self._inputs) if each.name in fixed)
         return self.plan_of([each.array(given[each.name]) for each in self._inputs], numbers)
 
-    def plan_for(self, given):
-        """A Plan for these inputs, {name: array}, and no others: all sizes are known in it. It is
-        made anew and not kept."""
-        return self._plans.exact([each.array(given[each.name]) for each in self._inputs])
+    def planned_exactly(self, given):
+        """A plan.Plan for these inputs, {name: array}, and no others: see Plans.exactly."""
+        return self._plans.exactly([each.array(given[each.name]) for each in self._inputs])
 
-    def facts_for(self, given):
-        """{name: infer.Fact} of these inputs, {name: array}, with all sizes known."""
-        return self._plans.exact_facts([each.array(given[each.name]) for each in self._inputs])
-
+    def facts_of(self, given):
+        """{name: infer.Fact} of these inputs, {name: array}, all sizes known."""
+        return self._plans.facts([each.array(given[each.name]) for each in self._inputs])
 
     def save(self, path):
         """Writes the model to one safetensors file, whole or not at all, that load_model maps:

@@ -73,7 +73,6 @@ class Model:
             for v in graph.inputs
         }
         self._any_rank = any(v.shape is None for v in graph.inputs)
-        self._casts = [None if run_dtype(v.dtype) == v.dtype else v.dtype for v in graph.outputs]
 
     @property
     def inputs(self):
@@ -110,9 +109,10 @@ class Model:
         """The same for arrays that `array` made, in the inputs' order. plan: theirs, if known."""
         plan = plan or self.plan_of(arrays)
         made = plan.run(arrays, self.num_threads or 0)
-        for i, dtype in enumerate(self._casts):
+        for i, dtype in enumerate(plan.casts):
             if dtype is not None:
-                made[i] = made[i].astype(dtype)
+                with np.errstate(over="ignore"):  # to float16: infinite
+                    made[i] = made[i].astype(dtype)
         return made
 
     def array(self, value, given):

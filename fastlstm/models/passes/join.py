@@ -19,7 +19,9 @@ def _through_views(edit, name):
 
 
 def _one_step(edit, node):
-    return node.op == "Recurrent" and edit.shape(node.inputs[0])[0] == 1 and not node.inputs[1]
+    return (
+        node.op == "Recurrent" and edit.shape(node.inputs[0])[0] == 1 and not any(node.inputs[1:2])
+    )
 
 
 def _same_weights(one, other):

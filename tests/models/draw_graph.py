@@ -58,7 +58,7 @@ class Draw:
 
     def array(self, kind, shape):
         if kind == "f":
-            return np.asarray(self.rng.standard_normal(shape), F).round(2).reshape(shape)
+            return np.array(self.rng.standard_normal(shape), F)
         if kind == "i":
             return np.asarray(self.rng.integers(-4, 5, shape), I)
         return np.asarray(self.rng.random(shape) < 0.5)

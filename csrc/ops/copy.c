@@ -80,9 +80,9 @@ static int read_slice(const fl_array *in, size_t ins, slice *s, fl_shape *shape)
             return FL_BAD_SHAPE;
         seen |= 1u << axis;
         const int64_t n = (int64_t)in->shape.size[axis];
-        const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
-        const int64_t start = clamped(starts[j] < 0 ? starts[j] + n : starts[j], low, high);
-        const int64_t end = clamped(ends[j] < 0 ? ends[j] + n : ends[j], low, high);
+        const int64_t high = step > 0 ? n : n - 1, first = high < 0 ? -1 : 0;
+        const int64_t start = clamped(starts[j] < 0 ? starts[j] + n : starts[j], first, high);
+        const int64_t end = clamped(ends[j] < 0 ? ends[j] + n : ends[j], step > 0 ? 0 : -1, high);
         const int64_t reach = step > 0 ? end - start : start - end, by = step > 0 ? step : -step;
         s->start[axis] = start;
         s->step[axis] = step;

@@ -31,6 +31,7 @@ typedef struct place {
 typedef struct step {
     fl_operator *op;
     int early;
+    int whole; /* 1: all outputs are places */
     size_t ins, outs;
     size_t first; /* its places in fl_program.numbers: `ins` of inputs, then `outs` of outputs */
 } step;
@@ -147,8 +148,12 @@ static int add_step(fl_program *program, fl_operator *op, int early, const size_
         if (op->type->is_view)
             place_at(program, first)->root = place_at(program, in[0])->root;
     }
-    const step new = {
-        .op = op, .early = early, .ins = ins, .outs = outs, .first = program->numbers.count};
+    const step new = {.op = op,
+                      .early = early,
+                      .whole = made == outs,
+                      .ins = ins,
+                      .outs = outs,
+                      .first = program->numbers.count};
     *step_at(program, program->steps.count++) = new;
     if (ins)
         memcpy(numbers_of(program, &new), in, ins * sizeof *in);
@@ -437,6 +442,8 @@ int fl_program_run(const fl_program *program, const fl_layout *layout, void *con
             arrays[j].at = numbers[j] == FL_NOWHERE ? NULL : at[numbers[j]];
         }
         *step = i;
+        if (!s->whole) /* the shapes of outputs that are not wanted: no place has them */
+            s->op->type->shape(s->op, arrays, s->ins, arrays + s->ins, s->outs);
         const int e = s->op->type->run(s->op, arrays, s->ins, arrays + s->ins, s->outs,
                                        data + layout->scratch[i], &limited);
         if (e != FL_OK)

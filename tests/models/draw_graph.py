@@ -58,10 +58,10 @@ class Draw:
 
     def array(self, kind, shape):
         if kind == "f":
-            return self.rng.standard_normal(shape).astype(F).round(2)
+            return np.array(self.rng.standard_normal(shape), F)
         if kind == "i":
-            return self.rng.integers(-4, 5, shape).astype(I)
-        return self.rng.random(shape) < 0.5
+            return np.asarray(self.rng.integers(-4, 5, shape), I)
+        return np.asarray(self.rng.random(shape) < 0.5)
 
     def input(self, shape, kind="f"):
         value = Value(f"x{len(self.inputs)}", kind, tuple(shape), True)
@@ -95,10 +95,12 @@ class Draw:
 
     def broadcast(self, shape):
         """A shape that fits `shape`, and what they make together."""
-        other = [1 if self.rng.random() < 0.4 else n for n in shape]
+        other = [
+            self.size() if n == 1 and self.rng.random() < 0.3 else self.one_of((1, n, n))
+            for n in shape
+        ]
         if self.rng.random() < 0.4:
             other = other[int(self.rng.integers(len(other) + 1)) :]
-        other = [self.size() if n == 1 and self.rng.random() < 0.3 else n for n in other]
         wide = [1] * (len(shape) - len(other)) + other
         return tuple(other), tuple(b if a == 1 else a for a, b in zip(shape, wide, strict=True))
 
@@ -118,7 +120,7 @@ class Draw:
     def model(self):
         """(ModelProto, {name: array}). Outputs are what nobody reads, and one more."""
         read = {n for node in self.nodes for n in node.input}
-        wanted = [v for v in self.values if v.name not in read and v.name not in self.inputs]
+        wanted = [v for v in self.values if v.name not in read | set(self.inputs)]
         extra = self.one_of(self.values)
         wanted += [extra] if extra.name not in self.inputs and extra not in wanted else []
         types = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL}

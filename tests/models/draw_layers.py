@@ -23,7 +23,7 @@ def reduce(d, v):
         with_axes(d, op, v, shown, shape, 13 if op == "ReduceSum" else 18, keepdims=keep)
 
 
-@drawer(kinds="fi", axes=(1, 4), exact=True)
+@drawer(axes=(1, 4), exact=True)
 def arg(d, v):
     axis = d.axis(len(v.shape))
     if v.shape[axis]:
@@ -48,7 +48,8 @@ def top(d, v):
     shape = (*v.shape[:at], k, *v.shape[at + 1 :])
     if k:
         largest = int(d.rng.random() < 0.5)
-        d.add("TopK", [v, d.ints([k])], [shape], exact=True, axis=axis, largest=largest)
+        made = d.add("TopK", [v, d.ints([k])], [shape, shape], axis=axis, largest=largest)
+        made[0].exact, made[1].exact, made[1].kind = True, True, "i"
 
 
 @drawer(axes=(1, 4))
@@ -76,7 +77,7 @@ def einsum(d, v):
     equation, shape, out = d.one_of((
         ("bik,bkn->bin", (b, k, n), (b, i, n)), ("bik,kn->bin", (k, n), (b, i, n)),
         ("bik,bnk->bni", (b, n, k), (b, n, i)), ("bik,ikn->bin", (i, k, n), (b, i, n)),
-        ("bik,bik->bi", (b, i, k), (b, i)), ("bik,n->nkb i".replace(" ", ""), (n,), (n, k, b, i)),
+        ("bik,bik->bi", (b, i, k), (b, i)), ("bik,n->nkbi", (n,), (n, k, b, i)),
     ))  # fmt: skip
     d.add("Einsum", [v, d.other(shape)], [out], equation=equation)
 

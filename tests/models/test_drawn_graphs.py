@@ -17,8 +17,13 @@ PARTS = 10
 
 
 def expected(model, inputs):
-    """[arrays], or None if neither engine runs the model."""
-    for run in (by_onnxruntime, lambda m, x: ReferenceEvaluator(m).run(None, x)):
+    """[arrays], or None if no engine runs the model. ONNX's evaluator does not know lengths of
+    rows, nor all that operators meant before set 13."""
+    engines = [by_onnxruntime]
+    layers = any(node.op_type in ("LSTM", "GRU", "RNN") for node in model.graph.node)
+    if model.opset_import[0].version >= 13 and not layers:
+        engines.append(lambda m, x: ReferenceEvaluator(m).run(None, x))
+    for run in engines:
         try:
             with np.errstate(all="ignore"):
                 return [np.asarray(a) for a in run(model, inputs)]

@@ -4,6 +4,7 @@ ONNX Runtime at several sizes; and what the plan has made of them."""
 
 import collections
 import functools
+import io
 import importlib.util
 import warnings
 
@@ -30,8 +31,6 @@ def sizes_of(name, how):
 @functools.cache
 def exported(name, how):
     """(the ONNX file as bytes, torch's module)."""
-    import io
-
     network = NETWORKS[name]
     module = network.module()
     feeds = network.feeds(np.random.default_rng(3), 2, network.sizes[-1][1])
@@ -94,9 +93,9 @@ def test_a_network_gives_the_numbers_of_torch_and_onnxruntime(name, how, tmp_pat
 def plan_of(name, how, tmp_path):
     """The nodes of the plan for the largest size of a network, and {operator: how many}."""
     model, _, _ = loaded(name, how, tmp_path)
-    model.run(NETWORKS[name].feeds(np.random.default_rng(5), *sizes_of(name, how)[-1]))
-    (plan,) = model._plans.values()
-    nodes = plan.graph.nodes
+    feeds = NETWORKS[name].feeds(np.random.default_rng(5), *sizes_of(name, how)[-1])
+    arrays = [model.array(value, feeds[value.name]) for value in model.inputs]
+    nodes = model.plan_of(arrays).graph.nodes
     return nodes, collections.Counter(node.op for node in nodes)
 
 

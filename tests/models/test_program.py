@@ -115,9 +115,9 @@ def test_early_steps_make_shapes_of_shapes():
     (y,) = p.step(core.Operator("reshape", [0]), [x, target])
     p.output(y)
     p.output(target)  # an early step's may be an output too
-    for shape in ((2, 3, 4), (1, 1, 2), (0, 5, 6), (7, 0, 8)):
+    for shape in ((2, 3, 4), (1, 1, 2), (7, 5, 0)):
         y, target = p.run([np.ones(shape, F)])
-        assert y.shape == (*shape[:2], 2, shape[2] // 2 if 0 not in shape else y.shape[3])
+        assert y.shape == (*shape[:2], 2, shape[2] // 2)
         assert target.tolist() == [*shape[:2], 2, -1]
 
 
@@ -385,7 +385,7 @@ class Drawn:
     def flat(self):
         place, x = self.pick()
         target = self.p.constant(numbers(x.size))
-        self.add(core.Operator("reshape", [0]), [place, target], x.reshape(-1))
+        self.add(core.Operator("reshape", [1]), [place, target], x.reshape(-1))
 
     def transpose(self):
         place, x = self.pick(1)

@@ -59,7 +59,8 @@ def dead_nodes_left_out(nodes, wanted):
         if needed.isdisjoint(n for n in node.outputs if n):
             continue
         node.outputs = [n if n in needed else "" for n in node.outputs]
-        while len(node.outputs) > 1 and not node.outputs[-1]:
+        # Into how many parts a Split splits is told by the number of its outputs.
+        while len(node.outputs) > 1 and not node.outputs[-1] and node.op != "Split":
             node.outputs.pop()
         kept.append(node)
         needed.update(n for n in node.inputs if n)

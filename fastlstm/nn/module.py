@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import state
-from .array import Parameter, Tensor, check_device, float32, held_dtype, lock, plain, wrap
+from .array import Parameter, Tensor, float32, held_dtype, lock, plain, wrap
+from .device import check_device
 
 # What a module does not have is refused by name: it would be left out in silence otherwise.
 _REFUSED = {

@@ -36,10 +36,9 @@ def _convolution(b, node, operator, transposed):
     w = b.due(node, 1, "the weights")
     bias = b.due(node, 2, "the bias") if len(node.inputs) > 2 and node.inputs[2] else None
     group = int(node.attrs.get("group", 1))
-    if (
-        w.ndim < 3
-        or (list(w.shape[2:]) != _numbers(node, "kernel_shape", w.ndim - 2, 0)
-        and ("kernel_shape" in node.attrs))
+    if w.ndim < 3 or (
+        list(w.shape[2:]) != _numbers(node, "kernel_shape", w.ndim - 2, 0)
+        and ("kernel_shape" in node.attrs)
     ):
         raise node.error(f"weights of {w.shape} do not have the kernel_shape")
     rule, ints = _window(node, list(w.shape[2:]))

@@ -389,12 +389,13 @@ class Layer(Module):
         return self._packed(x.ndim)(x)
 
     def _packed(self, ndim):
+        ready = self._ready  # a weight that another thread assigns meanwhile makes a new one
         made = self._pack(ndim)
         for held in (self._parameters, self._buffers):
             for array in held.values():
                 if array is not None:
                     lock(array)
-        self._ready[ndim] = made.run
+        ready[ndim] = made.run
         return made
 
     def _check(self, x):

@@ -331,6 +331,7 @@ INITS = (
 
 
 def test_init_has_the_distributions_of_torch():
+    torch.manual_seed(0)
     nn.tensor.manual_seed(0)
     shape = (300, 200)
     for name in INITS:

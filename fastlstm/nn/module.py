@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import state
-from .array import Parameter, Tensor, check_device, float32, held_dtype, lock, plain, wrap
+from .array import Parameter, Tensor, float32, held_dtype, lock, plain, wrap
+from .device import check_device
 
 # What a module does not have is refused by name: it would be left out in silence otherwise.
 _REFUSED = {
@@ -388,12 +389,13 @@ class Layer(Module):
         return self._packed(x.ndim)(x)
 
     def _packed(self, ndim):
+        ready = self._ready  # a weight that another thread assigns meanwhile makes a new one
         made = self._pack(ndim)
         for held in (self._parameters, self._buffers):
             for array in held.values():
                 if array is not None:
                     lock(array)
-        self._ready[ndim] = made.run
+        ready[ndim] = made.run
         return made
 
     def _check(self, x):

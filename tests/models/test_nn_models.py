@@ -175,7 +175,7 @@ def test_beat_tracker_frame_by_frame_and_at_once(rng):
     check(final, torch.softmax(torch.from_numpy(due[0].copy()), 0).numpy())
 
 
-@pytest.mark.needs("bits")
+@pytest.mark.needs("c")
 def test_a_streams_bits_are_the_whole_calls(rng):
     _, mine = pair("BeatTracker", 80, 24, 1)
     again = models(OURS)["BeatTracker"](80, 24, 1)

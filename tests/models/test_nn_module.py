@@ -71,7 +71,7 @@ def test_names_and_order():
         due = [name for name, _ in theirs.named_parameters(**args)]
         assert [name for name, _ in mine.named_parameters(**args)] == due
     assert list(mine.state_dict()) == list(theirs.state_dict())
-    assert repr(mine) == repr(theirs).replace("torch.float32", "torch.float32")
+    assert repr(mine) == repr(theirs)
     assert mine.get_submodule("inner.0") is mine.inner[0]
     assert mine.get_parameter("first.weight") is mine.first.weight
     assert mine.number == 5 and mine.nothing is None and mine.none is None
@@ -138,7 +138,8 @@ def wrong_uses(module, tensor, parameter):
         lambda m: setattr(m, "seen", 3), lambda m: m.register_buffer("a.b", tensor),
         lambda m: m.register_buffer("", tensor), lambda m: m.register_buffer("number", tensor),
         lambda m: m.register_buffer("x", 3), lambda m: m.register_parameter("a.b", parameter),
-        lambda m: m.register_parameter("", parameter), lambda m: m.register_parameter("number", None),
+        lambda m: m.register_parameter("", parameter),
+        lambda m: m.register_parameter("number", None),
         lambda m: m.register_parameter("x", 3), lambda m: m.add_module("a.b", m.first),
         lambda m: m.add_module("", m.first), lambda m: m.add_module("number", m.first),
         lambda m: m.add_module("x", 3), lambda m: m.add_module(3, m.first), lambda m: m.missing,
@@ -147,7 +148,8 @@ def wrong_uses(module, tensor, parameter):
         lambda m: made()(tensor), lambda m: made(3), lambda m: made(x=3), lambda m: m.train(3),
         lambda m: m.inner[5], lambda m: m.by_name["x"], lambda m: m.inner + m.by_name,
         lambda m: m.inner * 0, lambda m: m.inner * 1.5, lambda m: m.inner.insert(9, m.first),
-        lambda m: module.ModuleList(3), lambda m: module.ModuleDict(3), lambda m: delattr(m, "what"),
+        lambda m: module.ModuleList(3), lambda m: module.ModuleDict(3),
+        lambda m: delattr(m, "what"),
         lambda m: module.Sequential(3), lambda m: m.to("nowhere") and None,
     ]  # fmt: skip
 
@@ -182,7 +184,7 @@ def test_before_init():
     ):
         Early()
     early = Early.__new__(Early)
-    with pytest.raises(AttributeError, match="cannot assign parameters before Module.__init__"):
+    with pytest.raises(AttributeError, match="cannot assign parameters before Module"):
         early.weight = nn.Parameter([1.0])
 
 
@@ -322,11 +324,17 @@ def test_nn_is_imported_late():
     assert fastlstm.nn is nn and "nn" in dir(fastlstm)
 
 
+INITS = (
+    "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "orthogonal_",
+    "uniform_", "normal_", "trunc_normal_", "ones_", "eye_",
+)  # fmt: skip
+
+
 def test_init_has_the_distributions_of_torch():
-    nn.init_seed = nn.tensor.manual_seed(0)
+    torch.manual_seed(0)
+    nn.tensor.manual_seed(0)
     shape = (300, 200)
-    for name in ("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_",
-                 "orthogonal_", "uniform_", "normal_", "trunc_normal_", "ones_", "eye_"):  # fmt: skip
+    for name in INITS:
         due = getattr(torch.nn.init, name)(torch.empty(shape)).numpy()
         found = getattr(nn.init, name)(nn.Parameter(np.empty(shape)))
         assert abs(found.numpy().mean() - due.mean()) < 0.02

@@ -20,6 +20,7 @@ from ..functional.conv import (
 )
 from ..module import Layer, Module
 
+_PADDINGS = {"same", "valid"}
 _PADDING_MODES = {"zeros", "reflect", "replicate", "circular"}
 
 
@@ -44,9 +45,9 @@ class _Conv(Layer):
             raise ValueError("out_channels must be divisible by groups")
         axes = self._axes
         if isinstance(padding, str):
-            if padding not in ("same", "valid"):
+            if padding not in _PADDINGS:
                 raise ValueError(
-                    f"Invalid padding string {padding!r}, should be one of {{'same', 'valid'}}"
+                    f"Invalid padding string {padding!r}, should be one of {_PADDINGS}"
                 )
             if padding == "same" and any(s != 1 for s in _tuple(stride, axes)):
                 raise ValueError("padding='same' is not supported for strided convolutions")

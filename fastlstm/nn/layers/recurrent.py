@@ -33,13 +33,14 @@ class _Recurrent(Layer):
 
     def _own(self):
         """fastlstm's layer with the Parameters as they are."""
+        ready = self._ready  # a weight that another thread assigns meanwhile makes a new one
         layer = self._class.without_weights(**self._arguments())
         names = list(layer.weight_shapes())
         for p in self._parameters.values():
             lock(p)
         arrays = (p.numpy() for p in self._parameters.values())
         layer.take_weights(dict(zip(names, map(np.ascontiguousarray, arrays), strict=True)))
-        self._ready["layer"] = layer
+        ready["layer"] = layer
         return layer
 
 

@@ -102,6 +102,10 @@ class Node:
         title = self.name or next(filter(None, self.outputs), self.op)
         return kind(f"node {title!r} ({self.op}): {rule}")
 
+    def not_covered(self):
+        """The error of an operator that nothing computes; a front end may say more of it."""
+        return self.error(self.attrs.get("refused", "the operator is not covered"))
+
     def not_known(self, rule):
         """The error of something that follows from the inputs and has to be known before."""
         return self.error(rule, NotKnown)

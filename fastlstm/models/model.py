@@ -41,11 +41,6 @@ class Model:
         self._by_name = {each.name: each for each in self._inputs}
         self._names = list(self._by_name)
         self._outputs = tuple_class([v.name for v in self.graph.outputs])
-        self._converted = [
-            (i, v.dtype)
-            for i, v in enumerate(self.graph.outputs)
-            if v.dtype not in (np.float32, np.int64, np.bool_)
-        ]
 
     def __getstate__(self):
         return {
@@ -108,8 +103,10 @@ class Model:
     def run_planned(self, plan, arrays):
         """The same for arrays that `array` made, in the inputs' order, by their Plan."""
         made = plan.run(arrays, self.num_threads or 0)
-        for i, dtype in self._converted:
-            made[i] = made[i].astype(dtype)
+        for i, dtype in enumerate(plan.casts):
+            if dtype is not None:
+                with np.errstate(over="ignore"):  # to float16: infinite
+                    made[i] = made[i].astype(dtype)
         return made
 
     def plan_of(self, arrays, fixed=()):

@@ -255,10 +255,20 @@ class Tensor(np.ndarray):
         try:
             return wrap(np.broadcast_to(self.numpy(), want))
         except ValueError:
+            wrong = [
+                i for i in range(max(new, 0), len(want)) if self.shape[i - new] not in (1, want[i])
+            ]
+            if new < 0 or not wrong:
+                raise RuntimeError(
+                    f"expand(torch.FloatTensor{{{list(self.shape)}}}, size={list(sizes)}): the "
+                    f"number of sizes provided ({len(sizes)}) must be greater or equal to the "
+                    f"number of dimensions in the tensor ({self.ndim})"
+                ) from None
+            i = wrong[-1]
             raise RuntimeError(
-                f"The expanded size of the tensor {want} must match the existing size "
-                f"{self.shape} at each non-singleton dimension.  Target sizes: {list(sizes)}.  "
-                f"Tensor sizes: {list(self.shape)}"
+                f"The expanded size of the tensor ({want[i]}) must match the existing size "
+                f"({self.shape[i - new]}) at non-singleton dimension {i}.  Target sizes: "
+                f"{list(sizes)}.  Tensor sizes: {list(self.shape)}"
             ) from None
 
     def expand_as(self, other):

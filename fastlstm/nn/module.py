@@ -61,6 +61,9 @@ class Module:
         for arg in args:
             if isinstance(arg, Tensor):
                 return self.forward(*args, **kwargs)
+        if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray:
+            y = self.forward(_tensors(args[0]))
+            return _view(y, np.ndarray) if type(y) is Tensor else _arrays(y)
         if not (_has_array(args) or _has_array(kwargs.values())):
             return self.forward(*args, **kwargs)
         kwargs = {k: _tensors(v) for k, v in kwargs.items()} if kwargs else kwargs
@@ -118,7 +121,7 @@ class Module:
 
     def __getattr__(self, name):
         own = self.__dict__
-        for kind in ("_parameters", "_buffers", "_modules"):
+        for kind in ("_modules", "_parameters", "_buffers"):
             held = own.get(kind)
             if held is not None and name in held:
                 return held[name]
@@ -410,7 +413,7 @@ def _has_array(values):
 def _tensors(value):
     """Plain arrays as Tensors, also those in tuples and lists."""
     if type(value) is np.ndarray:
-        return wrap(plain(value))
+        return _view(value if value.dtype is float32 else plain(value), Tensor)
     if type(value) in (tuple, list):
         return type(value)(map(_tensors, value))
     return value

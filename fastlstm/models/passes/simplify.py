@@ -94,7 +94,7 @@ class _Walk:
             return None
         if found is None:
             if node.op not in TABLE:
-                raise node.error("an operator that fastlstm does not run")
+                raise node.not_covered()
             found = [constant(f) if isinstance(f, np.ndarray) else f for f in self.infer(here)]
         here.outputs = [
             self.give(n, f) if n else "" for n, f in zip(node.outputs, found, strict=False)

@@ -14,17 +14,11 @@ from ..files.safetensors.layers import write
 from ..layers.build import ready
 from ..layers.load import left_out, refusal
 from ..layers.weights import DTYPES
-from .inspect_model import Report, is_model
+from .inspect_model import Report, is_model, shown
 from .inspect_model import add_arguments as model_arguments
 
 INSPECT = "what is in a file: the whole model and its graph, recurrent layers, tensors"
 CONVERT = "write the recurrent layers of a file of any format to fastlstm's own (safetensors)"
-
-
-def shown(name):
-    """A name out of a file as it may be printed: quoted if it is empty or has control characters,
-    which could write to the terminal."""
-    return name if name.isprintable() and name else repr(name)
 
 
 def file_arguments(parser):

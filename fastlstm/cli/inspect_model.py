@@ -16,6 +16,12 @@ from ..models.load import kind_of, load_model
 KINDS = {"fastlstm": "saved by fastlstm", "onnx": "ONNX", "keras": "Keras"}
 
 
+def shown(name):
+    """A name out of a file as it may be printed: quoted if it is empty or has control characters,
+    which could write to the terminal."""
+    return name if name.isprintable() and name else repr(name)
+
+
 def add_arguments(parser):
     parser.add_argument(
         "--shape", action="append", default=[], metavar="NAME=1,576",
@@ -142,8 +148,6 @@ class Report:
 
     def lines(self):
         """The report for people. Names out of the file may hold control characters."""
-        from .files import shown
-
         if self.error is not None:
             yield f"{self.args.file}: no whole model: {shown(self.error)}"
             return
@@ -192,8 +196,6 @@ class Report:
     def plot(self, path):
         """Draws what is planned, or if there is no plan the graph with its branches chosen, or if
         that cannot be had the file's own."""
-        from .files import shown
-
         graph, facts = self.model.graph, {}
         if self.found.plan is not None:
             graph, facts = self.found.plan.graph, self.found.plan.facts

@@ -128,18 +128,3 @@ def memory_path():
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         yield Path(folder)
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory):
-    """f(name) -> (path of the ONNX file, torch module) of support/small_models.py; made once."""
-    import small_models
-
-    folder, made = tmp_path_factory.mktemp("small"), {}
-
-    def of(name):
-        if name not in made:
-            made[name] = small_models.export(name, folder)
-        return made[name]
-
-    return of

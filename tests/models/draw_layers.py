@@ -175,7 +175,11 @@ def recurrent(d, v):
     kind, gates = d.one_of((("LSTM", 4), ("GRU", 3), ("RNN", 1)))
     direction = d.one_of(("forward", "reverse", "bidirectional"))
     dirs, hidden = 1 + (direction == "bidirectional"), int(d.rng.integers(1, 6))
-    parts = [(dirs, gates * hidden, size), (dirs, gates * hidden, hidden), (dirs, 2 * gates * hidden)]
+    parts = [
+        (dirs, gates * hidden, size),
+        (dirs, gates * hidden, hidden),
+        (dirs, 2 * gates * hidden),
+    ]
     weights = [d.constant(d.array("f", s) * F(0.5)) for s in parts]
     lengths = ""
     if d.rng.random() < 0.3:

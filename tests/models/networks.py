@@ -256,7 +256,10 @@ class Attention(nn.Module):
     def __init__(self):
         super().__init__()
         self.lstm = nn.LSTM(8, 12, bidirectional=True, batch_first=True)
-        self.score, self.head = nn.Sequential(nn.Linear(24, 6), nn.Tanh(), nn.Linear(6, 1)), nn.Linear(24, 3)
+        self.score, self.head = (
+            nn.Sequential(nn.Linear(24, 6), nn.Tanh(), nn.Linear(6, 1)),
+            nn.Linear(24, 3),
+        )
 
     def forward(self, x):
         y = self.lstm(x)[0]

@@ -29,7 +29,9 @@ class Dilated(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv1d(i, 12, 3, dilation=d) for i, d in ((6, 1), (12, 2), (12, 4)))
+        self.convs = nn.ModuleList(
+            nn.Conv1d(i, 12, 3, dilation=d) for i, d in ((6, 1), (12, 2), (12, 4))
+        )
         self.norms = nn.ModuleList(nn.BatchNorm1d(12) for _ in range(3))
         self.gru, self.head = nn.GRU(12, 10, batch_first=True), nn.Linear(10, 4)
 

@@ -4,8 +4,8 @@ ONNX Runtime at several sizes; and what the plan has made of them."""
 
 import collections
 import functools
-import io
 import importlib.util
+import io
 import warnings
 
 import networks_more  # noqa: F401 (it registers its networks)
@@ -46,7 +46,7 @@ def exported(name, how):
         else:
             free = name not in FIXED_TIME
             shapes = tuple(
-                {i: torch.export.Dim.DYNAMIC for i in network.axes(n, free)} for n in feeds
+                dict.fromkeys(network.axes(n, free), torch.export.Dim.DYNAMIC) for n in feeds
             )
             program = torch.onnx.export(module, arguments, dynamo=True, dynamic_shapes=shapes,
                                         verbose=False, **names)  # fmt: skip

@@ -7,11 +7,12 @@ Arrays given are anything that numpy.asarray takes, arrays returned are float32.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import nn as nn
 from .errors import LoadError as LoadError
 from .variants import Activation
 
@@ -32,6 +33,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "load_all",
+    "nn",
     "read_state_dict",
     "runnable_isas",
     "set_num_threads",
@@ -41,13 +43,20 @@ __all__ = [
 
 _Array: TypeAlias = NDArray[np.float32]
 _Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
+_File: TypeAlias = _Path | bytearray | memoryview | _BinaryFile  # bytes: see load
 _Nonlinearity: TypeAlias = Literal["tanh", "relu"]
+_Merge: TypeAlias = Literal["concat", "sum", "mul", "ave"]
 _DType: TypeAlias = Literal["float32", "float16"]
 _Names: TypeAlias = Sequence[str | Activation]
 _Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of each
 _State = TypeVar("_State")  # (h, c), or h alone, as a result
 _Given = TypeVar("_Given")  # and as an argument
 _Up = TypeVar("_Up")  # and its gradient as an argument
+
+class _BinaryFile(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, whence: int, /) -> Any: ...
+    def tell(self) -> int: ...
 
 class _Layer(Generic[_State, _Given, _Up]):
     kind: str
@@ -64,6 +73,7 @@ class _Layer(Generic[_State, _Given, _Up]):
     input_forget: bool
     peepholes: bool
     reverse: bool
+    merge: _Merge
     output_order: str
     isa: str
     num_threads: int | None
@@ -106,6 +116,7 @@ class _Layer(Generic[_State, _Given, _Up]):
         out: _Array | None = None,
         return_sequences: bool = True,
         num_threads: int | None = None,
+        hx: _Given | None = None,
     ) -> tuple[_Array, _State]: ...
     def forward_train(
         self,
@@ -116,6 +127,7 @@ class _Layer(Generic[_State, _Given, _Up]):
         seed: int | None = None,
         checkpoint: int | bool | None = None,
         num_threads: int | None = None,
+        hx: _Given | None = None,
     ) -> tuple[_Array, _State, Tape]: ...
     def backward(
         self,
@@ -151,6 +163,7 @@ class LSTM(
         input_forget: bool = False,
         peepholes: bool = False,
         reverse: bool = False,
+        merge: _Merge = "concat",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -171,6 +184,7 @@ class GRU(_Layer[_Array, ArrayLike, ArrayLike]):
         activations: _Activations | None = None,
         clip: float | None = None,
         reverse: bool = False,
+        merge: _Merge = "concat",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -191,6 +205,7 @@ class RNN(_Layer[_Array, ArrayLike, ArrayLike]):
         activations: _Activations | None = None,
         clip: float | None = None,
         reverse: bool = False,
+        merge: _Merge = "concat",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -203,6 +218,7 @@ class Stream:
     def __call__(self, x: ArrayLike, out: _Array | None = None) -> _Array: ...
     def step(self, x: ArrayLike, out: _Array | None = None) -> _Array: ...
     def reset(self, rows: ArrayLike | None = None) -> None: ...
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self: ...
 
 class _Cell(Generic[_State, _Given]):
     input_size: int
@@ -267,13 +283,13 @@ class Verification:
     def __bool__(self) -> bool: ...
 
 def load(
-    path: _Path, prefix: str | None = None, *, dtype: _DType | None = None, **options: Any
+    path: _File, prefix: str | None = None, *, dtype: _DType | None = None, **options: Any
 ) -> LSTM | GRU | RNN: ...
 def load_all(
-    path: _Path, *, dtype: _DType | None = None, **options: Any
+    path: _File, *, dtype: _DType | None = None, **options: Any
 ) -> dict[str, LSTM | GRU | RNN]: ...
 def read_state_dict(
-    path: _Path, *, external_data: bool = False
+    path: _File, *, external_data: bool = False
 ) -> dict[str, np.ndarray[Any, Any]]: ...
 def runnable_isas() -> list[str]: ...
 def get_num_threads() -> int: ...

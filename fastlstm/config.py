@@ -70,6 +70,9 @@ DEFAULT_ISA = runnable_isas()[0]
 DEFAULT_ISA = _from_environment("FASTLSTM_ISA", check_isa) or DEFAULT_ISA
 
 
+CHECK_FROZEN = os.environ.get("FASTLSTM_CHECK_FROZEN", "") not in ("", "0")  # torch/modules.py
+
+
 def usable_cpus():
     """CPUs this process may use: its affinity, and on Linux its control group's quota."""
     try:

@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch or NumPy's BLAS ca
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from runners import RUNNERS
 
 FULL = os.environ.get("FASTLSTM_FULL", "") not in ("", "0")
 ASAN = bool(os.environ.get("FASTLSTM_ASAN"))  # `make asan`
@@ -90,6 +91,35 @@ def pytest_collection_modifyitems(config, items):
 def rng(request):
     """A generator seeded by the test's name, so that every test is repeatable alone."""
     return np.random.default_rng(list(request.node.nodeid.rpartition("::")[2].encode()))
+
+
+@pytest.fixture(params=RUNNERS)
+def runner(request, tmp_path):
+    """f(an onnx.ModelProto) -> (f([arrays]) -> [arrays]): see support/runners.py. Its `kind` is the
+    name there."""
+
+    def made(model):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return RUNNERS[request.param](path)
+
+    made.kind = request.param
+    return made
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """f(name) -> (path of an ONNX file, torch module) of support/small_models.py; made once."""
+    import small_models
+
+    folder, made = tmp_path_factory.mktemp("small"), {}
+
+    def of(name):
+        if name not in made:
+            made[name] = small_models.export(name, folder)
+        return made[name]
+
+    return of
 
 
 @pytest.fixture

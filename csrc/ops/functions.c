@@ -195,28 +195,124 @@ FL_INLINE double of_quarter(double r, uint64_t quarter)
     return of_bits(bits_of(s) ^ (quarter & 2) << 62);
 }
 
-/* sin(x + turn pi / 2). Up to 2^25 a product of n and the first two of three parts of pi / 2 is
-   exact. */
-FL_INLINE float sine(float x, uint64_t turn)
+/* x = n pi / 2 + r: returns r, and n modulo 4 to *quarter; NaN of what is not finite. Up to 2^25 a
+   product of n and the first two of three parts of pi / 2 is exact. */
+FL_INLINE double reduced(float x, uint64_t *quarter)
 {
-    const double v = (double)x, t = v * 0x1.45f306dc9c883p-1 + ROUND, n = t - ROUND;
-    const double r = (v - n * 0x1.921fb54p+0) - n * 0x1.10b4611a62633p-30;
-    return (float)of_quarter(r, bits_of(t) + turn);
+    const double v = (double)x;
+    if (fabsf(x) < 0x1p25f) {
+        const double t = v * 0x1.45f306dc9c883p-1 + ROUND, n = t - ROUND;
+        *quarter = bits_of(t);
+        return (v - n * 0x1.921fb54p+0) - n * 0x1.10b4611a62633p-30;
+    }
+    *quarter = 0;
+    return fabsf(x) <= 0x1.fffffep127f ? reduced_large(v, quarter) : (double)NAN;
 }
 
+/* sin(x + turn pi / 2) */
 static void sines(float *y, const float *x, size_t n, uint64_t turn)
 {
     for (size_t i = 0; i < n; i++) {
         uint64_t quarter;
-        if (fabsf(x[i]) < 0x1p25f)
-            y[i] = sine(x[i], turn);
-        else if (fabsf(x[i]) <= 0x1.fffffep127f) {
-            const double r = reduced_large((double)x[i], &quarter);
-            y[i] = (float)of_quarter(r, quarter + turn);
-        } else
-            y[i] = NAN;
+        const double r = reduced(x[i], &quarter);
+        y[i] = (float)of_quarter(r, quarter + turn);
     }
 }
 
 void fl_sin(float *y, const float *x, size_t n) { sines(y, x, n, 0); }
 void fl_cos(float *y, const float *x, size_t n) { sines(y, x, n, 1); }
+
+void fl_tan(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t quarter;
+        const double r = reduced(x[i], &quarter);
+        y[i] = (float)(of_quarter(r, quarter) / of_quarter(r, quarter + 1));
+    }
+}
+
+/* (exp(x) - exp(-x)) / 2, and for |x| < 1 the Taylor series, which leaves out 8e-13. */
+FL_INLINE double sinh_of(double x)
+{
+    const double z = x * x;
+    double s = 1.0 / 6227020800.0;
+    s = s * z + 1.0 / 39916800.0;
+    s = s * z + 1.0 / 362880.0;
+    s = s * z + 1.0 / 5040.0;
+    s = s * z + 1.0 / 120.0;
+    s = s * z + 1.0 / 6.0;
+    s = x * (1.0 + z * s);
+    const double large = 0.5 * (exp_of(x) - exp_of(-x));
+    return fabs(x) < 1.0 ? s : large;
+}
+
+/* The angle, -pi / 2 .. pi / 2: of |x| > 1 that of 1 / x is the rest to pi / 2, and that of t >
+   tan(pi / 8) is pi / 4 and the one of (t - 1) / (t + 1). Below, the Taylor series, which leaves
+   out 1e-12. */
+FL_INLINE double atan_of(double x)
+{
+    const double size = fabs(x), t = size > 1.0 ? 1.0 / size : size;
+    const int upper = t > 0.41421356237309503;
+    const double u = upper ? (t - 1.0) / (t + 1.0) : t, z = u * u;
+    double s = -1.0 / 27;
+    s = s * z + 1.0 / 25;
+    s = s * z - 1.0 / 23;
+    s = s * z + 1.0 / 21;
+    s = s * z - 1.0 / 19;
+    s = s * z + 1.0 / 17;
+    s = s * z - 1.0 / 15;
+    s = s * z + 1.0 / 13;
+    s = s * z - 1.0 / 11;
+    s = s * z + 1.0 / 9;
+    s = s * z - 1.0 / 7;
+    s = s * z + 1.0 / 5;
+    s = s * z - 1.0 / 3;
+    s = u + u * (z * s) + (upper ? 0x1.921fb54442d18p-1 : 0.0);
+    return copysign(size > 1.0 ? 0x1.921fb54442d18p+0 - s : s, x);
+}
+
+/* The angle of which x is the sine; NaN if there is none. 1 - x^2 = (1 - x) (1 + x) is exact where
+   it is small. */
+FL_INLINE double asin_of(double x) { return atan_of(x / sqrt((1.0 - x) * (1.0 + x))); }
+
+/* sign(x) ln(|x| + sqrt(x^2 + 1)), and of small x the Taylor series, which leaves out 1e-19. */
+FL_INLINE double asinh_of(double x)
+{
+    const double b = fabs(x), z = x * x;
+    const double small = b + b * (z * (z * (3.0 / 40) - 1.0 / 6));
+    const double large = log_from_zero(b + sqrt(z + 1.0));
+    return copysign(b < 0x1p-10 ? small : b == b ? large : b, x);
+}
+
+/* ln(x + sqrt(x^2 - 1)); NaN below 1. */
+FL_INLINE double acosh_of(double x)
+{
+    const double y = log_from_zero(x + sqrt((x - 1.0) * (x + 1.0)));
+    return x >= 1.0 ? y : (double)NAN;
+}
+
+/* ln((1 + x) / (1 - x)) / 2, and of small x the Taylor series, which leaves out 1e-19. */
+FL_INLINE double atanh_of(double x)
+{
+    const double b = fabs(x), z = x * x;
+    const double small = b + b * (z * (1.0 / 3 + z * (1.0 / 5)));
+    const double large = 0.5 * log_from_zero((1.0 + b) / (1.0 - b));
+    return copysign(b < 0x1p-10 ? small : b <= 1.0 ? large : (double)NAN, x);
+}
+
+#define EACH(name, expr)                                                                           \
+    void name(float *y, const float *x, size_t n)                                                  \
+    {                                                                                              \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const double v = (double)x[i];                                                         \
+            y[i] = (float)(expr);                                                                  \
+        }                                                                                          \
+    }
+EACH(fl_sinh, sinh_of(v))
+EACH(fl_cosh, 0.5 * (exp_of(v) + exp_of(-v)))
+EACH(fl_asin, asin_of(v))
+EACH(fl_acos, 0x1.921fb54442d18p+0 - asin_of(v))
+EACH(fl_atan, atan_of(v))
+EACH(fl_asinh, asinh_of(v))
+EACH(fl_acosh, acosh_of(v))
+EACH(fl_atanh, atanh_of(v))

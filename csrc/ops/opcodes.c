@@ -37,11 +37,22 @@ typedef const void *const *operands;
 
 /* ---- arithmetic ---- */
 
+/* fmodf is exact, so the C library's has the same bits everywhere. A remainder of 0 has b's sign.
+ */
+FL_INLINE float modulo_of(float p, float q)
+{
+    const float r = fmodf(p, q);
+    return r == 0.0f                  ? copysignf(0.0f, q)
+           : (r < 0.0f) != (q < 0.0f) ? (float)((double)r + (double)q)
+                                      : r;
+}
+
 FLOAT2(add_f, a[i] + b[i])
 FLOAT2(sub_f, a[i] - b[i])
 FLOAT2(mul_f, a[i] * b[i])
 FLOAT2(div_f, a[i] / b[i])
-FLOAT2(fmod_f, fmodf(a[i], b[i])) /* exact, so the C library's has the same bits everywhere */
+FLOAT2(fmod_f, fmodf(a[i], b[i]))
+FLOAT2(mod_f, modulo_of(a[i], b[i]))
 FLOAT2(min_f, a[i] < b[i] || a[i] != a[i] ? a[i] : b[i])
 FLOAT2(max_f, a[i] > b[i] || a[i] != a[i] ? a[i] : b[i])
 FLOAT1(neg_f, -a[i])
@@ -50,6 +61,12 @@ FLOAT1(sqrt_f, sqrtf(a[i]))
 FLOAT1(reciprocal_f, 1.0f / a[i])
 FLOAT1(sign_f, a[i] > 0.0f ? 1.0f : a[i] < 0.0f ? -1.0f : a[i] == 0.0f ? 0.0f : a[i])
 FLOAT1(relu_f, a[i] <= 0.0f ? 0.0f : a[i])
+/* Of a negative number the complement is shifted, since C leaves the sign's bits open. */
+FL_INLINE int64_t shifted_right(int64_t p, int64_t q)
+{
+    const uint64_t sign = p < 0 ? UINT64_MAX : 0, rest = U(p) ^ sign;
+    return (int64_t)((U(q) < 64 ? rest >> (q & 63) : 0) ^ sign);
+}
 INT2(add_i, U(a[i]) + U(b[i]))
 INT2(sub_i, U(a[i]) - U(b[i]))
 INT2(mul_i, U(a[i]) * U(b[i]))
@@ -59,6 +76,18 @@ INT1(neg_i, -U(a[i]))
 INT1(abs_i, a[i] < 0 ? -U(a[i]) : U(a[i]))
 INT1(sign_i, (a[i] > 0) - (a[i] < 0))
 INT1(relu_i, a[i] > 0 ? a[i] : 0)
+INT2(bit_and_i, a[i] & b[i])
+INT2(bit_or_i, a[i] | b[i])
+INT2(bit_xor_i, a[i] ^ b[i])
+INT1(bit_not_i, ~a[i])
+INT2(shift_left_i, U(b[i]) < 64 ? U(a[i]) << (b[i] & 63) : 0)
+INT2(shift_right_i, shifted_right(a[i], b[i]))
+INT1(wrap_int8_i, (int8_t)(a[i] & 0xff))
+INT1(wrap_int16_i, (int16_t)(a[i] & 0xffff))
+INT1(wrap_int32_i, (int32_t)(a[i] & 0xffffffff))
+INT1(wrap_uint8_i, a[i] & 0xff)
+INT1(wrap_uint16_i, a[i] & 0xffff)
+INT1(wrap_uint32_i, a[i] & 0xffffffff)
 
 FL_INLINE float cut(float x, float low, float high)
 {
@@ -142,6 +171,15 @@ FUNCTION(log_f, fl_log(y, in[0], n))
 FUNCTION(erf_f, fl_erf(y, in[0], n))
 FUNCTION(sin_f, fl_sin(y, in[0], n))
 FUNCTION(cos_f, fl_cos(y, in[0], n))
+FUNCTION(tan_f, fl_tan(y, in[0], n))
+FUNCTION(sinh_f, fl_sinh(y, in[0], n))
+FUNCTION(cosh_f, fl_cosh(y, in[0], n))
+FUNCTION(asin_f, fl_asin(y, in[0], n))
+FUNCTION(acos_f, fl_acos(y, in[0], n))
+FUNCTION(atan_f, fl_atan(y, in[0], n))
+FUNCTION(asinh_f, fl_asinh(y, in[0], n))
+FUNCTION(acosh_f, fl_acosh(y, in[0], n))
+FUNCTION(atanh_f, fl_atanh(y, in[0], n))
 FUNCTION(pow_f, fl_pow(y, in[0], in[1], n))
 FUNCTION(sigmoid_f, kernels->sigmoid(y, in[0], n))
 FUNCTION(tanh_f, kernels->tanh(y, in[0], n))
@@ -268,7 +306,7 @@ const fl_opcode fl_opcodes[FL_OPCODES] = {
     [FL_OP_SUB] = {2, 0, SAME, 0.2, {sub_f, sub_i}},
     [FL_OP_MUL] = {2, 0, SAME, 0.2, {mul_f, mul_i}},
     [FL_OP_DIV] = {2, 0, SAME, 1.0, {div_f, div_i}},
-    [FL_OP_MOD] = {2, 0, SAME, 8.0, {NULL, mod_i}},
+    [FL_OP_MOD] = {2, 0, SAME, 8.0, {mod_f, mod_i}},
     [FL_OP_FMOD] = {2, 0, SAME, 8.0, {fmod_f, fmod_i}},
     [FL_OP_MIN] = {2, 0, SAME, 0.3, {min_f, min_i}},
     [FL_OP_MAX] = {2, 0, SAME, 0.3, {max_f, max_i}},
@@ -318,4 +356,25 @@ const fl_opcode fl_opcodes[FL_OPCODES] = {
     [FL_OP_CAST_FLOAT] = {1, 0, FL_F32, 0.5, {f_to_f, i_to_f, b_to_f}},
     [FL_OP_CAST_INT] = {1, 0, FL_I64, 1.0, {f_to_i, i_to_i, b_to_i}},
     [FL_OP_CAST_BOOL] = {1, 0, FL_BOOL, 0.3, {f_to_b, i_to_b, b_to_b}},
+    [FL_OP_BIT_AND] = {2, 0, SAME, 0.2, {NULL, bit_and_i}},
+    [FL_OP_BIT_OR] = {2, 0, SAME, 0.2, {NULL, bit_or_i}},
+    [FL_OP_BIT_XOR] = {2, 0, SAME, 0.2, {NULL, bit_xor_i}},
+    [FL_OP_BIT_NOT] = {1, 0, SAME, 0.2, {NULL, bit_not_i}},
+    [FL_OP_SHIFT_LEFT] = {2, 0, SAME, 0.8, {NULL, shift_left_i}},
+    [FL_OP_SHIFT_RIGHT] = {2, 0, SAME, 0.8, {NULL, shift_right_i}},
+    [FL_OP_WRAP_INT8] = {1, 0, SAME, 0.3, {NULL, wrap_int8_i}},
+    [FL_OP_WRAP_INT16] = {1, 0, SAME, 0.3, {NULL, wrap_int16_i}},
+    [FL_OP_WRAP_INT32] = {1, 0, SAME, 0.3, {NULL, wrap_int32_i}},
+    [FL_OP_WRAP_UINT8] = {1, 0, SAME, 0.3, {NULL, wrap_uint8_i}},
+    [FL_OP_WRAP_UINT16] = {1, 0, SAME, 0.3, {NULL, wrap_uint16_i}},
+    [FL_OP_WRAP_UINT32] = {1, 0, SAME, 0.3, {NULL, wrap_uint32_i}},
+    [FL_OP_TAN] = {1, 0, SAME, 10.0, {tan_f}},
+    [FL_OP_SINH] = {1, 0, SAME, 6.0, {sinh_f}},
+    [FL_OP_COSH] = {1, 0, SAME, 6.0, {cosh_f}},
+    [FL_OP_ASIN] = {1, 0, SAME, 12.0, {asin_f}},
+    [FL_OP_ACOS] = {1, 0, SAME, 12.0, {acos_f}},
+    [FL_OP_ATAN] = {1, 0, SAME, 8.0, {atan_f}},
+    [FL_OP_ASINH] = {1, 0, SAME, 8.0, {asinh_f}},
+    [FL_OP_ACOSH] = {1, 0, SAME, 8.0, {acosh_f}},
+    [FL_OP_ATANH] = {1, 0, SAME, 8.0, {atanh_f}},
 };

@@ -11,7 +11,7 @@ enum { FL_BLOCK = 512 }; /* elements of a block: at most */
 
 enum {
     /* float32 and int64. Integers wrap around, and div truncates; division by 0 is FL_BAD_VALUE.
-       mod has the sign of b (int64 only), fmod that of a. A power of an integer with a negative
+       mod has the sign of b, fmod that of a. A power of an integer with a negative
        exponent is truncated. min and max are NaN if an operand is. */
     FL_OP_ADD,
     FL_OP_SUB,
@@ -76,6 +76,29 @@ enum {
     FL_OP_CAST_FLOAT,
     FL_OP_CAST_INT,
     FL_OP_CAST_BOOL,
+    /* int64 */
+    FL_OP_BIT_AND,
+    FL_OP_BIT_OR,
+    FL_OP_BIT_XOR,
+    FL_OP_BIT_NOT,
+    FL_OP_SHIFT_LEFT,  /* a shifted by b bits; by fewer than 0 or more than 63: 0 */
+    FL_OP_SHIFT_RIGHT, /* likewise, rounded down: at last 0, or -1 of a negative a */
+    FL_OP_WRAP_INT8,   /* a modulo 2^8, between -2^7 and 2^7 - 1 */
+    FL_OP_WRAP_INT16,
+    FL_OP_WRAP_INT32,
+    FL_OP_WRAP_UINT8, /* a modulo 2^8 */
+    FL_OP_WRAP_UINT16,
+    FL_OP_WRAP_UINT32,
+    /* float32; functions.h */
+    FL_OP_TAN,
+    FL_OP_SINH,
+    FL_OP_COSH,
+    FL_OP_ASIN,
+    FL_OP_ACOS,
+    FL_OP_ATAN,
+    FL_OP_ASINH,
+    FL_OP_ACOSH,
+    FL_OP_ATANH,
     FL_OPCODES
 };
 

@@ -22,7 +22,7 @@ typedef struct job {
     char *arena;
 } job;
 
-static const fl_operator_type argmax_type, argmin_type;
+static const fl_operator_type argmax_type, argmin_type, cumprod_type;
 
 static void free_order(fl_operator *op) { fl_free(op); }
 
@@ -290,7 +290,7 @@ int fl_make_topk(const fl_attributes *attributes, fl_operator **op)
     return make(&type, 2, attributes, op);
 }
 
-/* ---- cumsum ---- */
+/* ---- cumsum and cumprod ---- */
 
 static int cumsum_shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out,
                         size_t outs)
@@ -309,20 +309,21 @@ static int cumsum_lines(void *arg, size_t slot, size_t from, size_t to)
     const order *o = job->order;
     const size_t n = job->split.n, step = job->split.inner;
     const int without = o->ints[1] != 0, backwards = o->ints[2] != 0;
+    const int product = o->op.type == &cumprod_type;
     (void)slot;
     for (size_t line = from; line < to; line++) {
         const size_t first = first_of(job, line, n);
-        float real = 0.0f;
-        uint64_t whole = 0;
+        float real = product ? 1.0f : 0.0f;
+        uint64_t whole = product ? 1 : 0;
         for (size_t j = 0; j < n; j++) {
             const size_t at = first + (backwards ? n - 1 - j : j) * step;
             if (job->floats) {
-                const float before = real;
-                real += ((const float *)job->x)[at];
+                const float before = real, x = ((const float *)job->x)[at];
+                real = product ? real * x : real + x;
                 ((float *)job->y)[at] = without ? before : real;
             } else {
-                const uint64_t before = whole;
-                whole += (uint64_t)((const int64_t *)job->x)[at];
+                const uint64_t before = whole, x = (uint64_t)((const int64_t *)job->x)[at];
+                whole = product ? whole * x : whole + x;
                 ((int64_t *)job->y)[at] = (int64_t)(without ? before : whole);
             }
         }
@@ -348,4 +349,12 @@ int fl_make_cumsum(const fl_attributes *attributes, fl_operator **op)
                                           .run = cumsum_run,
                                           .free = free_order};
     return make(&type, 3, attributes, op);
+}
+
+static const fl_operator_type cumprod_type = {
+    .name = "cumprod", .shape = cumsum_shape, .in_place = 1, .run = cumsum_run, .free = free_order};
+
+int fl_make_cumprod(const fl_attributes *attributes, fl_operator **op)
+{
+    return make(&cumprod_type, 3, attributes, op);
 }

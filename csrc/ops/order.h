@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Operators along one axis that compare elements, or sum them in order: argmax, argmin, topk and
-   cumsum. The axis counts from the end if it is negative. NaN counts as greater than all numbers
-   for argmax and topk, and as less than all for argmin, as in NumPy. */
+/* Operators along one axis that compare elements, or sum or multiply them in order: argmax, argmin,
+   topk, cumsum and cumprod. The axis counts from the end if it is negative. NaN counts as greater
+   than all numbers for argmax and topk, and as less than all for argmin, as in NumPy. */
 #ifndef FL_ORDER_H
 #define FL_ORDER_H
 
@@ -23,5 +23,7 @@ int fl_make_topk(const fl_attributes *attributes, fl_operator **op);
    wraps around. Output: y, of the same shape; it may be x. ints: axis; 1 to
    leave out x[j] itself, beginning with 0; 1 to go from the end to the beginning. */
 int fl_make_cumsum(const fl_attributes *attributes, fl_operator **op);
+/* The same with products, which begin with 1. */
+int fl_make_cumprod(const fl_attributes *attributes, fl_operator **op);
 
 #endif

@@ -18,6 +18,7 @@
 #include "ops/reduce.h"
 #include "ops/reshape.h"
 #include "ops/resize.h"
+#include "ops/scatter.h"
 #include "ops/softmax.h"
 
 static const struct {
@@ -30,12 +31,14 @@ static const struct {
     {"concat", fl_make_concat},
     {"conv", fl_make_conv},
     {"conv_transposed", fl_make_conv_transposed},
+    {"cumprod", fl_make_cumprod},
     {"cumsum", fl_make_cumsum},
     {"expand", fl_make_expand},
     {"fill", fl_make_fill},
     {"flatten", fl_make_flatten},
     {"gather", fl_make_gather},
     {"gather_elements", fl_make_gather_elements},
+    {"gather_nd", fl_make_gather_nd},
     {"group_norm", fl_make_group_norm},
     {"layer_norm", fl_make_layer_norm},
     {"linear", fl_make_linear},
@@ -53,6 +56,8 @@ static const struct {
     {"reshape", fl_make_reshape},
     {"resize", fl_make_resize},
     {"rms_norm", fl_make_rms_norm},
+    {"scatter_elements", fl_make_scatter_elements},
+    {"scatter_nd", fl_make_scatter_nd},
     {"shape", fl_make_shape},
     {"size", fl_make_size},
     {"slice", fl_make_slice},
@@ -62,6 +67,7 @@ static const struct {
     {"tile", fl_make_tile},
     {"topk", fl_make_topk},
     {"transpose", fl_make_transpose},
+    {"trilu", fl_make_trilu},
     {"unsqueeze", fl_make_unsqueeze},
 };
 

@@ -12,17 +12,13 @@ from ..files import read
 from ..files.contents import group_by_prefix, layer_weights
 from ..files.safetensors.layers import write
 from ..layers.build import ready
-from ..layers.load import refusal
+from ..layers.load import left_out, refusal
 from ..layers.weights import DTYPES
+from .inspect_model import Report, is_model, shown
+from .inspect_model import add_arguments as model_arguments
 
-INSPECT = "what is in a weight file: format, tensors, recurrent layers"
+INSPECT = "what is in a file: the whole model and its graph, recurrent layers, tensors"
 CONVERT = "write the recurrent layers of a file of any format to fastlstm's own (safetensors)"
-
-
-def shown(name):
-    """A name out of a file as it may be printed: quoted if it is empty or has control characters,
-    which could write to the terminal."""
-    return name if name.isprintable() and name else repr(name)
 
 
 def file_arguments(parser):
@@ -35,7 +31,13 @@ def file_arguments(parser):
         "--reset-after", choices=("yes", "no"), help="a GRU whose file does not tell"
     )
     parser.add_argument(
-        "--external-data", action="store_true", help="read ONNX tensors in other files"
+        "--go-backwards", action="store_true",
+        help="Keras weights alone: layers of one direction have go_backwards=True",
+    )  # fmt: skip
+    parser.add_argument(
+        "--external-data",
+        action="store_true",
+        help="read ONNX tensors in other files than <model>.data",
     )
 
 
@@ -50,6 +52,8 @@ def file_options(args):
     }
     if args.reset_after is not None:
         options["reset_after"] = args.reset_after == "yes"
+    if args.go_backwards:
+        options["go_backwards"] = True
     return options
 
 
@@ -59,21 +63,24 @@ def file_options(args):
 def inspect_arguments(parser):
     parser.add_argument("file")
     parser.add_argument("--json", action="store_true", help="as JSON")
+    model_arguments(parser)
     file_arguments(parser)
 
 
-def _as_json(path, format_name, arrays, layers):
-    """What `inspect --json` prints. Arguments as read.inspect gives them."""
+def _as_json(path, format_name, found):
+    """What `inspect --json` prints of the Contents `found`."""
     return {
         "file": path,
         "format": format_name,
         "tensors": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape)}
-            for name, array in arrays.items()
+            for name, array in found.arrays.items()
         },
+        "unread": found.unread,
+        "opaque": found.opaque,
         "layers": {
             prefix: dataclasses.asdict(layer) | {"refused": refusal(layer)}
-            for prefix, layer in layers.items()
+            for prefix, layer in found.layers.items()
         },
     }
 
@@ -88,25 +95,51 @@ def _size(count):
 
 
 def inspect(args):
-    """Print the file's format, recurrent layers and tensors, for people or as JSON. Gives the exit
-    code. 0: the file is read, and every layer in it can be loaded; 1: the file or a layer is
-    refused; 2: the file cannot be opened."""
+    """Print the file's whole model, its format, recurrent layers and tensors, and what it holds
+    that is left out, for people or as JSON. Gives the exit code. 0: the file is read, and the model
+    or every layer in it can be loaded; 1: the file or a layer is refused; 2: the file cannot be
+    opened."""
+    report = found = error = None
     try:
-        format_name, arrays, layers = read.inspect(args.file, **file_options(args))
-    except LoadError as error:
+        if is_model(args.file):
+            report = Report(args)
+            if args.plot and report.error is None:
+                report.plot(args.plot)
+        if args.plot and (report is None or report.error is not None):
+            reason = report.error if report else "weights alone do not say how a model computes"
+            raise LoadError(f"{args.file}: no whole model to draw: {reason}")
+        format_name, found = read.contents(args.file, **file_options(args))
+    except LoadError as reason:
+        error = reason
+    except OSError as reason:
+        name = reason.filename or args.file
+        print(f"fastlstm: {name}: {reason.strerror}; check the path", file=sys.stderr)
+        return 2
+    runs = report is not None and report.error is None
+    if found is None and not runs:
         if args.json:
             print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
             return 1
-        raise
-    except OSError as error:
-        print(f"fastlstm: {args.file}: {error.strerror}; check the path", file=sys.stderr)
-        return 2
-    refused = any(refusal(layer) for layer in layers.values())
+        raise error
+    good = runs and not report.refused
+    refused = found is not None and any(refusal(layer) for layer in found.layers.values())
     if args.json:
-        print(json.dumps(_as_json(args.file, format_name, arrays, layers), indent=2))
-        return int(refused)
+        text = {"file": args.file, "error": str(error)} if found is None else None
+        text = text or _as_json(args.file, format_name, found)
+        print(json.dumps(text | ({"model": report.as_json()} if report else {}), indent=2))
+    else:
+        if report is not None:
+            print(*report.lines(), sep="\n")
+        if found is not None:
+            _print_contents(args.file, format_name, found)
+    return int(not good and (found is None or refused or (report is not None and runs)))
+
+
+def _print_contents(path, format_name, found):
+    """The tensors of a file and the recurrent layers in it."""
+    arrays, layers = found.arrays, found.layers
     total = sum(array.nbytes for array in arrays.values())
-    print(f"{args.file}: {format_name}, {len(arrays)} tensors, {_size(total)}")
+    print(f"{path}: {format_name}, {len(arrays)} tensors, {_size(total)}")
     print("layers" if layers else "no recurrent layers")
     width = max((len(shown(prefix)) for prefix in layers), default=0)
     for prefix, layer in layers.items():
@@ -117,7 +150,12 @@ def inspect(args):
     width = max((len(shown(name)) for name in arrays), default=0)
     for name, array in arrays.items():
         print(f"    {shown(name):{min(width, 60)}}  {array.dtype} {array.shape}")
-    return int(refused)
+    for heading, left in (("tensors not read", found.unread), ("not looked into", found.opaque)):
+        if left:
+            print(heading)
+        width = max((len(shown(name)) for name in left), default=0)
+        for name, what in left.items():
+            print(f"    {shown(name):{min(width, 60)}}  {what}")
 
 
 # ---- convert
@@ -137,6 +175,8 @@ def convert_arguments(parser):
 
 
 def convert(args):
+    """Write the file's recurrent layers. Gives the exit code. 0: all were written; 1: some were
+    left out, and named, as they cannot be run. LoadError if none is left."""
     if os.path.lexists(args.output) and not args.force and not args.dry_run:
         raise ValueError(f"{args.output} is there already; --force replaces it")
     name, found = read.read_layers(args.input, file_options(args))
@@ -145,11 +185,14 @@ def convert(args):
         chosen = {"": prefix}
     else:
         chosen = {prefix: prefix for prefix in found.layers}
+    refused = [f"prefix {shown(old)}: {found.layers[old].problem}" for old in chosen.values()
+               if found.layers[old].problem]  # fmt: skip
+    said = left_out(name, refused, len(chosen)) if refused else ""
     layers, groups = {}, group_by_prefix(found.arrays)
     for new, old in chosen.items():
         layer = found.layers[old]
         if layer.problem:
-            raise LoadError(f"{name}: prefix {shown(old)}: {layer.problem}")
+            continue
         weights = layer_weights(groups, old, layer)
         if args.dtype is not None:
             layer = dataclasses.replace(layer, dtype=args.dtype)
@@ -164,4 +207,6 @@ def convert(args):
     for prefix, (layer, _) in layers.items():
         print(f"{did} {shown(prefix)}  {shown(str(layer))}")
     print(f"{did} {args.output}: {len(layers)} layer{'s' if len(layers) > 1 else ''}")
-    return 0
+    if refused:
+        print(f"fastlstm: {said}", file=sys.stderr)
+    return int(bool(refused))

@@ -30,6 +30,8 @@ class Layer:
     dtype           of the weight matrices as the layer computes with them: "float32", or "float16"
                     where fastlstm's own file says so; whatever the arrays of other files are
     problem         why the weights do not fit together, or None
+    assumed         what the file does not say and is taken to be the usual, by the names of the
+                    arguments with which a caller of `load` would say otherwise
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Layer:
     cell: bool = False
     dtype: str = "float32"
     problem: str | None = None
+    assumed: tuple[str, ...] = ()
 
     @property
     def bidirectional(self) -> bool:
@@ -84,7 +87,8 @@ class Layer:
         if self.dtype != "float32":
             text += f", dtype={self.dtype!r}"
         found = variants(self)
-        return text + (f") with {', '.join(found)}" if found else ")")
+        text += f") with {', '.join(found)}" if found else ")"
+        return text + (f"; assumed: {', '.join(self.assumed)}" if self.assumed else "")
 
 
 def _variant_activations(layer: Layer) -> list[str]:

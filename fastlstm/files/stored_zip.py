@@ -40,7 +40,8 @@ _LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 # General purpose flags: CRC and sizes stand in a descriptor after the data; the name is UTF-8.
-_DESCRIPTOR, _UTF8 = 0x0008, 0x0800
+# Of a deflated record, how hard the writer tried, which changes nothing for the reader.
+_DESCRIPTOR, _UTF8, _EFFORT = 0x0008, 0x0800, 0x0006
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # in a field: the value stands in the zip64 structure instead
 
 
@@ -225,7 +226,8 @@ class StoredZip:
         source, end = self.source, 0
         for entry in sorted(self.entries.values(), key=lambda entry: entry.offset):
             place = f"record {show(entry.name)}"
-            if entry.flags & ~(_DESCRIPTOR | _UTF8):
+            known = _DESCRIPTOR | _UTF8 | (_EFFORT if entry.method == 8 else 0)
+            if entry.flags & ~known:
                 raise source.error(place, f"zip flags {entry.flags:#06x}: encrypted or unknown")
             deflated = entry.method == 8 and may_deflate(entry.name)
             if not deflated and (entry.method or entry.packed != entry.size):

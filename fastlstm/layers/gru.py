@@ -40,13 +40,14 @@ class GRU(Recurrent):
         activations=None,
         clip=None,
         reverse=False,
+        merge="concat",
         isa=None,
         num_threads=None,
     ):
         self._configure(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             isa=isa, num_threads=num_threads, reset_after=reset_after, activations=activations,
-            clip=clip, reverse=reverse,
+            clip=clip, reverse=reverse, merge=merge,
         )  # fmt: skip
         self.take_weights(self._random())
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Layers from files: load and load_all. files/ reads and describes, build.py makes the layers."""
 
+import dataclasses
+import warnings
+
 import numpy as np
 
 from ..errors import LoadError
@@ -14,21 +17,28 @@ from .lstm import LSTM
 from .rnn import RNN
 from .weights import checked_dtype
 
+_NAMED = 50  # layers that one warning or error names, of those that cannot be run
 _CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 
 
 def load(path, prefix=None, *, dtype=None, **options):
     """The recurrent layer in a file; sizes, layers and directions are read off the file.
 
+    path      of the file; or its content, as bytes, bytearray or memoryview; or an open binary file
+              that can seek, which is read from its beginning and left as it was. bytes are content
+              if they hold a zero byte, are longer than 4,095 or begin as JSON or a pickle does,
+              otherwise a path
     prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
-              with or without the last dot, and without wrappers such as `module.` if it is unique
+              with or without the last dot; its end, from a dot on, is enough if it is unique
     dtype     "float32" or "float16": what the layer's weight matrices are rounded to, see
               LSTM.quantize; None: as a file that `save` wrote says, float32 for all others
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
               what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
               reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
-              recurrent_activation="sigmoid";
-              external_data=True: ONNX tensors in other files of the model's folder are read too
+              recurrent_activation="sigmoid", go_backwards=True (a layer of one direction) and merge
+              (of two); what is not given and not said is assumed: `fastlstm inspect` names it;
+              external_data=True: ONNX tensors in other files of the model's folder are read too,
+              not in <model>.data alone
 
     Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does
     not run, or if a finite weight is too large for float16.
@@ -36,59 +46,113 @@ def load(path, prefix=None, *, dtype=None, **options):
     if not isinstance(prefix, str | None):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
     dtype = None if dtype is None else checked_dtype(dtype)
-    name, found, rest = read_layers_and_options(path, options)
-    prefix = choose_prefix(name, found.layers, prefix)
-    return _layer(name, found, group_by_prefix(found.arrays), prefix, rest, dtype)
+    name, found, rest = _read(path, options)
+    prefix, groups = choose_prefix(name, found.layers, prefix), group_by_prefix(found.arrays)
+    fault = _fault(found, groups, prefix)
+    if fault:
+        raise LoadError(f"{name}: prefix {show(prefix)}: {fault}")
+    return _layer(name, found, groups, prefix, rest, dtype)
 
 
 def load_all(path, *, dtype=None, **options):
-    """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`."""
+    """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`.
+
+    Layers that `load` would refuse are left out, and a UserWarning names each with the reason.
+    LoadError if none is left.
+    """
     dtype = None if dtype is None else checked_dtype(dtype)
-    name, found, rest = read_layers_and_options(path, options)
+    name, found, rest = _read(path, options)
     groups = group_by_prefix(found.arrays)
-    return {prefix: _layer(name, found, groups, prefix, rest, dtype) for prefix in found.layers}
+    faults = {prefix: _fault(found, groups, prefix) for prefix in found.layers}
+    refused = [f"prefix {show(prefix)}: {fault}" for prefix, fault in faults.items() if fault]
+    if refused:
+        said = left_out(name, refused, len(faults))
+        warnings.warn(said, UserWarning, stacklevel=2)
+    return {
+        prefix: _layer(name, found, groups, prefix, rest, dtype)
+        for prefix, fault in faults.items()
+        if not fault
+    }
+
+
+def left_out(name, refused, count):
+    """The sentence that says which layers of a file are left out, as they cannot be run; LoadError
+    if those are all.
+
+    name      the file's
+    refused   "prefix '...': reason" for each such layer
+    count     of all layers in the file
+    """
+    if count == 1:
+        raise LoadError(f"{name}: {refused[0]}")
+    said = "; ".join(refused[:_NAMED])
+    if len(refused) > _NAMED:
+        said += f"; and {len(refused) - _NAMED} more"
+    said = f"{name}: {len(refused)} of {count} recurrent layers cannot be run: {said}"
+    if len(refused) == count:
+        raise LoadError(said)
+    return said
 
 
 def refusal(description):
     """Why a layer of a file cannot be run, in words; None if it can."""
     if description.problem:
         return description.problem
-    if description.merge != "concat":
+    if description.merge == "none":
         return (
-            f"merges its directions' outputs by {description.merge}, which is left to the caller: "
-            f"run its weights (read_state_dict) in fastlstm.{description.kind}.from_state_dict and "
-            "merge the halves of y"
+            "gives its directions' outputs as two arrays (Keras' merge_mode=None): pass "
+            "merge='concat', then they are the halves of y"
         )
     return None
 
 
-def _layer(name, found, groups, prefix, options, dtype):
-    """The layer that found.layers[prefix] describes; groups: group_by_prefix(found.arrays).
+def _read(path, options):
+    """(the path as text, Contents, the options that are for the layer). A `merge` that the caller
+    gives stands instead of the file's, and is checked with the other options (build.py)."""
+    name, found, rest = read_layers_and_options(path, options)
+    if "merge" in rest:
+        found.layers = {
+            prefix: dataclasses.replace(layer, merge="concat")
+            for prefix, layer in found.layers.items()
+        }
+    return name, found, rest
 
-    What the file says is checked by itself first, so that its faults are LoadErrors and those of
-    the caller's `options` are not.
-    """
-    place, description = f"{name}: prefix {show(prefix)}", found.layers[prefix]
+
+def _fault(found, groups, prefix):
+    """Why the layer that found.layers[prefix] describes cannot be made, in words, whatever the
+    caller's options but `merge`; None if it can. groups: group_by_prefix(found.arrays)"""
+    description = found.layers[prefix]
     weights = layer_weights(groups, prefix, description)
+    problem = refusal(description) or misfit(description, weights)
+    if problem:
+        return problem
     try:
-        problem = refusal(description) or misfit(description, weights)
-        if problem:
-            raise ValueError(problem)
-        cls = _CLASSES[description.kind]
-        cls.without_weights(**constructor_arguments(description))
-        dtype = dtype or description.dtype
-        arrays = ready(description, weights, dtype, keep=found.shared)
+        made = _CLASSES[description.kind].without_weights(**constructor_arguments(description))
     except (ValueError, TypeError) as e:
-        raise LoadError(f"{place}: {e}") from None
+        return str(e)
+    if description.initial_state:
+        try:
+            made.initial_state = _initial_state(made, weights)
+        except (ValueError, TypeError) as e:
+            return f"its initial state: {e}"
+    return None
+
+
+def _layer(name, found, groups, prefix, options, dtype):
+    """The layer that found.layers[prefix] describes, which has no _fault. Arguments: those of the
+    functions that call it."""
+    description = found.layers[prefix]
+    weights, cls = layer_weights(groups, prefix, description), _CLASSES[description.kind]
+    try:
+        arrays = ready(description, weights, dtype or description.dtype, keep=found.shared)
+    except ValueError as e:
+        raise LoadError(f"{name}: prefix {show(prefix)}: {e}") from None
     # an argument that only another class has is not for this layer
     options = {k: v for k, v in options.items() if k != "nonlinearity" or k in cls.cell_arguments}
     made = build(cls, description, arrays, options)
     made.output_order = description.output_order
     if description.initial_state:
-        try:
-            made.initial_state = _initial_state(made, weights)
-        except (ValueError, TypeError) as e:
-            raise LoadError(f"{place}: its initial state: {e}") from None
+        made.initial_state = _initial_state(made, weights)
     return made
 
 

@@ -30,6 +30,9 @@ class LSTM(Recurrent):
                    (Gers et al. 2002); the weights are peephole_l0, (3 H,) in the order i, f, o
     reverse        True: the layers read each row from its end, as a bidirectional one's second
                    direction does. It cannot stream
+    merge          of two directions' outputs in the last layer: "concat" puts them side by side;
+                   "sum", "mul" and "ave" make (.., K) of them, as Keras' Bidirectional does.
+                   Layers below pass them on side by side
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best
     num_threads    threads a call may use; None: `fastlstm.get_num_threads()`. Small work takes one
 
@@ -62,12 +65,13 @@ class LSTM(Recurrent):
         input_forget=False,
         peepholes=False,
         reverse=False,
+        merge="concat",
         isa=None,
         num_threads=None,
     ):
         self._configure(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             proj_size, isa, num_threads, activations=activations, clip=clip,
-            input_forget=input_forget, peepholes=peepholes, reverse=reverse,
+            input_forget=input_forget, peepholes=peepholes, reverse=reverse, merge=merge,
         )  # fmt: skip
         self.take_weights(self._random())

@@ -10,6 +10,7 @@ from .. import training
 from ..config import check_isa, check_num_threads
 from ..engine import arguments, backend
 from ..files.weight_shapes import weight_shapes
+from ..training.merge import merged
 from .stream import Stream
 from .variants import Variants, flag
 from .weights import PackedWeights, as_dtype, checked_dtype, updated
@@ -78,7 +79,14 @@ class Recurrent(Variants):
 
     @property
     def output_size(self):
-        """Features of each step of the output: D P with a projection, else D H."""
+        """Features of each step of the output: D K, K = P with a projection, else H; K if the
+        directions are merged into one."""
+        return self.concat_size if self.merge == "concat" else self.concat_size // 2
+
+    @property
+    def concat_size(self):
+        """Features of each step of what the engine gives, D K: the directions side by side. For
+        this package's own use."""
         return self.num_directions * (self.proj_size or self.hidden_size)
 
     @property
@@ -139,7 +147,7 @@ class Recurrent(Variants):
         arrays = packed.arrays.items()
         arrays = {name.removesuffix(end) + "_l0": a for name, a in arrays if name.endswith(end)}
         one = self.copy_with(
-            num_layers=1, bidirectional=False, reverse=False,
+            num_layers=1, bidirectional=False, reverse=False, merge="concat",
             input_size=arrays["weight_ih_l0"].shape[1],
             activations=self.activations and self.activations[direction : direction + 1],
         )  # fmt: skip
@@ -235,27 +243,33 @@ class Recurrent(Variants):
     # ---- running ----
 
     def __call__(
-        self, x, state=None, *, lengths=None, out=None, return_sequences=True, num_threads=None
-    ):
+        self, x, state=None, *, lengths=None, out=None, return_sequences=True, num_threads=None,
+        hx=None,
+    ):  # fmt: skip
         """y, (h, c) for a whole sequence; of a GRU or RNN y, h.
 
         x        (T, B, I), (B, T, I) with batch_first, or unbatched (T, I); any real dtype
         state    (h0, c0): (L D, B, K) and (L D, B, H), K = P or H, without the B axis if x is
                  unbatched; of a GRU or RNN h0; None: zeros
+        hx       torch's name for `state`; one of the two
         lengths  (B,) integers, 0..T, in any order: row b is x's first lengths[b] steps
         out      float32 array for y, unit stride in the last axis, apart from all inputs
         num_threads        for this call
         return_sequences   False: y is only the final h of the last layer, its directions side by
-                 side, (B, D K), and memory does not grow with T in one-directional stacks
+                 side, (B, D K), or merged as the layer says, (B, K), and memory does not grow with
+                 T in one-directional stacks
 
-        y is float32, (T, B, D K) in x's layout, 0 past a row's length; h (L D, B, K) and c
-        (L D, B, H) are the states after each row's last step. Raises ValueError or TypeError that
-        names both shapes, MemoryError, KeyboardInterrupt; never a partial result.
+        y is float32, (T, B, D K) in x's layout, (T, B, K) if merged, 0 past a row's length;
+        h (L D, B, K) and c (L D, B, H) are the states after each row's last step. Raises ValueError
+        or TypeError that names both shapes, MemoryError, KeyboardInterrupt; never a partial result.
         """
         threads = self.num_threads or 0
         if num_threads is not None:
             threads = check_num_threads(num_threads)
-        if lengths is None and self._start is None and self.output_order == "time":
+        if hx is not None:
+            state = _one_of(state, hx)
+        plain = self.output_order == "time" and self.merge == "concat"
+        if lengths is None and self._start is None and plain:
             done = self.packed.net.forward(
                 x, state, out, None, bool(return_sequences), self.batch_first, threads
             )
@@ -294,13 +308,17 @@ class Recurrent(Variants):
             y = np.zeros(shape, np.float32) if y is None else y
             return y, self.state_from_parts([np.zeros(s, np.float32) for s in shapes])
         state = None if parts is None else self.state_from_parts(parts)
-        done = self.packed.net.forward(x, state, y, lengths, sequences, self.batch_first, threads)
+        wide = y if self.merge == "concat" else None  # else the engine's own array, then merged
+        done = self.packed.net.forward(
+            x, state, wide, lengths, sequences, self.batch_first, threads
+        )
         if done is None:
             raise ValueError(
                 f"input of shape {x.shape} with strides {x.strides} and out of shape {shape} "
                 "cannot be used together"
             )
-        y, state = done
+        both, state = done
+        y = both if self.merge == "concat" else merged(self.merge, both, y)
         if sequences:
             self.reorder(y, lengths)
         if not batched:
@@ -309,15 +327,16 @@ class Recurrent(Variants):
         return (y if out is None else out), state
 
     def forward_train(
-        self, x, state=None, *, lengths=None, seed=None, checkpoint=None, num_threads=None
+        self, x, state=None, *, lengths=None, seed=None, checkpoint=None, num_threads=None, hx=None
     ):
         """y, (h, c), tape (of a GRU or RNN y, h, tape): a call whose gradients can be had from
         `backward`.
 
-        x, state, lengths, num_threads and the results are as in a call, to the same bits. With
-        `dropout` and more than one layer, each output of a layer is zeroed with that probability on
-        its way to the next and the others are divided by 1 - dropout; the masks follow from `seed`,
-        an int in 0..2**64-1 (None: a random one), whatever the number of threads.
+        x, state or hx, lengths, num_threads and the results are as in a call, to the same bits.
+        With `dropout` and more than one layer, each output of a layer is zeroed with that
+        probability on its way to the next and the others are divided by 1 - dropout; the masks
+        follow from `seed`, an int in 0..2**64-1 (None: a random one), whatever the number of
+        threads.
 
         checkpoint   k, an int: the tape keeps x and the states after every k-th step alone, and
             `backward` runs each k steps forward once more: about k / T of the memory for one more
@@ -326,10 +345,12 @@ class Recurrent(Variants):
             True: about sqrt(T) steps. k times the batch should be some hundreds of rows, or the
             gradients of the weights take longer to add up
 
-        The tape keeps a copy of x, `tape.nbytes` bytes in all (see Tape). Raises as a call does.
+        The tape keeps copies, `tape.nbytes` bytes in all (see Tape): x, the states and y may be
+        changed in place before `backward`. Raises as a call does.
         """
         self._check_float32("forward_train", "quantize('float32') gives a layer that trains")
         threads = self._threads(num_threads)
+        state = state if hx is None else _one_of(state, hx)
         return training.forward(self, x, state, lengths, seed, threads, every=checkpoint)
 
     def _threads(self, for_call):
@@ -360,3 +381,10 @@ class Recurrent(Variants):
         """A Stream: `batch_size` rows whose state stays between calls. ValueError if bidirectional
         or reverse, since that direction starts at an end that a stream does not have."""
         return Stream(self, batch_size)
+
+
+def _one_of(state, hx):
+    """The state that a call was given as `hx`."""
+    if state is not None:
+        raise TypeError("state and hx are two names of one argument: give one of them")
+    return hx

@@ -19,7 +19,7 @@ def describe(layer):
         peepholes=tuple(name for name in shapes if name.startswith("peephole")),
         initial_state=() if layer.initial_state is None else start,
         output_order=layer.output_order, reset_after=getattr(layer, "reset_after", True),
-        batch_first=layer.batch_first, dtype=layer.dtype,
+        batch_first=layer.batch_first, merge=layer.merge, dtype=layer.dtype,
     )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A layer that keeps its state: sequences given piece by piece, as they arrive."""
 
+import copy
+
 import numpy as np
 
 from ..engine import arguments, backend
@@ -12,6 +14,9 @@ class Stream:
     The outputs' bits are those of one call over the whole sequence, however it is cut. A call that
     raises leaves the state as it was. A stream belongs to one thread at a time; it keeps the
     weights its layer had when it was made.
+
+    Copies by `copy` and `pickle` go on from the state as it is, each for itself; pickles hold the
+    weights, copies share them.
     """
 
     def __init__(self, layer, batch_size=1):
@@ -26,13 +31,27 @@ class Stream:
                 "layer on whole sequences instead"
             )
         self._batch = arguments.size("batch_size", batch_size)
-        self._layer = layer
+        self._layer = layer.copy_with()  # it may be given other weights; they stay here
         self._batch_first = layer.batch_first
         self._threads = layer.num_threads or 0
-        self._state = backend.State(layer.packed.net, self._batch, layer.batch_first)
+        self._state = self._new_state()
         self._start = layer.start_state(None, self._batch)
         if self._start is not None:
             self._state.set(*self._start)
+
+    def _new_state(self):
+        return backend.State(self._layer.packed.net, self._batch, self._batch_first)
+
+    def __getstate__(self):
+        return {**self.__dict__, "_state": self.state}
+
+    def __setstate__(self, values):
+        self.__dict__.update(values)
+        self._state = self._new_state()
+        self._state.set(*self._layer.state_parts(values["_state"]))
+
+    def __deepcopy__(self, memo):
+        return copy.copy(self)  # the weights do not change
 
     @property
     def batch_size(self):

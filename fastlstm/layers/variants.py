@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Variants: what layers have that torch's do not. Other activations, clipped sums, coupled gates,
-peepholes, a reverse direction alone (as ONNX and Keras have them), and an initial state."""
+peepholes, a reverse direction alone, directions merged otherwise than side by side (as ONNX and
+Keras have them), and an initial state."""
 
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from ..engine import arguments
 from ..training.checkpoint import turned_around
+from ..training.merge import checked_merge
 
 
 def flag(name, value):
@@ -23,9 +25,12 @@ class Variants:
     variant_arguments   {argument: default} of a class' constructor
     """
 
-    variant_arguments: ClassVar = {"activations": None, "clip": None, "reverse": False}
+    variant_arguments: ClassVar = {
+        "activations": None, "clip": None, "reverse": False, "merge": "concat",
+    }  # fmt: skip
     activations = clip = None
     input_forget = peepholes = reverse = False
+    merge = "concat"
     output_order = "time"  # or "processing": y[0] is a reverse direction's first result
     _start = None  # the arrays of the initial state; None: zeros
 
@@ -36,10 +41,12 @@ class Variants:
             return
         from ..engine.variants import checked_activations, checked_clip
 
-        for name in values.keys() - {"activations", "clip"}:
+        for name in values.keys() - {"activations", "clip", "merge"}:
             values[name] = flag(name, values[name])
         if values.get("reverse") and self.bidirectional:
             raise ValueError("a bidirectional layer has a reverse direction already: reverse=True")
+        if "merge" in values:
+            values["merge"] = checked_merge(values["merge"], self.bidirectional)
         if "clip" in values:
             values["clip"] = checked_clip(values["clip"])
         if "activations" in values:
@@ -51,9 +58,10 @@ class Variants:
     @property
     def variant(self):
         """The engine's Variant, which says what sets the layer apart from torch's; None if nothing
-        does. For this package's own use."""
-        values = {name: getattr(self, name) for name in self.variant_arguments}
-        if values == self.variant_arguments:
+        does that the engine knows of: `merge` it does not. For this package's own use."""
+        usual = {name: value for name, value in self.variant_arguments.items() if name != "merge"}
+        values = {name: getattr(self, name) for name in usual}
+        if values == usual:
             return None
         from ..engine.variants import RELU, USUAL, Variant
 

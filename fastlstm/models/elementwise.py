@@ -70,6 +70,27 @@ OPCODES = {
     "cast_float": (1, 0, "f"),
     "cast_int": (1, 0, "i"),
     "cast_bool": (1, 0, "b"),
+    "bit_and": (2, 0, ""),
+    "bit_or": (2, 0, ""),
+    "bit_xor": (2, 0, ""),
+    "bit_not": (1, 0, ""),
+    "shift_left": (2, 0, ""),
+    "shift_right": (2, 0, ""),
+    "wrap_int8": (1, 0, ""),
+    "wrap_int16": (1, 0, ""),
+    "wrap_int32": (1, 0, ""),
+    "wrap_uint8": (1, 0, ""),
+    "wrap_uint16": (1, 0, ""),
+    "wrap_uint32": (1, 0, ""),
+    "tan": (1, 0, ""),
+    "sinh": (1, 0, ""),
+    "cosh": (1, 0, ""),
+    "asin": (1, 0, ""),
+    "acos": (1, 0, ""),
+    "atan": (1, 0, ""),
+    "asinh": (1, 0, ""),
+    "acosh": (1, 0, ""),
+    "atanh": (1, 0, ""),
 }
 _NUMBERS = {name: i for i, name in enumerate(OPCODES)}
 
@@ -90,6 +111,19 @@ _SAME = {
     "Erf": "erf",
     "Sin": "sin",
     "Cos": "cos",
+    "Tan": "tan",
+    "Sinh": "sinh",
+    "Cosh": "cosh",
+    "Asin": "asin",
+    "Acos": "acos",
+    "Atan": "atan",
+    "Asinh": "asinh",
+    "Acosh": "acosh",
+    "Atanh": "atanh",
+    "BitwiseAnd": "bit_and",
+    "BitwiseOr": "bit_or",
+    "BitwiseXor": "bit_xor",
+    "BitwiseNot": "bit_not",
     "Sqrt": "sqrt",
     "Reciprocal": "reciprocal",
     "Floor": "floor",
@@ -125,7 +159,16 @@ _WITH_CONSTANTS = {
 }
 # Operators of any number of inputs.
 _OF_SEVERAL = {"Max": "max", "Min": "min", "Sum": "add", "Mean": "add"}
-_OTHERS = ("Cast", "CastLike", "Clip", "Gelu", "IsInf", "Mod", "Pow")
+# What Cast does besides, by its attribute `to`.
+_WRAPPED = {
+    2: "wrap_uint8",
+    3: "wrap_int8",
+    4: "wrap_uint16",
+    5: "wrap_int16",
+    6: "wrap_int32",
+    12: "wrap_uint32",
+}
+_OTHERS = ("BitShift", "Cast", "Clip", "Gelu", "IsInf", "Mod", "Pow", "Shrink", "Swish")
 
 ELEMENTWISE = (*_SAME, *_WITH_CONSTANTS, *_OF_SEVERAL, *_OTHERS)  # what instructions_of takes
 
@@ -213,7 +256,11 @@ def _several(code, node, dtype):
 
 
 def _cast_node(code, node, dtype, known):
-    _cast(code, code.input(node.inputs[0]), dtype(node.outputs[0]))
+    """Of integers of fewer than 64 bits, which the C core holds in 64, what is beyond their range
+    wraps around."""
+    y = _cast(code, code.input(node.inputs[0]), dtype(node.outputs[0]))
+    if node.attrs["to"] in _WRAPPED:
+        code.add(_WRAPPED[node.attrs["to"]], y)
 
 
 def _clip(code, node, dtype, known):
@@ -257,8 +304,6 @@ def _isinf(code, node, dtype, known):
 
 def _mod(code, node, dtype, known):
     fmod = node.attrs.get("fmod", 0)
-    if not fmod and dtype(node.inputs[0]).kind == "f":
-        raise node.error("Mod of floats needs fmod=1")
     code.add("fmod" if fmod else "mod", *(code.input(name) for name in node.inputs))
 
 
@@ -281,12 +326,43 @@ def _pow(code, node, dtype, known):
         _cast(code, y, dtype(node.inputs[0]))
 
 
+def _shift(code, node, dtype, known):
+    way = node.attrs.get("direction")
+    if way not in ("LEFT", "RIGHT"):
+        raise node.error(f"direction is {way!r}, not 'LEFT' or 'RIGHT'")
+    code.add(f"shift_{way.lower()}", *(code.input(name) for name in node.inputs))
+
+
+def _shrink(code, node, dtype, known):
+    """x + bias below -lambd, x - bias above lambd, else 0."""
+    x, to = code.input(node.inputs[0]), dtype(node.inputs[0])
+    x = x if to.kind == "f" else code.add("cast_float", x)
+    limit, bias = node.attrs.get("lambd", 0.5), code.constant(node.attrs.get("bias", 0.0))
+    high = code.add("less", code.constant(limit), x)
+    low = code.add("less", x, code.constant(-limit))
+    y = code.add("where", high, code.add("sub", x, bias), code.constant(0))
+    y = code.add("where", low, code.add("add", x, bias), y)
+    if to.kind != "f":
+        _cast(code, y, to)
+
+
+def _swish(code, node, dtype, known):
+    x, alpha = code.input(node.inputs[0]), node.attrs.get("alpha", 1.0)
+    if alpha == 1:
+        code.add("silu", x)
+    else:
+        inner = code.add("sigmoid", code.add("mul", x, code.constant(alpha)))
+        code.add("mul", x, inner)
+
+
 _FUNCTIONS = {
+    "BitShift": _shift,
     "Cast": _cast_node,
-    "CastLike": _cast_node,
     "Clip": _clip,
     "Gelu": _gelu,
     "IsInf": _isinf,
     "Mod": _mod,
     "Pow": _pow,
+    "Shrink": _shrink,
+    "Swish": _swish,
 }

@@ -16,13 +16,11 @@ import math
 import numpy as np
 
 from .reference.call import DTYPES
+from .reference.shape import bounds
 from .shapes import MAX_AXES, RULES, shape_parts, slices
 
 RUN_DTYPES = (np.dtype(np.float32), np.dtype(np.int64), np.dtype(bool))
 MOST_KNOWN = 64  # elements of a vector that is known in part
-
-
-_HELD_AS = {"f": RUN_DTYPES[0], "i": RUN_DTYPES[1], "u": RUN_DTYPES[1], "b": RUN_DTYPES[2]}
 
 
 def run_dtype(dtype):
@@ -31,6 +29,12 @@ def run_dtype(dtype):
     return {"f": RUN_DTYPES[0], "i": RUN_DTYPES[1], "u": RUN_DTYPES[1], "b": RUN_DTYPES[2]}.get(
         kind
     )
+
+
+def narrow(dtype):
+    """A NumPy dtype of integers of fewer than 64 bits as it is, another one as None."""
+    dtype = np.dtype(dtype)
+    return dtype if dtype.kind in "iu" and dtype.itemsize < 8 else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +46,15 @@ class Fact:
     constant   the array that it is in every run, of the file's own dtype; or None
     parts      for int64 of at most one axis that is not constant: its elements, each an int or
                None; or None if nothing is known of them
+    narrow     of integers of fewer than 64 bits in the file, their dtype; else None. Their values
+               are always in its range
     """
 
     dtype: np.dtype
     shape: tuple
     constant: np.ndarray | None = None
     parts: tuple | None = None
+    narrow: np.dtype | None = None
 
     @property
     def elements(self):
@@ -59,7 +66,8 @@ class Fact:
 
 def constant(array):
     """The Fact of an array that is the same in every run."""
-    return Fact(run_dtype(array.dtype) or array.dtype, array.shape, array)
+    dtype = run_dtype(array.dtype) or array.dtype
+    return Fact(dtype, array.shape, array, narrow=narrow(array.dtype))
 
 
 def of_parts(parts, scalar=False):
@@ -76,11 +84,17 @@ BOOLEAN = (
 )  # fmt: skip
 
 
-def _same(node, facts):
-    return facts[node.inputs[0]].shape
+# Operators whose results may be beyond the range of narrow integers, where the file's numbers wrap
+# around.
+WRAPPING = {
+    "Abs", "Add", "BitShift", "BitwiseNot", "CumProd", "CumSum", "Div", "Einsum", "Gemm", "MatMul",
+    "Mul", "Neg", "Pow", "ReduceL1", "ReduceProd", "ReduceSum", "ReduceSumSquare",
+    "ScatterElements", "ScatterND", "Sub", "Sum",
+}  # fmt: skip
 
 
 def _dtype(node, facts, index):
+    """The dtype of an output, a narrow one too."""
     if node.op in BOOLEAN:
         return RUN_DTYPES[2]
     if node.op in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero"):
@@ -88,15 +102,21 @@ def _dtype(node, facts, index):
     if (node.op, index) in (("TopK", 1), ("MaskPack", 1)):
         return RUN_DTYPES[1]
     if node.op == "Cast":
-        return run_dtype(DTYPES[node.attrs["to"]])
+        return DTYPES[node.attrs["to"]]
     if node.op == "ConstantOfShape":
         value = node.attrs.get("value")
-        return RUN_DTYPES[0] if value is None else run_dtype(np.asarray(value).dtype)
+        return RUN_DTYPES[0] if value is None else np.asarray(value).dtype
+    if node.op == "EyeLike" and "dtype" in node.attrs:
+        return DTYPES[node.attrs["dtype"]]
     if node.op in ("Where", "OneHot"):
-        return facts[node.inputs[1 if node.op == "Where" else 2]].dtype
+        return _given(facts[node.inputs[1 if node.op == "Where" else 2]])
     if node.op == "Pointwise":
         return np.dtype(node.attrs.get("dtype", "float32"))
-    return facts[node.inputs[0]].dtype
+    return _given(facts[node.inputs[0]])
+
+
+def _given(fact):
+    return fact.narrow or fact.dtype
 
 
 _ARITHMETIC = {
@@ -145,8 +165,7 @@ def _parts(node, facts):
         ((_, start, end, step),) = slices(node, facts)
         if None in (start, end, step):
             return None
-        end = None if step < 0 and end < -len(x) else end
-        return x[start:end:step]
+        return x[slice(*bounds(start, end, step, len(x)))]
     if node.op == "ReduceProd" and None not in x:
         return (math.prod(x),)
     return None
@@ -154,14 +173,17 @@ def _parts(node, facts):
 
 def infer(node, facts):
     """The Facts of the node's outputs. ModelError if its inputs do not fit."""
-    shapes = RULES.get(node.op, _same)(node, facts)
+    if node.op not in RULES:
+        raise node.not_covered()
+    shapes = RULES[node.op](node, facts)
     shapes = shapes if isinstance(shapes, list) else [shapes] * len(node.outputs)
     found = []
     for i, shape in enumerate(shapes[: len(node.outputs)]):
         shape = tuple(None if n is None else int(n) for n in shape)
         if len(shape) > MAX_AXES:
             raise node.error(f"{len(shape)} axes; {MAX_AXES} is the most")
-        found.append(Fact(_dtype(node, facts, i), shape))
+        dtype = _dtype(node, facts, i)
+        found.append(Fact(run_dtype(dtype), shape, narrow=narrow(dtype)))
     if node.op == "Size" and None not in facts[node.inputs[0]].shape:
         return [constant(np.array(math.prod(facts[node.inputs[0]].shape), np.int64))]
     if len(found) == 1 and found[0].dtype == RUN_DTYPES[1] and len(found[0].shape) <= 1:
@@ -169,5 +191,6 @@ def infer(node, facts):
         if parts is not None and len(parts) <= MOST_KNOWN:
             size = math.prod(n for n in found[0].shape if n is not None)
             if None in found[0].shape or len(parts) == size:
-                return [of_parts(parts, scalar=not found[0].shape)]
+                known = of_parts(parts, scalar=not found[0].shape)
+                return [dataclasses.replace(known, narrow=found[0].narrow)]
     return found

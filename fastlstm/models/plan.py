@@ -23,12 +23,17 @@ from .passes.edit import Edit
 from .passes.einsum import einsum
 from .passes.fuse import fuse
 from .passes.join import join
+from .passes.parts import parts
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
 PASSES = (recurrent, linear, cells, join, batch_norm)
-FOR_C = (einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
+# What Python raises where a malformed graph is taken for a well-formed one.
+MALFORMED = (
+    KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, ZeroDivisionError,
+)  # fmt: skip
+FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
 @dataclasses.dataclass
@@ -37,6 +42,7 @@ class Plan:
     inputs     indices of the model's inputs that the program takes; the others are pinned
     program    the C core's Program, or None: then `graph` is interpreted
     titles     the Node of each step of the program
+    casts      of each output the dtype that it is converted to, or None
     max_bytes  of all arrays of one run, or, interpreted, of each array
     """
 
@@ -45,6 +51,7 @@ class Plan:
     inputs: list
     program: object
     titles: list
+    casts: list
     max_bytes: int
 
     def run(self, arrays, threads, out=None):
@@ -58,6 +65,17 @@ class Plan:
         except backend.OperatorError as error:
             raise self.error(error, given) from None
 
+    def memory(self, arrays):
+        """Bytes that one run on one thread takes beside its inputs and outputs, for inputs of the
+        shapes of `arrays`; 0 without the C core. MemoryError, ModelError."""
+        if self.program is None:
+            return 0
+        given = [arrays[i] for i in self.inputs]
+        try:
+            return self.program.layout(tuple(a.shape for a in given), 1).nbytes
+        except backend.OperatorError as error:
+            raise self.error(error, given) from None
+
     def interpret(self, given):
         """The list of outputs of {name: array}, node by node in NumPy."""
         flat = self.graph
@@ -65,8 +83,9 @@ class Plan:
         inputs = [flat.inputs[i] for i in self.inputs]
         constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
         plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
-        made = reference.run(plain, given, self.max_bytes)
-        return [np.ascontiguousarray(a, run_dtype(a.dtype)).reshape(a.shape) for a in made]
+        made = reference.run(plain, given, self.max_bytes, run_dtype)
+        # Copies: an output may be a view of another one or of an input.
+        return [np.array(a, run_dtype(a.dtype), order="C") for a in made]
 
     def error(self, error, given):
         shapes = ", ".join(str(a.shape) for a in given)
@@ -76,32 +95,61 @@ class Plan:
         return node.error(f"does not fit inputs of the shapes {shapes} ({error})")
 
 
+def lowered(builder, node):
+    """Adds the node's steps to the program. ModelError, also where attributes are of other types
+    than the operator's, as a malformed file can have them."""
+    function = lower.TABLE.get(node.op)
+    if function is None:
+        raise node.not_covered()
+    try:
+        function(builder, node)
+    except ModelError:
+        raise
+    except MALFORMED as error:
+        raise node.error(f"its inputs and attributes do not fit together ({error!r})") from error
+
+
 def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     """The Plan of a graph for inputs of which `facts`, {name: infer.Fact}, is known.
 
     isa         the instruction set, None for the best; dtype: of weights, "float32" or "float16"
     max_bytes   of one array, or of all arrays of one run
 
-    ModelError; passes.simplify.NotKnown if more has to be known of the inputs.
+    ModelError; graph.NotKnown if more has to be known of the inputs.
     """
     flat, known = simplify(graph, facts, max_bytes)
     edit = Edit(flat, known)
     for change in PASSES + (FOR_C if NAME == "c" else ()):
-        change(edit)
+        try:
+            change(edit)
+        except ModelError:
+            raise
+        except MALFORMED as error:
+            raise ModelError(
+                f"{flat.name}: operators' inputs and attributes do not fit together ({error!r})"
+            ) from error
     inputs = [i for i, value in enumerate(graph.inputs) if known[value.name].constant is None]
+    casts = [
+        _cast(value.dtype, edit.facts[name])
+        for value, name in zip(flat.outputs, flat.results, strict=True)
+    ]
     if NAME != "c":
-        return Plan(flat, edit.facts, inputs, None, [], max_bytes)
+        return Plan(flat, edit.facts, inputs, None, [], casts, max_bytes)
     builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"))
     for i in inputs:
         name = graph.inputs[i].name
         fact = known[name]
         builder.places[name] = builder.program.input(fact.dtype, len(fact.shape))
     for node in flat.nodes:
-        function = lower.TABLE.get(node.op)
-        if function is None:
-            raise node.error("an operator that fastlstm does not run")
-        function(builder, node)
-    for name in flat.results:
-        builder.program.output(builder.place(name))
+        lowered(builder, node)
+    for place in [builder.place(name) for name in flat.results]:
+        builder.program.output(place)
     builder.program.memory_limit = max_bytes
-    return Plan(flat, edit.facts, inputs, builder.program, builder.titles, max_bytes)
+    return Plan(flat, edit.facts, inputs, builder.program, builder.titles, casts, max_bytes)
+
+
+def _cast(dtype, fact):
+    """The dtype that an output is converted to, which the C core has in another: what the file
+    says, if that may be, or what its values are."""
+    dtype = dtype if run_dtype(dtype) == fact.dtype else fact.narrow or fact.dtype
+    return None if dtype == fact.dtype else dtype

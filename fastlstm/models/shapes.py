@@ -3,10 +3,23 @@
 
 A rule is a function (node, facts) -> a shape, for all outputs, or a list of shapes. The sizes that
 are not known before a run are None. The rules are those of ONNX's docs/Operators.md, and for this
-package's own operators those of graph.py.
+package's own operators those of graph.py. An operator without a rule is not covered.
 """
 
 import math
+
+from .equation import terms_of
+from .spatial import (
+    axis_of,
+    blocks,
+    center_crop_pad,
+    conv,
+    dft,
+    global_pool,
+    pool,
+    resize,
+    stft,
+)  # fmt: skip
 
 MAX_AXES = 8
 
@@ -24,98 +37,47 @@ def broadcast(node, *shapes):
     return tuple(out)
 
 
-def axis_of(node, axis, axes):
-    if not -axes <= axis < axes:
-        raise node.error(f"axis {axis} of {axes} axes")
-    return axis % axes
-
-
 def _axes(node, facts, index, attribute, axes):
     """The axes that an input or an attribute names, or None if it is not there or not known."""
     name = node.inputs[index] if index < len(node.inputs) else ""
     if name:
         found = facts[name].elements
         if found is None or None in found:
-            raise node.error(f"the axes ({name!r}) are computed as the model runs")
+            raise node.not_known(f"the axes ({name!r}) are computed as the model runs")
     else:
         found = node.attrs.get(attribute)
     return None if found is None else [axis_of(node, int(a), axes) for a in found]
-
-
-def _size(n, kernel, stride, dilation, begin, end, ceil=False):
-    """Positions of a window over n elements."""
-    if n is None:
-        return None
-    left = n + begin + end - ((kernel - 1) * dilation + 1)
-    out = (-(-left // stride) if ceil else left // stride) + 1
-    if ceil and (out - 1) * stride >= n + begin:
-        out -= 1  # a window that would begin in the padding behind the end is not counted
-    return max(out, 0)
-
-
-def windows(node, sizes, kernel, transposed=False):
-    """The sizes that convolution or pooling makes of `sizes`. kernel: its size along each."""
-    n = len(sizes)
-    get = node.attrs.get
-    strides, dilations = get("strides") or [1] * n, get("dilations") or [1] * n
-    pads = get("pads") or [0] * 2 * n
-    auto = get("auto_pad", "NOTSET")
-    if not len(strides) == len(dilations) == len(kernel) == n or len(pads) != 2 * n:
-        raise node.error(f"strides, dilations, pads and kernel_shape do not have {n} axes")
-    if min([*strides, *dilations, *kernel], default=1) < 1 or min(pads, default=0) < 0:
-        raise node.error("strides, dilations and kernel_shape must be at least 1, and pads 0")
-    if auto == "VALID":
-        pads = [0] * 2 * n
-    out = []
-    for i, size in enumerate(sizes):
-        if transposed:
-            given = get("output_shape")
-            extra = (get("output_padding") or [0] * n)[i]
-            if given:
-                out.append(int(given[-n:][i]))
-            elif size is None:
-                out.append(None)
-            elif auto.startswith("SAME"):
-                out.append(size * strides[i])
-            else:
-                reach = (kernel[i] - 1) * dilations[i] + 1
-                made = strides[i] * (size - 1) + extra + reach - pads[i] - pads[n + i]
-                out.append(max(made, 0))
-        elif auto.startswith("SAME"):
-            out.append(None if size is None else -(-size // strides[i]))
-        else:
-            out.append(
-                _size(size, kernel[i], strides[i], dilations[i], pads[i], pads[n + i],
-                      bool(get("ceil_mode")))
-            )  # fmt: skip
-    return out
 
 
 def _elementwise(node, facts):
     return broadcast(node, *[facts[n].shape for n in node.inputs if n])
 
 
-def _conv(node, facts, last=False, transposed=False):
-    x, w = facts[node.inputs[0]].shape, facts[node.inputs[1]].shape
-    if len(x) != len(w) or len(x) < 3:
-        raise node.error(f"x has the shape {x} and the weights {w}")
-    group = node.attrs.get("group", 1)
-    out = w[1] * group if transposed and w[1] is not None else w[1 if transposed else 0]
-    sizes = windows(node, x[1:-1] if last else x[2:], w[2:], transposed)
-    return (x[0], *sizes, out) if last else (x[0], out, *sizes)
+def fused_perm(node, which, axes):
+    """The order of the axes of A or B in which a com.microsoft.FusedMatMul takes them: transBatch
+    moves the first to the place before the last, and trans exchanges the last two."""
+    perm = list(range(axes))
+    if node.attrs.get(f"transBatch{which}") and axes > 2:
+        perm = [*perm[1:-1], 0, perm[-1]]
+    if node.attrs.get(f"trans{which}") and axes > 1:
+        perm = [*perm[:-2], perm[-1], perm[-2]]
+    return perm
 
 
-def _pool(node, facts, last=False):
-    x = facts[node.inputs[0]].shape
-    kernel = node.attrs.get("kernel_shape")
-    if kernel is None or len(kernel) != len(x) - 2:
-        raise node.error(f"kernel_shape {kernel} for x of {len(x)} axes")
-    sizes = windows(node, x[1:-1] if last else x[2:], kernel)
-    return (x[0], *sizes, x[-1]) if last else (*x[:2], *sizes)
+def _fused_matmul(node, facts):
+    shapes = [facts[n].shape for n in node.inputs[:2]]
+    shapes = [
+        tuple(shape[i] for i in fused_perm(node, which, len(shape)))
+        for which, shape in zip("AB", shapes, strict=True)
+    ]
+    return _product(node, *shapes)
 
 
 def _matmul(node, facts):
-    a, b = (facts[n].shape for n in node.inputs[:2])
+    return _product(node, *(facts[n].shape for n in node.inputs[:2]))
+
+
+def _product(node, a, b):
     if not a or not b:
         raise node.error("a scalar has no rows")
     k = (a[-1], b[-2] if len(b) > 1 else b[-1])
@@ -180,7 +142,7 @@ def _concat(node, facts):
 def _reshape(node, facts):
     x, target = facts[node.inputs[0]].shape, facts[node.inputs[1]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the new shape has is computed as the model runs")
+        raise node.not_known("how many axes the new shape has is computed as the model runs")
     sizes = target.elements or (None,) * target.shape[0]
     zero = node.attrs.get("allowzero", 0)
     out = [
@@ -208,7 +170,7 @@ def _squeeze(node, facts):
     axes = _axes(node, facts, 1, "axes", len(x))
     if axes is None:
         if None in x:
-            raise node.error(f"which axes of {x} are 1 is not known before it runs")
+            raise node.not_known(f"which axes of {x} are 1 is not known before it runs")
         axes = [i for i, n in enumerate(x) if n == 1]
     if any(x[i] not in (1, None) for i in axes):
         raise node.error(f"axes {axes} of {x} are not all 1")
@@ -237,7 +199,7 @@ def _flatten(node, facts):
 def _expand(node, facts):
     x, target = facts[node.inputs[0]].shape, facts[node.inputs[1]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the new shape has is computed as the model runs")
+        raise node.not_known("how many axes the new shape has is computed as the model runs")
     return broadcast(node, x, target.elements or (None,) * target.shape[0])
 
 
@@ -250,9 +212,9 @@ def slices(node, facts):
     )
     count = facts[node.inputs[1]].shape[0]
     if count is None:
-        raise node.error("how many axes are cut is computed as the model runs")
+        raise node.not_known("how many axes are cut is computed as the model runs")
     if axes is None and len(node.inputs) > 3 and node.inputs[3]:
-        raise node.error("the axes are computed as the model runs")
+        raise node.not_known("the axes are computed as the model runs")
     axes = range(count) if axes is None else [axis_of(node, a, len(x)) for a in axes]
     if steps is None:
         steps = [1 if len(node.inputs) < 5 or not node.inputs[4] else None] * count
@@ -266,9 +228,9 @@ def sliced(n, start, end, step):
     """How many elements of n a slice has; None if that is not known."""
     if None in (n, start, end, step):
         return None
-    low, high = (0, n) if step > 0 else (-1, n - 1)
     start, end = ((at + n if at < 0 else at) for at in (start, end))
-    start, end = (min(max(at, low), high) for at in (start, end))
+    start = min(max(start, 0), n if step > 0 else n - 1)
+    end = min(max(end, 0 if step > 0 else -1), n if step > 0 else n - 1)
     return max(-(-(end - start) // step), 0)
 
 
@@ -353,7 +315,7 @@ def _onnx_recurrent(node, facts):
 def _constant_of_shape(node, facts):
     target = facts[node.inputs[0]]
     if len(target.shape) != 1 or target.shape[0] is None:
-        raise node.error("how many axes the shape has is computed as the model runs")
+        raise node.not_known("how many axes the shape has is computed as the model runs")
     return target.elements or (None,) * target.shape[0]
 
 
@@ -363,11 +325,6 @@ def _top_k(node, facts):
     return [(*x[:axis], k[0] if k else None, *x[axis + 1 :])] * 2
 
 
-def _global_pool(node, facts):
-    x = facts[node.inputs[0]].shape
-    return (*x[:2], *[1] * (len(x) - 2))
-
-
 def _one_hot(node, facts):
     x, depth = facts[node.inputs[0]].shape, facts[node.inputs[1]].elements
     axis = axis_of(node, node.attrs.get("axis", -1), len(x) + 1)
@@ -375,19 +332,16 @@ def _one_hot(node, facts):
 
 
 def _einsum(node, facts):
-    left, _, right = node.attrs["equation"].replace(" ", "").partition("->")
-    if "." in left or not _:
-        raise node.error("an equation without -> or with an ellipsis")
+    shapes = [facts[name].shape for name in node.inputs]
+    terms, result = terms_of(node, [len(shape) for shape in shapes])
     sizes = {}
-    for term, name in zip(left.split(","), node.inputs, strict=True):
-        shape = facts[name].shape
-        if len(shape) != len(term):
-            raise node.error(f"{term} has not the {len(shape)} axes of its input")
+    for term, shape in zip(terms, shapes, strict=True):
         for letter, n in zip(term, shape, strict=True):
-            sizes[letter] = n if sizes.get(letter) is None else sizes[letter]
-    if set(right) - set(sizes):
-        raise node.error(f"{right} names axes that {left} does not have")
-    return tuple(sizes[letter] for letter in right)
+            known = sizes.setdefault(letter, n)
+            if known is not None and n not in (known, None, 1) and known != 1:
+                raise node.error(f"{letter!r} is {known} and {n}")
+            sizes[letter] = n if known in (None, 1) and n is not None else known
+    return tuple(sizes[letter] for letter in result)
 
 
 def _linear(node, facts):
@@ -395,22 +349,6 @@ def _linear(node, facts):
     if not x or len(w) != 2 or (None not in (x[-1], w[1]) and x[-1] != w[1]):
         raise node.error(f"x has the shape {x} and W {w}")
     return (*x[:-1], w[0])
-
-
-def _resize(node, facts):
-    x = facts[node.inputs[0]].shape
-    axes = node.attrs.get("axes") or list(range(len(x)))
-    out = list(x)
-    sizes = facts[node.inputs[3]] if len(node.inputs) > 3 and node.inputs[3] else None
-    scales = facts[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
-    for i, axis in enumerate(axes):
-        if sizes is not None:
-            out[axis] = sizes.elements[i] if sizes.elements else None
-        elif scales is not None and scales.constant is not None and out[axis] is not None:
-            out[axis] = math.floor(out[axis] * float(scales.constant[i]))
-        else:
-            out[axis] = None
-    return tuple(out)
 
 
 def _range(node, facts):
@@ -425,8 +363,24 @@ def _gather_nd(node, facts):
     x, indices = (facts[n].shape for n in node.inputs[:2])
     batch = node.attrs.get("batch_dims", 0)
     if not indices or indices[-1] is None:
-        raise node.error("how many axes are indexed is computed as the model runs")
+        raise node.not_known("how many axes are indexed is computed as the model runs")
     return (*indices[:-1], *x[batch + indices[-1] :])
+
+
+def _layer_norm(node, facts):
+    x = facts[node.inputs[0]].shape
+    axis = axis_of(node, node.attrs.get("axis", -1), len(x))
+    return [x, *[(*x[:axis], *[1] * (len(x) - axis))] * 2]
+
+
+def _of_numbers(node, facts):
+    """Windows and weights that are made from a few numbers: constants, once these are known."""
+    raise node.not_known("its numbers must be constant, and are computed as the model runs")
+
+
+def same(node, facts):
+    """The shape of the first input."""
+    return facts[node.inputs[0]].shape
 
 
 def _mask_pack(node, facts):
@@ -444,27 +398,46 @@ ELEMENTWISE = (
     "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Where", "PRelu", "BitwiseAnd",
     "BitwiseOr", "BitwiseXor", "BitShift", "Pointwise", "Clip",
 )  # fmt: skip
+SAME = (
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BatchNormalization", "BitwiseNot",
+    "Cast", "Ceil", "Celu", "Cos", "Cosh", "CumProd", "CumSum", "Dropout", "Elu", "Erf", "Exp",
+    "EyeLike", "Floor", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax",
+    "Identity", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LeakyRelu", "Log", "LogSoftmax",
+    "LpNormalization", "MaskUnpack", "MeanVarianceNormalization", "Mish", "Neg", "Not",
+    "RMSNormalization", "Reciprocal", "Relu", "ReverseSequence", "Round", "ScatterElements",
+    "ScatterND", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus",
+    "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu",
+)  # fmt: skip
 REDUCTIONS = (
     "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
     "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp",
 )  # fmt: skip
 RULES = {
-    "Conv": _conv, "MatMul": _matmul, "Gemm": _gemm, "Transpose": _transpose,
-    "ConvLast": lambda n, f: _conv(n, f, last=True),
-    "ConvTranspose": lambda n, f: _conv(n, f, transposed=True),
-    "ConvTransposeLast": lambda n, f: _conv(n, f, last=True, transposed=True),
-    "MaxPool": _pool, "AveragePool": _pool, "LpPool": _pool,
-    "MaxPoolLast": lambda n, f: _pool(n, f, last=True),
-    "AveragePoolLast": lambda n, f: _pool(n, f, last=True),
-    "GlobalAveragePool": _global_pool, "GlobalMaxPool": _global_pool,
+    "Conv": conv, "MatMul": _matmul, "Gemm": _gemm, "Transpose": _transpose,
+    "ConvLast": lambda n, f: conv(n, f, last=True),
+    "ConvTranspose": lambda n, f: conv(n, f, transposed=True),
+    "ConvTransposeLast": lambda n, f: conv(n, f, last=True, transposed=True),
+    "MaxPool": pool, "AveragePool": pool, "LpPool": pool,
+    "MaxPoolLast": lambda n, f: pool(n, f, last=True),
+    "AveragePoolLast": lambda n, f: pool(n, f, last=True),
+    "LpPoolLast": lambda n, f: pool(n, f, last=True),
+    "GlobalAveragePool": global_pool, "GlobalMaxPool": global_pool,
+    "GlobalLpPool": global_pool, "DepthToSpace": lambda n, f: blocks(n, f, False),
+    "DFT": dft, "STFT": stft, "SpaceToDepth": lambda n, f: blocks(n, f, True),
+    "CenterCropPad": center_crop_pad,
     "ArgMax": _arg, "ArgMin": _arg, "Gather": _gather, "Concat": _concat, "Reshape": _reshape,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Flatten": _flatten, "Expand": _expand,
     "Slice": _slice, "Split": _split, "Pad": _pad, "Tile": _tile, "Recurrent": _recurrent,
     "LSTM": _onnx_recurrent, "GRU": _onnx_recurrent, "RNN": _onnx_recurrent,
     "ConstantOfShape": _constant_of_shape, "TopK": _top_k, "OneHot": _one_hot, "Einsum": _einsum,
-    "Linear": _linear, "Resize": _resize, "Range": _range, "GatherND": _gather_nd,
+    "Linear": _linear, "Resize": resize, "Range": _range, "GatherND": _gather_nd,
     "GatherElements": lambda n, f: f[n.inputs[1]].shape, "MaskPack": _mask_pack,
     "Shape": lambda n, f: (len(shape_parts(n, f)),), "Size": lambda n, f: (),
+    "LayerNormalization": _layer_norm, "com.microsoft.FusedMatMul": _fused_matmul,
+    **dict.fromkeys(SAME, same),
+    **dict.fromkeys(
+        ("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"), _of_numbers
+    ),
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(REDUCTIONS, _reduce),
 }  # fmt: skip

@@ -4,6 +4,7 @@ as an object (layers/recurrent.py); nothing here makes one from a file or knows 
 
     forward_backward.py  both calls        tape.py  Tape and Grads
     checkpoint.py        forward_train(checkpoint=k): segments of time, computed twice
+    merge.py             two directions' outputs made one, for calls without gradients too
 """
 
 from .forward_backward import backward, forward

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..engine import arguments, backend
 from . import checkpoint
+from .merge import merged, merged_gradient
 from .tape import Grads, Tape
 
 
@@ -34,15 +35,20 @@ def forward(layer, x, state, lengths, seed, threads, dropout=None, every=None):
             packed.net, x, state, lengths, dropout, seed, layer.batch_first, threads
         )
     else:
-        y = np.empty((*x.shape[:2], layer.output_size), np.float32)
+        y = np.empty((*x.shape[:2], layer.concat_size), np.float32)
         copy = _time_first(np.array(x, order="C"), layer.batch_first)
         kept = checkpoint.Segments(layer, packed, copy, lengths, k, dropout, seed)
         state = kept.forward(layer, state, _time_first(y, layer.batch_first), threads)
     layer.reorder(y, lengths)
+    both = None
+    if layer.merge != "concat":
+        both = y if layer.merge == "mul" else None
+        y = merged(layer.merge, y)
     if not batched:
         y = y[0] if layer.batch_first else y[:, 0]
         state = [s[:, 0] for s in state]
-    tape = Tape(kept, layer, packed, x.shape, batched, y.shape, tuple(s.shape for s in state))
+    shapes = tuple(s.shape for s in state)
+    tape = Tape(kept, layer, packed, x.shape, batched, y.shape, shapes, both)
     tape._lengths = lengths
     return y, layer.state_from_parts(state), tape
 
@@ -80,7 +86,7 @@ def backward(layer, tape, dy, dstate, input_grad, threads):
             raise TypeError(f"dstate must be a pair (dh, dc), got {len(dstate)} parts")
         up = [_upstream(f"dstate[{i}]", dstate[i], shapes[i]) for i in range(2)]
     new = np.zeros if tape._kept is None else np.empty
-    params = {name: new(shape, np.float32) for name, shape in layer.weight_shapes().items()}
+    params = {name: new(array.shape, np.float32) for name, array in packed.arrays.items()}
     if tape._kept is None:
         dx = np.zeros(tape._x_shape, np.float32) if input_grad else None
         dstart = [np.zeros(s, np.float32) for s in shapes]
@@ -90,6 +96,8 @@ def backward(layer, tape, dy, dstate, input_grad, threads):
             axis = 0 if tape._batch_first else 1
             dy = None if dy is None else np.expand_dims(dy, axis)
             up = [None if d is None else d[:, None] for d in up]
+        if dy is not None and tape._merge != "concat":
+            dy = merged_gradient(tape._merge, dy, tape._both)
         if dy is not None and layer.output_order == "processing":
             dy = dy.copy()
             layer.reorder(dy, tape._lengths)

@@ -33,17 +33,23 @@ class Tape:
     above for a while, of k steps (for two directions: of one layer and direction), and gradients of
     the weights twice.
 
+    A layer with merge="mul" keeps the outputs of both directions too, 4 T B 2 K bytes.
+
     It serves any number of backward calls, from any threads, until the layer's weights change.
     """
 
-    def __init__(self, kept, layer, packed, x_shape, batched, y_shape, state_shapes):
+    def __init__(self, kept, layer, packed, x_shape, batched, y_shape, state_shapes, both=None):
+        """both: the outputs of the two directions side by side, where layer.merge is "mul", whose
+        gradient needs them."""
         self._kept, self._packed, self._x_shape, self._batched = kept, packed, x_shape, batched
+        self._merge, self._both = layer.merge, both
         self._batch_first = layer.batch_first
         self._y_shape, self._state_shapes = y_shape, state_shapes
 
     @property
     def nbytes(self):
-        return self._kept.nbytes if self._kept is not None else 0
+        both = 0 if self._both is None else self._both.nbytes
+        return both + (self._kept.nbytes if self._kept is not None else 0)
 
     def __repr__(self):
         return f"Tape(y {self._y_shape}, {self.nbytes} bytes)"

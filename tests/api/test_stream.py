@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Streams: state kept, read, set and reset; chunks and steps; errors that leave it alone."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from cases import Case
@@ -213,3 +216,57 @@ def test_a_stream_keeps_the_weights_it_was_opened_with(rng):
     assert stream(x).tobytes() == want.tobytes()
     assert layer(x)[0].tobytes() != want.tobytes()
     assert layer.stream(batch_size=2)(x).tobytes() == layer(x)[0].tobytes()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [copy.copy, copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fastlstm.LSTM(3, 5, 2, batch_first=True, proj_size=2),
+        lambda: fastlstm.LSTM(3, 5, peepholes=True, clip=1.0),
+        lambda: fastlstm.LSTM(3, 17).quantize("float16"),
+        lambda: fastlstm.GRU(3, 5, 2, reset_after=False),
+        lambda: fastlstm.RNN(3, 5, nonlinearity="relu"),
+    ],
+)
+def test_copies_go_on_by_themselves(make, how, rng):
+    layer = make()
+    x = rng.standard_normal((2, 9, 3) if layer.batch_first else (9, 2, 3)).astype(np.float32)
+    first, rest = (x[:, :4], x[:, 4:]) if layer.batch_first else (x[:4], x[4:])
+    y, final = layer(x)
+    stream = layer.stream(batch_size=2)
+    stream(first)
+    want = stream.state
+    layer.take_weights({k: v * 0 for k, v in layer.packed.arrays.items()})  # not the stream's
+    twin = how(stream)
+    assert type(twin) is fastlstm.Stream and twin.batch_size == 2
+    assert bits(layer, twin.state) == bits(layer, want)
+    end = np.ascontiguousarray(y[:, 4:] if layer.batch_first else y[4:])
+    assert twin(rest).tobytes() == end.tobytes()
+    assert bits(layer, stream.state) == bits(layer, want)  # the twin has not moved it
+    assert stream(rest).tobytes() == end.tobytes()
+    assert bits(layer, stream.state) == bits(layer, twin.state) == bits(layer, final)
+    twin.reset()
+    assert bits(layer, stream.state) == bits(layer, final)
+    assert twin(x).tobytes() == y.tobytes()
+
+
+def bits(layer, state):
+    return [part.tobytes() for part in layer.state_parts(state)]
+
+
+def test_a_copy_resets_to_the_layers_initial_state(rng):
+    layer = fastlstm.LSTM(3, 4)
+    layer.initial_state = tuple(rng.standard_normal((1, 2, 4)).astype(np.float32) for _ in "hc")
+    stream = layer.stream(batch_size=2)
+    start = [s.tobytes() for s in stream.state]
+    stream(drawn(SHAPES[0], 3, 2, rng))
+    layer.initial_state = None
+    for twin in (copy.copy(stream), copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))):
+        assert [s.tobytes() for s in twin.state] == [s.tobytes() for s in stream.state]
+        twin.reset()
+        assert [s.tobytes() for s in twin.state] == start

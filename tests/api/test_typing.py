@@ -31,7 +31,7 @@ sys.exit(stubtest.main())
 ALLOWED = r"""
 fastlstm\.(_Layer|LSTM|GRU|RNN)\.(cell|has_c|cell_arguments|variant_arguments|variant)
 fastlstm\.(_Layer|LSTM|GRU|RNN)\.(packed|without_weights|take_weights|copy_with)
-fastlstm\.(_Layer|LSTM|GRU|RNN)\.(one_track|start_state|reorder)
+fastlstm\.(_Layer|LSTM|GRU|RNN)\.(one_track|start_state|reorder|concat_size)
 fastlstm\.(_Layer|LSTM|GRU|RNN)\.(weight_shapes|state_shapes|state_from_parts|state_parts)
 fastlstm\._Layer\.(bias|batch_first|bidirectional|dropout|hidden_size|input_size|isa|kind|num_layers|num_threads)
 fastlstm\._Cell\.(bias|hidden_size|input_size|isa)

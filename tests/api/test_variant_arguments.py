@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What layers refuse of activations, clip, input_forget, peepholes and reverse, and in which words;
-and what is no variant after all."""
+"""What layers refuse of activations, clip, input_forget, peepholes, reverse and merge, and in which
+words; and what is no variant after all."""
 
 import numpy as np
 import pytest
@@ -27,6 +27,9 @@ WRONG = [
     ({"peepholes": None}, TypeError, "peepholes must be a bool, got NoneType"),
     ({"reverse": "yes"}, TypeError, "reverse must be a bool, got str"),
     ({"reverse": True, "bidirectional": True}, ValueError, "has a reverse direction already"),
+    ({"merge": None}, TypeError, "merge must be a str, got NoneType"),
+    ({"merge": "max"}, ValueError, "'max' is not known; there are: concat, sum, mul, ave"),
+    ({"merge": "sum"}, ValueError, "needs two directions to merge: bidirectional=True"),
 ]
 
 

@@ -139,6 +139,7 @@ def test_only_the_chosen_backend_is_imported():
 
 def test_without_a_place_for_a_cache_and_without_scipy():
     pytest.importorskip("numba")
+    # NUMBA_OPT=0: without a cache all is compiled, which takes half the time without optimising.
     script = """
 import numba.core.caching
 numba.core.caching.CacheImpl._locator_classes = []
@@ -146,7 +147,7 @@ import fastlstm, numpy, sys
 y, _ = fastlstm.RNN(2, 3)(numpy.zeros((4, 1, 2)))
 print(y.shape)
 """
-    done = python(script, ["scipy"], FASTLSTM_BACKEND="numba")
+    done = python(script, ["scipy"], FASTLSTM_BACKEND="numba", NUMBA_OPT="0")
     assert done.stdout == "(4, 1, 3)\n", done.stderr
 
 

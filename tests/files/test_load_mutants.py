@@ -40,6 +40,7 @@ def look(path, size):
 
 
 @pytest.mark.filterwarnings("ignore:invalid escape:DeprecationWarning")  # of pickletools
+@pytest.mark.filterwarnings("ignore:.*cannot be run:UserWarning")  # layers left out of load_all
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutants(memory_path, name):
     """Half of them from files that are read."""

@@ -107,7 +107,7 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
                     merge="sum"),
         "d.": Layer("LSTM", 3, 4, direction="bidirectional", initial_state=("initial_h",)),
     }  # fmt: skip
-    assert {f.name for f in dataclasses.fields(Layer)} - {"problem", "cell"} <= {
+    assert {f.name for f in dataclasses.fields(Layer)} - {"problem", "assumed", "cell"} <= {
         name for layer in layers.values() for name in own._plain(layer)
     } | {"proj_size", "num_layers", "bias"}
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -129,8 +129,9 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
         found["a."][1]
     )
     assert SIGMOID in again["d."].directions[0]
-    with pytest.raises(LoadError, match=r"'c\.': merges its directions' outputs by sum"):
-        load_all(tmp_path / "all")
+    assert [each.merge for each in load_all(tmp_path / "all").values()] == [
+        each.merge for each in layers.values()
+    ]
     made = load(tmp_path / "all", "a.")
     assert made.clip == 2.5 and made.input_forget and made.peepholes and made.batch_first
     assert made.activations == ((hard, TANH, RELU),)
@@ -147,6 +148,8 @@ def test_files_whose_variants_do_not_fit(tmp_path):
     arrays |= {"bias_ih_l0": np.ones(16), "bias_hh_l0": np.ones(16)}
     for changed, more, says in (
         ({"peepholes": ("peephole_l0",)}, {}, "peephole_l0 is missing"),
+        ({"merge": "sum"}, {}, "merge='sum' needs two directions"),
+        ({"merge": "max"}, {}, "merge 'max' is not known"),
         ({"peepholes": ("peephole_l0",)}, {"peephole_l0": np.ones(5)}, r"\(5,\), \(12,\) is due"),
         ({"initial_state": ("initial_h",)}, {"initial_h": np.ones((3, 1, 4))}, "initial state"),
         ({"initial_state": ("initial_h",)}, {"initial_h": np.ones(4)}, "initial state"),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""docs/reliability.md: every test and command that it names exists, every mutation has its code."""
+"""docs/reliability.md, docs/files.md: every test and command that they name exists, and every
+mutation has its code."""
 
 import re
 from pathlib import Path
@@ -42,6 +43,11 @@ def test_every_test_in_the_document_exists():
     assert missing("`tests/bits/test_bits.py::test_gone` `tests/gone.py` `make gone`") == [
         "make gone", "tests/bits/test_bits.py::test_gone", "tests/gone.py::",
     ]  # fmt: skip
+
+
+def test_every_test_of_the_table_of_files_exists():
+    text = DOCUMENT.with_name("files.md").read_text()
+    assert len(named(text)[0]) > 10 and missing(text) == []
 
 
 def test_every_mutation_has_its_code_its_test_and_its_line():

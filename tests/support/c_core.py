@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -63,7 +64,7 @@ def compiled(compiler, flags, source):
         if not target.exists():
             made = target.with_suffix(".new")
             subprocess.run(
-                [compiler, *flags, "-c", source, "-o", made], check=True, timeout=1500, env=CLEAN
+                [*compiler, *flags, "-c", source, "-o", made], check=True, timeout=1500, env=CLEAN
             )
             made.rename(target)
     return target
@@ -81,7 +82,7 @@ def kernels_of(arm, sanitizer):
 def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), link=()):
     """tests/c/DRIVER.c with the core for x86-64 or AArch64; `define`: -D flags of both, which the
     kernels do not see; sanitizer: of SANITIZERS, or "libfuzzer"."""
-    compiler = compiler or os.environ.get("CC", "cc")
+    compiler = shlex.split(compiler or os.environ.get("CC", "cc"))
     kernels = kernels_of(arm, sanitizer)
     fuzzed = sanitizer == "libfuzzer"
     checks = [*LIBFUZZER, *LIBFUZZER_CORE] if fuzzed else SANITIZERS[sanitizer]
@@ -101,7 +102,7 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), l
         objects = list(pool.map(lambda job: compiled(compiler, *job), jobs))
     program = folder() / f"{driver}-{sanitizer}-{'arm' if arm else 'x86'}-{os.getpid()}"
     subprocess.run(
-        [compiler, *linked, *objects, *link, "-lm", "-pthread", "-o", program],
+        [*compiler, *linked, *objects, *link, "-lm", "-pthread", "-o", program],
         check=True,
         timeout=300,
         env=CLEAN,

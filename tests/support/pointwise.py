@@ -40,6 +40,7 @@ EXACT = {
     "mul": np.multiply,
     "div": np.divide,
     "fmod": np.fmod,
+    "mod": np.mod,
     "min": np.minimum,
     "max": np.maximum,
     "neg": np.negative,
@@ -62,6 +63,15 @@ ROUNDED = {
     "erf": erf,
     "sin": np.sin,
     "cos": np.cos,
+    "tan": np.tan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
     "pow": np.power,
 }
 # Those within 1e-6 of the greater of it and 1; of all but softsign's, of an input of any size.
@@ -95,6 +105,16 @@ WHOLE = {
     "sign": np.sign,
     "relu": lambda x: np.maximum(x, 0),
     "clip": EXACT["clip"],
+    "bit_and": np.bitwise_and,
+    "bit_or": np.bitwise_or,
+    "bit_xor": np.bitwise_xor,
+    "bit_not": np.invert,
+    "shift_left": lambda a, b: wrapped(a, b, lambda p, q: p << q if 0 <= q < 64 else 0),
+    "shift_right": lambda a, b: wrapped(a, b, lambda p, q: p >> (q if 0 <= q < 64 else 64)),
+    **{
+        f"wrap_{name}": lambda x, name=name: x.astype(name).astype(np.int64)
+        for name in ("int8", "int16", "int32", "uint8", "uint16", "uint32")
+    },
 }
 COMPARISONS = {
     "equal": np.equal,

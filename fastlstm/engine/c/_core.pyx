@@ -10,8 +10,9 @@ anything else, touching nothing: engine/arguments.py makes arrays canonical or s
     buffers.pxd  arrays as pointers and strides   variant.pxd  a Variant as C has it
     signals.pxd  Ctrl-C during a call
     _core.pyx    Net and State
-    operators.pxi, training.pxi, probes.pxi
-                 parts of this file: whole models; training; single kernels for tests and benchmarks
+    operators.pxi, training.pxi, compare.pxi, probes.pxi
+                 parts of this file: whole models; training; arrays told apart; single kernels for
+                 tests and benchmarks
 
 All of it is one extension module because each module that links csrc/ would have its own copy of
 what csrc/ keeps for the process: worker threads, memory blocks for reuse, the number of threads.
@@ -437,4 +438,5 @@ cdef class State:
 
 include "operators.pxi"
 include "training.pxi"
+include "compare.pxi"
 include "probes.pxi"

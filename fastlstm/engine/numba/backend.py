@@ -20,6 +20,7 @@ from ..shared.network import (
     NONE,
     State,
     default_threads,
+    same_bits,
     set_default_threads,
     worker_count,
 )
@@ -29,7 +30,7 @@ from . import arithmetic, loops, variants
 
 __all__ = [
     "CELLS", "BackwardWeights", "Net", "State", "backward", "compiler", "default_threads", "drop",
-    "forward_train", "isas", "set_default_threads", "warmup", "worker_count",
+    "forward_train", "isas", "same_bits", "set_default_threads", "warmup", "worker_count",
 ]  # fmt: skip
 
 _lock = threading.Lock()

@@ -16,6 +16,7 @@ from ..shared.network import (
     TINY,
     State,
     default_threads,
+    same_bits,
     set_default_threads,
     worker_count,
 )
@@ -23,7 +24,7 @@ from ..shared.tape import BackwardWeights, backward, drop, forward_train
 
 __all__ = [
     "CELLS", "BackwardWeights", "Net", "State", "backward", "compiler", "default_threads", "drop",
-    "forward_train", "isas", "set_default_threads", "worker_count",
+    "forward_train", "isas", "same_bits", "set_default_threads", "worker_count",
 ]  # fmt: skip
 
 

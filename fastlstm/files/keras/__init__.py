@@ -3,5 +3,6 @@
 
 file.py            the files, and where in each a layer's weights are
 configuration.py   the recurrent layers that a model's configuration names
-layer.py           one layer's weights in torch's order, and what its configuration says
+layer.py           what a layer's configuration says
+cell.py            a layer's weights in torch's order
 """

@@ -5,7 +5,8 @@ The configuration is JSON, as Keras' model.get_config() gives it:
     {"class_name": "Sequential", "config": {"layers": [
         {"class_name": "LSTM", "config": {...}}, ...]}}
 A model may stand where a layer can, and older versions of Keras 2 have the list of layers itself as
-the config of a Sequential. What a layer's config means is not known here.
+the config of a Sequential. A wrapper (TimeDistributed) has one layer or model as its config's
+"layer". What a recurrent layer's config means is not known here.
 """
 
 import json
@@ -17,7 +18,7 @@ from .layer import CELLS
 # objects of many times the text's size.
 MAX_CONFIG = 2 << 20
 MAX_LAYERS = 10_000  # recurrent layers of one model; the others are left out
-MAX_DEPTH = 32  # models inside models; layers deeper inside are left out
+MAX_DEPTH = 32  # models and wrappers inside one another; layers deeper inside are left out
 
 
 def parsed(source, place, text):
@@ -44,21 +45,28 @@ def _snake(name):
 
 
 class ConfiguredLayer:
-    """A recurrent layer, an RNN of a cell, or a Bidirectional, as the configuration describes it.
+    """A recurrent layer, an RNN of a cell or of stacked cells, or a Bidirectional, as the
+    configuration describes it.
 
-    class_name, config   Keras' class, and what the configuration says of the layer
-    names   the names of the models around it and its name, outermost first, without the whole
-            model's; () if the configuration is this layer alone
-    keys    the names of the groups that a .keras file has for those, likewise: the class in snake
-            case, and from the second of a class in one model on "_1", "_2" ...
+    item    its part of the configuration, with "class_name" and "config"
+    names   the names of the models and wrappers around it and its name, outermost first, without
+            the whole model's; () if the configuration is this layer alone
+    keys    the groups that a .keras file has for those, outermost first; None stands for the group
+            that holds a model's layers. A layer of a model has its class in snake case, and from
+            the second of a class in one model on "_1", "_2" ...; that of a wrapper has "layer"
+    cells   of an RNN of stacked cells their groups, lowest first, named likewise; () of others
     """
 
     def __init__(self, item, names, keys):
-        self.class_name, self.config = item["class_name"], item["config"]
-        self.names, self.keys = names, keys
+        self.item, self.names, self.keys = item, names, keys
+        self.class_name = item["class_name"]
+        self.cells = ()
+        cell = item["config"].get("cell") if isinstance(item["config"], dict) else None
+        if self.class_name == "RNN" and parts_of(cell)[0] == "StackedRNNCells":
+            self.cells = tuple(key for key, _ in keyed(list_of(cell["config"], "cells")))
 
 
-def _parts(item):
+def parts_of(item):
     """(class name, config) of an item of the configuration; ("", {}) if it is none."""
     if isinstance(item, dict) and isinstance(item.get("class_name"), str):
         config = item.get("config")
@@ -67,27 +75,53 @@ def _parts(item):
     return "", {}
 
 
+def list_of(config, name):
+    """The list `name` of a config that may be that list itself; [] if there is none."""
+    found = config if isinstance(config, list) else config.get(name)
+    return found if isinstance(found, list) else []
+
+
+def keyed(items):
+    """[(the group that a .keras file has for it, item)] of the layers of one model, or the cells of
+    one stack."""
+    found, used = [], {}
+    for item in items:
+        key = _snake(parts_of(item)[0])
+        used[key] = used.get(key, -1) + 1
+        found.append((f"{key}_{used[key]}" if used[key] else key, item))
+    return found
+
+
+def _is_recurrent(class_name, config):
+    """Is it a class of Keras' recurrent layers, or one whose config has what they all write? Such a
+    class is a user's own; it is found so that it can be refused by its name."""
+    if class_name in CELLS or class_name in ("Bidirectional", "RNN"):
+        return True
+    if not isinstance(config, dict):
+        return False
+    units = any(name in config for name in ("units", "filters", "cell"))
+    return (units and "go_backwards" in config) or ("merge_mode" in config and "layer" in config)
+
+
 def configured_layers(model):
-    """[ConfiguredLayer] of a model's configuration, in its order."""
-    found, pending = [], [(model, (), ())]
+    """([ConfiguredLayer], was nothing left out?) of a model's configuration, in its order."""
+    found, whole, pending = [], True, [(model, (), ())]
     while pending:
         item, names, keys = pending.pop()
-        class_name, config = _parts(item)
-        if class_name in CELLS or class_name in ("Bidirectional", "RNN"):
+        class_name, config = parts_of(item)
+        if _is_recurrent(class_name, config):
             if len(found) >= MAX_LAYERS:
-                break
+                return found, False
             found.append(ConfiguredLayer(item, names, keys))
             continue
-        children = config if isinstance(config, list) else config.get("layers")
-        used, inside = {}, []
-        for child in children if isinstance(children, list) else ():
-            child_class, child_config = _parts(child)
-            key = _snake(child_class)
-            used[key] = used.get(key, -1) + 1
-            key = f"{key}_{used[key]}" if used[key] else key
-            name = child_config.get("name") if isinstance(child_config, dict) else None
-            name = name if isinstance(name, str) else ""
-            if len(names) < MAX_DEPTH:
-                inside.append((child, (*names, name), (*keys, key)))
-        pending += reversed(inside)
-    return found
+        inside = [(child, (*keys, None, key)) for key, child in keyed(list_of(config, "layers"))]
+        if isinstance(config, dict) and isinstance(config.get("layer"), dict):
+            inside.append((config["layer"], (*keys, "layer")))
+        if inside and len(names) >= MAX_DEPTH:
+            whole = False
+            continue
+        for child, place in reversed(inside):
+            name = parts_of(child)[1]
+            name = name.get("name") if isinstance(name, dict) else None
+            pending.append((child, (*names, name if isinstance(name, str) else ""), place))
+    return found, whole

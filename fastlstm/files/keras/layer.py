@@ -1,24 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""One recurrent layer of Keras: its weights under torch's names and in torch's order, and what its
-configuration says, as a Layer.
+"""One recurrent layer of Keras: its weights (cell.py), and what its configuration says, as a Layer.
 
-    Keras   kernel (I, gates H), recurrent_kernel (H, gates H), bias (gates H,), or (2, gates H) of
-            input and recurrent biases for a GRU with reset_after
-            gate order: LSTM i, f, c, o; GRU z, r, h
-    torch   weight_ih (gates H, I), weight_hh (gates H, H), bias_ih and bias_hh (gates H,)
-            gate order: LSTM i, f, g, o (g is c); GRU r, z, n (n is h)
-    CuDNNLSTM, CuDNNGRU (Keras 2)   kernel and recurrent kernel of these shapes, but for each gate
-            their memory is torch's: the H I numbers of the kernel are an (H, I) matrix, and the
-            recurrent kernel is not transposed; bias (2 gates H,), input biases first
-
-By Keras' own layers (keras/src/layers/rnn) and its conversion of cuDNN's weights
-(preprocess_weights_for_loading). Where the weights are in a file is not known here. What cannot be
-read becomes a Layer with a problem; a configuration that no Keras writes is Unknown.
+By Keras' own layers (keras/src/layers/rnn). Where the weights are in a file is not known here. What
+cannot be read becomes a Layer with a problem; a configuration that no Keras writes is Unknown.
 """
 
-import numpy as np
+import dataclasses
 
 from ...engine.variants import USUAL, Activation
+from ..contents import Options
 from ..description import Layer
 from ..source import show
 
@@ -28,14 +18,14 @@ CELLS = {
     "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU",
 }  # fmt: skip
 _IN_RNN = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "RNN"}
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-_KINDS = {gates: kind for kind, gates in _GATES.items()}
 # Keras' names of activations without parameters: fastlstm's.
 _PLAIN = {
     "tanh": "tanh", "sigmoid": "sigmoid", "relu": "relu", "softsign": "softsign",
     "softplus": "softplus", "selu": "selu", "gelu": "gelu", "silu": "silu", "swish": "silu",
     "exponential": "exponential",
 }  # fmt: skip
+# Where Keras' own classes are; a user's are elsewhere.
+_MODULES = ("keras", "tf_keras", "keras_core", "tensorflow")
 _MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "ave", None: "none"}
 
 
@@ -43,71 +33,41 @@ class Unknown(Exception):
     """The configuration is malformed; the text says how."""
 
 
-class _Problem(Exception):
-    """Why a layer cannot be read: the text of Layer.problem."""
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What is known of all layers of a file beside their weights and configuration.
 
-
-class Cell:
-    """One direction's weights in Keras' layout, whose shapes fit together.
-
-    kernel, recurrent, bias   the arrays; bias may be None
-    kind    by their shapes          size    H
-    cudnn   whether they are in the layout of CuDNNLSTM and CuDNNGRU
+    version   of Keras, (major, minor), and "tf" third of one that was part of TensorFlow; () if
+              unknown
+    options   the caller's: what they say of a layer without a configuration
+    assume    of a layer without a configuration, are Keras' defaults assumed for what neither the
+              weights nor the options say? Else it is a problem
     """
 
-    def __init__(self, kernel, recurrent, bias, kind):
-        self.kernel, self.recurrent, self.bias, self.kind = kernel, recurrent, bias, kind
-        self.size = recurrent.shape[0]
-        self.cudnn = bias is not None and bias.shape == (2 * recurrent.shape[1],)
+    version: tuple
+    options: Options
+    assume: bool = False
 
-    @classmethod
-    def of(cls, parts):
-        """The Cell of [kernel, recurrent kernel, bias], each an array or None; None if they do not
-        make one."""
-        kernel, recurrent, bias = parts
-        if kernel is None or recurrent is None or kernel.ndim != 2 or recurrent.ndim != 2:
-            return None
-        rows, width = recurrent.shape
-        arrays = [each for each in parts if each is not None]
-        if not rows or not kernel.size or any(each.dtype.kind != "f" for each in arrays):
-            return None
-        if width % rows or width // rows not in _KINDS or kernel.shape[1] != width:
-            return None
-        kind = _KINDS[width // rows]
-        shapes = {(width,)} | ({(2, width)} if kind == "GRU" else set())
-        shapes |= {(2 * width,)} if kind != "RNN" else set()
-        if bias is not None and bias.shape not in shapes:
-            return None
-        return cls(kernel, recurrent, bias, kind)
+    @property
+    def is_tf_keras(self):
+        """Of TensorFlow 2? Versions of tf.keras before 2.2 are of TensorFlow 1; "2.2.4-tf" is of
+        1.13 to 1.15 and of 2.0 and 2.1 alike, and the latter wrote most of its files."""
+        return self.version[2:] == ("tf",) and self.version >= (2, 2)
 
-    def weights(self, end):
-        """{torch's name: array}, of torch's shapes and order. end: "_l0" or "_l0_reverse"."""
-        gates, size = _GATES[self.kind], self.size
-        if self.cudnn:
-            inputs = self.kernel.shape[0]
-            parts = [
-                np.ascontiguousarray(self.kernel[:, n * size : (n + 1) * size]).reshape(
-                    size, inputs
-                )
-                for n in range(gates)
-            ]
-            recurrent = [self.recurrent[:, n * size : (n + 1) * size] for n in range(gates)]
-        else:
-            parts = [self.kernel[:, n * size : (n + 1) * size].T for n in range(gates)]
-            recurrent = [self.recurrent[:, n * size : (n + 1) * size].T for n in range(gates)]
-        order = (1, 0, 2) if self.kind == "GRU" else range(gates)
-        found = {
-            f"weight_ih{end}": np.concatenate([parts[n] for n in order]),
-            f"weight_hh{end}": np.concatenate([recurrent[n] for n in order]),
-        }
-        if self.bias is not None:
-            bias = self.bias.reshape(-1, gates * size)
-            both = [bias[0], bias[1] if len(bias) > 1 else np.zeros_like(bias[0])]
-            for name, each in zip(("bias_ih", "bias_hh"), both, strict=True):
-                found[f"{name}{end}"] = np.concatenate(
-                    [each[n * size : (n + 1) * size] for n in order]
-                )
-        return found
+    @property
+    def gate_default(self):
+        """recurrent_activation where nothing says another."""
+        return "sigmoid" if self.version >= (2, 3) or self.is_tf_keras else "hard_sigmoid"
+
+    @property
+    def reset_after_default(self):
+        """A GRU's reset_after where nothing says another; Keras 2.4 was the first that was
+        TensorFlow's."""
+        return self.version >= (2, 4) or self.is_tf_keras
+
+
+class _Problem(Exception):
+    """Why a layer cannot be read: the text of Layer.problem."""
 
 
 def _activation(value, version):
@@ -138,24 +98,40 @@ def _activation(value, version):
     return Activation(_PLAIN[value])
 
 
-def _given(cell, options, version):
-    """(activation, recurrent activation) of a Cell from a file of weights alone, as the caller's
-    Options say; _Problem if they must say more."""
+def _given(cell, known, both):
+    """(activation, recurrent activation, names of what was assumed) of a Cell without a
+    configuration, as the caller's Options say; _Problem if they must say more. both: is it one of
+    two directions?"""
     if cell.cudnn:
-        return "tanh", "sigmoid"  # the only ones that cuDNN has
-    if options.activation is None:
-        also = "" if cell.kind == "RNN" else ", and recurrent_activation= ('sigmoid'; Keras before "
-        also += "" if cell.kind == "RNN" else "2.3: 'hard_sigmoid') if it is not 'sigmoid'"
-        raise _Problem(
-            "the file holds weights alone and does not say which activation the layer has: "
-            f"pass activation= ('tanh' is Keras' default){also}"
-        )
-    if options.recurrent_activation is None and cell.kind != "RNN" and () < version < (2, 3):
-        raise _Problem(
-            f"Keras {version[0]}.{version[1]} had hard_sigmoid as the default: "
-            "pass recurrent_activation='hard_sigmoid' or 'sigmoid'"
-        )
-    return options.activation, options.recurrent_activation or "sigmoid"
+        return "tanh", "sigmoid", ()  # the only ones that cuDNN has
+    options, version, gates = known.options, known.version, cell.kind != "RNN"
+    main, gate, assumed = options.activation, options.recurrent_activation, []
+    if main is None:
+        if not known.assume:
+            also = ", and recurrent_activation= ('sigmoid'; Keras before 2.3: 'hard_sigmoid') if "
+            also = f"{also}it is not 'sigmoid'" if gates else ""
+            more = "how its directions are merged: merge= ('concat')"
+            more = more if both else "that it goes backwards: go_backwards=True"
+            raise _Problem(
+                "the file holds weights alone and does not say which activation the layer has: "
+                f"pass activation= ('tanh' is Keras' default){also}; nor does it say {more}"
+            )
+        main = "tanh"
+        assumed.append("activation")
+    if gate is None and gates:
+        if () < version < (2, 3) and not known.assume:
+            had = "had hard_sigmoid as the default"
+            if known.is_tf_keras:
+                had = (
+                    "of TensorFlow 1 had hard_sigmoid as the default, that of TensorFlow 2 sigmoid"
+                )
+            raise _Problem(
+                f"Keras {version[0]}.{version[1]} {had}: "
+                "pass recurrent_activation='hard_sigmoid' or 'sigmoid'"
+            )
+        gate = known.gate_default if version else "sigmoid"
+        assumed.append("recurrent_activation")
+    return main, gate, assumed
 
 
 def _activations(kind, activation, recurrent, version):
@@ -176,72 +152,118 @@ def _flag(config, name, default):
     return value
 
 
-def _direction(cell, item, version, options):
-    """(activations, reset_after, go_backwards, batch_first) of one direction, a Cell.
+def _alone(cell, known, both):
+    """As _direction, of a Cell without a configuration."""
+    main, gate, assumed = _given(cell, known, both)
+    assumed = list(assumed)
+    reset = cell.bias is not None and (cell.cudnn or cell.bias.ndim == 2)
+    if cell.kind == "GRU" and cell.bias is None:
+        reset = known.options.reset_after
+        if reset is None and not known.assume:
+            raise _Problem("a GRU without biases does not show reset_after: pass reset_after=")
+        if reset is None:
+            reset = known.reset_after_default
+            assumed.append("reset_after")
+    back = known.options.go_backwards
+    if both:
+        back = False
+    elif back is None:
+        back = False
+        assumed.append("go_backwards")
+    return _activations(cell.kind, main, gate, known.version), reset, back, True, assumed
 
-    item   (class name, config) of its configuration, or None for a file of weights alone
-    """
-    if item is None:
-        activations = _given(cell, options, version)
-        reset = cell.bias is not None and (cell.cudnn or cell.bias.ndim == 2)
-        if cell.kind == "GRU" and cell.bias is None:
-            if options.reset_after is None:
-                raise _Problem("a GRU without biases does not show reset_after: pass reset_after=")
-            reset = options.reset_after
-        return _activations(cell.kind, *activations, version), reset, False, True
+
+def _direction(cell, item, known):
+    """(activations, reset_after, go_backwards, batch_first, names of what was assumed) of one Cell.
+    item: (class name, config) of its configuration."""
     class_name, config = item
     if not isinstance(config, dict) or config.get("units") not in (cell.size, None):
         raise _Problem(f"units is {show(str(config.get('units')))}, its weights have {cell.size}")
-    if class_name.startswith("CuDNN") or cell.cudnn:
-        found = _activations(cell.kind, "tanh", "sigmoid", version)
-    else:
-        default = "sigmoid" if version >= (2, 3) else "hard_sigmoid"
-        gate = config.get("recurrent_activation", default)
-        found = _activations(cell.kind, config.get("activation", "tanh"), gate, version)
-    reset = class_name == "CuDNNGRU" or cell.cudnn or _flag(config, "reset_after", False)
-    if (
-        cell.kind == "GRU"
-        and cell.bias is not None
-        and reset != (cell.cudnn or cell.bias.ndim == 2)
-    ):
+    assumed, cudnn = [], class_name.startswith("CuDNN") or cell.cudnn
+    main, gate, reset = "tanh", "sigmoid", True
+    if not cudnn:
+        names = ("activation",) if cell.kind == "RNN" else ("activation", "recurrent_activation")
+        assumed += [name for name in names if name not in config]
+        main, gate = config.get(names[0], "tanh"), config.get(names[-1], known.gate_default)
+    shown = None if cell.bias is None else cell.cudnn or cell.bias.ndim == 2
+    if cell.kind == "GRU" and not cudnn:
+        default = known.reset_after_default if shown is None else shown
+        reset = _flag(config, "reset_after", default)
+        if shown is None and "reset_after" not in config:
+            assumed.append("reset_after")
+    if cell.kind == "GRU" and shown is not None and reset != shown:
         raise _Problem(f"reset_after is {reset}, its bias has the shape {cell.bias.shape}")
     back = _flag(config, "go_backwards", False)
-    return found, reset, back, not _flag(config, "time_major", False)
+    found = _activations(cell.kind, main, gate, known.version)
+    return found, reset, back, not _flag(config, "time_major", False), assumed
 
 
-def _class_name(item):
-    """Keras' class in a layer's configuration, or None; Unknown if it is no text."""
+def class_of(item):
+    """Keras' class in a layer's configuration, or None; Unknown if it is no text. A class that is
+    not Keras' own has its package before it, "package>Name", also where it is called like one of
+    Keras'."""
     name = item.get("class_name")
     if not isinstance(name, str | None):
         raise Unknown(f"class_name is {show(str(name))}, not text")
+    registered, module = item.get("registered_name"), item.get("module")
+    if isinstance(registered, str) and ">" in registered:
+        return registered
+    if isinstance(module, str) and module.split(".")[0] not in _MODULES:
+        return f"{module}>{name}"
+    if isinstance(registered, str) and module is None and "module" in item:
+        return f"__main__>{name}"
     return name
 
 
-def _item(item):
-    """(kind, (class name, config)) of a layer's configuration. Of an RNN that holds a cell, they
-    are the cell's, with the RNN's directions in the config."""
-    class_name, config = _class_name(item), item.get("config")
+def _not_read(name):
+    """The _Problem of a layer or cell of the class `name`."""
+    if isinstance(name, str) and name.startswith("ConvLSTM"):
+        return _Problem(f"{show(name)} convolves its inputs, which fastlstm's layers do not")
+    if isinstance(name, str) and ">" in name:
+        return _Problem(
+            f"{show(name)} is a class of its own, not one of Keras', and may compute anything; if "
+            "it computes what Keras' does, its weights (read_state_dict) fit from_state_dict"
+        )
+    return _Problem(f"a layer of class {show(str(name))} is not read")
+
+
+def _items(item):
+    """[(kind, (class name, config))] of one direction's configuration: one, or one for each cell of
+    an RNN of stacked cells. Of an RNN, they are its cell's, with the RNN's directions in the
+    config."""
+    class_name, config = class_of(item), item.get("config")
     if not isinstance(config, dict):
         raise Unknown("it has no config")
-    if class_name == "RNN":
-        cell = config.get("cell")
-        inner = _class_name(cell) if isinstance(cell, dict) else None
+    if class_name != "RNN":
+        if class_name not in CELLS:
+            raise _not_read(class_name)
+        return [(CELLS[class_name], (class_name, config))]
+    outer = {n: config[n] for n in ("go_backwards", "time_major") if n in config}
+    cells = [config.get("cell")]
+    if isinstance(cells[0], dict) and class_of(cells[0]) == "StackedRNNCells":
+        inside = cells[0].get("config")
+        cells = inside.get("cells") if isinstance(inside, dict) else None
+        if not isinstance(cells, list) or not cells:
+            raise Unknown("StackedRNNCells without cells")
+    found = []
+    for cell in cells:
+        inner = class_of(cell) if isinstance(cell, dict) else None
         if inner not in _IN_RNN or not isinstance(cell.get("config"), dict):
             raise _Problem(f"an RNN of {show(str(inner))}: only Keras' own cells are read")
-        outer = {n: config[n] for n in ("go_backwards", "time_major") if n in config}
-        return _IN_RNN[inner], (inner, cell["config"] | outer)
-    if class_name not in CELLS:
-        raise _Problem(f"a layer of class {show(str(class_name))} is not read")
-    return CELLS[class_name], (class_name, config)
+        found.append((_IN_RNN[inner], (inner, cell["config"] | outer)))
+    return found
 
 
 def _directions(configured):
     """(merge mode, [a layer's configuration for each direction]) of a ConfiguredLayer. Where a
     Bidirectional does not configure its backward layer, that is the forward one with go_backwards
     the other way."""
-    if configured.class_name != "Bidirectional":
-        return "concat", [{"class_name": configured.class_name, "config": configured.config}]
-    config = configured.config
+    item = configured.item
+    if item["class_name"] != "Bidirectional":
+        return "concat", [item]
+    if class_of(item) != "Bidirectional":
+        raise _not_read(class_of(item))
+    config = item["config"]
     if not isinstance(config, dict) or not isinstance(config.get("layer"), dict):
         raise Unknown("a Bidirectional without a layer")
     mode = config.get("merge_mode", "concat")
@@ -258,56 +280,81 @@ def _directions(configured):
     return _MERGES[mode], [layer, back]
 
 
-def _layer(cells, configured, version, options):
-    """The Layer of at least one Cell; _Problem if it cannot be read. Arguments as of layer_of."""
-    merge, items = "concat", [None] * len(cells)
-    kinds = []
+def _only(values, what):
+    """The one value that all of `values` are; _Problem if they differ."""
+    if len(set(values)) > 1:
+        raise _Problem(what)
+    return values[0]
+
+
+def _layer(cells, configured, known, stacked):
+    """The Layer of some Cells; _Problem if it cannot be read. Arguments as of layer_of."""
+    merge, items, assumed = "concat", None, ()
+    directions = 1 if stacked else len(cells)
     if configured is not None:
-        merge, items = _directions(configured)
-        kinds, items = zip(*map(_item, items), strict=True)
-    if len(cells) != len(items):
-        raise _Problem(f"{len(items)} sets of weights are due, the file has {len(cells)}")
-    first = cells[0]
-    if any(kind != cell.kind for kind, cell in zip(kinds, cells, strict=False)):
-        raise _Problem(f"its weights are those of a {first.kind}")
-    same = {(c.kind, c.kernel.shape, c.size, c.bias is None) for c in cells}
-    if len(same) > 1:
-        raise _Problem("its two directions differ in kind or size")
-    found = [
-        _direction(cell, item, version, options) for cell, item in zip(cells, items, strict=True)
-    ]
-    activations, reset_after, backwards, batch_first = zip(*found, strict=True)
-    if configured is not None and len(cells) == 2 and backwards != (False, True):
+        merge, parts = _directions(configured)
+        parts = [_items(part) for part in parts]
+        directions, items = len(parts), [item for part in parts for item in part]
+        if directions > 1 and len(items) > directions:
+            raise _Problem("a Bidirectional of stacked cells, each direction a stack of its own")
+        if not cells:
+            raise _Problem("its weights are not in the file")
+        if len(cells) != len(items):
+            raise _Problem(f"{len(items)} sets of weights are due, the file has {len(cells)}")
+        if any(kind != cell.kind for (kind, _), cell in zip(items, cells, strict=True)):
+            raise _Problem(f"its weights are those of a {cells[0].kind}")
+    first, layers = cells[0], len(cells) // directions
+    what = "its two directions differ" if layers == 1 else "its stacked cells differ"
+    _only([(c.kind, c.size, c.bias is None) for c in cells], f"{what} in kind or size")
+    inputs = [c.kernel.shape[0] for c in cells]
+    above = [inputs[0]] if layers == 1 else [first.size] * (layers - 1)
+    if inputs != [inputs[0], *above[: len(inputs) - 1]]:
+        raise _Problem(f"{what} in kind or size")
+    if items is None:
+        found = [_alone(cell, known, directions > 1) for cell in cells]
+    else:
+        found = [_direction(c, item, known) for c, (_, item) in zip(cells, items, strict=True)]
+    activations, reset_after, backwards, batch_first, names = zip(*found, strict=True)
+    if items is not None and directions == 2 and backwards != (False, True):
         raise _Problem("a Bidirectional whose forward layer goes backwards")
-    if len(set(zip(reset_after, batch_first, strict=True))) > 1:
-        raise _Problem("its two directions differ in reset_after or time_major")
-    if activations == (USUAL[first.kind],) * len(cells):
+    _only(list(zip(reset_after, batch_first, strict=True)), f"{what} in reset_after or time_major")
+    if layers > 1:
+        activations = (_only(activations, f"{what} in their activations"),)
+    if activations == (USUAL[first.kind],) * directions:
         activations = ()
-    alone = len(cells) == 1 and backwards[0]
+    alone = directions == 1 and backwards[0]
+    assumed = dict.fromkeys(name for each in names for name in each)
+    if items is None and directions == 2:
+        assumed["merge"] = None
     return Layer(
-        first.kind, first.kernel.shape[0], first.size, bias=first.bias is not None,
-        direction="bidirectional" if len(cells) == 2 else "reverse" if alone else "forward",
+        first.kind, inputs[0], first.size, num_layers=layers, bias=first.bias is not None,
+        direction="bidirectional" if directions == 2 else "reverse" if alone else "forward",
         activations=activations, reset_after=first.kind != "GRU" or reset_after[0],
         batch_first=batch_first[0], output_order="processing" if alone else "time", merge=merge,
+        assumed=tuple(assumed),
     )  # fmt: skip
 
 
-def layer_of(cells, configured, version, options):
-    """(Layer, {torch's name: array}) of a list of Cells, one for each direction. The Layer has a
-    problem if they cannot be read; a malformed configuration raises Unknown.
+def layer_of(cells, configured, known, stacked=False, problem=None):
+    """(Layer, {torch's name: array}) of a list of Cells: one for each direction, or, if `stacked`
+    or if the configuration says so, one for each layer of a stack. The Layer has a problem if they
+    cannot be read; a malformed configuration raises Unknown.
 
-    configured   their ConfiguredLayer, or None in a file of weights alone
-    version      of Keras, (major, minor), or () if unknown
-    options      the caller's Options: activations and reset_after for a file of weights alone
+    configured   their ConfiguredLayer, or None where there are only weights
+    known        the file's Known
+    problem      why they cannot be read, if that is known already
     """
     weights = {}
-    for cell, end in zip(cells, ("_l0", "_l0_reverse"), strict=False):
+    stacked = stacked or bool(configured and configured.cells)
+    ends = [f"_l{n}" for n in range(len(cells))] if stacked else ["_l0", "_l0_reverse"]
+    for cell, end in zip(cells, ends, strict=False):
         weights |= cell.weights(end)
     try:
-        if not cells:
-            raise _Problem("its weights are not in the file")
-        return _layer(cells, configured, version, options), weights
-    except _Problem as problem:
-        kind = cells[0].kind if cells else CELLS.get(configured.class_name, "recurrent layer")
+        if problem is not None:
+            raise _Problem(problem)
+        return _layer(cells, configured, known, stacked), weights
+    except _Problem as reason:
+        class_name = configured.class_name if configured else None
+        kind = cells[0].kind if cells else CELLS.get(class_name, "recurrent layer")
         size = (cells[0].kernel.shape[0], cells[0].size) if cells else (0, 0)
-        return Layer(kind, *size, batch_first=True, problem=str(problem)), weights
+        return Layer(kind, *size, batch_first=True, problem=str(reason)), weights

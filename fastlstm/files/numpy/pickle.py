@@ -7,23 +7,25 @@ NumPy pickles (numpy/_core/src/multiarray/methods.c, descriptor.c)
               in protocol 5 as _frombuffer(bytes, dtype, shape, "C" or "F")
     a dtype   as dtype("f4", ...) with the state (version, byte order "<", ">" or "|", ...)
 and the pickle is run by inert_pickle's Interpreter. Arrays of Python objects, of text and of
-records are refused, and so is a plain pickle of PyTorch's tensors.
+records are not read, nor are PyTorch's tensors in a plain pickle.
 """
 
 import math
 import re
-from typing import ClassVar
 
 import numpy as np
 
+from ..contents import Contents
 from ..flatten import flatten
-from ..inert_pickle import MAX_PICKLE, TABLE, Interpreter
-from ..pickle_tree import BYTES, ORDERED, TUPLE, Node, Opaque
+from ..inert_pickle import Interpreter
+from ..pickle_machine import MAX_PICKLE
+from ..pickle_tree import ORDERED, TUPLE, Node, Plain, Unread
 
 MAX_DIMS = 32  # what NumPy 1 allows
 MAX_EMPTY = 1 << 40  # the product of the sizes that are not 0, which no elements bound
 _DTYPE = re.compile(r"[<>|=]?(f2|f4|f8|i1|i2|i4|i8|u1|u2|u4|u8|b1|c8|c16)")
-_VALUE = Opaque("value")
+_VALUE = Plain("value")
+_TORCH = Unread("a tensor of PyTorch in a plain pickle (use torch.save)")
 
 
 def is_pickle(source):
@@ -31,8 +33,7 @@ def is_pickle(source):
 
 
 class Bytes:
-    """A run of bytes. view: a memoryview of the pickle, or of the bytes that a text was encoded to.
-    As a dict's key it is never looked up, and has no hash of its content."""
+    """A run of bytes. view: a memoryview of the pickle, or of a text that was encoded to bytes."""
 
     __slots__ = ("view",)
 
@@ -51,7 +52,8 @@ class Dtype:
 
 
 class Array:
-    """An array of the pickle. value: None until its state is known, then NumPy's array."""
+    """An array of the pickle. value: None until its state is known, then NumPy's array, or Unread
+    for one that is not read."""
 
     __slots__ = ("value",)
 
@@ -62,8 +64,13 @@ class Array:
 def _made(run, raw, shape, dtype, fortran):
     """The array made of Bytes `raw`, a tuple Node `shape` and a Dtype. LoadError if they are other
     things or do not fit together. fortran: whether the elements are in Fortran's order."""
-    if dtype.__class__ is not Dtype or dtype.name is None:
-        raise run.error("an array of Python objects, text or records is not read")
+    if dtype.__class__ is not Dtype:
+        raise run.error("an array needs a dtype")
+    if dtype.name is None:
+        return Unread("an array of Python objects, text or records")
+    if raw.__class__ is str:  # of Python 2, whose byte strings may have been text
+        run.charge(64 + len(raw))
+        raw = Bytes(memoryview(raw.encode()))
     if raw.__class__ is not Bytes or shape.__class__ is not Node or shape.type_name is not TUPLE:
         raise run.error("an array needs bytes and a tuple of sizes")
     sizes = shape.items
@@ -95,6 +102,7 @@ def _dtype(run, args):
 
 
 def _reconstruct(run, args):
+    run.leaves += 1
     run.charge(64)
     return Array()
 
@@ -102,6 +110,7 @@ def _reconstruct(run, args):
 def _frombuffer(run, args):
     if len(args) != 4 or args[3] not in ("C", "F"):
         raise run.error("bytes, dtype, sizes and an order are due")
+    run.leaves += 1
     return Array(_made(run, args[0], args[2], args[1], args[3] == "F"))
 
 
@@ -126,10 +135,18 @@ def _ordered(run, args):
     return Node(ORDERED, [])
 
 
+def _tensor(run, args):
+    run.leaves += 1
+    return _TORCH
+
+
 def _allowed():
-    """{"module.name": function, or None for a name alone}: see Interpreter. NumPy 2 renamed
-    numpy.core to numpy._core; both occur in files."""
-    table = {"numpy.dtype": _dtype, "numpy.ndarray": None, "_codecs.encode": _encode}
+    """{"module.name": function}: see Interpreter. NumPy 2 renamed numpy.core to numpy._core; both
+    occur in files."""
+    table = {"numpy.dtype": _dtype, "_codecs.encode": _encode}
+    for name in ("tensor", "tensor_v2", "tensor_v3", "parameter", "parameter_with_state"):
+        table[f"torch._utils._rebuild_{name}"] = _tensor
+    table["torch._tensor._rebuild_from_type_v2"] = _tensor
     table["collections.OrderedDict"] = _ordered
     for module in ("numpy.core", "numpy._core"):
         table[f"{module}.multiarray._reconstruct"] = _reconstruct
@@ -146,22 +163,11 @@ ALLOWED = _allowed()
 class _Arrays(Interpreter):
     """Keeps bytes, as places in the pickle, and takes the states of arrays and dtypes."""
 
-    table: ClassVar = list(TABLE)
-
-    def _global(self, module, name):
-        if module.startswith("torch"):
-            raise self.error("a plain pickle of PyTorch's tensors: use torch.save instead")
-        super()._global(module, name)
-
-    def push_bytes(self, count):
+    def bytes_of(self, raw):
         self.charge(160)
-        self.stack.append(Bytes(self.take(count)))
+        return Bytes(raw)
 
-    def _scalar(self, key):
-        super()._scalar(BYTES if key.__class__ is Bytes else key)
-
-    def op_build(self):
-        state, target = self.pop(), self.top()
+    def build(self, state, target):
         items = state.items if state.__class__ is Node and state.type_name is TUPLE else []
         if target.__class__ is Dtype and len(items) >= 3:
             if items[1] not in ("<", ">", "|", "=") or items[2] is not None:
@@ -170,19 +176,15 @@ class _Arrays(Interpreter):
                 target.order = items[1]
         elif target.__class__ is Array and target.value is None and len(items) == 5:
             target.value = _made(self, items[4], items[1], items[2], items[3] is True)
-        else:
+        elif target.__class__ in (Dtype, Array, Bytes):
             raise self.error("a state that is no array's")
-
-
-# BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8: the opcode and the bytes of its length.
-for _code, _width in ((0x42, 4), (0x43, 1), (0x8E, 8), (0x96, 8)):
-    _Arrays.table[_code] = (_Arrays.push_bytes, _width)
-_Arrays.table[0x62] = (_Arrays.op_build, 0)  # BUILD
+        else:
+            super().build(state, target)
 
 
 def read(source, options=None):
-    """{name: array} in the file's order. Keys of nested dicts are joined with dots, elements of
-    lists and tuples are numbered; what is not an array is left out."""
+    """Contents, in the file's order. Keys of nested dicts are joined with dots, elements of lists
+    and tuples are numbered; what is not an array is left out."""
     if source.size > MAX_PICKLE:
         raise source.error(
             "file", f"a pickle of {source.size} bytes, {MAX_PICKLE} is the limit; use numpy.savez"
@@ -196,6 +198,12 @@ def read(source, options=None):
     found = flatten(run.run(), Array, run)
     if run.pos != len(data):
         raise source.error("pickle", f"{len(data) - run.pos} bytes follow it")
-    if any(array.value is None for array in found.values()):
+    arrays = {name: array.value for name, array in found.tensors.items()}
+    if any(array is None for array in arrays.values()):
         raise source.error("pickle", "an array without a state")
-    return {name: array.value for name, array in found.items()}
+    found.tensors = {name: each for name, each in arrays.items() if each.__class__ is not Unread}
+    found.unread |= {name: each.why for name, each in arrays.items() if each.__class__ is Unread}
+    refusal = found.refusal(run.leaves)
+    if refusal:
+        raise source.error("pickle", refusal)
+    return Contents(found.tensors, None, unread=found.unread, opaque=found.opaque)

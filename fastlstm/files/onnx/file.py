@@ -6,8 +6,7 @@ By docs/Operators.md of onnx/onnx and docs/ContribOperators.md of microsoft/onnx
     inputs        0 X, 1 W (D, gates H, I), 2 R (D, gates H, H), 3 B (D, 2 gates H: of the input,
                   then recurrent), 4 sequence lengths, 5 initial h, and of an LSTM 6 initial c,
                   7 P (D, 3H)
-    gate order    LSTM i, o, f, c; peepholes P i, o, f; GRU z, r, h
-    torch's       LSTM i, f, g, o; peepholes i, f, o; GRU r, z, n   (c is g, h is n)
+    gate order    gates.py
     DynamicQuantizeLSTM   W (D, I, 4H) and R (D, H, 4H) of int8 or uint8; scale and zero point of W
                           as inputs 8 and 9, of R as 10 and 11
 
@@ -16,68 +15,49 @@ Layer with a problem. An LSTM that an exporter wrote as single operators is reco
 error can say so, and not read.
 """
 
+import dataclasses
+
 import numpy as np
 
-from ...engine.variants import USUAL, Activation
-from ..contents import Contents
+from ..contents import WEIGHTS, Contents
 from ..description import Layer
 from ..source import show
+from ..top_fields import top_fields
+from . import gates, single_operators
 from .attribute import FLOAT, FLOATS, INT, STRING, STRINGS, TENSOR
+from .gates import Problem
 from .graph import Model
-from .tensor import Tensor, dequantized
+from .tensor import dequantized
 
-# For each of torch's gates, in torch's order, its index in ONNX's; for peepholes i, f, o likewise.
-_ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
-_PEEPHOLES = (0, 2, 1)
 _LAYERS = {("LSTM", ""), ("GRU", ""), ("RNN", ""), ("DynamicQuantizeLSTM", "com.microsoft")}
-_DIRECTIONS = {b"forward": "forward", b"reverse": "reverse", b"bidirectional": "bidirectional"}
-
-# ONNX's name, in lower case: (fastlstm's, the defaults of alpha and beta where it has them)
-_ACTIVATIONS = {
-    "sigmoid": ("sigmoid",), "tanh": ("tanh",), "relu": ("relu",), "softsign": ("softsign",),
-    "softplus": ("softplus",), "affine": ("affine", 1.0, 0.0), "elu": ("elu", 1.0),
-    "leakyrelu": ("leaky_relu", 0.01), "thresholdedrelu": ("thresholded_relu", 1.0),
-    "scaledtanh": ("scaled_tanh", 1.0, 1.0), "hardsigmoid": ("hard_sigmoid", 0.2, 0.5),
-}  # fmt: skip
-
-
-class _Problem(Exception):
-    """Why a node cannot be read as a layer: the text of Layer.problem."""
 
 
 def is_onnx(source):
     """Whether the file begins like an ONNX ModelProto. Protocol buffers have no signature: field 1
-    (ir_version, a small int) comes first, then the key of field 2 to 8, 14, 20 or 25."""
+    (ir_version, a small int) comes first, then the key of field 2 to 8, 14, 20 or 25. Field 2,
+    producer_name, is text; in other formats that begin so it is a message."""
     keys = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA)
     head = source.head
-    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in keys
+    if not (len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in keys):
+        return False
+    return head[2] != 0x12 or all(f.is_text for f in top_fields(source)[1:2])
 
 
-def _activations(node, kind, directions):
-    """The node's activations: a tuple of Activations for each direction, as Layer.activations has
-    them; () if all are the usual ones. `kind` is "LSTM", "GRU" or "RNN"."""
-    usual = USUAL[kind]
-    names = node.get("activations", STRINGS)
-    alphas, betas = (node.get(f"activation_{n}", FLOATS, []) for n in ("alpha", "beta"))
-    if not names:
-        names = [activation.name.encode() for activation in usual] * directions
-    if len(names) != len(usual) * directions:
-        raise _Problem(f"{len(names)} activations, {len(usual) * directions} are due")
-    found = []
-    for raw in names:
-        name = raw.decode("utf-8", "replace").lower()
-        if name not in _ACTIVATIONS:
-            raise _Problem(f"the activation {show(name)} is unknown")
-        our_name, *defaults = _ACTIVATIONS[name]
-        # activation_alpha has a value for each of the functions that take an alpha, in order, and
-        # activation_beta likewise; missing ones have the default.
-        values = [
-            (given.pop(0) if given else default)
-            for given, default in zip((alphas, betas), defaults, strict=False)
-        ]
-        found.append(Activation(our_name, *values))
-    split = tuple(tuple(found[d * len(usual) : (d + 1) * len(usual)]) for d in range(directions))
-    return () if split == (usual,) * directions else split
+def _attributes(node):
+    """{name: value} of the node's attributes, texts decoded, as gates.py takes them."""
+    found = {
+        "direction": node.get("direction", STRING, b"forward"),
+        "activations": node.get("activations", STRINGS),
+        "activation_alpha": node.get("activation_alpha", FLOATS),
+        "activation_beta": node.get("activation_beta", FLOATS),
+        "hidden_size": node.get("hidden_size", INT), "clip": node.get("clip", FLOAT),
+        "input_forget": node.get("input_forget", INT), "layout": node.get("layout", INT),
+        "linear_before_reset": node.get("linear_before_reset", INT),
+    }  # fmt: skip
+    found["direction"] = found["direction"].decode("utf-8", "replace")
+    names = found["activations"] or ()
+    found["activations"] = [name.decode("utf-8", "replace") for name in names]
+    return {name: value for name, value in found.items() if value is not None}
 
 
 class _Reader:
@@ -90,28 +70,49 @@ class _Reader:
         """The array of input `index`, or None if it is not given or not constant."""
         return self.graph.constant(self.node.input(index), self.options.external_data)
 
-    def weight(self, index, what, ndim, dtype_kinds="f"):
-        """The array of input `index`; _Problem if it is not constant or not what is needed.
+    def weight(self, index, what, due, dtype_kinds="f"):
+        """The array of input `index`; Problem if it is not constant or not what is needed.
 
-        what          its name in ONNX's documents, for the message
+        what, due     as for `checked`
         dtype_kinds   letters of NumPy's dtype.kind: "f" floats, "iu" integers
         """
-        name = self.node.input(index)
         array = self.get(index)
         if array is None:
-            raise _Problem(
+            name = self.node.input(index)
+            raise Problem(
                 f"{what} ({show(name)}) is not a constant, but computed as the model runs"
             )
-        if array.dtype.kind not in dtype_kinds or array.ndim != ndim or 0 in array.shape:
-            raise _Problem(f"{what} ({show(name)}) is {array.dtype} of the shape {array.shape}")
+        return self.checked(index, what, array, due, dtype_kinds)
+
+    def checked(self, index, what, array, due, dtype_kinds="f"):
+        """`array`, the constant of input `index`; Problem if it does not have the shape `due`, has
+        no elements, or another dtype.
+
+        what   its name in ONNX's documents, for the message
+        due    a size for each axis: an int, or text that names a size the array itself tells
+        """
+        place = f"{what} ({show(self.node.input(index))})"
+        if array.dtype.kind not in dtype_kinds:
+            raise Problem(f"{place} is {array.dtype} of the shape {array.shape}")
+        same = (
+            array.size
+            and len(due) == array.ndim
+            and all(
+                isinstance(n, str) or size == n for size, n in zip(array.shape, due, strict=True)
+            )
+        )
+        if not same:
+            text = ", ".join(map(str, due)) + ("," if len(due) == 1 else "")
+            raise Problem(f"{place} has the shape {array.shape}, ({text}) is due")
         return array
 
     def quantized(self, index, what, scale_index):
         """A quantised weight of DynamicQuantizeLSTM, (D, I or H, 4H), as float32 in the layout of
         the operator LSTM, (D, 4H, I or H). Its scale is input `scale_index`, a scalar, (D,) or
         (D, 4H), and its zero point, 0 if not given, the input behind that."""
-        array = self.weight(index, what, 3, "iu")
-        scale = self.weight(scale_index, f"{what}'s scale", self._ndim(scale_index))
+        array = self.weight(index, what, ("directions", "I or H", "4 H"), "iu")
+        ndim = 1 if self.get(scale_index) is None else self.get(scale_index).ndim
+        scale = self.weight(scale_index, f"{what}'s scale", ("n",) * ndim)
         zero = self.get(scale_index + 1)
         self.node.span.wire.charge_value(4 * array.size)
         try:
@@ -119,131 +120,82 @@ class _Reader:
             scale, zero = (n.reshape(n.shape[0], 1, -1) if n.ndim else n for n in (scale, zero))
             return dequantized(array, scale, zero).transpose(0, 2, 1)
         except ValueError:
-            raise _Problem(f"{what}, its scale and zero point do not fit together") from None
-
-    def _ndim(self, index):
-        array = self.get(index)
-        return 1 if array is None else array.ndim
-
-
-def _checked(what, array, shape):
-    """`array`; _Problem if it has not the shape. what: its name, for the message."""
-    if array.shape != shape:
-        raise _Problem(f"{what} has the shape {array.shape}, {shape} is due")
-    return array
-
-
-def _gates(array, kind, size):
-    """The rows of `array`, (gates H, ...), in torch's order of gates. size: H."""
-    order = _ORDER[kind]
-    if len(order) == 1:
-        return array
-    return np.concatenate([array[n * size : (n + 1) * size] for n in order])
+            raise Problem(f"{what}, its scale and zero point do not fit together") from None
 
 
 def _layer(graph, node, options):
-    """(Layer, {torch's name: array}) of a recurrent node of `graph`; _Problem if it cannot be read.
+    """(Layer, {torch's name: array}) of a recurrent node of `graph`; Problem if it cannot be read.
     options: the caller's Options."""
     reader = _Reader(graph, node, options)
     kind = "LSTM" if node.op == "DynamicQuantizeLSTM" else node.op
-    said = node.get("direction", STRING, b"forward")
-    if said not in _DIRECTIONS:
-        raise _Problem(f"the direction {show(said)} is unknown")
-    direction = _DIRECTIONS[said]
-    count = 2 if direction == "bidirectional" else 1
+    attributes = _attributes(node)
+    count = 2 if attributes["direction"] == "bidirectional" else 1
+    rows = len(gates.ORDER[kind])
     if node.op == "DynamicQuantizeLSTM":
         w, r = reader.quantized(1, "W", 8), reader.quantized(2, "R", 10)
     else:
-        w, r = reader.weight(1, "W", 3), reader.weight(2, "R", 3)
-    gates, size = len(_ORDER[kind]), r.shape[2]
-    _checked("W", w, (count, gates * size, w.shape[2]))
-    _checked("R", r, (count, gates * size, size))
-    hidden_size = node.get("hidden_size", INT, size)
-    if hidden_size != size:
-        raise _Problem(f"hidden_size is {hidden_size}, R is made for {size}")
-    b = reader.weight(3, "B", 2) if node.input(3) else None
-    if b is not None:
-        _checked("B", b, (count, 2 * gates * size))
-    weights = {}
-    for d, end in zip(range(count), ("_l0", "_l0_reverse"), strict=False):
-        weights[f"weight_ih{end}"] = _gates(w[d], kind, size)
-        weights[f"weight_hh{end}"] = _gates(r[d], kind, size)
-        if b is not None:
-            weights[f"bias_ih{end}"] = _gates(b[d][: gates * size], kind, size)
-            weights[f"bias_hh{end}"] = _gates(b[d][gates * size :], kind, size)
-    peepholes = ()
+        w, r = (reader.weight(n, "WR"[n - 1], ("directions", "gates", "size")) for n in (1, 2))
+    size = attributes.get("hidden_size", r.shape[2])
+    reader.checked(1, "W", w, (count, rows * size, "I"))
+    reader.checked(2, "R", r, (count, rows * size, size))
+    b = reader.weight(3, "B", (count, 2 * rows * size)) if node.input(3) else None
+    p = None
     if kind == "LSTM" and node.input(7):
-        p = _checked("P", reader.weight(7, "P", 2), (count, 3 * size))
-        if p.any():
-            for d, end in zip(range(count), ("_l0", "_l0_reverse"), strict=False):
-                parts = [p[d][n * size : (n + 1) * size] for n in _PEEPHOLES]
-                weights[f"peephole{end}"] = np.concatenate(parts)
-            peepholes = tuple(name for name in weights if name.startswith("peephole"))
-    if reader.get(4) is not None:
-        raise _Problem("its sequence lengths are constants in the file")
-    batch_first = bool(node.get("layout", INT))
-    layer = Layer(
-        kind, w.shape[2], size, bias=b is not None, direction=direction,
-        activations=_activations(node, kind, count),
-        reset_after=kind != "GRU" or bool(node.get("linear_before_reset", INT)),
-        clip=node.get("clip", FLOAT) or None,
-        input_forget=bool(node.get("input_forget", INT)),
-        peepholes=peepholes, batch_first=batch_first,
-        initial_state=_initial(reader, kind, count, size, batch_first, weights),
-    )  # fmt: skip
-    return layer, weights
+        p = reader.weight(7, "P", (count, 3 * size))
+    lengths = reader.get(4)
+    if lengths is not None:
+        reader.checked(4, "sequence_lens", lengths, ("B",), "iu")
+        raise Problem("its sequence lengths are constants in the file")
+    layer, weights = gates.layer_of(kind, attributes, w, r, b, p)
+    initial = _initial(reader, kind, count, size, layer.batch_first, weights)
+    return dataclasses.replace(layer, initial_state=initial), weights
 
 
 def _initial(reader, kind, count, size, batch_first, weights):
-    """The names of the initial states that the node has as constants other than zero. Their arrays,
-    (D, B, H), are put into `weights`. size: H; count: D."""
-    names = []
+    """The names of the initial states that the node has as constants other than zero. Their
+    arrays, (D, B, H), are put into `weights`. size: H; count: D. Problem if a state, zero or not,
+    does not fit, as in what PyTorch makes of an LSTM with a projection, which it leaves out."""
+    names, batch = [], "B"
     for index, name in ((5, "initial_h"), (6, "initial_c"))[: 2 if kind == "LSTM" else 1]:
-        array = reader.get(index) if reader.node.input(index) else None
-        if array is None or not array.any():
+        array = reader.get(index)
+        if array is None:
             continue
-        if batch_first and array.ndim == 3:
-            array = array.swapaxes(0, 1)
-        if array.ndim != 3 or array.shape[::2] != (count, size):
-            raise _Problem(f"{name} has the shape {array.shape}")
-        weights[name] = array
-        names.append(name)
+        due = (batch, count, size) if batch_first else (count, batch, size)
+        reader.checked(index, name, array, due)
+        array = array.swapaxes(0, 1) if batch_first else array
+        batch = array.shape[1]  # the same for both
+        if array.any():
+            weights[name] = array
+            names.append(name)
     return tuple(names)
 
 
-def _spelled_out(graph):
-    """Titles of the Add nodes of `graph` that compute c' = f * c + i * g: an LSTM's cell state in
-    single operators, where f and i are made by Sigmoid, g by Tanh, and both products by Mul."""
+_WAYS_OUT = {
+    "LSTM": "export it as the operator LSTM (nn.LSTM)",
+    "GRU": "export it as the operator GRU (nn.GRU)",
+    "RNN": "export it as the operator RNN (nn.RNN with torch.onnx.export(..., dynamo=False))",
+}
 
-    def made_by(name, op):
-        _, node = graph.scope(name)
-        return node is not None and not isinstance(node, Tensor) and node.op == op
 
-    def product(name):
-        """Which of Sigmoid and Tanh make the factors of the value `name`; None for no product."""
-        _, node = graph.scope(name)
-        if node is None or isinstance(node, Tensor) or node.op != "Mul":
-            return None
-        return {op for n in node.inputs for op in ("Sigmoid", "Tanh") if made_by(n, op)}
-
-    for node in graph.nodes:
-        if node.op == "Add" and len(node.inputs) == 2:
-            first, second = map(product, node.inputs)
-            if {"Sigmoid"} in (first, second) and {"Sigmoid", "Tanh"} in (first, second):
-                yield node.title
+def _in_single_operators(kind, title, count):
+    """The Layer of a cell that single_operators.py found at the node `title` and `count` in all."""
+    more = f" and {count - 1} more like it" if count > 1 else ""
+    name = "RNNCell or nn.RNN" if kind == "RNN" else f"{kind}Cell"
+    return Layer(kind, problem=(
+        f"{name} written out as single operators at node {show(title)}{more}, which are not put "
+        f"together again; load the checkpoint that it was exported from, or {_WAYS_OUT[kind]}"
+    ))  # fmt: skip
 
 
 def _tensors(graphs, options):
     """{name: array} of the initializers and Constant nodes of all graphs. Of two with one name the
-    first counts. Left out are element types that are not read, and tensors in other files unless
-    the caller allows those."""
-    found = {}
+    first counts. Left out are element types that are not read, and tensors in files that may not be
+    read."""
+    found, external = {}, options.external_data
 
     def put(name, tensor):
-        if name and name not in found and tensor.readable:
-            if tensor.location and not options.external_data:
-                return
-            found[name] = tensor.array(options.external_data)
+        if name and name not in found and tensor.readable and tensor.may_read(external):
+            found[name] = tensor.array(external)
 
     for graph in graphs:
         for name, tensor in graph.initializers.items():
@@ -268,11 +220,12 @@ def read(source, options):
             if (node.op, node.domain.removeprefix("ai.onnx")) in _LAYERS:
                 nodes.append((graph, node))
     found = Contents(_tensors(graphs, options), {}, source=source)
+    found.bytes_left += WEIGHTS * (graphs[0].wire.size - source.size)  # files beside this one
     for graph, node in nodes:
         before = graph.wire.values
         try:
             layer, weights = _layer(graph, node, options)
-        except _Problem as problem:
+        except Problem as problem:
             kind = node.op.removeprefix("DynamicQuantize")
             layer, weights = Layer(kind, problem=f"{problem} (node {show(node.title)})"), {}
         # Contents bounds the weights of all layers by the file's size. What was computed for this
@@ -280,9 +233,6 @@ def read(source, options):
         found.bytes_left += before - graph.wire.values
         found.add(node.title, layer, weights)
     for graph in graphs:
-        for title in _spelled_out(graph):
-            found.add(title, Layer("LSTM", problem=(
-                "an LSTM written out as single operators (Sigmoid, Tanh, Mul, Add) at node "
-                f"{show(title)}, which is not put together again; export it as the operator LSTM"
-            )), {})  # fmt: skip
+        for cell in single_operators.find(graph):
+            found.add(cell[1], _in_single_operators(*cell), {})
     return found

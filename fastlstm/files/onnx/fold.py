@@ -118,12 +118,12 @@ def fold(node, values, external):
     """The array of the output of `node`, whose operator is in FOLDED; None if it has no value.
 
     values     [array, or None for an input that is not given]
-    external   whether a Constant's tensor may be read from another file
+    external   whether a Constant's tensor may be read from files other than <model>.data
 
     LoadError if inputs and attributes do not fit together, or too much memory would be needed.
     """
     wire = node.span.wire
-    limit = 6 * len(wire.view) + MAX_FOLDED
+    limit = 6 * wire.size + MAX_FOLDED
     if node.op in ("Concat", "Cast", "DequantizeLinear"):
         wire.charge_value(8 * sum(value.size for value in values if value is not None))
     if node.op == "Reshape" and values and values[0] is not None:

@@ -47,7 +47,7 @@ def activations_of(kind, directions, names, alphas, betas):
     found = []
     for name in names:
         if name.lower() not in _ACTIVATIONS:
-            raise Problem(f"the activation {show(name)} is unknown")
+            raise Problem(f"the activation {show(name.lower())} is unknown")
         our_name, *defaults = _ACTIVATIONS[name.lower()]
         values = [
             (given.pop(0) if given else default)

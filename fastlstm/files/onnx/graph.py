@@ -219,6 +219,11 @@ class Graph:
         elif number == 13:
             self.overload = span.text(256)
 
+    @property
+    def outputs(self):
+        """The names of its results."""
+        return {getattr(each, "name", each) for each in self.results}
+
     def scope(self, name):
         """(the Graph to which `name` belongs, the Tensor or Node that gives its value). The second
         is None for a graph's input and for a name that is nowhere."""
@@ -237,7 +242,7 @@ class Graph:
         """The array that the value `name` is in every run of the model; None if it depends on the
         model's inputs, or is computed by an operator that fold.py does not have.
 
-        external   whether tensors may be read from other files
+        external   whether tensors may be read from files other than <model>.data
         depth      how many values are being computed that need this one
         """
         graph, found = self.scope(name)

@@ -5,8 +5,10 @@ Field numbers: dims 1, data_type 2, float_data 4, int32_data 5, int64_data 7, na
 double_data 10, uint64_data 11, external_data 13 (key 1, value 2), data_location 14 (1: external).
 
 The elements stand in raw_data, little-endian, and are then a view of the file's buffer; or in the
-list of their type, one by one or packed; or in another file, which is read only if the caller
-allows it. Strings, float8 and 4-bit numbers are not read. Graphs are not known here.
+list of their type, one by one or packed; or in another file. That file is read if it is called like
+the model with ".data" behind, as PyTorch's exporter writes it, or if the caller allows others; and
+it must be a regular file inside the model's folder, as long as its tensors need. Strings, float8
+and 4-bit numbers are not read. Graphs are not known here.
 """
 
 import math
@@ -23,6 +25,7 @@ MAX_DIMS = 32  # what NumPy 1 allows
 MAX_NUMBERS = 2_000_000
 MAX_EMPTY = 1 << 40  # the product of the sizes that are not 0, which no elements bound
 _BLOCK = 1 << 20  # elements of bfloat16 widened at a time: 4 MiB of memory besides the result
+_LOCATION = 4096  # characters of another file's name
 BF16 = 16  # data_type of bfloat16, which NumPy does not have
 # data_type: NumPy's name of an element in the file; bfloat16's 16 bits are read as uint16.
 _DTYPES = {
@@ -115,7 +118,7 @@ class Tensor:
 
     def array(self, external=False):
         """The value, made at the first call; bfloat16 becomes float32. LoadError if it is
-        malformed. external: whether other files may be read."""
+        malformed. external: whether files other than <model>.data may be read."""
         if self.value is None:
             self.value = self._array(external)
         return self.value
@@ -202,18 +205,37 @@ class Tensor:
         # a complex element is a pair of numbers.
         return np.ascontiguousarray(flat).view(np.dtype(stored).newbyteorder("<"))
 
-    def _external(self, size, allowed):
-        """The `size` bytes of a tensor that is kept in another file, which must lie inside the
-        model's folder once links are followed. LoadError if `allowed` is false."""
+    def _place(self):
+        """{"location": name of the other file, "offset": text, "length": text}, as far as given."""
         entries = {}
         for span in self.external:
             pair = {n: v.text() for n, wire_type, v in span.fields() if wire_type == LEN}
             entries[pair.get(1, "")] = pair.get(2, "")
+        return entries
+
+    def may_read(self, external):
+        """Whether the elements may be read where they are. external: see `array`."""
+        return not self.location or external or self._beside(self._place().get("location", ""))
+
+    def _beside(self, location):
+        """Whether `location` is the model's own name with ".data" behind, in the same folder. A
+        model in memory has neither name nor folder."""
+        source = self.span.wire.source
+        own = f"{os.path.basename(source.name)}.data"
+        return source.folder is not None and location == own
+
+    def _external(self, size, external):
+        """The `size` bytes of a tensor that is kept in another file, which must lie inside the
+        model's folder once links are followed. LoadError if that file may not be read."""
+        entries = self._place()
         location = entries.get("location", "")
-        if not allowed:
+        source = self.span.wire.source
+        if not (external or self._beside(location)):
             raise self.error(
-                f"its data is in another file, {show(location)}: pass external_data=True to read it"
-            )
+                f"its data is in another file, {show(location)}: "
+                + ("give the model's path, not its content, to read it" if source.folder is None
+                   else "pass external_data=True to read it")
+            )  # fmt: skip
         try:
             offset = int(entries.get("offset") or 0)
             length = int(entries.get("length") or size)
@@ -221,15 +243,19 @@ class Tensor:
             raise self.error("offset or length is no number") from None
         if offset < 0 or length != size:
             raise self.error(f"{size} bytes are due, it has {length} from {offset}")
-        if not location or "\0" in location:
-            raise self.error("the name of the other file is empty or has a zero byte")
-        path = inside(os.path.dirname(self.span.wire.source.name) or ".", location)
+        if not location or "\0" in location or len(location) > _LOCATION:
+            raise self.error("the name of the other file is empty, too long or has a zero byte")
+        path = inside(source.folder or ".", location)
         if path is None:
-            raise self.error(f"the other file, {show(location)}, is outside the model's folder")
+            raise self.error(
+                f"the other file, {show(location)}, is outside the model's folder; links that lead "
+                "out of it are not followed"
+            )
         try:
             with Source(path) as other:
                 if offset + size > other.size:
                     raise self.error(f"{size} bytes from {offset} of a file of {other.size}")
+                self.span.wire.charge_other_file(path, other.size, size)
                 return other.read_into(offset, np.empty(size, np.uint8))
         except OSError as reason:
             raise self.error(f"the other file, {show(location)}: {reason.strerror}") from None

@@ -92,8 +92,12 @@ class Wire:
     fields   how many may still be decoded
     budget   bytes that nodes, names and the like may still take: 24 MiB and the file's size, as the
              graph of a large model is small beside its weights
-    values   bytes that computed constants may still take: 16 MiB and 6 for each byte of the file,
-             as dequantised int8 weights are 4 times as large and may be copied once into shape
+    values   bytes that computed constants may still take: 16 MiB and 6 for each byte of the file
+             and of other files with its tensors, as dequantised int8 weights are 4 times as large
+             and may be copied once into shape
+    others   {path: bytes that tensors may still take of that file}: twice its size, as tensors may
+             share bytes
+    size     bytes of this file and of the others that were read
     """
 
     def __init__(self, source, data):
@@ -101,6 +105,7 @@ class Wire:
         self.fields = MAX_FIELDS
         self.budget = (24 << 20) + len(self.view)
         self.values = (16 << 20) + 6 * len(self.view)
+        self.others, self.size = {}, len(self.view)
 
     def span(self):
         return Span(self, 0, len(self.view))
@@ -116,6 +121,19 @@ class Wire:
         self.values -= count
         if self.values < 0:
             raise self.source.error("graph", "its constants need far more memory than the file")
+
+    def charge_other_file(self, path, size, count):
+        """Take `count` bytes of the file `path`, which has `size`; LoadError if its tensors take
+        far more than it has. A file's size adds to what may be computed when it is first used."""
+        if path not in self.others:
+            self.others[path] = 2 * size
+            self.size += size
+            self.values += 6 * size
+        self.others[path] -= count
+        if self.others[path] < 0:
+            raise self.source.error(
+                "graph", "its tensors take far more bytes than another file has"
+            )
 
     def varint(self, at, end):
         """(value, position behind it) of the varint at `at`, which must end before `end`. At most

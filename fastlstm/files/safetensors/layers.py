@@ -13,7 +13,6 @@ float32 arrays come before all float16 ones, so that each is aligned to its item
 
 import dataclasses
 import json
-import mmap
 
 import numpy as np
 
@@ -29,7 +28,8 @@ VERSION = 1
 MAX_CONFIG = 1 << 20  # bytes of JSON
 _START = b'{"__metadata__":{"fastlstm":'
 _MAX_SIZE = 1 << 40  # a size in the metadata; Python prints no int of more than 4300 digits
-_FIELDS = {field.name: field for field in dataclasses.fields(Layer) if field.name != "problem"}
+_NOT_WRITTEN = ("problem", "assumed")
+_FIELDS = {f.name: f for f in dataclasses.fields(Layer) if f.name not in _NOT_WRITTEN}
 
 
 def is_fastlstm(source):
@@ -155,7 +155,7 @@ def read(source, options=None):
     """Contents, the arrays views of the mapped file (read-only)."""
     found, start, text = layout(source)
     layers = _config(source, text)
-    mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = source.mapped()
     arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
     groups = group_by_prefix(arrays)
     for prefix, layer in layers.items():

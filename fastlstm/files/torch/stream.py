@@ -7,37 +7,29 @@ Five pickles stand one after the other, then the storages:
     big-endian machine wrote the file
 
 In the saved object each tensor names its storage by a key. Files of Python 2 hold byte strings
-where newer ones hold text; these must be UTF-8. A storage that is a view of another is refused.
+where newer ones hold text. A storage that is a view of another is not read.
 PyTorch does not specify the format; this is what _legacy_save in torch/serialization.py writes.
 """
-
-from typing import ClassVar
 
 import numpy as np
 
 from ..flatten import flatten
-from ..inert_pickle import MAX_PICKLE, TABLE, Interpreter
-from ..pickle_tree import LIST, TUPLE, Node
+from ..inert_pickle import Interpreter
+from ..pickle_machine import MAX_PICKLE
+from ..pickle_tree import LIST, Node, Unread
 from ..source import show
-from .zip import ALLOWED, Storage, Storages, Tensor, arrays_of, itemsize, storage_fields
+from .rebuild import ALLOWED, Storage, Tensor, itemsize, storage_of
+from .zip import Storages, contents_of
 
 _MAGIC_NUMBER, _VERSION = 0x1950A86A20F9469CFC6C, 1001
-_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # the opcode LONG1 with the magic number
+# The magic number as the opcode LONG1, and as protocols 0 and 1 write it.
+_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")
+_MAGIC_LINE = b"L%dL\n." % _MAGIC_NUMBER
 
 
 def is_torch_stream(source):
     # Before the magic number stand the opcode PROTO (2 bytes) and from protocol 4 on FRAME (9).
-    return _MAGIC in source.head[:24]
-
-
-class _Stream(Interpreter):
-    """Takes the byte strings of Python 2 as well, as text."""
-
-    table: ClassVar = list(TABLE)
-
-
-_Stream.table[0x54] = (Interpreter.push_text, 4)  # BINSTRING
-_Stream.table[0x55] = (Interpreter.push_text, 1)  # SHORT_BINSTRING
+    return _MAGIC in source.head[:24] or source.head.startswith(_MAGIC_LINE)
 
 
 class _Record:
@@ -67,15 +59,17 @@ def _persistent(known):
     """
 
     def storage(run, pid):
-        items = pid.items if pid.__class__ is Node and pid.type_name is TUPLE else []
-        if items[5:] not in ([], [None]):
-            raise run.error("a storage that is a view of another: not read")
-        dtype, key, numel = storage_fields(run, items[:5])
+        found = storage_of(run, pid)
+        if found.__class__ is not Storage:
+            return found
+        key = found.key
         if key not in known:
             run.charge(320)
-            known[key] = Storage(key, None, dtype, numel)
-        if (known[key].dtype, known[key].numel) != (dtype, numel):
+            known[key] = found
+        if (known[key].dtype, known[key].numel) != (found.dtype, found.numel):
             raise run.error(f"storage {show(key)} is told twice, and differs")
+        if pid.items[5:] not in ([], [None]):
+            return Unread("a tensor in a storage that is a view of another")
         return known[key]
 
     return storage
@@ -91,12 +85,12 @@ def _pickle(source, data, place, start, persistent=None):
     def refuse(run, pid):
         raise run.error("a storage where none can be")
 
-    run = _Stream(data, place, source, ALLOWED, persistent or refuse, start)
+    run = Interpreter(data, place, source, ALLOWED, persistent or refuse, start)
     return run.run(), run.pos, run
 
 
 def read(source, options=None):
-    """{name: array} of a checkpoint, in the file's order; names and dtypes as in zip.read."""
+    """Contents of a checkpoint, in the file's order; names and dtypes as in zip.read."""
     data = source.read(0, min(source.size, MAX_PICKLE))
     magic, at, _ = _pickle(source, data, "magic number", 0)
     version, at, _ = _pickle(source, data, "protocol version", at)
@@ -105,7 +99,7 @@ def read(source, options=None):
     _, at, _ = _pickle(source, data, "system information", at)
     known = {}
     root, at, run = _pickle(source, data, "saved object", at, _persistent(known))
-    tensors = flatten(root, Tensor, run)
+    found, leaves = flatten(root, Tensor, run), run.leaves
     keys, at, _ = _pickle(source, data, "list of storages", at)
     del data, root, run
     if keys.__class__ is not Node or keys.type_name is not LIST:
@@ -116,7 +110,7 @@ def read(source, options=None):
             raise source.error("list of storages", f"the key {show(str(key))} is unknown, or twice")
         place = f"storage {show(key)}"
         count = int(np.frombuffer(source.read(at, 8), "<i8")[0])
-        size = storage.numel * itemsize(storage.dtype) if storage.dtype else storage.numel
+        size = storage.numel * itemsize(storage.dtype)
         if count != storage.numel or at + 8 + size > source.size:
             raise source.error(
                 place, f"{storage.numel} elements are due, it has {count}, or the file ends in it"
@@ -127,4 +121,5 @@ def read(source, options=None):
     if missing or at != source.size:
         what = f"storage {show(missing[0])} is missing" if missing else "bytes follow the last one"
         raise source.error("list of storages", what)
-    return arrays_of(tensors, Storages(_Records(source), b"little"), source, "saved object")
+    storages = Storages(_Records(source), b"little")
+    return contents_of(found, leaves, storages, source, "saved object")

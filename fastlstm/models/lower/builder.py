@@ -18,6 +18,13 @@ from ..infer import run_dtype
 
 TABLE = {}  # {operator of the graph: function(builder, node)}
 
+# {C operator: which of its inputs decide shapes, so that they are read before a run}
+DECIDES = {
+    "expand": (1,), "fill": (0,), "one_hot": (1,), "pad": (1, 3), "range": (0, 1, 2),
+    "reshape": (1,), "resize": (1,), "slice": (1, 2, 3, 4), "split": (1,), "tile": (1,),
+    "topk": (1,),
+}  # fmt: skip
+
 
 def lowers(*ops):
     """Registers a function for these operators."""
@@ -61,7 +68,7 @@ class Builder:
         """The constant input `index`; ModelError if it is not constant."""
         found = self.known(node.inputs[index]) if index < len(node.inputs) else None
         if found is None:
-            raise node.error(f"{what} must be constant, and is computed as the model runs")
+            raise node.not_known(f"{what} must be constant, and is computed as the model runs")
         return found
 
     def constant(self, array):
@@ -98,6 +105,11 @@ class Builder:
         places = [self.place(x) if isinstance(x, str) else x for x in inputs]
         fresh = isinstance(outputs, int)
         names = [None] * outputs if fresh else list(outputs)
+        for i in DECIDES.get(operator, ()) if isinstance(operator, str) else ():
+            if i < len(places) and places[i] is not None and places[i] not in self.early:
+                raise node.not_known(
+                    f"its input {i} decides a shape, and is computed as the model runs"
+                )
         try:
             if isinstance(operator, str):
                 operator = self.core.Operator(operator, ints, floats, self.isa)

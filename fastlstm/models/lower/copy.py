@@ -3,8 +3,11 @@
 
 import numpy as np
 
+from ..elementwise import numbers_of
 from ..infer import RUN_DTYPES, run_dtype
 from .builder import lowers
+
+CAST_INT = numbers_of([("cast_int", 0)], 1)
 
 
 def perm_of(b, node):
@@ -69,9 +72,53 @@ def gather_elements(b, node):
     b.emit(node, "gather_elements", [node.attrs.get("axis", 0)])
 
 
+# In the order of csrc/ops/scatter.h.
+REDUCTIONS = ("none", "add", "mul", "max", "min")
+
+
+def _reduction(node):
+    given = node.attrs.get("reduction", "none")
+    if given not in REDUCTIONS:
+        raise node.error(f"the reduction {given!r} is unknown")
+    return REDUCTIONS.index(given)
+
+
+@lowers("GatherND")
+def gather_nd(b, node):
+    b.emit(node, "gather_nd", [node.attrs.get("batch_dims", 0)])
+
+
+@lowers("ScatterElements")
+def scatter_elements(b, node):
+    b.emit(node, "scatter_elements", [node.attrs.get("axis", 0), _reduction(node)])
+
+
+@lowers("ScatterND")
+def scatter_nd(b, node):
+    b.emit(node, "scatter_nd", [_reduction(node)])
+
+
+@lowers("Trilu")
+def trilu(b, node):
+    k = 0
+    if len(node.inputs) > 1 and node.inputs[1]:
+        found = b.due(node, 1, "k").reshape(-1)
+        if found.size != 1:
+            raise node.error(f"k has {found.size} numbers, one is due")
+        k = int(found[0])
+    b.emit(node, "trilu", [k, int(node.attrs.get("upper", 1) != 0)], inputs=node.inputs[:1])
+
+
 @lowers("OneHot")
 def one_hot(b, node):
-    b.emit(node, "one_hot", [node.attrs.get("axis", -1)])
+    """The C core's depth is int64, and its indices are."""
+    indices, depth, values = node.inputs
+    if b.dtype(indices).kind == "f":
+        (indices,) = b.emit(node, "pointwise", CAST_INT, inputs=[indices], outputs=1)
+    known = b.known(depth)
+    if known is not None and known.dtype != np.int64:
+        depth = b.constant(known.astype(np.int64))
+    b.emit(node, "one_hot", [node.attrs.get("axis", -1)], inputs=[indices, depth, values])
 
 
 @lowers("ConstantOfShape")
@@ -86,7 +133,7 @@ def constant_of_shape(b, node):
 @lowers("Range")
 def range_(b, node):
     if b.dtype(node.outputs[0]) != RUN_DTYPES[1]:
-        raise node.error("a range of floats that is computed as the model runs")
+        raise node.not_known("a range of floats that is computed as the model runs")
     b.emit(node, "range")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reductions, and what else goes along axes: ArgMax, ArgMin, TopK, CumSum."""
+"""Reductions, and what else goes along axes: ArgMax, ArgMin, TopK, CumSum, CumProd."""
 
 from .builder import lowers
 
@@ -41,11 +41,11 @@ def topk(b, node):
     b.emit(node, "topk", [node.attrs.get("axis", -1), node.attrs.get("largest", 1)])
 
 
-@lowers("CumSum")
+@lowers("CumSum", "CumProd")
 def cumsum(b, node):
     axis = b.due(node, 1, "axis").reshape(-1)
     if axis.size != 1:
         raise node.error(f"axis has {axis.size} numbers, one is due")
     get = node.attrs.get
     ints = [axis[0], get("exclusive", 0), get("reverse", 0)]
-    b.emit(node, "cumsum", ints, inputs=node.inputs[:1])
+    b.emit(node, node.op.lower(), ints, inputs=node.inputs[:1])

@@ -30,7 +30,7 @@ def resize(b, node):
     x, _, _, sizes = [*node.inputs, "", "", ""][:4]
     if sizes and b.known(sizes) is None:
         if attrs.get("axes") is not None or len(shape) not in (3, 4):
-            raise node.error("computed sizes are covered for all axes of (N, C, S..) alone")
+            raise node.not_known("computed sizes are covered for all axes of (N, C, S..) alone")
         n = len(shape) - 2
         b.emit(node, "resize", [2, n, mode, rule, rounding, *[0] * n], [0.0] * n,
                inputs=[x, sizes])  # fmt: skip

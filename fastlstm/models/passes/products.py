@@ -11,7 +11,8 @@ def _linear_of(edit, node):
     """[x, W (O, I), b or None] of a MatMul or Gemm with a constant matrix; None for others."""
     if node.op == "MatMul":
         w = edit.value(node.inputs[1])
-        if w is None or w.ndim != 2 or w.dtype.kind != "f" or len(edit.shape(node.inputs[0])) < 1:
+        fits = w is not None and w.ndim == 2 and w.size and w.dtype.kind == "f"
+        if not fits or len(edit.shape(node.inputs[0])) < 1:
             return None
         return [node.inputs[0], w.T, None]
     if node.op != "Gemm" or node.attrs.get("transA"):
@@ -19,7 +20,7 @@ def _linear_of(edit, node):
     w = edit.value(node.inputs[1])
     c = node.inputs[2] if len(node.inputs) > 2 else ""
     b = edit.value(c)
-    if w is None or w.dtype.kind != "f" or w.ndim != 2 or (c and b is None):
+    if w is None or w.dtype.kind != "f" or w.ndim != 2 or not w.size or (c and b is None):
         return None
     w = w if node.attrs.get("transB") else w.T
     if b is not None:

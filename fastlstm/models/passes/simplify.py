@@ -5,14 +5,16 @@
 
 `flat` has no If and no node whose outputs are constant or that nobody needs; facts tells of each of
 its names what is known. A graph computes much from the shapes of its inputs, and sizes that are
-free are not known here. A branch that depends on one cannot be chosen: NotKnown says so, and the
-caller plans again with the sizes of the call at hand.
+free are not known here. A branch that depends on one cannot be chosen: graph.NotKnown says so, and
+the caller plans again with the sizes of the call at hand.
 """
+
+import dataclasses
 
 import numpy as np
 
 from ..graph import Graph, ModelError, Node
-from ..infer import Fact, constant, infer, run_dtype
+from ..infer import WRAPPING, constant, infer, run_dtype
 from ..reference import TABLE, compute
 from ..reference.call import DTYPES
 from .edit import dead_nodes_left_out
@@ -22,9 +24,16 @@ from .edit import dead_nodes_left_out
 FOLDED, MORE_FOLDED = 16, 64 << 20
 MOST_NODES = 200_000  # of a graph with its branches chosen
 
+_CODES = {name: code for code, name in DTYPES.items() if code != 16}
 
-class NotKnown(ModelError):
-    """The condition of an If depends on the inputs: on their values, or on free sizes."""
+
+def _of_one_float(values):
+    """Arrays of which those of floats have one dtype. A file's have; but where it converts to the
+    type of a value that the C core holds in float32, they may differ here."""
+    kinds = {v.dtype for v in values if v is not None and v.dtype.kind == "f"}
+    if len(kinds) < 2:
+        return values
+    return [v.astype(np.float32) if v is not None and v.dtype.kind == "f" else v for v in values]
 
 
 class _Walk:
@@ -75,33 +84,65 @@ class _Walk:
             return None
         inputs = [self.names[n] if n else "" for n in node.inputs]
         here = Node(node.op, inputs, node.outputs, node.attrs, node.name)
+        if node.op == "CastLike":
+            fact = self.facts[inputs[1]]
+            to = _CODES[(fact.narrow or fact.dtype).name]
+            here = Node("Cast", inputs[:1], node.outputs, {"to": to}, node.name)
         found = self.fold(here)
         if found is None and self.does_nothing(here):
             self.names[node.outputs[0]] = inputs[0]
             return None
         if found is None:
             if node.op not in TABLE:
-                raise node.error("an operator that fastlstm does not run")
+                raise node.not_covered()
             found = [constant(f) if isinstance(f, np.ndarray) else f for f in self.infer(here)]
         here.outputs = [
             self.give(n, f) if n else "" for n, f in zip(node.outputs, found, strict=False)
         ]
         if any(self.facts[n].constant is None for n in here.outputs if n):
-            self.nodes.append(here)
+            self.append(here)
         return None
+
+    def append(self, node):
+        """A node of the flat graph; one whose numbers may be out of their range gets a Cast behind
+        it, which wraps them around."""
+        self.nodes.append(node)
+        fact = self.facts[node.outputs[0]] if node.outputs[0] else None
+        if fact is None or node.op not in WRAPPING or not fact.narrow or fact.parts:
+            return
+        wide = self.unique(f"{node.outputs[0]}@wide")
+        self.facts[wide] = dataclasses.replace(fact, narrow=None)
+        to = {"to": _CODES[fact.narrow.name]}
+        self.nodes.append(Node("Cast", [wide], [node.outputs[0]], to, node.name))
+        node.outputs = [wide, *node.outputs[1:]]
 
     def does_nothing(self, node):
         """Is its output its input, as the C core holds it?"""
-        if node.op == "Dropout":  # in inference; its mask is all true, which nobody asks for
-            return True
+        if node.op == "Dropout":
+            self.check_dropout(node)
+            return not any(node.outputs[1:])
         if node.op == "Cast":
-            due = run_dtype(DTYPES.get(node.attrs.get("to"), "O"))
-            return due == self.facts[node.inputs[0]].dtype
+            due = np.dtype(DTYPES.get(node.attrs.get("to"), "O"))
+            fact = self.facts[node.inputs[0]]
+            return run_dtype(due) == fact.dtype and (
+                due.kind == "f" or due == (fact.narrow or fact.dtype)
+            )
         if node.op in ("Slice", "Expand", "Reshape", "Tile", "Pad"):
             shape = self.facts[node.inputs[0]].shape
             # A Slice with a step of -1 keeps the shape, and Pad may take as much as it gives.
             return None not in shape and self._kept(node) and self.infer(node)[0].shape == shape
         return False
+
+    def check_dropout(self, node):
+        """ModelError unless it is that of inference, which does nothing."""
+        ratio, training = (
+            self.facts[n] if n else constant(np.array(default))
+            for n, default in zip([*node.inputs, "", ""][1:3], (0.5, False), strict=True)
+        )
+        if training.constant is None or ratio.constant is None:
+            raise node.not_known("whether it is dropout of training is computed as the model runs")
+        if training.constant.any() and ratio.constant.any():
+            raise node.error("dropout of training: random numbers are not drawn")
 
     def _kept(self, node):
         values = [self.facts[n].constant for n in node.inputs[1:] if n]
@@ -128,7 +169,7 @@ class _Walk:
             return None
         if node.op in ("Shape", "Size") or node.op.startswith("Random"):
             return None
-        made = compute(node, values, min(self.left, self.max_bytes))
+        made = compute(node, _of_one_float(values), min(self.left, self.max_bytes))
         self.charge(node, sum(a.nbytes for a in made if a is not None))
         if any(a is not None and run_dtype(a.dtype) is None for a in made):
             raise node.error(f"a constant of the type {made[0].dtype}")
@@ -137,9 +178,7 @@ class _Walk:
     def branch(self, node):
         condition = self.facts[self.names[node.inputs[0]]].constant
         if condition is None:
-            raise NotKnown(
-                str(node.error("which branch it takes depends on the values or sizes of inputs"))
-            )
+            raise node.not_known("which branch it takes depends on the values or sizes of inputs")
         if condition.size != 1:
             raise node.error(f"a condition of the shape {condition.shape}")
         body = node.attrs["then_branch" if condition.reshape(-1)[0] else "else_branch"]
@@ -173,14 +212,3 @@ def simplify(graph, inputs, max_bytes=1 << 30):
     flat = Graph(graph.inputs, graph.outputs, nodes, constants, graph.name)
     flat.results = outputs
     return flat, walk.facts
-
-
-def facts_again(graph, inputs):
-    """{name: Fact} of a flat graph that passes have changed."""
-    facts = dict(inputs)
-    facts.update((name, constant(array)) for name, array in graph.constants.items())
-    for node in graph.nodes:
-        for name, fact in zip(node.outputs, infer(node, facts), strict=False):
-            if name:
-                facts[name] = Fact(fact.dtype, fact.shape, None, fact.parts)
-    return facts

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Resize: each output is a weighted sum of inputs around its place, one axis after the other."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,9 +14,9 @@ _PLACES = (
 )  # fmt: skip
 
 
-def _sizes(call, x, axes, scales, sizes):
+def _sizes(call, shape, axes, scales, sizes):
     """(new sizes, scales) of the `axes`."""
-    old = [x.shape[axis] for axis in axes]
+    old = [shape[axis] for axis in axes]
     if (scales is None) == (sizes is None):
         raise call.error("one of scales and sizes is due")
     if scales is not None:
@@ -28,7 +29,7 @@ def _sizes(call, x, axes, scales, sizes):
     new = call.ints(sizes, "sizes", len(axes))
     policy = call.attr("keep_aspect_ratio_policy", "stretch")
     if min(new, default=0) < 0 or (0 in old and any(new)):
-        raise call.error(f"sizes {new} from the shape {x.shape}")
+        raise call.error(f"sizes {new} from the shape {shape}")
     ratios = [n / m if m else 1.0 for n, m in zip(new, old)]
     if policy != "stretch":
         if policy not in ("not_larger", "not_smaller"):
@@ -102,48 +103,76 @@ def _weights(call, mode, places, old, scale):
     return matrix
 
 
-@operator("Resize", 1, 4)
-def resize(call, x, roi=None, scales=None, sizes=None):
+@dataclasses.dataclass
+class Step:
+    """How one axis is resized.
+
+    index      where each output is taken from, or None
+    matrix     (outputs, inputs) of the weights, or None: one of the two is there
+    outside    of each output whether it lies outside of x, which tf_crop_and_resize fills; or None
+    """
+
+    axis: int
+    index: np.ndarray | None
+    matrix: np.ndarray | None
+    outside: np.ndarray | None
+
+
+def steps(call, shape, roi, scales, sizes):
+    """(the shape of the output, [Step]) of a Resize of an array of this shape."""
     mode = call.attr("mode", "nearest")
     where = call.attr("coordinate_transformation_mode", "half_pixel")
     axes = call.attr("axes")
-    axes = range(x.ndim) if axes is None else call.axes(axes, x.ndim)
+    axes = range(len(shape)) if axes is None else call.axes(axes, len(shape))
     if mode not in ("nearest", "linear", "cubic") or where not in _PLACES:
         raise call.error(f"mode {mode!r} with {where!r}")
     if scales is not None and scales.size == 0 and sizes is not None:
         scales = None
-    new, ratios = _sizes(call, x, axes, scales, sizes)
+    new, ratios = _sizes(call, shape, axes, scales, sizes)
     crop = where == "tf_crop_and_resize"
     if crop and (roi is None or roi.shape != (2 * len(axes),)):
         raise call.error("tf_crop_and_resize without roi")
-    whole = list(x.shape)
+    whole, found = list(shape), []
     for axis, n in zip(axes, new):
         whole[axis] = n
     call.room(whole, np.float64)
-    if 0 in whole:
-        return np.zeros(whole, x.dtype)
-    y, outside = x, []
     for i, (axis, n, scale) in enumerate(zip(axes, new, ratios)):
-        old = x.shape[axis]
-        if n == old and scale == 1 and not crop:
+        old = shape[axis]
+        if 0 in whole or (n == old and scale == 1 and not crop):
             continue
         ends = (float(roi[i]), float(roi[i + len(axes)])) if crop else None
         places = _places(call, where, old, n, scale, ends)
-        if crop:
-            outside.append((axis, (places < 0) | (places > old - 1)))
+        outside = (places < 0) | (places > old - 1) if crop else None
+        index = matrix = None
         if mode == "nearest":
-            y = np.take(y, np.clip(_nearest(call, places), 0, old - 1), axis)
+            index = np.clip(_nearest(call, places), 0, old - 1)
         else:
-            shape = [*y.shape[:axis], n, *y.shape[axis + 1 :]]
-            call.room(shape, np.float64, "an axis resized")
-            call.work(math.prod(shape) * old)
             matrix = _weights(call, mode, places, old, scale)
-            y = np.moveaxis(np.tensordot(matrix, y, (1, axis)), 0, axis)
-    if outside and any(where.any() for _, where in outside):
+        found.append(Step(axis, index, matrix, outside))
+    return whole, found
+
+
+@operator("Resize", 1, 4)
+def resize(call, x, roi=None, scales=None, sizes=None):
+    whole, found = steps(call, x.shape, roi, scales, sizes)
+    if 0 in whole:
+        return np.zeros(whole, x.dtype)
+    y = x
+    for step in found:
+        if step.index is not None:
+            y = np.take(y, step.index, step.axis)
+            continue
+        new, old = step.matrix.shape
+        shape = [*y.shape[: step.axis], new, *y.shape[step.axis + 1 :]]
+        call.room(shape, np.float64, "an axis resized")
+        call.work(math.prod(shape) * old)
+        y = np.moveaxis(np.tensordot(step.matrix, y, (1, step.axis)), 0, step.axis)
+    outside = [(s.axis, s.outside) for s in found if s.outside is not None and s.outside.any()]
+    if outside:
         y = y.copy()
         for axis, away in outside:
             y[(slice(None),) * axis + (away,)] = call.attr("extrapolation_value", 0.0)
-    if x.dtype.kind in "iu" and mode != "nearest":
+    if x.dtype.kind in "iu" and call.attr("mode", "nearest") != "nearest":
         info = np.iinfo(x.dtype)
         y = np.clip(np.trunc(y), info.min, info.max)
     return y.astype(x.dtype)

@@ -16,20 +16,22 @@ def compute(node, arrays, max_bytes=MAX_BYTES):
     covered, for what does not fit together, and before an array of more than max_bytes is made.
     """
     if node.op not in TABLE:
-        raise node.error(node.attrs.get("refused", "the operator is not covered"))
+        raise node.not_covered()
     return TABLE[node.op](node, arrays, max_bytes)
 
 
-def run(graph, inputs, max_bytes=MAX_BYTES):
+def run(graph, inputs, max_bytes=MAX_BYTES, held=None):
     """[arrays]: the outputs of a graph, in its order.
 
     inputs   {name: array} of every input; they are used as they are, whatever their dtypes
+    held     f(dtype): the dtype in which what a node makes is kept; None: its own
     """
     missing = [value.name for value in graph.inputs if value.name not in inputs]
     unknown = set(inputs) - {value.name for value in graph.inputs}
     if missing or unknown:
         raise ModelError(f"{graph.name}: inputs missing: {missing}, unknown: {sorted(unknown)}")
-    return _run(graph, {name: np.asarray(array) for name, array in inputs.items()}, max_bytes)
+    return _run(graph, {name: np.asarray(array) for name, array in inputs.items()}, max_bytes,
+                held)  # fmt: skip
 
 
 def _used(node):
@@ -42,7 +44,7 @@ def _used(node):
                 yield from _used(inner)
 
 
-def _run(graph, values, max_bytes):
+def _run(graph, values, max_bytes, held=None):
     """values: what is known around the graph; it is changed."""
     values.update(graph.constants)
     uses = collections.Counter(value.name for value in graph.outputs)
@@ -51,9 +53,11 @@ def _run(graph, values, max_bytes):
     made = {value.name for value in graph.inputs} | {n for v in graph.nodes for n in v.outputs}
     for node in graph.nodes:
         if node.op == "If":
-            found = _branch(node, values, max_bytes)
+            found = _branch(node, values, max_bytes, held)
         else:
             found = compute(node, [values[n] if n else None for n in node.inputs], max_bytes)
+        if held is not None:
+            found = [a.astype(held(a.dtype), copy=False) for a in found]
         if len(found) < len(node.outputs):
             raise node.error(f"{len(node.outputs)} outputs, the operator has {len(found)}")
         values.update((name, a) for name, a in zip(node.outputs, found) if name)
@@ -64,9 +68,9 @@ def _run(graph, values, max_bytes):
     return [values[value.name] for value in graph.outputs]
 
 
-def _branch(node, values, max_bytes):
+def _branch(node, values, max_bytes, held):
     condition = values[node.inputs[0]] if node.inputs and node.inputs[0] else None
     if condition is None or condition.size != 1 or condition.dtype != bool:
         raise node.error("its condition is not one bool")
     branch = node.attrs["then_branch" if condition.reshape(-1)[0] else "else_branch"]
-    return _run(branch, dict(values), max_bytes)
+    return _run(branch, dict(values), max_bytes, held)

@@ -5,14 +5,16 @@ The tests check that each is refused for that rule, and the fuzzers begin with t
 make the sound files that some of them are made from.
 
     build.py     zip archives, pickles and safetensors files, with single bytes to choose
-    zips.py pickles.py headers.py chunks.py others.py wrong_types.py     the malformed files
+    zips.py pickles.py headers.py chunks.py others.py archives.py texts.py wrong_types.py
+                 the malformed files
+    objects.py opaque.py     sound checkpoints with objects of every kind beside the tensors
     targets.py mutate.py     what a fuzzer's input is for each format, and how it is changed
     watch.py     loads files in a process of its own, and reports time, memory and audit events
 """
 
 import dataclasses
 
-from . import chunks, headers, others, pickles, wrong_types, zips
+from . import archives, chunks, headers, others, pickles, texts, wrong_types, zips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +49,17 @@ def all_cases():
         ("numpy", others.pickle_cases()),
         ("stream", others.stream_cases()),
         ("script", others.script_cases()),
+        ("pt2", archives.pt2_cases()),
+        ("pt2-bomb", archives.pt2_bombs()),
+        ("nested", archives.nested_cases()),
+        ("nested-bomb", archives.nested_bombs()),
         ("onnx-type", wrong_types.onnx_cases()),
         ("keras-type", wrong_types.keras_cases()),
         ("fastlstm-type", wrong_types.own_cases()),
         ("script-type", wrong_types.script_cases()),
+        ("json", texts.cases()),
+        ("json-bomb", texts.bombs()),
+        ("packed", texts.packed_cases()),
     ):
         for name, data, says in cases:
             yield Case(f"{family}-{name}", data, says)

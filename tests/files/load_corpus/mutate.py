@@ -150,6 +150,12 @@ def _opcodes(data):
     return [data[a:b] for a, b in itertools.pairwise(places)] or [data]
 
 
+# Opcodes that are put in: EMPTY_TUPLE, EMPTY_LIST, EMPTY_DICT, MARK, NONE, BININT1, POP, TUPLE,
+# REDUCE, NEWOBJ, BUILD, GLOBAL, OBJ, DUP, POP_MARK, SETITEM, APPEND, BINGET.
+_PUT_IN = (b")", b"]", b"}", b"(", b"N", b"K\1", b"0", b"t", b"R", b"\x81", b"b", b"cm\nC\n", b"o",
+           b"2", b"1", b"s", b"a", b"h\0")  # fmt: skip
+
+
 def of_pickle(data, rng):
     """One to three opcodes taken out, doubled, exchanged, changed, or put in."""
     parts = _opcodes(data)
@@ -167,7 +173,7 @@ def of_pickle(data, rng):
         elif change == 4:
             parts[at] = parts[at][:1] + of_bytes(parts[at][1:], rng)
         else:
-            parts.insert(at, rng.choice((b")", b"]", b"}", b"(", b"N", b"K\1", b"0", b"t", b"R")))
+            parts.insert(at, rng.choice(_PUT_IN))
     return b"".join(parts)
 
 

@@ -77,6 +77,33 @@ _LSTM = node("LSTM", ["X", "W", "R"], ["y"], [attribute("hidden_size", 3, 2)])
 GOOD_ONNX = model([_LSTM], _TENSORS)
 
 
+def with_data_beside(path):
+    """Write GOOD_ONNX's model to `path` with W's elements in <path>.data; gives `path`."""
+    entries = field(13, field(1, "location") + field(2, f"{path.name}.data"))
+    w = onnx_tensor("W", _W, raw=b"").removesuffix(field(9, b"")) + entries + field(14, 1)
+    path.write_bytes(model([_LSTM], [w, _TENSORS[1]]))
+    path.with_name(f"{path.name}.data").write_bytes(_W.tobytes())
+    return path
+
+
+def single_operators(steps):
+    """Nodes of an LSTM, a GRU and an RNN, written out for each step."""
+    made = []
+    for n in range(steps):
+        for out, op, inputs in (
+            ("p", "MatMul", ["X", "W"]), ("q", "MatMul", [f"h{n}", "R"]), ("a", "Add", ["p", "q"]),
+            ("i", "Sigmoid", ["a"]), ("g", "Tanh", ["a"]), ("u", "Mul", ["i", "g"]),
+            ("v", "Mul", ["i", "c"]), ("c", "Add", ["u", "v"]), ("r", "Mul", ["i", "q"]),
+            ("s", "Add", ["p", "r"]), ("m", "Tanh", ["s"]), ("d", "Sub", [f"h{n}", "m"]),
+            ("e", "Mul", ["d", "i"]), (f"h{n + 1}", "Add", ["e", "m"]),
+        ):  # fmt: skip
+            inputs = [each + str(n) if len(each) == 1 and each not in "XWR" else each
+                      for each in inputs]  # fmt: skip
+            outputs = [out if out[1:] else out + str(n)]
+            made.append(node(op, inputs, outputs, name=""))
+    return made
+
+
 def onnx_cases():
     """Malformed messages and tensors, and constants that cannot be computed."""
     yield "no-graph", field(1, 8) + field(2, "x"), "no graph"
@@ -322,18 +349,19 @@ def pickle_cases():
     yield "many-sizes", _numpy_state(shape=tuple_of(*[number(1)] * 40)), "at most 32"
     yield "empty", _numpy_state(shape=tuple_of(number(0), number(1 << 50)), raw=b""), "too large"
     yield "text-sizes", _numpy_state(shape=tuple_of(text("4"))), "ints of 0 or more"
-    yield "objects", _numpy_state(dtype=b"O8"), "not read"
-    yield "dtype", _numpy_state(dtype=b"<f4,<i4"), "not read"
+    yield "objects", _numpy_state(dtype=b"O8"), "no tensor in it can be read"
+    yield "dtype", _numpy_state(dtype=b"<f4,<i4"), "Python objects, text or records"
     yield "order", _numpy_state(order=b"!"), ""
     yield "bool", _numpy_state(dtype=b"b1", shape=b"K\x10\x85", raw=b"\3" * 16), "neither 0 nor 1"
     yield "follow", GOOD_PICKLE + b"x", "bytes follow"
     yield "no-state", b"\x80\x04cnumpy._core.multiarray\n_reconstruct\n)R.", "without a state"
     yield "state-twice", GOOD_PICKLE[:-1] + b"(K\1)N\x89Ntb.", ""
-    yield "state-of-a-list", b"\x80\x04])b.", "no array's"
+    yield "state-of-a-list", b"\x80\x04])b.", "has none"
+    yield "state-of-bytes", b"\x80\x04C\1a)b.", "no array's"
     yield "persistent", b"\x80\x04NQ.", "persistent id"
     yield "torch", b"\x80\x04ctorch._utils\n_rebuild_tensor_v2\n)R.", "torch.save"
     for name, call in (("system", b"cos\nsystem\n"), ("eval", b"cbuiltins\neval\n")):
-        yield name, b"\x80\x04(" + call + tuple_of(text("1")) + b"Rt.", "not allowed"
+        yield name, b"\x80\x04" + call + tuple_of(text("1")) + b"R.", "whole pickled object"
 
 
 def stream_cases():
@@ -366,11 +394,11 @@ def script_cases():
 
     net = b"c__torch__.m\nNet\n"
     yield "object-args", archive(net + b"N\x85\x81"), "made from arguments"
-    yield "object-of-os", archive(b"(cos\nsystem\n)\x81t"), "not allowed"
-    yield "object-of-torch", archive(b"ctorch\nSize\n)\x81"), "not TorchScript's"
+    yield "object-of-os", archive(b"cos\nsystem\n)\x81"), "whole pickled object"
+    yield "object-of-torch", archive(b"ctorch\nSize\n)\x81"), "whole pickled object"
     yield "no-tensors-in-a-list", archive(b"K\1"), "neither a tensor"
     yield "build-list", archive(b"]}b"), "attributes are set"
-    yield "no-function", archive(b"K\1)R"), "REDUCE takes"
+    yield "no-function", archive(b"K\1)R"), "made of a name alone"
     yield "list-args", archive(b"ctorch.jit._pickle\nbuild_intlist\n)R"), "arguments"
     yield "packed-pickle", zip_bytes([
         Record("a/data.pkl", pickle.dumps(1), method=8), Record("a/code/m.py", b"x"),
@@ -382,6 +410,17 @@ def slow_cases():
     yield "onnx-empty-nodes", field(1, 8) + field(7, b"\x0a\0" * 200_000)
     yield "onnx-empty-inputs", model([b"\x0a\0" * 4_000_000])
     yield "onnx-empty-tensors", model([_LSTM], [b""] * 90_000)
+    yield "onnx-single-operators", model(single_operators(300), _TENSORS)
+    sums = [node("Add", [f"s{max(0, n - k)}" for k in (1, 2)], [f"s{n}"]) for n in range(1, 2000)]
+    yield "onnx-sums", model([*sums, *[node("Tanh", [f"s{n}"], [f"t{n}"]) for n in range(2000)]])
+    muls = [node("Mul", [f"s{n}", f"s{n + 1}"], [f"m{n}"]) for n in range(8)]
+    tops = [node("Add", [f"m{n % 8}", f"a{max(0, n - 1)}"], [f"a{n}"]) for n in range(4000)]
+    yield (
+        "onnx-mixed-sums",
+        model(
+            [*sums[:20], *muls, *tops, *[node("Relu", [f"a{n}"], [f"r{n}"]) for n in range(4000)]]
+        ),
+    )
     yield "onnx-one-name", model([node("LSTM", [], [])] * 20_000)
     yield "onnx-numbers", model([], [field(1, 1 << 20) + field(2, 7) + field(8, "W")
                                     + field(7, b"\1" * (1 << 20))])  # fmt: skip

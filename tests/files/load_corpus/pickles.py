@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""PyTorch checkpoints whose zip archive is sound and whose pickle is not: attacks that call or
-import something, opcodes with missing operands, tensors with wrong arguments, and bombs.
+"""PyTorch checkpoints whose zip archive is sound and whose pickle is not: opcodes with missing
+operands, tensors with wrong arguments, and bombs. (Attacks that call or import something are in
+objects.py: beside a sound tensor they do nothing.)
 
 A pickle here is a run of opcodes, as build.py and Python's pickletools name them. Letters in the
 bytes are opcodes: ( MARK, t TUPLE, ) EMPTY_TUPLE, ] EMPTY_LIST, } EMPTY_DICT, a APPEND, e APPENDS,
@@ -29,57 +30,16 @@ from .build import (
     tuple_of,
     zip_bytes,
 )
+from .objects import ATTACKS
 
 # {opcode: a pickle with it}: opcodes that no checkpoint needs, with operands that suit them.
 _REFUSED = {
-    "NEWOBJ": name_of("collections.OrderedDict") + b")\x81",
-    "NEWOBJ_EX": name_of("collections.OrderedDict") + b")}\x92",
-    "INST": b"(ios\nsystem\n",
-    "OBJ": b"(" + name_of("collections.OrderedDict") + b"o",
     "PERSID": b"Pstorage\n",
-    "EXT1": b"\x82\x01",
-    "EXT2": b"\x83\x01\x00",
-    "EXT4": b"\x84\x01\x00\x00\x00",
-    "DUP": b"N2",
-    "POP_MARK": b"N(1",
     "NEXT_BUFFER": b"\x97",
     "READONLY_BUFFER": b"\x98",
-    "INT": b"I1\n",
-    "LONG": b"L1L\n",
-    "FLOAT": b"F1.0\n",
-    "STRING": b"S'a'\n",
-    "BINSTRING": b"T\1\0\0\0a",
-    "SHORT_BINSTRING": b"U\1a",
-    "UNICODE": b"Va\n",
-    "LIST": b"(l",
-    "DICT": b"(d",
-    "PUT": b"Np0\n",
-    "GET": b"Nq\0g0\n",
     "PROTO-again": b"N\x80\x02",
     "unknown-0": b"\0",
     "unknown-255": b"\xff",
-}
-
-# {name: opcodes} that would run something in Python's pickle.
-_ATTACKS = {
-    "os-system": b"cos\nsystem\n" + tuple_of(text("touch pwned")) + b"R",
-    "posix-system": b"cposix\nsystem\n" + tuple_of(text("touch pwned")) + b"R",
-    "eval": b"cbuiltins\neval\n" + tuple_of(text("1/0")) + b"R",
-    "exec-old": b"c__builtin__\nexec\n" + tuple_of(text("1/0")) + b"R",
-    "getattr": b"cbuiltins\ngetattr\n" + tuple_of(text("a"), text("b")) + b"R",
-    "import": b"cbuiltins\n__import__\n" + tuple_of(text("os")) + b"R",
-    "subprocess": b"csubprocess\nPopen\n" + tuple_of(text("true")) + b"R",
-    "torch-load": b"ctorch.serialization\nload\n" + tuple_of(text("x")) + b"R",
-    "torch-hub": b"ctorch.hub\nload\n" + tuple_of(text("x")) + b"R",
-    "numpy-load": b"cnumpy\nload\n" + tuple_of(text("x")) + b"R",
-    "runstring": b"cnumpy.testing._private.utils\nrunstring\n" + tuple_of(text("1"), b"}") + b"R",
-    "stack-global": text("os") + text("system") + b"\x93" + tuple_of(text("true")) + b"R",
-    "dotted": text("collections") + text("OrderedDict.__init__") + b"\x93",
-    "operator": b"coperator\nattrgetter\n" + tuple_of(text("a")) + b"R",
-    "functools": b"cfunctools\npartial\n)R",
-    "namespace": b"cargparse\nNamespace\n)\x81}b",
-    "sparse": b"ctorch._utils\n_rebuild_sparse_tensor\n)R",
-    "qtensor": b"ctorch._utils\n_rebuild_qtensor\n)R",
 }
 
 
@@ -116,12 +76,11 @@ def _bodies():
     """(name, pickle without PROTO and STOP, what the error says)."""
     for name, body in _REFUSED.items():
         yield f"refused-{name}", body, "no checkpoint needs"
-    for name, body in _ATTACKS.items():
+    for name, body in ATTACKS.items():
         yield f"root-{name}", body, "whole pickled object"
-        yield f"inside-{name}", b"}" + text("w") + body + b"s", "not allowed"
-    nested = dict_of(w=b"ctorch.nn.modules.rnn\nLSTM\n)\x81}b")
+    module = b"ctorch.nn.modules.rnn\nLSTM\n)\x81" + dict_of(w=tensor()) + b"b"
+    yield "module-inside", dict_of(w=module), "LSTM'; where it was made"
     yield "module", b"cmodel\nNet\n)\x81}b", "model.state_dict()"
-    yield "module-inside", nested, "whole pickled object"
     yield "global-long", b"c" + b"a" * 300 + b"\nb\n", "longer than"
     yield "global-latin", b"c\xff\nb\n", "not UTF-8"
     yield "stack-global-int", b"NN\x93", "must be text"
@@ -138,20 +97,39 @@ def _bodies():
         if value != b"\x8f":
             yield f"additems-on-{key}", value + b"(NN\x90", "no set"
         yield f"build-on-{key}", value + b"}b", "has none"
-        yield f"reduce-of-{key}", value + b")R", "REDUCE takes"
+        yield f"reduce-of-{key}", value + b")R", "made of a name alone"
+        yield f"newobj-of-{key}", value + b")\x81", "made of a name alone"
+        yield f"newobj-ex-of-{key}", value + b")}\x92", "made of a name alone"
+        yield f"obj-of-{key}", b"(" + value + b"o", "made of a name alone"
         yield f"persid-{key}", value + b"Q", "not a storage"
         if value != b")":
             body = name_of("collections.OrderedDict") + value + b"R"
-            yield f"reduce-with-{key}", body, "REDUCE takes"
-    for name, key in {
-        "list": b"]", "dict": b"}", "set": b"\x8f", "ordered": ORDERED,
-        "global": name_of("torch.Size"),
-        "tensor": tensor(), "tuple-list": tuple_of(b"]"), "tuple-deep": tuple_of(tuple_of(b"N")),
-        "tuple-long": tuple_of(b"N" * 33),
-    }.items():  # fmt: skip
-        yield f"key-{name}", b"}" + key + b"Ns", "a key that is neither"
-        yield f"keys-{name}", b"}(" + key + b"Nu", "a key that is neither"
+            yield f"reduce-with-{key}", body, "must be a tuple"
+            yield f"newobj-with-{key}", name_of("m.C") + value + b"\x81", "must be a tuple"
+    for name, key in {"list": b"]", "dict": b"}", "OrderedDict": ORDERED}.items():
+        yield f"key-{name}", b"}" + key + b"Ns", f"a {name} as a key"
+        yield f"keys-{name}", b"}(" + key + b"Nu", f"a {name} as a key"
+        yield f"dict-{name}", b"(" + key + b"Nd", f"a {name} as a key"
     yield "three-items", b"}(NNNu", "without a value"
+    yield "dict-of-three", b"(NNNd", "without a value"
+    yield "obj-empty", b"(o", "without a class"
+    yield "object-of-both", name_of("m.C") + b")R" + b"Na" + b"NNs", "no dict"
+    yield "build-on-global", name_of("m.C") + b"}b", "has none"
+    for name, body, says in (
+        ("int", b"Ix\n", "no number"), ("long", b"L1.5L\n", "no number"),
+        ("float", b"F\n", "no number"), ("float-dots", b"F1.2.3\n", "no number"),
+        ("int-long", b"I" + b"1" * 621 + b"\n", "longer than 620"),
+        ("string", b"Sab\n", "without quotes"), ("string-half", b"S'\n", "without quotes"),
+        ("unicode", b"V\\u12\n", "malformed character"),
+        ("unicode-surrogate", b"V\\ud800\n", "malformed character"),
+        ("put", b"Npx\n", "no number"), ("get", b"gx\n", "no number"),
+        ("get-negative", b"Nq\0g-1\n", "never set"), ("put-skip", b"Np3\n", "is the next"),
+    ):  # fmt: skip
+        yield f"line-{name}", body, says
+    for op in b"ILFSVgp":
+        yield f"line-open-{op:x}", b"N" + bytes([op]) + b"1", "without end"
+    yield "inst-open", b"(im\nC", "without end"
+    yield "inst-no-mark", b"im\nC\n", "no mark"
     yield "memo-unset", b"h\0", "never set"
     yield "memo-unset-long", b"j\xff\xff\xff\xff", "never set"
     yield "memo-skip", b"Nq\1", "is the next"
@@ -173,9 +151,6 @@ def _bodies():
     yield "two-roots", b"NN", "more than one value"
     yield "mark-left", b"N(", "more than one value"
     yield "nothing", b"", "more than one value"
-    yield "self-list", b"]q\0h\0a", "contains itself"
-    yield "self-dict", b"}q\0" + text("a") + b"h\0s", "contains itself"
-    yield "self-pair", b"]\x94]\x94h\0aa", "contains itself"
     yield (
         "same-name",
         dict_of(**{"a.b": tensor()}) + text("a") + dict_of(b=tensor()) + b"s",
@@ -183,13 +158,8 @@ def _bodies():
     )
     yield "same-key", b"}" + (text("a") + tensor() + b"s") * 2, "have the name"
     yield "same-int", b"}" + text("1") + tensor() + b"sK\1" + tensor() + b"s", "have the name"
-    for name, key in {
-        "none": b"N",
-        "bool": b"\x88",
-        "float": b"G" + bytes(8),
-        "tuple": b")",
-    }.items():
-        yield f"tensor-under-{name}", b"}" + key + tensor() + b"s", "neither text nor an int"
+    yield "same-none", b"}" + text("None") + tensor() + b"sN" + tensor() + b"s", "have the name"
+    yield "same-bool", b"}\x88" + tensor() + b"s" + text("True") + tensor() + b"s", "have the name"
     yield "name-long", dict_of(a=dict_of(**{"b" * 4096: tensor()})), "longer than"
 
 
@@ -200,9 +170,9 @@ def cases():
     for name, body, says in _bodies():
         yield name, checkpoint(body), says
     for name, pickle, says in (
-        ("no-bytes", b"", "does not begin"),
+        ("no-bytes", b"", "without a STOP"),
         ("one-byte", b"\x80", "does not begin"),
-        ("no-proto", b"N.", "does not begin"),
+        ("no-proto", b"N.", "neither a tensor nor a container"),
         ("proto-1", b"\x80\1N.", "does not begin"),
         ("proto-6", b"\x80\6N.", "does not begin"),
         ("no-stop", b"\x80\2N", "without a STOP"),
@@ -266,6 +236,11 @@ def tensor_cases():
     yield "two-dtypes-untyped", checkpoint(mixed), "used as"
 
 
+def _counted(count):
+    """A storage whose number of elements is `count`, below 0."""
+    return tuple_of(*_PID[:4], b"J" + struct.pack("<i", count)) + b"Q"
+
+
 def _untyped(dtype, count, size, stride=(1,), *more):
     """A tensor of an untyped storage of `count` bytes, with its dtype beside it; more: opcodes of
     further arguments."""
@@ -282,8 +257,8 @@ def _views():
     yield "offset-4", tensor(offset=4, size=(1,)), "past the end"
     yield "offset-5", tensor(offset=5, size=(1,)), "the offset must be"
     yield "offset-huge", tensor(offset=1 << 63, size=(1,)), "the offset must be"
-    yield "size-5", tensor(size=(5,)), "more elements"
-    yield "size-huge", tensor(size=(1 << 62,)), "more elements"
+    yield "size-5", tensor(size=(5,)), "past the end"
+    yield "size-huge", tensor(size=(1 << 62,)), "past the end"
     yield "size-overflow", tensor(size=(1 << 32, 1 << 32), stride=(0, 0)), "more elements"
     yield "size-63-dims", tensor(size=(2,) * 63, stride=(0,) * 63), "more elements"
     yield "size-65-dims", tensor(size=(1,) * 65, stride=(0,) * 65), "at most 64"
@@ -299,7 +274,7 @@ def _views():
     yield "stride-bool", call(function, storage(), b"K\0", one, tuple_of(b"\x88")), "must be ints"
     meta = dict_of(conj=b"\x88")
     yield "conj", tensor(tail=(FALSE, ORDERED, meta)), "conjugated"
-    yield "metadata-int", tensor(tail=(FALSE, ORDERED, b"K\1")), "conjugated"
+    yield "metadata-int", tensor(tail=(FALSE, ORDERED, b"K\1")), "must be a dict"
     yield "class-name", tensor(storage("torch.Size")), "is no storage"
     yield "class-dtype", tensor(storage("torch.float32")), "is no storage"
     yield (
@@ -313,8 +288,8 @@ def _views():
     yield "count-0", tensor(storage(count=0)), "its record has"
     yield "count-huge", tensor(storage(count=1 << 62)), "its record has"
     yield "dtype-float8", _untyped("torch.float8_e4m3fn", 16, (16,)), "float8_e4m3fn"
-    yield "dtype-storage", _untyped("torch.FloatStorage", 16, (4,)), "are not read"
-    yield "dtype-overrun", _untyped("torch.uint64", 16, (3,)), "more elements"
+    yield "dtype-storage", _untyped("torch.FloatStorage", 16, (4,)), "of dtype 'FloatStorage'"
+    yield "dtype-overrun", _untyped("torch.uint64", 16, (3,)), "past the end"
     yield "dtype-conj", _untyped("torch.uint16", 16, (8,), (1,), dict_of(neg=b"\x88")), "conjugated"
     pid = tuple_of(text("module"), name_of("torch.FloatStorage"), text("0"), text("cpu"), b"K\4")
     yield "pid-module", tensor(pid + b"Q"), "not a storage"
@@ -324,8 +299,18 @@ def _views():
     yield "pid-int-key", tensor(pid + b"Q"), "not a storage"
     pid = tuple_of(text("storage"), name_of("torch.FloatStorage"), text("0"), text("cpu"), b"\x88")
     yield "pid-bool-count", tensor(pid + b"Q"), "not a storage"
-    yield "not-a-function", call("torch.float32", NONE), "is a name"
-    yield "ordered-args", call("collections.OrderedDict", b"]"), "arguments"
+    yield "count-negative", tensor(_counted(-1)), "fewer than 0"
+    yield "pid-seven", tensor(tuple_of(*_PID, NONE, NONE) + b"Q"), "not a storage"
+    yield (
+        "pid-class-text",
+        tensor(tuple_of(text("module"), text("a"), NONE, NONE) + b"Q"),
+        "storage",
+    )
+    ordered = "collections.OrderedDict"
+    yield "ordered-args", call(ordered, b"]", b"]"), "arguments"
+    yield "ordered-int", call(ordered, b"K\1"), "made of a list"
+    yield "ordered-of-int", call(ordered, b"]K\1a"), "made of pairs"
+    yield "ordered-of-one", call(ordered, b"]K\1\x85a"), "made of pairs"
     yield "size-args", call("torch.Size", b"K\1"), "must be a tuple"
     yield "size-none", call("torch.Size"), "arguments"
     yield "size-negative", call("torch.Size", tuple_of(b"J\xff\xff\xff\xff")), "0 or more"
@@ -336,9 +321,9 @@ def _views():
     yield "from-type-args", call(from_type, function, cls, b")", b"}"), "arguments"
     yield "from-type-none", call(from_type, NONE, cls, b")", b"}"), "are due"
     other = name_of("collections.OrderedDict")
-    yield "from-type-other", call(from_type, other, cls, b")", b"}"), "does not rebuild"
+    yield "from-type-other", call(from_type, other, cls, b")", b"}"), "class 'torch.Tensor'"
     itself = name_of(from_type)
-    yield "from-type-itself", call(from_type, itself, cls, b")", b"}"), "does not rebuild"
+    yield "from-type-itself", call(from_type, itself, cls, b")", b"}"), "class 'torch.Tensor'"
 
 
 def bombs():

@@ -12,9 +12,14 @@ with, and how an input is changed with its structure in mind.
     stream        a checkpoint from before PyTorch 1.6 without its magic number
     script        the pickle of a TorchScript archive that is sound
     npz           the .npy record of a .npz that is sound
+    pt2           the index of weights of an exported program whose records are sound
+    nested        the pickle of a checkpoint inside an archive of Stable-Baselines3
     keras         a .keras file's configuration, a zero byte, and its HDF5 file; without the latter
                   a sound one is put there
     fastlstm      the description of the layers in a file of lstm.save, whose arrays are sound
+    json          the file of JSON
+    packed        the pickle of a checkpoint of a quantised model, whose archive is sound
+    frozen        the code of a frozen TorchScript archive, and after a zero byte its constants
     file          the file, of whatever format
 """
 
@@ -25,7 +30,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 
-from . import all_cases, chunks, headers, others, wrong_types
+from . import all_cases, archives, chunks, headers, objects, opaque, others, texts, wrong_types
 from .build import DATA, GOOD, Record, dict_of, tensor, zip_bytes
 from .mutate import (
     NUMBERS,
@@ -142,13 +147,20 @@ def _keras(data):
 # ---- seeds: inputs to begin with
 
 
-def _stream():
-    """A sound input for "stream"."""
+def _stream(**beside):
+    """A sound input for "stream". beside: values that stand beside its tensor."""
     import torch
 
-    file = BytesIO()
-    torch.save({"w": torch.ones(4)}, file, _use_new_zipfile_serialization=False)
-    return file.getvalue()[len(STREAM) :]
+    return opaque.saved({"w": torch.ones(4)} | beside, legacy=True)[len(STREAM) :]
+
+
+def _streams():
+    """Sound inputs for "stream" with an object or a tensor that is not read beside the tensor."""
+    yield _stream()
+    for value in (opaque.values() | opaque.unread_tensors()).values():
+        data = _stream(v=value)
+        if len(data) <= MAX_SEED:
+            yield data
 
 
 @functools.cache
@@ -163,9 +175,10 @@ def _cases(*families, cut=0):
 
 
 def _pickles():
-    """The pickles of sound and malformed checkpoints."""
+    """The pickles of sound and malformed checkpoints, and of sound ones with objects in them."""
     found = []
-    for data in (GOOD, *_cases("pickle-", "tensor-", "bomb-")):
+    made = [data for _, data in objects.made_cases()]
+    for data in (GOOD, *made, *_cases("pickle-", "tensor-", "bomb-")):
         with zipfile.ZipFile(BytesIO(data)) as archive:
             found.append(archive.read("a/data.pkl"))
     return found
@@ -181,15 +194,19 @@ def _headers():
 
 
 def _configs():
-    """Configurations of Keras models of one recurrent layer."""
+    """Configurations of Keras models of one recurrent layer, and of a model of a user's own."""
     backward = wrong_types.BACKWARD
     for layer in (
         wrong_types.LSTM,
         wrong_types.bidirectional(),
         wrong_types.bidirectional(backward_layer=backward, merge_mode="sum"),
         wrong_types.rnn_of(wrong_types.CELL),
+        wrong_types.stacked(wrong_types.CELL, wrong_types.CELL),
+        wrong_types.wrapped(wrong_types.LSTM),
+        wrong_types.LSTM | {"registered_name": "pkg>LSTM", "module": None},
     ):
         yield wrong_types.keras_model(layer)
+    yield b'{"class_name": "Mine", "config": {}}'
 
 
 def _layers():
@@ -242,12 +259,16 @@ TARGETS = {
     ),
     "numpy": Target(
         lambda data: b"\x80\x04" + data,
-        lambda: [others.GOOD_PICKLE[2:], *_cases("numpy-", cut=2)],
+        lambda: [
+            others.GOOD_PICKLE[2:],
+            *(data[2:] for data in _pickles() if data[:2] == b"\x80\2"),
+            *_cases("numpy-", cut=2),
+        ],
         mixed(of_pickle, of_pickle),
     ),
     "stream": Target(
         lambda data: STREAM + data,
-        lambda: [_stream(), *_cases("stream-", cut=len(STREAM))],
+        lambda: [*_streams(), *_cases("stream-", cut=len(STREAM))],
         mixed(of_pickle, of_numbers),
     ),
     "script": Target(
@@ -260,11 +281,27 @@ TARGETS = {
         lambda: [others.npy(others._HEADER, DATA)],
         of_bytes,
     ),
+    "pt2": Target(
+        archives.pt2,
+        lambda: [archives.index(w=archives.meta()), *archives.indexes()],
+        mixed(of_json, of_json),
+    ),
+    "nested": Target(
+        lambda data: archives.agent(_checkpoint(data)), _pickles, mixed(of_pickle, of_pickle)
+    ),
     "keras": Target(_keras, lambda: list(_configs()), mixed(_change_keras, _change_keras)),
     "fastlstm": Target(wrong_types.described, lambda: list(_layers()), mixed(of_json, of_json)),
+    "json": Target(bytes, lambda: [*texts.json_seeds(), *_cases("json-")], mixed(of_json, of_json)),
+    "packed": Target(
+        texts.packed_file,
+        lambda: [b"\x80\2" + texts.PACKED + b"."],
+        mixed(of_pickle, of_pickle),
+    ),
+    "frozen": Target(texts.frozen_file, lambda: [texts.CODE], of_bytes),
     "file": Target(
         bytes,
         lambda: [GOOD, headers.GOOD, others.GOOD_ONNX, others.GOOD_NPZ, others.GOOD_PICKLE,
+                 archives.GOOD_PT2, archives.GOOD_AGENT,
                  *_cases("")],
         mixed(of_numbers),
     ),

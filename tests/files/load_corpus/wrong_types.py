@@ -115,13 +115,17 @@ def onnx_cases():
 
 @functools.cache
 def keras_weights():
-    """A small HDF5 file with the weights of an LSTM, a Bidirectional LSTM and an RNN of LSTMCell,
-    as they stand in .keras files."""
+    """A small HDF5 file with the weights of an LSTM, a Bidirectional LSTM, an RNN of LSTMCell, one
+    of stacked cells and an LSTM in a wrapper, as they stand in .keras files."""
     file = io.BytesIO()
+    sides = ("bidirectional/forward_layer", "bidirectional/backward_layer")
     with h5py.File(file, "w") as h5:
-        for place in ("lstm", "rnn", "bidirectional/forward_layer", "bidirectional/backward_layer"):
+        for place in ("lstm", "rnn", *sides, "time_distributed/layer"):
             h5[f"layers/{place}/cell/vars/0"] = np.ones((1, 8), "f4")
             h5[f"layers/{place}/cell/vars/1"] = np.ones((2, 8), "f4")
+        for cell, inputs in (("lstm_cell", 1), ("lstm_cell_1", 2)):
+            h5[f"layers/rnn/cell/cells/{cell}/vars/0"] = np.ones((inputs, 8), "f4")
+            h5[f"layers/rnn/cell/cells/{cell}/vars/1"] = np.ones((2, 8), "f4")
     return file.getvalue()
 
 
@@ -143,6 +147,14 @@ def rnn_of(cell):
     return {"class_name": "RNN", "config": {"name": "r", "cell": cell}}
 
 
+def stacked(*cells):
+    return rnn_of({"class_name": "StackedRNNCells", "config": {"cells": list(cells)}})
+
+
+def wrapped(layer):
+    return {"class_name": "TimeDistributed", "config": {"name": "t", "layer": layer}}
+
+
 def keras_cases():
     """Classes, and what else a configuration names, that are no text."""
     for kind, wrong in (("list", ["LSTM"]), ("dict", {"LSTM": 1}), ("number", 3), ("flag", True)):
@@ -151,6 +163,8 @@ def keras_cases():
             ("layer", bidirectional(layer=LSTM | {"class_name": wrong})),
             ("backward", bidirectional(backward_layer=BACKWARD | {"class_name": wrong})),
             ("cell", rnn_of(CELL | {"class_name": wrong})),
+            ("stacked", stacked(CELL, CELL | {"class_name": wrong})),
+            ("wrapped", wrapped(bidirectional(layer=LSTM | {"class_name": wrong}))),
         ):
             config = keras_model(layer)
             parts = {"config.json": config, "metadata.json": b'{"keras_version": "3.1.0"}'}
@@ -207,6 +221,6 @@ def script_cases():
         rebuilt = call(
             "torch._tensor._rebuild_from_type_v2", name_of(module), NONE, tuple_of(), NONE
         )
-        yield f"rebuild-{name}", archive(rebuilt), "does not rebuild a tensor"
+        yield f"rebuild-{name}", archive(rebuilt), "a tensor of the class"
         pid = tuple_of(text("storage"), name_of(module), text("0"), text("cpu"), number(4))
         yield f"storage-{name}", archive(dict_of(w=tensor(pid + b"Q"))), "is no storage"

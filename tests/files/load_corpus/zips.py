@@ -117,6 +117,10 @@ def cases():
 _SCRIPT = [*records(b"N"), Record("a/constants.pkl")]
 # The magic number of checkpoints before PyTorch 1.6, as opcodes.
 _STREAM = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
+# TensorFlow's: schema version 1 and one graph, which has a meta_info_def and a graph_def.
+SAVED_MODEL = b"\x08\1\x12\x0a\x0a\4\x12\2xx\x12\2xx"
+# CoreML's description, of one input.
+_COREML = b"\x12\x09\x0a\7\x0a\1x\x1a\2\x2a\0"
 # {name: (file, what the error says)}
 OTHER_FORMATS = {
     "torchscript": (zip_bytes(_SCRIPT), "neither a tensor"),
@@ -130,6 +134,34 @@ OTHER_FORMATS = {
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "superblock"),
     "onnx": (b"\x08\x07\x12\x07pytorch", "no graph"),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(40), "TensorFlow Lite"),
+    "executorch": (b"\x34\0\0\0ET12eh00" + bytes(40), "ExecuTorch's program (.pte)"),
+    "torch-mobile": (b"\x18\0\0\0PTMF" + bytes(40), "for mobile as a flatbuffer"),
+    "ort": (b"\x14\0\0\0ORTM" + bytes(40), "the .onnx file"),
+    "saved-model": (SAVED_MODEL, "SavedModel (saved_model.pb)"),
+    "saved-model-cut": (SAVED_MODEL[:7], "SavedModel (saved_model.pb)"),
+    "coreml": (b"\x08\x01" + _COREML + b"\xa2\x1f\2xx", "CoreML (.mlmodel)"),
+    "coreml-updatable": (b"\x08\x04" + _COREML + b"\x50\1", "CoreML (.mlmodel)"),
+    "coreml-metadata": (b"\x08\x09\x12\x05\xa2\x06\2\x0a\0\xb2\x1f\2xx", "CoreML (.mlmodel)"),
+    "coreml-package": (zip_bytes([
+        Record("m.mlpackage/Manifest.json"),
+        Record("m.mlpackage/Data/com.apple.CoreML/model.mlmodel"),
+    ]), "a CoreML package"),
+    "saved-model-zip": (zip_bytes([Record("m/saved_model.pb")]), "zipped TensorFlow SavedModel"),
+    "graph-def": (b"\x0a\x1a\x0a\5input\x12\x0bPlaceholder*\4xxxx", "frozen graph of TensorFlow"),
+    "paddle-program": (b"\x0a\x90\x01\x08\0\x10" + b"\xff" * 9 + b"\1\x1a\4xxxx", "paddle2onnx"),
+    "paddle-weights": (bytes(16) + b"\6\0\0\0\x08\5\x10\4\x10\3" + bytes(48), "paddle2onnx"),
+    "paddle-pir": (b'{"base_code":{"magic":"pir","trainable":true', "paddle2onnx"),
+    "openvino": (b'<?xml version="1.0"?>\r\n<net name="m" version="11">', "OpenVINO's model"),
+    "openvino-bare": (b'\xef\xbb\xbf<net name="m" version="11">', "OpenVINO's model"),
+    "ncnn": (b"7767517\n3 3\nInput x 0 1 x\n", "ncnn's model"),
+    "ncnn-binary": (b"\xdd\x85v\0\3\0\0\0", "ncnn's model"),
+    "gguf": (b"GGUF\3\0\0\0" + bytes(16), "GGUF is not read"),
+    "tensorrt": (b"ftrt\x60\0\0\0" + bytes(16), "TensorRT engine"),
+    "tensorrt-named": (b'\x0d\0\0\0{"stride": 8}ftrt' + bytes(16), "TensorRT engine"),
+    "stable-baselines-2": (zip_bytes([Record("data", b"{}"), Record("parameter_list", b"[]")]),
+                           "Stable Baselines 2"),
+    "zipped-checkpoint": (zip_bytes([Record("run/model.pth", GOOD)]),
+                          "'run/model.pth' is in it: unpack it"),
     "npy": (b"\x93NUMPY\1\0v\0{'descr'", ".npy"),
     "gzip": (b"\x1f\x8b\x08\0", "gzip"),
     "pickle": (b"\x80\x04N.", "neither a tensor"),

@@ -312,7 +312,9 @@ def split(d, v):
     n = v.shape[axis]
     first = int(d.rng.integers(0, n + 1))
     sizes = [first, n - first]
-    shapes = [(*v.shape[: axis % len(v.shape)], s, *v.shape[axis % len(v.shape) + 1 :]) for s in sizes]
+    shapes = [
+        (*v.shape[: axis % len(v.shape)], s, *v.shape[axis % len(v.shape) + 1 :]) for s in sizes
+    ]
     if d.version >= 13:
         d.add("Split", [v, d.ints(sizes)], shapes, v.kind, v.exact, axis=axis)
     else:
@@ -341,13 +343,17 @@ def slices(d, v):
 @drawer(8, "fib")
 def expand(d, v):
     other, shape = d.broadcast(v.shape)
-    more = (d.size(),) if len(shape) < 4 and len(other) == len(shape) and d.rng.random() < 0.3 else ()
+    more = (
+        (d.size(),) if len(shape) < 4 and len(other) == len(shape) and d.rng.random() < 0.3 else ()
+    )
     d.add("Expand", [v, d.ints((*more, *other))], [(*more, *shape)], v.kind, v.exact)
 
 
 @drawer(kinds="fi", axes=(1, 4))
 def tile(d, v):
-    times = [int(d.rng.integers(0, 3)) if d.rng.random() < 0.2 else d.one_of((1, 2)) for _ in v.shape]
+    times = [
+        int(d.rng.integers(0, 3)) if d.rng.random() < 0.2 else d.one_of((1, 2)) for _ in v.shape
+    ]
     shape = [n * t for n, t in zip(v.shape, times, strict=True)]
     d.add("Tile", [v, d.ints(times)], [shape], v.kind, v.exact)
 

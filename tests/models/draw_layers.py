@@ -72,6 +72,8 @@ def gemm(d, v):
 
 @drawer(12, axes=(3, 3))
 def einsum(d, v):
+    if 0 in v.shape:
+        return  # ONNX Runtime divides by zero, and ends the process
     b, i, k = v.shape
     n = d.size() or 1
     equation, shape, out = d.one_of((
@@ -175,7 +177,11 @@ def recurrent(d, v):
     kind, gates = d.one_of((("LSTM", 4), ("GRU", 3), ("RNN", 1)))
     direction = d.one_of(("forward", "reverse", "bidirectional"))
     dirs, hidden = 1 + (direction == "bidirectional"), int(d.rng.integers(1, 6))
-    parts = [(dirs, gates * hidden, size), (dirs, gates * hidden, hidden), (dirs, 2 * gates * hidden)]
+    parts = [
+        (dirs, gates * hidden, size),
+        (dirs, gates * hidden, hidden),
+        (dirs, 2 * gates * hidden),
+    ]
     weights = [d.constant(d.array("f", s) * F(0.5)) for s in parts]
     lengths = ""
     if d.rng.random() < 0.3:

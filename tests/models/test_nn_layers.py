@@ -175,5 +175,3 @@ def test_errors_of_layers_are_torchs(case, rng):
 UNCOVERED = {}
 # Layers whose errors have words of their own.
 OWN_WORDS = ()
-
-

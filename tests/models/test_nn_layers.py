@@ -175,3 +175,5 @@ def test_errors_of_layers_are_torchs(case, rng):
 UNCOVERED = {}
 # Layers whose errors have words of their own.
 OWN_WORDS = ()
+
+

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias,
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import nn as nn
 from .errors import LoadError as LoadError
 from .variants import Activation
 
@@ -32,6 +33,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "load_all",
+    "nn",
     "read_state_dict",
     "runnable_isas",
     "set_num_threads",

@@ -95,13 +95,15 @@ def rng(request):
 
 @pytest.fixture(params=RUNNERS)
 def runner(request, tmp_path):
-    """f(an onnx.ModelProto) -> (f([arrays]) -> [arrays]): see support/runners.py."""
+    """f(an onnx.ModelProto) -> (f([arrays]) -> [arrays]): see support/runners.py. Its `kind` is the
+    name there."""
 
     def made(model):
         path = tmp_path / "model.onnx"
         path.write_bytes(model.SerializeToString())
         return RUNNERS[request.param](path)
 
+    made.kind = request.param
     return made
 
 

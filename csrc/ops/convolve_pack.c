@@ -11,7 +11,7 @@
 #include "network/subnormals.h"
 
 /* PANEL_BYTES are of one gemm: with 96 KiB a layer of 256 channels took twice as long. */
-enum { PANEL_BYTES = 24 << 10 };
+enum { PANEL_BYTES = 24 << 10, FAR_BYTES = 1 << 18 };
 
 static size_t min(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -22,6 +22,14 @@ static int is_by_channel(const fl_convolution *c)
     const size_t lanes = c->kernels->lanes;
     return c->groups > 1 &&
            2 * fl_ceil_div(c->out, lanes) <= c->groups * fl_ceil_div(c->out / c->groups, lanes);
+}
+
+/* Panels of two vectors take 5 to 8 % less time than panels of four if they come from a far cache
+   (512 and 256 channels, AVX2), and the same otherwise. */
+static size_t vectors_of(const fl_convolution *c)
+{
+    const size_t vectors = fl_ceil_div(c->out / c->groups, c->kernels->lanes);
+    return c->far && vectors % 2 == 0 ? 2 : fl_plain_vectors(vectors);
 }
 
 /* How the pieces are divided among gemms. */
@@ -53,7 +61,9 @@ void fl_convolution_carve(fl_carver *carver, fl_convolution *c)
     const int runs = c->taps[1] == 1 || (c->groups == 1 && c->dilation[1] == 1);
     c->row_pieces = runs ? 1 : c->taps[1];
     c->piece_k = fl_mul(runs ? c->taps[1] : 1, group_in);
-    c->vectors = fl_plain_vectors(fl_ceil_div(group_out, lanes));
+    c->far = fl_mul(fl_mul(fl_mul(c->taps[0] * c->row_pieces, c->piece_k), group_out),
+                    fl_format_bytes(c->format)) > FAR_BYTES;
+    c->vectors = vectors_of(c);
     c->columns = c->vectors * lanes;
     c->count = fl_ceil_div(group_out, c->columns);
     divide(c);

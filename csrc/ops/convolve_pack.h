@@ -23,7 +23,8 @@ typedef struct fl_convolution {
     float *taps_w;                  /* by channel: [k1][k2][Cg][w_tap] */
     size_t w_tap;                   /* M, rounded up to whole vectors */
     float *zeros;                   /* a piece outside of x */
-    int finite;                     /* all weights are finite numbers: set when they are packed */
+    int far;    /* by product: the weights of a group are too many for a near cache */
+    int finite; /* all weights are finite numbers: set when they are packed */
 } fl_convolution;
 
 /* Where weights are: number (m, c, t1, t2) of group g is at w + g * group + m * out + c * in + t1 *

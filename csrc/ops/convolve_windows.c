@@ -169,3 +169,17 @@ void fl_block_rows(const fl_block *b, size_t *first, size_t *end)
         }
     }
 }
+
+void fl_block_reached(const fl_block *b, size_t t1, size_t *first, size_t *end)
+{
+    *first = b->count;
+    *end = 0;
+    for (size_t i = 0; i < b->segments; i++) {
+        const fl_segment *s = &b->segment[i];
+        const ptrdiff_t i1 = s->at[0] + (ptrdiff_t)(t1 * b->c->dilation[0]);
+        if (i1 >= 0 && i1 < (ptrdiff_t)b->place->in[0]) {
+            *first = min(*first, s->first);
+            *end = s->first + s->count;
+        }
+    }
+}

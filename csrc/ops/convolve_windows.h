@@ -52,6 +52,10 @@ void fl_block_piece(const fl_block *block, size_t piece, size_t g, const float *
 /* By channel: a[j] becomes the address of tap (t1, t2) of position j's window in copy i of x. */
 void fl_block_tap(const fl_block *block, size_t t1, size_t t2, size_t i, const float **a);
 
+/* The positions outside of which none has a row t1 of taps in x; *first is not below *end if there
+   is none. */
+void fl_block_reached(const fl_block *block, size_t t1, size_t *first, size_t *end);
+
 /* The rows of taps outside of which none touches x for any position of the block; *first is not
    below *end if there is none. */
 void fl_block_rows(const fl_block *block, size_t *first, size_t *end);

@@ -9,7 +9,7 @@ int fl_epilogue_read(const fl_attributes *attributes, size_t at, fl_epilogue *ep
 {
     const int64_t function =
         attributes->int_count > at ? attributes->ints[at] : (int64_t)FL_NO_ACTIVATION;
-    if (function < FL_NO_ACTIVATION || function > FL_CLIP ||
+    if (function < FL_NO_ACTIVATION || function > FL_LAST_ACTIVATION ||
         (attributes->float_count != 0 && attributes->float_count != 2))
         return FL_BAD_SHAPE;
     *epilogue =
@@ -41,6 +41,14 @@ static void clip(float *y, size_t n, float least, float most)
     for (size_t i = 0; i < n; i++) {
         const float cut = most < y[i] ? most : y[i];
         y[i] = least > cut ? least : cut;
+    }
+}
+
+static void hard_swish(float *y, size_t n, float alpha, float beta)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float slope = y[i] * alpha + beta, most = 1.0f < slope ? 1.0f : slope;
+        y[i] *= 0.0f > most ? 0.0f : most;
     }
 }
 
@@ -83,6 +91,8 @@ void fl_epilogue_apply(const fl_epilogue *epilogue, float *y, size_t n)
         leaky_relu(y, n, f->alpha);
     else if (f->function == FL_CLIP)
         clip(y, n, f->alpha, f->beta);
+    else if (f->function == FL_HARD_SWISH)
+        hard_swish(y, n, f->alpha, f->beta);
     else if (f->function == FL_SIGMOID)
         kernels->sigmoid(y, y, n);
     else if (f->function == FL_SCALED_TANH && f->alpha == 1 && f->beta == 1)

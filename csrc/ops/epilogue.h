@@ -9,7 +9,9 @@
 /* The activation's number: one of fl_activation's functions (fastlstm.h), or one of these. */
 enum {
     FL_NO_ACTIVATION = -1,
-    FL_CLIP = FL_FUNCTIONS /* max(alpha, min(beta, x)); NaN stays NaN */
+    FL_CLIP = FL_FUNCTIONS, /* max(alpha, min(beta, x)); NaN stays NaN */
+    FL_HARD_SWISH,          /* x max(0, min(1, alpha x + beta)) */
+    FL_LAST_ACTIVATION = FL_HARD_SWISH
 };
 
 typedef struct fl_epilogue {

@@ -53,6 +53,10 @@ class ModelError(LoadError):
     """A model that cannot run, and why: the node, the operator, the rule."""
 
 
+class WeightsAlone(ModelError):
+    """A file that holds weights and does not say how the model computes."""
+
+
 class NotKnown(ModelError):
     """A plan that could be made if more were known of the inputs: of their values or sizes."""
 
@@ -97,6 +101,10 @@ class Node:
     def error(self, rule, kind=ModelError):
         title = self.name or next(filter(None, self.outputs), self.op)
         return kind(f"node {title!r} ({self.op}): {rule}")
+
+    def not_covered(self):
+        """The error of an operator that nothing computes; a front end may say more of it."""
+        return self.error(self.attrs.get("refused", "the operator is not covered"))
 
     def not_known(self, rule):
         """The error of something that follows from the inputs and has to be known before."""

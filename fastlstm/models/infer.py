@@ -84,10 +84,6 @@ BOOLEAN = (
 )  # fmt: skip
 
 
-def _same(node, facts):
-    return facts[node.inputs[0]].shape
-
-
 # Operators whose results may be beyond the range of narrow integers, where the file's numbers wrap
 # around.
 WRAPPING = {
@@ -177,7 +173,9 @@ def _parts(node, facts):
 
 def infer(node, facts):
     """The Facts of the node's outputs. ModelError if its inputs do not fit."""
-    shapes = RULES.get(node.op, _same)(node, facts)
+    if node.op not in RULES:
+        raise node.not_covered()
+    shapes = RULES[node.op](node, facts)
     shapes = shapes if isinstance(shapes, list) else [shapes] * len(node.outputs)
     found = []
     for i, shape in enumerate(shapes[: len(node.outputs)]):

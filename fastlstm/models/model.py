@@ -41,11 +41,6 @@ class Model:
         self._by_name = {each.name: each for each in self._inputs}
         self._names = list(self._by_name)
         self._outputs = tuple_class([v.name for v in self.graph.outputs])
-        self._converted = [
-            (i, v.dtype)
-            for i, v in enumerate(self.graph.outputs)
-            if v.dtype not in (np.float32, np.int64, np.bool_)
-        ]
 
     def __getstate__(self):
         return {
@@ -108,8 +103,10 @@ class Model:
     def run_planned(self, plan, arrays):
         """The same for arrays that `array` made, in the inputs' order, by their Plan."""
         made = plan.run(arrays, self.num_threads or 0)
-        for i, dtype in self._converted:
-            made[i] = made[i].astype(dtype)
+        for i, dtype in enumerate(plan.casts):
+            if dtype is not None:
+                with np.errstate(over="ignore"):  # to float16: infinite
+                    made[i] = made[i].astype(dtype)
         return made
 
     def plan_of(self, arrays, fixed=()):
@@ -162,6 +159,14 @@ class Model:
         numbers = tuple(i for i, each in enumerate(self._inputs) if each.name in fixed)
         return self.plan_of([each.array(given[each.name]) for each in self._inputs], numbers)
 
+    def planned_exactly(self, given):
+        """A plan.Plan for these inputs, {name: array}, and no others: see Plans.exactly."""
+        return self._plans.exactly([each.array(given[each.name]) for each in self._inputs])
+
+    def facts_of(self, given):
+        """{name: infer.Fact} of these inputs, {name: array}, all sizes known."""
+        return self._plans.facts([each.array(given[each.name]) for each in self._inputs])
+
     def save(self, path):
         """Writes the model to one safetensors file, whole or not at all, that load_model maps:
         processes share its memory. A float16 model's weights are float16 in it."""
@@ -187,7 +192,4 @@ class Model:
             # pinned): a shape takes no memory, however large.
             given[each.name] = as_strided(np.zeros(1, each.dtype), shape, (0,) * len(shape))
         arrays = [given[each.name] for each in self._inputs]
-        found = self.plan_of(arrays)
-        if found.program is None:
-            return 0
-        return found.program.layout(tuple(arrays[i].shape for i in found.inputs), 1).nbytes
+        return self.plan_of(arrays).memory(arrays)

@@ -42,6 +42,7 @@ class Plan:
     inputs     indices of the model's inputs that the program takes; the others are pinned
     program    the C core's Program, or None: then `graph` is interpreted
     titles     the Node of each step of the program
+    casts      of each output the dtype that it is converted to, or None
     max_bytes  of all arrays of one run, or, interpreted, of each array
     """
 
@@ -50,6 +51,7 @@ class Plan:
     inputs: list
     program: object
     titles: list
+    casts: list
     max_bytes: int
 
     def run(self, arrays, threads, out=None):
@@ -60,6 +62,17 @@ class Plan:
             return self.interpret(dict(zip(names, given, strict=True)))
         try:
             return self.program.run(given, threads, out)
+        except backend.OperatorError as error:
+            raise self.error(error, given) from None
+
+    def memory(self, arrays):
+        """Bytes that one run on one thread takes beside its inputs and outputs, for inputs of the
+        shapes of `arrays`; 0 without the C core. MemoryError, ModelError."""
+        if self.program is None:
+            return 0
+        given = [arrays[i] for i in self.inputs]
+        try:
+            return self.program.layout(tuple(a.shape for a in given), 1).nbytes
         except backend.OperatorError as error:
             raise self.error(error, given) from None
 
@@ -87,7 +100,7 @@ def lowered(builder, node):
     than the operator's, as a malformed file can have them."""
     function = lower.TABLE.get(node.op)
     if function is None:
-        raise node.error("an operator that fastlstm does not run")
+        raise node.not_covered()
     try:
         function(builder, node)
     except ModelError:
@@ -116,8 +129,12 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
                 f"{flat.name}: operators' inputs and attributes do not fit together ({error!r})"
             ) from error
     inputs = [i for i, value in enumerate(graph.inputs) if known[value.name].constant is None]
+    casts = [
+        _cast(value.dtype, edit.facts[name])
+        for value, name in zip(flat.outputs, flat.results, strict=True)
+    ]
     if NAME != "c":
-        return Plan(flat, edit.facts, inputs, None, [], max_bytes)
+        return Plan(flat, edit.facts, inputs, None, [], casts, max_bytes)
     builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"))
     for i in inputs:
         name = graph.inputs[i].name
@@ -128,4 +145,11 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     for place in [builder.place(name) for name in flat.results]:
         builder.program.output(place)
     builder.program.memory_limit = max_bytes
-    return Plan(flat, edit.facts, inputs, builder.program, builder.titles, max_bytes)
+    return Plan(flat, edit.facts, inputs, builder.program, builder.titles, casts, max_bytes)
+
+
+def _cast(dtype, fact):
+    """The dtype that an output is converted to, which the C core has in another: what the file
+    says, if that may be, or what its values are."""
+    dtype = dtype if run_dtype(dtype) == fact.dtype else fact.narrow or fact.dtype
+    return None if dtype == fact.dtype else dtype

@@ -58,6 +58,20 @@ class Plans:
             self.pins = pins._replace(values=tuple(i for i in pins.values if i not in fixed))
             return made
 
+    def exactly(self, arrays):
+        """A Plan for these inputs and no others, not kept: all sizes are known in it, and the
+        values of small inputs of whole numbers. ModelError."""
+        return self._plan(arrays, self._all_known(arrays))
+
+    def facts(self, arrays):
+        """{name: infer.Fact} of these inputs, as `exactly` knows them."""
+        return self._facts(arrays, self._all_known(arrays))
+
+    def _all_known(self, arrays):
+        small = [i for i, a in enumerate(arrays) if a.size <= MOST_PINNED and a.ndim <= 1]
+        values = tuple(i for i in small if arrays[i].dtype.kind != "f")
+        return Pins(values, tuple(self._free_axes(arrays)))
+
     def _pins_with(self, arrays, fixed):
         if not fixed:
             return self.pins

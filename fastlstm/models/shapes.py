@@ -3,13 +3,23 @@
 
 A rule is a function (node, facts) -> a shape, for all outputs, or a list of shapes. The sizes that
 are not known before a run are None. The rules are those of ONNX's docs/Operators.md, and for this
-package's own operators those of graph.py.
+package's own operators those of graph.py. An operator without a rule is not covered.
 """
 
 import math
 
 from .equation import terms_of
-from .windows import conv, pool
+from .spatial import (
+    axis_of,
+    blocks,
+    center_crop_pad,
+    conv,
+    dft,
+    global_pool,
+    pool,
+    resize,
+    stft,
+)  # fmt: skip
 
 MAX_AXES = 8
 
@@ -25,12 +35,6 @@ def broadcast(node, *shapes):
         # A free size may be 1 and be stretched, or be the size of the others.
         out.append(sizes.pop() if sizes else None if None in each else 1)
     return tuple(out)
-
-
-def axis_of(node, axis, axes):
-    if not -axes <= axis < axes:
-        raise node.error(f"axis {axis} of {axes} axes")
-    return axis % axes
 
 
 def _axes(node, facts, index, attribute, axes):
@@ -49,8 +53,31 @@ def _elementwise(node, facts):
     return broadcast(node, *[facts[n].shape for n in node.inputs if n])
 
 
+def fused_perm(node, which, axes):
+    """The order of the axes of A or B in which a com.microsoft.FusedMatMul takes them: transBatch
+    moves the first to the place before the last, and trans exchanges the last two."""
+    perm = list(range(axes))
+    if node.attrs.get(f"transBatch{which}") and axes > 2:
+        perm = [*perm[1:-1], 0, perm[-1]]
+    if node.attrs.get(f"trans{which}") and axes > 1:
+        perm = [*perm[:-2], perm[-1], perm[-2]]
+    return perm
+
+
+def _fused_matmul(node, facts):
+    shapes = [facts[n].shape for n in node.inputs[:2]]
+    shapes = [
+        tuple(shape[i] for i in fused_perm(node, which, len(shape)))
+        for which, shape in zip("AB", shapes, strict=True)
+    ]
+    return _product(node, *shapes)
+
+
 def _matmul(node, facts):
-    a, b = (facts[n].shape for n in node.inputs[:2])
+    return _product(node, *(facts[n].shape for n in node.inputs[:2]))
+
+
+def _product(node, a, b):
     if not a or not b:
         raise node.error("a scalar has no rows")
     k = (a[-1], b[-2] if len(b) > 1 else b[-1])
@@ -298,11 +325,6 @@ def _top_k(node, facts):
     return [(*x[:axis], k[0] if k else None, *x[axis + 1 :])] * 2
 
 
-def _global_pool(node, facts):
-    x = facts[node.inputs[0]].shape
-    return (*x[:2], *[1] * (len(x) - 2))
-
-
 def _one_hot(node, facts):
     x, depth = facts[node.inputs[0]].shape, facts[node.inputs[1]].elements
     axis = axis_of(node, node.attrs.get("axis", -1), len(x) + 1)
@@ -329,22 +351,6 @@ def _linear(node, facts):
     return (*x[:-1], w[0])
 
 
-def _resize(node, facts):
-    x = facts[node.inputs[0]].shape
-    axes = node.attrs.get("axes") or list(range(len(x)))
-    out = list(x)
-    sizes = facts[node.inputs[3]] if len(node.inputs) > 3 and node.inputs[3] else None
-    scales = facts[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
-    for i, axis in enumerate(axes):
-        if sizes is not None:
-            out[axis] = sizes.elements[i] if sizes.elements else None
-        elif scales is not None and scales.constant is not None and out[axis] is not None:
-            out[axis] = math.floor(out[axis] * float(scales.constant[i]))
-        else:
-            out[axis] = None
-    return tuple(out)
-
-
 def _range(node, facts):
     ends = [facts[n].constant for n in node.inputs]
     if any(e is None for e in ends):
@@ -361,22 +367,20 @@ def _gather_nd(node, facts):
     return (*indices[:-1], *x[batch + indices[-1] :])
 
 
-def _blocks(node, facts, to_depth):
-    x, block = facts[node.inputs[0]].shape, node.attrs.get("blocksize", 0)
-    if len(x) != 4 or block < 1:
-        raise node.error(f"blocksize {block} of x of the shape {x}")
-    n, c, h, w = x
-    if to_depth:
-        return (n, c and c * block**2, *(s if s is None else s // block for s in (h, w)))
-    return (n, c and c // block**2, *(s if s is None else s * block for s in (h, w)))
+def _layer_norm(node, facts):
+    x = facts[node.inputs[0]].shape
+    axis = axis_of(node, node.attrs.get("axis", -1), len(x))
+    return [x, *[(*x[:axis], *[1] * (len(x) - axis))] * 2]
 
 
-def _center_crop_pad(node, facts):
-    x, sizes = list(facts[node.inputs[0]].shape), facts[node.inputs[1]].elements
-    axes = node.attrs.get("axes") or range(len(x))
-    for i, axis in enumerate(axes):
-        x[axis_of(node, axis, len(x))] = sizes[i] if sizes else None
-    return tuple(x)
+def _of_numbers(node, facts):
+    """Windows and weights that are made from a few numbers: constants, once these are known."""
+    raise node.not_known("its numbers must be constant, and are computed as the model runs")
+
+
+def same(node, facts):
+    """The shape of the first input."""
+    return facts[node.inputs[0]].shape
 
 
 def _mask_pack(node, facts):
@@ -394,6 +398,16 @@ ELEMENTWISE = (
     "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Where", "PRelu", "BitwiseAnd",
     "BitwiseOr", "BitwiseXor", "BitShift", "Pointwise", "Clip",
 )  # fmt: skip
+SAME = (
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BatchNormalization", "BitwiseNot",
+    "Cast", "Ceil", "Celu", "Cos", "Cosh", "CumProd", "CumSum", "Dropout", "Elu", "Erf", "Exp",
+    "EyeLike", "Floor", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax",
+    "Identity", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LeakyRelu", "Log", "LogSoftmax",
+    "LpNormalization", "MaskUnpack", "MeanVarianceNormalization", "Mish", "Neg", "Not",
+    "RMSNormalization", "Reciprocal", "Relu", "ReverseSequence", "Round", "ScatterElements",
+    "ScatterND", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus",
+    "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu",
+)  # fmt: skip
 REDUCTIONS = (
     "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
     "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp",
@@ -407,17 +421,23 @@ RULES = {
     "MaxPoolLast": lambda n, f: pool(n, f, last=True),
     "AveragePoolLast": lambda n, f: pool(n, f, last=True),
     "LpPoolLast": lambda n, f: pool(n, f, last=True),
-    "GlobalAveragePool": _global_pool, "GlobalMaxPool": _global_pool,
-    "GlobalLpPool": _global_pool, "DepthToSpace": lambda n, f: _blocks(n, f, False),
-    "SpaceToDepth": lambda n, f: _blocks(n, f, True), "CenterCropPad": _center_crop_pad,
+    "GlobalAveragePool": global_pool, "GlobalMaxPool": global_pool,
+    "GlobalLpPool": global_pool, "DepthToSpace": lambda n, f: blocks(n, f, False),
+    "DFT": dft, "STFT": stft, "SpaceToDepth": lambda n, f: blocks(n, f, True),
+    "CenterCropPad": center_crop_pad,
     "ArgMax": _arg, "ArgMin": _arg, "Gather": _gather, "Concat": _concat, "Reshape": _reshape,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Flatten": _flatten, "Expand": _expand,
     "Slice": _slice, "Split": _split, "Pad": _pad, "Tile": _tile, "Recurrent": _recurrent,
     "LSTM": _onnx_recurrent, "GRU": _onnx_recurrent, "RNN": _onnx_recurrent,
     "ConstantOfShape": _constant_of_shape, "TopK": _top_k, "OneHot": _one_hot, "Einsum": _einsum,
-    "Linear": _linear, "Resize": _resize, "Range": _range, "GatherND": _gather_nd,
+    "Linear": _linear, "Resize": resize, "Range": _range, "GatherND": _gather_nd,
     "GatherElements": lambda n, f: f[n.inputs[1]].shape, "MaskPack": _mask_pack,
     "Shape": lambda n, f: (len(shape_parts(n, f)),), "Size": lambda n, f: (),
+    "LayerNormalization": _layer_norm, "com.microsoft.FusedMatMul": _fused_matmul,
+    **dict.fromkeys(SAME, same),
+    **dict.fromkeys(
+        ("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"), _of_numbers
+    ),
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(REDUCTIONS, _reduce),
 }  # fmt: skip

@@ -74,8 +74,9 @@ class ModelStream:
         kept = ", ".join(f"{one} <- {other}" for one, other in pairs.items())
         return f"ModelStream({self._model.graph.name!r}: {kept or 'state found at the first step'})"
 
-    def _pair_by(self, args, kwargs):
-        """Finds the pairs by the first step: the inputs that it leaves out are the state."""
+    def find_pairs(self, *args, **kwargs):
+        """Finds the pairs for a step with these inputs: what it leaves out is the state. The first
+        step does so by itself."""
         model = self._model
         free = [v.name for v in model.inputs if v.name not in self._constants]
         given = model.named(args, kwargs, free)
@@ -139,7 +140,7 @@ class ModelStream:
         or a named tuple of several. The inputs may hold one step or several, as the model takes
         them. A call that fails leaves the state as it was."""
         if self.pairs is None:
-            self._pair_by(args, kwargs)
+            self.find_pairs(*args, **kwargs)
         model, arrays = self._model, self._arrays.copy()
         given = model.named(args, kwargs, self._given)
         for at, name in self._at:

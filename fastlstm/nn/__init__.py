@@ -29,6 +29,11 @@ from .containers import (  # noqa: F401
     Sequential,
 )
 from .layers.activation import (  # noqa: F401
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
     AlphaDropout,
     Dropout,
     Dropout1d,
@@ -110,6 +115,9 @@ from .layers.pool import (  # noqa: F401
     Unfold,
 )
 from .layers.recurrent import (  # noqa: F401
+    GRU,
+    LSTM,
+    RNN,
     GRUCell,
     LSTMCell,
     RNNCell,

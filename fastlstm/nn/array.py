@@ -9,6 +9,8 @@ float32, int64 and bool; others become one of these.
 
 import numpy as np
 
+from .device import check_device, device
+
 float32, int64, bool_ = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_)
 _float64 = np.dtype(np.float64)
 _HELD_AS = {"f": float32, "i": int64, "u": int64, "b": bool_}
@@ -255,10 +257,20 @@ class Tensor(np.ndarray):
         try:
             return wrap(np.broadcast_to(self.numpy(), want))
         except ValueError:
+            wrong = [
+                i for i in range(max(new, 0), len(want)) if self.shape[i - new] not in (1, want[i])
+            ]
+            if new < 0 or not wrong:
+                raise RuntimeError(
+                    f"expand(torch.FloatTensor{{{list(self.shape)}}}, size={list(sizes)}): the "
+                    f"number of sizes provided ({len(sizes)}) must be greater or equal to the "
+                    f"number of dimensions in the tensor ({self.ndim})"
+                ) from None
+            i = wrong[-1]
             raise RuntimeError(
-                f"The expanded size of the tensor {want} must match the existing size "
-                f"{self.shape} at each non-singleton dimension.  Target sizes: {list(sizes)}.  "
-                f"Tensor sizes: {list(self.shape)}"
+                f"The expanded size of the tensor ({want[i]}) must match the existing size "
+                f"({self.shape[i - new]}) at non-singleton dimension {i}.  Target sizes: "
+                f"{list(sizes)}.  Tensor sizes: {list(self.shape)}"
             ) from None
 
     def expand_as(self, other):
@@ -400,32 +412,6 @@ class Parameter(Tensor):
 def lock(array):
     """Makes an array that is packed read-only."""
     array.flags.writeable = False
-
-
-class device:
-    """The CPU."""
-
-    def __init__(self, type, index=None):
-        check_device(type)
-        self.type, self.index = "cpu", index
-
-    def __repr__(self):
-        return "device(type='cpu')"
-
-    def __str__(self):
-        return "cpu"
-
-    def __eq__(self, other):
-        return str(other).partition(":")[0] == "cpu"
-
-    def __hash__(self):
-        return hash("cpu")
-
-
-def check_device(value):
-    """RuntimeError unless `value` names the CPU."""
-    if str(value).partition(":")[0] != "cpu":
-        raise RuntimeError(f"fastlstm.nn runs on the CPU: there is no device {str(value)!r}")
 
 
 def _unwrapped(value):

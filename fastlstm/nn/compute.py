@@ -10,11 +10,10 @@ it is chosen by their types and numbers of axes alone.
 
 import numpy as np
 
-from ..engine import NAME
 from ..models.graph import Graph, ModelError, Node, Value
 from ..models.infer import Fact
 from ..models.plan import plan
-from .array import plain, wrap
+from .array import Tensor, plain, wrap
 
 MOST_PLANS = 512
 MAX_BYTES = 1 << 34  # of all arrays of one operator's run
@@ -23,7 +22,7 @@ _view = np.ndarray.view
 
 
 class Packed:
-    """A few nodes from inputs "x0", "x1" .. to the value "y" (or "y0", "y1" ..) with constant arrays.
+    """A few nodes from inputs "x0", "x1" .. to "y" (or "y0", "y1" ..) with constant arrays.
 
     packed.run([arrays], threads) is the list of outputs, plain arrays; ValueError for arrays that
     do not fit, in the plan's words. packed(arrays..) is the first output as a Tensor.
@@ -79,22 +78,28 @@ def packed(op, arrays, constants=(), outputs=1, **attrs):
     constants   tuples of numbers that follow the arrays as constant inputs, int64 or, if they hold
                 a float, float32; None for one that is not given
     """
-    key = (op, tuple(attrs.items()), constants, outputs, *[(a.dtype.kind, a.ndim) for a in arrays])
+    kinds = [(a.dtype.kind, a.ndim) for a in arrays]
+    key = (op, constants, outputs, *attrs.values(), *kinds)
     found = _plans.get(key)
     if found is None:
-        held, names = {}, [f"x{i}" for i in range(len(arrays))]
-        for i, value in enumerate(constants):
-            names.append("" if value is None else f"c{i}")
-            if value is not None:
-                array = np.asarray(value)
-                held[f"c{i}"] = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
-        made = ["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]
-        found = Packed([Node(op, names, made, _lists(attrs))], held,
-                       [(a.dtype, a.ndim) for a in arrays], outputs)  # fmt: skip
+        found = _made(op, arrays, constants, outputs, attrs)
         while len(_plans) >= MOST_PLANS:
             _plans.pop(next(iter(_plans)), None)
         _plans[key] = found
     return found
+
+
+def _made(op, arrays, constants, outputs, attrs):
+    held, names = {}, [f"x{i}" for i in range(len(arrays))]
+    for i, value in enumerate(constants):
+        names.append("" if value is None else f"c{i}")
+        if value is not None:
+            array = np.asarray(value)
+            held[f"c{i}"] = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+    made = ["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]
+    attrs = {k: list(v) if isinstance(v, tuple) else v for k, v in attrs.items()}
+    kinds = [(a.dtype, a.ndim) for a in arrays]
+    return Packed([Node(op, names, made, attrs)], held, kinds, outputs)
 
 
 def apply(op, arrays, constants=(), **attrs):
@@ -107,8 +112,28 @@ def apply_all(op, arrays, constants, outputs, **attrs):
     return [wrap(y) for y in packed(op, arrays, constants, outputs, **attrs).run_checked(arrays)]
 
 
-def _lists(attrs):
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in attrs.items()}
+def quick(runs, key, x):
+    """What runs[key], a Packed's `run`, makes of one Tensor; None if there is none yet, or if x is
+    not of its type, layout or shape: the caller then checks, converts and keeps what is missing."""
+    run = runs.get(key)
+    if run is not None:
+        try:
+            return _view(run([x], 0)[0], Tensor)
+        except (ValueError, BufferError):
+            pass
+    return None
 
 
-IN_C = NAME == "c"
+def unary(op, **attrs):
+    """A function of one float32 Tensor by an operator without more inputs."""
+    runs = {}
+
+    def call(x):
+        y = quick(runs, x.ndim, x)
+        if y is None:
+            found = packed(op, [x], **attrs)
+            runs[x.ndim] = found.run
+            y = found(x)
+        return y
+
+    return call

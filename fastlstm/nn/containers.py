@@ -265,7 +265,8 @@ class ParameterList(Module):
     def extend(self, values):
         if not isinstance(values, Iterable):
             raise TypeError(
-                f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}"
+                "ParameterList.extend should be called with an iterable, but got "
+                + type(values).__name__
             )
         for value in list(values):
             self.append(value)

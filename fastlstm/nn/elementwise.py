@@ -8,7 +8,7 @@ What is rounded once (sums, products, roots) is NumPy's; what has more than one 
 import numpy as np
 
 from .array import Tensor, float32, floats, plain, wrap
-from .compute import apply
+from .compute import apply, unary
 
 
 def tensor_of(x):
@@ -22,8 +22,10 @@ def float_of(x):
 
 
 def _unary(op):
+    run = unary(op)
+
     def function(input):
-        return apply(op, [float_of(input)])
+        return run(float_of(input))
 
     return function
 
@@ -176,7 +178,10 @@ def where(condition, input=None, other=None):
     if input is None:
         return tuple(wrap(i) for i in np.nonzero(c))
     if c.dtype.kind != "b":
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got {c.dtype}")
+        raise RuntimeError(
+            "where expected condition to be a boolean tensor, but got a tensor with dtype "
+            f"{'Float' if c.dtype.kind == 'f' else 'Long'}"
+        )
     y = np.where(c, _number(input), _number(other))
     return wrap(y if y.dtype.kind != "f" else y.astype(float32, copy=False))
 

@@ -11,21 +11,22 @@ from .functional.linear import bmm, dot, matmul, mm, mv
 
 _OF = {
     elementwise: (
-        "abs", "add", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "cos", "div", "eq", "erf",
-        "exp", "expm1", "floor", "ge", "gt", "isfinite", "isinf", "isnan", "le", "log", "log10",
-        "log1p", "log2", "logical_and", "logical_not", "logical_or", "lt", "masked_fill", "maximum",
-        "minimum", "mul", "ne", "neg", "pow", "reciprocal", "remainder", "round", "rsqrt",
-        "sigmoid", "sign", "sin", "sqrt", "square", "sub", "tanh", "trunc",
+        "abs", "absolute", "add", "allclose", "ceil", "clamp", "clamp_max", "clamp_min",
+        "clip", "cos", "div", "eq", "equal", "erf", "exp", "expm1", "floor", "ge", "gt",
+        "isfinite", "isinf", "isnan", "le", "log", "log10", "log1p", "log2", "logical_and",
+        "logical_not", "logical_or", "logical_xor", "lt", "masked_fill", "maximum",
+        "minimum", "mul", "ne", "neg", "negative", "pow", "reciprocal", "remainder",
+        "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square", "sub", "tanh", "trunc",
     ),
     reduce: (
-        "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "cumsum", "log_softmax",
-        "logsumexp", "max", "mean", "min", "norm", "prod", "softmax", "sort", "std", "sum", "topk",
-        "var",
+        "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "cumsum",
+        "log_softmax", "logsumexp", "max", "mean", "min", "norm", "prod", "softmax", "sort",
+        "std", "sum", "topk", "var",
     ),
     shape: (
-        "chunk", "flip", "gather", "index_select", "masked_select", "new_empty", "new_full",
-        "new_ones", "new_zeros", "nonzero", "repeat", "repeat_interleave", "roll", "split", "tile",
-        "tril", "triu", "unbind",
+        "broadcast_to", "chunk", "flip", "gather", "index_select", "masked_select",
+        "new_empty", "new_full", "new_ones", "new_zeros", "nonzero", "repeat",
+        "repeat_interleave", "roll", "split", "tile", "tril", "triu", "unbind",
     ),
 }  # fmt: skip
 for _module, _names in _OF.items():

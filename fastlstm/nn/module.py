@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import state
-from .array import Parameter, Tensor, check_device, float32, held_dtype, lock, plain, wrap
+from .array import Parameter, Tensor, float32, held_dtype, lock, plain, wrap
+from .device import check_device
 
 # What a module does not have is refused by name: it would be left out in silence otherwise.
 _REFUSED = {
@@ -61,6 +62,9 @@ class Module:
         for arg in args:
             if isinstance(arg, Tensor):
                 return self.forward(*args, **kwargs)
+        if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray:
+            y = self.forward(_tensors(args[0]))
+            return _view(y, np.ndarray) if type(y) is Tensor else _arrays(y)
         if not (_has_array(args) or _has_array(kwargs.values())):
             return self.forward(*args, **kwargs)
         kwargs = {k: _tensors(v) for k, v in kwargs.items()} if kwargs else kwargs
@@ -118,7 +122,7 @@ class Module:
 
     def __getattr__(self, name):
         own = self.__dict__
-        for kind in ("_parameters", "_buffers", "_modules"):
+        for kind in ("_modules", "_parameters", "_buffers"):
             held = own.get(kind)
             if held is not None and name in held:
                 return held[name]
@@ -385,12 +389,13 @@ class Layer(Module):
         return self._packed(x.ndim)(x)
 
     def _packed(self, ndim):
+        ready = self._ready  # a weight that another thread assigns meanwhile makes a new one
         made = self._pack(ndim)
         for held in (self._parameters, self._buffers):
             for array in held.values():
                 if array is not None:
                     lock(array)
-        self._ready[ndim] = made.run
+        ready[ndim] = made.run
         return made
 
     def _check(self, x):
@@ -410,7 +415,7 @@ def _has_array(values):
 def _tensors(value):
     """Plain arrays as Tensors, also those in tuples and lists."""
     if type(value) is np.ndarray:
-        return wrap(plain(value))
+        return _view(value if value.dtype is float32 else plain(value), Tensor)
     if type(value) in (tuple, list):
         return type(value)(map(_tensors, value))
     return value

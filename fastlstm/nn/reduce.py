@@ -5,11 +5,11 @@ import collections
 
 import numpy as np
 
-from .array import axis_of, plain, wrap
-from .compute import apply, apply_all
+from .array import axis_of, float32, plain, wrap
+from .compute import apply, apply_all, packed, quick
 from .elementwise import float_of, sqrt, tensor_of
 
-_KINDS = {}
+_KINDS, _softmaxes, _sums = {}, {}, {}
 
 
 def _pair(name):
@@ -38,6 +38,17 @@ def sum(input, dim=None, keepdim=False, *, dtype=None):
     x = tensor_of(input)
     if dtype is not None:
         x = x.to(dtype)
+    if dim is not None and x.dtype is float32:
+        try:
+            y = quick(_sums, (dim, keepdim, x.ndim), x)
+        except TypeError:  # a list of axes
+            y = None
+        if y is not None:
+            return y
+        if isinstance(dim, (int, np.integer)) and x.ndim:
+            found = packed("ReduceSum", [x], (_dims(x, dim),), keepdims=int(keepdim))
+            _sums[dim, keepdim, x.ndim] = found.run
+            return found(x)
     return _reduced("ReduceSum", x.long() if x.dtype.kind == "b" else x, dim, keepdim)
 
 
@@ -70,7 +81,7 @@ def _extreme(name, function, x, dim, keepdim):
     dims = _dims(x, dim)
     if 0 in [x.shape[d] for d in dims]:
         raise IndexError(
-            f"{name}(): Expected reduction dim {dims[0]} to have non-zero size."
+            f"{name}(): Expected reduction dim {dim} to have non-zero size."
             if dim is not None
             else f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
             "Specify the reduction dim with the 'dim' argument."
@@ -200,15 +211,22 @@ def argsort(input, dim=-1, descending=False, stable=False):
 def softmax(input, dim=None, _stacklevel=3, dtype=None):
     """exp(x - max) / sum, along `dim`."""
     x = float_of(input)
-    return apply("Softmax", [x], axis=_softmax_dim("softmax", x, dim)) if x.ndim else x * 0 + 1
+    y = quick(_softmaxes, (dim, x.ndim), x)
+    if y is None and not x.ndim:
+        return x * 0 + 1
+    if y is None:
+        found = packed("Softmax", [x], axis=_softmax_dim(x, dim))
+        _softmaxes[dim, x.ndim] = found.run
+        y = found(x)
+    return y
 
 
 def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     x = float_of(input)
-    return apply("LogSoftmax", [x], axis=_softmax_dim("log_softmax", x, dim)) if x.ndim else x * 0
+    return apply("LogSoftmax", [x], axis=_softmax_dim(x, dim)) if x.ndim else x * 0
 
 
-def _softmax_dim(name, x, dim):
+def _softmax_dim(x, dim):
     if dim is None:  # torch's old rule, of which it warns
         return 0 if x.ndim in (0, 1, 3) else 1
     return axis_of(dim, x.ndim)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Elements moved, picked and joined, under torch's names. Nothing is rounded here: it is NumPy's."""
+"""Elements moved, picked and joined, under torch's names, by NumPy: nothing is rounded here."""
 
 import numpy as np
 
@@ -175,7 +175,11 @@ def gather(input, dim, index):
     dim = axis_of(dim, x.ndim)
     if i.ndim != x.ndim:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
-    _check_range(i, x.shape[dim])
+    outside = i[(i < 0) | (i >= x.shape[dim])]
+    if outside.size:
+        raise RuntimeError(
+            f"index {outside[0]} is out of bounds for dimension {dim} with size {x.shape[dim]}"
+        )
     cut = tuple(slice(None) if d == dim else slice(n) for d, n in enumerate(i.shape))
     return wrap(np.take_along_axis(x[cut], i, dim))
 

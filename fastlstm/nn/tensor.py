@@ -10,8 +10,8 @@ from ..files.read import read_state_dict
 from . import init
 from . import methods as methods  # gives Tensor the methods that compute
 from .array import Tensor as Tensor
-from .array import device as device
 from .array import held_dtype, sizes_of, wrap
+from .device import device as device
 from .elementwise import (  # noqa: F401
     abs,
     absolute,

@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from load_corpus import others
+from load_corpus import archives, others
+from load_corpus.build import GOOD
 
 import fastlstm
 from fastlstm import LoadError, load, load_all, read_state_dict
@@ -191,3 +192,23 @@ def test_other_files_of_a_model_need_its_path():
     with pytest.raises(TypeError, match=r"external_data=True needs the model's path.*<bytes>"):
         read_state_dict(others.GOOD_ONNX, external_data=True)
     assert Source(others.GOOD_ONNX).folder is None
+
+
+def test_no_file_beside_a_model_in_memory_is_read(tmp_path, monkeypatch):
+    """Not even one of the name that the default would have: where the caller is, is no matter."""
+    path = others.with_data_beside(tmp_path / "m.onnx")
+    assert len(load(path).state_dict()) > 0
+    monkeypatch.chdir(tmp_path)
+    with open("m.onnx", "rb") as file:
+        for given in (file, path.read_bytes(), io.BytesIO(path.read_bytes())):
+            with pytest.raises(LoadError, match="give the model's path, not its content, to read"):
+                load(given)
+        with pytest.raises(TypeError, match=r"external_data=True needs the model's path.*m\.onnx"):
+            load(file, external_data=True)
+
+
+def test_archives_inside_archives(tmp_path):
+    """Records are read as files in memory are: an agent in bytes, and its checkpoint in that."""
+    for data in (archives.GOOD_AGENT, archives.GOOD_PT2, archives.deflated(GOOD)):
+        assert read_state_dict(data)["w"].tolist() == [1, 2, 3, 4]
+        assert read_state_dict(io.BytesIO(data))["w"].tolist() == [1, 2, 3, 4]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """TorchScript archives whose tensors have lost their names, and dynamically quantised models."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
 from fastlstm import LoadError, load, load_all, read_state_dict
-from fastlstm.files.read import inspect
+from fastlstm.files.read import contents, inspect
 from fastlstm.files.torch import frozen
 
 pytestmark = [
@@ -317,3 +319,18 @@ def test_very_large_quantised_weights(tmp_path):
         else:
             with pytest.raises(LoadError, match="their weights need far more memory than the file"):
                 read_state_dict(path)
+
+
+def test_quantised_layers_beside_objects(tmp_path):
+    """Objects of other classes are inert here too, and tensors that are not read are listed."""
+    model = quantised(nn.LSTM(3, 4), "int8")
+    beside = {"hyper_parameters": argparse.Namespace(a=1), "version": torch.__version__,
+              "sparse": torch.ones(2, 2).to_sparse()}  # fmt: skip
+    path = tmp_path / "x.pt"
+    torch.save({"state_dict": model.state_dict(), **beside}, path)
+    format_name, found = contents(path)
+    assert format_name == "torch" and list(found.unread) == ["sparse"]
+    assert set(found.opaque) >= {"hyper_parameters", "version"}
+    torch.save(model.state_dict(), tmp_path / "alone.pt")
+    alone = load(tmp_path / "alone.pt").state_dict()
+    assert all(np.array_equal(alone[n], a) for n, a in load(path).state_dict().items())

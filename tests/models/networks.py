@@ -87,7 +87,7 @@ def exported(name, how):
         else:
             free = name not in FIXED_TIME
             shapes = tuple(
-                {i: torch.export.Dim.DYNAMIC for i in network.axes(n, free)} for n in feeds
+                dict.fromkeys(network.axes(n, free), torch.export.Dim.DYNAMIC) for n in feeds
             )
             program = torch.onnx.export(module, arguments, dynamo=True, dynamic_shapes=shapes,
                                         verbose=False, **names)  # fmt: skip

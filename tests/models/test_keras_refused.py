@@ -4,8 +4,10 @@ and what is wrong, never a crash, in time and memory that the file's size bounds
 
 import copy
 import json
+import random
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 from make_keras_graphs import FOLDER
@@ -321,6 +323,84 @@ def test_a_huge_repeat_is_refused_when_it_is_called(made):
         reference.run(graph, inputs)
     with pytest.raises((ModelError, MemoryError)):
         Model(graph).run(inputs)
+
+
+def test_a_huge_input_makes_no_huge_constant(made):
+    """A layer without weights says nothing of its sizes."""
+
+    def change(config):
+        setting("InputLayer", batch_shape=[None, 3, HUGE])(config)
+        last = first(config, "LayerNormalization")
+        last["config"].update(scale=False, center=False, axis=-1)
+        last["inbound_nodes"] = [{"args": [tensor("tokens")], "kwargs": {}}]
+        config["config"]["output_layers"] = [last["config"]["name"], 0, 0]
+
+    graph = read(changed(made / "wide.keras", "mask_passed", change))
+    assert sum(a.nbytes for a in graph.constants.values()) < 10_000
+    with pytest.raises(ModelError, match="is the limit"):
+        reference.run(graph, {"tokens": np.ones((1, 3, 1))})
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda group: group.attrs.__setitem__("weight_names", group.attrs["weight_names"][:1]),
+     "the file has 1 weights for it, 3 are due"),
+    (lambda group: group.attrs.__setitem__("weight_names", ["a", "b", "c"]),
+     "the file lists weights of it that it does not have: 'model_weights/lstm"),
+    (lambda group: group.attrs.__setitem__("weight_names", group.attrs["weight_names"][::-1]),
+     "where its kernel is due"),
+])  # fmt: skip
+def test_the_lists_of_weights_of_an_h5_file(made, change, words):
+    path = made / "lists.h5"
+    with zipfile.ZipFile(FOLDER / "models.zip") as archive:
+        path.write_bytes(archive.read("ethnicolr.h5"))
+    with h5py.File(path, "r+") as file:
+        (name,) = (n for n in file["model_weights"] if n.startswith("lstm"))
+        change(file["model_weights"][name])
+    with pytest.raises(ModelError) as caught:
+        read(path)
+    assert words in str(caught.value) and "(LSTM)" in str(caught.value)
+
+
+VALUES = [
+    None, True, 0, 1, -1, 7, 1 << 31, 1 << 70, 0.5, float("nan"), "", "x", [], [1], [[1, 2]], {},
+    {"class_name": "LSTM", "config": {}}, tensor("x"), ["x", 0, 0], [None, None], [1] * 9,
+]  # fmt: skip
+
+
+def places(value, path=()):
+    """The path of every value inside a value of JSON."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in inside:
+        yield (*path, key)
+        if isinstance(each, dict | list):
+            yield from places(each, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_configurations_with_a_value_changed(made, seed):
+    """Some are models all the same, and run or are refused as such."""
+    rng = random.Random(seed)
+    with zipfile.ZipFile(FOLDER / "models.zip") as archive:
+        names = [n.removesuffix(".keras") for n in archive.namelist() if n.endswith(".keras")]
+
+    def change(config):
+        path = rng.choice([p for p in places(config) if "initializer" not in str(p)])
+        for key in path[:-1]:
+            config = config[key]
+        if rng.random() < 0.2:
+            del config[path[-1]]
+        else:
+            config[path[-1]] = rng.choice(VALUES)
+
+    refused = 0
+    for _ in range(40):
+        try:
+            graph = read(changed(made / f"mutant{seed}.keras", rng.choice(names), change))
+            graph.check()
+        except LoadError as error:
+            assert str(error)
+            refused += 1
+    assert 5 < refused < 40
 
 
 def test_models_that_call_models_that_call_models(made):

@@ -11,7 +11,6 @@ from nn_pairs import call, check, error_of, pair, tensors  # noqa: E402
 
 import fastlstm.nn as nn  # noqa: E402
 
-
 # (class, arguments, [shapes of inputs])
 LAYERS = [
     ("Identity", (3,), {"a": 1}, [(2, 3)]),
@@ -153,27 +152,92 @@ def test_layer(case, rng):
 
 
 @pytest.mark.parametrize("case", LAYERS, ids=map(name_of, LAYERS))
-def test_errors_of_layers_are_torchs(case, rng):
-    """Inputs of other shapes: where torch refuses, so does the layer, and in its words if they are
-    about shapes. Where torch computes, so does the layer."""
+def test_inputs_of_other_shapes(case, rng):
+    """Where torch computes, so does the layer; where torch refuses, so does it, in its words."""
     name, args, kwargs, _ = case
     theirs, mine = pair(name, *args, **kwargs)
     for shape in ((2,), (2, 2), (2, 2, 2), (2, 5, 1), (2, 2, 2, 2), (2, 3, 2, 3, 2)):
         x = inputs(rng, shape)
         due = error_of(theirs, tensors(x))
-        found = error_of(mine, x)
-        if due is None and found is not None:
-            assert found[0] in (NotImplementedError, RuntimeError), found
-            assert name in UNCOVERED.get(len(shape), ()), (shape, found)
-        elif due is not None:
-            assert found is not None, (shape, due)
-            if name not in OWN_WORDS:
-                assert found == due, shape
+        assert error_of(mine, x) == due, shape
+        if due is None:
+            check(mine(x), call(theirs, x))
 
 
-# Layers that take more axes in torch, {axes: names}.
-UNCOVERED = {}
-# Layers whose errors have words of their own.
-OWN_WORDS = ()
+# (class, arguments) that the constructor refuses
+WRONG = [
+    ("Conv1d", (3, 4, 3), {"groups": 2}),
+    ("Conv1d", (4, 3, 3), {"groups": 2}),
+    ("Conv1d", (4, 4, 3), {"groups": 0}),
+    ("Conv1d", (4, 4, 3), {"padding": "both"}),
+    ("Conv1d", (4, 4, 3), {"padding": "same", "stride": 2}),
+    ("ConvTranspose1d", (4, 4, 3), {"padding_mode": "reflect"}),
+    ("GroupNorm", (4, 6), {}),
+    ("Embedding", (4, 6, 4), {}),
+    ("Embedding", (4, 6, -5), {}),
+    ("Dropout", (1.5,), {}),
+    ("Hardtanh", (1.0, 0.5), {}),
+    ("MultiheadAttention", (5, 2), {}),
+    ("MultiheadAttention", (0, 2), {}),
+    ("Bilinear", (0, 2, 3), {}),
+    ("ReLU", (1, 2), {}),
+    ("Sigmoid", (1,), {}),
+]
 
 
+@pytest.mark.parametrize("name, args, kwargs", WRONG)
+def test_constructors_refuse_in_torchs_words(name, args, kwargs):
+    due = error_of(getattr(torch.nn, name), *args, **kwargs)
+    assert due is not None
+    assert error_of(getattr(nn, name), *args, **kwargs) == due
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_convolutions_of_any_numbers(data):
+    """Drawn sizes, strides, paddings, dilations and groups of all four convolutions."""
+    draw, count = data.draw, st.integers(1, 3)
+    axes = draw(st.integers(1, 2))
+    transposed = draw(st.booleans())
+    groups = draw(count)
+    each = st.tuples(*[count] * axes)
+    kernel, stride, dilation = draw(each), draw(each), draw(each)
+    padding = draw(st.tuples(*[st.integers(0, 2)] * axes))
+    kwargs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+              "bias": draw(st.booleans())}  # fmt: skip
+    if transposed:
+        kwargs["output_padding"] = tuple(draw(st.integers(0, s - 1)) for s in stride)
+    name = f"Conv{'Transpose' * transposed}{axes}d"
+    args = (groups * draw(count), groups * draw(count), kernel)
+    theirs, mine = pair(name, *args, **kwargs)
+    shape = (draw(count), args[0], *draw(st.tuples(*[st.integers(1, 9)] * axes)))
+    x = np.random.default_rng(draw(st.integers(0, 99))).normal(0, 1, shape).astype(np.float32)
+    due = error_of(theirs, tensors(x))
+    if due is None:
+        check(mine(x), call(theirs, x))
+    else:
+        assert error_of(mine, x) is not None
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_pools_of_any_numbers(data):
+    draw, axes = data.draw, data.draw(st.integers(1, 2))
+    each = st.tuples(*[st.integers(1, 4)] * axes)
+    kernel, stride = draw(each), draw(each)
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    name = draw(st.sampled_from(("MaxPool", "AvgPool"))) + f"{axes}d"
+    kwargs = {"ceil_mode": draw(st.booleans())}
+    if name.startswith("Max"):
+        kwargs["dilation"] = draw(st.tuples(*[st.integers(1, 2)] * axes))
+        kwargs["return_indices"] = draw(st.booleans())
+    else:
+        kwargs["count_include_pad"] = draw(st.booleans())
+    theirs, mine = pair(name, kernel, stride, padding, **kwargs)
+    shape = (draw(st.integers(1, 2)), 3, *draw(st.tuples(*[st.integers(1, 9)] * axes)))
+    x = np.random.default_rng(draw(st.integers(0, 99))).normal(0, 1, shape).astype(np.float32)
+    due = error_of(theirs, tensors(x))
+    if due is None:
+        check(mine(x), call(theirs, x))
+    else:
+        assert error_of(mine, x) is not None

@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx.backend.test.case import node as cases
-from refused_nodes import COARSE, REFUSED
+from refused_nodes import COARSE, CONSTANT, PLANNED, REFUSED
+from runners import RUNNERS
 
 from fastlstm.models.graph import ModelError
 
@@ -53,29 +54,51 @@ def compare(case, found, expected):
         np.testing.assert_allclose(y, due, rtol=tolerance, atol=0.1 * tolerance * scale)
 
 
+def with_constants(case, names):
+    """[(model, inputs, outputs)] of a case's data, where the inputs that `names` has are constants
+    of the model."""
+    for inputs, expected in case.data_sets:
+        if not names:
+            yield case.model, inputs, expected
+            continue
+        model = onnx.ModelProto.FromString(case.model.SerializeToString())
+        given = list(model.graph.input)
+        fixed = [i for i, info in enumerate(given) if info.name in names]
+        for i in fixed:
+            model.graph.initializer.append(
+                onnx.numpy_helper.from_array(array(inputs[i]), given[i].name)
+            )
+            model.graph.input.remove(given[i])
+        yield model, [x for i, x in enumerate(inputs) if i not in fixed], expected
+
+
 @pytest.mark.parametrize("file", FILES)
-def test_node_tests(file, runner):
-    refused = REFUSED.get(file, [])
-    used, wrong, count = set(), [], 0
-    for case in cases_of(file):
-        words = next((said for pattern, said in refused if re.search(pattern, case.name)), None)
-        used |= {pattern for pattern, _ in refused if re.search(pattern, case.name)}
-        try:
-            run = runner(case.model)
-            for inputs, expected in case.data_sets:
-                compare(case, run([array(x) for x in inputs]), expected)
-            if words is not None:
-                wrong.append(f"{case.name}: runs, and is to be refused")
-        except ModelError as error:
-            if words is None or words not in str(error):
-                wrong.append(f"{case.name}: {error}")
-        except AssertionError as error:
-            wrong.append(f"{case.name}: {' '.join(str(error).split())[:300]}")
-        count += 1
+def test_node_tests(file, tmp_path):
+    """By every runner in one test, since to import the cases takes longer than to run them."""
+    wrong, count = [], 0
+    for kind, made in RUNNERS.items():
+        refused = REFUSED.get(file, []) + (PLANNED.get(file, []) if kind == "model" else [])
+        used = set()
+        for case in cases_of(file):
+            words = next((said for pattern, said in refused if re.search(pattern, case.name)), None)
+            used |= {pattern for pattern, _ in refused if re.search(pattern, case.name)}
+            try:
+                for model, inputs, expected in with_constants(case, CONSTANT.get(file)):
+                    path = tmp_path / "model.onnx"
+                    path.write_bytes(model.SerializeToString())
+                    compare(case, made(path)([array(x) for x in inputs]), expected)
+                if words is not None:
+                    wrong.append(f"{case.name}: runs by the {kind}, and is to be refused")
+            except ModelError as error:
+                if words is None or words not in str(error):
+                    wrong.append(f"{case.name} by the {kind}: {error}")
+            except AssertionError as error:
+                wrong.append(f"{case.name} by the {kind}: {' '.join(str(error).split())[:300]}")
+            count += 1
+        assert used == {pattern for pattern, _ in refused}, "a pattern that matches no case"
     assert not wrong, "\n".join(wrong)
     assert count, "no case was found"
-    assert used == {pattern for pattern, _ in refused}, "a pattern that matches no case"
 
 
 def test_what_is_refused_is_in_files_that_exist():
-    assert set(REFUSED) <= set(FILES)
+    assert {*REFUSED, *PLANNED, *CONSTANT} <= set(FILES)

@@ -37,7 +37,7 @@ def test_branches_see_the_names_around_them(tmp_path, runner):
     model = branches([constant, node("Mul", "x k", "t")], [constant, node("Add", "x k", "e")])
     run = runner(model)
     assert np.array_equal(run([X, np.array(True)])[0], X * 2)
-    assert np.array_equal(run([X, np.array([False])])[0], X + 2)
+    assert np.array_equal(run([X, np.array(False)])[0], X + 2)
     graph = read(saved(model, tmp_path))
     inner = [b for b in graph.nodes[0].attrs.values() if isinstance(b, Graph)]
     assert len(inner) == 2 and not set(inner[0].constants) & set(inner[1].constants)

@@ -244,7 +244,7 @@ def test_bits_do_not_depend_on_the_instruction_set_or_on_threads(rng):
     one = []
     for name in elementwise.OPCODES:
         operands, constants, result = elementwise.OPCODES[name]
-        if result or name in ("mod", "where"):
+        if result or name == "where" or name.startswith(("bit_", "shift_", "wrap_")):
             continue
         code = [("add", 0, 1), (name, *[5, 0, 1][: operands - constants], *[2, 3][:constants])]
         code.append(("mul", 6, 4))
@@ -339,7 +339,7 @@ def test_wrong_arrays_are_refused():
         ("and", [b, i]),
         ("where", [f, f, f]),
         ("where", [b, f, i]),
-        ("mod", [f, f]),
+        ("bit_and", [f, f]),
         ("less", [b, b]),
         ("isnan", [i]),
         ("add", [f, np.ones(4, np.float32)]),

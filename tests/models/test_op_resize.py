@@ -132,11 +132,46 @@ def test_a_bomb_is_refused():
 
 @pytest.mark.parametrize(
     "attrs, message",
-    [({"mode": "cubic"}, "mode 'cubic' is not covered"), ({"antialias": 1}, "antialias"),
-     ({"coordinate_transformation_mode": "tf_crop_and_resize"}, "'tf_crop_and_resize'"),
-     ({"keep_aspect_ratio_policy": "not_larger"}, "keep_aspect_ratio_policy 'not_larger'")],
+    [({"mode": "best"}, "mode 'best' with 'half_pixel'"),
+     ({"coordinate_transformation_mode": "tf_crop_and_resize"}, "tf_crop_and_resize without roi"),
+     ({"mode": "cubic", "coordinate_transformation_mode": "no"}, "mode 'cubic' with 'no'"),
+     ({"nearest_mode": "up"}, "nearest_mode 'up' is not covered")],
 )  # fmt: skip
 def test_what_is_refused(attrs, message):
     node, constants = nodes_of(X2, [1, 1, 2, 2], None, attrs)
     with pytest.raises(ModelError, match=message):
         by_fastlstm(X2, node, constants, ("n", "c", "h", "w"))
+
+
+BY_MATRICES = [
+    (X2, [1, 1, 2, 2], None, {"mode": "cubic"}),
+    (X2, None, [2, 3, 4, 3], {"mode": "cubic", "antialias": 1}),
+    (X2, [1, 1, 0.6, 0.6], None, {"mode": "linear", "antialias": 1}),
+    (X2, [1, 1, 0.8, 0.8], None, {"mode": "cubic", "exclude_outside": 1, "cubic_coeff_a": -0.5}),
+    (X2, None, [20, 20], {"axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}),
+    (X2, [1, 1, 1.5, 2], None,
+     {"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}),
+    (normal(1, 2, 3, 4, 5), [1, 1, 2, 2, 2], None, {"mode": "nearest"}),
+    (np.arange(40, dtype=np.uint8).reshape(1, 1, 5, 8) * 6, [1, 1, 2, 1.5], None,
+     {"mode": "linear"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BY_MATRICES, ids=lambda c: f"{c[0].shape}-{c[3]}")
+def test_what_becomes_products_with_matrices(case):
+    """Also where the sizes of x are free: a plan depends on those that are resized."""
+    x, scales, sizes, attrs = case
+    node, constants = nodes_of(x, scales, sizes, attrs)
+    want = by_onnxruntime(x, node, constants)
+    for shape in (None, ("n", *"cdhw"[-x.ndim + 1 :])):
+        y = by_fastlstm(x, node, constants, shape)
+        assert (y.shape, y.dtype) == (want.shape, want.dtype)
+        np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-5 if y.dtype == F else 1)
+
+
+@pytest.mark.parametrize("attrs", [{"mode": "cubic"}, {"mode": "nearest", "antialias": 1}])
+def test_sizes_of_zero_by_matrices(attrs):
+    for shape, scales in (((0, 3, 6, 5), [1, 1, 2, 2]), ((2, 3, 6, 5), [1, 1, 0.1, 2])):
+        node, constants = nodes_of(X2, scales, None, attrs)
+        y = by_fastlstm(np.zeros(shape, F), node, constants, tuple("nchw"))
+        assert y.shape == (shape[0], 3, int(6 * scales[2]), 10)

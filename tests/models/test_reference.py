@@ -223,10 +223,13 @@ def test_recurrent_is_the_package_s_own_layer(kind, rng):
 
 @pytest.mark.parametrize("op", elementwise.ELEMENTWISE)
 def test_instructions_compute_what_operators_do(op, rng):
-    kind = {"And": bool, "Or": bool, "Xor": bool, "Not": bool}.get(op, F)
+    kind = bool if op in ("And", "Or", "Xor", "Not") else np.int64 if op.startswith("Bit") else F
     count = 2 if op in reference.TABLE and op not in elementwise._WITH_CONSTANTS else 1
-    node = Node(op, ["a", "b"][:count], ["y"], {"to": 7, "fmod": 1})
-    arrays = [rng.uniform(0.5, 2, (2, 3)).astype(kind) for _ in range(2)]
+    node = Node(op, ["a", "b"][:count], ["y"], {"to": 7, "fmod": 1, "direction": "LEFT"})
+    low, high = {"Acosh": (1, 3), "Asin": (-1, 1), "Acos": (-1, 1), "Atanh": (-0.9, 0.9)}.get(
+        op, (0.5, 2)
+    )
+    arrays = [rng.uniform(low, high, (2, 3)).astype(kind) for _ in range(2)]
     if op == "Where":
         node.inputs.insert(0, "c")
     while True:

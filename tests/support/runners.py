@@ -14,4 +14,13 @@ def of_reference(path):
     return lambda arrays: reference.run(graph, dict(zip(names, arrays, strict=True)))
 
 
-RUNNERS = {"reference": of_reference}
+def of_model(path):
+    """As load_model runs it: planned, and in the C core where there is one."""
+    from fastlstm.models.load import load_model
+
+    model = load_model(path)
+    names = [value.name for value in model.inputs]
+    return lambda arrays: model.run(dict(zip(names, arrays, strict=True)))
+
+
+RUNNERS = {"reference": of_reference, "model": of_model}

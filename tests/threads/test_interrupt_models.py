@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Ctrl-C in a call of a whole model: long operators look for it, and so does a long program of short
-ones. The call ends in KeyboardInterrupt, and the model computes as before."""
+"""Ctrl-C in a call of a whole model: long operators look for it, and so does a long program of
+short ones. The call ends in KeyboardInterrupt, and the model computes as before."""
 
 import pytest
 from test_threads_gil import HANDLERS, INTERRUPTS, watch

@@ -186,7 +186,10 @@ class Weights:
         due = order[True] + order[False]
         paths = self.stored.listed.get(f"model_weights/{top.name}", [])
         arrays = [self.stored.arrays.get(path) for path in paths]
-        if len(due) != len(paths) or any(array is None for array in arrays):
+        for path, array in zip(paths, arrays, strict=True):
+            if array is None:
+                raise top.error(f"the file lists weights of it that it does not have: {show(path)}")
+        if len(due) != len(paths):
             raise top.error(f"the file has {len(paths)} weights for it, {len(due)} are due")
         found = {}
         for (leaf, variable), array, path in zip(due, arrays, paths, strict=True):

@@ -13,7 +13,7 @@ from ...files.contents import Options
 from ...files.keras import file as files
 from ...files.keras.layer import Known
 from ...files.source import Source, show
-from ..graph import ModelError, Value
+from ..graph import ModelError, Value, WeightsAlone
 from .call import LAYERS, Call
 from .item import Weights, item_of
 from .layers import time_distributed  # and all the others, which register themselves
@@ -41,7 +41,7 @@ def read(source):
             return read(opened)
     stored, model, version = files.model_file(source)
     if model is None:
-        raise ModelError(
+        raise WeightsAlone(
             f"{source.name}: the file holds weights alone and does not say how the model "
             f"computes: {_OUT}"
         )

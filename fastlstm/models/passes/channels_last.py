@@ -5,6 +5,7 @@ Transposes are moved towards the outputs, where two of them meet and cancel."""
 
 import numpy as np
 
+from ..reference.call import DTYPES
 from ..shapes import ELEMENTWISE
 
 _LAST = {
@@ -171,10 +172,15 @@ def _moved_axes(edit, node):
 
 
 def _identities_left_out(edit):
-    """Transposes that move nothing."""
+    """Transposes that move nothing, and Casts to wider integers, which the C core does not have."""
     stands_for, nodes = {}, []
     for node in edit.graph.nodes:
         node.inputs = [stands_for.get(n, n) for n in node.inputs]
+        if node.op == "Cast":
+            fact, due = edit.facts[node.inputs[0]], np.dtype(DTYPES[node.attrs["to"]])
+            if due.kind in "iu" and np.can_cast(fact.narrow or fact.dtype, due, "safe"):
+                stands_for[node.outputs[0]] = node.inputs[0]
+                continue
         if node.op == "Transpose":
             perm = _perm(node, len(edit.shape(node.outputs[0])))
             if perm == sorted(perm):

@@ -21,7 +21,9 @@ def _through_views(edit, name):
 
 
 def _one_step(edit, node):
-    return node.op == "Recurrent" and edit.shape(node.inputs[0])[0] == 1 and not any(node.inputs[1:2])
+    return (
+        node.op == "Recurrent" and edit.shape(node.inputs[0])[0] == 1 and not any(node.inputs[1:2])
+    )
 
 
 def _same_weights(one, other):

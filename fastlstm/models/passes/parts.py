@@ -6,6 +6,7 @@ import numpy as np
 
 from ..infer import narrow
 from ..reference.call import DTYPES
+from ..shapes import fused_perm
 from . import resize as resize  # these modules register their functions too
 from . import signal as signal
 from .put import TABLE, Put, made_of_others
@@ -136,7 +137,9 @@ def lp_pool(put, node):
 def max_pool(put, node):
     """Of bytes, which floats hold exactly; others stay."""
     kind = put.edit.facts[node.inputs[0]]
-    if kind.narrow is None or kind.narrow.itemsize > 1 or any(node.outputs[1:]):
+    if any(node.outputs[1:]):
+        raise node.error("the output of indices is not covered")
+    if kind.narrow is None or kind.narrow.itemsize > 1:
         return False
     code = next(c for c, name in DTYPES.items() if name == kind.narrow.name)
     (x,) = put("Cast", node.inputs[:1], to=1)
@@ -238,6 +241,16 @@ def hardmax(put, node):
     (best,) = put("ArgMax", node.inputs[:1], axis=axis, keepdims=0)
     values = put.constant([0, 1])
     put("OneHot", [best, put.size(node.inputs[0], axis), values], last=True, axis=axis)
+
+
+@made_of_others("com.microsoft.FusedMatMul")
+def fused_mat_mul(put, node):
+    names = []
+    for which, name in zip("AB", node.inputs, strict=True):
+        perm = fused_perm(node, which, len(put.shape(name)))
+        names.append(put("Transpose", [name], perm=perm)[0] if perm != sorted(perm) else name)
+    (y,) = put("MatMul", names)
+    put("Mul", [y, put.constant(node.attrs.get("alpha", 1.0))], last=True)
 
 
 @made_of_others("EyeLike")

@@ -120,10 +120,23 @@ def batch_norm(edit):
     edit.look()
 
 
-def _activation(node):
+def _limits(edit, node):
+    """("clip", least, most) of a Clip by constants; or None."""
+    bounds = [*node.inputs[1:], "", ""][:2]
+    values = [edit.value(name) if name else np.float32(n)
+              for name, n in zip(bounds, (-np.inf, np.inf))]  # fmt: skip
+    if any(v is None or v.size != 1 or v.dtype != np.float32 for v in values):
+        return None
+    return ("clip", *(float(v.reshape(())) for v in values))
+
+
+def _activation(edit, node):
     """What Linear and ConvLast call a function that they can apply to what they have computed while
     it is in cache: (fastlstm's name, alpha, beta); or None."""
+    if node.op == "Clip":
+        return _limits(edit, node)
     return {
+        "HardSwish": ("hard_swish", 1 / 6, 0.5),
         "Relu": ("relu", 0.0, 0.0), "Sigmoid": ("sigmoid", 0.0, 0.0), "Tanh": ("tanh", 0.0, 0.0),
         "LeakyRelu": ("leaky_relu", node.attrs.get("alpha", 0.01), 0.0),
     }.get(node.op)  # fmt: skip
@@ -137,7 +150,7 @@ def epilogues(edit):
             continue
         if node.op in ("Linear", "ConvLast") and "activation" not in node.attrs:
             reader = edit.only_reader(node.outputs[0])
-            found = _activation(reader) if reader is not None else None
+            found = _activation(edit, reader) if reader is not None else None
             if found is not None:
                 gone.add(id(reader))
                 attrs = node.attrs | {"activation": found}

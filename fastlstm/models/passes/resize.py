@@ -6,7 +6,7 @@ Gather of the nearest elements; so the axis' sizes have to be known."""
 import numpy as np
 
 from ..reference.call import DTYPES, MAX_BYTES, Call
-from ..reference.resize import steps
+from ..reference.resize import Step, steps
 from .put import made_of_others
 
 # What the C operator has; lower/resize.py.
@@ -49,9 +49,11 @@ def resize(put, node):
     shape = [n or 1 if n is None and a not in named else n for a, n in enumerate(fact.shape)]
     if None in shape:
         raise node.not_known(f"the sizes of x, {fact.shape}, have to be known before")
-    made = steps(Call(node, MAX_BYTES), shape, roi, scales, sizes)[1]
-    whole = fact.dtype.kind != "f" and any(step.matrix is not None for step in made)
-    if whole:
+    whole, made = steps(Call(node, MAX_BYTES), shape, roi, scales, sizes)
+    if 0 in whole:  # any element will do
+        made = [Step(a, np.zeros(whole[a], np.int64), None, None) for a in named if shape[a]]
+    rounds = fact.dtype.kind != "f" and any(step.matrix is not None for step in made)
+    if rounds:
         (x,) = put("Cast", [x], to=1)
     for step in made:
         if step.index is not None:
@@ -67,7 +69,7 @@ def resize(put, node):
             column = step.outside.reshape(-1, *[1] * (axes - 1 - step.axis))
             value = put.constant(node.attrs.get("extrapolation_value", 0.0))
             (x,) = put("Where", [put.constant(column, bool), value, x])
-    if whole:
+    if rounds:
         info = np.iinfo(fact.narrow or fact.dtype)
         (x,) = put("Clip", [x, put.constant(info.min), put.constant(info.max)])
         code = next(c for c, name in DTYPES.items() if name == info.dtype.name)

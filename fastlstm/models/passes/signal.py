@@ -3,8 +3,6 @@
 numbers x, of which each has a real and, or not, an imaginary part, is for m = 0 .. bins - 1
 
     y[m] = sum over j of x[j] exp(-2 pi i j m / length)
-
-The windows and weights that ONNX makes from a few numbers are constants once these are known.
 """
 
 import numpy as np
@@ -51,7 +49,7 @@ def dft(put, node):
     length = _number(put, 1, "dft_length")
     if length is None:
         length = 2 * (n - 1) if onesided and inverse else n
-    if axis == axes - 1 or parts not in (1, 2) or length < 1 or (onesided and parts == 1 - inverse):
+    if axis == axes - 1 or parts not in (1, 2) or length < 1 or (onesided and parts != 1 + inverse):
         raise node.error(f"axis {axis} of {shape}, with a length of {length}")
     if onesided and inverse:
         bins, made = min(n, length // 2 + 1), 1
@@ -98,8 +96,3 @@ def stft(put, node):
     (y,) = put("ConvLast", [x, put.constant(weights.transpose(0, 2, 1)), ""],
                strides=[step], kernel_shape=[length])  # fmt: skip
     put("Reshape", [y, put.ints(0, 0, bins, 2)], last=True)
-
-
-@made_of_others("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix")
-def of_numbers(put, node):
-    raise node.not_known("its numbers must be constant, and are computed as the model runs")

@@ -20,6 +20,9 @@ def activated(call, y):
     name, alpha, beta = given
     if name == "clip":
         return np.clip(y, np.asarray(alpha, y.dtype), np.asarray(beta, y.dtype))
+    if name == "hard_swish":
+        alpha, beta = np.asarray(alpha, y.dtype), np.asarray(beta, y.dtype)
+        return y * np.clip(y * alpha + beta, 0, 1)
     if name not in DEFAULTS:
         raise call.error(f"there is no activation {name!r}")
     if name == "elu" and beta is not None:  # beta times it, as selu is
@@ -83,7 +86,16 @@ _INSTRUCTIONS = {
     "equal": np.equal, "less": np.less, "less_equal": np.less_equal, "greater": np.greater,
     "greater_equal": np.greater_equal, "and": np.logical_and, "or": np.logical_or,
     "xor": np.logical_xor, "not": np.logical_not, "where": np.where, "isnan": np.isnan,
-    "isinf": np.isinf,
+    "isinf": np.isinf, "bit_and": np.bitwise_and, "bit_or": np.bitwise_or,
+    "bit_xor": np.bitwise_xor, "bit_not": np.invert,
+    "shift_left": lambda x, n: np.where((n >= 0) & (n < 64), x << np.clip(n, 0, 63), 0),
+    "shift_right": lambda x, n: x >> np.where((n >= 0) & (n < 64), n, 63), "tan": np.tan,
+    "sinh": np.sinh, "cosh": np.cosh, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
+    "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
+    **{
+        f"wrap_{name}": lambda x, name=name: x.astype(name).astype(np.int64)
+        for name in ("int8", "int16", "int32", "uint8", "uint16", "uint32")
+    },
 }  # fmt: skip
 _CASTS = {"cast_float": np.dtype(np.float32), "cast_int": np.dtype(np.int64),
           "cast_bool": np.dtype(bool)}  # fmt: skip

@@ -16,7 +16,7 @@ def compute(node, arrays, max_bytes=MAX_BYTES):
     covered, for what does not fit together, and before an array of more than max_bytes is made.
     """
     if node.op not in TABLE:
-        raise node.error(node.attrs.get("refused", "the operator is not covered"))
+        raise node.not_covered()
     return TABLE[node.op](node, arrays, max_bytes)
 
 

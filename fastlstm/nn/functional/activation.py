@@ -3,32 +3,38 @@
 
 import numpy as np
 
-from ..array import Tensor, axis_of, wrap
-from ..compute import apply
-from ..elementwise import clamp, float_of, tensor_of
+from ..array import Tensor, axis_of, float32, wrap
+from ..compute import apply, unary
+from ..elementwise import clamp, float_of, sigmoid, tanh, tensor_of
+
+_relu, _softplus = unary("Relu"), unary("Softplus")
 
 
-def _unary(op):
+def _in_place(op):
+    run = unary(op)
+
     def function(input, inplace=False):
-        return apply(op, [float_of(input)])
+        return run(float_of(input))
 
     return function
 
 
-def _simple(op):
-    def function(input):
-        return apply(op, [float_of(input)])
+def _softsign():
+    run = unary("Softsign")
 
-    return function
+    def softsign(input):
+        return run(float_of(input))
+
+    return softsign
 
 
-hardswish, mish = _unary("HardSwish"), _unary("Mish")
-softsign, sigmoid, tanh = _simple("Softsign"), _simple("Sigmoid"), _simple("Tanh")
+hardswish, mish, selu = _in_place("HardSwish"), _in_place("Mish"), _in_place("Selu")
+softsign = _softsign()
 
 
 def relu(input, inplace=False):
     x = tensor_of(input)
-    return apply("Relu", [x]) if x.dtype.kind == "f" else clamp(x, 0)
+    return _relu(x) if x.dtype is float32 else clamp(x, 0)
 
 
 def relu6(input, inplace=False):
@@ -49,10 +55,6 @@ def elu(input, alpha=1.0, inplace=False):
     return apply("Elu", [float_of(input)], alpha=float(alpha))
 
 
-def selu(input, inplace=False):
-    return apply("Selu", [float_of(input)])
-
-
 def celu(input, alpha=1.0, inplace=False):
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
@@ -67,7 +69,7 @@ def gelu(input, approximate="none"):
 
 def silu(input, inplace=False):
     x = float_of(input)
-    return x * apply("Sigmoid", [x])
+    return x * sigmoid(x)
 
 
 def hardsigmoid(input, inplace=False):
@@ -77,18 +79,18 @@ def hardsigmoid(input, inplace=False):
 def softplus(input, beta=1.0, threshold=20.0):
     x = float_of(input)
     scaled = x if beta == 1 else x * np.float32(beta)
-    y = apply("Softplus", [scaled])
+    y = _softplus(scaled)
     y = y if beta == 1 else y / np.float32(beta)
     return wrap(np.where(scaled.numpy() > threshold, x.numpy(), y.numpy()))
 
 
 def logsigmoid(input):
-    return -apply("Softplus", [-float_of(input)])
+    return -_softplus(-float_of(input))
 
 
 def tanhshrink(input):
     x = float_of(input)
-    return x - apply("Tanh", [x])
+    return x - tanh(x)
 
 
 def hardshrink(input, lambd=0.5):
@@ -118,7 +120,7 @@ def glu(input, dim=-1):
     if n % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {n}")
     a, b = (x.narrow(dim, start, n // 2) for start in (0, n // 2))
-    return a * apply("Sigmoid", [b])
+    return a * sigmoid(b)
 
 
 def prelu(input, weight):

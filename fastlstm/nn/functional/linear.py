@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Products with weights, embeddings and attention, torch.nn.functional's."""
 
+import itertools
 import math
 
 import numpy as np
 
 from ...models.graph import Node
-from ..array import axis_of, float32, int64, plain, wrap
+from ..array import Tensor, axis_of, float32, int64, plain, wrap
 from ..compute import Packed, apply
 from ..elementwise import float_of, tensor_of, where
 from ..packing import kept
 from ..reduce import softmax
+
+_view = np.ndarray.view
 
 
 def matmul(input, other):
@@ -24,11 +27,11 @@ def _check_matmul(a, b):
         raise RuntimeError(
             f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D"
         )
-    if a.dtype != b.dtype:
-        names = {"f": "float", "i": "long int", "b": "bool"}
+    if min(a.ndim, b.ndim) > 1 and max(a.ndim, b.ndim) > 2 and a.shape[-1] != b.shape[-2]:
+        batch = math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
         raise RuntimeError(
-            "expected m1 and m2 to have the same dtype, but got: "
-            f"{names[a.dtype.kind]} != {names[b.dtype.kind]}"
+            "Expected size for first two dimensions of batch2 tensor to be: "
+            f"[{batch}, {a.shape[-1]}] but got: [{batch}, {b.shape[-2]}]."
         )
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0] and max(a.ndim, b.ndim) <= 2:
         if (a.ndim, b.ndim) == (2, 2):
@@ -50,6 +53,12 @@ def _check_matmul(a, b):
             f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to "
             f"have the same number of elements, but got {a.shape[0]} and {b.shape[0]} elements "
             "respectively"
+        )
+    if a.dtype != b.dtype:
+        names = {"f": "float", "i": "long int", "b": "bool"}
+        raise RuntimeError(
+            "expected m1 and m2 to have the same dtype, but got: "
+            f"{names[a.dtype.kind]} != {names[b.dtype.kind]}"
         )
 
 
@@ -82,7 +91,7 @@ def pack_linear(weight, bias, ndim):
     return Packed([Node("Linear", ["x0", *constants], ["y"])], constants, [(float32, ndim)])
 
 
-def check_linear(x, weight, bias=None):
+def check_linear(x, weight):
     """RuntimeError in torch's words unless x (.., I) fits the weight (O, I)."""
     outputs, inputs = weight.shape
     if x.ndim and x.shape[-1] == inputs:
@@ -90,10 +99,6 @@ def check_linear(x, weight, bias=None):
     if x.ndim == 0:
         raise RuntimeError(
             "both arguments to matmul need to be at least 1D, but they are 0D and 2D"
-        )
-    if x.ndim == 1 and bias is None:
-        raise RuntimeError(
-            f"size mismatch, got input ({outputs}), mat ({outputs}x{inputs}), vec ({x.shape[0]})"
         )
     rows = math.prod(x.shape[:-1])
     raise RuntimeError(
@@ -106,7 +111,7 @@ def linear(input, weight, bias=None):
     if w.ndim == 1:  # the weights of one output, which has no axis
         y = matmul(x, w)
         return y if bias is None else y + bias
-    check_linear(x, w, bias)
+    check_linear(x, w)
     if w.size if type(w) is np.ndarray else w.numel():
 
         def make():
@@ -148,11 +153,12 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
         raise NotImplementedError(
             "embedding: max_norm, which changes the weights, is not supported"
         )
-    return wrap(_rows(input, weight))
+    return _view(_rows(input, weight), Tensor)
 
 
 def _rows(input, weight):
-    i, w = plain(input), plain(weight)
+    i = input if type(input) is Tensor else plain(input)
+    w = weight if isinstance(weight, Tensor) else tensor_of(weight)
     if i.dtype != int64:
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
@@ -160,10 +166,10 @@ def _rows(input, weight):
             f"{'FloatTensor' if i.dtype.kind == 'f' else 'BoolTensor'} instead (while checking "
             "arguments for embedding)"
         )
-    if i.size and int(i.min()) < 0:
-        raise IndexError("index out of range in self")
     try:
-        return w.take(i, 0)
+        if np.minimum.reduce(i, None, initial=0) < 0:
+            raise IndexError
+        return w.numpy().take(i, 0)
     except IndexError:
         raise IndexError("index out of range in self") from None
 
@@ -219,8 +225,8 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
     rows = _rows(x, weight)
     if weights is not None:
         rows = rows * weights[:, None].astype(float32)
-    found = [np.zeros(rows.shape[1:], float32)] * 0
-    for start, end in zip(starts[:-1], starts[1:]):
+    found = []
+    for start, end in itertools.pairwise(starts):
         bag = rows[start:end]
         if padding_idx is not None:
             bag = bag[x[start:end] != padding_idx % len(plain(weight))]

@@ -60,13 +60,13 @@ def _run(x, name, numbers, given, make):
     return kept(first, (name, numbers, x.ndim), tuple(others), make)(x)
 
 
-def check_layer_norm(x, shape):
+def check_layer_norm(x, shape, comma=", "):
     shape = tuple(shape)
     if x.ndim < len(shape) or tuple(x.shape[x.ndim - len(shape) :]) != shape:
         sizes = ", ".join(map(str, shape))
         raise RuntimeError(
             f"Given normalized_shape=[{sizes}], expected input with shape "
-            f"[*, {sizes}], but got input of size[{', '.join(map(str, x.shape))}]"
+            f"[*{comma}{sizes}], but got input of size[{', '.join(map(str, x.shape))}]"
         )
 
 
@@ -77,27 +77,40 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
                 lambda: pack_layer_norm(shape, weight, bias, eps, x.ndim))  # fmt: skip
 
 
+def check_rms_norm(x, shape):
+    if x.ndim < len(shape):
+        raise ValueError(
+            f"Input tensor must have at least {len(shape)} dimensions, but got {x.ndim}"
+        )
+    check_layer_norm(x, shape, "")
+
+
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     x, shape = float_of(input), tuple(normalized_shape)
-    check_layer_norm(x, shape)
+    check_rms_norm(x, shape)
     return _run(x, "rms_norm", (shape, eps), (weight,),
                 lambda: pack_rms_norm(shape, weight, eps, x.ndim))  # fmt: skip
 
 
 def check_group_norm(x, groups, channels=None):
+    """channels: how many the weights have, or None."""
     if x.ndim < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {x.ndim}")
-    channels = x.shape[1] if channels is None else channels
-    if x.shape[1] != channels:
-        raise RuntimeError(
-            "Expected weight to be a vector of size equal to the number of channels in input, but "
-            f"got weight of shape [{channels}] and input of shape "
-            f"[{', '.join(map(str, x.shape))}]"
+    shape = ", ".join(map(str, x.shape))
+    sizes = [x.shape[0] * x.shape[1] // groups, groups, *x.shape[2:]]
+    if sizes[0] * math.prod(sizes[2:]) == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {sizes}"
         )
-    if groups and x.shape[1] % groups:
+    if x.shape[1] % groups:
         raise RuntimeError(
             "Expected number of channels in input to be divisible by num_groups, but got input of "
-            f"shape [{', '.join(map(str, x.shape))}] and num_groups={groups}"
+            f"shape [{shape}] and num_groups={groups}"
+        )
+    if channels not in (None, x.shape[1]):
+        raise RuntimeError(
+            "Expected weight to be a vector of size equal to the number of channels in input, but "
+            f"got weight of shape [{channels}] and input of shape [{shape}]"
         )
 
 
@@ -105,8 +118,9 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     x = float_of(input)
     channels = next((len(a) for a in (weight, bias) if a is not None), None)
     check_group_norm(x, num_groups, channels)
-    return _run(x, "group_norm", (num_groups, eps, x.shape[1]), (weight, bias),
-                lambda: pack_group_norm(num_groups, x.shape[1], weight, bias, eps, x.ndim))  # fmt: skip
+    count = x.shape[1]
+    return _run(x, "group_norm", (num_groups, eps, count), (weight, bias),
+                lambda: pack_group_norm(num_groups, count, weight, bias, eps, x.ndim))  # fmt: skip
 
 
 def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None,
@@ -135,6 +149,9 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     the running ones stay as they are."""
     x = float_of(input)
     if training or running_mean is None:
+        for name, array in (("weight", weight), ("bias", bias)):
+            if array is not None:
+                check_batch_norm(x, len(array), name)
         if math.prod(x.shape) // max(1, x.shape[1]) <= 1:
             raise ValueError(
                 "Expected more than 1 value per channel when training, got input size "

@@ -46,6 +46,7 @@ def _in_place(name, function, doc):
     def forward(self, input):
         return function(input)
 
+    __init__.__qualname__ = f"{name}.__init__"
     return type(name, (Module,), {
         "__init__": __init__, "forward": forward, "extra_repr": lambda self: _shown(self, ()),
         "__doc__": doc, "__module__": __name__,
@@ -259,7 +260,17 @@ class Dropout(Module):
 
 
 class Dropout1d(Dropout):
-    """Its input."""
+    """Its input, of two or three axes."""
+
+    def forward(self, input):
+        if input.ndim not in (2, 3):
+            raise RuntimeError(
+                f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input. Note "
+                "that dropout1d exists to provide channel-wise dropout on inputs with 1 spatial "
+                "dimension, a channel dimension, and an optional batch dimension (i.e. 2D or 3D "
+                "inputs)."
+            )
+        return input
 
 
 class Dropout2d(Dropout):

@@ -8,15 +8,19 @@ import numpy as np
 from .. import functional as F
 from .. import init
 from ..array import Parameter
+from ..elementwise import float_of
 from ..functional.conv import (
     check_conv,
+    check_transposed,
     each,
     pack_conv,
     pack_conv_transpose,
+    padded_shape,
     pads_of,
 )
 from ..module import Layer, Module
 
+_PADDINGS = {"same", "valid"}
 _PADDING_MODES = {"zeros", "reflect", "replicate", "circular"}
 
 
@@ -41,9 +45,9 @@ class _Conv(Layer):
             raise ValueError("out_channels must be divisible by groups")
         axes = self._axes
         if isinstance(padding, str):
-            if padding not in ("same", "valid"):
+            if padding not in _PADDINGS:
                 raise ValueError(
-                    f"Invalid padding string {padding!r}, should be one of {{'same', 'valid'}}"
+                    f"Invalid padding string {padding!r}, should be one of {_PADDINGS}"
                 )
             if padding == "same" and any(s != 1 for s in _tuple(stride, axes)):
                 raise ValueError("padding='same' is not supported for strided convolutions")
@@ -91,21 +95,25 @@ class _Conv(Layer):
 
     def forward(self, input):
         if input.ndim == self._axes + 1:
-            y = Layer.forward(self, input[None])
-            return y[0]
+            x = float_of(input)
+            self._check(x)
+            return Layer.forward(self, x[None])[0]
         return Layer.forward(self, input)
 
     def _check(self, x):
-        name = f"conv{'_transpose' * self._transposed}{self._axes}d"
-        stride, dilation = self._numbers("stride", "dilation")
-        padding = self.padding if isinstance(self.padding, str) else each(self.padding, self._axes)
-        check_conv(x, self.weight.shape, padding, self.groups, name, stride, dilation)
+        axes, shape = self._axes, x.shape
+        name = f"conv{'_transpose' * self._transposed}{axes}d"
+        (dilation,) = self._numbers("dilation")
+        padding = self.padding if isinstance(self.padding, str) else each(self.padding, axes)
         if self.padding_mode != "zeros":
             pads = pads_of(padding, self.kernel_size, dilation)
-            axes = self._axes
             sides = [n for i in range(axes)[::-1] for n in (pads[i], pads[axes + i])]
-            if any(sides):
-                F.pad(x[:0], sides, mode=self.padding_mode)  # refuses what does not fit
+            shape, _ = padded_shape(shape, sides, self.padding_mode)
+            padding = "valid"
+        check_conv(shape, self.weight.shape, padding, self.groups, name, dilation)
+        if self._transposed:
+            stride, extra = self._numbers("stride", "output_padding")
+            check_transposed(shape, self.kernel_size, stride, padding, extra, dilation)
 
 
 class _Forwards(_Conv):
@@ -155,6 +163,11 @@ class _Transposed(_Conv):
             return super().forward(input)
         axes = self._axes
         stride, padding, dilation = self._numbers("stride", "padding", "dilation")
+        if len(output_size) not in (axes, input.ndim):
+            raise ValueError(
+                f"ConvTranspose{axes}D: for {input.ndim}D input, output_size must have {axes} or "
+                f"{input.ndim} elements (got {len(output_size)})"
+            )
         sizes = [int(n) for n in output_size][-axes:]
         least = [
             (n - 1) * s - 2 * p + d * (k - 1) + 1
@@ -165,7 +178,7 @@ class _Transposed(_Conv):
         if any(not low <= n <= high for low, n, high in zip(least, sizes, most)):
             raise ValueError(
                 f"requested an output size of {list(output_size)}, but valid sizes range from "
-                f"{least} to {most} (for an input of torch.Size({list(input.shape[2:])}))"
+                f"{least} to {most} (for an input of torch.Size({list(input.shape[-axes:])}))"
             )
         self._check(input)
         extra = tuple(n - low for n, low in zip(sizes, least))
@@ -249,6 +262,12 @@ class ReplicationPad2d(ReplicationPad1d):
 
 class CircularPad1d(_Pad):
     _mode = "circular"
+
+    def forward(self, input):
+        axes = self._axes
+        if input.ndim not in (axes + 1, axes + 2):
+            raise ValueError(f"expected {axes + 1}D or {axes + 2}D input (got {input.ndim}D input)")
+        return super().forward(input)
 
 
 class CircularPad2d(CircularPad1d):

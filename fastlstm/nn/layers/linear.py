@@ -35,7 +35,7 @@ class Linear(Layer):
         return pack_linear(self.weight, self.bias, ndim)
 
     def _check(self, x):
-        check_linear(x, self.weight, self.bias)
+        check_linear(x, self.weight)
 
     def forward(self, input):
         if not (self.in_features and self.out_features):
@@ -57,7 +57,7 @@ class Bilinear(Module):
     ):
         super().__init__()
         if in1_features <= 0:
-            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+            raise ValueError(f"in1_features must be > 0, but got (in1_features={in1_features})")
         self.in1_features, self.in2_features = in1_features, in2_features
         self.out_features = out_features
         shape = (out_features, in1_features, in2_features)

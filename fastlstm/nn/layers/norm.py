@@ -10,6 +10,7 @@ from ..functional.norm import (
     check_batch_norm,
     check_group_norm,
     check_layer_norm,
+    check_rms_norm,
     pack_batch_norm,
     pack_group_norm,
     pack_layer_norm,
@@ -39,7 +40,8 @@ class _Norm(Layer):
     def extra_repr(self):
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
     def _check_dims(self, x):
@@ -151,7 +153,7 @@ class RMSNorm(Layer):
         self.register_parameter("weight", Parameter(ones) if elementwise_affine else None)
 
     def _check(self, x):
-        check_layer_norm(x, self.normalized_shape)
+        check_rms_norm(x, self.normalized_shape)
 
     def _pack(self, ndim):
         return pack_rms_norm(self.normalized_shape, self.weight, self.eps, ndim)
@@ -181,13 +183,21 @@ class GroupNorm(Layer):
     def _check(self, x):
         check_group_norm(x, self.num_groups, self.num_channels)
 
+    def forward(self, input):
+        if self.weight is None:  # as in torch, of any number of channels
+            return F.group_norm(input, self.num_groups, None, None, self.eps)
+        return Layer.forward(self, input)
+
     def _pack(self, ndim):
         return pack_group_norm(
             self.num_groups, self.num_channels, self.weight, self.bias, self.eps, ndim
         )
 
     def extra_repr(self):
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 def _shape(value):

@@ -33,13 +33,14 @@ class _Recurrent(Layer):
 
     def _own(self):
         """fastlstm's layer with the Parameters as they are."""
+        ready = self._ready  # a weight that another thread assigns meanwhile makes a new one
         layer = self._class.without_weights(**self._arguments())
         names = list(layer.weight_shapes())
         for p in self._parameters.values():
             lock(p)
         arrays = (p.numpy() for p in self._parameters.values())
         layer.take_weights(dict(zip(names, map(np.ascontiguousarray, arrays), strict=True)))
-        self._ready["layer"] = layer
+        ready["layer"] = layer
         return layer
 
 
@@ -47,6 +48,14 @@ class _Sequence(_Recurrent):
     def _configure(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False,
                    dropout=0.0, bidirectional=False, proj_size=0, device=None, dtype=None,
                    **others):  # fmt: skip
+        for name, value in (("bias", bias), ("batch_first", batch_first)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} should be of type bool, got: {type(value).__name__}")
+        if isinstance(dropout, bool) or not 0 <= dropout <= 1:
+            raise ValueError(
+                "dropout should be a number in range [0, 1] representing the probability of an "
+                "element being zeroed"
+            )
         arguments = dict(
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
             batch_first=batch_first, dropout=dropout, bidirectional=bidirectional, **others,
@@ -116,9 +125,9 @@ class _Sequence(_Recurrent):
         if any(p.ndim != due for p in parts):
             what = "For batched 3-D input, hx" if batched else "For unbatched 2-D input, hx"
             if layer.has_c:
-                sizes = "-D and ".join(str(p.ndim) for p in parts)
+                sizes = ", ".join(f"{p.ndim}-D" for p in parts)
                 raise RuntimeError(
-                    f"{what} and cx should also be {due}-D but got ({sizes}-D) tensors"
+                    f"{what} and cx should also be {due}-D but got ({sizes}) tensors"
                 )
             raise RuntimeError(f"{what} should also be {due}-D but got {parts[0].ndim}-D tensor")
         batch = x.shape[0 if self.batch_first else 1] if batched else 1

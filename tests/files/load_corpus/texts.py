@@ -154,7 +154,7 @@ def packed_cases():
         ),
         ("scale", quantised(scale=NONE), "needs a scheme, its scale and its zero point"),
         ("zero", quantised(zero=NONE), "needs a scheme, its scale and its zero point"),
-        ("size", quantised(size=(5, 1)), "more elements than its storage"),
+        ("size", quantised(size=(5, 1)), "past the end of its storage"),
         ("sizes", quantised(size=(1,)), "1 sizes and 2 strides"),
     ):
         yield name, packed_file(dict_of(w=scripted(value))), says

@@ -60,6 +60,13 @@ def _batch_norm(c, x, slope, beta, mean, variance):
     return c.emit("BatchNormalization", x, *names, epsilon=0.0)
 
 
+def _filled(c, sizes, value):
+    """The name of an array of one value, which is made when the model runs: no file has so many
+    numbers, whatever sizes it names."""
+    filling = np.array([value], np.float32)
+    return c.emit("ConstantOfShape", c.constant(sizes), value=filling)
+
+
 @layer("LayerNormalization", weights=_scaled(), masks="pass")
 def layer_normalization(c):
     x = c.floats(c.x)
@@ -77,7 +84,7 @@ def layer_normalization(c):
         raise c.error(f"its input has the shape {shape}: what it normalises must be known")
     rms = c.flag("rms_scaling", False)
     scaled = c.flag("scale", True) or rms
-    scale = c.weight("gamma", sizes) if scaled else _held(c, "ones", np.ones(sizes))
+    scale = c.weight("gamma", sizes) if scaled else _filled(c, sizes, 1)
     if rms:
         return c.emit("RMSNormalization", x, scale, axis=axes[0] - len(shape), epsilon=epsilon)
     beta = [c.weight("beta", sizes)] if c.flag("center", True) else []
@@ -97,8 +104,8 @@ def group_normalization(c):
         raise c.error(f"{size} channels in {groups} groups")
     gamma = c.weight("gamma", (size,)) if c.flag("scale", True) else ""
     beta = c.weight("beta", (size,)) if c.flag("center", True) else ""
-    gamma = gamma or _held(c, "ones", np.ones(size))
-    beta = beta or _held(c, "zeros", np.zeros(size))
+    gamma = gamma or _filled(c, [size], 1)
+    beta = beta or _filled(c, [size], 0)
     perm = [0, axis, *(i for i in range(1, len(shape)) if i != axis)]
     y = c.emit("GroupNormalization", c.transpose(x, perm), gamma, beta, num_groups=groups,
                epsilon=c.number("epsilon", 1e-3))  # fmt: skip

@@ -38,6 +38,7 @@ __all__ = [
     "load",
     "load_all",
     "load_model",
+    "nn",
     "read_state_dict",
     "runnable_isas",
     "set_num_threads",
@@ -58,9 +59,11 @@ _LAZY = {
 
 
 def __getattr__(name):
-    if name in _LAZY:
-        import importlib
+    import importlib
 
+    if name == "nn":
+        return importlib.import_module("fastlstm.nn")
+    if name in _LAZY:
         globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
         return globals()[name]
     raise AttributeError(f"module 'fastlstm' has no attribute {name!r}")

@@ -7,11 +7,12 @@ Arrays given are anything that numpy.asarray takes, arrays returned are float32.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import nn as nn
 from .errors import LoadError as LoadError
 from .variants import Activation
 
@@ -32,6 +33,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "load_all",
+    "nn",
     "read_state_dict",
     "runnable_isas",
     "set_num_threads",
@@ -41,6 +43,7 @@ __all__ = [
 
 _Array: TypeAlias = NDArray[np.float32]
 _Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
+_File: TypeAlias = _Path | bytearray | memoryview | _BinaryFile  # bytes: see load
 _Nonlinearity: TypeAlias = Literal["tanh", "relu"]
 _Merge: TypeAlias = Literal["concat", "sum", "mul", "ave"]
 _DType: TypeAlias = Literal["float32", "float16"]
@@ -49,6 +52,11 @@ _Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of e
 _State = TypeVar("_State")  # (h, c), or h alone, as a result
 _Given = TypeVar("_Given")  # and as an argument
 _Up = TypeVar("_Up")  # and its gradient as an argument
+
+class _BinaryFile(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, whence: int, /) -> Any: ...
+    def tell(self) -> int: ...
 
 class _Layer(Generic[_State, _Given, _Up]):
     kind: str
@@ -275,13 +283,13 @@ class Verification:
     def __bool__(self) -> bool: ...
 
 def load(
-    path: _Path, prefix: str | None = None, *, dtype: _DType | None = None, **options: Any
+    path: _File, prefix: str | None = None, *, dtype: _DType | None = None, **options: Any
 ) -> LSTM | GRU | RNN: ...
 def load_all(
-    path: _Path, *, dtype: _DType | None = None, **options: Any
+    path: _File, *, dtype: _DType | None = None, **options: Any
 ) -> dict[str, LSTM | GRU | RNN]: ...
 def read_state_dict(
-    path: _Path, *, external_data: bool = False
+    path: _File, *, external_data: bool = False
 ) -> dict[str, np.ndarray[Any, Any]]: ...
 def runnable_isas() -> list[str]: ...
 def get_num_threads() -> int: ...

@@ -107,6 +107,21 @@ def runner(request, tmp_path):
     return made
 
 
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """f(name) -> (path of an ONNX file, torch module) of support/small_models.py; made once."""
+    import small_models
+
+    folder, made = tmp_path_factory.mktemp("small"), {}
+
+    def of(name):
+        if name not in made:
+            made[name] = small_models.export(name, folder)
+        return made[name]
+
+    return of
+
+
 @pytest.fixture
 def memory_path():
     """A folder in memory where the system has one: for files written anew thousands of times."""

@@ -56,9 +56,11 @@ enum {
 /*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
  *
- *   vectors     across a panel: FL_NV or 3; G = vectors * L
+ *   vectors     across a panel: 1 .. FL_NV; G = vectors * L
  *   a           `rows` pointers, each to k floats that lie a_step floats from one another; at any
  *               alignment
+ *   pieces      0 or 1: as above. More: a row consists of so many pieces of k floats, which follow
+ *               one another in the sum and in the panel; a is then [pieces][rows] pointers
  *   panel       the first panel (panels.h); panel p begins p * panel_bytes further on
  *   init        [panels][G], aligned to vectors; NULL stands for zeros
  *   add         0: as above.
@@ -67,12 +69,17 @@ enum {
  *               FL_AFTER: what c holds is added to the finished sums. So a long k may be cut into
  *               several short chains, whose rounding errors are smaller than those of one.
  *   descending  1: the panels are taken from the last to the first; fl_step says why
+ *   far         1: the panels are not in L2; they are fetched into it ahead of time
+ *   clip        1: the numbers that are written are not the sums s but
+ *               max(least, min(most, s)), where s counts as 0 below FL_TINY in magnitude, and a NaN
+ *               stays
  *   c           the output: the sums (p, r) are G floats at c + p * c_panel + r * c_row, aligned to
  *               vectors; c_panel and c_row are multiples of L; c overlaps nothing else
  */
 typedef struct fl_gemm {
-    size_t rows, vectors, panels, k;
-    int descending;
+    size_t rows, vectors, panels, k, pieces;
+    int descending, far, clip;
+    float least, most;
     const float *const *a;
     ptrdiff_t a_step;
     const void *panel;
@@ -82,6 +89,28 @@ typedef struct fl_gemm {
     size_t c_panel, c_row;
     int add;
 } fl_gemm;
+
+/*
+ * depthwise:  y[r][c] = max(least, min(most, bias[c] + sum_t a[t][r][c] * w[t][c]))
+ *
+ * where the sum counts as 0 below FL_TINY in magnitude, and a NaN stays. t counts the taps.
+ *
+ *   a           [taps][rows] pointers, each to `channels` floats, at any alignment
+ *   w           [taps], w_tap floats apart, a multiple of L; aligned to vectors
+ *   bias        aligned to vectors, as many floats as a tap has
+ *   y           row r at y + r * y_row, at any alignment; exactly `channels` floats are written. No
+ *               overlap with a
+ */
+typedef struct fl_depthwise {
+    size_t rows, taps, channels;
+    const float *const *a;
+    const float *w;
+    size_t w_tap;
+    const float *bias;
+    float least, most;
+    float *y;
+    size_t y_row;
+} fl_depthwise;
 
 /*
  * step:  one time step of `rows` rows, for the units of panels p0 .. p1 - 1. The formulas from the
@@ -253,6 +282,7 @@ struct fl_kernels {
     size_t lanes;
     fl_cell cell[FL_ALL_CELLS];
     void (*gemm[FL_FORMATS])(const fl_gemm *);
+    void (*depthwise)(const fl_depthwise *);
     /* For sets that must set up state of a thread. Each thread that works on a call calls enter
        before its first kernel and leave after its last one. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);

@@ -25,7 +25,14 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                 FL_FOR (v, V)
                     sums[m + q][v] =
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
-    fl_sum(format, V, M, P, sums, g->k, g->a + r, g->a_step, panel, g->panel_bytes, prefetch);
+    const float *const *a = g->a + r;
+    for (size_t piece = 1;; piece++, a += g->rows) {
+        fl_sum(format, V, M, P, sums, g->k, a, g->a_step, panel, g->panel_bytes, prefetch);
+        if (piece >= g->pieces)
+            break;
+        panel = (const char *)panel + g->k * group * fl_format_bytes(format);
+        prefetch.at += g->k * prefetch.step;
+    }
     if (g->add == FL_AFTER)
         FL_FOR (m, M)
             FL_FOR (q, P)
@@ -33,6 +40,13 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                     sums[m + q][v] =
                         vf_add(sums[m + q][v], vf_load(g->c + (p + q) * g->c_panel +
                                                        (r + m) * g->c_row + v * FL_LANES));
+    if (g->clip) {
+        const vf least = vf_set1(g->least), most = vf_set1(g->most), tiny = vf_set1(FL_TINY);
+        FL_FOR (m, M)
+            FL_FOR (q, P)
+                FL_FOR (v, V)
+                    sums[m + q][v] = vf_max(least, vf_min(most, vf_flush(sums[m + q][v], tiny)));
+    }
     FL_FOR (m, M)
         FL_FOR (q, P)
             FL_FOR (v, V)
@@ -40,18 +54,22 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                          sums[m + q][v]);
 }
 
-/* FL_GEMM makes the gemm of one format: its tiles for panels of FL_NV and of three vectors, and the
-   kernel fl_<name>_run that chooses between them. */
+/* FL_GEMM makes the gemm of one format: its tiles for panels of 1 .. FL_NV vectors, and the kernel
+   fl_<name>_run that chooses between them. */
 #define FL_GEMM(name, format_)                                                                     \
     FL_TILES(name, fl_gemm_tile, format_, FL_NV, FL_NV)                                            \
     FL_TILES(name##_3, fl_gemm_tile, format_, 3, 3)                                                \
+    FL_TILES(name##_2, fl_gemm_tile, format_, 2, 2)                                                \
+    FL_TILES(name##_1, fl_gemm_tile, format_, 1, 1)                                                \
     static void fl_##name##_run(const fl_gemm *g)                                                  \
     {                                                                                              \
         const fl_panels panels = {.data = (void *)(uintptr_t)g->panel,                             \
                                   .panel_bytes = g->panel_bytes,                                   \
                                   .format = format_};                                              \
-        fl_run_tiles(g->vectors == 3 ? fl_##name##_3_tiles : fl_##name##_tiles, g, g->rows,        \
-                     g->vectors, &panels, 0, g->panels, g->descending);                            \
+        static fl_tile_fn *const *const tiles[] = {fl_##name##_1_tiles, fl_##name##_2_tiles,       \
+                                                   fl_##name##_3_tiles, fl_##name##_tiles};        \
+        fl_run_tiles(tiles[g->vectors - 1], g, g->rows, g->vectors, &panels, 0, g->panels,         \
+                     g->descending, g->far);                                                       \
     }
 
 FL_GEMM(gemm, FL_FLOAT32)

@@ -4,9 +4,9 @@
  * for each instruction set by table.h, after the set's vec_*.h.
  *
  * A register tile is the part of the work whose sums are in registers at the same time: up to
- * FL_TILE_M rows (FL_TILE_M3, if a panel has three vectors) in one panel, or one row in FL_TILE_P
- * panels. These are enough independent chains of additions to hide the latency of a fused
- * multiply-add, although no sum is split.
+ * FL_TILE_M rows (FL_TILE_M3, M2 or M1, if a panel has 3, 2 or 1 vectors) in one panel, or one row
+ * in FL_TILE_P panels (twice as many, if a panel has 2 vectors or 1). These are enough independent
+ * chains of additions to hide the latency of a fused multiply-add, although no sum is split.
  */
 #ifndef FL_PRODUCT_H
 #define FL_PRODUCT_H
@@ -17,7 +17,9 @@
 
 #define FL_GROUP (FL_NV * FL_LANES) /* floats across a panel of FL_NV vectors */
 #define FL_MAX_TILE 8               /* rows or panels in the largest tile of any set */
-#define FL_TILE_ROWS(V) ((V) == 3 ? FL_TILE_M3 : FL_TILE_M)
+#define FL_TILE_ROWS(V)                                                                            \
+    ((V) == 4 ? FL_TILE_M : (V) == 3 ? FL_TILE_M3 : (V) == 2 ? FL_TILE_M2 : FL_TILE_M1)
+#define FL_TILE_PANELS(V) ((V) > 2 ? FL_TILE_P : 2 * FL_TILE_P)
 
 /* FL_FOR is a loop of constant length that is unrolled early enough for the sums to stay in
    registers, FL_LOOP one that the compiler must not unroll. */
@@ -61,8 +63,8 @@ FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
     for (ptrdiff_t i = 0, end = (ptrdiff_t)k * a_step; i != end;
          i += a_step, group += group_bytes) {
         vf s[FL_MAX_TILE], b[FL_NV];
-        if (M > 1) { /* one row alone is limited by the memory's bandwidth, so a prefetch gains
-                        nothing */
+        if (M > 1 && V > 1) { /* one row alone is limited by the memory's bandwidth, so a prefetch
+                                 gains nothing; panels of one vector are small */
             FL_FOR (v, (int)(group_bytes + 63) / 64)
                 FL_PREFETCH(prefetch.at + v * 64);
             prefetch.at += prefetch.step;
@@ -98,9 +100,9 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
 /*
  * FL_TILES makes the functions of all tiles of one kernel, and fl_<name>_tiles, an array of
  * pointers to them: at index M the tile of M rows in one panel, at index 0 the tile of one row in
- * FL_TILE_P panels. `tile` is the inline function that they are made of, `format` and `what` its
- * first two arguments, V the vectors across a panel. Tiles of more than FL_TILE_ROWS(V) rows are
- * empty and never called.
+ * FL_TILE_PANELS(V) panels. `tile` is the inline function that they are made of, `format` and
+ * `what` its first two arguments, V the vectors across a panel. Tiles of more than FL_TILE_ROWS(V)
+ * rows are empty and never called.
  */
 #define FL_TILE(name, tile, format, what, V, suffix, M, P)                                         \
     static void fl_##name##_##suffix(const void *args, size_t p, size_t r, fl_prefetch prefetch)   \
@@ -118,7 +120,7 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
     FL_ROWS(name, tile, format, what, V, 6)                                                        \
     FL_ROWS(name, tile, format, what, V, 7)                                                        \
     FL_ROWS(name, tile, format, what, V, 8)                                                        \
-    FL_TILE(name, tile, format, what, V, panels, 1, FL_TILE_P)                                     \
+    FL_TILE(name, tile, format, what, V, panels, 1, FL_TILE_PANELS(V))                             \
     static fl_tile_fn *const fl_##name##_tiles[] = {                                               \
         fl_##name##_panels, fl_##name##_1, fl_##name##_2, fl_##name##_3, fl_##name##_4,            \
         fl_##name##_5,      fl_##name##_6, fl_##name##_7, fl_##name##_8};
@@ -127,29 +129,31 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
  * Runs all tiles of `rows` rows and panels p0 .. p1 - 1, from the last panel to the first if
  * `descending`. The outer loop is over panels, so that a panel serves all rows while it is in a
  * near cache. The rows are divided nearly equally among tiles, so that the last tile is not small.
- * If all panels together are too large to stay in L2 (FL_NEAR_BYTES) and a panel has several tiles,
+ * If all panels together are too large to stay in L2 (FL_NEAR_BYTES), or the caller says that they
+ * are `far` from it, and a panel has several tiles,
  * the next panel is fetched while they run: this gains 8 % at H = 512, B = 16. Where the panels do
  * stay in L2 it would cost 5 %.
  */
 static void fl_run_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, size_t vectors,
-                         const fl_panels *all, size_t p0, size_t p1, int descending)
+                         const fl_panels *all, size_t p0, size_t p1, int descending, int far)
 {
     const size_t group_bytes = vectors * FL_LANES * fl_format_bytes(all->format);
     const size_t bytes = (p1 - p0) * all->panel_bytes;
     const size_t tile = FL_TILE_ROWS(vectors), tiles_of = (rows + tile - 1) / tile;
     const size_t share = tiles_of < 4 ? tiles_of : 4;
+    const size_t wide = FL_TILE_PANELS(vectors);
     if (rows == 1 && (vectors < FL_NV || bytes <= FL_WIDE_BYTES))
-        while (p1 - p0 >= FL_TILE_P) {
-            tiles[0](args, descending ? p1 - FL_TILE_P : p0, 0, (fl_prefetch){all->data, 0});
+        while (p1 - p0 >= wide) {
+            tiles[0](args, descending ? p1 - wide : p0, 0, (fl_prefetch){all->data, 0});
             if (descending)
-                p1 -= FL_TILE_P;
+                p1 -= wide;
             else
-                p0 += FL_TILE_P;
+                p0 += wide;
         }
     for (size_t n = p1 - p0, i = 0; i < n; i++) {
         const size_t p = descending ? p1 - 1 - i : p0 + i;
         const char *next = fl_panel(all, descending ? p - 1 : p + 1);
-        const int fetch_next = bytes > FL_NEAR_BYTES && i + 1 < n && share > 1;
+        const int fetch_next = (far || bytes > FL_NEAR_BYTES) && i + 1 < n && share > 1;
         for (size_t r = 0, t = 0; t < tiles_of; t++) {
             const size_t m = (rows - r + tiles_of - t - 1) / (tiles_of - t);
             fl_prefetch prefetch = {(const char *)fl_panel(all, p) + 32 * group_bytes, group_bytes};

@@ -30,7 +30,7 @@ static size_t panel_span(size_t panels, double flop_per_panel)
 int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g)
 {
     const size_t panels = g.panels, group = g.vectors * context->kernels->lanes;
-    const double each = panel_flop(g.rows, g.k, group);
+    const double each = panel_flop(g.rows, g.k * (g.pieces ? g.pieces : 1), group);
     const size_t span = panel_span(panels, each);
     for (size_t p = 0; p < panels; p += g.panels) {
         g.panels = panels - p < span ? panels - p : span;

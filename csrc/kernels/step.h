@@ -57,7 +57,7 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
                                   .panel_bytes = s->panel_bytes,                                   \
                                   .format = format_};                                              \
         fl_run_tiles(fl_##name##_tiles, s, s->rows, FL_VECTORS(what), &panels, s->p0, s->p1,       \
-                     s->descending);                                                               \
+                     s->descending, 0);                                                            \
     }
 
 FL_STEP(lstm, FL_FLOAT32, FL_LSTM)

@@ -7,12 +7,15 @@
  *   FL_NAME        a string, the instruction set's name
  *   FL_TABLE       the name of the struct
  *   FL_TILE_M      rows in the register tile of a panel of FL_NV vectors, 1 .. 8
- *   FL_TILE_M3     the same for a panel of three vectors
- *   FL_TILE_P      panels that are taken together when there is one row only, 1 .. 4
+ *   FL_TILE_M3, FL_TILE_M2, FL_TILE_M1
+ *                  the same for panels of 3, 2 and 1 vectors
+ *   FL_TILE_P      panels that are taken together when there is one row only, 1 .. 4; twice as many
+ *                  if they have 2 vectors or 1
  *   FL_WIDE_BYTES  panels of FL_NV vectors are taken together only if all panels of the call have
  *                  at most so many bytes
  */
 #include "kernels/contract.h"
+#include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/probes.h"
@@ -97,6 +100,7 @@ const fl_kernels FL_TABLE = {
                                  .keep = fl_rnn_variant_run,
                                  .back = fl_rnn_variant_back_run}},
     .gemm = {[FL_FLOAT32] = fl_gemm_run, [FL_FLOAT16] = fl_gemm_float16_run},
+    .depthwise = fl_depthwise_run,
     .has_tiny = fl_has_tiny,
     .flush = fl_flush_map,
     .sigmoid = fl_sigmoid_map,

@@ -13,11 +13,18 @@
 #include "base/size.h"
 #include "kernels/panels.h"
 
-/* How many vectors across a plain panel, FL_NV or 3, leave the fewest columns empty, if all columns
-   are `vectors` vectors. */
+/* How many vectors across a plain panel, 1 .. FL_NV, take the least time, if all columns are
+   `vectors` vectors: the time of so many vectors as the panels have, of which one in a panel of two
+   counts as 1.05, and one that is alone as 1.5, since its tiles have few chains of sums. */
 static inline size_t fl_plain_vectors(size_t vectors)
 {
-    return fl_ceil_div(vectors, 3) * 3 < fl_ceil_div(vectors, 4) * 4 ? 3 : 4;
+    static const size_t cost[] = {30, 21, 20, 20};
+    size_t best = 4;
+    for (size_t v = 3; v > 0; v--)
+        if (fl_ceil_div(vectors, v) * v * cost[v - 1] <
+            fl_ceil_div(vectors, best) * best * cost[best - 1])
+            best = v;
+    return best;
 }
 
 /* Carves memory for `panels` panels of `group` columns and `k` numbers a column, and sets nothing

@@ -28,13 +28,27 @@ static int conv_shape(const fl_operator *op, const fl_array *in, size_t ins, fl_
     return fl_windows_out(&layer->window, &w, layer->c.out, out);
 }
 
+static fl_placement place_of(const conv *layer, const fl_array *in, float *y)
+{
+    fl_windows w;
+    fl_windows_of(&layer->window, in, &w);
+    return (fl_placement){.x = in->at,
+                          .y = y,
+                          .images = w.images,
+                          .in = {w.in[0], w.in[1]},
+                          .out = {w.out[0], w.out[1]},
+                          .begin = {(ptrdiff_t)w.begin[0], (ptrdiff_t)w.begin[1]},
+                          .y_image = w.out[0] * w.out[1],
+                          .y_row = w.out[1],
+                          .step = {1, 1}};
+}
+
 static size_t conv_bytes(const fl_operator *op, const fl_array *in, size_t ins, size_t threads)
 {
     const conv *layer = (const conv *)op;
-    fl_windows w;
-    fl_windows_of(&layer->window, in, &w);
+    const fl_placement place = place_of(layer, in, NULL);
     return fl_add(ins > 1 ? fl_conv_packed_bytes(&layer->c) : 0,
-                  fl_convolve_bytes(&layer->c, fl_windows_count(&w), threads));
+                  fl_convolve_bytes(&layer->c, &place, threads));
 }
 
 /* Where the numbers of W (M, C / groups, k..) are. */
@@ -54,9 +68,8 @@ static int conv_run(const fl_operator *op, const fl_array *in, size_t ins, const
 {
     const conv *layer = (const conv *)op;
     fl_convolution c = layer->c;
-    fl_windows w;
+    fl_placement place = place_of(layer, in, out->at);
     (void)outs;
-    fl_windows_of(&layer->window, in, &w);
     if (fl_count(out) == 0)
         return FL_OK;
     if (ins > 1) {
@@ -65,15 +78,6 @@ static int conv_run(const fl_operator *op, const fl_array *in, size_t ins, const
         if (!arena)
             return FL_NO_MEMORY;
     }
-    fl_placement place = {.x = in->at,
-                          .y = out->at,
-                          .images = w.images,
-                          .in = {w.in[0], w.in[1]},
-                          .out = {w.out[0], w.out[1]},
-                          .begin = {(ptrdiff_t)w.begin[0], (ptrdiff_t)w.begin[1]},
-                          .y_image = w.out[0] * w.out[1],
-                          .y_row = w.out[1],
-                          .step = {1, 1}};
     if (fl_find_tiny(layer->c.kernels, caller, in->at, fl_count(in), &place.tiny) != FL_OK)
         return FL_INTERRUPTED;
     return fl_convolve(&c, &place, arena, caller);

@@ -112,12 +112,11 @@ static size_t transposed_bytes(const fl_operator *op, const fl_array *in, size_t
     if (along(layer, 0, &w) != FL_OK || along(layer, 1, &w) != FL_OK)
         return SIZE_MAX;
     for (size_t i = 0; i < layer->phases[0] * layer->phases[1]; i++) {
-        fl_placement place = {.images = w.images};
+        fl_placement place = {.images = w.images, .in = {w.in[0], w.in[1]}};
         place_phase(layer, &w, 0, i / layer->phases[1], &place);
         place_phase(layer, &w, 1, i % layer->phases[1], &place);
-        const size_t positions = place.images * place.out[0] * place.out[1];
         const size_t bytes = fl_add(ins > 1 ? fl_conv_packed_bytes(&layer->c[i]) : 0,
-                                    fl_convolve_bytes(&layer->c[i], positions, threads));
+                                    fl_convolve_bytes(&layer->c[i], &place, threads));
         most = bytes > most ? bytes : most;
     }
     return ins > 1 ? fl_add(most, fl_whole_lines(layer->c->out * sizeof(float))) : most;

@@ -14,12 +14,17 @@ typedef struct fl_convolution {
     fl_epilogue epilogue;
     /* What fl_convolution_carve fills in. */
     int by_channel;
-    size_t pieces, piece_k;         /* pieces of a window, and numbers of each */
-    size_t parts, part_k;           /* parts of a piece, and numbers of each, the last one fewer */
-    size_t vectors, columns, count; /* of a panel; panels of a group and part */
-    fl_panels w;   /* by product: [groups][pieces][parts][count] panels of part_k */
-    float *bias;   /* [groups][count][columns], or by channel [M] */
-    float *taps_w; /* by channel: [k1][k2][Cg][M] */
+    size_t row_pieces, piece_k; /* pieces of a row of taps, and numbers of each */
+    size_t parts, part_k;       /* parts of a piece, and numbers of each, the last one fewer */
+    size_t call_pieces, calls;  /* pieces of one gemm, 1 if they have parts; gemms of a window */
+    size_t vectors, columns, count; /* of a panel; panels of a group and gemm */
+    fl_panels w;                    /* by product: [groups][calls][count] panels */
+    float *bias;                    /* [groups][count][columns], or by channel [w_tap] */
+    float *taps_w;                  /* by channel: [k1][k2][Cg][w_tap] */
+    size_t w_tap;                   /* M, rounded up to whole vectors */
+    float *zeros;                   /* a piece outside of x */
+    int far;    /* by product: the weights of a group are too many for a near cache */
+    int finite; /* all weights are finite numbers: set when they are packed */
 } fl_convolution;
 
 /* Where weights are: number (m, c, t1, t2) of group g is at w + g * group + m * out + c * in + t1 *

@@ -80,9 +80,9 @@ static int read_slice(const fl_array *in, size_t ins, slice *s, fl_shape *shape)
             return FL_BAD_SHAPE;
         seen |= 1u << axis;
         const int64_t n = (int64_t)in->shape.size[axis];
-        const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
-        const int64_t start = clamped(starts[j] < 0 ? starts[j] + n : starts[j], low, high);
-        const int64_t end = clamped(ends[j] < 0 ? ends[j] + n : ends[j], low, high);
+        const int64_t high = step > 0 ? n : n - 1, first = high < 0 ? -1 : 0;
+        const int64_t start = clamped(starts[j] < 0 ? starts[j] + n : starts[j], first, high);
+        const int64_t end = clamped(ends[j] < 0 ? ends[j] + n : ends[j], step > 0 ? 0 : -1, high);
         const int64_t reach = step > 0 ? end - start : start - end, by = step > 0 ? step : -step;
         s->start[axis] = start;
         s->step[axis] = step;
@@ -193,17 +193,21 @@ static int split_shape(const fl_operator *op, const fl_array *in, size_t ins, fl
 static int split_run(const fl_operator *op, const fl_array *in, size_t ins, const fl_array *out,
                      size_t outs, void *arena, const fl_caller *caller)
 {
-    (void)ins, (void)arena, (void)caller;
+    (void)arena, (void)caller;
     const size_t axes = in->shape.axes, axis = fl_axis_of(((const fl_numbers *)op)->ints[0], axes);
-    const size_t outer = fl_shape_span(&in->shape, 0, axis);
-    const size_t bytes = fl_type_bytes(in->type);
-    const size_t row = fl_shape_span(&in->shape, axis, axes) * bytes;
+    const size_t outer = fl_shape_span(&in->shape, 0, axis), n = in->shape.size[axis];
+    const size_t one = fl_shape_span(&in->shape, axis + 1, axes) * fl_type_bytes(in->type);
+    const int64_t *sizes = fl_given(in, ins, 1) ? in[1].at : NULL;
     const char *from = in->at;
+    size_t left = n; /* of the axis; outputs that are not wanted have no shape to tell theirs */
     for (size_t j = 0; j < outs; j++) {
-        const size_t run = fl_shape_span(&out[j].shape, axis, axes) * bytes;
+        const size_t each = fl_ceil_div(n, outs);
+        const size_t size = sizes ? (size_t)sizes[j] : each < left ? each : left;
+        const size_t run = size * one;
         for (size_t i = 0; i < outer && run && out[j].at; i++)
-            memcpy((char *)out[j].at + i * run, from + i * row, run);
+            memcpy((char *)out[j].at + i * run, from + i * n * one, run);
         from += run;
+        left -= size;
     }
     return FL_OK;
 }

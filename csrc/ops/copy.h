@@ -14,7 +14,8 @@ int fl_make_transpose(const fl_attributes *attributes, fl_operator **op);
 
 /* Inputs: x, "starts", "ends", then, each optional, "axes" (all, in order) and "steps" (1). Along
    axes[i], y has x's elements from starts[i] to before ends[i], each steps[i] after the one before.
-   Starts and ends count from the end if negative and are cut to the axis, as in Python. */
+   Starts and ends count from the end if negative and are cut to the axis: a start before it is
+   the first element, whatever the step's sign. */
 int fl_make_slice(const fl_attributes *attributes, fl_operator **op);
 
 /* y = the inputs, one after the other along axis ints[0]. */

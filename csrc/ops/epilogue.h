@@ -9,7 +9,9 @@
 /* The activation's number: one of fl_activation's functions (fastlstm.h), or one of these. */
 enum {
     FL_NO_ACTIVATION = -1,
-    FL_CLIP = FL_FUNCTIONS /* max(alpha, min(beta, x)); NaN stays NaN */
+    FL_CLIP = FL_FUNCTIONS, /* max(alpha, min(beta, x)); NaN stays NaN */
+    FL_HARD_SWISH,          /* x max(0, min(1, alpha x + beta)) */
+    FL_LAST_ACTIVATION = FL_HARD_SWISH
 };
 
 typedef struct fl_epilogue {
@@ -21,6 +23,10 @@ typedef struct fl_epilogue {
    alpha and beta; without floats both are 0, and without an int at `at` there is no activation.
    FL_OK or FL_BAD_SHAPE. */
 int fl_epilogue_read(const fl_attributes *attributes, size_t at, fl_epilogue *epilogue);
+
+/* Is f no more than a limit, max(*least, min(*most, x))? Sets both, which are -inf and inf if it is
+   nothing at all, or if the answer is 0. Neither is tiny. */
+int fl_epilogue_limits(const fl_epilogue *epilogue, float *least, float *most);
 
 /* y = f(y) for n floats that are 0 or at least FL_TINY in magnitude, and so are those it leaves. */
 void fl_epilogue_apply(const fl_epilogue *epilogue, float *y, size_t n);

@@ -52,7 +52,8 @@ typedef struct fl_array {
     fl_shape shape;
     int type;
     void *at; /* aligned to its elements; NULL: an optional input that is not given, an output that
-                 is not wanted, or, for `shape` and `bytes`, values that are not known yet */
+                 is not wanted, whose shape `run` is not told either, or, for `shape` and `bytes`,
+                 values that are not known yet */
 } fl_array;
 
 /* Who calls, for every operator of a model's run: how many threads may work, and how they learn

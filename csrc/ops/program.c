@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ops/arena.h"
+#include "ops/list.h"
 
 /* Of one early output: sizes are few numbers, and what a hostile file makes of them stays small. */
 #define MOST_EARLY_BYTES ((size_t)1 << 20)
@@ -29,19 +31,13 @@ typedef struct place {
 typedef struct step {
     fl_operator *op;
     int early;
+    int whole; /* 1: all outputs are places */
     size_t ins, outs;
     size_t first; /* its places in fl_program.numbers: `ins` of inputs, then `outs` of outputs */
 } step;
 
-/* An array that grows. The memory is malloc's, because fl_alloc rounds up to 64 bytes and more, and
-   programs are built of small pieces. */
-typedef struct list {
-    void *at;
-    size_t count, room;
-} list;
-
 struct fl_program {
-    list places, steps, numbers, outputs;
+    fl_list places, steps, numbers, outputs;
     size_t inputs;
     size_t most_arrays; /* inputs and outputs together, of the step that has most */
 };
@@ -50,7 +46,7 @@ struct fl_layout {
     fl_array *places;
     size_t *offset;  /* [places]: in the arena, of roots that lie there */
     size_t *scratch; /* [steps]: of the step's own memory */
-    list early;      /* void *: what early steps made */
+    fl_list early;   /* void *: what early steps made */
     size_t table;    /* bytes at the start of the arena for the pointers of a run */
     size_t arena, threads;
 };
@@ -65,21 +61,6 @@ static step *step_at(const fl_program *program, size_t i) { return (step *)progr
 static size_t *numbers_of(const fl_program *program, const step *s)
 {
     return (size_t *)program->numbers.at + s->first;
-}
-
-/* Makes sure that `more` elements can be added: FL_OK or FL_NO_MEMORY. */
-static int reserve(list *all, size_t more, size_t bytes)
-{
-    const size_t need = fl_add(all->count, more);
-    if (need <= all->room)
-        return FL_OK;
-    const size_t room = need < SIZE_MAX / 4 ? need + need / 2 + 8 : need;
-    void *larger = fl_mul(room, bytes) == SIZE_MAX ? NULL : realloc(all->at, room * bytes);
-    if (!larger)
-        return FL_NO_MEMORY;
-    all->at = larger;
-    all->room = room;
-    return FL_OK;
 }
 
 /* ---- building ---- */
@@ -105,7 +86,7 @@ size_t fl_program_places(const fl_program *program) { return program->places.cou
 
 static int add_place(fl_program *program, place new)
 {
-    if (reserve(&program->places, 1, sizeof(place)) != FL_OK)
+    if (fl_reserve(&program->places, 1, sizeof(place)) != FL_OK)
         return FL_NO_MEMORY;
     new.root = program->places.count;
     new.output = FL_NOWHERE;
@@ -153,9 +134,9 @@ static int add_step(fl_program *program, fl_operator *op, int early, const size_
             return FL_BAD_SHAPE;
     if (op->type->is_view && (in[0] == FL_NOWHERE || !made))
         return FL_BAD_SHAPE;
-    if (reserve(&program->places, made, sizeof(place)) != FL_OK ||
-        reserve(&program->steps, 1, sizeof(step)) != FL_OK ||
-        reserve(&program->numbers, fl_add(ins, outs), sizeof(size_t)) != FL_OK)
+    if (fl_reserve(&program->places, made, sizeof(place)) != FL_OK ||
+        fl_reserve(&program->steps, 1, sizeof(step)) != FL_OK ||
+        fl_reserve(&program->numbers, fl_add(ins, outs), sizeof(size_t)) != FL_OK)
         return FL_NO_MEMORY;
 
     const size_t index = program->steps.count;
@@ -167,8 +148,12 @@ static int add_step(fl_program *program, fl_operator *op, int early, const size_
         if (op->type->is_view)
             place_at(program, first)->root = place_at(program, in[0])->root;
     }
-    const step new = {
-        .op = op, .early = early, .ins = ins, .outs = outs, .first = program->numbers.count};
+    const step new = {.op = op,
+                      .early = early,
+                      .whole = made == outs,
+                      .ins = ins,
+                      .outs = outs,
+                      .first = program->numbers.count};
     *step_at(program, program->steps.count++) = new;
     if (ins)
         memcpy(numbers_of(program, &new), in, ins * sizeof *in);
@@ -192,7 +177,7 @@ int fl_program_output(fl_program *program, size_t number)
 {
     if (number >= program->places.count)
         return FL_BAD_SHAPE;
-    if (reserve(&program->outputs, 1, sizeof(size_t)) != FL_OK)
+    if (fl_reserve(&program->outputs, 1, sizeof(size_t)) != FL_OK)
         return FL_NO_MEMORY;
     place *root = place_at(program, place_at(program, number)->root);
     if (root->kind == MADE && !root->early) {
@@ -204,76 +189,13 @@ int fl_program_output(fl_program *program, size_t number)
     return FL_OK;
 }
 
-/* ---- the arena of a layout ---- */
-
-typedef struct hole {
-    size_t offset, bytes;
-} hole;
-
-/* Which parts of the arena are free now. */
-typedef struct arena {
-    list holes; /* hole, in order of their offsets, no two of them touching */
-    size_t end; /* bytes in use at some time so far */
-} arena;
-
-/* The offset of memory that is taken, in the first hole that is large enough or at the end; or
-   SIZE_MAX. */
-static size_t take(arena *a, size_t bytes)
-{
-    hole *holes = a->holes.at;
-    bytes = fl_whole_lines(bytes);
-    for (size_t i = 0; i < a->holes.count; i++) {
-        const int at_end = holes[i].offset + holes[i].bytes == a->end;
-        if (holes[i].bytes < bytes && !at_end)
-            continue;
-        const size_t offset = holes[i].offset;
-        if (holes[i].bytes > bytes) {
-            holes[i].offset += bytes;
-            holes[i].bytes -= bytes;
-        } else {
-            if (fl_add(offset, bytes) > a->end)
-                a->end = fl_add(offset, bytes);
-            memmove(holes + i, holes + i + 1, (--a->holes.count - i) * sizeof *holes);
-        }
-        return a->end == SIZE_MAX ? SIZE_MAX : offset;
-    }
-    const size_t offset = a->end;
-    a->end = fl_add(offset, bytes);
-    return a->end == SIZE_MAX ? SIZE_MAX : offset;
-}
-
-/* FL_OK or FL_NO_MEMORY. */
-static int give_back(arena *a, size_t offset, size_t bytes)
-{
-    bytes = fl_whole_lines(bytes);
-    if (bytes == 0)
-        return FL_OK;
-    if (reserve(&a->holes, 1, sizeof(hole)) != FL_OK)
-        return FL_NO_MEMORY;
-    hole *holes = a->holes.at;
-    size_t i = 0;
-    while (i < a->holes.count && holes[i].offset < offset)
-        i++;
-    memmove(holes + i + 1, holes + i, (a->holes.count++ - i) * sizeof *holes);
-    holes[i] = (hole){offset, bytes};
-    if (i + 1 < a->holes.count && offset + bytes == holes[i + 1].offset) {
-        holes[i].bytes += holes[i + 1].bytes;
-        memmove(holes + i + 1, holes + i + 2, (--a->holes.count - i - 1) * sizeof *holes);
-    }
-    if (i > 0 && holes[i - 1].offset + holes[i - 1].bytes == offset) {
-        holes[i - 1].bytes += holes[i].bytes;
-        memmove(holes + i, holes + i + 1, (--a->holes.count - i) * sizeof *holes);
-    }
-    return FL_OK;
-}
-
 /* ---- a layout ---- */
 
 /* What is known while a layout is made. */
 typedef struct making {
     const fl_program *program;
     fl_layout *layout;
-    arena arena;
+    fl_arena arena;
     fl_array *arrays; /* [most_arrays]: the inputs and outputs of the step at hand */
 } making;
 
@@ -304,7 +226,7 @@ static int run_early(making *m, const step *s)
         const size_t bytes = fl_array_bytes(&made[i]);
         if (bytes > MOST_EARLY_BYTES)
             return FL_BAD_SHAPE;
-        if (reserve(&m->layout->early, 1, sizeof(void *)) != FL_OK ||
+        if (fl_reserve(&m->layout->early, 1, sizeof(void *)) != FL_OK ||
             !(made[i].at = fl_alloc(bytes + 1)))
             return FL_NO_MEMORY;
         ((void **)m->layout->early.at)[m->layout->early.count++] = made[i].at;
@@ -353,16 +275,16 @@ static int arrange(making *m, const step *s, size_t index)
                 continue;
             }
         }
-        *offset = take(&m->arena, bytes);
+        *offset = fl_arena_take(&m->arena, bytes);
         if (*offset == SIZE_MAX)
             return FL_BAD_SHAPE;
     }
     const size_t scratch =
         type->bytes ? type->bytes(s->op, m->arrays, s->ins, m->layout->threads) : 0;
-    m->layout->scratch[index] = take(&m->arena, scratch);
+    m->layout->scratch[index] = fl_arena_take(&m->arena, scratch);
     if (m->layout->scratch[index] == SIZE_MAX)
         return FL_BAD_SHAPE;
-    int e = give_back(&m->arena, m->layout->scratch[index], scratch);
+    int e = fl_arena_give_back(&m->arena, m->layout->scratch[index], scratch);
     for (size_t i = 0; i < s->ins + s->outs && e == FL_OK; i++) {
         if (in[i] == FL_NOWHERE)
             continue;
@@ -371,7 +293,7 @@ static int arrange(making *m, const step *s, size_t index)
         for (size_t j = 0; j < i; j++)
             again |= in[j] != FL_NOWHERE && place_at(program, in[j])->root == root;
         if (!again && in_arena(place_at(program, root)) && place_at(program, root)->last == index)
-            e = give_back(&m->arena, m->layout->offset[root], bytes_of_place(m, root));
+            e = fl_arena_give_back(&m->arena, m->layout->offset[root], bytes_of_place(m, root));
     }
     return e;
 }
@@ -481,7 +403,7 @@ const fl_array *fl_layout_place(const fl_layout *layout, size_t place)
     return &layout->places[place];
 }
 
-/* ---- a run ---- */
+/* ---- running ---- */
 
 /* Where the elements of every place are. */
 static void find_memory(const fl_program *program, const fl_layout *layout, void *const *inputs,
@@ -520,6 +442,8 @@ int fl_program_run(const fl_program *program, const fl_layout *layout, void *con
             arrays[j].at = numbers[j] == FL_NOWHERE ? NULL : at[numbers[j]];
         }
         *step = i;
+        if (!s->whole) /* the shapes of outputs that are not wanted: no place has them */
+            s->op->type->shape(s->op, arrays, s->ins, arrays + s->ins, s->outs);
         const int e = s->op->type->run(s->op, arrays, s->ins, arrays + s->ins, s->outs,
                                        data + layout->scratch[i], &limited);
         if (e != FL_OK)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from . import forward, kernels, probes, special, training
+from . import forward, kernels, models, probes, special, training, whole
 from .rows import Aim
 from .shapes import Shape, parse
 
@@ -37,6 +37,8 @@ MEMORY = Kind("memory", probes.memory_rows)
 IMPORT = Kind("import", probes.import_rows, lstm_only=True, threads=(1, 1))
 WHEEL = Kind("wheel", probes.wheel_rows, lstm_only=True, threads=(1, 1))
 
+MODEL = Kind("model", whole.model_rows, lstm_only=True)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -51,6 +53,7 @@ class Case:
     lengths: Callable | None = None  # of a ragged case: (shape) -> (B,) steps of each row
     subnormal: Callable | None = None  # of a subnormal case: see special.tiny_input
     than: Shape | None = None  # the other shape, where growth is measured
+    whole: whole.Whole | None = None  # of a whole model
 
     @property
     def cell(self) -> str:
@@ -224,6 +227,15 @@ def default() -> list[Case]:
     ]
 
 
+def model(name: str, what: whole.Whole, aims=()) -> Case:
+    return Case(name, MODEL, aims=tuple(aims), whole=what)
+
+
+def of_file(path, sizes: dict, values: dict) -> list[Case]:
+    """The cases of a whole model's file: `sizes` {input: shape}, `values` {input: number}."""
+    return models.cases_of_file(path, sizes, values, model)
+
+
 SUITES = {
     "step": lambda: [step(width, carry) for width in (64, 128, 256) for carry in (False, True)],
     "stream": lambda: [stream(shape) for shape in STREAMS],
@@ -233,6 +245,7 @@ SUITES = {
     "ragged": lambda: list(RAGGED_CASES),
     "contended": contended,
     "targets": targets,
+    "models": lambda: models.suite(model),
 }
 
 

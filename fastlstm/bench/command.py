@@ -21,6 +21,7 @@ fastlstm bench                                        a few of everything, all p
 fastlstm bench --suite targets --output targets.json  every target and its verdict
 fastlstm bench --shape 100,1/32,=,128..512 --vs torch,onnxruntime --threads 1,2
 fastlstm bench --from targets.json --format html --output targets.html
+fastlstm bench --model silero_vad.onnx --size input=1,576 --value sr=16000
 fastlstm bench --compare before.json after.json
 
 Exit code 1: an engine gave wrong numbers. How it measures: benchmarks/README.md."""
@@ -35,6 +36,7 @@ def add_arguments(parser):
     which.add_argument(
         "--shape", nargs="+", action="extend", metavar="SHAPE", help="these shapes or sweeps"
     )
+    which.add_argument("--model", metavar="FILE", help="a whole model: ONNX, Keras, or saved")
     which.add_argument("--suite", choices=list(cases.SUITES), help="a list of cases")
     which.add_argument(
         "--from", dest="source", metavar="FILE", help="report a run that was saved as JSON"
@@ -42,6 +44,14 @@ def add_arguments(parser):
     which.add_argument(
         "--compare", nargs=2, metavar=("A", "B"), help="what moved from run A to run B"
     )
+    parser.add_argument(
+        "--size", action="append", default=[], metavar="NAME=1,576",
+        help="of --model: an input's shape (free sizes are 1 without it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--value", action="append", default=[], metavar="NAME=16000",
+        help="of --model: an input that is this number",
+    )  # fmt: skip
     parser.add_argument(
         "--only", metavar="KINDS", help="of the suite, by comma: step, sequence, batch, stack, ..."
     )
@@ -70,6 +80,22 @@ def threads_of(text: str | None) -> list[int] | None:
     return counts
 
 
+def inputs_of(args) -> tuple[dict, dict]:
+    """({name: shape}, {name: number}) of --size and --value."""
+    made: tuple[dict, dict] = {}, {}
+    for option, texts, found in (("--size", args.size, made[0]), ("--value", args.value, made[1])):
+        for text in texts:
+            name, _, value = text.rpartition("=")
+            try:
+                numbers = [int(part) for part in value.split(",")]
+                if not name or min(numbers) < 0 or (option == "--value" and len(numbers) > 1):
+                    raise ValueError
+            except ValueError:
+                raise ValueError(f"{option} takes NAME and whole numbers, not {text!r}") from None
+            found[name] = tuple(numbers) if option == "--size" else numbers[0]
+    return made
+
+
 def cases_of(args) -> list:
     """The cases that the arguments ask for. ValueError if there are none."""
     from . import cases, shapes
@@ -77,6 +103,8 @@ def cases_of(args) -> list:
     if args.shape:
         texts = (text for argument in args.shape for text in argument.split())
         found = [cases.dense(shape) for text in texts for shape in shapes.parse(text, args.cell)]
+    elif args.model:
+        found = cases.of_file(args.model, *inputs_of(args))
     elif args.suite:
         found = cases.with_cell(cases.SUITES[args.suite](), args.cell)
     else:

@@ -14,15 +14,11 @@ from ..files.safetensors.layers import write
 from ..layers.build import ready
 from ..layers.load import left_out, refusal
 from ..layers.weights import DTYPES
+from .inspect_model import Report, is_model, shown
+from .inspect_model import add_arguments as model_arguments
 
-INSPECT = "what is in a weight file: format, tensors, recurrent layers"
+INSPECT = "what is in a file: the whole model and its graph, recurrent layers, tensors"
 CONVERT = "write the recurrent layers of a file of any format to fastlstm's own (safetensors)"
-
-
-def shown(name):
-    """A name out of a file as it may be printed: quoted if it is empty or has control characters,
-    which could write to the terminal."""
-    return name if name.isprintable() and name else repr(name)
 
 
 def file_arguments(parser):
@@ -67,6 +63,7 @@ def file_options(args):
 def inspect_arguments(parser):
     parser.add_argument("file")
     parser.add_argument("--json", action="store_true", help="as JSON")
+    model_arguments(parser)
     file_arguments(parser)
 
 
@@ -98,26 +95,51 @@ def _size(count):
 
 
 def inspect(args):
-    """Print the file's format, recurrent layers and tensors, and what it holds that is left out,
-    for people or as JSON. Gives the exit code. 0: the file is read, and every layer in it can be
-    loaded; 1: the file or a layer is refused; 2: the file cannot be opened."""
+    """Print the file's whole model, its format, recurrent layers and tensors, and what it holds
+    that is left out, for people or as JSON. Gives the exit code. 0: the file is read, and the model
+    or every layer in it can be loaded; 1: the file or a layer is refused; 2: the file cannot be
+    opened."""
+    report = found = error = None
     try:
+        if is_model(args.file):
+            report = Report(args)
+            if args.plot and report.error is None:
+                report.plot(args.plot)
+        if args.plot and (report is None or report.error is not None):
+            reason = report.error if report else "weights alone do not say how a model computes"
+            raise LoadError(f"{args.file}: no whole model to draw: {reason}")
         format_name, found = read.contents(args.file, **file_options(args))
-    except LoadError as error:
+    except LoadError as reason:
+        error = reason
+    except OSError as reason:
+        name = reason.filename or args.file
+        print(f"fastlstm: {name}: {reason.strerror}; check the path", file=sys.stderr)
+        return 2
+    runs = report is not None and report.error is None
+    if found is None and not runs:
         if args.json:
             print(json.dumps({"file": args.file, "error": str(error)}, indent=2))
             return 1
-        raise
-    except OSError as error:
-        print(f"fastlstm: {args.file}: {error.strerror}; check the path", file=sys.stderr)
-        return 2
-    arrays, layers = found.arrays, found.layers
-    refused = any(refusal(layer) for layer in layers.values())
+        raise error
+    good = runs and not report.refused
+    refused = found is not None and any(refusal(layer) for layer in found.layers.values())
     if args.json:
-        print(json.dumps(_as_json(args.file, format_name, found), indent=2))
-        return int(refused)
+        text = {"file": args.file, "error": str(error)} if found is None else None
+        text = text or _as_json(args.file, format_name, found)
+        print(json.dumps(text | ({"model": report.as_json()} if report else {}), indent=2))
+    else:
+        if report is not None:
+            print(*report.lines(), sep="\n")
+        if found is not None:
+            _print_contents(args.file, format_name, found)
+    return int(not good and (found is None or refused or (report is not None and runs)))
+
+
+def _print_contents(path, format_name, found):
+    """The tensors of a file and the recurrent layers in it."""
+    arrays, layers = found.arrays, found.layers
     total = sum(array.nbytes for array in arrays.values())
-    print(f"{args.file}: {format_name}, {len(arrays)} tensors, {_size(total)}")
+    print(f"{path}: {format_name}, {len(arrays)} tensors, {_size(total)}")
     print("layers" if layers else "no recurrent layers")
     width = max((len(shown(prefix)) for prefix in layers), default=0)
     for prefix, layer in layers.items():
@@ -134,7 +156,6 @@ def inspect(args):
         width = max((len(shown(name)) for name in left), default=0)
         for name, what in left.items():
             print(f"    {shown(name):{min(width, 60)}}  {what}")
-    return int(refused)
 
 
 # ---- convert

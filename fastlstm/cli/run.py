@@ -1,77 +1,62 @@
 # SPDX-License-Identifier: MIT
-"""`fastlstm run`: runs a layer of a file on an input array in a .npy file and writes the output.
+"""`fastlstm run`: runs a whole model (run_model.py), or a layer of a file on an input array in a
+.npy file, and writes the output.
 
-Input and output are memory-mapped, and the layer runs on one piece of them after the other, so that
-they may be larger than memory.
+A layer's input and output are memory-mapped, and the layer runs on one piece of them after the
+other, so that they may be larger than memory.
 """
 
 import argparse
-import contextlib
 import os
-import sys
-import tempfile
 
 import numpy as np
 
 from ..config import check_num_threads
 from ..files.read import read_state_dict
 from ..layers.load import load
+from ..models.graph import WeightsAlone
+from ..models.load import read_graph
+from . import run_model
+from .arrays import Progress, array_of, whole_files
 from .files import file_arguments, file_options
+from .inspect_model import is_model
 
-HELP = "run a layer of a file on an input array (.npy), of any length"
+HELP = "run a whole model or a layer of a file on arrays (.npy) or audio, of any length"
 # Bytes of input and output in memory at a time: enough steps that a call's start is nothing beside
 # them, little beside the memory of a machine that runs networks.
 PIECE = 16 << 20
-BAR = 30  # characters of the bar that shows progress
 
 
 def add_arguments(parser):
-    parser.add_argument("file", help="weights, in any format that fastlstm reads")
-    parser.add_argument("--input", required=True, metavar="X.npy",
-                        help="(T, B, I), (B, T, I) with --batch-first, or (T, I)")  # fmt: skip
-    parser.add_argument("--output", required=True, metavar="Y.npy", help="is written, float32")
-    parser.add_argument("--lengths", metavar="N.npy", help="(B,) integers: steps of each row")
-    parser.add_argument("--state", metavar="S.npz", help="the state before: h, of an LSTM c")
-    parser.add_argument("--save-state", metavar="S.npz", help="the state after is written")
-    parser.add_argument("--prefix", help="which layer, where the file has several")
+    parser.add_argument("file", help="a model or weights, in any format that fastlstm reads")
     parser.add_argument(
+        "--input", required=True, action="append", metavar="X.npy",
+        help="a layer's: (T, B, I), (B, T, I) with --batch-first, or (T, I); a model's: X.npy or "
+        "NAME=X.npy for each input, or - for samples from stdin",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", required=True, action="append", metavar="Y.npy",
+        help="is written; a model's: Y.npy or NAME=Y.npy for each output wanted, Y.npz for all, "
+        "Y.jsonl or - (stdout) for a line of JSON for each piece",
+    )  # fmt: skip
+    layers = parser.add_argument_group("layers")
+    layers.add_argument("--lengths", metavar="N.npy", help="(B,) integers: steps of each row")
+    parser.add_argument(
+        "--state",
+        metavar="S.npz",
+        help="the state before: a layer's h, of an LSTM c; a model's by its names",
+    )
+    parser.add_argument("--save-state", metavar="S.npz", help="the state after is written")
+    layers.add_argument("--prefix", help="which layer, where the file has several")
+    layers.add_argument(
         "--batch-first",
         action=argparse.BooleanOptionalAction,
         help="the layout, if the file is wrong",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument("--num-threads", type=int)
-    file_arguments(parser)
-
-
-class Progress:
-    """A bar on stderr that shows how many of `total` steps are done; nothing if stderr is not a
-    terminal."""
-
-    def __init__(self, total):
-        self.total, self.done, self.shown = total, 0, -1
-        self.on = sys.stderr.isatty()
-
-    def add(self, count):
-        self.done += count
-        part = BAR * self.done // max(self.total, 1)
-        if self.on and part != self.shown:
-            self.shown = part
-            text = "#" * part + "." * (BAR - part)
-            sys.stderr.write(f"\r[{text}] {100 * self.done // max(self.total, 1)} %")
-            sys.stderr.flush()
-
-    def close(self):
-        if self.on and self.shown >= 0:
-            sys.stderr.write("\r\x1b[K")
-
-
-def _array(path):
-    """The array of a .npy file, memory-mapped; ValueError if it is none."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError):
-        raise ValueError(f"{path}: not an array that numpy.save wrote (.npy)") from None
+    run_model.add_arguments(parser)
+    file_arguments(layers)
 
 
 def _state(path, layer, batch):
@@ -131,7 +116,7 @@ def _compute(layer, x, y, lengths, state, progress):
 
 def _lengths(path, steps, batch):
     """The lengths in a .npy file: (batch,) int64 from 0 to `steps`, or ValueError."""
-    found = _array(path)
+    found = array_of(path)
     if found.dtype.kind not in "iu" or found.shape != (batch,):
         raise ValueError(
             f"{path}: lengths of shape {found.shape}, {found.dtype}; ({batch},) integers are due"
@@ -142,39 +127,48 @@ def _lengths(path, steps, batch):
     return found
 
 
-@contextlib.contextmanager
-def _whole_files(*paths):
-    """For the files `paths`, links followed: a list of paths to write instead. On leaving without
-    an error all are moved to their places, so that an interrupted run leaves no half of a file.
-    Each is in a new folder beside its own file, as no file can be moved to another file system."""
-    targets = [os.path.realpath(path) for path in paths]
-    with contextlib.ExitStack() as stack:
-        temporary = []
-        for target in targets:
-            folder = tempfile.TemporaryDirectory(dir=os.path.dirname(target), prefix=".fastlstm-")
-            temporary.append(os.path.join(stack.enter_context(folder), os.path.basename(target)))
-        yield temporary
-        for path, target in zip(temporary, targets, strict=True):
-            os.replace(path, target)
+def _is_whole(args):
+    """Whether the file is to run as a whole model: it holds one, and no option is a layer's."""
+    options = file_options(args)
+    layers = (args.prefix, args.lengths, args.batch_first, *options.values())
+    if not is_model(args.file) or any(value not in (None, False) for value in layers):
+        return False
+    try:
+        read_graph(args.file, args.external_data)
+    except WeightsAlone:
+        return False
+    return True
 
 
 def run(args):
-    """Run the layer and write the output, and the state after if asked for."""
-    for path in filter(None, (args.output, args.save_state)):
+    """Run the model or the layer and write the output, and the state after if asked for."""
+    check_num_threads(args.num_threads)
+    for path in filter(None, (*run_model.files_of(args.output), args.save_state)):
         if os.path.lexists(path) and not args.force:
             raise ValueError(f"{path} is there already; --force replaces it")
+    if _is_whole(args):
+        return run_model.run(args)
+    for name in ("input", "output"):
+        if len(getattr(args, name)) > 1:
+            raise ValueError(f"--{name}: a layer has one")
+    if args.chunk is not None or args.value or args.input == ["-"]:
+        raise ValueError(f"{args.file}: --chunk, --value and --input - are for whole models")
+    return _run_layer(args, args.input[0], args.output[0])
+
+
+def _run_layer(args, input_path, output_path):
     options = file_options(args) | {"num_threads": check_num_threads(args.num_threads)}
     if args.batch_first is not None:
         options["batch_first"] = args.batch_first
     layer = load(args.file, args.prefix, **options)
-    x = _array(args.input)
+    x = array_of(input_path)
     given = x.shape
     if x.ndim == 2:
         x = x[None] if layer.batch_first else x[:, None]
     if x.ndim != 3 or x.shape[2] != layer.input_size or x.dtype.kind not in "fiub":
         layout = "(B, T, I)" if layer.batch_first else "(T, B, I)"
         raise ValueError(
-            f"{args.input}: shape {given}, {x.dtype}; {layout} or (T, I) of numbers with "
+            f"{input_path}: shape {given}, {x.dtype}; {layout} or (T, I) of numbers with "
             f"I = {layer.input_size} is due"
         )
     batch, steps = x.shape[:2] if layer.batch_first else x.shape[1::-1]
@@ -182,7 +176,7 @@ def run(args):
     state = _state(args.state, layer, batch)
     shape = (*x.shape[:2], layer.output_size)
     progress = Progress(steps * batch)
-    with _whole_files(*filter(None, (args.output, args.save_state))) as paths:
+    with whole_files(*filter(None, (output_path, args.save_state))) as paths:
         written = shape if len(given) == 3 else (*given[:1], shape[2])
         y = np.lib.format.open_memmap(paths[0], mode="w+", dtype=np.float32, shape=written)
         try:
@@ -194,5 +188,5 @@ def run(args):
         if args.save_state:
             with open(paths[1], "wb") as file:  # savez would add .npz to another name
                 np.savez(file, **dict(zip("hc", state, strict=False)))
-    print(f"wrote {args.output}: float32 {written}")
+    print(f"wrote {output_path}: float32 {written}")
     return 0

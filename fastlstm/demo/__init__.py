@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`fastlstm demo`: a small network trained on Jane Austen, without PyTorch.
+"""`fastlstm demo`: a small network trained on Jane Austen, and a voice detector, without PyTorch.
 
 The command loads a checkpoint that PyTorch wrote (data/austen.pt, by examples/charlm/train.py),
 compares what the network computes with what PyTorch computed, writes a page and measures speed.
@@ -7,6 +7,7 @@ compares what the network computes with what PyTorch computed, writes a page and
 model.py      the network: embedding, LSTM, head; and how a text is sampled from it
 reference.py  the comparison with PyTorch's numbers, which are in data/austen_logits.npz
 speed.py      steps a second; torch_speed.py the same by PyTorch, where it is installed
+voice.py      a whole model, fetched at the first run, over a recording: a picture of what it hears
 page.py       printing, with colour on a terminal
 """
 
@@ -22,6 +23,7 @@ from .model import CharModel, write
 from .page import Page
 from .reference import check_reference
 from .speed import report_speed
+from .voice import report_voice
 
 DATA = Path(__file__).with_name("data")
 PRIME = "It is a truth universally acknowledged, that"
@@ -43,6 +45,9 @@ def add_arguments(parser):
         "--data", type=Path, default=DATA, metavar="DIR", help="another model by train.py"
     )
     parser.add_argument("--no-torch", action="store_true", help="no comparison with PyTorch")
+    parser.add_argument(
+        "--no-voice", action="store_true", help="no voice detector, nothing fetched"
+    )
 
 
 def run(args):
@@ -90,4 +95,6 @@ def run(args):
     page.line("")
     page.line(f"(seed {seed}, temperature {args.temperature:g}: {len(written)} characters)")
     report_speed(model, np.concatenate([prime, written]), page, with_torch=not args.no_torch)
+    if not args.no_voice:
+        report_voice(page)
     return 0

@@ -25,14 +25,19 @@ class Page:
     def line(self, text):
         print(text, file=self.file, flush=True)
 
+    def can_write(self, text):
+        """Whether the file's encoding has these characters."""
+        try:
+            text.encode(self.file.encoding or "ascii")
+        except UnicodeEncodeError:
+            return False
+        return True
+
     def title(self, text):
         if not self.terminal:
             return self.line(text + "\n")
         edges = "╭─╮│╰╯"
-        try:
-            edges.encode(self.file.encoding or "ascii")
-        except UnicodeEncodeError:
-            edges = "+-+|++"
+        edges = edges if self.can_write(edges) else "+-+|++"
         top_left, bar, top_right, side, bottom_left, bottom_right = edges
         rule = bar * (len(text) + 4)
         self.line(f"{top_left}{rule}{top_right}")

@@ -5,10 +5,12 @@ import dataclasses
 
 from ..engine.variants import Activation
 from .source import Source
+from .weight_shapes import split_name
 
 # The weights that a reader makes of all layers may take WEIGHTS bytes for each byte of the file,
-# and MORE_WEIGHTS bytes beyond that.
-WEIGHTS, MORE_WEIGHTS = 2, 24 << 20
+# and MORE_WEIGHTS bytes beyond that. A reader that makes float32 of int8 weights may take
+# DEQUANTISED for each byte: 4 for each weight, and what is folded or the like of them.
+WEIGHTS, DEQUANTISED, MORE_WEIGHTS = 2, 5, 24 << 20
 
 
 @dataclasses.dataclass
@@ -21,6 +23,7 @@ class Contents:
              reader gives None where torch's names alone tell the layers (find.py)
     shared   True: the arrays are a read-only mapping of the file, which layers may keep
     source   the open file, for errors of `add`; None for readers that do not call it
+    per_byte     WEIGHTS or DEQUANTISED
     bytes_left   bytes that the weights of layers may still take
     counts   {name: how many layers were added under it}
     unread   {name: why}: tensors of the file that are left out, as they are of kinds that are not
@@ -32,6 +35,7 @@ class Contents:
     layers: dict | None
     shared: bool = False
     source: Source = None
+    per_byte: int = WEIGHTS
     bytes_left: int = 0
     counts: dict = dataclasses.field(default_factory=dict)
     unread: dict = dataclasses.field(default_factory=dict)
@@ -39,15 +43,23 @@ class Contents:
 
     def __post_init__(self):
         if self.source is not None:
-            self.bytes_left += WEIGHTS * self.source.size + MORE_WEIGHTS
+            self.bytes_left += self.per_byte * self.source.size + MORE_WEIGHTS
 
-    def add(self, name, layer, weights):
-        """Put a layer and its weights, {torch's name: array}, under `name`, made unique.
-        LoadError if many layers are made of the same weights."""
-        self.bytes_left -= sum(array.nbytes for array in weights.values())
-        if self.bytes_left < 0:
+    def charge(self, count):
+        """Take `count` bytes for weights that are made; LoadError if too many are."""
+        self.bytes_left -= count
+        if self.bytes_left < 0 and self.source is not None:
             raise self.source.error("layers", "their weights need far more memory than the file")
-        prefix, count = f"{name}.", self.counts.get(name, 1)
+
+    def add(self, name, layer, weights, charged=False):
+        """Put a layer and its weights, {torch's name: array}, under `name`, made unique.
+        LoadError if many layers are made of the same weights.
+
+        charged   True: the weights are the file's own arrays, or `charge` was called for them
+        """
+        if not charged:
+            self.charge(sum(array.nbytes for array in weights.values()))
+        prefix, count = f"{name}." if name else "", self.counts.get(name, 1)
         while prefix in self.layers or any(prefix + end in self.arrays for end in weights):
             count += 1  # goes on from where the last one of that name ended
             prefix = f"{name}_{count}."
@@ -68,12 +80,14 @@ class Options:
 
 
 def group_by_prefix(arrays):
-    """{prefix: {the rest of the name: array}} of {name: array}. A prefix is all up to a name's last
-    dot, that included, or ""."""
+    """{prefix: {the rest of the name: array}} of {name: array}. A prefix is what stands before a
+    recurrent weight's name, see split_name; of other names all up to the last dot, that included,
+    or ""."""
     groups = {}
     for name, array in arrays.items():
-        prefix, dot, end = name.rpartition(".")
-        groups.setdefault(prefix + dot, {})[end] = array
+        dot = name.rfind(".") + 1
+        prefix, end = split_name(name) or (name[:dot], name[dot:])
+        groups.setdefault(prefix, {})[end] = array
     return groups
 
 

@@ -16,15 +16,12 @@ import os
 
 from ..engine.variants import Activation
 from ..errors import LoadError
+from .beside import unwrapped
 from .contents import Contents, Options
 from .find import find
 from .formats import FORMATS
 from .refused import refused_folder
 from .source import Source, show
-
-# What wraps a model in checkpoints: a prefix need not repeat it.
-_WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.", "_orig_mod.")
-
 
 # The types that a caller may give; None stands for "not said" in all.
 _OPTIONS = {
@@ -45,7 +42,7 @@ def _format(source):
         raise source.error("file", "it is empty")
     raise source.error(
         "file",
-        "not a format that fastlstm knows (PyTorch, safetensors, ONNX, Keras, .npz, pickle)",
+        "not a format that fastlstm knows (PyTorch, safetensors, ONNX, Keras, .npz, pickle, JSON)",
     )
 
 
@@ -64,18 +61,20 @@ def _opened(path):
 def _read(path, options):
     """(the path as text, the format's name, Contents)."""
     with _opened(path) as source:
+        if options.external_data and source.folder is None:
+            raise TypeError(
+                "external_data=True needs the model's path: other files are looked for beside it, "
+                f"and {source.name} has no folder"
+            )
         format_name, action = _format(source)
         if isinstance(action, str):
             raise source.error("file", action)
         found = action(source, options)
-    if not isinstance(found, Contents):
-        found = Contents(found, None)
-    if found.layers is None:
-        found.layers = find(found.arrays, found.unread)
-        if options.reset_after is False:  # torch has no such GRU, others use its names
-            for prefix, layer in found.layers.items():
-                if layer.kind == "GRU":
-                    found.layers[prefix] = dataclasses.replace(layer, reset_after=False)
+        if not isinstance(found, Contents):
+            found = Contents(found, None)
+        if found.layers is None:
+            named = find(found.arrays, source, options, found.unread)
+            found.arrays, found.layers = named.arrays, named.layers
     return source.name, format_name, found
 
 
@@ -95,13 +94,16 @@ def read_state_dict(path, *, external_data=False):
     """Every tensor in a file, as {name: ndarray} in the file's order.
 
     Formats: what `torch.save` wrote in any version since 0.1.10, TorchScript, exported programs
-    (.pt2), agents of Stable-Baselines3, safetensors, ONNX, Keras (.keras, .h5, .hdf5), .npz and
-    pickled dicts of NumPy arrays. Nested dicts are flattened,
-    their keys joined with dots; elements of lists and tuples are numbered; what is not a tensor is
-    left out, as are tensors of kinds that NumPy does not have (sparse, quantised, float8);
+    (.pt2), agents of Stable-Baselines3, safetensors, ONNX, Keras (.keras, .h5, .hdf5), .npz,
+    pickled dicts of NumPy arrays and JSON, on disk or in memory (see `load`). Nested dicts are
+    flattened, their keys joined with dots; elements of lists and tuples are numbered; what is not a
+    tensor is left out, as are tensors of kinds that NumPy does not have (sparse, float8, quantised
+    ones but those of dynamically quantised layers);
     a file that is one bare tensor gives the name "". bfloat16 becomes float32 (exactly),
-    all other dtypes stay. Tensors that share memory in the file share it here. The layers of ONNX
-    and Keras files come once more after the tensors, under torch's names and in its gate order.
+    all other dtypes stay. Tensors that share memory in the file share it here. The layers of files
+    that have other names than torch's (ONNX, Keras, audio models, quantised and frozen modules),
+    and weights that are kept as their parts (weight norm ...), come once more after the tensors,
+    under torch's names and in its gate order.
 
     external_data   True: ONNX tensors kept in other files of the model's folder are read
                     too, not in <model>.data alone
@@ -126,17 +128,15 @@ def inspect(path, **options):
 
 
 def _listed(layers):
-    return "; ".join(f"{show(prefix)}: {layer}" for prefix, layer in list(layers.items())[:50])
+    """The layers in words, but for what is assumed of them."""
+    plain = {p: dataclasses.replace(layer, assumed=()) for p, layer in list(layers.items())[:50]}
+    return "; ".join(f"{show(prefix)}: {layer}" for prefix, layer in plain.items())
 
 
-def _unwrapped(prefix):
-    while True:
-        for wrapper in _WRAPPERS:
-            if prefix.startswith(wrapper):
-                prefix = prefix[len(wrapper) :]
-                break
-        else:
-            return prefix
+def _ends_in(prefix, end):
+    """Whether `prefix` is whole names and then `end`, which is more than a separator."""
+    before = prefix.removesuffix(end)
+    return end not in (".", "/", "_") and before != prefix and before.endswith((".", "/"))
 
 
 def choose_prefix(name, layers, prefix):
@@ -148,13 +148,15 @@ def choose_prefix(name, layers, prefix):
                 + _listed(layers)
             )
         return next(iter(layers))
-    for form in (prefix, f"{prefix}."):
+    forms = [prefix + end for end in ("", ".", "/", "_")]
+    for form in forms:
         if form in layers:
             return form
-    for form in (prefix, f"{prefix}."):
-        inner = [each for each in layers if form and _unwrapped(each) == form]
-        if len(inner) == 1:
-            return inner[0]
+    for matches in (lambda each, form: unwrapped(each) == form, _ends_in):
+        for form in filter(None, forms):
+            inner = [each for each in layers if matches(each, form)]
+            if len(inner) == 1:
+                return inner[0]
     raise LoadError(f"{name}: prefix {show(prefix)}: no such layer; there are: {_listed(layers)}")
 
 
@@ -168,6 +170,12 @@ def read_layers(path, options):
         what = "none is named like a recurrent layer's (weight_ih_l0)"
         if format_name in ("onnx", "keras"):
             what = "the model has no LSTM, GRU or RNN"
+        unnamed = format_name == "torchscript" and bool(found.arrays)
+        if unnamed and all(each.startswith("constants.") for each in found.arrays):
+            what = (
+                "the module is frozen: its tensors have no names any more, and its code calls none "
+                "of torch's lstm, gru, rnn_tanh and rnn_relu with them"
+            )
         for tensor, reason in list(found.unread.items())[:1]:
             what += f"; {len(found.unread)} more are not read, such as {show(tensor)}, {reason}"
         for prefix, opaque in list(found.opaque.items())[:5]:
@@ -185,8 +193,8 @@ def read_layers_and_options(path, options):
 def sniff(path):
     """The name of a file's format, recognised by its content. Those that are read: "torch",
     "torch-stream", "torchscript", "torch-export", "stable-baselines3", "safetensors", "fastlstm",
-    "onnx", "keras", "hdf5", "npz" and "pickle". Some more are recognised and refused: "torch-tar",
-    "tflite", "openvino" ... An unknown or malformed file is a LoadError.
+    "onnx", "keras", "hdf5", "npz", "pickle" and "json". Some more are recognised and refused:
+    "torch-tar", "tflite", "openvino" ... An unknown or malformed file is a LoadError.
     """
     with _opened(path) as source:
         return _format(source)[0]

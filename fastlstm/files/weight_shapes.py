@@ -10,11 +10,55 @@ projection's features) or H, each track, that is each (layer, direction), has
     weight_hr<end>  (P, H)                                     an LSTM with a projection
     peephole<end>   (3 H,), of the gates i, f, o               an LSTM with peepholes
 
+A name in a file has a prefix before that, which is "" or ends in a dot, a slash or "_". The names
+of torch's LSTMCell, GRUCell and RNNCell end before `_l<n>`: one layer, one direction; their prefix
+is "" or ends in a dot or slash, since with "_" they would be ordinary words.
+
 Functions here take any object with a layer's attributes: a description.Layer, or a layer of
 layers/.
 """
 
+import re
+from typing import NamedTuple
+
+_NAME = re.compile(
+    r"(|.*[./_])(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh|peephole)"
+    r"(?:_l(0|[1-9][0-9]{0,3})(_reverse)?)?",
+    re.DOTALL,
+)
+_STATE = re.compile(r"(|.*[./_])(initial_[hc])", re.DOTALL)
+
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+class Name(NamedTuple):
+    """A weight's name in a file: "encoder.weight_ih_l1_reverse" is ("encoder.", "weight_ih", 1,
+    True). number: of its layer, None in a cell's names."""
+
+    prefix: str
+    part: str
+    number: int | None
+    reverse: bool
+
+
+def parse_name(name):
+    """The Name that `name` is, or None."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    prefix, part, number, reverse = match.groups()
+    if number is None and (prefix.endswith("_") or part == "peephole"):
+        return None
+    return Name(prefix, part, None if number is None else int(number), bool(reverse))
+
+
+def split_name(name):
+    """(prefix, the rest) of the name of a weight or of an initial state; None of other names."""
+    found = parse_name(name) or _STATE.fullmatch(name)
+    if found is None:
+        return None
+    prefix = found[0] if isinstance(found, Name) else found[1]
+    return prefix, name[len(prefix) :]
 
 
 def tracks(num_layers, num_directions):

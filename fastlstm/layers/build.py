@@ -2,17 +2,18 @@
 """A layer of a description (files/description.py) and its arrays. All layers that are not made with
 random weights are made here: those of files (load.py) and those of state dicts."""
 
-import dataclasses
-
 from ..engine import arguments
 from ..engine.variants import RELU, checked_activations, checked_clip
+from ..files.contents import group_by_prefix, layer_weights
 from ..files.find import find
-from ..files.weight_shapes import misfit, weight_shapes
+from ..files.reparametrised import part_of
+from ..files.weight_shapes import misfit, parse_name, weight_shapes
 from .weights import as_dtype, quoted
 
 # What may be said of a layer beside what its class alone has; the shapes of the weights tell the
 # sizes.
 _OPTIONS = ("batch_first", "isa", "num_threads")
+_INPUT_WEIGHTS = ("weight_ih_l0", "weight_ih")  # the ends of names that say where a layer is
 
 
 def constructor_arguments(description):
@@ -85,22 +86,19 @@ def from_state_dict(cls, state_dict, prefix, options):
     named = [(k, v) for k, v in state_dict.items() if isinstance(k, str)]
     if (
         prefix
-        and not prefix.endswith(".")
-        and not any(k.startswith(f"{prefix}weight_ih_l0") for k, _ in named)
+        and not prefix.endswith((".", "/", "_"))
+        and not any(k.startswith(f"{prefix}weight_ih") for k, _ in named)
     ):
         prefix += "."
-    arrays = {}
-    for name, value in named:
-        end = name[len(prefix) :]
-        if (
-            name.startswith(prefix)
-            and "." not in end
-            and end.startswith(("weight_", "bias_", "peephole_"))
-        ):
-            arrays[end] = arguments.real(name, value)
-    description = find(arrays).get("")
+    arrays = {  # of what else is there, the names alone count
+        name: arguments.real(name, value) if parse_name(name) or part_of(name) else None
+        for name, value in named
+        if name.startswith(prefix)
+    }
+    found = find(arrays)
+    description = found.layers.get(prefix)
     if description is None:
-        others = {k[: k.rindex("weight_ih_l0")] for k, _ in named if "weight_ih_l0" in k}
+        others = {k[: k.rindex("weight_ih")] for k, _ in named if k.endswith(_INPUT_WEIGHTS)}
         raise ValueError(
             f"no weight_ih_l0 under the prefix {prefix!r}; it is there under: "
             f"{quoted(sorted(others)[:20]) or 'none'}"
@@ -108,7 +106,5 @@ def from_state_dict(cls, state_dict, prefix, options):
     problem = description.problem
     if problem or description.kind != cls.kind:
         raise ValueError(f"under the prefix {prefix!r}: {problem or f'a {description.kind}'}")
-    peepholes = tuple(name for name in arrays if name.startswith("peephole_"))
-    if "peepholes" in cls.variant_arguments:
-        description = dataclasses.replace(description, peepholes=peepholes)
-    return build(cls, description, ready(description, arrays), options)
+    weights = layer_weights(group_by_prefix(found.arrays), prefix, description)
+    return build(cls, description, ready(description, weights), options)

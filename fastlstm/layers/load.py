@@ -24,8 +24,12 @@ _CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 def load(path, prefix=None, *, dtype=None, **options):
     """The recurrent layer in a file; sizes, layers and directions are read off the file.
 
+    path      of the file; or its content, as bytes, bytearray or memoryview; or an open binary file
+              that can seek, which is read from its beginning and left as it was. bytes are content
+              if they hold a zero byte, are longer than 4,095 or begin as JSON or a pickle does,
+              otherwise a path
     prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
-              with or without the last dot, and without wrappers such as `module.` if it is unique
+              with or without the last dot; its end, from a dot on, is enough if it is unique
     dtype     "float32" or "float16": what the layer's weight matrices are rounded to, see
               LSTM.quantize; None: as a file that `save` wrote says, float32 for all others
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;

@@ -53,6 +53,10 @@ class ModelError(LoadError):
     """A model that cannot run, and why: the node, the operator, the rule."""
 
 
+class WeightsAlone(ModelError):
+    """A file that holds weights and does not say how the model computes."""
+
+
 class NotKnown(ModelError):
     """A plan that could be made if more were known of the inputs: of their values or sizes."""
 

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from .reference.call import DTYPES
+from .reference.shape import bounds
 from .shapes import MAX_AXES, RULES, shape_parts, slices
 
 RUN_DTYPES = (np.dtype(np.float32), np.dtype(np.int64), np.dtype(bool))
@@ -164,8 +165,7 @@ def _parts(node, facts):
         ((_, start, end, step),) = slices(node, facts)
         if None in (start, end, step):
             return None
-        end = None if step < 0 and end < -len(x) else end
-        return x[start:end:step]
+        return x[slice(*bounds(start, end, step, len(x)))]
     if node.op == "ReduceProd" and None not in x:
         return (math.prod(x),)
     return None

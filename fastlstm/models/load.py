@@ -12,15 +12,25 @@ from .model import Model
 MAX_BYTES = 1 << 30
 
 
+def kind_of(source):
+    """What reads the source as a whole model: "fastlstm", "onnx" or "keras"; None if nothing."""
+    if saved.is_model(source):
+        return "fastlstm"
+    if is_onnx(source):
+        return "onnx"
+    return "keras" if keras_files.is_keras_zip(source) or keras_files.is_hdf5(source) else None
+
+
 def read_graph(path, external_data=None):
     """(Graph, dtype or None) of a file: ONNX, Keras (.keras, .h5) or what `Model.save` wrote, told
     by its content. LoadError for anything else."""
     with Source(path) as source:
-        if saved.is_model(source):
+        kind = kind_of(source)
+        if kind == "fastlstm":
             return saved.read(source)
-        if is_onnx(source):
+        if kind == "onnx":
             return onnx.read(source, Options(external_data=external_data)), None
-        if keras_files.is_keras_zip(source) or keras_files.is_hdf5(source):
+        if kind == "keras":
             from . import keras
 
             return keras.read(source), None

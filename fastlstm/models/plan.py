@@ -29,6 +29,10 @@ from .passes.recurrent import recurrent
 from .passes.simplify import simplify
 
 PASSES = (recurrent, linear, cells, join, batch_norm)
+# What Python raises where a malformed graph is taken for a well-formed one.
+MALFORMED = (
+    KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, ZeroDivisionError,
+)  # fmt: skip
 FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
@@ -61,6 +65,17 @@ class Plan:
         except backend.OperatorError as error:
             raise self.error(error, given) from None
 
+    def memory(self, arrays):
+        """Bytes that one run on one thread takes beside its inputs and outputs, for inputs of the
+        shapes of `arrays`; 0 without the C core. MemoryError, ModelError."""
+        if self.program is None:
+            return 0
+        given = [arrays[i] for i in self.inputs]
+        try:
+            return self.program.layout(tuple(a.shape for a in given), 1).nbytes
+        except backend.OperatorError as error:
+            raise self.error(error, given) from None
+
     def interpret(self, given):
         """The list of outputs of {name: array}, node by node in NumPy."""
         flat = self.graph
@@ -69,7 +84,8 @@ class Plan:
         constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
         plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
         made = reference.run(plain, given, self.max_bytes, run_dtype)
-        return [np.ascontiguousarray(a, run_dtype(a.dtype)).reshape(a.shape) for a in made]
+        # Copies: an output may be a view of another one or of an input.
+        return [np.array(a, run_dtype(a.dtype), order="C") for a in made]
 
     def error(self, error, given):
         shapes = ", ".join(str(a.shape) for a in given)
@@ -77,6 +93,20 @@ class Plan:
             return ModelError(f"inputs of the shapes {shapes}: {error}")
         node = self.titles[error.step]
         return node.error(f"does not fit inputs of the shapes {shapes} ({error})")
+
+
+def lowered(builder, node):
+    """Adds the node's steps to the program. ModelError, also where attributes are of other types
+    than the operator's, as a malformed file can have them."""
+    function = lower.TABLE.get(node.op)
+    if function is None:
+        raise node.not_covered()
+    try:
+        function(builder, node)
+    except ModelError:
+        raise
+    except MALFORMED as error:
+        raise node.error(f"its inputs and attributes do not fit together ({error!r})") from error
 
 
 def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
@@ -90,7 +120,14 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     flat, known = simplify(graph, facts, max_bytes)
     edit = Edit(flat, known)
     for change in PASSES + (FOR_C if NAME == "c" else ()):
-        change(edit)
+        try:
+            change(edit)
+        except ModelError:
+            raise
+        except MALFORMED as error:
+            raise ModelError(
+                f"{flat.name}: operators' inputs and attributes do not fit together ({error!r})"
+            ) from error
     inputs = [i for i, value in enumerate(graph.inputs) if known[value.name].constant is None]
     casts = [
         _cast(value.dtype, edit.facts[name])
@@ -104,10 +141,7 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
         fact = known[name]
         builder.places[name] = builder.program.input(fact.dtype, len(fact.shape))
     for node in flat.nodes:
-        function = lower.TABLE.get(node.op)
-        if function is None:
-            raise node.not_covered()
-        function(builder, node)
+        lowered(builder, node)
     for place in [builder.place(name) for name in flat.results]:
         builder.program.output(place)
     builder.program.memory_limit = max_bytes

@@ -8,45 +8,44 @@ is JSON in the metadata.
     VALUE   [name, dtype, shape or null]
     NODE    [op, [inputs], [outputs], {name: ATTRIBUTE}, name]
     ATTRIBUTE   a number, a text, a list of these, or one of {"float": "inf"}, {"tensor": name},
-            {"tensors": {key: name}}, {"graph": GRAPH}, {"layer": the fields of files' Layer}
+            {"tensors": {key: name}}, {"graph": GRAPH}, {"layer": the fields of files' Layer};
+            "built", which NumPy's interpreter keeps at a node, is not written
 
 Tensors are mapped, not read, so that processes share their memory.
 """
 
 import json
 import math
-import mmap
+import os
 
 import numpy as np
 
 from ..files.description import Layer
 from ..files.safetensors import layers as layer_files
-from ..files.safetensors.file import array_in, layout
+from ..files.safetensors.file import MAX_CONFIG, MAX_TENSORS, array_in, layout
 from ..files.safetensors.write import write_arrays
 from ..files.source import show
 from .graph import Graph, Node, Value
+from .half import to_half, weights
 
 VERSION = 1
 MAX_DEPTH = 64  # graphs in graphs
-# Inputs that are nothing but weights, which a float16 model rounds: {operator: their numbers}.
-_WEIGHTS = {
-    "MatMul": (1,), "Gemm": (1,), "Linear": (1,), "Conv": (1,), "ConvTranspose": (1,),
-    "LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2),
-}  # fmt: skip
+MAX_LISTS = 8  # lists in lists
 
 
 class _Writer:
-    def __init__(self, half):
-        self.tensors, self.half = {}, half
+    """halves: the names of constants that are written as float16; None: none of any kind."""
+
+    def __init__(self, halves):
+        self.tensors, self.halves = {}, halves
 
     def tensor(self, array, half=False):
         name = f"t{len(self.tensors)}"
         array = np.ascontiguousarray(array).reshape(np.shape(array))
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        if half and self.half and array.dtype == np.float32:
-            rounded = array.astype(np.float16)
-            if np.isfinite(rounded).all() or not np.isfinite(array).all():
-                array = rounded
+        if half and array.dtype == np.float32:
+            rounded = to_half(array)
+            array = array if rounded is None else rounded
         self.tensors[name] = array
         return name
 
@@ -60,7 +59,7 @@ class _Writer:
         if isinstance(value, dict):
             return {
                 "tensors": {
-                    key: self.tensor(array, key.startswith("weight_"))
+                    key: self.tensor(array, self.halves is not None and key.startswith("weight_"))
                     for key, array in value.items()
                 }
             }
@@ -75,26 +74,25 @@ class _Writer:
         raise TypeError(f"an attribute of the type {type(value).__name__}")
 
     def graph(self, graph):
-        used = {}
-        for node in graph.walk():
-            for i, name in enumerate(node.inputs):
-                used.setdefault(name, set()).add(i in _WEIGHTS.get(node.op, ()))
-        wanted = set(used) | {value.name for value in graph.outputs}
+        wanted = {name for node in graph.walk() for name in node.inputs}
+        wanted |= {value.name for value in graph.outputs}
         return {
-            "name": graph.name,
+            "name": os.path.basename(graph.name),
             "inputs": [self.value(value) for value in graph.inputs],
             "outputs": [self.value(value) for value in graph.outputs],
             "constants": {
-                name: self.tensor(array, used.get(name) == {True})
+                name: self.tensor(array, name in (self.halves or ()))
                 for name, array in graph.constants.items()
                 if name in wanted or self.outer(graph, name)
             },
             "nodes": [
-                [node.op, node.inputs, node.outputs,
-                 {key: self.attribute(value) for key, value in node.attrs.items()}, node.name]
+                [node.op, node.inputs, node.outputs, self.attributes(node), node.name]
                 for node in graph.nodes
             ],
         }  # fmt: skip
+
+    def attributes(self, node):
+        return {key: self.attribute(value) for key, value in node.attrs.items() if key != "built"}
 
     @staticmethod
     def outer(graph, name):
@@ -115,10 +113,16 @@ class _Writer:
 
 def write(path, graph, dtype):
     """Writes the graph to `path`, whole or not at all. dtype: of weights, as load_model has it; in
-    a float16 file matrices that are nothing but weights are float16."""
-    writer = _Writer(dtype == "float16")
+    a float16 file they are float16 (half.weights)."""
+    writer = _Writer(weights(graph) if dtype == "float16" else None)
     config = {"version": VERSION, "model": {"dtype": dtype, "graph": writer.graph(graph)}}
-    write_arrays(path, json.dumps(config), writer.tensors)
+    text = json.dumps(config)
+    if len(json.dumps(text)) > MAX_CONFIG or len(writer.tensors) > MAX_TENSORS:
+        raise ValueError(
+            f"a graph of {len(text)} characters and {len(writer.tensors)} constants; a file holds "
+            f"{MAX_CONFIG} and {MAX_TENSORS}"
+        )
+    write_arrays(path, text, writer.tensors)
 
 
 class _Reader:
@@ -159,9 +163,11 @@ class _Reader:
         shape = None if shape is None else tuple(shape)
         return Value(self.due(name, str, "a name"), np.dtype(dtype), shape)
 
-    def attribute(self, value, depth):
+    def attribute(self, value, depth, lists=0):
         if isinstance(value, list):
-            return [self.attribute(each, depth) for each in value]
+            if lists == MAX_LISTS:
+                raise self.error(f"lists nested deeper than {MAX_LISTS}")
+            return [self.attribute(each, depth, lists + 1) for each in value]
         if not isinstance(value, dict):
             return value
         if len(value) != 1:
@@ -222,7 +228,7 @@ def is_model(source):
 def read(source):
     """(Graph, dtype) of a file, its constants views of the mapped file."""
     found, start, text = layout(source)
-    mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = source.mapped()
     arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
     reader = _Reader(source, arrays)
     try:
@@ -236,8 +242,6 @@ def read(source):
     dtype = model.get("dtype")
     if dtype not in ("float32", "float16"):
         raise reader.error(f"the dtype {show(str(dtype)[:50])}")
-    try:
-        graph = reader.graph(model.get("graph"))
-    except RecursionError:
-        raise reader.error("attributes nested too deep") from None
+    graph = reader.graph(model.get("graph"))
+    graph.name = source.name
     return graph, dtype

@@ -228,9 +228,9 @@ def sliced(n, start, end, step):
     """How many elements of n a slice has; None if that is not known."""
     if None in (n, start, end, step):
         return None
-    low, high = (0, n) if step > 0 else (-1, n - 1)
     start, end = ((at + n if at < 0 else at) for at in (start, end))
-    start, end = (min(max(at, low), high) for at in (start, end))
+    start = min(max(start, 0), n if step > 0 else n - 1)
+    end = min(max(end, 0 if step > 0 else -1), n if step > 0 else n - 1)
     return max(-(-(end - start) // step), 0)
 
 

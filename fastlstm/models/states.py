@@ -3,7 +3,9 @@
 
 A recurrent layer starts from h0 (and c0) and ends with hn (and cn). An input is a state if it does
 nothing but become such starts, cut, joined and reshaped; an output is a state if it is made of
-nothing but such ends. They are a pair if the layers are the same, in the same order.
+nothing but such ends. They are a pair if the layers are the same, in the same order, and if their
+shapes fit: a layer's last output is an end too. Adding a constant zero is no change: exporters of
+models with an input that nothing needs add 0 times it.
 """
 
 from .graph import ModelError
@@ -12,6 +14,19 @@ _MOVES = {
     "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Split", "Gather", "Concat", "Cast",
     "Identity", "Flatten",
 }  # fmt: skip
+
+
+def _moved(graph, node):
+    """The inputs of a node that does nothing but move them into its outputs; None of any other."""
+    if node.op == "Concat":
+        return node.inputs
+    if node.op in _MOVES:
+        return node.inputs[:1]
+    if node.op == "Add":
+        zeros = [n in graph.constants and not graph.constants[n].any() for n in node.inputs]
+        if any(zeros):
+            return [n for n, zero in zip(node.inputs, zeros, strict=True) if not zero]
+    return None
 
 
 def _reached(graph, name):
@@ -23,7 +38,7 @@ def _reached(graph, name):
             continue
         if node.op == "Recurrent" and name in node.inputs[2:]:
             found += [(number, i) for i, n in enumerate(node.inputs[2:]) if n == name]
-        elif (node.op in _MOVES and node.inputs[0] == name) or node.op == "Concat":
+        elif name in (_moved(graph, node) or ()):
             for output in filter(None, node.outputs):
                 more = _reached(graph, output)
                 if more is None:
@@ -42,9 +57,9 @@ def _made_of(graph, name, makers):
     if node.op == "Recurrent":
         at = node.outputs.index(name)
         return [(number, at - 1)] if at else None
-    if node.op not in _MOVES:
+    inputs = _moved(graph, node)
+    if inputs is None:
         return None
-    inputs = node.inputs if node.op == "Concat" else node.inputs[:1]
     found = []
     for each in inputs:
         more = _made_of(graph, each, makers)
@@ -62,14 +77,25 @@ def pairs(graph):
     for value, result in zip(graph.outputs, graph.results, strict=True):
         found = _made_of(graph, result, makers)
         if found:
-            ends.setdefault(frozenset(found), []).append(value.name)
+            ends.setdefault(frozenset(found), []).append(value)
     found = {}
     for value in graph.inputs:
         starts = _reached(graph, value.name)
         outputs = ends.get(frozenset(starts), []) if starts else []
+        outputs = [other for other in outputs if _fits(value, other)]
         if len(outputs) == 1:
-            found[value.name] = outputs[0]
+            found[value.name] = outputs[0].name
     return found
+
+
+def _fits(one, other):
+    """May the shapes of two Values be the same?"""
+    a, b = one.shape, other.shape
+    if a is None or b is None:
+        return True
+    return len(a) == len(b) and all(
+        n == m for n, m in zip(a, b, strict=True) if isinstance(n, int) and isinstance(m, int)
+    )
 
 
 def checked(graph, given):
@@ -82,19 +108,6 @@ def checked(graph, given):
                 f"no pair of an input and an output: {one!r} and {other!r}; inputs are "
                 f"{', '.join(inputs)}, outputs {', '.join(outputs)}"
             )
-        a, b = inputs[one].shape, outputs[other].shape
-        same = (
-            a is None
-            or b is None
-            or (
-                len(a) == len(b)
-                and all(
-                    n == m
-                    for n, m in zip(a, b, strict=True)
-                    if isinstance(n, int) and isinstance(m, int)
-                )
-            )
-        )
-        if not same:
+        if not _fits(inputs[one], outputs[other]):
             raise ModelError(f"{inputs[one]} is no state for {outputs[other]}: shapes differ")
     return dict(given)

@@ -4,8 +4,8 @@
 import numpy as np
 
 from . import states
+from .arguments import tuple_class
 from .graph import ModelError
-from .infer import run_dtype
 
 MOST_PLANS = 16  # kept by a stream
 
@@ -19,70 +19,103 @@ class ModelStream:
     state   {name of such an input: array}: copies; assign a dict to set all or some of them
 
     One thread at a time may use a stream; any number of streams of one model run at the same time.
+    Copies (copy, deepcopy) are of the same model and go on from a copy of the state. A pickle holds
+    the model too.
     """
 
     def __init__(self, model, pairs, batch_size, constants):
         self._model, self._constants, self.batch_size = model, constants, batch_size
-        self._names = [value.name for value in model.inputs]
-        for name in constants:
-            if name not in self._names:
-                raise TypeError(f"there is no input {name!r}; there are {', '.join(self._names)}")
         self.pairs, self._state = None, {}
         if pairs is not None:
-            self._pair(pairs)
+            self._pair(states.checked(model.graph, pairs))
 
     def _pair(self, pairs):
-        self.pairs = states.checked(self._model.graph, pairs)
-        outputs = [value.name for value in self._model.outputs]
-        self._given = [n for n in self._names if n not in self.pairs and n not in self._constants]
-        self._returned = [i for i, n in enumerate(outputs) if n not in self.pairs.values()]
-        self._next = {one: outputs.index(other) for one, other in self.pairs.items()}
-        inputs = list(enumerate(self._model.inputs))
-        self._arrays = [
-            self._model.array(v, self._constants[v.name]) if v.name in self._constants else None
-            for _, v in inputs
-        ]
-        self._varying = [(i, v) for i, v in inputs if v.name in self._given]
-        self._kept = [(i, v.name) for i, v in inputs if v.name in self.pairs]
-        # {shapes of all inputs: Plan}, of plans that do not depend on values that steps give
-        self._plans = {}
-        self._differ = {i for i, _ in self._varying} | {i for i, _ in self._kept}
-        self._tuple = self._model.tuple_class([outputs[i] for i in self._returned])
+        self.pairs = pairs
+        for name in pairs:
+            if name in self._constants:
+                raise TypeError(
+                    f"the input {name!r} is a state and cannot be the same in all steps"
+                )
+        self._made()
         self.reset()
 
-    def _pair_by(self, args, kwargs):
-        """Finds the pairs by the first step: the inputs that it leaves out are the state."""
-        free = [n for n in self._names if n not in self._constants and n not in kwargs]
-        given = dict(zip(free, args, strict=False)) | kwargs | self._constants
-        for value in self._model.inputs:
-            if value.name not in given:
-                given[value.name] = np.zeros(self._shape(value), run_dtype(value.dtype))
-        self._pair(self._model.state_pairs(given))
+    def _made(self):
+        """What follows from the pairs."""
+        model = self._model
+        if self.pairs is None:
+            return
+        outputs = [value.name for value in model.outputs]
+        self._given = [
+            value.name
+            for value in model.inputs
+            if value.name not in self.pairs and value.name not in self._constants
+        ]
+        self._returned = [i for i, n in enumerate(outputs) if n not in self.pairs.values()]
+        self._next = [(one, outputs.index(other)) for one, other in self.pairs.items()]
+        self._tuple = tuple_class([outputs[i] for i in self._returned])
+        # The inputs in the model's order: what is the same in every step, and where the rest goes.
+        names = [value.name for value in model.inputs]
+        self._arrays = [self._constants.get(name) for name in names]
+        self._same = tuple(i for i, name in enumerate(names) if name in self._constants)
+        self._at = [(i, name) for i, name in enumerate(names) if name not in self._constants]
+        # {shapes of all inputs: Plan}, of plans that do not depend on values that steps give
+        self._plans = {}
 
-    def _shape(self, value):
-        """The state's shape: free axes are the batch."""
+    def __getstate__(self):
+        made = ("_given", "_returned", "_next", "_tuple", "_arrays", "_same", "_at", "_plans")
+        return {name: value for name, value in self.__dict__.items() if name not in made}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._made()
+
+    def __repr__(self):
+        pairs = self.pairs or {}
+        kept = ", ".join(f"{one} <- {other}" for one, other in pairs.items())
+        return f"ModelStream({self._model.graph.name!r}: {kept or 'state found at the first step'})"
+
+    def find_pairs(self, *args, **kwargs):
+        """Finds the pairs for a step with these inputs: what it leaves out is the state. The first
+        step does so by itself."""
+        model = self._model
+        free = [v.name for v in model.inputs if v.name not in self._constants]
+        given = model.named(args, kwargs, free)
+        for value in model.inputs:
+            if value.name not in given and value.name not in self._constants:
+                given[value.name] = self._zeros(value)
+        self._pair(model.state_pairs(given | self._constants, self._constants))
+
+    def _zeros(self, value):
+        """The state that a stream starts from: free axes are the batch."""
         if value.shape is None:
             raise ModelError(f"the state {value.name!r} has no shape in the file: set `state`")
-        free = [i for i, n in enumerate(value.shape) if not isinstance(n, int)]
-        return tuple(self.batch_size if i in free else n for i, n in enumerate(value.shape))
+        shape = [n if isinstance(n, int) else self.batch_size for n in value.shape]
+        return self._model.array(value.name, np.zeros(shape, value.dtype))
 
     def reset(self, rows=None):
         """Sets the state to zeros: all of it, or of the rows (an index or a list of them) alone.
-        Rows are those of the state's free axis, which is the batch."""
+        Rows are those of the state's free axis, which is the batch. A state of which the file tells
+        no shape is dropped, to be set before the next step."""
         if self.pairs is None:
             return
-        for value in self._model.inputs:
-            if value.name not in self.pairs:
-                continue
-            if rows is None:
-                self._state[value.name] = np.zeros(self._shape(value), run_dtype(value.dtype))
-                continue
+        values = [value for value in self._model.inputs if value.name in self.pairs]
+        if rows is None:
+            self._state = {v.name: self._zeros(v) for v in values if v.shape is not None}
+            return
+        fresh = {}
+        for value in values:
             axes = [i for i, n in enumerate(value.shape or ()) if not isinstance(n, int)]
             if len(axes) != 1:
                 raise ModelError(f"which axis of the state {value} is the batch is not known")
-            fresh = self._state[value.name].copy()
-            np.moveaxis(fresh, axes[0], 0)[rows] = 0
-            self._state[value.name] = fresh
+            array = self._state[value.name].copy()
+            try:
+                np.moveaxis(array, axes[0], 0)[rows] = 0
+            except IndexError:
+                raise IndexError(
+                    f"rows {rows!r} of the state {value}, which has the shape {array.shape}"
+                ) from None
+            fresh[value.name] = array
+        self._state = fresh
 
     @property
     def state(self):
@@ -92,53 +125,60 @@ class ModelStream:
     def state(self, given):
         if self.pairs is None:
             raise ModelError("what the state is will be known after the first step: see `stream`")
-        values = {value.name: value for value in self._model.inputs}
-        fresh = {}
-        for name, array in given.items():
+        for name in given:
             if name not in self.pairs:
                 raise ValueError(f"{name!r} is no state; there are {', '.join(self.pairs)}")
-            fresh[name] = self._model.array(values[name], array).copy()
-        self._state.update(fresh)
+        fresh = {name: self._model.array(name, array) for name, array in given.items()}
+        for name, array in fresh.items():
+            due = self._state[name].shape if name in self._state else array.shape
+            if array.shape != due:
+                raise ValueError(f"the state {name!r} has the shape {due}, got {array.shape}")
+        self._state.update((name, array.copy()) for name, array in fresh.items())
 
     def step(self, *args, **kwargs):
         """The outputs that are no state, for the inputs that are none and were not fixed: an array,
-        or a named tuple of several. A call that fails leaves the state as it was."""
+        or a named tuple of several. The inputs may hold one step or several, as the model takes
+        them. A call that fails leaves the state as it was."""
         if self.pairs is None:
-            self._pair_by(args, kwargs)
-        if len(args) > len(self._given):
-            raise TypeError(f"{len(self._given)} inputs are due, got {len(args)}")
-        given = dict(zip(self._given, args, strict=False))
-        for name in kwargs:
-            if name in given or name not in self._given:
-                raise TypeError(f"{name!r} is no input of a step, or is given twice")
-        given.update(kwargs)
-        if len(given) < len(self._given):
-            missing = [name for name in self._given if name not in given]
-            raise TypeError(f"missing inputs: {', '.join(missing)}")
-        model, arrays = self._model, self._arrays
-        for at, value in self._varying:
-            arrays[at] = model.array(value, given[value.name])
-        for at, name in self._kept:
-            arrays[at] = self._state[name]
+            self.find_pairs(*args, **kwargs)
+        model, arrays = self._model, self._arrays.copy()
+        given = model.named(args, kwargs, self._given)
+        for at, name in self._at:
+            if name in given:
+                arrays[at] = model.array(name, given[name])
+            elif name in self._state:
+                arrays[at] = self._state[name]
+            else:
+                missing = [n for n in self._given if n not in given]
+                raise TypeError(f"missing inputs: {', '.join(missing) or name}")
         shapes = tuple([array.shape for array in arrays])
         plan = self._plans.get(shapes)
         if plan is None:
-            plan = model.plan_of(arrays)
+            plan = model.plan_of(arrays, self._same)
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            if self._differ.issubset(plan.inputs):
+            if {at for at, _ in self._at}.issubset(plan.inputs):
                 self._plans[shapes] = plan
-        made = model.run_arrays(list(arrays), plan)
-        self._state = {name: made[at] for name, at in self._next.items()}
-        found = [made[i] for i in self._returned]
-        return found[0] if len(found) == 1 else self._tuple(*found)
+        made = model.run_planned(plan, arrays)
+        fresh = {}
+        for name, at in self._next:
+            array = made[at]
+            if array.shape != self._state[name].shape:
+                raise ValueError(
+                    f"the state {name!r} has the shape {self._state[name].shape} and would get "
+                    f"{array.shape}: how many rows are inputs of, and is batch_size the same?"
+                )
+            fresh[name] = array
+        self._state = fresh
+        if len(self._returned) == 1:
+            return made[self._returned[0]]
+        return self._tuple(*[made[i] for i in self._returned])
 
     __call__ = step
 
     def __copy__(self):
-        """A stream of the same model that goes on from a copy of this one's state."""
-        twin = ModelStream(self._model, self.pairs, self.batch_size, self._constants)
-        twin._state.update(self.state)
+        twin = object.__new__(ModelStream)
+        twin.__setstate__(self.__getstate__() | {"_state": self.state})
         return twin
 
     def __deepcopy__(self, memo):

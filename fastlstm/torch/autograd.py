@@ -33,22 +33,19 @@ class _Held:
 
 
 class _Run(torch.autograd.Function):
-    """(y, *the final state's parts) of a layer; of a single step, a cell's, the state's parts."""
+    """(y, *the final state's parts) of a layer."""
 
     @staticmethod
-    def forward(ctx, layer, single, lengths, dropout, seed, parts, *inputs):
+    def forward(ctx, layer, lengths, dropout, seed, parts, *inputs):
         """inputs: x, the parts of the state, which are `parts` many, 0 if it is not given, and the
-        weights. single: x and the state are without their first axis, as a cell's are."""
-        ctx.parts, ctx.single = parts, single
-        ctx.layer, ctx.threads = layer, torch.get_num_threads()
+        weights."""
+        ctx.parts, ctx.layer, ctx.threads = parts, layer, torch.get_num_threads()
         ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
         y, state, tape = _forward(ctx, *inputs[: 1 + parts])
         held = _Held(tape)
         ctx.held = weakref.ref(held)
         ctx.set_materialize_grads(False)
-        state = layer.state_parts(state)
-        arrays = [s[0] for s in state] if single else (y, *state)
-        outputs = tuple(map(torch.from_numpy, arrays))
+        outputs = tuple(map(torch.from_numpy, (y, *layer.state_parts(state))))
         # The tape has outputs of its own. But one-directional nn.LSTM needs y in backward and
         # refuses if it was changed in place; so that what trains here trains there, y is saved too.
         kept = outputs[:1] if _needs_y(ctx) else ()
@@ -58,7 +55,7 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *upstream):
-        wanted = ctx.needs_input_grad[6:]
+        wanted = ctx.needs_input_grad[5:]
         _memory, *saved = ctx.saved_tensors
         saved = saved[ctx.outputs :]
         if torch.is_grad_enabled():
@@ -66,37 +63,31 @@ class _Run(torch.autograd.Function):
         else:
             reason = of_modes() or of_tensors([d for d in upstream if d is not None])
         if reason is not None:
-            return *(None,) * 6, *_by_torch(ctx, saved, upstream, wanted, reason)
+            return *(None,) * 5, *_by_torch(ctx, saved, upstream, wanted, reason)
         held = ctx.held()
         if held is not None:
             tape = held.tape
         else:  # hooks on saved tensors have put something else in its place
             tape = _forward(ctx, *saved[: 1 + ctx.parts])[2]
-        layer, single = ctx.layer, ctx.single
+        layer = ctx.layer
         given = [None if d is None else array_of(d) for d in upstream]
-        if single:
-            given = [None, *(None if d is None else d[None] for d in given)]
         dstate = layer.state_from_parts(given[1:])
         grads = training.backward(layer, tape, given[0], dstate, wanted[0], ctx.threads)
         found = [grads.x, *layer.state_parts(grads.state)[: ctx.parts]]
-        if single:
-            found = [None if d is None else d[0] for d in found]
         found = zip((*found, *grads.params.values()), wanted, strict=True)
-        return *(None,) * 6, *(torch.from_numpy(d) if w else None for d, w in found)
+        return *(None,) * 5, *(torch.from_numpy(d) if w else None for d, w in found)
 
 
 def _forward(ctx, x, *state):
     x, *state = map(array_of, (x, *state))
-    if ctx.single:
-        x, *state = (a[None] for a in (x, *state))
     state = ctx.layer.state_from_parts(state) if state else None
     return training.forward(ctx.layer, x, state, ctx.lengths, ctx.seed, ctx.threads, ctx.dropout)
 
 
 def _needs_y(ctx):
     """Does PyTorch keep y for backward? oneDNN's kernels do, which take what this says."""
-    layer, plain = ctx.layer, ctx.lengths is None and not ctx.single
-    return plain and layer.has_c and not layer.bidirectional and not layer.proj_size
+    layer = ctx.layer
+    return ctx.lengths is None and layer.has_c and not layer.bidirectional and not layer.proj_size
 
 
 def _by_torch(ctx, saved, upstream, wanted, reason):
@@ -116,12 +107,7 @@ def _by_torch(ctx, saved, upstream, wanted, reason):
         # other where x or the state come from the same weights.
         views = [t.view_as(t) for t in saved]
         given, weights = views[1 : 1 + ctx.parts], views[1 + ctx.parts :]
-        if ctx.single:
-            given = [s.unsqueeze(0) for s in given]
-            _, *state = _outputs(layer, views[0].unsqueeze(0), given, weights, None)
-            outputs = [s.squeeze(0) for s in state]
-        else:
-            outputs = _outputs(layer, views[0], given, weights, ctx.lengths)
+        outputs = _outputs(layer, views[0], given, weights, ctx.lengths)
         pairs = [(o, u) for o, u in zip(outputs, upstream, strict=True) if u is not None]
         asked = [t for t, w in zip(views, wanted, strict=True) if w]
         found = torch.autograd.grad(

@@ -166,9 +166,10 @@ def test_fx_keeps_it_as_a_leaf_that_runs_here(kind, monkeypatch):
     got = torch.fx.symbolic_trace(ours)
     assert str(got.graph) == str(want.graph)
     assert "call_module[target=inner]" in str(got.graph)
-    before = theirs(x)
-    monkeypatch.setattr(kind, "forward", None)  # nothing reaches PyTorch's own
-    assert torch.allclose(got(x), before, atol=1e-6)
+    with torch.no_grad():  # where gradients are wanted cells run in PyTorch
+        before = theirs(x)
+        monkeypatch.setattr(kind, "forward", None)  # nothing reaches PyTorch's own
+        assert torch.allclose(got(x), before, atol=1e-6)
 
 
 def test_fx_of_the_module_itself(kind):
@@ -281,7 +282,8 @@ def test_parametrized_after_and_copies(kind):
 
 
 def test_cells_are_torchs(kind, monkeypatch):
-    """With batch and without, with state and without, and their gradients."""
+    """With batch and without, with state and without. With gradients they are PyTorch's own, to the
+    bit, without a warning; without, nothing reaches PyTorch's own."""
     if kind not in CELLS:
         pytest.skip("test_torch_module.py has the layers")
     for bias in (True, False):
@@ -292,20 +294,29 @@ def test_cells_are_torchs(kind, monkeypatch):
             for given in (False, True):
                 found = []
                 x, h, c = torch.randn(*rows, 3), torch.randn(*rows, 4), torch.randn(*rows, 4)
-                for module, only in ((theirs, False), (ours, True)):
+                for module in (theirs, ours):
                     leaves = [t.clone().requires_grad_() for t in (x, h, c)]
                     hx = tuple(leaves[1:]) if kind is torch.nn.LSTMCell else leaves[1]
-                    with pytest.MonkeyPatch.context() as patch:
-                        if only:
-                            patch.setattr(kind, "forward", None)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("error")
                         out = parts(module(leaves[0], hx) if given else module(leaves[0]))
-                        wanted = [leaves[0], *module.parameters()]
-                        wanted += leaves[1 : 1 + len(out)] if given else []
-                        loss = sum((o * (i + 1)).pow(2).sum() for i, o in enumerate(out))
-                        found.append((*out, *torch.autograd.grad(loss, wanted)))
-                        with torch.no_grad():
-                            again = module(leaves[0], hx) if given else module(leaves[0])
-                        assert all(map(torch.equal, parts(again), out))
-                for a, b in zip(*found, strict=True):
-                    assert a.shape == b.shape
+                    wanted = [leaves[0], *module.parameters()]
+                    wanted += leaves[1 : 1 + len(out)] if given else []
+                    loss = sum((o * (i + 1)).pow(2).sum() for i, o in enumerate(out))
+                    found.append((*out, *torch.autograd.grad(loss, wanted)))
+                assert all(map(torch.equal, *found))
+                with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+                    patch.setattr(kind, "forward", None)
+                    quiet = parts(ours(leaves[0], hx) if given else ours(leaves[0]))
+                    for p in ours.parameters():  # nothing requires a gradient
+                        p.requires_grad_(False)
+                    with torch.enable_grad():
+                        hx = tuple(t.detach() for t in parts(hx))
+                        hx = hx if kind is torch.nn.LSTMCell else hx[0]
+                        again = parts(ours(x, hx) if given else ours(x))
+                    for p in ours.parameters():
+                        p.requires_grad_(True)
+                assert all(map(torch.equal, quiet, again))
+                for a, b in zip(quiet, out, strict=True):
+                    assert a.shape == b.shape and not a.requires_grad
                     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)

@@ -42,7 +42,8 @@ def out_of(capsys, *arguments, code=0):
 def test_inspect(capsys, model):
     text = out_of(capsys, "inspect", model)
     assert f"{model}: torch, 16 tensors" in text
-    assert "a.lstm.  LSTM(3, 4, num_layers=2)" in text and "GRU(3, 5, bidirectional=True)" in text
+    assert "a.lstm.  LSTM(3, 4, num_layers=2); assumed: batch_first\n" in text
+    assert "GRU(3, 5, bidirectional=True); assumed: batch_first\n" in text
     assert "a.lstm.weight_ih_l1" in text and "float32 (16, 4)" in text
 
 
@@ -52,6 +53,7 @@ def test_inspect_json(capsys, model):
     assert found["tensors"]["b.weight_hh_l0"] == {"dtype": "float32", "shape": [15, 5]}
     layer = found["layers"]["b."]
     assert (layer["kind"], layer["direction"], layer["refused"]) == ("GRU", "bidirectional", None)
+    assert layer["assumed"] == ["batch_first"]
 
 
 def test_inspects_exit_codes(capsys, tmp_path):

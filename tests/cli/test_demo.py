@@ -53,7 +53,7 @@ sys.exit(code)
 def run_demo(*arguments, program=WITHOUT_TORCH, **env):
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
-        [sys.executable, "-c", program, "demo", *map(str, arguments)],
+        [sys.executable, "-c", program, "demo", "--no-voice", *map(str, arguments)],
         check=False,
         capture_output=True,
         encoding="utf-8",

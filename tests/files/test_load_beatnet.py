@@ -49,7 +49,7 @@ def test_arrays_are_bit_equal(path):
 
 
 def test_the_layer_is_found(path):
-    ((prefix, layer),) = find(fastlstm.read_state_dict(path)).items()
+    ((prefix, layer),) = find(fastlstm.read_state_dict(path)).layers.items()
     assert prefix == "lstm."
     assert (layer.kind, layer.input_size, layer.hidden_size) == ("LSTM", 150, 150)
     assert (layer.num_layers, layer.bias, layer.bidirectional) == (2, True, False)

@@ -58,7 +58,7 @@ def test_unknown_arguments(tmp_path):
 def test_what_looks_like_a_cell_and_fits_none_is_left_alone():
     """Names without _l0 are common: no layer, and no complaint."""
     arrays = {"a.weight_ih": np.ones((8, 3), "f4"), "a.weight_hh": np.ones((7, 2), "f4")}
-    assert find(arrays) == {}
+    assert find(arrays).layers == {}
 
 
 # ---- pickles
@@ -290,8 +290,8 @@ def test_constant_inputs_of_an_lstm(tmp_path):
     assert only_layer(path)[1].peepholes == ()
     for stored, says in (
         ({"lengths": np.array([3], np.int32)}, "sequence lengths are constants"),
-        ({"h": np.ones((1, 2, 5), "f4")}, "initial_h has the shape (1, 2, 5)"),
-        ({"W": np.ones((1, 16, 0), "f4")}, "of the shape (1, 16, 0)"),
+        ({"h": np.ones((1, 2, 5), "f4")}, "initial_h ('h') has the shape (1, 2, 5)"),
+        ({"W": np.ones((1, 16, 0), "f4")}, "has the shape (1, 16, 0)"),
     ):
         onnx.save(_lstm(**stored), path)
         assert says in only_layer(path)[1].problem
@@ -329,16 +329,16 @@ def test_constants_of_every_kind(tmp_path):
 
 
 FOLDS = {
-    "squeeze": (helper.make_node("Squeeze", ["V"], ["W"]), (1, 1, 16, 3), "of the shape (16, 3)"),
+    "squeeze": (helper.make_node("Squeeze", ["V"], ["W"]), (1, 1, 16, 3), "has the shape (16, 3)"),
     "squeeze axes": (helper.make_node("Squeeze", ["V"], ["W"], axes=[0]), (1, 1, 16, 3), None),
     "slice": (helper.make_node("Slice", ["V"], ["W"], starts=[0], ends=[-99], axes=[1]),
-              (1, 16, 3), "of the shape (1, 0, 3)"),
+              (1, 16, 3), "has the shape (1, 0, 3)"),
     "blocks": (helper.make_node("DequantizeLinear", ["V", "s"], ["W"], block_size=2), (1, 16, 3),
                "is not a constant"),
     "strange type": (helper.make_node("Cast", ["V"], ["W"], to=TensorProto.FLOAT8E5M2), (1, 16, 3),
                      "is not a constant"),
     "keep zeros": (helper.make_node("Reshape", ["V", "z"], ["W"], allowzero=1), (1, 16, 0),
-                   "of the shape (0, 16, 1)"),
+                   "has the shape (0, 16, 1)"),
 }  # fmt: skip
 
 

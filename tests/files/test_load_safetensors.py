@@ -108,7 +108,7 @@ def test_a_layer_is_found(tmp_path, both):
     path = tmp_path / "lstm.safetensors"
     state = {f"net.{name}": value for name, value in module.state_dict().items()}
     safetensors.torch.save_file(state, path)
-    ((prefix, layer),) = find(assert_same(path)).items()
+    ((prefix, layer),) = find(assert_same(path)).layers.items()
     assert (prefix, layer.kind, layer.bidirectional) == ("net.", "LSTM", both)
     assert (layer.input_size, layer.hidden_size, layer.num_layers) == (3, 5, 2)
 

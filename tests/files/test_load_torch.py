@@ -186,7 +186,7 @@ def test_modules_are_found(tmp_path, layers, bias, both, proj):
         state = {f"net.rnn.{name}": value for name, value in module.state_dict().items()}
         torch.save({"state_dict": state}, tmp_path / "m.pt")
         arrays = assert_same(tmp_path / "m.pt")
-        ((prefix, layer),) = find(arrays).items()
+        ((prefix, layer),) = find(arrays).layers.items()
         assert prefix == "state_dict.net.rnn."
         assert (layer.kind, layer.input_size, layer.hidden_size) == (kind.__name__, 3, 5)
         assert layer.proj_size == options.get("proj_size", 0)

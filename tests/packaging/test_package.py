@@ -273,7 +273,10 @@ def test_other_engines_are_imported_in_their_own_modules_only():
 
 
 def test_no_unsafe_loading_and_no_fast_math():
-    assert having(r"^\s*(import|from)\s+pickle\b|(?<![.\w])(eval|exec)\(", python_files()) == set()
+    assert (
+        having(r"^\s*(import|from)\s+pickle\b|(?<![.\w])(?<!def )(eval|exec)\(", python_files())
+        == set()
+    )
     build = [
         f for f in (ROOT / "setup.py", ROOT / "pyproject.toml", ROOT / "Makefile") if f.exists()
     ]

@@ -24,6 +24,8 @@
 #define FL_TABLE fl_kernels_avx512
 #define FL_TILE_M 6
 #define FL_TILE_M3 8
+#define FL_TILE_M2 8
+#define FL_TILE_M1 8
 #define FL_TILE_P 2
 #define FL_WIDE_BYTES 40960
 #include "kernels/table.h"

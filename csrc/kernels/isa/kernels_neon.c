@@ -11,6 +11,8 @@
 #define FL_TABLE fl_kernels_neon
 #define FL_TILE_M 6
 #define FL_TILE_M3 8
+#define FL_TILE_M2 8
+#define FL_TILE_M1 8
 #define FL_TILE_P 4
 #define FL_WIDE_BYTES SIZE_MAX
 #include "kernels/table.h"

@@ -62,11 +62,11 @@ class ConfiguredLayer:
         self.class_name = item["class_name"]
         self.cells = ()
         cell = item["config"].get("cell") if isinstance(item["config"], dict) else None
-        if self.class_name == "RNN" and _parts(cell)[0] == "StackedRNNCells":
-            self.cells = tuple(key for key, _ in _keyed(_list(cell["config"], "cells")))
+        if self.class_name == "RNN" and parts_of(cell)[0] == "StackedRNNCells":
+            self.cells = tuple(key for key, _ in keyed(list_of(cell["config"], "cells")))
 
 
-def _parts(item):
+def parts_of(item):
     """(class name, config) of an item of the configuration; ("", {}) if it is none."""
     if isinstance(item, dict) and isinstance(item.get("class_name"), str):
         config = item.get("config")
@@ -75,18 +75,18 @@ def _parts(item):
     return "", {}
 
 
-def _list(config, name):
+def list_of(config, name):
     """The list `name` of a config that may be that list itself; [] if there is none."""
     found = config if isinstance(config, list) else config.get(name)
     return found if isinstance(found, list) else []
 
 
-def _keyed(items):
+def keyed(items):
     """[(the group that a .keras file has for it, item)] of the layers of one model, or the cells of
     one stack."""
     found, used = [], {}
     for item in items:
-        key = _snake(_parts(item)[0])
+        key = _snake(parts_of(item)[0])
         used[key] = used.get(key, -1) + 1
         found.append((f"{key}_{used[key]}" if used[key] else key, item))
     return found
@@ -108,20 +108,20 @@ def configured_layers(model):
     found, whole, pending = [], True, [(model, (), ())]
     while pending:
         item, names, keys = pending.pop()
-        class_name, config = _parts(item)
+        class_name, config = parts_of(item)
         if _is_recurrent(class_name, config):
             if len(found) >= MAX_LAYERS:
                 return found, False
             found.append(ConfiguredLayer(item, names, keys))
             continue
-        inside = [(child, (*keys, None, key)) for key, child in _keyed(_list(config, "layers"))]
+        inside = [(child, (*keys, None, key)) for key, child in keyed(list_of(config, "layers"))]
         if isinstance(config, dict) and isinstance(config.get("layer"), dict):
             inside.append((config["layer"], (*keys, "layer")))
         if inside and len(names) >= MAX_DEPTH:
             whole = False
             continue
         for child, place in reversed(inside):
-            name = _parts(child)[1]
+            name = parts_of(child)[1]
             name = name.get("name") if isinstance(name, dict) else None
             pending.append((child, (*names, name if isinstance(name, str) else ""), place))
     return found, whole

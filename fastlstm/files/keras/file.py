@@ -46,17 +46,19 @@ def is_keras_zip(source):
 # ---- the weights
 
 
-class _Weights:
+class Weights:
     """What one HDF5 file of weights holds.
 
     arrays       {path: array} of its datasets
     attributes   {name: value} of its root, with keras_version and layer_names of model_weights
     names        {path of a layer's group: the layer's name}, which Keras 3 keeps beside variables
     order        {path of a dataset: its place among the weights that its layer lists}
+    listed       {path of a layer's group in an .h5 file: [paths of its datasets] as it lists them}
     """
 
     def __init__(self, file):
         self.file, self.arrays, self.names, self.order = file, {}, {}, {}
+        self.listed = {}
         self._called = None
         root = file.root.attributes()
         self.attributes = dict(root)
@@ -72,9 +74,10 @@ class _Weights:
                 for key in ("keras_version", "layer_names"):
                     if path == "model_weights" and key in found:
                         self.attributes.setdefault(key, found[key])
-                if isinstance(found.get("weight_names"), list):
-                    for n, name in enumerate(found["weight_names"]):
-                        self.order[f"{path}/{name}"] = n
+                listed = found.get("weight_names")
+                if isinstance(listed, list):
+                    self.listed[path] = [f"{path}/{name}" for name in listed]
+                    self.order.update((each, n) for n, each in enumerate(self.listed[path]))
 
     def variables(self, folder):
         """[kernel, recurrent kernel, bias] of the datasets <folder>/vars/0, 1 and perhaps 2, as in
@@ -167,7 +170,7 @@ def _has_in_order(parts, names):
 
 def _in_h5_layout(cells, layers):
     """{ConfiguredLayer: [(folder, Cell)]} of a file in the layout of .h5 files. cells: those of
-    _Weights.named; layers: all ConfiguredLayers.
+    Weights.named; layers: all ConfiguredLayers.
 
     A group at the top has the name of the outermost model, wrapper or layer; what is inside a model
     has further groups with its name. Where none of those inside has its name there (Keras 2 left
@@ -327,20 +330,48 @@ def _without_configuration(weights, cells, claimed=(), assume=False):
     yield from _in_groups(weights, cells, claimed)
 
 
-def _contents(file, model, version, options):
-    """The Contents of an Hdf5 file of weights.
+def _of_hdf5(file):
+    """(Weights, configuration or None, version) of an Hdf5 file."""
+    weights = Weights(file)
+    version = _version(weights.attributes.get("keras_version"))
+    text = weights.attributes.get("model_config")
+    model = None
+    if isinstance(text, str):
+        model = parsed(file.source, f"{file.place}attribute model_config", text)
+    return weights, model, version
 
-    model     the model's configuration, a dict; None: it is the attribute model_config, or missing
-    version   of Keras, as _version gives it; (): it is the attribute keras_version, or unknown
-    """
-    weights = _Weights(file)
+
+def model_file(source):
+    """(Weights, the model's configuration, the version) of an open .keras, .h5, .hdf5 or
+    .weights.h5 file. The configuration is a dict, None if the file has none; the version is as
+    layer.Known has it, () if it is unknown."""
+    if is_hdf5(source):
+        data = source.read_into(0, np.empty(source.size, np.uint8))
+        return _of_hdf5(Hdf5(source, data))
+    archive = directory(source)
+    archive.check()
+    texts = {}
+    for name in ("config.json", "metadata.json"):
+        if name not in archive.entries:
+            raise source.error("zip directory", f"{name} is missing")
+        texts[name] = parsed(
+            source, f"record '{name}'", archive.read(archive.entries[name], MAX_CONFIG)
+        )
+    entry = archive.entries["model.weights.h5"]
+    data = archive.read_into(entry, np.empty(entry.size, np.uint8))
+    file = Hdf5(source, data, "record 'model.weights.h5': ")
+    version = _version(texts["metadata.json"].get("keras_version"))
+    weights, _, other = _of_hdf5(file)
+    return weights, texts["config.json"], version or other
+
+
+def read(source, options):
+    """The Contents of a .keras or HDF5 file. In one that Keras did not write, layers are found by
+    torch's names of arrays. options: the caller's Options."""
+    weights, model, version = model_file(source)
+    file = weights.file
     found = Contents(dict(weights.arrays), {}, source=file.source)
-    version = version or _version(weights.attributes.get("keras_version"))
     cells = weights.named()
-    if model is None:
-        text = weights.attributes.get("model_config")
-        if isinstance(text, str):
-            model = parsed(file.source, f"{file.place}attribute model_config", text)
     if model is None and not version and weights.names:
         version = (3, 0)  # only Keras 3 writes names beside variables
     known = Known(version, options, assume=model is not None)
@@ -362,31 +393,6 @@ def _contents(file, model, version, options):
     left = _without_configuration(weights, cells, claimed, known.assume)
     for name, its_cells, stacked, problem in left:
         found.add(name, *layer_of(its_cells, None, known, stacked, problem))
-    if model is None:
-        found.layers = found.layers or find(found.arrays)
+    if model is None and not found.layers:
+        return find(found.arrays, file.source, options)
     return found
-
-
-def read_hdf5(source, options):
-    """The Contents of an HDF5 file. In one that Keras did not write, layers are found by torch's
-    names of arrays. options: the caller's Options."""
-    data = source.read_into(0, np.empty(source.size, np.uint8))
-    return _contents(Hdf5(source, data), None, (), options)
-
-
-def read_zip(source, options):
-    """The Contents of a .keras file. options: the caller's Options."""
-    archive = directory(source)
-    archive.check()
-    texts = {}
-    for name in ("config.json", "metadata.json"):
-        if name not in archive.entries:
-            raise source.error("zip directory", f"{name} is missing")
-        texts[name] = parsed(
-            source, f"record '{name}'", archive.read(archive.entries[name], MAX_CONFIG)
-        )
-    entry = archive.entries["model.weights.h5"]
-    data = archive.read_into(entry, np.empty(entry.size, np.uint8))
-    file = Hdf5(source, data, "record 'model.weights.h5': ")
-    version = _version(texts["metadata.json"].get("keras_version"))
-    return _contents(file, texts["config.json"], version, options)

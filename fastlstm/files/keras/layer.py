@@ -198,7 +198,7 @@ def _direction(cell, item, known):
     return found, reset, back, not _flag(config, "time_major", False), assumed
 
 
-def _class_name(item):
+def class_of(item):
     """Keras' class in a layer's configuration, or None; Unknown if it is no text. A class that is
     not Keras' own has its package before it, "package>Name", also where it is called like one of
     Keras'."""
@@ -231,7 +231,7 @@ def _items(item):
     """[(kind, (class name, config))] of one direction's configuration: one, or one for each cell of
     an RNN of stacked cells. Of an RNN, they are its cell's, with the RNN's directions in the
     config."""
-    class_name, config = _class_name(item), item.get("config")
+    class_name, config = class_of(item), item.get("config")
     if not isinstance(config, dict):
         raise Unknown("it has no config")
     if class_name != "RNN":
@@ -240,14 +240,14 @@ def _items(item):
         return [(CELLS[class_name], (class_name, config))]
     outer = {n: config[n] for n in ("go_backwards", "time_major") if n in config}
     cells = [config.get("cell")]
-    if isinstance(cells[0], dict) and _class_name(cells[0]) == "StackedRNNCells":
+    if isinstance(cells[0], dict) and class_of(cells[0]) == "StackedRNNCells":
         inside = cells[0].get("config")
         cells = inside.get("cells") if isinstance(inside, dict) else None
         if not isinstance(cells, list) or not cells:
             raise Unknown("StackedRNNCells without cells")
     found = []
     for cell in cells:
-        inner = _class_name(cell) if isinstance(cell, dict) else None
+        inner = class_of(cell) if isinstance(cell, dict) else None
         if inner not in _IN_RNN or not isinstance(cell.get("config"), dict):
             raise _Problem(f"an RNN of {show(str(inner))}: only Keras' own cells are read")
         found.append((_IN_RNN[inner], (inner, cell["config"] | outer)))
@@ -261,8 +261,8 @@ def _directions(configured):
     item = configured.item
     if item["class_name"] != "Bidirectional":
         return "concat", [item]
-    if _class_name(item) != "Bidirectional":
-        raise _not_read(_class_name(item))
+    if class_of(item) != "Bidirectional":
+        raise _not_read(class_of(item))
     config = item["config"]
     if not isinstance(config, dict) or not isinstance(config.get("layer"), dict):
         raise Unknown("a Bidirectional without a layer")

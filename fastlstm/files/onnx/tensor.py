@@ -218,18 +218,24 @@ class Tensor:
         return not self.location or external or self._beside(self._place().get("location", ""))
 
     def _beside(self, location):
-        """Whether `location` is the model's own name with ".data" behind, in the same folder."""
-        return location == f"{os.path.basename(self.span.wire.source.name)}.data"
+        """Whether `location` is the model's own name with ".data" behind, in the same folder. A
+        model in memory has neither name nor folder."""
+        source = self.span.wire.source
+        own = f"{os.path.basename(source.name)}.data"
+        return source.folder is not None and location == own
 
     def _external(self, size, external):
         """The `size` bytes of a tensor that is kept in another file, which must lie inside the
         model's folder once links are followed. LoadError if that file may not be read."""
         entries = self._place()
         location = entries.get("location", "")
+        source = self.span.wire.source
         if not (external or self._beside(location)):
             raise self.error(
-                f"its data is in another file, {show(location)}: pass external_data=True to read it"
-            )
+                f"its data is in another file, {show(location)}: "
+                + ("give the model's path, not its content, to read it" if source.folder is None
+                   else "pass external_data=True to read it")
+            )  # fmt: skip
         try:
             offset = int(entries.get("offset") or 0)
             length = int(entries.get("length") or size)
@@ -239,7 +245,7 @@ class Tensor:
             raise self.error(f"{size} bytes are due, it has {length} from {offset}")
         if not location or "\0" in location or len(location) > _LOCATION:
             raise self.error("the name of the other file is empty, too long or has a zero byte")
-        path = inside(os.path.dirname(self.span.wire.source.name) or ".", location)
+        path = inside(source.folder or ".", location)
         if path is None:
             raise self.error(
                 f"the other file, {show(location)}, is outside the model's folder; links that lead "

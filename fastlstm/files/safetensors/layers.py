@@ -13,7 +13,6 @@ float32 arrays come before all float16 ones, so that each is aligned to its item
 
 import dataclasses
 import json
-import mmap
 
 import numpy as np
 
@@ -156,7 +155,7 @@ def read(source, options=None):
     """Contents, the arrays views of the mapped file (read-only)."""
     found, start, text = layout(source)
     layers = _config(source, text)
-    mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = source.mapped()
     arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
     groups = group_by_prefix(arrays)
     for prefix, layer in layers.items():

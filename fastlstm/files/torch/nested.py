@@ -14,7 +14,7 @@ import re
 
 from ..record import Record
 from ..stored_zip import directory, is_zip
-from . import stream
+from . import packed, stream
 from . import zip as torch_zip
 
 # Bytes of a record once inflated: weights hardly deflate, so that this is far above what they need,
@@ -27,7 +27,7 @@ def read_checkpoint(archive, entry):
     none."""
     with Record(archive, entry, archive.source.size + MORE) as record:
         if torch_zip.is_torch_zip(record):
-            return torch_zip.read(record)
+            return packed.read(record)
         if stream.is_torch_stream(record):
             return stream.read(record)
         raise record.error("file", "no checkpoint of torch.save")

@@ -5,20 +5,23 @@ A zip archive with one folder at the top:
     <root>/data.pkl        the module, a pickle: objects of classes named `__torch__...`
     <root>/constants.pkl   a pickled tuple of what the code uses as constants
     <root>/data/<key>, <root>/constants/<key>   the storages of the two
-    <root>/code/...        the module's code, which is not looked at; the classes are only names
+    <root>/code/...        the module's code, which is text here and never run; the classes are only
+                           names. A frozen module's tensors are constants, and its code alone says
+                           which of them are a layer's (frozen.py)
 
 PyTorch does not specify the format; this is what torch/csrc/jit/serialization writes.
 """
 
-from ..contents import Contents
+from ..contents import DEQUANTISED, Contents
 from ..flatten import Found, flatten
-from ..inert_pickle import Interpreter
 from ..pickle_machine import MAX_PICKLE
 from ..pickle_tree import DICT, TUPLE, Global, Node
 from ..source import show
 from ..stored_zip import directory, is_zip
-from .rebuild import ALLOWED, Tensor
-from .zip import Storages, arrays_of, byte_order, storages_in
+from . import frozen
+from .packed import PACKED_ALLOWED, Objects, numbers, storages, with_layers
+from .rebuild import Tensor
+from .zip import Storages, arrays_of, byte_order
 
 _LISTS = ("intlist", "doublelist", "boollist", "tensorlist", "complexlist")
 
@@ -32,13 +35,16 @@ def _first(run, args):
 
 
 _ALLOWED = (
-    ALLOWED
+    PACKED_ALLOWED
     | {f"torch.jit._pickle.build_{name}": _first for name in _LISTS}
     | {"torch.jit._pickle.restore_type_tag": _first}
 )
 
 
-class _Script(Interpreter):
+_MAX_CODE = 8 << 20  # bytes of code that is searched; a module of 1,000 layers has about 1 MiB
+
+
+class _Script(Objects):
     """Runs TorchScript's pickles. An object becomes a DICT of its attributes; one whose state is
     not a dict gets the attribute "state"; named tuples and enums become tuples."""
 
@@ -87,31 +93,54 @@ def is_torchscript(source):
 
 
 def _values(source, archive, root, part):
-    """(Found of <root>/<part>.pkl, whether there are any tensors in it). part: "data" or
+    """(the value of <root>/<part>.pkl, Found of it, its Interpreter). part: "data" or
     "constants"."""
     record = f"record {show(f'{root}/{part}.pkl')}"
     pickle = archive.read(archive.entries[f"{root}/{part}.pkl"], MAX_PICKLE)
-    run = _Script(pickle, record, source, _ALLOWED, storages_in(archive, f"{root}/{part}"))
-    return flatten(run.run(), Tensor, run), run.leaves
+    run = _Script(pickle, record, source, _ALLOWED, storages(archive, f"{root}/{part}"))
+    value = run.run()
+    return value, flatten(value, Tensor, run), run
+
+
+def _code(archive, root):
+    """The module's code, as text, one file after the other; at most _MAX_CODE bytes."""
+    found, left = [], _MAX_CODE
+    for name, entry in archive.entries.items():
+        if name.startswith(f"{root}/code/") and name.endswith(".py") and entry.size <= left:
+            left -= entry.size
+            found.append(archive.read(entry, _MAX_CODE).decode("utf-8", "replace"))
+    return "\n".join(found)
 
 
 def read(source, options=None):
     """Contents: the module's tensors under the names of attributes that lead to them, joined with
-    dots; those of the constants as `constants.<n>`."""
+    dots; those of the constants as `constants.<n>`; quantised ones as float32."""
     archive, root = directory(source), _root(source)
     archive.check(may_deflate=lambda name: not name.endswith(".pkl") and "/code/" in name)
-    order = byte_order(archive, root)
-    arrays, unread, opaque, leaves = {}, {}, {}, 0
+    order, module, leaves = byte_order(archive, root), None, 0
+    contents = Contents({}, {}, source=source, per_byte=DEQUANTISED)
     for part, before in (("data", ""), ("constants", "constants.")):
         if f"{root}/{part}.pkl" in archive.entries:
-            found, count = _values(source, archive, root, part)
-            storages = Storages(archive, order)
-            made = arrays_of(found.tensors, storages, source, f"record '{part}.pkl'")
-            arrays |= {before + name: array for name, array in made.items()}
-            unread |= {before + name: why for name, why in found.unread.items()}
-            opaque |= {before + name: what for name, what in found.opaque.items()}
-            leaves += count
-    refusal = Found(arrays, unread, opaque).refusal(leaves)
+            value, found, run = _values(source, archive, root, part)
+            known, place = Storages(archive, order), f"record '{part}.pkl'"
+            arrays = numbers(
+                found.tensors, run, lambda t, k=known, p=place: arrays_of(t, k, source, p), contents
+            )
+            contents.arrays |= {before + name: array for name, array in arrays.items()}
+            contents.unread |= {before + name: why for name, why in found.unread.items()}
+            contents.opaque |= {before + name: what for name, what in found.opaque.items()}
+            leaves += run.leaves
+            module = value if part == "data" else module
+    refusal = Found(contents.arrays, contents.unread, contents.opaque).refusal(leaves)
     if refusal:
         raise source.error("file", refusal)
-    return Contents(arrays, None, unread=unread, opaque=opaque)
+    constants = {
+        int(name.removeprefix("constants.")): array
+        for name, array in contents.arrays.items()
+        if name.startswith("constants.") and name[10:].isdecimal() and len(name) < 17
+    }
+    with_layers(contents, module, options)
+    if constants:
+        for name, layer, weights in frozen.layers(_code(archive, root), constants):
+            contents.add(name, layer, weights, charged=True)
+    return contents

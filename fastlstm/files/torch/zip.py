@@ -13,6 +13,7 @@ Every storage is read once, and tensors that share one in the file share memory 
 """
 
 import sys
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from ..flatten import flatten
 from ..inert_pickle import Interpreter
 from ..pickle_machine import MAX_PICKLE
 from ..source import show
-from ..stored_zip import directory, is_zip
+from ..stored_zip import StoredZip, directory, is_zip
 from .rebuild import ALLOWED, BF16, Storage, Tensor, itemsize, storage_of
 
 # Bytes of all tensors together, with shared memory counted for each tensor: NAMES_FACTOR for each
@@ -162,20 +163,40 @@ def contents_of(found, leaves, storages, source, record):
     return Contents(arrays, None, unread=found.unread, opaque=found.opaque)
 
 
-def read(source, options=None):
-    """Contents of a checkpoint, in the file's order.
+class Checkpoint(NamedTuple):
+    """A checkpoint's archive, whose records are sound, and its pickle.
+
+    folder    of the archive, that holds the records of the storages
+    order     the byte order, b"little" or b"big"
+    record    what to call the pickle in messages
+    """
+
+    archive: StoredZip
+    folder: str
+    order: bytes
+    record: str
+    pickle: bytes
+
+
+def opened(source):
+    """The Checkpoint in a file."""
+    archive, root = directory(source), _root(source)
+    archive.check()
+    return Checkpoint(
+        archive, f"{root}/data", byte_order(archive, root), f"record {show(root + '/data.pkl')}",
+        archive.read(archive.entries[f"{root}/data.pkl"], MAX_PICKLE),
+    )  # fmt: skip
+
+
+def contents(checkpoint):
+    """Contents of a Checkpoint, in the file's order.
 
     float32, float64, float16, integers, bool and complex keep their dtype; bfloat16 becomes
     float32. Keys of nested dicts are joined with dots, elements of lists and tuples are numbered.
     What is not a tensor is left out.
     """
-    archive, root = directory(source), _root(source)
-    archive.check()
-    order = byte_order(archive, root)
-    record = f"record {show(root + '/data.pkl')}"
-    pickle = archive.read(archive.entries[f"{root}/data.pkl"], MAX_PICKLE)
-    find = storages_in(archive, f"{root}/data")
-    run = Interpreter(pickle, record, source, ALLOWED, find)
+    archive, folder, order, record, pickle = checkpoint
+    find = storages_in(archive, folder)
+    run = Interpreter(pickle, record, archive.source, ALLOWED, find)
     found, leaves = flatten(run.run(), Tensor, run), run.leaves
-    del run, pickle
-    return contents_of(found, leaves, Storages(archive, order), source, record)
+    return contents_of(found, leaves, Storages(archive, order), archive.source, record)

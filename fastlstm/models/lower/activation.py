@@ -2,12 +2,14 @@
 """The attribute `activation` of Linear and the convolutions, (name, alpha, beta), as C has it.
 
 Names and what alpha and beta are to them are those of engine/variants.py, and "clip", which cuts to
-alpha .. beta. Where a function has no alpha or beta, or a node no activation, they are not read.
+alpha .. beta, and "hard_swish", x times alpha x + beta cut to 0 .. 1. Where a function has no alpha
+or beta, or a node no activation, they are not read.
 """
 
-# In the order of csrc/fastlstm.h, and FL_CLIP of csrc/ops/epilogue.h.
+# In the order of csrc/fastlstm.h, and then of csrc/ops/epilogue.h.
 FUNCTIONS = ("sigmoid", "scaled_tanh", "affine", "thresholded_relu", "leaky_relu", "hard_sigmoid",
-             "elu", "softsign", "softplus", "silu", "gelu", "exponential", "clip")  # fmt: skip
+             "elu", "softsign", "softplus", "silu", "gelu", "exponential", "clip",
+             "hard_swish")  # fmt: skip
 
 # Names of others with certain numbers.
 ALIASES = {

@@ -24,6 +24,7 @@ class _Cell:
 
     def __init__(self, edit):
         self.edit = edit
+        self.names = {value.name for value in edit.graph.inputs}
 
     def maker(self, name, op):
         """The node that makes `name`, if it is an `op`; else None."""
@@ -75,39 +76,41 @@ class _Cell:
         b = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2] else None
         return node.inputs[0], self.edit.value(node.inputs[1]), b and self.edit.value(b)
 
-    def two_linears(self, name):
-        """The two Linears whose sum is `name`; or None."""
+    def two_linears(self, name, gates):
+        """(the input's, the state's) of the two Linears whose sum is `name`; or None."""
         for one, other in self.operands(name, "Add")[:1]:
             a, b = self.linear(one), self.linear(other)
-            if a is not None and b is not None:
-                return a, b
+            if a is not None and b is not None and a[1].shape[0] == b[1].shape[0]:
+                return self.ordered(a, b, gates)
         return None
 
     def is_state(self, name):
-        """Is this value more likely a state than an input: an output of a cell that was found, or
-        an input of the model, cut and reshaped?"""
-        names = {value.name for value in self.edit.graph.inputs}
+        """How likely is this value a state, and not an input? 2: the state of a cell that was
+        found, or the same number in all places; 1: an input of the model, cut and reshaped; 0."""
         for _ in range(8):
-            if name in names:
-                return True
+            if name in self.names:
+                return 1
             node = self.edit.makers.get(name)
             if node is None:
-                return False
+                return 2 * (self.edit.value(name) is not None)
             if node.op == "Recurrent":
-                return node.outputs.index(name) > 0
+                return 2 * (node.outputs.index(name) > 0)
+            if node.op == "ConstantOfShape":
+                return 2
             if node.op not in ("Squeeze", "Unsqueeze", "Reshape", "Slice", "Gather", "Split",
                                "Expand", "Identity"):  # fmt: skip
-                return False
+                return 0
             name = node.inputs[0]
-        return False
+        return 0
 
-    def ordered(self, one, other, hidden):
-        """(input, state) of two Linears, of which the state's has `hidden` columns; or None."""
-        fits = [n for n in (one, other) if n[1].shape[1] == hidden]
+    def ordered(self, one, other, gates):
+        """(input, state) of two Linears, of which the state's has as many columns as each of the
+        gates has rows; or None."""
+        hidden = one[1].shape[0] // gates
+        fits = [n for n in (other, one) if n[1].shape[1] == hidden]
         if not fits:
             return None
-        states = [n for n in fits if self.is_state(n[0])]
-        state = (states or fits)[-1]
+        state = max(fits, key=lambda n: self.is_state(n[0]))
         return (other, state) if state is one else (one, state)
 
     def lstm(self, c_next, h_next):
@@ -135,17 +138,20 @@ class _Cell:
             return None
         if sorted(at for _, at in parts) != [0, 1, 2, 3]:
             return None
-        linears = self.two_linears(parts[0][0])
+        linears = self.two_linears(parts[0][0], 4)
         return self._made("LSTM", linears, [at for _, at in parts], c)
 
     def _made(self, kind, linears, order, c):
+        """linears: the input's and the state's, or None."""
         if linears is None:
             return None
-        hidden = linears[0][1].shape[0] // len(order)
-        both = self.ordered(*linears, hidden)
-        if both is None:
+        (x, w, b), (h, r, b2) = linears
+        hidden = w.shape[0] // len(order)
+        rows = [self.edit.shape(name)[0] for name in (x, h)]
+        if r.shape != (w.shape[0], hidden) or rows[0] != rows[1]:
             return None
-        (x, w, b), (h, r, b2) = both
+        if c and self.edit.shape(c) != (rows[0], hidden):
+            return None
         weights = {"weight_ih_l0": w, "weight_hh_l0": r}
         if b is not None or b2 is not None:
             none = np.zeros(w.shape[0], np.float32)
@@ -203,20 +209,18 @@ class _Cell:
                 linears = self.linear(p[0]), self.linear(q[0])
                 if None in linears or linears[1][0] != h:
                     continue
-                if linears[0][1].shape[0] != linears[1][1].shape[0]:
-                    continue
                 found = self._made("GRU", linears, order, "")
-                if found is not None and found[1] == h:
+                if found is not None:
                     return found
         return None
 
     def rnn(self, node):
         """The same of an RNN cell."""
-        linears = self.two_linears(node.inputs[0])
-        if linears is None or not any(self.is_state(n[0]) for n in linears):
+        linears = self.two_linears(node.inputs[0], 1)
+        if linears is None or not self.is_state(linears[1][0]):
             return None
         found = self._made("RNN", linears, [0], "")
-        if found is None or not self.is_state(found[1]):
+        if found is None:
             return None
         x, h, c, layer, weights = found
         if node.op == "Relu":

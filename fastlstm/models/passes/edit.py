@@ -29,6 +29,28 @@ def in_order(nodes):
     return found
 
 
+def circles(nodes):
+    """The nodes that need one another in a circle, or lie between two circles."""
+    makers = {n: i for i, node in enumerate(nodes) for n in node.outputs if n}
+    needs = [{makers[n] for n in node.inputs if n in makers} for node in nodes]
+    readers = [set() for _ in nodes]
+    for i, needed in enumerate(needs):
+        for j in needed:
+            readers[j].add(i)
+    left = set(range(len(nodes)))
+    for before, after in ((needs, readers), (readers, needs)):
+        count = [len(others & left) for others in before]
+        ready = [i for i in left if not count[i]]
+        while ready:
+            i = ready.pop()
+            left.discard(i)
+            for j in after[i] & left:
+                count[j] -= 1
+                if not count[j]:
+                    ready.append(j)
+    return [nodes[i] for i in sorted(left)]
+
+
 def dead_nodes_left_out(nodes, wanted):
     """(the nodes that some value of `wanted`, a set of names, needs, in their order; all names that
     are needed). Outputs that nobody needs become ""."""
@@ -37,7 +59,8 @@ def dead_nodes_left_out(nodes, wanted):
         if needed.isdisjoint(n for n in node.outputs if n):
             continue
         node.outputs = [n if n in needed else "" for n in node.outputs]
-        while len(node.outputs) > 1 and not node.outputs[-1]:
+        # Into how many parts a Split splits is told by the number of its outputs.
+        while len(node.outputs) > 1 and not node.outputs[-1] and node.op != "Split":
             node.outputs.pop()
         kept.append(node)
         needed.update(n for n in node.inputs if n)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Cells of an unrolled loop become one layer: Recurrents of one step with the same weights, each of
-which starts from the state that the one before it ended with, become one Recurrent of all steps."""
+which starts from the state that the one before it ended with, become one Recurrent of all steps.
+Loops whose inputs are made of what earlier steps gave, as a decoder's, stay as they are."""
 
 import numpy as np
 
-from .edit import in_order
+from ..graph import Node
+from .edit import circles, in_order
 
 _VIEWS = ("Squeeze", "Unsqueeze")
 
@@ -130,13 +132,26 @@ def _joined(edit, chain):
     return made
 
 
+def _loose(edit, chains):
+    """The chains none of whose inputs need what the chain itself, as one layer, gives."""
+    gone = {id(node) for chain in chains for node in chain}
+    nodes = [node for node in edit.graph.nodes if id(node) not in gone]
+    layers = []
+    for chain in chains:
+        inputs = [node.inputs[0] for node in chain] + chain[0].inputs[1:]
+        layers.append(Node("layer", inputs, [n for node in chain for n in node.outputs]))
+    bound = {id(node) for node in circles(nodes + layers)}
+    return [c for c, layer in zip(chains, layers, strict=True) if id(layer) not in bound]
+
+
 def join(edit):
     """All chains of the graph."""
-    made, gone = {}, set()
+    made, gone, chains = {}, set(), []
     for chain in _chains(edit):
         layer = chain[0].attrs["layer"]
-        if layer.num_layers != 1 or layer.bidirectional or layer.direction == "reverse":
-            continue
+        if layer.num_layers == 1 and not layer.bidirectional and layer.direction != "reverse":
+            chains.append(chain)
+    for chain in _loose(edit, chains) if chains else ():
         made[id(chain[-1])] = _joined(edit, chain)
         gone.update(id(node) for node in chain)
     if not made:

@@ -11,7 +11,8 @@ def _linear_of(edit, node):
     """[x, W (O, I), b or None] of a MatMul or Gemm with a constant matrix; None for others."""
     if node.op == "MatMul":
         w = edit.value(node.inputs[1])
-        if w is None or w.ndim != 2 or w.dtype.kind != "f" or len(edit.shape(node.inputs[0])) < 1:
+        fits = w is not None and w.ndim == 2 and w.size and w.dtype.kind == "f"
+        if not fits or len(edit.shape(node.inputs[0])) < 1:
             return None
         return [node.inputs[0], w.T, None]
     if node.op != "Gemm" or node.attrs.get("transA"):
@@ -19,7 +20,7 @@ def _linear_of(edit, node):
     w = edit.value(node.inputs[1])
     c = node.inputs[2] if len(node.inputs) > 2 else ""
     b = edit.value(c)
-    if w is None or w.dtype.kind != "f" or w.ndim != 2 or (c and b is None):
+    if w is None or w.dtype.kind != "f" or w.ndim != 2 or not w.size or (c and b is None):
         return None
     w = w if node.attrs.get("transB") else w.T
     if b is not None:
@@ -119,10 +120,23 @@ def batch_norm(edit):
     edit.look()
 
 
-def _activation(node):
+def _limits(edit, node):
+    """("clip", least, most) of a Clip by constants; or None."""
+    bounds = [*node.inputs[1:], "", ""][:2]
+    values = [edit.value(name) if name else np.float32(n)
+              for name, n in zip(bounds, (-np.inf, np.inf))]  # fmt: skip
+    if any(v is None or v.size != 1 or v.dtype != np.float32 for v in values):
+        return None
+    return ("clip", *(float(v.reshape(())) for v in values))
+
+
+def _activation(edit, node):
     """What Linear and ConvLast call a function that they can apply to what they have computed while
     it is in cache: (fastlstm's name, alpha, beta); or None."""
+    if node.op == "Clip":
+        return _limits(edit, node)
     return {
+        "HardSwish": ("hard_swish", 1 / 6, 0.5),
         "Relu": ("relu", 0.0, 0.0), "Sigmoid": ("sigmoid", 0.0, 0.0), "Tanh": ("tanh", 0.0, 0.0),
         "LeakyRelu": ("leaky_relu", node.attrs.get("alpha", 0.01), 0.0),
     }.get(node.op)  # fmt: skip
@@ -136,7 +150,7 @@ def epilogues(edit):
             continue
         if node.op in ("Linear", "ConvLast") and "activation" not in node.attrs:
             reader = edit.only_reader(node.outputs[0])
-            found = _activation(reader) if reader is not None else None
+            found = _activation(edit, reader) if reader is not None else None
             if found is not None:
                 gone.add(id(reader))
                 attrs = node.attrs | {"activation": found}

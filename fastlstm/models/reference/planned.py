@@ -20,6 +20,9 @@ def activated(call, y):
     name, alpha, beta = given
     if name == "clip":
         return np.clip(y, np.asarray(alpha, y.dtype), np.asarray(beta, y.dtype))
+    if name == "hard_swish":
+        alpha, beta = np.asarray(alpha, y.dtype), np.asarray(beta, y.dtype)
+        return y * np.clip(y * alpha + beta, 0, 1)
     if name not in DEFAULTS:
         raise call.error(f"there is no activation {name!r}")
     if name == "elu" and beta is not None:  # beta times it, as selu is

@@ -221,6 +221,11 @@ def recurrent(call, x, lengths=None, h0=None, c0=None):
     layer = _layer(call.node)
     state = h0 if c0 is None else (h0, c0)
     call.room((*x.shape[:2], layer.output_size), x.dtype)
+    if x.shape[0] == 0:  # which torch's layers refuse: no output, and the state stays
+        due = layer.state_shapes(x.shape[1])
+        given = [h0] if len(due) == 1 else [h0, c0]
+        end = [np.zeros(s, np.float32) if a is None else a for a, s in zip(given, due, strict=True)]
+        return (np.zeros((*x.shape[:2], layer.output_size), np.float32), *end)
     try:
         y, end = layer(x, state, lengths=lengths)
     except (ValueError, TypeError) as reason:

@@ -136,7 +136,7 @@ def bounds(start, end, step, size):
     if step > 0:
         return min(max(start, 0), size), min(max(end, 0), size), step
     end = min(max(end, -1), size - 1)
-    start = min(max(start, -1), size - 1)
+    start = min(max(start, 0), size - 1)  # not as Python, where one before the axis is nothing
     return (0, 0, 1) if start < 0 else (start, None if end < 0 else end, step)
 
 

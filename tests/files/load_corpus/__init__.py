@@ -5,7 +5,7 @@ The tests check that each is refused for that rule, and the fuzzers begin with t
 make the sound files that some of them are made from.
 
     build.py     zip archives, pickles and safetensors files, with single bytes to choose
-    zips.py pickles.py headers.py chunks.py others.py archives.py wrong_types.py
+    zips.py pickles.py headers.py chunks.py others.py archives.py texts.py wrong_types.py
                  the malformed files
     objects.py opaque.py     sound checkpoints with objects of every kind beside the tensors
     targets.py mutate.py     what a fuzzer's input is for each format, and how it is changed
@@ -14,7 +14,7 @@ make the sound files that some of them are made from.
 
 import dataclasses
 
-from . import archives, chunks, headers, others, pickles, wrong_types, zips
+from . import archives, chunks, headers, others, pickles, texts, wrong_types, zips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,9 @@ def all_cases():
         ("keras-type", wrong_types.keras_cases()),
         ("fastlstm-type", wrong_types.own_cases()),
         ("script-type", wrong_types.script_cases()),
+        ("json", texts.cases()),
+        ("json-bomb", texts.bombs()),
+        ("packed", texts.packed_cases()),
     ):
         for name, data, says in cases:
             yield Case(f"{family}-{name}", data, says)

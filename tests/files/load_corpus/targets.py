@@ -17,6 +17,9 @@ with, and how an input is changed with its structure in mind.
     keras         a .keras file's configuration, a zero byte, and its HDF5 file; without the latter
                   a sound one is put there
     fastlstm      the description of the layers in a file of lstm.save, whose arrays are sound
+    json          the file of JSON
+    packed        the pickle of a checkpoint of a quantised model, whose archive is sound
+    frozen        the code of a frozen TorchScript archive, and after a zero byte its constants
     file          the file, of whatever format
 """
 
@@ -27,7 +30,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 
-from . import all_cases, archives, chunks, headers, objects, opaque, others, wrong_types
+from . import all_cases, archives, chunks, headers, objects, opaque, others, texts, wrong_types
 from .build import DATA, GOOD, Record, dict_of, tensor, zip_bytes
 from .mutate import (
     NUMBERS,
@@ -288,6 +291,13 @@ TARGETS = {
     ),
     "keras": Target(_keras, lambda: list(_configs()), mixed(_change_keras, _change_keras)),
     "fastlstm": Target(wrong_types.described, lambda: list(_layers()), mixed(of_json, of_json)),
+    "json": Target(bytes, lambda: [*texts.json_seeds(), *_cases("json-")], mixed(of_json, of_json)),
+    "packed": Target(
+        texts.packed_file,
+        lambda: [b"\x80\2" + texts.PACKED + b"."],
+        mixed(of_pickle, of_pickle),
+    ),
+    "frozen": Target(texts.frozen_file, lambda: [texts.CODE], of_bytes),
     "file": Target(
         bytes,
         lambda: [GOOD, headers.GOOD, others.GOOD_ONNX, others.GOOD_NPZ, others.GOOD_PICKLE,

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The layers of torch.nn, one file for each kind."""

@@ -12,11 +12,11 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias,
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import nn as nn
 from .errors import LoadError as LoadError
 from .variants import Activation
 
 __version__: str
+nn: Any  # the package fastlstm.nn, imported at first use
 __all__ = [
     "GRU",
     "LSTM",

@@ -25,6 +25,8 @@ __all__ = [
     "Grads",
     "LSTMCell",
     "LoadError",
+    "Model",
+    "ModelError",
     "RNNCell",
     "Stream",
     "Tape",
@@ -33,6 +35,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "load_all",
+    "load_model",
     "nn",
     "read_state_dict",
     "runnable_isas",
@@ -288,6 +291,43 @@ def load(
 def load_all(
     path: _File, *, dtype: _DType | None = None, **options: Any
 ) -> dict[str, LSTM | GRU | RNN]: ...
+
+class ModelError(LoadError): ...
+
+class Model:
+    dtype: _DType
+    isa: str
+    num_threads: int | None
+    max_bytes: int
+    def __init__(
+        self,
+        graph: Any,
+        *,
+        dtype: _DType = "float32",
+        isa: str | None = None,
+        num_threads: int | None = None,
+        max_bytes: int = ...,
+    ) -> None: ...
+    @property
+    def inputs(self) -> list[Any]: ...
+    @property
+    def outputs(self) -> list[Any]: ...
+    def __call__(self, *args: ArrayLike, **kwargs: ArrayLike) -> Any: ...
+    def stream(
+        self, batch_size: int = 1, state: Mapping[str, str] | None = None, **constants: ArrayLike
+    ) -> Any: ...
+    def save(self, path: _Path) -> None: ...
+    def memory(self, *shapes: Sequence[int], **values: ArrayLike) -> int: ...
+
+def load_model(
+    path: _File,
+    *,
+    dtype: _DType | None = None,
+    num_threads: int | None = None,
+    isa: str | None = None,
+    external_data: bool | None = None,
+    max_bytes: int = ...,
+) -> Model: ...
 def read_state_dict(
     path: _File, *, external_data: bool = False
 ) -> dict[str, np.ndarray[Any, Any]]: ...

@@ -10,7 +10,7 @@ typedef struct fl_hole {
     size_t offset, bytes;
 } fl_hole;
 
-/* All zeros at first; free(arena.holes.at) at the end. */
+/* All zeros at first; fl_free(arena.holes.at) at the end. */
 typedef struct fl_arena {
     fl_list holes; /* fl_hole, in order of their offsets, no two of them touching */
     size_t end;    /* bytes in use at some time so far */

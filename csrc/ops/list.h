@@ -3,13 +3,13 @@
 #ifndef FL_LIST_H
 #define FL_LIST_H
 
-#include <stdlib.h>
+#include <string.h>
 
+#include "base/alloc.h"
 #include "base/size.h"
 #include "fastlstm.h"
 
-/* An array that grows. The memory is malloc's, because fl_alloc rounds up to 64 bytes and more, and
-   programs are built of small pieces. */
+/* All zeros at first; fl_free(list.at) at the end. */
 typedef struct fl_list {
     void *at;
     size_t count, room;
@@ -22,9 +22,12 @@ static inline int fl_reserve(fl_list *all, size_t more, size_t bytes)
     if (need <= all->room)
         return FL_OK;
     const size_t room = need < SIZE_MAX / 4 ? need + need / 2 + 8 : need;
-    void *larger = fl_mul(room, bytes) == SIZE_MAX ? NULL : realloc(all->at, room * bytes);
+    void *larger = fl_alloc(fl_mul(room, bytes));
     if (!larger)
         return FL_NO_MEMORY;
+    if (all->count)
+        memcpy(larger, all->at, all->count * bytes);
+    fl_free(all->at);
     all->at = larger;
     all->room = room;
     return FL_OK;

@@ -1,46 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/program.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "ops/arena.h"
-#include "ops/list.h"
+#include "ops/program_parts.h"
 
 /* Of one early output: sizes are few numbers, and what a hostile file makes of them stays small. */
 #define MOST_EARLY_BYTES ((size_t)1 << 20)
 /* Steps between two looks whether to stop, beside those that long operators take themselves. */
 #define POLL_STEPS 16
-
-enum { GIVEN, CONSTANT, MADE };
-
-typedef struct place {
-    int kind, type;
-    int early;         /* MADE by an early step: its elements lie in the layout */
-    size_t axes;       /* GIVEN: how many axes it has */
-    size_t input;      /* GIVEN: the number of the program's input */
-    fl_array constant; /* CONSTANT */
-    size_t root;       /* the place in whose memory this one lies: another one for views only */
-    size_t last;       /* of a root: the last step that reads or makes it; FL_NOWHERE: needed to the
-                          end, as an output */
-    size_t output;     /* of a root that is MADE: the program's output in whose memory it lies, or
-                          FL_NOWHERE */
-} place;
-
-typedef struct step {
-    fl_operator *op;
-    int early;
-    int whole; /* 1: all outputs are places */
-    size_t ins, outs;
-    size_t first; /* its places in fl_program.numbers: `ins` of inputs, then `outs` of outputs */
-} step;
-
-struct fl_program {
-    fl_list places, steps, numbers, outputs;
-    size_t inputs;
-    size_t most_arrays; /* inputs and outputs together, of the step that has most */
-};
 
 struct fl_layout {
     fl_array *places;
@@ -51,21 +21,15 @@ struct fl_layout {
     size_t arena, threads;
 };
 
-static place *place_at(const fl_program *program, size_t i)
-{
-    return (place *)program->places.at + i;
-}
-
-static step *step_at(const fl_program *program, size_t i) { return (step *)program->steps.at + i; }
-
-static size_t *numbers_of(const fl_program *program, const step *s)
-{
-    return (size_t *)program->numbers.at + s->first;
-}
-
 /* ---- building ---- */
 
-fl_program *fl_program_new(void) { return calloc(1, sizeof(fl_program)); }
+fl_program *fl_program_new(void)
+{
+    fl_program *program = fl_alloc(sizeof *program);
+    if (program)
+        memset(program, 0, sizeof *program);
+    return program;
+}
 
 void fl_program_free(fl_program *program)
 {
@@ -75,11 +39,11 @@ void fl_program_free(fl_program *program)
         fl_operator *op = step_at(program, i)->op;
         op->type->free(op);
     }
-    free(program->places.at);
-    free(program->steps.at);
-    free(program->numbers.at);
-    free(program->outputs.at);
-    free(program);
+    fl_free(program->places.at);
+    fl_free(program->steps.at);
+    fl_free(program->numbers.at);
+    fl_free(program->outputs.at);
+    fl_free(program);
 }
 
 size_t fl_program_places(const fl_program *program) { return program->places.count; }
@@ -356,12 +320,12 @@ int fl_layout_new(const fl_program *program, const fl_array *inputs, size_t coun
     fl_carver carver = {0};
     carve_layout(&carver, program);
     void *base = fl_alloc(carver.used);
-    fl_array *arrays = malloc((program->most_arrays + 1) * sizeof *arrays);
+    fl_array *arrays = fl_alloc((program->most_arrays + 1) * sizeof *arrays);
     *layout = NULL;
     *step = FL_NOWHERE;
     if (!base || !arrays) {
         fl_free(base);
-        free(arrays);
+        fl_free(arrays);
         return FL_NO_MEMORY;
     }
     carver = (fl_carver){.base = base};
@@ -373,8 +337,8 @@ int fl_layout_new(const fl_program *program, const fl_array *inputs, size_t coun
         e = make_step(&m, i);
         *step = i;
     }
-    free(m.arena.holes.at);
-    free(arrays);
+    fl_free(m.arena.holes.at);
+    fl_free(arrays);
     if (e != FL_OK) {
         fl_layout_free(new);
         return e;
@@ -392,7 +356,7 @@ void fl_layout_free(fl_layout *layout)
         return;
     for (size_t i = 0; i < layout->early.count; i++)
         fl_free(((void **)layout->early.at)[i]);
-    free(layout->early.at);
+    fl_free(layout->early.at);
     fl_free(layout);
 }
 

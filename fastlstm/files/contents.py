@@ -34,7 +34,7 @@ class Contents:
     arrays: dict
     layers: dict | None
     shared: bool = False
-    source: Source = None
+    source: Source | None = None
     per_byte: int = WEIGHTS
     bytes_left: int = 0
     counts: dict = dataclasses.field(default_factory=dict)

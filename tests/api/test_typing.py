@@ -26,8 +26,8 @@ from mypy import stubtest
 fastlstm._Layer, fastlstm._Cell = recurrent.Recurrent, cells._Cell
 sys.exit(stubtest.main())
 """
-# What a Recurrent tells the package about itself; a Tape is made by forward_train alone; what
-# Cython adds; abstract parts of a base that only its subclasses have.
+# What a Recurrent tells the package about itself; a Tape is made by forward_train alone; what a
+# Model tells its streams; what Cython adds; abstract parts of a base that only its subclasses have.
 ALLOWED = r"""
 fastlstm\.(_Layer|LSTM|GRU|RNN)\.(cell|has_c|cell_arguments|variant_arguments|variant)
 fastlstm\.(_Layer|LSTM|GRU|RNN)\.(packed|without_weights|take_weights|copy_with)
@@ -35,6 +35,8 @@ fastlstm\.(_Layer|LSTM|GRU|RNN)\.(one_track|start_state|reorder|concat_size)
 fastlstm\.(_Layer|LSTM|GRU|RNN)\.(weight_shapes|state_shapes|state_from_parts|state_parts)
 fastlstm\._Layer\.(bias|batch_first|bidirectional|dropout|hidden_size|input_size|isa|kind|num_layers|num_threads)
 fastlstm\._Cell\.(bias|hidden_size|input_size|isa)
+fastlstm\.Model\.(graph|array|facts_of|named|plan_of|planned|planned_exactly|run|run_planned|state_pairs)
+fastlstm\.Model\.__(getstate|setstate)__
 fastlstm\.Tape\.__init__
 fastlstm\.engine\.c\._core\.__(reduce|setstate)_cython__
 fastlstm\.engine\.c\._core\.__test__

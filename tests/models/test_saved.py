@@ -281,8 +281,8 @@ HOSTILE = [
 ]
 # These are well-formed files; what is wrong with the model shows when it is planned or run.
 AT_RUN = [
-    (at("nodes", 0, 0)("Nonsense"), "an operator that fastlstm does not run"),
-    (at("nodes", 0, 0)("Loop"), "an operator that fastlstm does not run"),
+    (at("nodes", 0, 0)("Nonsense"), "the operator is not covered"),
+    (at("nodes", 0, 0)("Loop"), "the operator is not covered"),
     (at("nodes", 0, 1)([]), "node .*"),
     (at("nodes", 0, 1)(["", "", ""]), "node .*"),
     (at("nodes", 0, 3)({"axis": "two", "perm": "x", "to": [], "axes": {"float": "nan"}}), None),

@@ -50,13 +50,14 @@ _CELL = re.compile(r"(|.*\.)_packed_(weight_ih|weight_hh)\.state\.([01])", re.DO
 
 def _qtensor(run, args):
     """A quantised tensor: its integers, and in run.quantised how they become numbers. Unread if its
-    integers or scales are, or are of 4 bits."""
+    integers or scales are, or are of 4 bits, or if it is called in another way than torch does."""
+    unread = ALLOWED["torch._utils._rebuild_qtensor"]
     if not 6 <= len(args) <= 7:
-        raise run.error(f"{len(args)} arguments, 6 or 7 are due")
+        return unread(run, args)
     scheme = args[4].items if args[4].__class__ is Node and args[4].type_name is TUPLE else ()
     name = scheme[0].name.removeprefix("torch.") if scheme and scheme[0].__class__ is Global else ""
     if Unread in [item.__class__ for item in (args[0], *scheme[1:3])]:
-        return ALLOWED["torch._utils._rebuild_qtensor"](run, args)
+        return unread(run, args)
     numbers = [item.__class__ for item in scheme[1:3]]
     one = name == _SCHEMES[0] and len(scheme) == 3 and numbers == [float, int]
     rows = name in _SCHEMES[1:] and len(scheme) == 4 and numbers == [Tensor, Tensor]

@@ -7,6 +7,9 @@ Each class says its inputs' shapes, "B" the batch and "T" the time, and how larg
 """
 
 import dataclasses
+import functools
+import io
+import warnings
 
 import numpy as np
 import torch
@@ -53,6 +56,43 @@ class Network:
                 nn.init.uniform_(part.running_var, 0.5, 1.5)
                 nn.init.uniform_(part.weight, 0.5, 1.5)
         return made
+
+
+EXPORTERS = ("script", "dynamo")
+# What torch.export writes out step by step, or not at all, unless the time is fixed.
+FIXED_TIME = {"Beats", "Residual", "Gated", "StackedState", "SpeechQuality", "Denoiser", "Pooled"}
+
+
+def sizes_of(name, how):
+    sizes = NETWORKS[name].sizes
+    fixed = how == "dynamo" and name in FIXED_TIME
+    return [(b, sizes[-1][1]) for b in (1, 3)] if fixed else sizes
+
+
+@functools.cache
+def exported(name, how):
+    """(the ONNX file as bytes, torch's module)."""
+    network = NETWORKS[name]
+    module = network.module()
+    feeds = network.feeds(np.random.default_rng(3), 2, network.sizes[-1][1])
+    arguments = tuple(torch.from_numpy(a) for a in feeds.values())
+    names = {"input_names": list(feeds), "output_names": network.outputs.split()}
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if how == "script":
+            axes = {n: network.axes(n) for n in feeds}
+            torch.onnx.export(module, arguments, file, dynamo=False, dynamic_axes=axes,
+                              opset_version=17, **names)  # fmt: skip
+        else:
+            free = name not in FIXED_TIME
+            shapes = tuple(
+                dict.fromkeys(network.axes(n, free), torch.export.Dim.DYNAMIC) for n in feeds
+            )
+            program = torch.onnx.export(module, arguments, dynamo=True, dynamic_shapes=shapes,
+                                        verbose=False, **names)  # fmt: skip
+            program.save(file)
+    return file.getvalue(), module
 
 
 ALL = ((1, 1), (3, 1), (1, 7), (3, 8), (2, 13))

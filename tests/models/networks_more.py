@@ -107,7 +107,7 @@ class TwoCells(nn.Module):
         return x
 
 
-@network({"x": ("T", "B", 9), "h": (4, "B", 6), "c": (4, "B", 14)}, "y hn cn")
+@network({"x": ("T", "B", 9), "h": (2, "B", 6), "c": (2, "B", 14)}, "y hn cn")
 class Projected(nn.Module):
     """proj_size is not in ONNX: without it the exporters refuse, so it is written by hand: each
     layer's output goes through a Linear."""
@@ -240,3 +240,18 @@ class Pooled(nn.Module):
         z = F.avg_pool1d(torch.relu(self.conv(x.transpose(1, 2))), 2)
         y = self.gru(z.transpose(1, 2))[0]
         return self.head(torch.cat([y.max(1).values, y.mean(1)], 1))
+
+
+@network({"x": ("B", 3, "T"), "h": (1, "B", 9), "c": (1, "B", 9)}, "p hn cn")
+class Recording(nn.Module):
+    """Conv1ds over single steps, so that a stream may cut anywhere, around an LSTM."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv1d(3, 8, 1), nn.Conv1d(9, 2, 1)
+        self.norm, self.lstm = nn.BatchNorm1d(8), nn.LSTM(8, 9)
+
+    def forward(self, x, h, c):
+        z = F.elu(self.norm(self.conv(x)))
+        y, (h, c) = self.lstm(z.permute(2, 0, 1), (h, c))
+        return torch.softmax(self.out(y.permute(1, 2, 0)), 1).transpose(1, 2), h, c

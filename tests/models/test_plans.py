@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fastlstm.models.graph import Graph, ModelError, Node, Value
-from fastlstm.models.model import Model, Pins
+from fastlstm.models.model import Model
+from fastlstm.models.plans import Pins
 
 F, I = np.float32, np.int64
 
@@ -36,7 +37,7 @@ def test_only_the_values_that_decide_shapes_are_pinned():
     for n in ([1, 2, 3], [4, 5, 6], [0, 0, 7]):
         y = m(x, np.array([4, 3]), np.array(n))
         assert np.array_equal(y, x.reshape(4, 3) * np.array(n, F))
-    assert len(m._plans) == 1 and m._pins == Pins((1,), ())
+    assert len(m._plans) == 1 and m._plans.pins == Pins((1,), ())
     assert m(x[:1], np.array([2, -1]), np.array([1, 1, 1])).shape == (2, 3)
     assert len(m._plans) == 2
 
@@ -46,7 +47,7 @@ def test_floats_are_pinned_last():
     x = np.arange(3, dtype=F).reshape(1, 1, 3)
     assert m(x, F([1, 1, 2])).tolist() == [[[0, 0, 1, 1, 2, 2]]]
     assert m(x, F([1, 1, 3])).shape == (1, 1, 9)
-    assert m._pins.values == (1,)
+    assert m._plans.pins.values == (1,)
 
 
 def test_no_value_is_pinned_for_an_operator_that_is_not_covered():
@@ -266,7 +267,7 @@ def test_batch_normalization_by_parameters_of_the_call(rng):
     at = (None, slice(None), None)
     want = (x - mean[at]) / np.sqrt(var[at] + 1e-5) * g[at] + b[at]
     np.testing.assert_allclose(m(x, g, b, mean, var), want, rtol=1e-5, atol=1e-5)
-    assert m._pins == Pins()
+    assert m._plans.pins == Pins()
 
 
 def test_dropout_of_training_is_refused():

@@ -178,7 +178,8 @@ def _identities_left_out(edit):
         node.inputs = [stands_for.get(n, n) for n in node.inputs]
         if node.op == "Cast":
             fact, due = edit.facts[node.inputs[0]], np.dtype(DTYPES[node.attrs["to"]])
-            if due.kind in "iu" and np.can_cast(fact.narrow or fact.dtype, due, "safe"):
+            whole = due.kind in "iu" and fact.dtype.kind == "i"
+            if whole and np.can_cast(fact.narrow or fact.dtype, due, "safe"):
                 stands_for[node.outputs[0]] = node.inputs[0]
                 continue
         if node.op == "Transpose":

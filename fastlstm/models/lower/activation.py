@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The attribute `activation` of Linear and the convolutions, (name, alpha, beta), as C has it.
 
-Names and what alpha and beta are to them are those of engine/variants.py, and "clip", which cuts to
-alpha .. beta, and "hard_swish", x times alpha x + beta cut to 0 .. 1. Where a function has no alpha
-or beta, or a node no activation, they are not read.
+Names and what alpha and beta are to them are those of engine/variants.py, and two more: "clip"
+cuts to alpha .. beta, and "hard_swish" is x times alpha x + beta, which is cut to 0 .. 1. Where a
+function has no alpha or beta, or a node no activation, they are not read.
 """
 
 # In the order of csrc/fastlstm.h, and then of csrc/ops/epilogue.h.

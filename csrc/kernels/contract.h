@@ -56,7 +56,7 @@ enum {
 /*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
  *
- *   vectors     across a panel: 1 .. FL_NV; G = vectors * L
+ *   vectors     across a panel: 3 or FL_NV, in float32 also 1 or 2; G = vectors * L
  *   a           `rows` pointers, each to k floats that lie a_step floats from one another; at any
  *               alignment
  *   pieces      0 or 1: as above. More: a row consists of so many pieces of k floats, which follow

@@ -54,25 +54,25 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                          sums[m + q][v]);
 }
 
-/* FL_GEMM makes the gemm of one format: its tiles for panels of 1 .. FL_NV vectors, and the kernel
-   fl_<name>_run that chooses between them. */
-#define FL_GEMM(name, format_)                                                                     \
+/* The kernel fl_<name>_run of one format, which chooses the tiles by the panels' vectors; `one` and
+   `two` are those of panels of 1 and 2. */
+#define FL_GEMM(name, format_, one, two)                                                           \
     FL_TILES(name, fl_gemm_tile, format_, FL_NV, FL_NV)                                            \
     FL_TILES(name##_3, fl_gemm_tile, format_, 3, 3)                                                \
-    FL_TILES(name##_2, fl_gemm_tile, format_, 2, 2)                                                \
-    FL_TILES(name##_1, fl_gemm_tile, format_, 1, 1)                                                \
     static void fl_##name##_run(const fl_gemm *g)                                                  \
     {                                                                                              \
+        static fl_tile_fn *const *const tiles[] = {one, two, fl_##name##_3_tiles,                  \
+                                                   fl_##name##_tiles};                             \
         const fl_panels panels = {.data = (void *)(uintptr_t)g->panel,                             \
                                   .panel_bytes = g->panel_bytes,                                   \
                                   .format = format_};                                              \
-        static fl_tile_fn *const *const tiles[] = {fl_##name##_1_tiles, fl_##name##_2_tiles,       \
-                                                   fl_##name##_3_tiles, fl_##name##_tiles};        \
         fl_run_tiles(tiles[g->vectors - 1], g, g->rows, g->vectors, &panels, 0, g->panels,         \
                      g->descending, g->far);                                                       \
     }
 
-FL_GEMM(gemm, FL_FLOAT32)
-FL_GEMM(gemm_float16, FL_FLOAT16)
+FL_TILES(gemm_2, fl_gemm_tile, FL_FLOAT32, 2, 2)
+FL_TILES(gemm_1, fl_gemm_tile, FL_FLOAT32, 1, 1)
+FL_GEMM(gemm, FL_FLOAT32, fl_gemm_1_tiles, fl_gemm_2_tiles)
+FL_GEMM(gemm_float16, FL_FLOAT16, NULL, NULL)
 
 #endif

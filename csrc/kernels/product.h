@@ -20,6 +20,9 @@
 #define FL_TILE_ROWS(V)                                                                            \
     ((V) == 4 ? FL_TILE_M : (V) == 3 ? FL_TILE_M3 : (V) == 2 ? FL_TILE_M2 : FL_TILE_M1)
 #define FL_TILE_PANELS(V) ((V) > 2 ? FL_TILE_P : 2 * FL_TILE_P)
+/* Is there a tile of M rows? For small panels there is none of 3, 5 or 7, which saves code: such a
+   rest takes one more tile. */
+#define FL_HAS_TILE(V, M) ((M) <= FL_TILE_ROWS(V) && ((V) > 2 || (M) == 1 || (M) % 2 == 0))
 
 /* FL_FOR is a loop of constant length that is unrolled early enough for the sums to stay in
    registers, FL_LOOP one that the compiler must not unroll. */
@@ -101,13 +104,13 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
  * FL_TILES makes the functions of all tiles of one kernel, and fl_<name>_tiles, an array of
  * pointers to them: at index M the tile of M rows in one panel, at index 0 the tile of one row in
  * FL_TILE_PANELS(V) panels. `tile` is the inline function that they are made of, `format` and
- * `what` its first two arguments, V the vectors across a panel. Tiles of more than FL_TILE_ROWS(V)
- * rows are empty and never called.
+ * `what` its first two arguments, V the vectors across a panel. Those for which FL_HAS_TILE is 0
+ * are empty and never called.
  */
 #define FL_TILE(name, tile, format, what, V, suffix, M, P)                                         \
     static void fl_##name##_##suffix(const void *args, size_t p, size_t r, fl_prefetch prefetch)   \
     {                                                                                              \
-        if (M <= FL_TILE_ROWS(V))                                                                  \
+        if (FL_HAS_TILE(V, M))                                                                     \
             tile(format, what, M, P, args, p, r, prefetch);                                        \
     }
 #define FL_ROWS(name, tile, format, what, V, M) FL_TILE(name, tile, format, what, V, M, M, 1)
@@ -154,8 +157,10 @@ static void fl_run_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows
         const size_t p = descending ? p1 - 1 - i : p0 + i;
         const char *next = fl_panel(all, descending ? p - 1 : p + 1);
         const int fetch_next = (far || bytes > FL_NEAR_BYTES) && i + 1 < n && share > 1;
-        for (size_t r = 0, t = 0; t < tiles_of; t++) {
-            const size_t m = (rows - r + tiles_of - t - 1) / (tiles_of - t);
+        for (size_t r = 0, t = 0, left = tiles_of; r < rows; t++, left -= left > 1) {
+            size_t m = (rows - r + left - 1) / left;
+            if (vectors < 3 && m > 1 && m % 2)
+                m = r + m < rows ? m + 1 : m - 1;
             fl_prefetch prefetch = {(const char *)fl_panel(all, p) + 32 * group_bytes, group_bytes};
             if (fetch_next && t < share)
                 prefetch =

@@ -13,14 +13,15 @@
 #include "base/size.h"
 #include "kernels/panels.h"
 
-/* How many vectors across a plain panel, 1 .. FL_NV, take the least time, if all columns are
-   `vectors` vectors: the time of so many vectors as the panels have, of which one in a panel of two
-   counts as 1.05, and one that is alone as 1.5, since its tiles have few chains of sums. */
-static inline size_t fl_plain_vectors(size_t vectors)
+/* How many vectors across a plain panel of a format, of those that gemm has, take the least time,
+   if all columns are `vectors` vectors: the time of so many vectors as the panels have, of which
+   one in a panel of two counts as 1.05, and one that is alone as 1.5, since its tiles have few
+   chains of sums. */
+static inline size_t fl_plain_vectors(int format, size_t vectors)
 {
     static const size_t cost[] = {30, 21, 20, 20};
     size_t best = 4;
-    for (size_t v = 3; v > 0; v--)
+    for (size_t v = 3; v > (format == FL_FLOAT32 ? 0 : 2); v--)
         if (fl_ceil_div(vectors, v) * v * cost[v - 1] <
             fl_ceil_div(vectors, best) * best * cost[best - 1])
             best = v;

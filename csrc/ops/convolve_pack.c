@@ -29,7 +29,9 @@ static int is_by_channel(const fl_convolution *c)
 static size_t vectors_of(const fl_convolution *c)
 {
     const size_t vectors = fl_ceil_div(c->out / c->groups, c->kernels->lanes);
-    return c->far && vectors % 2 == 0 ? 2 : fl_plain_vectors(vectors);
+    return c->far && c->format == FL_FLOAT32 && vectors % 2 == 0
+               ? 2
+               : fl_plain_vectors(c->format, vectors);
 }
 
 /* How the pieces are divided among gemms. */

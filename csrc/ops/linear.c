@@ -208,7 +208,8 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
         fl_epilogue_read(attributes, 3, &epilogue) != FL_OK)
         return FL_BAD_SHAPE;
     const size_t out = (size_t)ints[2], columns = fl_ceil_div(out, kernels->lanes);
-    const size_t vectors = fl_plain_vectors(columns), group = vectors * kernels->lanes;
+    const size_t vectors = fl_plain_vectors((int)ints[0], columns),
+                 group = vectors * kernels->lanes;
     const linear sizes = {.op = {&type},
                           .kernels = kernels,
                           .in = (size_t)ints[1],

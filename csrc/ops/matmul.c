@@ -149,7 +149,7 @@ static void divide(const matmul *layer, const fl_array *in, size_t ins, sizes *s
         s->matrices = 1;
         s->axes = 0;
     }
-    s->vectors = fl_plain_vectors(fl_ceil_div(s->n, lanes));
+    s->vectors = fl_plain_vectors(FL_FLOAT32, fl_ceil_div(s->n, lanes));
     s->group = s->vectors * lanes;
     s->panels = fl_ceil_div(s->n, s->group);
     s->spans = fl_ceil_div(s->panels, SPAN_PANELS);

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.once, pytest.mark.needs("c")]
 
 FUSED = [isa for isa in fastlstm.runnable_isas() if isa != "generic"]
-RELU, SIGMOID, TANH, LEAKY, CLIP = 3, 0, 1, 4, 12
+RELU, SIGMOID, TANH, LEAKY, CLIP, HARD_SWISH = 3, 0, 1, 4, 12, 13
 ACTIVATIONS = {
     -1: lambda y: y,
     SIGMOID: lambda y: 1 / (1 + np.exp(-y)),
@@ -24,8 +24,10 @@ ACTIVATIONS = {
     RELU: lambda y: np.maximum(y, 0),
     LEAKY: lambda y: np.where(y < 0, 0.1 * y, y),
     CLIP: lambda y: np.clip(y, -0.5, 0.75),
+    HARD_SWISH: lambda y: y * np.clip(y * 0.2 + 0.4, 0, 1),
 }
-FLOATS = {TANH: (1, 1), RELU: (0, 0), LEAKY: (0.1, 0), CLIP: (-0.5, 0.75)}
+FLOATS = {TANH: (1, 1), RELU: (0, 0), LEAKY: (0.1, 0), CLIP: (-0.5, 0.75),
+          HARD_SWISH: (0.2, 0.4)}  # fmt: skip
 
 
 def ints(case, transposed=False):
@@ -141,6 +143,9 @@ SHAPES = [  # (N, in, C, M, groups, size, stride, dilation, begin, end)
     (1, (7, 40), 24, 48, 24, (1, 3), (1, 1), (1, 3), (0, 1), (0, 1)),
     (1, (30,), 64, 64, 4, (5,), (1,), (2,), (4,), (4,)),
     (1, (3, 33), 300, 1200, 1, (3, 3), (1, 1), (1, 1), (1, 1), (1, 1)),
+    (2, (3, 40), 128, 128, 1, (3, 3), (1, 1), (1, 1), (1, 1), (1, 1)),
+    (1, (16, 9), 64, 10, 2, (5, 1), (1, 1), (1, 1), (2, 0), (2, 0)),
+    (2, (5, 30), 24, 24, 12, (3, 3), (2, 1), (1, 2), (1, 2), (1, 2)),
 ]
 
 
@@ -169,6 +174,19 @@ def test_tiny_inputs_count_as_zero(shape):
     tiny = np.where(zeroed == 0, np.float32(1e-20), x)
     op = made(case, w * np.float32(1e15), b)
     assert np.array_equal(op.run([tiny])[0], op.run([zeroed])[0])
+
+
+@pytest.mark.parametrize("size", [(3, 9), (2, 30)])
+def test_infinite_weights_meet_the_padding_of_every_image(size):
+    """Padding counts as zeros, and zero times infinity is NaN."""
+    case = case_of((3, size, 64, 96, 1, (3, 3), (1, 1), (1, 1), (1, 1), (1, 1)))
+    x, w, b = drawn(case)
+    w[:48, :, 0, 1] = np.inf
+    op = made(case, w, b)
+    (y,) = op.run([x])
+    assert np.isnan(y[:, 0, :, :48]).all() and np.isfinite(y[..., 48:]).all()
+    for n in range(3):
+        assert np.array_equal(op.run([x[n : n + 1]])[0], y[n : n + 1], equal_nan=True)
 
 
 def test_outputs_are_zero_below_the_bound():

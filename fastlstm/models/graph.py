@@ -144,13 +144,15 @@ class Graph:
         _check(self, set())
 
 
-def _check(graph, around):
-    known = set(around)
+def _check(graph, known):
+    """known: the names around the graph, to which its own are added; they are gone at the end."""
+    own = []
 
     def give(name, what):
         if name in known:
             raise ModelError(f"{graph.name}: {what} {name!r} is the second value of that name")
         known.add(name)
+        own.append(name)
 
     for value in graph.inputs:
         give(value.name, "input")
@@ -168,3 +170,4 @@ def _check(graph, around):
     for value in graph.outputs:
         if value.name not in known:
             raise ModelError(f"{graph.name}: no node gives the output {value.name!r}")
+    known.difference_update(own)

@@ -21,6 +21,7 @@ from .shapes import MAX_AXES, RULES, shape_parts, slices
 
 RUN_DTYPES = (np.dtype(np.float32), np.dtype(np.int64), np.dtype(bool))
 MOST_KNOWN = 64  # elements of a vector that is known in part
+MOST = 2**63 - 1  # of a size
 
 
 def run_dtype(dtype):
@@ -149,10 +150,11 @@ def _parts(node, facts):
         n = max(len(x), len(y)) if min(len(x), len(y)) else 0
         x, y = x * (n if len(x) == 1 else 1), y * (n if len(y) == 1 else 1)
         zero = node.op == "Mul"
-        return tuple(
+        made = (
             (0 if zero and 0 in (a, b) else None) if None in (a, b) else _ARITHMETIC[node.op](a, b)
             for a, b in zip(x[:n], y[:n], strict=True)
         )
+        return tuple(n if n is not None and abs(n) <= MOST else None for n in made)
     if node.op == "Gather" and first.shape:
         at = facts[node.inputs[1]].constant
         if at is None or at.ndim > 1 or not all(-len(x) <= i < len(x) for i in at.reshape(-1)):
@@ -182,6 +184,8 @@ def infer(node, facts):
         shape = tuple(None if n is None else int(n) for n in shape)
         if len(shape) > MAX_AXES:
             raise node.error(f"{len(shape)} axes; {MAX_AXES} is the most")
+        if any(n is not None and not 0 <= n <= MOST for n in shape):
+            raise node.error("a size that is negative, or more than int64 holds")
         dtype = _dtype(node, facts, i)
         found.append(Fact(run_dtype(dtype), shape, narrow=narrow(dtype)))
     if node.op == "Size" and None not in facts[node.inputs[0]].shape:

@@ -26,7 +26,7 @@ from .passes.join import join
 from .passes.parts import parts
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
-from .passes.simplify import simplify
+from .passes.simplify import FOLDED, MORE_FOLDED, simplify
 
 PASSES = (recurrent, linear, cells, join, batch_norm)
 # What Python raises where a malformed graph is taken for a well-formed one.
@@ -88,7 +88,7 @@ class Plan:
         return [np.array(a, run_dtype(a.dtype), order="C") for a in made]
 
     def error(self, error, given):
-        shapes = ", ".join(str(a.shape) for a in given)
+        shapes = ", ".join(str(a.shape) for a in given[:8]) + (", .." if len(given) > 8 else "")
         if error.step is None:
             return ModelError(f"inputs of the shapes {shapes}: {error}")
         node = self.titles[error.step]
@@ -118,7 +118,8 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     ModelError; graph.NotKnown if more has to be known of the inputs.
     """
     flat, known = simplify(graph, facts, max_bytes)
-    edit = Edit(flat, known)
+    room = FOLDED * sum(a.nbytes for a in graph.constants.values()) + MORE_FOLDED
+    edit = Edit(flat, known, room)
     for change in PASSES + (FOR_C if NAME == "c" else ()):
         try:
             change(edit)
@@ -135,15 +136,13 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     ]
     if NAME != "c":
         return Plan(flat, edit.facts, inputs, None, [], casts, max_bytes)
-    builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"))
+    builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"), room)
     for i in inputs:
         name = graph.inputs[i].name
-        fact = known[name]
-        builder.places[name] = builder.program.input(fact.dtype, len(fact.shape))
+        builder.input(name, known[name])
     for node in flat.nodes:
         lowered(builder, node)
-    for place in [builder.place(name) for name in flat.results]:
-        builder.program.output(place)
+    builder.outputs(flat.results)
     builder.program.memory_limit = max_bytes
     return Plan(flat, edit.facts, inputs, builder.program, builder.titles, casts, max_bytes)
 

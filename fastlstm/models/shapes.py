@@ -24,6 +24,10 @@ from .spatial import (
 MAX_AXES = 8
 
 
+def shown(shapes):
+    return " and ".join(map(str, shapes[:8])) + (" and more" if len(shapes) > 8 else "")
+
+
 def broadcast(node, *shapes):
     """The shape of elementwise work on these shapes."""
     axes = max(map(len, shapes), default=0)
@@ -31,7 +35,7 @@ def broadcast(node, *shapes):
     for each in zip(*[(1,) * (axes - len(s)) + tuple(s) for s in shapes], strict=True):
         sizes = {n for n in each if n is not None and n != 1}
         if len(sizes) > 1:
-            raise node.error(f"shapes {' and '.join(map(str, shapes))} do not fit together")
+            raise node.error(f"shapes {shown(shapes)} do not fit together")
         # A free size may be 1 and be stretched, or be the size of the others.
         out.append(sizes.pop() if sizes else None if None in each else 1)
     return tuple(out)
@@ -127,13 +131,13 @@ def _concat(node, facts):
     shapes = [facts[n].shape for n in node.inputs]
     axis = axis_of(node, node.attrs["axis"], len(shapes[0]))
     if len({len(s) for s in shapes}) != 1:
-        raise node.error(f"shapes {' and '.join(map(str, shapes))} have different numbers of axes")
+        raise node.error(f"shapes {shown(shapes)} have different numbers of axes")
     sizes = [s[axis] for s in shapes]
     rest = []
     for i in range(len(shapes[0])):
         known = {s[i] for s in shapes if s[i] is not None}
         if i != axis and len(known) > 1:
-            raise node.error(f"shapes {' and '.join(map(str, shapes))} differ outside axis {axis}")
+            raise node.error(f"shapes {shown(shapes)} differ outside axis {axis}")
         rest.append(known.pop() if known and i != axis else None)
     rest[axis] = None if None in sizes else sum(sizes)
     return tuple(rest)

@@ -81,6 +81,8 @@ def pool(node, facts, last=False):
 
 def global_pool(node, facts):
     x = facts[node.inputs[0]].shape
+    if len(x) < 3:
+        raise node.error(f"x has {len(x)} axes, (N, C, S..) is due")
     return (*x[:2], *[1] * (len(x) - 2))
 
 

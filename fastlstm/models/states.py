@@ -16,6 +16,9 @@ _MOVES = {
 }  # fmt: skip
 
 
+MOST_ENDS = 4096  # of one state: four for each of 1024 layers
+
+
 def _moved(graph, node):
     """The inputs of a node that does nothing but move them into its outputs; None of any other."""
     if node.op == "Concat":
@@ -29,58 +32,58 @@ def _moved(graph, node):
     return None
 
 
-def _reached(graph, name):
-    """[(number of the Recurrent node, 0 for h or 1 for c)] that a value becomes the start of, in
-    their order; None if something else reads it."""
+def _joined(lists):
+    """One list of several; None if one of them is None, or if it is longer than any state's."""
     found = []
-    for number, node in enumerate(graph.nodes):
-        if name not in node.inputs:
-            continue
-        if node.op == "Recurrent" and name in node.inputs[2:]:
-            found += [(number, i) for i, n in enumerate(node.inputs[2:]) if n == name]
-        elif name in (_moved(graph, node) or ()):
-            for output in filter(None, node.outputs):
-                more = _reached(graph, output)
-                if more is None:
-                    return None
-                found += more
-        else:
+    for each in lists:
+        if each is None or len(found) + len(each) > MOST_ENDS:
             return None
+        found += each
     return found
 
 
-def _made_of(graph, name, makers):
-    """The same of a value's makers: which ends it is made of; None if of anything else."""
-    if name not in makers:
-        return None
-    number, node = makers[name]
-    if node.op == "Recurrent":
-        at = node.outputs.index(name)
-        return [(number, at - 1)] if at else None
-    inputs = _moved(graph, node)
-    if inputs is None:
-        return None
-    found = []
-    for each in inputs:
-        more = _made_of(graph, each, makers)
-        if more is None:
-            return None
-        found += more
-    return list(dict.fromkeys(found))
+def _starts(graph):
+    """{name: [(number of the Recurrent node, 0 for h or 1 for c)] that the value becomes the start
+    of, in their order; None if something else reads it}"""
+    found = {}
+    for number, node in reversed(list(enumerate(graph.nodes))):
+        moved = _moved(graph, node) or ()
+        for name in dict.fromkeys(filter(None, node.inputs)):
+            here = None
+            if node.op == "Recurrent" and name in node.inputs[2:]:
+                here = [(number, i) for i, n in enumerate(node.inputs[2:]) if n == name]
+            elif name in moved:
+                here = _joined(found.get(n, []) for n in node.outputs if n)
+            found[name] = _joined([here, found.get(name, [])])
+    return found
+
+
+def _ends(graph):
+    """{name: [(number of the Recurrent node, 0 for h or 1 for c)] whose ends the value is made of,
+    each once; None if of anything else}"""
+    found = {}
+    for number, node in enumerate(graph.nodes):
+        moved = _moved(graph, node)
+        for at, name in enumerate(node.outputs):
+            if node.op == "Recurrent":
+                found[name] = [(number, at - 1)] if at else None
+            elif moved is not None:
+                every = _joined(found.get(n) for n in moved)
+                found[name] = None if every is None else list(dict.fromkeys(every))
+    return found
 
 
 def pairs(graph):
     """{input: output} of a flat graph, by their names in the model, for all states that are found.
     The order of the outputs' layers may differ from the inputs' only if there is one of each."""
-    makers = {n: (i, node) for i, node in enumerate(graph.nodes) for n in node.outputs if n}
-    ends = {}
+    ends, all_ends, all_starts = {}, _ends(graph), _starts(graph)
     for value, result in zip(graph.outputs, graph.results, strict=True):
-        found = _made_of(graph, result, makers)
+        found = all_ends.get(result)
         if found:
             ends.setdefault(frozenset(found), []).append(value)
     found = {}
     for value in graph.inputs:
-        starts = _reached(graph, value.name)
+        starts = all_starts.get(value.name)
         outputs = ends.get(frozenset(starts), []) if starts else []
         outputs = [other for other in outputs if _fits(value, other)]
         if len(outputs) == 1:

@@ -10,8 +10,8 @@ import random
 import pytest
 from conftest import FULL
 from load_corpus.targets import TARGETS
-from load_corpus.watch import work_of
 from speed import slowness
+from work import work_of
 
 from fastlstm import LoadError, load_all
 from fastlstm.files.read import inspect

@@ -60,7 +60,16 @@ class Network:
 
 EXPORTERS = ("script", "dynamo")
 # What torch.export writes out step by step, or not at all, unless the time is fixed.
-FIXED_TIME = {"Beats", "Residual", "Gated", "StackedState", "SpeechQuality", "Denoiser", "Pooled"}
+FIXED_TIME = {
+    "VoiceSequence",
+    "Beats",
+    "Residual",
+    "Gated",
+    "StackedState",
+    "SpeechQuality",
+    "Denoiser",
+    "Pooled",
+}
 
 
 def sizes_of(name, how):

@@ -61,7 +61,7 @@ cdef tuple shape_of(const fl_array *like):
 cdef enum:
     MOST_ARRAYS = 64  # of one operator that runs alone
     MOST_STEP_ARRAYS = 512  # inputs, or outputs, of one step
-    MOST_PROGRAM_ARRAYS = 64  # inputs, or outputs, of a program
+    MOST_PROGRAM_ARRAYS = 128  # inputs, or outputs, of a program
     MOST_LAYOUTS = 16  # kept by a program
     MOST_ARENAS = 8  # kept by a program: as many calls at the same time take no memory anew
 
@@ -209,6 +209,8 @@ cdef class Program:
     def input(self, dtype, size_t ndim):
         """Adds an input of float32, int64 or bool with `ndim` axes; its place."""
         cdef size_t place = fl_program_places(self.program)
+        if len(self.ndims) >= MOST_PROGRAM_ARRAYS:
+            raise OperatorError(f"more than {MOST_PROGRAM_ARRAYS} inputs")
         raise_status(fl_program_input(self.program, _DTYPES.index(numpy.dtype(dtype)), ndim),
                      "input", NULL, None)
         self.ndims.append(ndim)
@@ -251,6 +253,8 @@ cdef class Program:
 
     def output(self, size_t place):
         """Adds an output. Nothing else may be added after it."""
+        if len(self.outs) >= MOST_PROGRAM_ARRAYS:
+            raise OperatorError(f"more than {MOST_PROGRAM_ARRAYS} outputs")
         raise_status(fl_program_output(self.program, place), "output", NULL, None)
         self.outs.append(place)
 
@@ -331,7 +335,7 @@ cdef class Program:
         cdef size_t room = 0, step = 0, ins = len(inputs), i, held = 0
         cdef size_t outs = len(self.outs)
         cdef int status
-        if ins > MOST_PROGRAM_ARRAYS or outs > MOST_PROGRAM_ARRAYS or ins != <size_t>len(self.ndims):
+        if ins != <size_t>len(self.ndims):
             raise OperatorError(f"{len(self.ndims)} inputs are due, got {ins}")
         caller.threads = threads or <size_t>fastlstm_get_num_threads()
         layout = self.layout(tuple([x.shape for x in inputs]), caller.threads)

@@ -45,10 +45,11 @@ class Builder:
     format    0: weights are packed as float32; 1: as float16
     facts     {name: infer.Fact}: type, shape and value of every name, as far as known
     titles    [Node] of each step, for messages
+    room      bytes of weights that steps may still have
     """
 
-    def __init__(self, core, facts, isa=None, format=0):
-        self.core, self.isa, self.format, self.facts = core, isa, format, facts
+    def __init__(self, core, facts, isa=None, format=0, room=1 << 40):
+        self.core, self.isa, self.format, self.facts, self.room = core, isa, format, facts, room
         self.program = core.Program()
         self.places, self.early, self.titles, self.fresh = {}, set(), [], 0
 
@@ -70,6 +71,28 @@ class Builder:
         if found is None:
             raise node.not_known(f"{what} must be constant, and is computed as the model runs")
         return found
+
+    def charge(self, node, arrays):
+        """ModelError if weights like these are more than the program may have: each step packs its
+        own, and a small file may name the same ones again and again."""
+        self.room -= sum(a.nbytes for a in arrays if a is not None)
+        if self.room < 0:
+            raise node.error("its weights are packed once more, and far more than the file has")
+
+    def input(self, name, fact):
+        """The next input of the program."""
+        try:
+            self.places[name] = self.program.input(fact.dtype, len(fact.shape))
+        except ValueError as error:
+            raise ModelError(f"the input {name!r}: {error}") from None
+
+    def outputs(self, names):
+        """The program's outputs. Nothing can be added behind them."""
+        for name, place in [(name, self.place(name)) for name in names]:
+            try:
+                self.program.output(place)
+            except ValueError as error:
+                raise ModelError(f"the output {name!r}: {error}") from None
 
     def constant(self, array):
         """The place of a constant array of float32, int64 or bool."""
@@ -114,6 +137,7 @@ class Builder:
             if isinstance(operator, str):
                 operator = self.core.Operator(operator, ints, floats, self.isa)
                 if weights is not None:
+                    self.charge(node, weights)
                     operator.pack(*weights)
         except ValueError as error:
             raise node.error(str(error)) from None

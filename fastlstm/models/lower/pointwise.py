@@ -3,11 +3,20 @@
 
 import numpy as np
 
-from ..elementwise import ELEMENTWISE, Code, instructions_of, numbers_of
+from ..elementwise import (
+    ELEMENTWISE,
+    MOST_INPUTS,
+    MOST_INSTRUCTIONS,
+    Code,
+    instructions_of,
+    numbers_of,
+)
 from .builder import lowers
 
 
 def emit(b, node, code, constants, inputs):
+    if len(inputs) > MOST_INPUTS or len(code) > MOST_INSTRUCTIONS:
+        raise node.error(f"{len(node.inputs)} inputs, at most {MOST_INPUTS} are covered")
     b.emit(node, "pointwise", numbers_of(code, len(inputs)), constants, inputs=inputs)
 
 

@@ -11,6 +11,7 @@ _CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 @lowers("Recurrent")
 def recurrent(b, node):
     layer, arrays = node.attrs["layer"], node.attrs["weights"]
+    b.charge(node, arrays.values())
     dtype = "float16" if b.format else "float32"
     try:
         made = build(

@@ -25,6 +25,7 @@ class _Cell:
     def __init__(self, edit):
         self.edit = edit
         self.names = {value.name for value in edit.graph.inputs}
+        self.layers = {}  # {what a cell is made of: (Layer, weights)}
 
     def maker(self, name, op):
         """The node that makes `name`, if it is an `op`; else None."""
@@ -53,7 +54,8 @@ class _Cell:
         rank = len(edit.shape(whole))
         if edit.shape(whole)[-1] != count * width or rank != len(edit.shape(name)):
             return None
-        if node.op == "Split" and node.attrs.get("axis", 0) % rank == rank - 1:
+        outputs = len(node.outputs)
+        if node.op == "Split" and outputs <= count and node.attrs.get("axis", 0) % rank == rank - 1:
             sizes = [edit.shape(n)[-1] if n else width for n in node.outputs]
             if len(node.outputs) > 1 and set(sizes) == {width}:
                 return whole, node.outputs.index(name)
@@ -152,14 +154,19 @@ class _Cell:
             return None
         if c and self.edit.shape(c) != (rows[0], hidden):
             return None
+        key = kind, *(id(a) for a in (w, b, r, b2)), *order
+        if key in self.layers:  # of a loop's step before: all have the same arrays
+            return x, h, c, *self.layers[key]
         weights = {"weight_ih_l0": w, "weight_hh_l0": r}
         if b is not None or b2 is not None:
             none = np.zeros(w.shape[0], np.float32)
             weights["bias_ih_l0"] = none if b is None else b
             weights["bias_hh_l0"] = none if b2 is None else b2
         parts = np.concatenate([np.arange(at * hidden, (at + 1) * hidden) for at in order])
+        self.edit.charge(w.nbytes + r.nbytes)
         weights = {n: np.ascontiguousarray(a[parts], np.float32) for n, a in weights.items()}
         layer = Layer(kind, w.shape[1], hidden, bias="bias_ih_l0" in weights)
+        self.layers[key] = layer, weights
         return x, h, c, layer, weights
 
     def gru(self, h_next):

@@ -56,7 +56,9 @@ def _source(edit, name):
     maker = edit.makers.get(name)
     if maker is None or maker.op != "Transpose" or name in edit.wanted:
         return None
-    if any(reader.op not in _MOVABLE for reader in edit.readers.get(name, ())):
+    if name not in edit.notes:
+        edit.notes[name] = all(reader.op in _MOVABLE for reader in edit.readers.get(name, ()))
+    if not edit.notes[name]:
         return None
     return maker.inputs[0], _perm(maker, len(edit.shape(name)))
 

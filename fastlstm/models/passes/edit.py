@@ -3,7 +3,7 @@
 
 import heapq
 
-from ..graph import Node
+from ..graph import ModelError, Node
 from ..infer import constant, infer
 
 
@@ -71,17 +71,19 @@ class Edit:
     """A flat graph while passes change it.
 
     graph    the Graph; a pass gives `graph.nodes` anew
-    facts    {name: infer.Fact}, kept up by `add`
+    facts    {name: infer.Fact}, kept up by `node` and `constant`
+    room     bytes that new constants may still take
+    notes    a pass's own, of values of which the tables say the same all the time
     """
 
-    def __init__(self, graph, facts):
-        self.graph, self.facts = graph, facts
+    def __init__(self, graph, facts, room=1 << 40):
+        self.graph, self.facts, self.room = graph, facts, room
         self._count = 0
         self.look()
 
     def look(self):
         """Makes the tables anew: makers {name: Node}, readers {name: [Node]}."""
-        self.makers, self.readers = {}, {}
+        self.makers, self.readers, self.notes = {}, {}, {}
         for node in self.graph.nodes:
             for name in node.outputs:
                 if name:
@@ -110,10 +112,20 @@ class Edit:
 
     def constant(self, base, array):
         """The name of a new constant."""
+        self.charge(array.nbytes)
         name = self.fresh(base)
         self.graph.constants[name] = array
         self.facts[name] = constant(array)
         return name
+
+    def charge(self, nbytes):
+        """ModelError if so many more bytes of constants are more than the graph may have."""
+        self.room -= nbytes
+        if self.room < 0:
+            raise ModelError(
+                f"{self.graph.name}: its constants, made ready to run, need far more memory than "
+                "the file has bytes"
+            )
 
     def value(self, name):
         """The array that a value is in every run, or None."""

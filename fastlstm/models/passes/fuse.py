@@ -79,7 +79,7 @@ def fuse(edit):
             continue
         output = node.outputs[0]
         chain = _Chain(edit, node)
-        for name in chain.reads():
+        for name in chain.reads() if chain.fits() else ():
             before = chains.get(name)
             if (
                 before is None
@@ -98,7 +98,7 @@ def fuse(edit):
         if output in gone:
             continue
         chain = chains.get(output)
-        if chain is not None and len(chain.code) > 1:
+        if chain is not None and len(chain.code) > 1 and chain.fits():
             code, consts, inputs = chain.finish()
             dtype = edit.facts[output].dtype.name
             node = edit.node("Pointwise", inputs, [output], node,

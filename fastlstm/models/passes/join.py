@@ -28,6 +28,8 @@ def _one_step(edit, node):
 
 def _same_weights(one, other):
     a, b = one.attrs, other.attrs
+    if a["weights"] is b["weights"]:
+        return a["layer"] == b["layer"]
     return a["layer"] == b["layer"] and all(
         np.array_equal(array, b["weights"].get(name)) for name, array in a["weights"].items()
     )
@@ -47,16 +49,17 @@ def _before(edit, node):
 
 def _readers(edit, name):
     """The nodes that read a value or what views make of it; None if it is an output."""
-    found = []
-    for node in edit.readers.get(name, ()):
-        if node.op in _VIEWS:
-            inner = _readers(edit, node.outputs[0])
-            if inner is None:
-                return None
-            found += inner
-        else:
-            found.append(node)
-    return None if name in edit.wanted else found
+    found, names = [], [name]
+    while names:
+        name = names.pop()
+        if name in edit.wanted:
+            return None
+        for node in edit.readers.get(name, ()):
+            if node.op in _VIEWS:
+                names.append(node.outputs[0])
+            else:
+                found.append(node)
+    return found
 
 
 def _chains(edit):

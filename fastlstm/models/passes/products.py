@@ -31,8 +31,12 @@ def _linear_of(edit, node):
     return [node.inputs[0], w if alpha == 1 else w * alpha, b]
 
 
-def _put(edit, node, x, w, b, outputs):
-    names = [x, edit.constant("weight", np.ascontiguousarray(w, np.float32)), ""]
+def _put(edit, node, x, w, b, outputs, kept):
+    """kept: {what a weight is made of: its name}: steps of a loop have the same."""
+    key = node.inputs[1], node.op, node.attrs.get("transB"), node.attrs.get("alpha")
+    if key not in kept:
+        kept[key] = edit.constant("weight", np.ascontiguousarray(w, np.float32))
+    names = [x, kept[key], ""]
     if b is not None:
         names[2] = edit.constant("bias", np.ascontiguousarray(b, np.float32))
     return edit.node("Linear", names, outputs, node)
@@ -40,7 +44,7 @@ def _put(edit, node, x, w, b, outputs):
 
 def linear(edit):
     """MatMul and Gemm with a constant matrix, and an Add of a constant vector behind them."""
-    nodes, gone = [], set()
+    nodes, gone, kept = [], set(), {}
     for node in edit.graph.nodes:
         if id(node) in gone:
             continue
@@ -56,7 +60,7 @@ def linear(edit):
             if bias is not None and bias.size in (1, w.shape[0]) and bias.ndim <= 1:
                 b, outputs = np.broadcast_to(bias, (w.shape[0],)), reader.outputs
                 gone.add(id(reader))
-        nodes.append(_put(edit, node, x, w, b, outputs))
+        nodes.append(_put(edit, node, x, w, b, outputs, kept))
     edit.graph.nodes = nodes
     edit.look()
 

@@ -23,6 +23,14 @@ from .edit import dead_nodes_left_out
 # times those, and MORE_FOLDED.
 FOLDED, MORE_FOLDED = 16, 64 << 20
 MOST_NODES = 200_000  # of a graph with its branches chosen
+# Elements that may be read to compute them, for each of the file's bytes and of MORE_FOLDED: some
+# seconds. Of PRODUCTS each element of one array may meet each of another.
+WORK = 64
+PRODUCTS = {
+    "MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "MatMulInteger", "ConvInteger",
+    "QLinearMatMul", "QLinearConv", "Linear", "LSTM", "GRU", "RNN", "DynamicQuantizeLSTM",
+    "Compress", "Det", "DFT", "STFT", "Resize",
+}  # fmt: skip
 
 _CODES = {name: code for code, name in DTYPES.items() if code != 16}
 
@@ -44,12 +52,25 @@ class _Walk:
         self.names = {}  # {a name of the graph at hand: the value it stands for here}
         self.used = set()
         self.left = FOLDED * size + MORE_FOLDED
+        self.work = WORK * (size + MORE_FOLDED)
         self.max_bytes = max_bytes
 
     def charge(self, node, nbytes):
         self.left -= nbytes
         if self.left < 0:
             raise node.error("its constants need far more memory than the file has bytes")
+
+    def charge_work(self, node, values):
+        """About how many elements a node reads, and how many it multiplies by one another: where
+        two arrays share a size, that is what is summed over."""
+        arrays = sorted((v for v in values if v is not None), key=lambda v: -v.size)
+        work = sum(v.size for v in arrays)
+        if node.op in PRODUCTS and len(arrays) > 1:
+            summed = max(set(arrays[0].shape) & set(arrays[1].shape), default=1)
+            work += arrays[0].size * arrays[1].size // max(summed, 1)
+        self.work -= work
+        if self.work < 0:
+            raise node.error("its constants need far more work than the file has bytes")
 
     def unique(self, name):
         """A name that no other value of the flat graph has."""
@@ -169,6 +190,7 @@ class _Walk:
             return None
         if node.op in ("Shape", "Size") or node.op.startswith("Random"):
             return None
+        self.charge_work(node, values)
         made = compute(node, _of_one_float(values), min(self.left, self.max_bytes))
         self.charge(node, sum(a.nbytes for a in made if a is not None))
         if any(a is not None and run_dtype(a.dtype) is None for a in made):
@@ -184,10 +206,9 @@ class _Walk:
         body = node.attrs["then_branch" if condition.reshape(-1)[0] else "else_branch"]
         if len(body.outputs) != len(node.outputs):
             raise node.error(f"{len(node.outputs)} outputs, its branch has {len(body.outputs)}")
-        around = dict(self.names)
+        # Its names stay, since no node behind the If has one of them: Graph.check has seen to it.
         self.graph(body)
         made = [self.names[value.name] for value in body.outputs]
-        self.names = around
         for name, value in zip(node.outputs, made, strict=True):
             if name:
                 self.names[name] = value

@@ -5,14 +5,13 @@ python -m load_corpus.watch cost FILE ...     JSON {file: [outcome, calls, secon
 python -m load_corpus.watch audit FILE ...    JSON {"events": [...], "opened": [...]}
 """
 
-import cProfile
 import json
 import os
 import re
 import sys
-import time
 
 from speed import slowness
+from work import work_of
 
 from fastlstm import LoadError, load_all, read_state_dict
 from fastlstm.files.read import sniff
@@ -29,30 +28,6 @@ def _outcome(path):
         return f"{len(read_state_dict(path))} arrays"
     except LoadError as error:
         return f"LoadError: {error}"
-
-
-QUIET = 0.02  # s of CPU, in which no machine makes as many calls as any bound allows
-
-
-def work_of(function):
-    """(function(), the calls it made of functions of Python and of C, its CPU seconds).
-
-    Resumed generators count as calls. No loop of the readers goes round without a call, and their
-    number is the same on every machine, however busy: function is called again to count them, or
-    they are 0 if it was over in QUIET seconds. What it raises is raised.
-    """
-    start = time.process_time()
-    result = function()
-    spent = time.process_time() - start
-    if spent < QUIET:
-        return result, 0, spent
-    profile = cProfile.Profile()
-    profile.enable()
-    try:
-        function()
-    finally:
-        profile.disable()
-    return result, sum(entry.callcount for entry in profile.getstats()), spent
 
 
 def _measure(path):

@@ -108,7 +108,9 @@ extension = Extension(
     + SOURCES
     + [f"{BOUNDARY}/{n}" for n in sorted(os.listdir(BOUNDARY)) if n.endswith((".pxd", ".pxi"))],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
-    libraries=["fl_ops", "fl_core"] + [f"fl_{name}" for name, _, _ in KERNELS] + ([] if MSVC else ["m"]),
+    libraries=["fl_ops", "fl_core"]
+    + [f"fl_{name}" for name, _, _ in KERNELS]
+    + ([] if MSVC else ["m"]),
     # -Os: the boundary checks arguments and calls C; it is a third smaller than with -O2.
     extra_compile_args=c11 if MSVC else ["-Os", "-g0", "-fvisibility=hidden", *extra],
     # -s leaves out the names of static functions, 18 kB of a wheel; sanitizers show them.

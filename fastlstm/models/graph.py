@@ -100,7 +100,8 @@ class Node:
 
     def error(self, rule, kind=ModelError):
         title = self.name or next(filter(None, self.outputs), self.op)
-        return kind(f"node {title!r} ({self.op}): {rule}")
+        op = self.op if self.op.isprintable() else repr(self.op)
+        return kind(f"node {title!r} ({op}): {rule}")
 
     def not_covered(self):
         """The error of an operator that nothing computes; a front end may say more of it."""

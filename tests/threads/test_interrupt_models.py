@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ctrl-C in a call of a whole model: long operators look for it, and so does a long program of
+"""Ctrl-C in a call of a whole model: long operators look for it, and so does a program of many
 short ones. The call ends in KeyboardInterrupt, and the model computes as before."""
 
 import pytest

@@ -215,6 +215,8 @@ cdef extern from "ops/operator.h" nogil:
         int type
         void *at
 
+    size_t fl_array_bytes(const fl_array *array)
+
     ctypedef struct fl_caller:
         size_t threads
         fl_poll poll

@@ -180,7 +180,8 @@ cdef class Program:
     """A list of operators that runs as one call (csrc/ops/program.h). Built by input, constant,
     step and output, in this order for outputs; then any number of threads may run it at once.
 
-    memory_limit    bytes; a layout that needs more is a MemoryError
+    memory_limit    bytes; inputs for which the arrays of a run, outputs among them, need more are
+                    a MemoryError
     """
 
     cdef fl_program *program
@@ -289,14 +290,16 @@ cdef class Program:
         finally:
             fl_free(inputs)
         raise_status(status, "program", NULL, None if step == FL_NOWHERE else step)
-        if self.memory_limit is not None and made.nbytes > self.memory_limit:
-            raise MemoryError(
-                f"inputs of {shapes} need {made.nbytes} bytes, memory_limit is {self.memory_limit}"
-            )
         like = []
+        needed = made.nbytes
         for place in self.outs:
             a = fl_layout_place(made.layout, place)
             like.append((shape_of(a), _DTYPES[a.type]))
+            needed += <object>fl_array_bytes(a)
+        if self.memory_limit is not None and needed > self.memory_limit:
+            raise MemoryError(
+                f"inputs of {shapes} need {needed} bytes, memory_limit is {self.memory_limit}"
+            )
         made.like = tuple(like)
         made.shapes = tuple([shape for shape, _ in like])
         if len(self.layouts) >= MOST_LAYOUTS:

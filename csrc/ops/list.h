@@ -12,24 +12,24 @@
 /* All zeros at first; fl_free(list.at) at the end. */
 typedef struct fl_list {
     void *at;
-    size_t count, room;
+    size_t count, capacity;
 } fl_list;
 
 /* Makes sure that `more` elements can be added: FL_OK or FL_NO_MEMORY. */
 static inline int fl_reserve(fl_list *all, size_t more, size_t bytes)
 {
     const size_t need = fl_add(all->count, more);
-    if (need <= all->room)
+    if (need <= all->capacity)
         return FL_OK;
-    const size_t room = need < SIZE_MAX / 4 ? need + need / 2 + 8 : need;
-    void *larger = fl_alloc(fl_mul(room, bytes));
+    const size_t capacity = need < SIZE_MAX / 4 ? need + need / 2 + 8 : need;
+    void *larger = fl_alloc(fl_mul(capacity, bytes));
     if (!larger)
         return FL_NO_MEMORY;
     if (all->count)
         memcpy(larger, all->at, all->count * bytes);
     fl_free(all->at);
     all->at = larger;
-    all->room = room;
+    all->capacity = capacity;
     return FL_OK;
 }
 

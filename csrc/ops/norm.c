@@ -5,8 +5,8 @@
 
 #include "base/alloc.h"
 #include "ops/loops.h"
+#include "ops/parallel.h"
 #include "ops/sums.h"
-#include "ops/work.h"
 
 typedef struct norm {
     fl_operator op;
@@ -153,8 +153,8 @@ static job begin(const fl_operator *op, const fl_array *in, size_t ins, const fl
 static int run_job(job *job, size_t rows, int (*rows_run)(void *, size_t, size_t, size_t),
                    const fl_caller *caller)
 {
-    const fl_work work = {job->norm->kernels, rows, 20.0 + 1.5 * (double)job->n, rows_run, job};
-    return fl_work_run(&work, caller);
+    return fl_in_rounds(job->norm->kernels, caller, rows, 20.0 + 1.5 * (double)job->n, rows_run,
+                        job);
 }
 
 /* A row may have no number, if mean and r are wanted: they are NaN. */

@@ -2,8 +2,8 @@
 #include "ops/order.h"
 
 #include "base/alloc.h"
+#include "ops/parallel.h"
 #include "ops/sums.h"
-#include "ops/work.h"
 
 typedef struct order {
     fl_operator op;
@@ -63,8 +63,8 @@ static int run_lines(job *job, double cost, int (*f)(void *, size_t, size_t, siz
     if (job->split.n == 0)
         return FL_OK;
     const size_t items = fl_mul(job->split.outer, job->split.inner);
-    const fl_work work = {job->order->kernels, items, 10.0 + cost * (double)job->split.n, f, job};
-    return fl_work_run(&work, caller);
+    return fl_in_rounds(job->order->kernels, caller, items, 10.0 + cost * (double)job->split.n, f,
+                        job);
 }
 
 /* The index of the first element of a line, in an array with n along the axis. */
@@ -199,7 +199,7 @@ static size_t topk_bytes(const fl_operator *op, const fl_array *in, size_t ins, 
     (void)ins;
     fits((const order *)op, in, &split);
     const size_t items = fl_mul(split.outer, split.inner);
-    threads = fl_work_threads(items, 10.0 + TOPK_COST * (double)split.n, threads);
+    threads = fl_rounds_threads(items, 10.0 + TOPK_COST * (double)split.n, threads);
     return fl_mul(threads, fl_whole_lines(fl_mul(topk_k(in), sizeof(size_t))));
 }
 

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The work of one run of an operator, divided among the team of threads. */
+/*
+ * The work of one run of an operator, divided among the team of threads. It consists of independent
+ * items, such as the rows of an output. There is one way to divide them, fl_parallel: each worker
+ * takes a block of items when it is free. fl_in_rounds is the same in pieces of about a
+ * millisecond, for work that does not look itself whether to stop, or that overwrites its inputs.
+ */
 #ifndef FL_PARALLEL_H
 #define FL_PARALLEL_H
 
@@ -23,8 +28,23 @@ int fl_parallel(const fl_kernels *kernels, const fl_caller *caller, size_t threa
    floating-point operations together: at least 1, and one for each FL_THREAD_FLOP operations. */
 size_t fl_useful_threads(size_t threads, size_t blocks, double flop);
 
-/* About 20 us of gemm with AVX-512; to wake a worker takes 5 us. */
+/* About 20 us of gemm with AVX-512, and 30 us as fl_move_flop counts them; to wake a worker takes 5
+   us. */
 #define FL_THREAD_FLOP 2e6
+
+/* Items from .. to - 1 of a job. `worker` is below fl_rounds_threads, and different for workers
+   that run at the same time. FL_OK, or FL_BAD_VALUE, which ends the run. */
+typedef int fl_items_fn(void *job, size_t worker, size_t from, size_t to);
+
+/*
+ * Calls work for all of `items` items, each of which takes about `cost` ns, in rounds of about a
+ * millisecond. The caller's poll is asked between two rounds, when no worker is at work. So
+ * whatever the poll does, even if it forks this process, no item is half done or done twice, and an
+ * item may overwrite its own inputs. FL_OK, what work returned, or FL_INTERRUPTED.
+ */
+int fl_in_rounds(const fl_kernels *kernels, const fl_caller *caller, size_t items, double cost,
+                 fl_items_fn *work, void *job);
+size_t fl_rounds_threads(size_t items, double cost, size_t threads);
 
 /* Is one of n floats strictly between 0 and FL_TINY in magnitude? Writes 1 or 0 to *tiny. FL_OK or
    FL_INTERRUPTED. */

@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "ops/opcodes.h"
-#include "ops/work.h"
+#include "ops/parallel.h"
 
 enum { MOST_INS = 32, MOST_CODE = 64, MOST_FLOATS = 64, OPERANDS = 3 };
 enum { MOST_REGISTERS = MOST_INS + MOST_FLOATS + MOST_CODE };
@@ -120,7 +120,7 @@ static size_t bytes(const fl_operator *op, const fl_array *in, size_t ins, size_
     const pointwise *p = (const pointwise *)op;
     fl_array y = {.type = FL_BOOL};
     broadcast(in, ins, &y.shape);
-    return fl_mul(fl_work_threads(fl_count(&y), p->cost, threads), slot_bytes(p));
+    return fl_mul(fl_rounds_threads(fl_count(&y), p->cost, threads), slot_bytes(p));
 }
 
 /* Merges axes of the output along which every input either moves or is repeated. */
@@ -285,8 +285,7 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
         return FL_OK;
     resolve(p, in, job.run);
     find_inputs(&job, in, &out->shape);
-    const fl_work work = {p->kernels, job.elements, p->cost, run_elements, &job};
-    return fl_work_run(&work, caller);
+    return fl_in_rounds(p->kernels, caller, job.elements, p->cost, run_elements, &job);
 }
 
 /* ---- making ---- */

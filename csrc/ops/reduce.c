@@ -7,8 +7,8 @@
 #include "base/alloc.h"
 #include "ops/functions.h"
 #include "ops/loops.h"
+#include "ops/parallel.h"
 #include "ops/sums.h"
-#include "ops/work.h"
 
 /* Results that are made at the same time where the last axis is not reduced, and elements whose
    exponentials are. */
@@ -291,9 +291,8 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
     find_axes(&job, in);
     const size_t width = job.columns < WIDTH ? job.columns : WIDTH;
     const double each = r->kind == FL_REDUCE_LOG_SUM_EXP ? 4.0 : 0.4;
-    const fl_work work = {r->kernels, results / job.columns * job.spans,
-                          20.0 + each * (double)width * (double)job.elements, run_spans, &job};
-    return fl_work_run(&work, caller);
+    return fl_in_rounds(r->kernels, caller, results / job.columns * job.spans,
+                        20.0 + each * (double)width * (double)job.elements, run_spans, &job);
 }
 
 static void free_reduce(fl_operator *op) { fl_free(op); }

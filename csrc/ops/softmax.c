@@ -7,8 +7,8 @@
 #include "kernels/contract.h"
 #include "ops/functions.h"
 #include "ops/loops.h"
+#include "ops/parallel.h"
 #include "ops/sums.h"
-#include "ops/work.h"
 
 /* Numbers whose exponentials are computed together; and columns that are worked on together if the
    axis is not the last. */
@@ -148,10 +148,9 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
     const int rows = job.split.inner == 1;
     const size_t inner = job.split.inner, width = inner < WIDTH ? inner : WIDTH;
     job.spans = fl_ceil_div(inner, WIDTH);
-    const fl_work work = {s->kernels, job.split.outer * job.spans,
-                          20.0 + 2.0 * (double)width * (double)job.split.n,
-                          rows ? run_rows : run_columns, &job};
-    return fl_work_run(&work, caller);
+    return fl_in_rounds(s->kernels, caller, job.split.outer * job.spans,
+                        20.0 + 2.0 * (double)width * (double)job.split.n,
+                        rows ? run_rows : run_columns, &job);
 }
 
 static void free_softmax(fl_operator *op) { fl_free(op); }

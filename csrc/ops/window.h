@@ -51,7 +51,7 @@ static inline size_t fl_windows_count(const fl_windows *w)
     return w->images * w->out[0] * w->out[1];
 }
 
-/* The windows of x. FL_BAD_SHAPE unless it has floats, all axes, and room for one window at least
+/* The windows of x. FL_BAD_SHAPE unless it has floats, all axes, and space for one window at least
    along each axis. */
 int fl_windows_of(const fl_window *window, const fl_array *x, fl_windows *windows);
 

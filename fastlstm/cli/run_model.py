@@ -165,7 +165,7 @@ class _Rows:
         if self.like is None:
             self.like = (), np.dtype(np.float32)
         end = self.file.seek(0, 2)
-        self.header()  # numpy leaves room for any size of the first axis
+        self.header()  # numpy leaves space for any size of the first axis
         self.file.seek(max(end, self.file.tell()))
         self.file.close()
 

@@ -118,8 +118,8 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     ModelError; graph.NotKnown if more has to be known of the inputs.
     """
     flat, known = simplify(graph, facts, max_bytes)
-    room = FOLDED * sum(a.nbytes for a in graph.constants.values()) + MORE_FOLDED
-    edit = Edit(flat, known, room)
+    bytes_left = FOLDED * sum(a.nbytes for a in graph.constants.values()) + MORE_FOLDED
+    edit = Edit(flat, known, bytes_left)
     for change in PASSES + (FOR_C if NAME == "c" else ()):
         try:
             change(edit)
@@ -136,7 +136,7 @@ def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
     ]
     if NAME != "c":
         return Plan(flat, edit.facts, inputs, None, [], casts, max_bytes)
-    builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"), room)
+    builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"), bytes_left)
     for i in inputs:
         name = graph.inputs[i].name
         builder.input(name, known[name])

@@ -184,56 +184,65 @@ class ModuleList(Module):
         return f"{self._get_name()}({''.join(lines)}\n)"
 
 
-class ModuleDict(Module):
-    """A dict of modules."""
+class _Dict(Module):
+    """What the two dicts of this file share. `_held` names the Module's dict that they show."""
 
-    def __init__(self, modules=None):
+    def __init__(self, given=None):
         super().__init__()
-        if modules is not None:
-            self.update(modules)
+        if given is not None:
+            self.update(given)
 
     def __getitem__(self, key):
-        return self._modules[key]
+        return self.__dict__[self._held][key]
+
+    def __delitem__(self, key):
+        del self.__dict__[self._held][key]
+
+    def __len__(self):
+        return len(self.__dict__[self._held])
+
+    def __iter__(self):
+        return iter(self.__dict__[self._held])
+
+    def __contains__(self, key):
+        return key in self.__dict__[self._held]
+
+    def clear(self):
+        self.__dict__[self._held].clear()
+
+    def pop(self, key):
+        return self.__dict__[self._held].pop(key)
+
+    def keys(self):
+        return self.__dict__[self._held].keys()
+
+    def items(self):
+        return self.__dict__[self._held].items()
+
+    def values(self):
+        return self.__dict__[self._held].values()
+
+    def update(self, given):
+        if not isinstance(given, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}.update should be called with an iterable of key/value "
+                f"pairs, but got {type(given).__name__}"
+            )
+        pairs = given.items() if hasattr(given, "items") else given
+        for key, value in pairs:
+            self[key] = value
+
+
+class ModuleDict(_Dict):
+    """A dict of modules."""
+
+    _held = "_modules"
+
+    def __init__(self, modules=None):
+        super().__init__(modules)
 
     def __setitem__(self, key, module):
         self.add_module(key, module)
-
-    def __delitem__(self, key):
-        del self._modules[key]
-
-    def __len__(self):
-        return len(self._modules)
-
-    def __iter__(self):
-        return iter(self._modules)
-
-    def __contains__(self, key):
-        return key in self._modules
-
-    def clear(self):
-        self._modules.clear()
-
-    def pop(self, key):
-        return self._modules.pop(key)
-
-    def keys(self):
-        return self._modules.keys()
-
-    def items(self):
-        return self._modules.items()
-
-    def values(self):
-        return self._modules.values()
-
-    def update(self, modules):
-        if not isinstance(modules, Iterable):
-            raise TypeError(
-                "ModuleDict.update should be called with an iterable of key/value pairs, but got "
-                + type(modules).__name__
-            )
-        pairs = modules.items() if hasattr(modules, "items") else modules
-        for key, module in pairs:
-            self[key] = module
 
 
 class ParameterList(Module):
@@ -279,45 +288,16 @@ class ParameterList(Module):
         raise RuntimeError("ParameterList should not be called.")
 
 
-class ParameterDict(Module):
+class ParameterDict(_Dict):
     """A dict of Parameters."""
 
-    def __init__(self, parameters=None):
-        super().__init__()
-        if parameters is not None:
-            self.update(parameters)
+    _held = "_parameters"
 
-    def __getitem__(self, key):
-        return self._parameters[key]
+    def __init__(self, parameters=None):
+        super().__init__(parameters)
 
     def __setitem__(self, key, value):
         self._parameters[key] = _parameter(value)
-
-    def __delitem__(self, key):
-        del self._parameters[key]
-
-    def __len__(self):
-        return len(self._parameters)
-
-    def __iter__(self):
-        return iter(self._parameters)
-
-    def __contains__(self, key):
-        return key in self._parameters
-
-    def keys(self):
-        return self._parameters.keys()
-
-    def items(self):
-        return self._parameters.items()
-
-    def values(self):
-        return self._parameters.values()
-
-    def update(self, parameters):
-        pairs = parameters.items() if hasattr(parameters, "items") else parameters
-        for key, value in pairs:
-            self[key] = value
 
     def extra_repr(self):
         return _lines((f"({key})", p) for key, p in self.items())

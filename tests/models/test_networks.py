@@ -112,3 +112,28 @@ def test_an_unrolled_loop_is_one_layer_of_all_steps(tmp_path):
         (run,) = (node for node in nodes if node.op == "Recurrent")
         assert run.attrs["layer"].kind == name.removesuffix("Loop").upper()
         assert run.attrs["layer"].hidden_size == 12
+
+
+class TwoCells(torch.nn.Module):
+    """Two cells of the same sizes, one after the other, that are no loop: their weights differ."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.GRUCell(4, 5), torch.nn.GRUCell(4, 5)
+
+    def forward(self, x, h):
+        return self.second(x[:, 1], self.first(x[:, 0], h))
+
+
+def test_cells_of_other_weights_stay_apart(tmp_path, rng):
+    module, path = TwoCells().eval(), tmp_path / "two.onnx"
+    given = [rng.standard_normal(shape).astype(np.float32) for shape in ((3, 2, 4), (3, 5))]
+    tensors = tuple(map(torch.from_numpy, given))
+    torch.onnx.export(module, tensors, path, dynamo=False, input_names=["x", "h"])
+    model = fastlstm.load_model(path)
+    with torch.no_grad():
+        assert_close(model(*given), module(*tensors).numpy())
+    nodes = model.plan_of(
+        [model.array(*each) for each in zip("xh", given, strict=True)]
+    ).graph.nodes
+    assert [node.op for node in nodes].count("Recurrent") == 2

@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 EXTENSION = Path(getattr(fastlstm.engine.backend, "__file__", ""))
 BUILT = EXTENSION.suffix == ".so"
 EPOCH = "1700000000"
-MOST_BYTES = 1_500_000  # of a wheel; 1 MB is aimed at, which whole models passed
+MOST_BYTES = 1_000_000  # of a wheel
+NOW = 1_420_000  # what it may not grow beyond while it is above that
 # Bytes of a wheel's dist-info, at most: README and LICENSE are there as text, and RECORD has a line
 # with a digest for each file.
 METADATA = (
@@ -100,9 +101,9 @@ def test_no_flag_comes_from_the_machine_that_builds():
     lines = flags_of_a_build()
     assert len(lines) >= 3
     assert not re.search(r"native|-mtune|-ffast-math|-Ofast|-fopenmp", " ".join(lines))
-    core, extension = lines[-2:]
-    assert "-m" not in re.findall(r"-m\w", core + extension)
-    assert "-mavx" not in core + extension and "/arch" not in core + extension
+    rest = " ".join(lines[-3:])  # operators, the rest of the core, the extension
+    assert "-m" not in re.findall(r"-m\w", rest)
+    assert "-mavx" not in rest and "/arch" not in rest
     assert "native" in " ".join(flags_of_a_build(FASTLSTM_CFLAGS="-march=native"))
 
 
@@ -149,10 +150,18 @@ def test_two_source_distributions_have_the_same_bytes(tmp_path):
     assert not any(n.endswith((".so", ".o", ".pyc")) or n.startswith("build/") for n in names)
 
 
+def assert_small(size):
+    """MOST_BYTES is the promise. Whole models have broken it, which each run says: an xfail, until
+    it holds again and the line with NOW goes."""
+    assert size <= NOW
+    if size > MOST_BYTES:
+        pytest.xfail(f"a wheel of {size:,} bytes, {MOST_BYTES:,} are promised")
+
+
 @pytest.mark.skipif(ASAN, reason="AddressSanitizer makes the extension larger")
 def test_a_wheel_is_small():
     """The package as it stands here, packed as a wheel is."""
-    assert probes.packed_size() + METADATA <= MOST_BYTES
+    assert_small(probes.packed_size() + METADATA)
 
 
 def policy(wheel):
@@ -183,6 +192,6 @@ def test_two_wheels_have_the_same_bytes(tmp_path):
         assert f"fastlstm/{name}" in names
     assert not any(n.endswith((".c", ".h", ".pyx", ".pxi", ".o")) for n in names)
     print(f"{first.name}: {first.stat().st_size:,} bytes")
-    assert first.stat().st_size <= MOST_BYTES
     if sys.platform == "linux":
         assert policy(first).startswith("manylinux_2_")
+    assert_small(first.stat().st_size)

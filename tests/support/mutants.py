@@ -93,7 +93,7 @@ def survived(folder, sound, file, old, new, test):
         if old not in text:
             return "nothing there to break"
         target.write_text(text.replace(old, new))
-        if file.startswith("csrc/"):
+        if file.startswith(("csrc/", "fastlstm/engine/c/")):
             built, said = build(copy)
             if not built:
                 return f"not built: {said}"

@@ -71,4 +71,17 @@ C = [
     ("gradients of many rows are sums of 64 rows each", "csrc/training/backward.c",
      "SPAN_LEAST = 64, SPAN_MOST = 256", "SPAN_LEAST = 64, SPAN_MOST = 64",
      "training/test_gradient_sums.py::test_gradients_of_many_rows"),
+    # ---- whole models
+    ("an operator works in place of what is read later", "csrc/ops/program.c",
+     "if (in_arena(from) && from->last == index &&", "if (in_arena(from) &&",
+     "models/test_program.py::test_a_value_that_is_read_later_is_not_overwritten_in_place"),
+    ("a split loses count at a part that nobody wants", "csrc/ops/copy.c",
+     "        from += run;\n", "        from += out[j].at ? run : 0;\n",
+     "models/test_program.py::test_outputs_that_nobody_reads"),
+    ("a step that does not count repeats the one behind it", "csrc/ops/mask.c",
+     "const size_t place = reverse ? before : before - 1;", "const size_t place = before;",
+     "models/test_keras.py::test_a_model_gives_them_too"),
+    ("a model's outputs are not counted as memory", "fastlstm/engine/c/operators.pxi",
+     "            needed += <object>fl_array_bytes(a)\n", "",
+     "models/test_model.py::test_memory_is_what_a_run_takes_and_its_bound"),
 ]  # fmt: skip

@@ -307,22 +307,22 @@ cdef class Program:
         self.layouts[key] = made
         return made
 
-    cdef void *arena(self, size_t bytes, size_t *room) except? NULL:
+    cdef void *arena(self, size_t bytes, size_t *capacity) except? NULL:
         """Memory for one run: what an earlier one has given back, if it is large enough."""
         cdef uintptr_t at
         cdef void *memory
         try:
-            room[0], address = self.arenas.pop()
+            capacity[0], address = self.arenas.pop()
         except IndexError:
-            room[0], address = 0, 0
+            capacity[0], address = 0, 0
         at = address
-        if room[0] >= bytes and at:
+        if capacity[0] >= bytes and at:
             return <void *>at
         fl_free(<void *>at)
         memory = fl_alloc(bytes + 64)
         if memory == NULL:
             raise MemoryError(f"no memory for {bytes} bytes of a model's arrays")
-        room[0] = bytes
+        capacity[0] = bytes
         return memory
 
     def run(self, list inputs, size_t threads=1, list out=None):
@@ -335,7 +335,7 @@ cdef class Program:
         cdef Poll poll
         cdef fl_caller caller
         cdef void *memory
-        cdef size_t room = 0, step = 0, ins = len(inputs), i, held = 0
+        cdef size_t capacity = 0, step = 0, ins = len(inputs), i, held = 0
         cdef size_t outs = len(self.outs)
         cdef int status
         if ins != <size_t>len(self.ndims):
@@ -357,14 +357,14 @@ cdef class Program:
                 )
                 held += 1
                 pointers[i] = view.buf
-            memory = self.arena(fl_layout_arena(layout.layout), &room)
+            memory = self.arena(fl_layout_arena(layout.layout), &capacity)
             caller.poll = watch(&poll)
             caller.poll_arg = &poll
             with nogil:
                 status = fl_program_run(self.program, layout.layout, pointers, pointers + ins,
                                         memory, &caller, &step)
             if len(self.arenas) < MOST_ARENAS:
-                self.arenas.append((room, <uintptr_t>memory))
+                self.arenas.append((capacity, <uintptr_t>memory))
             else:
                 fl_free(memory)
         finally:

@@ -45,11 +45,17 @@ class Builder:
     format    0: weights are packed as float32; 1: as float16
     facts     {name: infer.Fact}: type, shape and value of every name, as far as known
     titles    [Node] of each step, for messages
-    room      bytes of weights that steps may still have
+    bytes_left      bytes of weights that steps may still have
     """
 
-    def __init__(self, core, facts, isa=None, format=0, room=1 << 40):
-        self.core, self.isa, self.format, self.facts, self.room = core, isa, format, facts, room
+    def __init__(self, core, facts, isa=None, format=0, bytes_left=1 << 40):
+        self.core, self.isa, self.format, self.facts, self.bytes_left = (
+            core,
+            isa,
+            format,
+            facts,
+            bytes_left,
+        )
         self.program = core.Program()
         self.places, self.early, self.titles, self.fresh = {}, set(), [], 0
 
@@ -75,8 +81,8 @@ class Builder:
     def charge(self, node, arrays):
         """ModelError if weights like these are more than the program may have: each step packs its
         own, and a small file may name the same ones again and again."""
-        self.room -= sum(a.nbytes for a in arrays if a is not None)
-        if self.room < 0:
+        self.bytes_left -= sum(a.nbytes for a in arrays if a is not None)
+        if self.bytes_left < 0:
             raise node.error("its weights are packed once more, and far more than the file has")
 
     def input(self, name, fact):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What passes share: a flat graph as a table of who makes and who reads each value."""
+"""What passes share: a flat graph with who makes and who reads each value."""
 
 import heapq
 
@@ -72,12 +72,12 @@ class Edit:
 
     graph    the Graph; a pass gives `graph.nodes` anew
     facts    {name: infer.Fact}, kept up by `node` and `constant`
-    room     bytes that new constants may still take
+    bytes_left     bytes that new constants may still take
     notes    a pass's own, of values of which the tables say the same all the time
     """
 
-    def __init__(self, graph, facts, room=1 << 40):
-        self.graph, self.facts, self.room = graph, facts, room
+    def __init__(self, graph, facts, bytes_left=1 << 40):
+        self.graph, self.facts, self.bytes_left = graph, facts, bytes_left
         self._count = 0
         self.look()
 
@@ -120,8 +120,8 @@ class Edit:
 
     def charge(self, nbytes):
         """ModelError if so many more bytes of constants are more than the graph may have."""
-        self.room -= nbytes
-        if self.room < 0:
+        self.bytes_left -= nbytes
+        if self.bytes_left < 0:
             raise ModelError(
                 f"{self.graph.name}: its constants, made ready to run, need far more memory than "
                 "the file has bytes"

@@ -2,7 +2,7 @@
 """Every operator of a graph in NumPy: what constants are folded by, what the NumPy and Numba
 backends run, and what the C core is compared with. Shapes, types and memory are checked first.
 
-call.py                   arguments, limits, errors; the table of operators
+call.py                   arguments, limits, errors; TABLE, the operators
 elementwise.py            each element by itself; two inputs broadcast
 shape.py, pick.py         elements moved by shapes, and by indices
 linear.py                 products of matrices

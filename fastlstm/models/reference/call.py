@@ -5,7 +5,7 @@ A function of an operator is
 
     @operator("Add", 2)                    # it needs 2 inputs, and takes no more
     def add(call, a, b):
-        call.room(np.broadcast_shapes(a.shape, b.shape), a.dtype)
+        call.allowed(np.broadcast_shapes(a.shape, b.shape), a.dtype)
         return a + b
 
 Inputs that a node does not give are None. It returns an array or a tuple of arrays.
@@ -39,7 +39,7 @@ class Call:
         self.attr = node.attrs.get  # f(name, default=None)
         self.error = node.error
 
-    def room(self, shape, dtype, what="its output"):
+    def allowed(self, shape, dtype, what="its output"):
         """`shape` as a tuple of ints; ModelError if an array of that shape may not be made."""
         shape = tuple(int(n) for n in shape)
         if len(shape) > MAX_NDIM or any(n < 0 for n in shape):
@@ -64,7 +64,7 @@ class Call:
         except ValueError:
             shapes = " and ".join(str(a.shape) for a in arrays[:8])
             raise self.error(f"inputs of the shapes {shapes} cannot be broadcast") from None
-        return self.room(shape, arrays[0].dtype if dtype is None else dtype)
+        return self.allowed(shape, arrays[0].dtype if dtype is None else dtype)
 
     def same(self, *arrays):
         """ModelError unless all have one dtype."""

@@ -36,7 +36,7 @@ def convolved(call, x, weight, bias=None, fill=0):
     if rows % groups or (bias is not None and bias.shape != (rows,)):
         raise call.error(f"{rows} output channels in {groups} groups, with their B")
     windows = Windows(call, x, kernel)
-    shape = call.room([x.shape[0], rows, *windows.sizes], x.dtype)
+    shape = call.allowed([x.shape[0], rows, *windows.sizes], x.dtype)
     count = math.prod(windows.sizes)
     call.work(math.prod(shape) * weight.shape[1] * windows.points)
     padded = windows.padded(x, fill)
@@ -48,7 +48,7 @@ def convolved(call, x, weight, bias=None, fill=0):
             part = padded[(..., *cut)].reshape(n, groups, c, count)
             y += np.matmul(w[..., i], part)
     else:
-        call.room([n, groups, c, windows.points, count], x.dtype, "all its windows")
+        call.allowed([n, groups, c, windows.points, count], x.dtype, "all its windows")
         spatial = len(kernel)
         view = windows.view(padded).reshape(n, groups, c, *windows.sizes, *kernel)
         view = np.moveaxis(view, range(-spatial, 0), range(3, 3 + spatial))
@@ -85,8 +85,8 @@ def conv_transpose(call, x, weight, bias=None):
     full = [(n - 1) * s + (k - 1) * d + 1 if n else 0
             for n, s, k, d in zip(x.shape[2:], strides, kernel, dilations)]  # fmt: skip
     whole = [max(f, b + n) for f, b, n in zip(full, before, sizes)]
-    call.room([x.shape[0], rows, *sizes], x.dtype)
-    call.room([x.shape[0], rows, *whole], x.dtype, "its output before pads are cut off")
+    call.allowed([x.shape[0], rows, *sizes], x.dtype)
+    call.allowed([x.shape[0], rows, *whole], x.dtype, "its output before pads are cut off")
     call.work(x.size * weight.shape[1] * math.prod(kernel))
     if math.prod(kernel) > 16 * MAX_POINTS:
         raise call.error(f"a kernel of {math.prod(kernel)} points")

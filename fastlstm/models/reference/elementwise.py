@@ -121,7 +121,7 @@ def _unary(op, kinds, function):
     @operator(op, 1)
     def call_unary(call, x):
         call.kind(x, kinds, "its input")
-        call.room(x.shape, x.dtype)
+        call.allowed(x.shape, x.dtype)
         y = function(call, x)
         return y if op in ("IsNaN", "IsInf") else np.asarray(y, x.dtype)
 
@@ -256,7 +256,7 @@ def clip(call, x, low=None, high=None):
 
 def cast_to(call, x, dtype):
     call.kind(x, "fiub", "its input")
-    call.room(x.shape, dtype)
+    call.allowed(x.shape, dtype)
     if x.dtype.kind == "f" and dtype.kind in "iu":
         # A float beyond the type's range has no value that all machines agree on. Through int64 it
         # is as C does it on most.
@@ -296,4 +296,4 @@ def dropout(call, x, ratio=None, training=None):
     ratio = 0.5 if ratio is None else call.scalar(ratio, "ratio")
     if training is not None and call.scalar(training, "training_mode") and ratio != 0:
         raise call.error("dropout of training: random numbers are not drawn")
-    return x, np.ones(call.room(x.shape, bool), bool)
+    return x, np.ones(call.allowed(x.shape, bool), bool)

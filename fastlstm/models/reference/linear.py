@@ -20,7 +20,7 @@ def product(call, a, b):
     except ValueError:
         raise call.error(f"the product of the shapes {a.shape} and {b.shape}") from None
     shape = [*batch, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())]
-    call.room(shape, a.dtype)
+    call.allowed(shape, a.dtype)
     call.work(math.prod(shape) * inner)
     return np.matmul(a, b)
 
@@ -99,7 +99,7 @@ def einsum(call, arrays):
         kept = [*dots, *sorted(c for c in set(every) - set(dots) if every.count(c) == 1)]
     if not set(kept) <= set(sizes):
         raise call.error(f"the equation {equation!r} has an output that no input has")
-    call.room([sizes[label] for label in kept], arrays[0].dtype)
+    call.allowed([sizes[label] for label in kept], arrays[0].dtype)
     call.work(16 * math.prod(sizes.values()))
     limit = call.max_bytes // arrays[0].dtype.itemsize
     return np.einsum(equation, *arrays, optimize=("greedy", limit))

@@ -20,7 +20,7 @@ def indices_of(call, indices, size, what="an index"):
 @operator("Gather", 2)
 def gather(call, x, indices):
     axis = call.axis(call.attr("axis", 0), x.ndim)
-    call.room(x.shape[:axis] + indices.shape + x.shape[axis + 1 :], x.dtype)
+    call.allowed(x.shape[:axis] + indices.shape + x.shape[axis + 1 :], x.dtype)
     return np.take(x, indices_of(call, indices, x.shape[axis]), axis)
 
 
@@ -28,7 +28,7 @@ def gather(call, x, indices):
 def gather_elements(call, x, indices):
     call.ndim(indices, x.ndim, "indices")
     axis = call.axis(call.attr("axis", 0), x.ndim)
-    call.room(indices.shape, np.int64)
+    call.allowed(indices.shape, np.int64)
     return x[_places(call, x, indices, axis)]
 
 
@@ -49,7 +49,7 @@ def gather_nd(call, x, indices):
     depth = indices.shape[-1]
     if not 1 <= depth <= x.ndim - batch:
         raise call.error(f"indices of {depth} numbers for the shape {x.shape}")
-    call.room(indices.shape[:-1] + x.shape[batch + depth :], x.dtype)
+    call.allowed(indices.shape[:-1] + x.shape[batch + depth :], x.dtype)
     parts = [indices_of(call, indices[..., i], x.shape[batch + i]) for i in range(depth)]
     grid = np.ogrid[tuple(slice(n) for n in x.shape[:batch])]
     tail = indices.ndim - 1 - batch
@@ -79,7 +79,7 @@ def scatter_elements(call, x, indices, updates):
     if updates.shape != indices.shape:
         raise call.error(f"updates {updates.shape} for indices {indices.shape}")
     axis = call.axis(call.attr("axis", 0), x.ndim)
-    call.room(x.shape, x.dtype)
+    call.allowed(x.shape, x.dtype)
     return _put(call, x.copy(), _places(call, x, indices, axis), updates)
 
 
@@ -90,7 +90,7 @@ def scatter_nd(call, x, indices, updates):
     depth = indices.shape[-1]
     if not 1 <= depth <= x.ndim or updates.shape != indices.shape[:-1] + x.shape[depth:]:
         raise call.error(f"the shapes {x.shape}, {indices.shape} and {updates.shape} do not fit")
-    call.room(x.shape, x.dtype)
+    call.allowed(x.shape, x.dtype)
     where = tuple(indices_of(call, indices[..., i], x.shape[i]) for i in range(depth))
     return _put(call, x.copy(), where, updates)
 
@@ -103,7 +103,7 @@ def one_hot(call, indices, depth, values):
     depth = int(call.scalar(depth, "depth"))
     axis = call.axis(call.attr("axis", -1), indices.ndim + 1)
     shape = [*indices.shape[:axis], depth, *indices.shape[axis:]]
-    call.room(shape, max(values.dtype, np.dtype(np.int64), key=lambda d: d.itemsize))
+    call.allowed(shape, max(values.dtype, np.dtype(np.int64), key=lambda d: d.itemsize))
     indices = np.expand_dims(indices.astype(np.int64), axis)
     indices = np.where((indices >= -depth) & (indices < 0), indices + depth, indices)
     places = np.arange(depth).reshape([-1 if i == axis else 1 for i in range(len(shape))])
@@ -112,7 +112,7 @@ def one_hot(call, indices, depth, values):
 
 @operator("NonZero", 1)
 def non_zero(call, x):
-    call.room([max(x.ndim, 1), x.size], np.int64)
+    call.allowed([max(x.ndim, 1), x.size], np.int64)
     found = np.nonzero(x) if x.ndim else np.nonzero(x.reshape(1))
     return np.array(found, np.int64).reshape(len(found), -1)
 
@@ -132,7 +132,7 @@ def compress(call, x, condition):
 def unique(call, x):
     axis = call.attr("axis")
     axis = None if axis is None else call.axis(axis, x.ndim)
-    call.room([x.size], np.int64)
+    call.allowed([x.size], np.int64)
     y, first, inverse, counts = np.unique(x, True, True, True, axis)
     if not call.attr("sorted", 1):
         order = np.argsort(first, kind="stable")
@@ -156,7 +156,7 @@ def tensor_scatter(call, past, update, write=None):
     write = np.zeros(past.shape[0], np.int64) if write is None else write
     if write.shape != past.shape[:1]:
         raise call.error(f"write_indices of the shape {write.shape} for {past.shape}")
-    call.room(past.shape, past.dtype)
+    call.allowed(past.shape, past.dtype)
     places = write.astype(np.int64)[:, None] + np.arange(steps)
     places = places % size if circular else indices_of(call, places, size)
     y = past.copy()

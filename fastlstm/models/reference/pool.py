@@ -15,7 +15,7 @@ def _windows(call, x):
         raise call.error("the attribute kernel_shape is missing")
     windows = Windows(call, x, kernel)
     call.work(math.prod(x.shape[:2]) * math.prod(windows.sizes) * windows.points)
-    call.room([*x.shape[:2], *windows.sizes], x.dtype)
+    call.allowed([*x.shape[:2], *windows.sizes], x.dtype)
     return windows, tuple(range(-len(kernel), 0))
 
 
@@ -33,7 +33,7 @@ def max_pool(call, x):
 def _indices(call, x, windows, view):
     """The place of each maximum in x, counted through all of it."""
     spatial = x.shape[2:]
-    call.room(view.shape, np.int64, "all its windows")
+    call.allowed(view.shape, np.int64, "all its windows")
     # Where elements are equal the first counts, but never one of the pads.
     index = np.arange(math.prod(spatial), dtype=np.int64).reshape(spatial)
     index = windows.view(windows.padded(index[None, None], -1))
@@ -61,8 +61,8 @@ def max_unpool(call, x, indices, shape=None):
         (size - 1) * strides[i] + kernel[i] - pads[i] - pads[i + n]
         for i, size in enumerate(x.shape[2:])
     ]
-    whole = call.room([*x.shape[:2], *natural], x.dtype)
-    sizes = whole if shape is None else call.room(call.ints(shape, "its shape", x.ndim), x.dtype)
+    whole = call.allowed([*x.shape[:2], *natural], x.dtype)
+    sizes = whole if shape is None else call.allowed(call.ints(shape, "its shape", x.ndim), x.dtype)
     if x.size and not (indices.min() >= 0 and indices.max() < math.prod(whole)):
         raise call.error(f"an index outside of the shape {whole}")
     place = np.unravel_index(indices.astype(np.int64).reshape(-1), whole)
@@ -79,7 +79,7 @@ def average_pool(call, x):
     windows, last = _windows(call, x)
     total = windows.view(windows.padded(x, 0)).sum(last)
     for size, kernel in zip(windows.sizes, windows.kernel):
-        call.room([size, kernel], np.int64, "its counts")
+        call.allowed([size, kernel], np.int64, "its counts")
     counts = windows.counts(x.shape[2:], bool(call.attr("count_include_pad", 0)))
     return total / counts.astype(x.dtype)
 
@@ -123,12 +123,12 @@ def col2im(call, x, image, block):
     points = math.prod(block)
     if min(block, default=0) < 1 or min(image) < 1 or x.shape[1] % points:
         raise call.error(f"block_shape {block}, image_shape {image} for {x.shape}")
-    shape = call.room([x.shape[0], x.shape[1] // points, *image], x.dtype)
+    shape = call.allowed([x.shape[0], x.shape[1] // points, *image], x.dtype)
     windows = Windows(call, np.broadcast_to(np.zeros((), bool), shape), block)
     if math.prod(windows.sizes) != x.shape[2] or points > 1 << 16:
         raise call.error(f"{math.prod(windows.sizes)} windows, the input has {x.shape[2]}")
     sides = zip(image, windows.before, windows.after)
-    y = np.zeros(call.room([*shape[:2], *(n + b + a for n, b, a in sides)], x.dtype), x.dtype)
+    y = np.zeros(call.allowed([*shape[:2], *(n + b + a for n, b, a in sides)], x.dtype), x.dtype)
     columns = x.reshape(*shape[:2], points, *windows.sizes)
     for i, (_, cut) in enumerate(windows.positions()):
         y[(..., *cut)] += columns[:, :, i]

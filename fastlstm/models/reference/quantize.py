@@ -33,7 +33,7 @@ def _along(call, array, x, block):
     due[axis] = -(-due[axis] // block) if block > 0 else -1
     if list(array.shape) != due:
         raise call.error(f"scales of the shape {array.shape} for {x.shape} in blocks of {block}")
-    call.room(x.shape, array.dtype)
+    call.allowed(x.shape, array.dtype)
     return np.take(np.repeat(array, block, axis), np.arange(x.shape[axis]), axis)
 
 
@@ -46,7 +46,7 @@ def quantize_linear(call, x, scale, zero=None):
     call.kind(np.empty(0, dtype), "iu", "its output")
     if zero is not None and zero.size != scale.size:
         raise call.error(f"a zero point of the shape {zero.shape}, scales of {scale.shape}")
-    call.room(x.shape, np.float64)
+    call.allowed(x.shape, np.float64)
     block = call.attr("block_size", 0)
     s = _along(call, scale, x, block)
     z = 0 if zero is None else _along(call, zero, x, block)
@@ -61,7 +61,7 @@ def dequantize_linear(call, x, scale, zero=None):
         call.same(x, zero)
         if zero.size != scale.size:
             raise call.error(f"a zero point of the shape {zero.shape}, scales of {scale.shape}")
-    call.room(x.shape, np.float64)
+    call.allowed(x.shape, np.float64)
     block = call.attr("block_size", 0)
     s = _along(call, scale, x, block)
     y = x.astype(np.float32 if x.dtype.itemsize < 4 else np.float64)
@@ -97,7 +97,7 @@ def dynamic_quantize_linear(call, x):
 def _centred(call, a, zero, rows, what):
     """a - zero as float64; the zero point is one, or of each row (rows=True) or column."""
     call.kind(a, "iu", what)
-    call.room(a.shape, np.float64, f"{what} as float64")
+    call.allowed(a.shape, np.float64, f"{what} as float64")
     wide = a.astype(np.float64)
     if zero is None:
         return wide

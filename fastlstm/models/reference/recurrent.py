@@ -121,8 +121,8 @@ def _recurrent(call, kind, x, count, size, products, bias, lengths, h, c, p):
     lengths = _shaped(call, lengths, (batch,), "sequence_lens")
     h, c = (_shaped(call, a, (count, batch, size), n) for a, n in ((h, "h0"), (c, "c0")))
     p = _shaped(call, p, (count, 3 * size), "P")
-    y = np.zeros(call.room((steps, count, batch, size), x.dtype), x.dtype)
-    call.room((steps, batch, gates), x.dtype, "its gates")
+    y = np.zeros(call.allowed((steps, count, batch, size), x.dtype), x.dtype)
+    call.allowed((steps, batch, gates), x.dtype, "its gates")
     ends = np.zeros((2, count, batch, size), x.dtype)
     rows = np.full(batch, steps) if lengths is None else lengths.astype(np.int64)
     if batch and not (rows.min() >= 0 and rows.max() <= steps):
@@ -197,7 +197,7 @@ def dynamic_quantize_lstm(call, x, w, r, b=None, lengths=None, h=None, c=None, p
         scale = scale[d] if scale.ndim else scale
         zero = np.zeros((), matrix.dtype) if zero is None else zero
         zero = zero[d] if zero.ndim else zero
-        call.room(matrix[d].shape, np.float64)
+        call.allowed(matrix[d].shape, np.float64)
         centred = matrix[d].astype(np.float64) - zero
 
         def times(rows):
@@ -220,7 +220,7 @@ def recurrent(call, x, lengths=None, h0=None, c0=None):
     call.ndim(x, 3, "x")
     layer = _layer(call.node)
     state = h0 if c0 is None else (h0, c0)
-    call.room((*x.shape[:2], layer.output_size), x.dtype)
+    call.allowed((*x.shape[:2], layer.output_size), x.dtype)
     if x.shape[0] == 0:  # which torch's layers refuse: no output, and the state stays
         due = layer.state_shapes(x.shape[1])
         given = [h0] if len(due) == 1 else [h0, c0]

@@ -66,7 +66,7 @@ def _of_nothing(call, op, x, axes):
         for i, n in enumerate(x.shape)
         if call.attr("keepdims", 1) or i not in axes
     ]
-    call.room(shape, x.dtype)
+    call.allowed(shape, x.dtype)
     fill = {"ReduceProd": 1, "ReduceLogSum": -np.inf, "ReduceLogSumExp": -np.inf}.get(op, 0)
     if op in ("ReduceMax", "ReduceMin"):
         sign = -1 if op == "ReduceMax" else 1
@@ -109,7 +109,7 @@ def _running(op, function, start):
     def call_running(call, x, axis):
         call.kind(x, "fiu", "its input")
         at = call.axis(int(call.scalar(axis, "axis")), x.ndim)
-        call.room(x.shape, x.dtype)
+        call.allowed(x.shape, x.dtype)
         y = np.flip(x, at) if call.attr("reverse", 0) else x
         if call.attr("exclusive", 0):
             first = np.full([1 if i == at else n for i, n in enumerate(x.shape)], start, x.dtype)
@@ -131,7 +131,7 @@ def top_k(call, x, k):
     count = int(call.scalar(k, "k"))
     if not 0 <= count <= x.shape[axis]:
         raise call.error(f"k is {count}, of an axis of {x.shape[axis]}")
-    call.room(x.shape, np.int64)
+    call.allowed(x.shape, np.int64)
     if call.attr("largest", 1):  # sorted backwards with the first of equals last, then reversed
         order = np.flip(x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis, "stable"), axis)
     else:

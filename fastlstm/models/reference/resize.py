@@ -86,8 +86,8 @@ def _weights(call, mode, places, old, scale):
     reach = 1 if mode == "linear" else 2
     shrink = min(scale, 1.0) if call.attr("antialias", 0) else 1.0
     taps = math.ceil(reach / shrink)
-    call.room([places.size, 2 * taps], np.float64, "its weights")
-    call.room([places.size, old], np.float64, "its weights")
+    call.allowed([places.size, 2 * taps], np.float64, "its weights")
+    call.allowed([places.size, old], np.float64, "its weights")
     first = np.floor(places)[:, None] + np.arange(1 - taps, taps + 1)
     distance = (first - places[:, None]) * shrink
     if mode == "linear":
@@ -135,7 +135,7 @@ def steps(call, shape, roi, scales, sizes):
     whole, found = list(shape), []
     for axis, n in zip(axes, new):
         whole[axis] = n
-    call.room(whole, np.float64)
+    call.allowed(whole, np.float64)
     for i, (axis, n, scale) in enumerate(zip(axes, new, ratios)):
         old = shape[axis]
         if 0 in whole or (n == old and scale == 1 and not crop):
@@ -164,7 +164,7 @@ def resize(call, x, roi=None, scales=None, sizes=None):
             continue
         new, old = step.matrix.shape
         shape = [*y.shape[: step.axis], new, *y.shape[step.axis + 1 :]]
-        call.room(shape, np.float64, "an axis resized")
+        call.allowed(shape, np.float64, "an axis resized")
         call.work(math.prod(shape) * old)
         y = np.moveaxis(np.tensordot(step.matrix, y, (1, step.axis)), 0, step.axis)
     outside = [(s.axis, s.outside) for s in found if s.outside is not None and s.outside.any()]

@@ -38,7 +38,7 @@ def reshape(call, x, shape):
         sizes[sizes.index(-1)] = x.size // rest
     if math.prod(sizes) != x.size:
         raise call.error(f"the shape {x.shape} cannot become {sizes}")
-    return x.reshape(call.room(sizes, x.dtype))
+    return x.reshape(call.allowed(sizes, x.dtype))
 
 
 @operator("Flatten", 1)
@@ -78,9 +78,9 @@ def transpose(call, x):
 
 @operator("Expand", 2)
 def expand(call, x, shape):
-    sizes = call.room(call.ints(shape, "its shape"), x.dtype)
+    sizes = call.allowed(call.ints(shape, "its shape"), x.dtype)
     try:
-        return np.broadcast_to(x, call.room(np.broadcast_shapes(x.shape, sizes), x.dtype))
+        return np.broadcast_to(x, call.allowed(np.broadcast_shapes(x.shape, sizes), x.dtype))
     except ValueError:
         raise call.error(f"the shape {x.shape} cannot be broadcast to {sizes}") from None
 
@@ -88,8 +88,8 @@ def expand(call, x, shape):
 @operator("Tile", 2)
 def tile(call, x, repeats):
     counts = call.ints(repeats, "repeats", x.ndim)
-    call.room([n * count for n, count in zip(x.shape, counts)], x.dtype)
-    call.room(counts, bool, "repeats")
+    call.allowed([n * count for n, count in zip(x.shape, counts)], x.dtype)
+    call.allowed(counts, bool, "repeats")
     return np.tile(x, counts)
 
 
@@ -104,7 +104,7 @@ def concat(call, arrays):
         raise call.error(f"the shapes {shapes} cannot be joined at axis {axis}")
     whole = list(first.shape)
     whole[axis] = sum(a.shape[axis] for a in arrays)
-    call.room(whole, first.dtype)
+    call.allowed(whole, first.dtype)
     return np.concatenate(arrays, axis)
 
 
@@ -183,7 +183,7 @@ def pad(call, x, pads, value=None, axes=None):
         kept.append(slice(max(-before, 0), n - max(-after, 0)))
     x = x[tuple(kept)]
     sides = [(max(before, 0), max(after, 0)) for before, after in sides]
-    call.room([n + sum(side) for n, side in zip(x.shape, sides)], x.dtype)
+    call.allowed([n + sum(side) for n, side in zip(x.shape, sides)], x.dtype)
     if mode == "constant":
         fill = 0 if value is None else call.scalar(value, "its value")
         return np.pad(x, sides, constant_values=fill)
@@ -202,7 +202,7 @@ def center_crop_pad(call, x, shape):
     sizes = list(x.shape)
     for axis, n in zip(axes, call.ints(shape, "its shape", len(axes))):
         sizes[axis] = n
-    call.room(sizes, x.dtype)
+    call.allowed(sizes, x.dtype)
     cut, sides = [], []
     for old, new in zip(x.shape, sizes):
         start = max(old - new, 0) // 2
@@ -218,7 +218,7 @@ def constant_of_shape(call, shape):
     fill = np.zeros(1, np.float32) if fill is None else fill
     if not isinstance(fill, np.ndarray) or fill.size != 1:
         raise call.error("value is not one number")
-    return np.full(call.room(call.ints(shape, "its shape"), fill.dtype), fill.reshape(()))
+    return np.full(call.allowed(call.ints(shape, "its shape"), fill.dtype), fill.reshape(()))
 
 
 @operator("Range", 3)
@@ -229,7 +229,7 @@ def ranges(call, start, limit, delta):
     if not step or not all(map(math.isfinite, (first, last, step))):
         raise call.error(f"from {first} to {last} in steps of {step}")
     count = max(0, math.ceil((last - first) / step))
-    call.room([count], np.float64)
+    call.allowed([count], np.float64)
     return (first + np.arange(count) * step).astype(start.dtype)
 
 
@@ -239,7 +239,7 @@ def eye_like(call, x):
     code = call.attr("dtype")
     dtype = x.dtype if code is None else call.dtype(code, "dtype")
     k = call.attr("k", 0)
-    return np.eye(*call.room(x.shape, dtype), max(-x.shape[0], min(k, x.shape[1])), dtype)
+    return np.eye(*call.allowed(x.shape, dtype), max(-x.shape[0], min(k, x.shape[1])), dtype)
 
 
 @operator("Trilu", 1, 2)

@@ -13,7 +13,7 @@ def _window(op, *terms):
     def window(call, size):
         n = int(call.scalar(size, "its size"))
         dtype = call.dtype(call.attr("output_datatype", 1), "output_datatype")
-        call.room([n], np.float64)
+        call.allowed([n], np.float64)
         around = max(n if call.attr("periodic", 1) else n - 1, 1)
         angle = 2 * np.pi * np.arange(n) / around
         parts = ((-1) ** i * term * np.cos(i * angle) for i, term in enumerate(terms))
@@ -47,7 +47,7 @@ def dft(call, x, length=None, axis=None):
     n = natural if length is None else int(call.scalar(length, "dft_length"))
     if n < 1:
         raise call.error(f"dft_length is {n}")
-    call.room([*x.shape[:at], n, *x.shape[at + 1 : -1], 2], np.complex128)
+    call.allowed([*x.shape[:at], n, *x.shape[at + 1 : -1], 2], np.complex128)
     z = _complex(call, x.astype(np.float64))
     if inverse and onesided:
         return np.fft.irfft(z, n, at)[..., None].astype(x.dtype)
@@ -75,7 +75,7 @@ def stft(call, x, step, window=None, length=None):
         raise call.error(f"frames of {n} every {step} of {x.shape[1]}")
     onesided = call.attr("onesided", 1)
     frames = (x.shape[1] - n) // step + 1
-    call.room([x.shape[0], frames, n, 2], np.complex128)
+    call.allowed([x.shape[0], frames, n, 2], np.complex128)
     z = _complex(call, x.astype(np.float64))
     view = np.lib.stride_tricks.sliding_window_view(z, n, 1)[:, ::step]
     view = view if window is None else view * window
@@ -97,7 +97,7 @@ def mel_weight_matrix(call, bins, length, rate, low, high):
     if bins < 1 or length < 1 or rate < 1 or not 0 <= low < high:
         raise call.error(f"{bins} bins of {length} samples at {rate} Hz, {low} to {high} Hz")
     rows = length // 2 + 1
-    y = np.zeros(call.room([rows, bins], np.float64))
+    y = np.zeros(call.allowed([rows, bins], np.float64))
     first, last = (2595 * np.log10(1 + f / 700) for f in (low, high))
     mels = first + np.arange(bins + 2) * ((last - first) / (bins + 2))
     edges = ((length + 1) * 700 * (10 ** (mels / 2595) - 1) // rate).astype(np.int64)

@@ -52,13 +52,13 @@ class Windows:
                     (less, more) if auto == "SAME_UPPER" else (more, less)
                 )
             else:
-                room = size + self.before[i] + self.after[i] - extent
-                if room < 0 and not (ceil and room > -stride):
+                left = size + self.before[i] + self.after[i] - extent
+                if left < 0 and not (ceil and left > -stride):
                     raise self.call.error(
                         f"a window of {extent} is larger than axis {i + 2}, {size} with pads "
                         f"{self.before[i]} and {self.after[i]}"
                     )
-                count = (-(-room // stride) if ceil else room // stride) + 1
+                count = (-(-left // stride) if ceil else left // stride) + 1
                 if ceil and (count - 1) * stride >= size + self.before[i]:
                     count -= 1
             self.sizes.append(max(count, 0))
@@ -71,7 +71,7 @@ class Windows:
         if not np.any(sides):
             return x
         call = self.call
-        call.room([*x.shape[:2], *(n + sum(s) for n, s in zip(x.shape[2:], sides))], x.dtype,
+        call.allowed([*x.shape[:2], *(n + sum(s) for n, s in zip(x.shape[2:], sides))], x.dtype,
                   "its padded input")  # fmt: skip
         return np.pad(x, [(0, 0), (0, 0), *sides], constant_values=fill)
 

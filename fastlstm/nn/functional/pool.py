@@ -64,8 +64,8 @@ def _attrs(x, kernel, stride, padding, dilation, ceil_mode, axes, name):
             )
     out = []
     for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation):
-        room = n + 2 * p - ((k - 1) * d + 1)
-        count = (-(-room // s) if ceil_mode else room // s) + 1
+        left = n + 2 * p - ((k - 1) * d + 1)
+        count = (-(-left // s) if ceil_mode else left // s) + 1
         out.append(count - (ceil_mode and (count - 1) * s >= n + p))
     if min(out) < 1:
         if name == "max_pool1d":

@@ -130,7 +130,7 @@ class Model:
         ModelError if no state is found.
         """
         batch_size = checked_size("batch_size", batch_size)
-        constants = {name: self.array(name, given) for name, given in constants.items()}
+        constants = {name: self.array(name, given).copy() for name, given in constants.items()}
         if state is None:
             given = {each.name: each.zeros(batch_size) for each in self._inputs}
             try:

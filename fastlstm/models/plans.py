@@ -83,14 +83,17 @@ class Plans:
         inputs: the values of small ones of whole numbers, then sizes, then the values of small ones
         of floats, such as scales. Then each that need not be known is left free again, since a plan
         takes milliseconds, and inputs may differ at every call."""
-        values, axes = pins
+        values, axes = known = pins
         small = {i for i, a in enumerate(arrays) if a.size <= MOST_PINNED and a.ndim <= 1}
         floats = {i for i in small if arrays[i].dtype.kind == "f"}
         ints = small - floats
         every = set(self._free_axes(arrays))
         while True:
             try:
-                return self._fewest(arrays, self._plan(arrays, pins), pins, fixed)
+                made = self._plan(arrays, pins)
+                if pins == known:  # as few as plans before have needed
+                    return made, pins
+                return self._fewest(arrays, made, pins, fixed)
             except ModelError as error:
                 of_values = isinstance(error, NotKnown)
                 if of_values and not ints <= set(values):

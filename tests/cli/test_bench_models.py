@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from published import path_of
 
-from fastlstm.bench import cases, models, whole
+import fastlstm
+from fastlstm.bench import cases, networks, whole
 from fastlstm.bench.fetch import FetchError
 from fastlstm.bench.rows import Aim
 from fastlstm.cli.main import main
@@ -89,18 +90,37 @@ def test_the_bars_of_the_suite():
     bars = {name: case.aims[0].bound for name, case in found.items() if case.aims}
     assert bars == {
         "silero_vad, frames streamed": 4, "silero_vad sequence, 320 frames": 2.5,
-        "beatnet, frames streamed": 2,
+        "beatnet, frames streamed": 2, "uzmorph, a word of 9 letters": 1.5,
+        "languages, 80 letters": 1.5, "g2p-fa, the decoder's step": 1.5,
+        "vocalise, 315 letters": 1.15, "medaka, 20 rows of 1000": 1.5, "nano-ocr, a line": 0.9,
+        "khmer-ocr, a line": 0.9,
     }  # fmt: skip
     assert found["silero_vad, frames streamed"].whole.streamed
+
+
+@pytest.mark.parametrize("name", ["uzmorph", "languages", "phonemes", "vocalise", "consensus"])
+def test_a_network_around_published_weights(name):
+    """It is exported, and gives ONNX Runtime's numbers. (The two readers of lines have 20 and 40 MB
+    of weights: the benchmark alone compares them.)"""
+    import onnxruntime
+
+    path = getattr(networks, name)()
+    model = fastlstm.load_model(path)
+    given = whole.inputs_of(model, whole.Whole(lambda: path))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    due = onnxruntime.InferenceSession(str(path), options).run(None, given)
+    made = model(**given)
+    made = [made] if isinstance(made, np.ndarray) else made
+    for y, expected in zip(made, due, strict=True):
+        assert np.abs(y - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 def test_beatnet_is_exported_with_its_state():
     """In pieces of a stream or at once: the same as its authors' layers one after the other."""
     import torch
 
-    import fastlstm
-
-    weights = torch.load(models.fetch(*models.BEATNET), map_location="cpu")
+    weights = torch.load(networks.fetch(*networks.BEATNET), map_location="cpu")
     x = torch.randn(1, 7, 272, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         v = torch.nn.functional.conv1d(
@@ -112,7 +132,7 @@ def test_beatnet_is_exported_with_its_state():
         lstm.load_state_dict({k[5:]: w for k, w in weights.items() if k.startswith("lstm.")})
         v = torch.nn.functional.linear(lstm(v)[0], weights["linear.weight"], weights["linear.bias"])
     expected = v.transpose(1, 2).numpy()
-    stream = fastlstm.load_model(models.beatnet()).stream()
+    stream = fastlstm.load_model(networks.beatnet()).stream()
     assert stream.pairs == {"h": "hn", "c": "cn"}
     made = np.concatenate([stream.step(x[:, t : t + 1].numpy()) for t in range(7)], axis=2)
     assert np.abs(made - expected).max() <= 1e-5 * np.abs(expected).max()

@@ -115,9 +115,7 @@ def test_what_is_not_covered_is_named(capsys, tmp_path):
     path = save(tmp_path, nodes)
     text = out_of(capsys, path, code=1)
     assert "not covered\n    Fancy 2\n" in text
-    assert (
-        "no plan for x (1, 3)\n    node 'y' (Fancy): an operator that fastlstm does not run" in text
-    )
+    assert "no plan for x (1, 3)\n    node 'y' (Fancy): the operator is not covered" in text
     assert "--shape" not in text
     assert model_json(capsys, path, code=1)["uncovered"] == {"Fancy": 2}
 

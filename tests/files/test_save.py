@@ -108,7 +108,7 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
         "d.": Layer("LSTM", 3, 4, direction="bidirectional", initial_state=("initial_h",)),
     }  # fmt: skip
     assert {f.name for f in dataclasses.fields(Layer)} - {"problem", "assumed", "cell"} <= {
-        name for layer in layers.values() for name in own._plain(layer)
+        name for layer in layers.values() for name in own.plain(layer)
     } | {"proj_size", "num_layers", "bias"}
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}
     found = {}

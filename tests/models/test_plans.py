@@ -270,6 +270,35 @@ def test_batch_normalization_by_parameters_of_the_call(rng):
     assert m._plans.pins == Pins()
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "op, shape, w, attrs",
+    [
+        ("Conv", (2, 4, 9), (6, 2, 3), {"group": 2}),
+        ("Conv", (2, 4, 5, 6), (6, 4, 2, 3), {}),
+        ("ConvTranspose", (2, 4, 9), (4, 3, 3), {"group": 2, "strides": [2]}),
+        ("Gemm", (5, 4), (4, 6), {}),
+    ],
+)
+def test_batch_normalization_goes_into_the_product_before_it(op, shape, w, attrs, bias, rng):
+    """The product alone, by the same engine, and the normalization of it in float64."""
+    x, w = (rng.standard_normal(size).astype(F) for size in (shape, w))
+    g, b, mean, var, old = (rng.uniform(0.5, 3, 6).astype(F) for _ in range(5))
+    constants = {"w": w} | ({"c": old} if bias else {})
+    product = (op, "x w c" if bias else "x w", "v", attrs)
+    inputs = {"x": (F, shape)}
+    alone = model([product], inputs, "v", dict(constants))(x).astype(np.float64)
+    all_of_it = model(
+        [product, ("BatchNormalization", "v g b m s", "y", {"epsilon": 1e-3})],
+        inputs, "y", constants | {"g": g, "b": b, "m": mean, "s": var},
+    )  # fmt: skip
+    at = (None, slice(None), *[None] * (alone.ndim - 2))
+    want = (alone - mean[at]) / np.sqrt(var[at].astype(np.float64) + 1e-3) * g[at] + b[at]
+    np.testing.assert_allclose(all_of_it(x), want, rtol=1e-5, atol=1e-5)
+    left = {node.op for node in all_of_it.plan_of([x]).graph.nodes}
+    assert not left & {"BatchNormalization", "Mul", "Add", "Pointwise"}
+
+
 def test_dropout_of_training_is_refused():
     m = model(
         [("Dropout", "x r t", "y")], {"x": (F, (2,)), "t": (bool, ())}, constants={"r": F(0.5)}

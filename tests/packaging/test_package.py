@@ -269,7 +269,7 @@ def test_other_engines_are_imported_in_their_own_modules_only():
     ours = {name for name in anywhere if name.startswith("torch/")}
     assert "torch/modules.py" in ours
     # Peers of whole models, imported when they are asked for; torch exports a network for them.
-    whole = {"bench/models.py", "bench/whole.py"}
+    whole = {"bench/networks.py", "bench/whole.py"}
     assert anywhere - adapters - ours - whole <= {"demo/torch_speed.py"}
     assert at_the_top - ours <= {"demo/torch_speed.py"}
 

@@ -83,11 +83,11 @@ typedef struct fl_variant {
 } fl_variant;
 
 /*
- * What the numbers of packed weight matrices are: float32, or IEEE binary16, to which fl_net_set
- * rounds and which kernels convert to float32 exactly. Biases, peepholes, sums, gates and states
- * are float32 in every format.
+ * What the numbers of packed weight matrices are: float32; IEEE binary16, to which fl_net_set
+ * rounds and which kernels convert to float32 exactly; or 8-bit codes (kernels/codes.h), which
+ * fl_net_set_int8 takes. Biases, peepholes, sums, gates and states are float32 in every format.
  */
-enum { FL_FLOAT32, FL_FLOAT16, FL_FORMATS };
+enum { FL_FLOAT32, FL_FLOAT16, FL_INT8, FL_FORMATS };
 
 typedef struct fl_config {
     int cell;
@@ -95,6 +95,7 @@ typedef struct fl_config {
     size_t layers, dirs;        /* dirs = 1 or 2 */
     int reverse;                /* with dirs = 1: go from each row's last step to its first */
     int format;                 /* of the packed weight matrices */
+    int input_bits;             /* with FL_INT8: 16 or 8, of the codes of the first layer's input */
     fl_variant variant;         /* with variant.differs FL_RNN_TANH and FL_RNN_RELU are the same */
 } fl_config;
 
@@ -120,6 +121,18 @@ size_t fl_net_bytes(const fl_net *net); /* of its memory, packed weights include
  */
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                 const float *b_ih, const float *b_hh, const float *w_hr);
+
+/* A matrix of codes: element (row, k) is codes[row * K + k] * scales[row], with codes in -127 ..
+   127 and scales that are not negative. */
+typedef struct fl_int8 {
+    const int8_t *codes;
+    const float *scales;
+} fl_int8;
+
+/* fl_net_set for a network of format FL_INT8. The matrices have the shapes that fl_net_set says;
+   that of w_hr is not read without a projection. */
+void fl_net_set_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int8 w_hh,
+                     const float *b_ih, const float *b_hh, fl_int8 w_hr);
 
 /* Sets the peepholes of one layer and direction of an LSTM, whose configuration says that it has
    some: (3 H), for i, f and o. Those of i and f are multiplied by c before the step, that of o by c

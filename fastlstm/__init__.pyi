@@ -49,7 +49,8 @@ _Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 _File: TypeAlias = _Path | bytearray | memoryview | _BinaryFile  # bytes: see load
 _Nonlinearity: TypeAlias = Literal["tanh", "relu"]
 _Merge: TypeAlias = Literal["concat", "sum", "mul", "ave"]
-_DType: TypeAlias = Literal["float32", "float16"]
+_DType: TypeAlias = Literal["float32", "float16", "int8"]
+_Inputs: TypeAlias = Literal["int16", "int8"]
 _Names: TypeAlias = Sequence[str | Activation]
 _Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of each
 _State = TypeVar("_State")  # (h, c), or h alone, as a result
@@ -86,7 +87,9 @@ class _Layer(Generic[_State, _Given, _Up]):
     def output_size(self) -> int: ...
     @property
     def dtype(self) -> _DType: ...  # of the weight matrices
-    def quantize(self, dtype: _DType) -> Self: ...
+    inputs: _Inputs
+    def quantize(self, dtype: _DType, inputs: _Inputs = "int16") -> Self: ...
+    def error(self, x: ArrayLike, state: Any = None, *, reference: Any = None) -> Error: ...
     @property
     def initial_state(self) -> Any: ...  # like a state, or None
     @initial_state.setter
@@ -232,7 +235,7 @@ class _Cell(Generic[_State, _Given]):
     def kind(self) -> str: ...
     @property
     def dtype(self) -> _DType: ...
-    def quantize(self, dtype: _DType) -> Self: ...
+    def quantize(self, dtype: _DType, inputs: _Inputs = "int16") -> Self: ...
     def state_dict(self) -> dict[str, _Array]: ...
     def load_state_dict(
         self, state_dict: Mapping[str, ArrayLike], strict: bool = True
@@ -276,6 +279,11 @@ class Grads(NamedTuple):
     x: _Array | None
     state: Any  # (dh0, dc0), or dh0
     params: dict[str, _Array]
+
+class Error(NamedTuple):
+    max: float
+    rms: float
+    where: tuple[int, ...]
 
 @dataclass(frozen=True)
 class Verification:

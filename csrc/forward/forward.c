@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "base/threads.h"
+#include "forward/encode.h"
 #include "forward/grid.h"
 #include "forward/row_order.h"
 #include "forward/split_units.h"
@@ -56,6 +57,7 @@ static forward *carve_workspace(fl_carver *carver, const fl_job *sizes)
                 fl_carve(carver, needs_full_h ? fl_mul(plan->rows_max, plan->hidden_pad) : 0, fs),
             .proj = fl_carve(carver, config->proj ? fl_mul(plan->rows_max, plan->proj_pad) : 0, fs),
             .flushed = fl_carve(carver, fl_mul(plan->chunk_rows, config->input), fs)};
+        fl_encode_carve(carver, sizes, &scratch);
         if (w)
             job->scratch[i] = scratch;
     }

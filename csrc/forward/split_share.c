@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "forward/encode.h"
 #include "forward/split_wait.h"
 #include "kernels/run.h"
 
@@ -36,7 +37,9 @@ int fl_share_product(fl_job *job, fl_scratch *scratch, const fl_span *span, size
                  .init = weights->bias + p0 * group,
                  .c = scratch->z + p0 * n * group,
                  .c_panel = n * group,
-                 .c_row = group};
+                 .c_row = group,
+                 .codes = fl_encode_inputs(job, scratch, weights, span->layer, n),
+                 .scales = weights->w.scales ? weights->w.scales + p0 * group : NULL};
     return fl_run_gemm(&job->context, &scratch->slot, weights->w.format, g);
 }
 
@@ -55,24 +58,27 @@ int fl_share_step(fl_job *job, fl_scratch *scratch, const fl_span *span, size_t 
             memcpy(span->c[to] + u, span->c[from] + u, (p1 - p0) * units * sizeof(float));
     }
     HOOK(share ? "in step" : "caller in step");
-    fl_step args = {.rows = span->rows,
-                    .p0 = p0,
-                    .p1 = p1,
-                    .descending = (int)(step & 1) ^ span->descending,
-                    .k = net->width,
-                    .hidden = net->config.hidden,
-                    .panel = weights->r.data,
-                    .panel_bytes = weights->r.panel_bytes,
-                    .z = scratch->z + step * span->rows * net->group,
-                    .z_panel = span->steps * span->rows * net->group,
-                    .b_hn = weights->b_hn,
-                    .h = scratch->h_in,
-                    .h_out = scratch->h_out,
-                    .c = span->c[to],
-                    .c_row = pad,
-                    .variant = &net->config.variant,
-                    .activation = net->config.variant.activation[0],
-                    .peep = weights->peep};
+    fl_step args = {
+        .rows = span->rows,
+        .p0 = p0,
+        .p1 = p1,
+        .descending = (int)(step & 1) ^ span->descending,
+        .k = net->width,
+        .hidden = net->config.hidden,
+        .panel = weights->r.data,
+        .panel_bytes = weights->r.panel_bytes,
+        .z = scratch->z + step * span->rows * net->group,
+        .z_panel = span->steps * span->rows * net->group,
+        .b_hn = weights->b_hn,
+        .h = scratch->h_in,
+        .h_out = scratch->h_out,
+        .c = span->c[to],
+        .c_row = pad,
+        .variant = &net->config.variant,
+        .activation = net->config.variant.activation[0],
+        .peep = weights->peep,
+        .codes = fl_encode_states(job, scratch, &weights->r, scratch->h_in, span->rows, net->width),
+        .scales = weights->r.scales};
     return fl_run_step(&job->context, &scratch->slot, net->cell, weights->r.format, &args);
 }
 

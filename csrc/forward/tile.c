@@ -7,12 +7,13 @@
 
 #include <string.h>
 
+#include "forward/encode.h"
 #include "forward/record.h"
 #include "kernels/run.h"
 
 /* scratch->z = b + W x for n rows, to which scratch->a points. */
 static int input_product(fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
-                         size_t n, int descending)
+                         size_t layer, size_t n, int descending)
 {
     const fl_net *net = job->net;
     fl_gemm g = {.rows = n,
@@ -27,7 +28,9 @@ static int input_product(fl_job *job, fl_scratch *scratch, const fl_track_weight
                  .init = weights->bias,
                  .c = scratch->z,
                  .c_panel = n * net->group,
-                 .c_row = net->group};
+                 .c_row = net->group,
+                 .codes = fl_encode_inputs(job, scratch, weights, layer, n),
+                 .scales = weights->w.scales};
     return fl_run_gemm(&job->context, &scratch->slot, weights->w.format, g);
 }
 
@@ -51,13 +54,17 @@ static int reset_step(fl_job *job, fl_scratch *scratch, const fl_track_weights *
                  .c = (float *)(uintptr_t)s->z,
                  .c_panel = s->z_panel,
                  .c_row = net->group,
-                 .add = FL_ONTO};
+                 .add = FL_ONTO,
+                 .codes = s->codes,
+                 .scales = s->scales};
     int e = fl_run_gemm(&job->context, &scratch->slot, format, g);
     net->cell->reset(s);
     for (size_t r = 0; r < s->rows; r++)
         scratch->a[r] = s->c + r * s->c_row;
     g.panels = net->unit_panels;
     g.a = scratch->a;
+    g.codes = fl_encode_states(job, scratch, &weights->r, g.a, s->rows, s->k);
+    g.scales = g.scales ? g.scales + last * net->group : NULL;
     g.panel = fl_panel(&weights->r, last);
     g.c += last * s->z_panel;
     e = e == FL_OK ? fl_run_gemm(&job->context, &scratch->slot, format, g) : e;
@@ -82,7 +89,10 @@ static int project(fl_job *job, fl_scratch *scratch, const fl_track_weights *wei
                  .panel_bytes = weights->proj.panel_bytes,
                  .c = scratch->proj,
                  .c_panel = net->plain_group,
-                 .c_row = proj_pad};
+                 .c_row = proj_pad,
+                 .codes = fl_encode_states(job, scratch, &weights->proj, scratch->a, rows,
+                                           net->config.hidden),
+                 .scales = weights->proj.scales};
     int e = fl_run_gemm(&job->context, &scratch->slot, weights->proj.format, g);
     for (size_t r = 0; r < rows; r++) {
         float *h = scratch->proj + r * proj_pad;
@@ -130,7 +140,7 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
 
     const size_t n =
         point_to_inputs(job, scratch, block, layer, weights->in, in, in_reverse, s0, s1);
-    int e = input_product(job, scratch, weights, n,
+    int e = input_product(job, scratch, weights, layer, n,
                           (int)(s0 / plan->chunk_steps & 1) ^ call->descending);
 
     fl_step step = {.p1 = net->unit_panels,
@@ -149,7 +159,8 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
                     .c_row = plan->hidden_pad,
                     .variant = &net->config.variant,
                     .activation = net->config.variant.activation[dir],
-                    .peep = weights->peep};
+                    .peep = weights->peep,
+                    .scales = weights->r.scales};
     for (size_t r = 0; r < rows0; r++)
         scratch->h_in[r] = h + r * width;
     for (size_t s = s0, rows = rows0; s < s1 && e == FL_OK; s++) {
@@ -162,6 +173,7 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
                           dir * width;
         step.rows = rows;
         step.descending = (int)(s & 1) ^ call->descending;
+        step.codes = fl_encode_states(job, scratch, &weights->r, step.h, rows, width);
         if (call->tape)
             fl_record_step(job, block, track, s, &step);
         e = net->cell->reset

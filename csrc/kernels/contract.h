@@ -9,7 +9,7 @@
  * chain, which starts from b_hn. No kernel may split a sum, however many rows there are: the
  * promise that bits do not change rests on this. A weight of a format other than float32 is
  * converted to float32 exactly before it is multiplied, so such a network has the bits of a float32
- * network with the same numbers.
+ * network with the same numbers. FL_INT8 is another arithmetic: see fl_gemm and codes.h.
  *
  * Letters: T time, B batch, I input, H hidden, K the width of the recurrent state (H, or P with a
  * projection), k the summed index or the number of its values, r rows, p panels, L lanes of a
@@ -54,6 +54,21 @@ enum {
 };
 
 /*
+ * Rows of numbers as codes, for panels of format FL_INT8: number k of row r is
+ *
+ *     scale[r] * code[r][k]                       with one plane
+ *     scale[r] * (256 * code[r][k] + code2[r][k])   with two
+ *
+ * The codes of row r begin at `at` + r * row, `plane` bytes for each plane, which end in zeros from
+ * k to a multiple of 4. codes.h says how they are made of floats.
+ */
+typedef struct fl_codes {
+    const int8_t *at;
+    size_t row, plane, planes; /* row and plane in bytes */
+    const float *scale;        /* [rows] */
+} fl_codes;
+
+/*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
  *
  *   vectors     across a panel: 3 or FL_NV, in float32 also 1 or 2; G = vectors * L
@@ -73,6 +88,11 @@ enum {
  *   clip        1: the numbers that are written are not the sums s but
  *               max(least, min(most, s)), where s counts as 0 below FL_TINY in magnitude, and a NaN
  *               stays
+ *   codes, scales
+ *               read instead of a with panels of FL_INT8, for which pieces is 0: the rows, and the
+ *               panels' scales, [panels][G], aligned to vectors. The sum over k is one of integers,
+ *               exact in 32 bits, and is then added to what the sums start from by one fused
+ *               multiply-add: fma(sum, scales[p][:] * codes.scale[r], start)
  *   c           the output: the sums (p, r) are G floats at c + p * c_panel + r * c_row, aligned to
  *               vectors; c_panel and c_row are multiples of L; c overlaps nothing else
  */
@@ -88,6 +108,8 @@ typedef struct fl_gemm {
     float *c;
     size_t c_panel, c_row;
     int add;
+    fl_codes codes;
+    const float *scales;
 } fl_gemm;
 
 /*
@@ -146,6 +168,9 @@ typedef struct fl_depthwise {
  *               read by the cells of variants.h only: the variant, and the three activations of
  *               this direction
  *   peep        read by variants with peepholes only: [panels][i f o][L]
+ *   codes, scales
+ *               with panels of FL_INT8, as in fl_gemm: h once more, as codes, and the scales of all
+ *               panels from panel 0 on
  *
  * A cell that has `reset` multiplies h by its first gate before the product of its last gate. One
  * step of it is four calls, which the caller makes:
@@ -176,6 +201,8 @@ typedef struct fl_step {
     const fl_variant *variant;
     const fl_activation *activation;
     const float *peep;
+    fl_codes codes;
+    const float *scales;
 } fl_step;
 
 /*
@@ -283,6 +310,9 @@ struct fl_kernels {
     fl_cell cell[FL_ALL_CELLS];
     void (*gemm[FL_FORMATS])(const fl_gemm *);
     void (*depthwise)(const fl_depthwise *);
+    /* Codes of one row of n floats for FL_INT8; codes.h describes it. NULL: the set has no kernels
+       of that format. */
+    float (*encode)(int8_t *codes, const float *x, size_t n, size_t planes, float least, float top);
     /* For sets that must set up state of a thread. Each thread that works on a call calls enter
        before its first kernel and leave after its last one. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);

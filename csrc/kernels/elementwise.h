@@ -6,8 +6,8 @@
  *     reset of all cells, and the step of FL_GRU_BEFORE. They read no weights, so one of each
  *     serves all formats.
  *
- *     steps that are a gemm and then such a function: those of variants, and of RNNs with float16
- *     weights. There is one for each format.
+ *     steps that are a gemm and then such a function: those of variants, and of RNNs with weights
+ *     that are not float32. There is one for each format.
  */
 #ifndef FL_ELEMENTWISE_H
 #define FL_ELEMENTWISE_H
@@ -70,9 +70,9 @@ FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, 
         fl_variant_product(s, FL_NV, gemm);                                                        \
         fl_rnn_variant_gates(s);                                                                   \
     }
-/* An RNN's step from finished sums in z. With float16 weights a step is a gemm and then this,
-   instead of register tiles that do both as with float32: these would be a third of all code that
-   the format adds. */
+/* An RNN's step from finished sums in z. With weights that are not float32 a step is a gemm and
+   then this, instead of register tiles that do both as with float32: these would be a third of all
+   code that float16 adds. */
 FL_INLINE void fl_rnn_gates(const int relu, const fl_step *s, size_t p, size_t r)
 {
     vf a[FL_NV];
@@ -83,19 +83,22 @@ FL_INLINE void fl_rnn_gates(const int relu, const fl_step *s, size_t p, size_t r
 FL_GROUPS(fl_rnn_tanh_gates, fl_step, s->p0, p1, fl_rnn_gates(0, s, p, r))
 FL_GROUPS(fl_rnn_relu_gates, fl_step, s->p0, p1, fl_rnn_gates(1, s, p, r))
 
-static void fl_rnn_tanh_float16_run(const fl_step *s)
-{
-    fl_variant_product(s, FL_NV, fl_gemm_float16_run);
-    fl_rnn_tanh_gates(s);
-}
+#define FL_RNN_STEPS(suffix, gemm)                                                                 \
+    static void fl_rnn_tanh##suffix##_run(const fl_step *s)                                        \
+    {                                                                                              \
+        fl_variant_product(s, FL_NV, gemm);                                                        \
+        fl_rnn_tanh_gates(s);                                                                      \
+    }                                                                                              \
+    static void fl_rnn_relu##suffix##_run(const fl_step *s)                                        \
+    {                                                                                              \
+        fl_variant_product(s, FL_NV, gemm);                                                        \
+        fl_rnn_relu_gates(s);                                                                      \
+    }
 
-static void fl_rnn_relu_float16_run(const fl_step *s)
-{
-    fl_variant_product(s, FL_NV, fl_gemm_float16_run);
-    fl_rnn_relu_gates(s);
-}
-
+FL_RNN_STEPS(_float16, fl_gemm_float16_run)
+FL_RNN_STEPS(_int8, fl_gemm_int8_run)
 FL_VARIANT_STEPS(, fl_gemm_run)
 FL_VARIANT_STEPS(_float16, fl_gemm_float16_run)
+FL_VARIANT_STEPS(_int8, fl_gemm_int8_run)
 
 #endif

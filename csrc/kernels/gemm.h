@@ -26,7 +26,10 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                     sums[m + q][v] =
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
     const float *const *a = g->a + r;
-    for (size_t piece = 1;; piece++, a += g->rows) {
+    if (format == FL_INT8)
+        fl_sum_codes(V, M, P, sums, g->k, &g->codes, r, panel, g->panel_bytes,
+                     g->scales + p * group, prefetch);
+    for (size_t piece = 1; format != FL_INT8; piece++, a += g->rows) {
         fl_sum(format, V, M, P, sums, g->k, a, g->a_step, panel, g->panel_bytes, prefetch);
         if (piece >= g->pieces)
             break;
@@ -74,5 +77,6 @@ FL_TILES(gemm_2, fl_gemm_tile, FL_FLOAT32, 2, 2)
 FL_TILES(gemm_1, fl_gemm_tile, FL_FLOAT32, 1, 1)
 FL_GEMM(gemm, FL_FLOAT32, fl_gemm_1_tiles, fl_gemm_2_tiles)
 FL_GEMM(gemm_float16, FL_FLOAT16, NULL, NULL)
+FL_GEMM(gemm_int8, FL_INT8, NULL, NULL)
 
 #endif

@@ -18,6 +18,14 @@
  * Columns beyond the last unit are zeros. Panels follow one another without a gap; the first is
  * aligned to 64 bytes, so every group is aligned to the vectors it is made of, which have 4 L bytes
  * in float32 and 2 L in float16.
+ *
+ * In FL_INT8 a line of the picture is for four consecutive k, and each of its places holds the four
+ * codes of one column, one byte each:
+ *
+ *     k = 0 .. 3  [ i of L units, 4 codes each ][ f of L units ][ g of L units ][ o of L units ]
+ *
+ * so that a vector has 4 L bytes, and a group 4 G. Where k is no multiple of 4 the last codes are
+ * zeros.
  */
 #ifndef FL_PANELS_H
 #define FL_PANELS_H
@@ -29,15 +37,25 @@
 typedef struct fl_panels {
     void *data; /* panel p begins at data + p * panel_bytes; aligned to 64 bytes */
     size_t panel_bytes;
-    size_t k_group; /* how many consecutive k of one column lie side by side: 1 in both formats,
-                       and no kernel reads it yet */
-    int format;     /* of the numbers: FL_FLOAT32 or FL_FLOAT16 */
-    const float *scales; /* a factor for each column, for formats that need one: NULL in both
-                            formats, and no kernel reads it yet */
+    int format;    /* of the numbers */
+    float *scales; /* FL_INT8: [panels][G], what a column's codes are multiplied by; else NULL */
+    float top;     /* FL_INT8: the largest code that a row of inputs may have, see codes.h */
 } fl_panels;
 
 /* Bytes of one number. */
-static inline size_t fl_format_bytes(int format) { return format == FL_FLOAT16 ? 2 : 4; }
+static inline size_t fl_format_bytes(int format)
+{
+    return format == FL_INT8 ? 1 : format == FL_FLOAT16 ? 2 : 4;
+}
+
+/* How many consecutive k of one column lie side by side. */
+static inline size_t fl_format_k(int format) { return format == FL_INT8 ? 4 : 1; }
+
+/* How many of the panels' lines k numbers a column take. */
+static inline size_t fl_format_lines(int format, size_t k)
+{
+    return k / fl_format_k(format) + (k % fl_format_k(format) != 0);
+}
 
 /* Where panel p begins. */
 static inline const void *fl_panel(const fl_panels *panels, size_t p)

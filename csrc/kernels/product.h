@@ -19,10 +19,13 @@
 #define FL_MAX_TILE 8               /* rows or panels in the largest tile of any set */
 #define FL_TILE_ROWS(V)                                                                            \
     ((V) == 4 ? FL_TILE_M : (V) == 3 ? FL_TILE_M3 : (V) == 2 ? FL_TILE_M2 : FL_TILE_M1)
+/* The same for panels of codes, for which a row needs registers besides its sums. */
+#define FL_TILE_ROWS_OF(format, V) ((format) == FL_INT8 ? FL_TILE_CODES : FL_TILE_ROWS(V))
 #define FL_TILE_PANELS(V) ((V) > 2 ? FL_TILE_P : 2 * FL_TILE_P)
 /* Is there a tile of M rows? For small panels there is none of 3, 5 or 7, which saves code: such a
    rest takes one more tile. */
-#define FL_HAS_TILE(V, M) ((M) <= FL_TILE_ROWS(V) && ((V) > 2 || (M) == 1 || (M) % 2 == 0))
+#define FL_HAS_TILE(format, V, M)                                                                  \
+    ((M) <= FL_TILE_ROWS_OF(format, V) && ((V) > 2 || (M) == 1 || (M) % 2 == 0))
 
 /* FL_FOR is a loop of constant length that is unrolled early enough for the sums to stay in
    registers, FL_LOOP one that the compiler must not unroll. */
@@ -96,6 +99,59 @@ FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
     }
 }
 
+/*
+ * The same with panels and rows of codes:
+ *
+ *     sums[j][v] = fma(sum_k code[m][k] * panel[q][k][v], scales[q][v] * scale[m], sums[j][v])
+ *
+ * `codes` has the rows from the first of these M on, `scales` are those of the first panel. With
+ * two planes the sum of the first one is multiplied by 256 and then goes on as that of the second.
+ */
+FL_INLINE void fl_sum_codes(const int V, const int M, const int P, vf sums[FL_MAX_TILE][FL_NV],
+                            size_t k, const fl_codes *codes, size_t r, const void *panel,
+                            size_t panel_bytes, const float *scales, fl_prefetch prefetch)
+{
+    const size_t group_bytes = V * FL_LANES * 4, lines = fl_format_lines(FL_INT8, k);
+    vi total[FL_MAX_TILE][FL_NV];
+    FL_FOR (j, M * P)
+        FL_FOR (v, V)
+            total[j][v] = vi_zero();
+    for (size_t plane = 0; plane < codes->planes; plane++) {
+        const int8_t *a[FL_MAX_TILE], *group = panel;
+        FL_FOR (m, M)
+            a[m] = codes->at + (r + m) * codes->row + plane * codes->plane;
+        if (plane)
+            FL_FOR (j, M * P)
+                FL_FOR (v, V)
+                    total[j][v] = vi_times_256(total[j][v]);
+        for (size_t line = 0; line < lines; line++, group += group_bytes) {
+            vi four[FL_MAX_TILE];
+            if (M > 1 && plane == 0) {
+                FL_FOR (v, (int)(group_bytes + 63) / 64)
+                    FL_PREFETCH(prefetch.at + v * 64);
+                prefetch.at += prefetch.step;
+            }
+            FL_FOR (m, M) {
+                four[m] = vi_four(a[m]);
+                a[m] += 4;
+            }
+            FL_FOR (q, P)
+                FL_FOR (v, V) {
+                    const vi w = vi_load(group + (size_t)q * panel_bytes + v * FL_LANES * 4);
+                    FL_FOR (m, M)
+                        total[m + q][v] = vi_dot(total[m + q][v], w, four[m]);
+                }
+        }
+    }
+    FL_FOR (m, M)
+        FL_FOR (q, P)
+            FL_FOR (v, V) {
+                vf scale = vf_load(scales + ((size_t)q * V + v) * FL_LANES);
+                scale = vf_mul(scale, vf_set1(codes->scale[r + m]));
+                sums[m + q][v] = vf_fma(vi_float(total[m + q][v]), scale, sums[m + q][v]);
+            }
+}
+
 /* A function that computes one register tile, which begins at panel p and row r, of the fl_gemm or
    fl_step at `args`. */
 typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefetch);
@@ -110,7 +166,7 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
 #define FL_TILE(name, tile, format, what, V, suffix, M, P)                                         \
     static void fl_##name##_##suffix(const void *args, size_t p, size_t r, fl_prefetch prefetch)   \
     {                                                                                              \
-        if (FL_HAS_TILE(V, M))                                                                     \
+        if (FL_HAS_TILE(format, V, M))                                                             \
             tile(format, what, M, P, args, p, r, prefetch);                                        \
     }
 #define FL_ROWS(name, tile, format, what, V, M) FL_TILE(name, tile, format, what, V, M, M, 1)
@@ -140,9 +196,10 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
 static void fl_run_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, size_t vectors,
                          const fl_panels *all, size_t p0, size_t p1, int descending, int far)
 {
-    const size_t group_bytes = vectors * FL_LANES * fl_format_bytes(all->format);
+    const size_t number_bytes = fl_format_bytes(all->format) * fl_format_k(all->format);
+    const size_t group_bytes = vectors * FL_LANES * number_bytes;
     const size_t bytes = (p1 - p0) * all->panel_bytes;
-    const size_t tile = FL_TILE_ROWS(vectors), tiles_of = (rows + tile - 1) / tile;
+    const size_t tile = FL_TILE_ROWS_OF(all->format, vectors), tiles_of = (rows + tile - 1) / tile;
     const size_t share = tiles_of < 4 ? tiles_of : 4;
     const size_t wide = FL_TILE_PANELS(vectors);
     if (rows == 1 && (vectors < FL_NV || bytes <= FL_WIDE_BYTES))

@@ -37,6 +37,7 @@ int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g)
         context->kernels->gemm[format](&g);
         g.panel = (const char *)g.panel + g.panels * g.panel_bytes;
         g.init = g.init ? g.init + g.panels * group : NULL;
+        g.scales = g.scales ? g.scales + g.panels * group : NULL;
         g.c += g.panels * g.c_panel;
         if (fl_should_stop(context, slot, each * (double)g.panels))
             return FL_INTERRUPTED;

@@ -30,7 +30,11 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
                     FL_CELL(what) == FL_GRU && v == 2
                         ? vf_load(s->b_hn + (p + q) * FL_LANES)
                         : vf_load(s->z + (p + q) * s->z_panel + (r + m) * group + v * FL_LANES);
-    fl_sum(format, V, M, P, sums, s->k, s->h + r, 1, panel, s->panel_bytes, prefetch);
+    if (format == FL_INT8)
+        fl_sum_codes(V, M, P, sums, s->k, &s->codes, r, panel, s->panel_bytes,
+                     s->scales + p * group, prefetch);
+    else
+        fl_sum(format, V, M, P, sums, s->k, s->h + r, 1, panel, s->panel_bytes, prefetch);
     /* The sums pass through memory to a loop over the tile's M * P groups. With the gates inlined
        for each group, AVX-512's kernels were 1.7 times as large and no tile was faster. */
     vf finished[FL_MAX_TILE][FL_NV];
@@ -68,5 +72,7 @@ FL_STEP(rnn_tanh, FL_FLOAT32, FL_RNN_TANH)
 FL_STEP(rnn_relu, FL_FLOAT32, FL_RNN_RELU)
 FL_STEP(lstm_float16, FL_FLOAT16, FL_LSTM)
 FL_STEP(gru_float16, FL_FLOAT16, FL_GRU)
+FL_STEP(lstm_int8, FL_INT8, FL_LSTM)
+FL_STEP(gru_int8, FL_INT8, FL_GRU)
 
 #endif

@@ -180,7 +180,9 @@ static void fl_variant_product(const fl_step *s, size_t vectors, void (*gemm)(co
                  .c = (float *)(uintptr_t)s->z + s->p0 * s->z_panel,
                  .c_panel = s->z_panel,
                  .c_row = vectors * FL_LANES,
-                 .add = FL_ONTO};
+                 .add = FL_ONTO,
+                 .codes = s->codes,
+                 .scales = s->scales ? s->scales + s->p0 * vectors * FL_LANES : NULL};
     gemm(&g);
 }
 

@@ -18,13 +18,21 @@ static void pack_gates(const fl_net *net, const fl_panels *panels, const float *
     fl_pack_end(panels, net->panels);
 }
 
-void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
-                const float *b_ih, const float *b_hh, const float *w_hr)
+static void pack_gates_int8(const fl_net *net, fl_panels *panels, const fl_int8 *w, size_t k,
+                            int bits)
 {
-    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden, proj = net->config.proj;
-    fl_track_weights *y = &net->track[layer * net->config.dirs + dir];
-    pack_gates(net, &y->w, w_ih, y->in);
-    pack_gates(net, &y->r, w_hh, net->width);
+    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
+    for (size_t g = 0; g < net->cell->gates; g++)
+        for (size_t u = 0; u < hidden; u += lanes)
+            fl_pack_codes(panels, net->group, fl_column(net, g, u), w, g * hidden + u, k,
+                          hidden - u < lanes ? hidden - u : lanes);
+    panels->top = fl_codes_top(w, net->cell->gates * hidden, k, bits);
+}
+
+static void set_biases(const fl_net *net, const fl_track_weights *y, const float *b_ih,
+                       const float *b_hh)
+{
+    const size_t hidden = net->config.hidden;
     for (size_t u = 0; u < hidden; u++)
         for (size_t g = 0; g < net->cell->gates; g++) {
             float b = b_ih ? b_ih[g * hidden + u] : 0.0f, b_h = b_hh ? b_hh[g * hidden + u] : 0.0f;
@@ -37,8 +45,34 @@ void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const 
     fl_no_subnormals(y->bias, net->panels * net->group);
     if (y->b_hn)
         fl_no_subnormals(y->b_hn, hidden);
+}
+
+void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
+                const float *b_ih, const float *b_hh, const float *w_hr)
+{
+    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden, proj = net->config.proj;
+    fl_track_weights *y = &net->track[layer * net->config.dirs + dir];
+    pack_gates(net, &y->w, w_ih, y->in);
+    pack_gates(net, &y->r, w_hh, net->width);
+    set_biases(net, y, b_ih, b_hh);
     if (y->proj.data)
         fl_pack_plain(&y->proj, net->plain_group, lanes, w_hr, proj, hidden);
+}
+
+void fl_net_set_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int8 w_hh,
+                     const float *b_ih, const float *b_hh, fl_int8 w_hr)
+{
+    const fl_config *config = &net->config;
+    const size_t lanes = net->kernels->lanes, proj = config->proj;
+    fl_track_weights *y = &net->track[layer * config->dirs + dir];
+    pack_gates_int8(net, &y->w, &w_ih, y->in, layer ? 8 : config->input_bits);
+    pack_gates_int8(net, &y->r, &w_hh, net->width, 8);
+    set_biases(net, y, b_ih, b_hh);
+    for (size_t row = 0; row < proj; row += lanes)
+        fl_pack_codes(&y->proj, net->plain_group, row, &w_hr, row, config->hidden,
+                      proj - row < lanes ? proj - row : lanes);
+    if (proj)
+        y->proj.top = fl_codes_top(&w_hr, proj, config->hidden, 8);
 }
 
 void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes)

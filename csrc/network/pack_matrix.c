@@ -7,9 +7,12 @@
 
 fl_panels fl_panels_carve(fl_carver *carver, int format, size_t panels, size_t group, size_t k)
 {
-    const size_t panel_bytes = fl_mul(fl_mul(k, group), fl_format_bytes(format));
-    fl_panels p = {.panel_bytes = panel_bytes, .k_group = 1, .format = format};
+    const size_t line = fl_format_k(format) * fl_format_bytes(format);
+    const size_t panel_bytes = fl_mul(fl_mul(fl_format_lines(format, k), group), line);
+    fl_panels p = {.panel_bytes = panel_bytes, .format = format};
     p.data = fl_carve(carver, panels, panel_bytes);
+    if (format == FL_INT8)
+        p.scales = fl_carve(carver, fl_mul(panels, group), sizeof(float));
     return p;
 }
 
@@ -33,6 +36,32 @@ void fl_pack_end(const fl_panels *panels, size_t count)
 {
     if (panels->format == FL_FLOAT32)
         fl_no_subnormals(panels->data, count * panels->panel_bytes / sizeof(float));
+}
+
+void fl_pack_codes(const fl_panels *panels, size_t group, size_t column, const fl_int8 *w,
+                   size_t row, size_t k, size_t n)
+{
+    int8_t *to = (int8_t *)panels->data + column / group * panels->panel_bytes + column % group * 4;
+    for (size_t j = 0; j < n; j++, to += 4) {
+        const int8_t *from = w->codes + (row + j) * k;
+        for (size_t i = 0; i < k; i++)
+            to[i / 4 * group * 4 + i % 4] = from[i];
+        panels->scales[column + j] = w->scales[row + j];
+    }
+}
+
+float fl_codes_top(const fl_int8 *w, size_t rows, size_t k, int bits)
+{
+    const size_t limit = bits == 16 ? 127 * 256 : 127;
+    size_t most = 1;
+    for (size_t row = 0; row < rows; row++) {
+        size_t sum = 0;
+        for (size_t i = 0; i < k; i++)
+            sum += (size_t)(w->codes[row * k + i] < 0 ? -w->codes[row * k + i]
+                                                      : w->codes[row * k + i]);
+        most = sum > most ? sum : most;
+    }
+    return (float)(INT32_MAX / most < limit ? INT32_MAX / most : limit);
 }
 
 void fl_pack_plain(const fl_panels *panels, size_t group, size_t lanes, const float *w, size_t rows,

@@ -38,6 +38,14 @@ fl_panels fl_panels_carve(fl_carver *carver, int format, size_t panels, size_t g
 void fl_pack_vector(const fl_panels *panels, size_t group, size_t column, const float *w, size_t k,
                     size_t n);
 
+/* The same for panels of FL_INT8, of rows row .. row + n - 1 of w, and their scales. */
+void fl_pack_codes(const fl_panels *panels, size_t group, size_t column, const fl_int8 *w,
+                   size_t row, size_t k, size_t n);
+
+/* The largest code that inputs of `bits` bits, 16 or 8, may have if they are multiplied by w of
+   `rows` rows: no sum of products may leave 32 bits (kernels/codes.h). */
+float fl_codes_top(const fl_int8 *w, size_t rows, size_t k, int bits);
+
 /* Sets the subnormal numbers among the float32 numbers of the first `count` panels to 0; to be
    called when they are packed. Binary16 panels need none and are left as they are. */
 void fl_pack_end(const fl_panels *panels, size_t count);

@@ -12,7 +12,7 @@ int fl_conv_read(const fl_attributes *a, int64_t more, fl_window *window, fl_con
     const int64_t *ints = a->ints;
     if (a->int_count < FL_CONV_INTS || ints[AXES] < 1 || ints[AXES] > 2 ||
         a->int_count != (size_t)(FL_CONV_INTS + ints[AXES] * (FL_WINDOW_INTS + more)) ||
-        ints[FORMAT] < 0 || ints[FORMAT] >= FL_FORMATS || !a->kernels->gemm[ints[FORMAT]] ||
+        ints[FORMAT] < 0 || ints[FORMAT] > FL_FLOAT16 || !a->kernels->gemm[ints[FORMAT]] ||
         ints[IN] < 1 || ints[OUT] < 1 || ints[GROUPS] < 1 || ints[IN] > INT32_MAX ||
         ints[OUT] > INT32_MAX || ints[IN] % ints[GROUPS] || ints[OUT] % ints[GROUPS])
         return FL_BAD_SHAPE;

@@ -204,7 +204,7 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
     const int64_t *ints = attributes->ints;
     fl_epilogue epilogue;
     if (attributes->int_count < 3 || attributes->int_count > 4 || ints[0] < 0 ||
-        ints[0] >= FL_FORMATS || ints[1] < 1 || ints[2] < 1 || !kernels->gemm[ints[0]] ||
+        ints[0] > FL_FLOAT16 || ints[1] < 1 || ints[2] < 1 || !kernels->gemm[ints[0]] ||
         fl_epilogue_read(attributes, 3, &epilogue) != FL_OK)
         return FL_BAD_SHAPE;
     const size_t out = (size_t)ints[2], columns = fl_ceil_div(out, kernels->lanes);

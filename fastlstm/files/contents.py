@@ -3,6 +3,7 @@
 
 import dataclasses
 
+from ..engine.int8 import Codes, is_codes
 from ..engine.variants import Activation
 from .source import Source
 from .weight_shapes import split_name
@@ -93,9 +94,16 @@ def group_by_prefix(arrays):
 
 def layer_weights(groups, prefix, layer):
     """{torch's name: array} of the layer under `prefix`, its initial state included. groups: what
-    `group_by_prefix` gave."""
-    return {
+    `group_by_prefix` gave. The codes and the scales of an int8 layer's matrix become one int8.Codes,
+    if they are what these have to be."""
+    found = {
         f"{end}_l0" if layer.cell else end: array
         for end, array in groups.get(prefix, {}).items()
         if end.startswith(("weight_", "bias_", "peephole_", "initial_"))
     }
+    if layer.dtype == "int8":
+        for name in [name for name in found if name + "_scale" in found]:
+            codes, scales = found[name], found.pop(name + "_scale")
+            if is_codes(codes, scales):
+                found[name] = Codes(codes, scales)
+    return found

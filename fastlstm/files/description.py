@@ -28,7 +28,9 @@ class Layer:
     merge           what becomes of two directions' outputs: "concat", or Keras' sum, mul, ave, none
     cell            the names have no `_l0` (torch's LSTMCell, GRUCell, RNNCell)
     dtype           of the weight matrices as the layer computes with them: "float32", or "float16"
-                    where fastlstm's own file says so; whatever the arrays of other files are
+                    or "int8" where fastlstm's own file says so; whatever the arrays of other files
+                    are
+    inputs          of an int8 layer: the codes of its first layer's inputs, "int16" or "int8"
     problem         why the weights do not fit together, or None
     assumed         what the file does not say and is taken to be the usual, by the names of the
                     arguments with which a caller of `load` would say otherwise
@@ -52,6 +54,7 @@ class Layer:
     merge: str = "concat"
     cell: bool = False
     dtype: str = "float32"
+    inputs: str = "int16"
     problem: str | None = None
     assumed: tuple[str, ...] = ()
 
@@ -86,6 +89,8 @@ class Layer:
             text += ", nonlinearity='relu'"
         if self.dtype != "float32":
             text += f", dtype={self.dtype!r}"
+        if self.inputs != "int16":
+            text += f", inputs={self.inputs!r}"
         found = variants(self)
         text += f") with {', '.join(found)}" if found else ")"
         return text + (f"; assumed: {', '.join(self.assumed)}" if self.assumed else "")

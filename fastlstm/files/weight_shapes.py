@@ -21,10 +21,15 @@ layers/.
 import re
 from typing import NamedTuple
 
+from ..engine.int8 import Codes
+
 _NAME = re.compile(
     r"(|.*[./_])(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh|peephole)"
     r"(?:_l(0|[1-9][0-9]{0,3})(_reverse)?)?",
     re.DOTALL,
+)
+_SCALE = re.compile(
+    r"(|.*[./_])(weight_(?:ih|hh|hr)_l(?:0|[1-9][0-9]{0,3})(?:_reverse)?_scale)", re.DOTALL
 )
 _STATE = re.compile(r"(|.*[./_])(initial_[hc])", re.DOTALL)
 
@@ -53,8 +58,9 @@ def parse_name(name):
 
 
 def split_name(name):
-    """(prefix, the rest) of the name of a weight or of an initial state; None of other names."""
-    found = parse_name(name) or _STATE.fullmatch(name)
+    """(prefix, the rest) of the name of a weight, of the scales of an int8 weight or of an initial
+    state; None of other names."""
+    found = parse_name(name) or _SCALE.fullmatch(name) or _STATE.fullmatch(name)
     if found is None:
         return None
     prefix = found[0] if isinstance(found, Name) else found[1]
@@ -104,7 +110,9 @@ def misfit(layer, arrays):
         array = arrays.get(name)
         if array is None:
             return f"{name} is missing"
-        if array.dtype.kind not in ("fiu" if name.startswith("peephole") else "f"):
+        if not isinstance(array, Codes) and array.dtype.kind not in (
+            "fiu" if name.startswith("peephole") else "f"
+        ):
             return f"{name} is {array.dtype}, not a float"
         if array.shape != shape:
             return f"{name} has the shape {array.shape}, {shape} is due"

@@ -49,7 +49,8 @@ def ready(description, arrays, dtype="float32", keep=False):
 
     keep   True: arrays that are like that already are not copied (views of a mapped file, which
            processes share)
-    ValueError if a finite weight is too large for float16.
+    ValueError if a finite weight is too large for float16, or one that is not finite is to become
+    int8.
     """
     return {
         name: as_dtype(name, arrays[name], dtype, keep)
@@ -70,6 +71,7 @@ def build(cls, description, arrays, options):
         if name not in (*_OPTIONS, *cls.cell_arguments, *cls.variant_arguments):
             raise TypeError(f"{cls.kind}.from_state_dict has no argument {name!r}")
     made = cls.without_weights(**(constructor_arguments(description) | options))
+    made.inputs = description.inputs
     problem = misfit(made, arrays)
     if problem:
         raise ValueError(problem)

@@ -57,10 +57,10 @@ class _Cell:
         self._layer.take_weights({f"{name}_l0": array for name, array in arrays.items()})
         return missing, unexpected
 
-    def quantize(self, dtype):
+    def quantize(self, dtype, inputs="int16"):
         """A new cell with its weight matrices in `dtype`, as the layers' method of this name."""
         made = type(self).__new__(type(self))
-        made.__dict__.update(self.__dict__, _layer=self._layer.quantize(dtype))
+        made.__dict__.update(self.__dict__, _layer=self._layer.quantize(dtype, inputs))
         return made
 
     def __call__(self, input, hx=None):

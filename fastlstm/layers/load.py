@@ -30,7 +30,7 @@ def load(path, prefix=None, *, dtype=None, **options):
               otherwise a path
     prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
               with or without the last dot; its end, from a dot on, is enough if it is unique
-    dtype     "float32" or "float16": what the layer's weight matrices are rounded to, see
+    dtype     "float32", "float16" or "int8": what the layer's weight matrices are rounded to, see
               LSTM.quantize; None: as a file that `save` wrote says, float32 for all others
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
               what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""A layer's weights: arrays under torch's names, in float32 or float16, packed for the engine."""
+"""A layer's weights: arrays under torch's names, in float32, float16 or int8, packed for the engine."""
 
 import numpy as np
 
-from ..engine import arguments, backend
+from ..engine import arguments, backend, int8
 from ..files.weight_shapes import tracks
 
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peephole")
 _MATRICES = ("weight_ih", "weight_hh", "weight_hr")
-DTYPES = ("float32", "float16")
+DTYPES = ("float32", "float16", "int8")
 
 
 class PackedWeights:
@@ -17,9 +17,10 @@ class PackedWeights:
     and calls that are already running keep the old one. Any number of threads may use it.
 
     arrays   {torch's name: array}, in torch's order. Float32; if the dtype is float16 the matrices
-             are float16. They may be read-only views of a mapped file
+             are float16, if it is int8 they are engine.int8.Codes. They may be read-only views of a
+             mapped file
     net      the engine's Net, which holds them once more, packed
-    dtype    of the matrices: "float32" or "float16"
+    dtype    of the matrices: "float32", "float16" or "int8"
     """
 
     def __init__(self, layer, arrays):
@@ -31,14 +32,16 @@ class PackedWeights:
         self.net = backend.Net(
             layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
             layer.num_directions, layer.isa, variant=layer.variant, dtype=self.dtype,
+            inputs=layer.inputs,
         )  # fmt: skip
         for number, direction, end in self._tracks:
-            self.net.set(number, direction, *(self._float32(part + end) for part in PARTS))
+            self.net.set(number, direction, *(self._for_engine(part + end) for part in PARTS))
         self.net.weights = arrays  # the engine compares them in backward
 
-    def _float32(self, name):
+    def _for_engine(self, name):
         array = self.arrays.get(name)
-        return array if array is None else array.astype(np.float32, copy=False)
+        codes = array is None or isinstance(array, int8.Codes)
+        return array if codes else array.astype(np.float32, copy=False)
 
     def for_backward(self):
         """The engine's BackwardWeights: the matrices once more, packed for backward, at the first
@@ -60,13 +63,22 @@ class PackedWeights:
 # ---- dtypes
 
 
-def checked_dtype(dtype):
+def checked_dtype(dtype, known=DTYPES):
     """`dtype` if weights may have it: TypeError or ValueError otherwise."""
     if not isinstance(dtype, str):
         raise TypeError(f"dtype must be a str, got {type(dtype).__name__}")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r} is not known; there are: {', '.join(DTYPES)}")
+    if dtype not in known:
+        raise ValueError(f"dtype {dtype!r} is not known; there are: {', '.join(known)}")
     return dtype
+
+
+def checked_inputs(inputs):
+    """`inputs` if an int8 layer's x may become such codes: TypeError or ValueError otherwise."""
+    if not isinstance(inputs, str):
+        raise TypeError(f"inputs must be a str, got {type(inputs).__name__}")
+    if inputs not in int8.INPUTS:
+        raise ValueError(f"inputs {inputs!r} is not known; there are: {', '.join(int8.INPUTS)}")
+    return inputs
 
 
 def as_dtype(name, array, dtype, keep=False):
@@ -74,9 +86,19 @@ def as_dtype(name, array, dtype, keep=False):
     all else float32. `name` is torch's, after any prefix.
 
     keep   True: an array that is like that already is given back, not a copy of it
-    ValueError if a finite element of a matrix is too large for float16.
+    ValueError if a finite element of a matrix is too large for float16, or one that is not finite
+    is to become int8.
     """
-    if dtype == "float16" and name.rpartition(".")[2].startswith(_MATRICES):
+    matrix = name.rpartition(".")[2].startswith(_MATRICES)
+    if dtype == "int8" and matrix:
+        return (
+            array
+            if isinstance(array, int8.Codes)
+            else int8.quantized(name, arguments.contiguous(np.asarray(array, np.float32)))
+        )
+    if isinstance(array, int8.Codes):
+        array = array.astype(np.float32)
+    if dtype == "float16" and matrix:
         made = array
         if array.dtype != np.float16 or not array.dtype.isnative:
             made = _float16(name, arguments.rows(array))

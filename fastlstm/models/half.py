@@ -11,6 +11,8 @@ import numpy as np
 
 from .graph import Graph
 
+DTYPES = ("float32", "float16")  # that a whole model's weights may have
+
 # Inputs that are matrices of products: {operator: their numbers}.
 _MATRICES = {
     "MatMul": (1,), "Gemm": (1,), "Linear": (1,), "Conv": (1,), "ConvTranspose": (1,),

@@ -7,6 +7,7 @@ from ..files.onnx.file import is_onnx
 from ..files.source import Source
 from ..layers.weights import checked_dtype
 from . import onnx, saved
+from .half import DTYPES
 from .model import Model
 
 MAX_BYTES = 1 << 30
@@ -58,7 +59,7 @@ def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=No
     shapes of its inputs are known.
     """
     if dtype is not None:
-        checked_dtype(dtype)
+        checked_dtype(dtype, DTYPES)
     graph, own = read_graph(path, external_data)
     return Model(graph, dtype=dtype or own or "float32", num_threads=num_threads, isa=isa,
                  max_bytes=max_bytes)  # fmt: skip

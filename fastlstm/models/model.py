@@ -27,7 +27,7 @@ class Model:
 
     def __init__(self, graph, *, dtype="float32", isa=None, num_threads=None, max_bytes=1 << 30):
         graph.check()
-        self.dtype, self.isa = checked_dtype(dtype), check_isa(isa)
+        self.dtype, self.isa = checked_dtype(dtype, half.DTYPES), check_isa(isa)
         self.graph = half.rounded(graph) if self.dtype == "float16" else graph
         self.max_bytes = checked_size("max_bytes", max_bytes)
         self.num_threads = check_num_threads(num_threads)

@@ -95,7 +95,7 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
     const size_t group = FL_NV * kernels->lanes;
     const size_t in = near(state, 16, 5, 100), out = near(state, group, 9, 200);
     const size_t rows = near(state, 24, 5, 130);
-    const int format = (int)(draw(state) % FL_FORMATS), axes = (int)between(state, 1, 3);
+    const int format = (int)(draw(state) % FL_INT8), axes = (int)between(state, 1, 3);
     fl_shape x_shape = {.axes = 2, .size = {rows, in}};
     if (axes == 1)
         x_shape = (fl_shape){.axes = 1, .size = {in}};
@@ -176,7 +176,7 @@ static void runs_recurrent(const fl_kernels *kernels, uint64_t *state, size_t th
                          .hidden = hidden,
                          .layers = LAYERS,
                          .dirs = 1,
-                         .format = (int)(draw(state) % FL_FORMATS)};
+                         .format = (int)(draw(state) % FL_INT8)};
     const fl_shape state_shape = {.axes = 3, .size = {LAYERS, batch, hidden}};
     fl_array in_arrays[] = {drawn(state, (fl_shape){.axes = 3, .size = {steps, batch, in}}, 1, 1),
                             {.type = FL_TYPES},
@@ -284,7 +284,7 @@ static void refuses(const fl_kernels *kernels)
     const fl_caller caller = {.threads = 1};
     uint64_t state = 1;
     fl_array out[3] = {0};
-    CHECK(!linear(kernels, FL_FORMATS, 3, 4) && !linear(kernels, -1, 3, 4));
+    CHECK(!linear(kernels, FL_INT8, 3, 4) && !linear(kernels, -1, 3, 4));
     CHECK(!linear(kernels, FL_FLOAT32, 0, 4) && !linear(kernels, FL_FLOAT32, 3, 0));
     CHECK(!linear(kernels, FL_FLOAT32, INT64_MAX, INT64_MAX));
     CHECK(!made(kernels, "linear", (const int64_t[]){FL_FLOAT32, 3}, 2, NULL, 0));

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/compiler.h"
 
@@ -67,5 +68,28 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
     __m256 some = _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ);
     return _mm256_movemask_ps(_mm256_and_ps(small, some)) != 0;
 }
+
+typedef __m256i vi;
+
+FL_INLINE vi vi_zero(void) { return _mm256_setzero_si256(); }
+FL_INLINE vi vi_load(const int8_t *p)
+{
+    return _mm256_load_si256((const __m256i *)(const void *)p);
+}
+FL_INLINE vi vi_four(const int8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+/* |a| times w with the sign of a, in pairs: two products are at most 2 * 128 * 127, so no sum of 16
+   bits is cut off. */
+FL_INLINE vi vi_dot(vi sum, vi w, vi a)
+{
+    const vi pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(w, a));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+FL_INLINE vi vi_times_256(vi sum) { return _mm256_slli_epi32(sum, 8); }
+FL_INLINE vf vi_float(vi sum) { return _mm256_cvtepi32_ps(sum); }
 
 #endif

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/compiler.h"
 
@@ -68,5 +69,26 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
     return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(vf_abs(a), tiny, _CMP_LT_OQ), a,
                                    _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0;
 }
+
+typedef __m512i vi;
+
+FL_INLINE vi vi_zero(void) { return _mm512_setzero_si512(); }
+FL_INLINE vi vi_load(const int8_t *p) { return _mm512_load_si512(p); }
+FL_INLINE vi vi_four(const int8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+/* |a| times w with the sign of a, in pairs: two products are at most 2 * 128 * 127, so no sum of 16
+   bits is cut off. */
+FL_INLINE vi vi_dot(vi sum, vi w, vi a)
+{
+    const vi negated = _mm512_mask_sub_epi8(w, _mm512_movepi8_mask(a), vi_zero(), w);
+    const vi pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(a), negated);
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
+FL_INLINE vi vi_times_256(vi sum) { return _mm512_slli_epi32(sum, 8); }
+FL_INLINE vf vi_float(vi sum) { return _mm512_cvtepi32_ps(sum); }
 
 #endif

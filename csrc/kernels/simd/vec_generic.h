@@ -25,6 +25,16 @@
  *                        exactly: subnormals become normal, infinities and NaNs stay what they
  *                        are, whatever the CPU's mode for subnormals. p is aligned to the 2 L bytes
  *                        that are read
+ *
+ * Vectors of L 32-bit integers, for sums of products of codes. The four bytes of lane i of a vector
+ * of codes are the codes of column i for four consecutive k.
+ *
+ *   vi_load(p)           4 L codes, aligned to the vector
+ *   vi_four(p)           the four codes at p, the same in every lane; at any alignment
+ *   vi_dot(sum, w, a)    sum + the four products w * a of each lane; w is in -127 .. 127, a in -128
+ *                        .. 127. Sums are exact, or wrong in the same way modulo 2^32
+ *   vi_times_256(sum)    256 sum
+ *   vi_float(sum)        as floats, rounded to the nearest
  */
 #ifndef FL_VEC_GENERIC_H
 #define FL_VEC_GENERIC_H
@@ -112,5 +122,40 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
     return any;
 }
 /* clang-format on */
+
+/* Vectors of the compiler, since gcc takes minutes for structs of integers. A product of two codes
+   is exact in 16 bits, and so is the sum of two: with the bytes of w and a at even places (e) and
+   at odd places (o), 16 bits for each, vi_dot adds both halves of w_e a_e + w_o a_o. */
+typedef int32_t vi __attribute__((vector_size(16)));
+typedef int16_t fl_shorts __attribute__((vector_size(16)));
+
+FL_INLINE vi vi_zero(void) { return (vi){0}; }
+FL_INLINE vi vi_load(const int8_t *p)
+{
+    vi r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+FL_INLINE vi vi_four(const int8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return (vi){four, four, four, four};
+}
+FL_INLINE vi vi_dot(vi sum, vi w, vi a)
+{
+    const fl_shorts w_e = (fl_shorts)w << 8 >> 8, w_o = (fl_shorts)w >> 8;
+    const fl_shorts a_e = (fl_shorts)a << 8 >> 8, a_o = (fl_shorts)a >> 8;
+    const vi pairs = (vi)(w_e * a_e + w_o * a_o);
+    return sum + (pairs << 16 >> 16) + (pairs >> 16);
+}
+FL_INLINE vi vi_times_256(vi sum) { return sum << 8; }
+FL_INLINE vf vi_float(vi sum)
+{
+    vf r;
+    for (int i = 0; i < 4; i++)
+        r.v[i] = (float)sum[i];
+    return r;
+}
 
 #endif

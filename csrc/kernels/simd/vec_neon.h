@@ -6,6 +6,7 @@
 #include <arm_neon.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/compiler.h"
 
@@ -68,5 +69,26 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
     uint32x4_t some = vmvnq_u32(vceqzq_f32(a));
     return vmaxvq_u32(vandq_u32(vcaltq_f32(a, tiny), some)) != 0;
 }
+
+typedef int32x4_t vi;
+
+FL_INLINE vi vi_zero(void) { return vdupq_n_s32(0); }
+FL_INLINE vi vi_load(const int8_t *p) { return vreinterpretq_s32_s8(vld1q_s8(p)); }
+FL_INLINE vi vi_four(const int8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return vdupq_n_s32(four);
+}
+/* Two products are at most 2 * 128 * 127, so pairs of them are exact in 16 bits. */
+FL_INLINE vi vi_dot(vi sum, vi w, vi a)
+{
+    const int8x16_t x = vreinterpretq_s8_s32(w), y = vreinterpretq_s8_s32(a);
+    const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(y));
+    const int16x8_t high = vmull_s8(vget_high_s8(x), vget_high_s8(y));
+    return vpadalq_s16(sum, vpaddq_s16(low, high));
+}
+FL_INLINE vi vi_times_256(vi sum) { return vshlq_n_s32(sum, 8); }
+FL_INLINE vf vi_float(vi sum) { return vcvtq_f32_s32(sum); }
 
 #endif

@@ -42,7 +42,7 @@ cdef object _empty = numpy.empty
 cdef object _float32 = numpy.dtype(numpy.float32)
 
 CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # in the order of fastlstm.h
-DTYPES = ("float32", "float16")  # of packed matrices, in the order of fastlstm.h
+DTYPES = ("float32", "float16", "int8")  # of packed matrices, in the order of fastlstm.h
 
 
 # ---- instruction sets, compiler, threads ----
@@ -104,11 +104,23 @@ if hasattr(os, "register_at_fork"):
 # ---- the network ----
 
 
+cdef int codes_of(fl_int8 *to, matrix, size_t rows, size_t columns) except -1:
+    """The codes and scales of an engine.int8.Codes (rows, columns), which must live as long as `to`
+    is used. ValueError if it has another shape or is not contiguous."""
+    cdef const int8_t[:, ::1] codes = matrix.codes
+    cdef const float[::1] scales = matrix.scales
+    if (<size_t>codes.shape[0] != rows or <size_t>codes.shape[1] != columns
+            or <size_t>scales.shape[0] != rows):
+        raise ValueError("weights do not have the network's shapes")
+    to.codes, to.scales = &codes[0, 0], &scales[0]
+    return 0
+
+
 cdef class Net:
     """A stack of recurrent layers with its weights packed for one instruction set. Never changes
     once filled, so any number of threads may call it at once; new weights go into a new Net.
 
-    Net(cell, input, hidden, proj, layers, dirs, isa, variant=None, dtype="float32")
+    Net(cell, input, hidden, proj, layers, dirs, isa, variant=None, dtype="float32", inputs="int16")
 
     cell     a name in CELLS
     input, hidden, proj, layers, dirs
@@ -116,7 +128,9 @@ cdef class Net:
     isa      an instruction set of isas() that runs here; None: the best
     variant  an engine.variants.Variant; None: torch's own cell
     dtype    what set() rounds the weight matrices to: "float32", or "float16", which takes half the
-             memory and is for inference alone; sums and states are float32 in both
+             memory and is for inference alone; sums and states are float32 in both. "int8": set()
+             takes engine.int8.Codes, also for inference alone
+    inputs   with "int8": what a first layer's x is made into, "int16" or "int8" codes
 
     ValueError for a cell, isa, variant or dtype that there is not; MemoryError.
     """
@@ -133,13 +147,14 @@ cdef class Net:
     cdef int descending  # which end of the weights the next call starts at
 
     def __cinit__(self, str cell, input, hidden, proj, layers, dirs, str isa, variant=None,
-                  str dtype="float32"):
+                  str dtype="float32", str inputs="int16"):
         cdef const fl_kernels *kernels = kernels_of(isa)
         cdef fl_table *table = <fl_table *>kernels
         self.config.cell = CELLS.index(cell)
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
         self.config.format = DTYPES.index(dtype)
+        self.config.input_bits = 16 if inputs == "int16" else 8
         self.cell = cell
         self.dtype = dtype
         self.gates = table.cell[self.config.cell].gates
@@ -210,6 +225,9 @@ cdef class Net:
         cdef fl_grads from_
         cdef Held held
         held.count = 0
+        if self.config.format == FL_INT8:
+            self.set_int8(layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole)
+            return
         try:
             self.matrices(&from_, &held, layer, direction, w_ih, w_hh, w_hr, 0)
             self.vectors(&from_, &held, b_ih, b_hh, peephole, 0)
@@ -220,6 +238,33 @@ cdef class Net:
                     fl_net_set_peepholes(self.net, layer, direction, from_.peepholes)
         finally:
             release(&held)
+
+    cdef int set_int8(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr,
+                      peephole) except -1:
+        """set() for matrices that are engine.int8.Codes."""
+        cdef fl_grads from_
+        cdef Held held
+        cdef size_t rows = self.gates * self.config.hidden
+        cdef size_t wide = self.config.input if layer == 0 else self.config.dirs * self.width
+        cdef fl_int8 ih, hh, hr
+        memset(&hr, 0, sizeof(fl_int8))
+        held.count = 0
+        if (layer >= self.config.layers or direction >= self.config.dirs
+                or (self.config.proj != 0) != (w_hr is not None)):
+            raise ValueError("weights do not have the network's shapes")
+        codes_of(&ih, w_ih, rows, wide)
+        codes_of(&hh, w_hh, rows, self.width)
+        if w_hr is not None:
+            codes_of(&hr, w_hr, self.config.proj, self.config.hidden)
+        try:
+            self.vectors(&from_, &held, b_ih, b_hh, peephole, 0)
+            with nogil:
+                fl_net_set_int8(self.net, layer, direction, ih, hh, from_.b_ih, from_.b_hh, hr)
+                if from_.peepholes != NULL:
+                    fl_net_set_peepholes(self.net, layer, direction, from_.peepholes)
+        finally:
+            release(&held)
+        return 0
 
     # One call, from arrays to an fl_call. Net.forward, State.advance and forward_train share these.
 

@@ -4,7 +4,7 @@ table of one instruction set's kernels. The comments on each name are in those h
 the compiler's name and version.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint64_t
 
 ctypedef int (*fl_poll)(void *) noexcept nogil
 
@@ -42,6 +42,7 @@ cdef extern from "fastlstm.h" nogil:
     enum:
         FL_FLOAT32
         FL_FLOAT16
+        FL_INT8
 
     ctypedef struct fl_activation:
         int function
@@ -56,7 +57,7 @@ cdef extern from "fastlstm.h" nogil:
     ctypedef struct fl_config:
         int cell
         size_t input, hidden, proj, layers, dirs
-        int reverse, format
+        int reverse, format, input_bits
         fl_variant variant
 
     ctypedef struct fl_net:
@@ -68,6 +69,13 @@ cdef extern from "fastlstm.h" nogil:
     size_t fl_net_bytes(const fl_net *net)
     void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                     const float *b_ih, const float *b_hh, const float *w_hr)
+
+    ctypedef struct fl_int8:
+        const int8_t *codes
+        const float *scales
+
+    void fl_net_set_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int8 w_hh,
+                         const float *b_ih, const float *b_hh, fl_int8 w_hr)
     void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes)
 
     ctypedef struct fl_tape:

@@ -102,7 +102,11 @@ class Cell:
         is filled, 0 where a row does not run. z (n, B, N) gets the activations or sums, and
         s (n, B, H), unless it is empty, what else `backward` needs."""
         small = np.abs(a) < TINY
-        np.matmul(np.where(small, 0, a) if small.any() else a, track.w, out=z)
+        a = np.where(small, 0, a) if small.any() else a
+        if isinstance(track.w, np.ndarray):
+            np.matmul(a, track.w, out=z)
+        else:
+            z[...] = a @ track.w
         z += track.bias
         for t in _order(len(a), reverse):
             n = running[t]

@@ -60,17 +60,21 @@ class Net:
     backend's subclass sets its name and its cells, {cell: object}. With dtype "float16" the
     matrices are rounded and stay float32: C's results without its saving of memory.
 
-    Net(cell, input, hidden, proj, layers, dirs, isa, variant=None, dtype="float32")
+    Net(cell, input, hidden, proj, layers, dirs, isa, variant=None, dtype="float32", inputs="int16")
     """
 
     name, cells = "", {}
 
-    def __init__(self, cell, input, hidden, proj, layers, dirs, isa, variant=None, dtype="float32"):
+    def __init__(
+        self, cell, input, hidden, proj, layers, dirs, isa, variant=None, dtype="float32",
+        inputs="int16",
+    ):  # fmt: skip
         if isa not in (None, self.name):
             raise ValueError(f"instruction set {isa!r} does not run here")
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-        self.cell, self.dtype, self.arithmetic = cell, dtype, self.cells[cell]
+        self.cell, self.dtype, self.arithmetic = cell, dtype, self.arithmetic_of(cell, dtype)
+        self.input_bits = 16 if inputs == "int16" else 8
         self.reverse = variant is not None and variant.reverse
         self.variant = None if is_torchs(cell, variant) else variant
         self.arithmetic.prepare(False, self.variant is not None)
@@ -83,6 +87,10 @@ class Net:
         self.width_c = hidden if self.has_c else 0
         self.weights = self.backward_weights = None
         self.forward_only = dirs == 1 and not self.in_reverse(0)
+
+    def arithmetic_of(self, cell, dtype):
+        """The object of the cell's arithmetic."""
+        return self.cells[cell]
 
     @property
     def nbytes(self):
@@ -98,7 +106,7 @@ class Net:
             raise ValueError("weights do not have the network's shapes")
         track = Track(
             self.cell, self.hidden, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, self.variant,
-            direction, self.dtype,
+            direction, self.dtype, layer == 0, self.input_bits,
         )  # fmt: skip
         self.arithmetic.pack(track)
         self.tracks[layer * self.dirs + direction] = track

@@ -6,6 +6,7 @@ Letters: I input, H hidden, P projection, K = P or H, G gates, N = G H sums of g
 
 import numpy as np
 
+from .. import int8
 from ..variants import RELU, USUAL
 from .activations import Function
 
@@ -14,11 +15,12 @@ ACTIVATIONS = {
     "rnn_tanh": USUAL["RNN"], "rnn_relu": (RELU,),
 }  # fmt: skip
 FUNCTIONS = {cell: [Function(one) for one in usual] for cell, usual in ACTIVATIONS.items()}
-DTYPES = ("float32", "float16")  # of weight matrices
+DTYPES = ("float32", "float16", "int8")  # of weight matrices
 
 
 class Track:
-    """The weights of one track, all float32.
+    """The weights of one track, all float32, or with dtype "int8" w, r and proj as int8.Matrix, and
+    neither w_ih, w_hh nor w_hr; then the layer's number and the bits of x's codes matter too.
 
     w_ih, w_hh, w_hr   torch's matrices, (N, I or D K), (N, K) and (P, H), or (0, 0) without a
                        projection: the layer's own arrays, or rounded copies
@@ -33,13 +35,22 @@ class Track:
     """
 
     def __init__(
-        self, cell, hidden, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, variant, direction, dtype
-    ):
-        w_hr = np.empty((0, 0), np.float32) if w_hr is None else w_hr
-        if dtype == "float16":
-            w_ih, w_hh, w_hr = map(rounded, (w_ih, w_hh, w_hr))
-        self.w_ih, self.w_hh, self.w_hr = map(compiled_can_read, (w_ih, w_hh, w_hr))
-        self.w, self.r, self.proj = map(without_subnormals, (w_ih.T, w_hh.T, w_hr.T))
+        self, cell, hidden, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, variant, direction, dtype,
+        first_layer=True, input_bits=16,
+    ):  # fmt: skip
+        if dtype == "int8":
+            none = int8.Codes(np.empty((0, 0), np.int8), np.empty(0, np.float32))
+            first, *rest = w_ih, w_hh, none if w_hr is None else w_hr
+            self.w = int8.Matrix(
+                first.codes, first.scales, *((0, input_bits) if first_layer else (1, 8))
+            )
+            self.r, self.proj = (int8.Matrix(w.codes, w.scales, 1, 8) for w in rest)
+        else:
+            w_hr = np.empty((0, 0), np.float32) if w_hr is None else w_hr
+            if dtype == "float16":
+                w_ih, w_hh, w_hr = map(rounded, (w_ih, w_hh, w_hr))
+            self.w_ih, self.w_hh, self.w_hr = map(compiled_can_read, (w_ih, w_hh, w_hr))
+            self.w, self.r, self.proj = map(without_subnormals, (w_ih.T, w_hh.T, w_hr.T))
         zeros = np.zeros(w_ih.shape[0], np.float32)
         b_ih, b_hh = zeros if b_ih is None else b_ih, zeros if b_hh is None else b_hh
         self.bias_n = np.zeros(hidden, np.float32)
@@ -59,7 +70,7 @@ class Track:
     def nbytes(self):
         """Bytes of the copies."""
         copies = (a for name, a in vars(self).items() if not name.startswith("w_"))
-        return sum(a.nbytes for a in copies if isinstance(a, np.ndarray))
+        return sum(a.nbytes for a in copies if isinstance(a, np.ndarray | int8.Matrix))
 
 
 def rounded(array):

@@ -7,8 +7,9 @@ memory.
 
 The fields are those of description.Layer that differ from its defaults; activations are lists of
 [name, alpha, beta] for each direction. The arrays have prefix + torch's names and are float32,
-except the weight matrices of a layer whose dtype is "float16": those are float16. In the data all
-float32 arrays come before all float16 ones, so that each is aligned to its items.
+except the weight matrices of a layer whose dtype is "float16" or "int8": those are float16, or int8
+codes, whose scales for each row are an array named <the matrix's name>_scale. In the data arrays of
+larger items come first, so that each is aligned to its items.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import json
 
 import numpy as np
 
+from ...engine.int8 import INPUTS, Codes
 from ...engine.variants import USUAL, Activation
 from ..contents import Contents, group_by_prefix, layer_weights
 from ..description import Layer
@@ -55,11 +57,16 @@ def plain(layer):
 
 def write(path, layers):
     """Write {prefix: (Layer, {torch's name: array})} to `path`, whole or not at all. Arrays become
-    float32, the matrices of a float16 layer float16: ready made, or rounded without a check."""
+    float32, the matrices of a float16 layer float16: ready made, or rounded without a check. Those
+    of an int8 layer are int8.Codes."""
     arrays, described = {}, {}
     for prefix, (layer, weights) in layers.items():
         described[prefix] = plain(dataclasses.replace(layer, cell=False))
         for name, array in weights.items():
+            if isinstance(array, Codes):
+                arrays[prefix + name] = array.codes
+                arrays[f"{prefix}{name}_scale"] = array.scales
+                continue
             matrix = name.startswith("weight_")
             dtype = "<f2" if matrix and layer.dtype == "float16" else "<f4"
             arrays[prefix + name] = np.ascontiguousarray(array, dtype)
@@ -108,7 +115,8 @@ def described(source, fields):
         layer = Layer(**values)
         if (
             layer.direction not in ("forward", "reverse", "bidirectional")
-            or layer.dtype not in ("float32", "float16")
+            or layer.dtype not in ("float32", "float16", "int8")
+            or layer.inputs not in INPUTS
             or any(len(each) != len(USUAL[layer.kind]) for each in layer.directions)
         ):
             raise ValueError

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#include "forward/encode.h"
+
+/* Bytes of a plane of k codes. */
+static size_t plane_bytes(size_t k) { return fl_mul(fl_format_lines(FL_INT8, k), 4); }
+
+static size_t planes_of(const fl_net *net, size_t layer)
+{
+    return layer == 0 && net->config.input_bits == 16 ? 2 : 1;
+}
+
+void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
+{
+    const fl_net *net = job->net;
+    const fl_plan *plan = &job->plan;
+    if (net->config.format != FL_INT8)
+        return;
+    const size_t upper = net->config.layers > 1 ? plane_bytes(fl_layer_in(net, 1)) : 0;
+    const size_t first = fl_mul(planes_of(net, 0), plane_bytes(net->config.input));
+    const size_t state =
+        plane_bytes(net->width > net->config.hidden ? net->width : net->config.hidden);
+    scratch->x_codes =
+        fl_carve(carver, fl_mul(plan->chunk_rows, first > upper ? first : upper), sizeof(int8_t));
+    scratch->x_scales = fl_carve(carver, plan->chunk_rows, sizeof(float));
+    scratch->h_codes = fl_carve(carver, fl_mul(plan->rows_max, state), sizeof(int8_t));
+    scratch->h_scales = fl_carve(carver, plan->rows_max, sizeof(float));
+}
+
+static fl_codes encode(const fl_net *net, const fl_panels *panels, const float *const *rows,
+                       size_t n, size_t k, size_t planes, float least, int8_t *to, float *scales)
+{
+    const size_t plane = plane_bytes(k);
+    for (size_t r = 0; r < n; r++)
+        scales[r] =
+            net->kernels->encode(to + r * planes * plane, rows[r], k, planes, least, panels->top);
+    return (fl_codes){
+        .at = to, .row = planes * plane, .plane = plane, .planes = planes, .scale = scales};
+}
+
+fl_codes fl_encode_inputs(const fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
+                          size_t layer, size_t n)
+{
+    if (weights->w.format != FL_INT8)
+        return (fl_codes){0};
+    return encode(job->net, &weights->w, scratch->a, n, weights->in, planes_of(job->net, layer),
+                  layer ? 1.0f : 0.0f, scratch->x_codes, scratch->x_scales);
+}
+
+fl_codes fl_encode_states(const fl_job *job, fl_scratch *scratch, const fl_panels *panels,
+                          const float *const *rows, size_t n, size_t k)
+{
+    if (panels->format != FL_INT8)
+        return (fl_codes){0};
+    return encode(job->net, panels, rows, n, k, 1, 1.0f, scratch->h_codes, scratch->h_scales);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The arithmetic of FL_INT8. A matrix of weights is codes and a scale for each of its rows (a
+ * column of the panels): w = code * scale, with codes in -127 .. 127. A row of inputs, x at one
+ * time or a state h, is made into codes in the same way when it is read:
+ *
+ *     m = max(least, |x[0]|, ..., |x[n - 1]|)     scale = m / top
+ *     code = x * (top / m), rounded to float32 and then to the nearest integer, ties to even
+ *
+ * m is at least 1 for a state, whose numbers mostly are below 1, so that its scale is the same at
+ * every step, and at least 0 for an input. `top` is 127, or 32512 = 127 * 256 for an input whose
+ * codes have 16 bits, unless a product of codes could then leave 32 bits:
+ *
+ *     top = min(32512 or 127, floor((2^31 - 1) / s))     s: the largest sum of |codes| of a column
+ *
+ * so no sum, nor any part of it, overflows. A code of 16 bits is two of 8, 256 * first + second,
+ * each in -128 .. 127. If a row holds a NaN or an infinity, its codes are 0 and its scale is NaN,
+ * so that all its sums are NaN.
+ *
+ * Sums of integers do not depend on their order. So the bits are the same on every instruction set,
+ * with or without fused multiply-add.
+ *
+ * Included once for each instruction set by table.h.
+ */
+#ifndef FL_CODES_H
+#define FL_CODES_H
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/contract.h"
+
+/* The bits of |x|; as integers they have the order of the numbers, with infinity above all numbers
+   and NaNs above infinity. */
+FL_INLINE uint32_t fl_magnitude(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u & 0x7fffffffu;
+}
+
+/* The nearest integer to x, of a magnitude below 2^22. Adding 1.5 * 2^23 leaves it in the low bits
+   of the sum. */
+FL_INLINE int32_t fl_nearest(float x)
+{
+    const float sum = x + 0x1.8p23f;
+    int32_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    return bits - 0x4b400000;
+}
+
+/* Writes the codes of n floats, and zeros to the multiple of 4 that ends a plane; of two planes the
+   second follows the first. Returns the scale. */
+static float fl_encode(int8_t *codes, const float *x, size_t n, size_t planes, float least,
+                       float top)
+{
+    const size_t plane = (n + 3) / 4 * 4;
+    uint32_t most = fl_magnitude(least);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t here = fl_magnitude(x[i]);
+        most = here > most ? here : most;
+    }
+    for (size_t p = 1; p <= planes; p++)
+        memset(codes + p * plane - (plane - n), 0, plane - n);
+    if (most >= 0x7f800000u || most == 0) {
+        memset(codes, 0, planes * plane);
+        return most ? NAN : 0.0f;
+    }
+    float m;
+    memcpy(&m, &most, sizeof m);
+    const float by = top / m;
+    if (planes == 1) {
+        for (size_t i = 0; i < n; i++)
+            codes[i] = (int8_t)fl_nearest(x[i] * by);
+        return m / top;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const int32_t code = fl_nearest(x[i] * by), first = (code + 128) >> 8;
+        codes[i] = (int8_t)first;
+        codes[plane + i] = (int8_t)(code - first * 256);
+    }
+    return m / top;
+}
+
+#endif

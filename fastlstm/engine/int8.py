@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Matrices of 8-bit codes: how weights are made into them, and the products of the backends without
+C. The rules are those of csrc/kernels/codes.h, which says why they are what they are.
+
+    weights    w = code * scale, a scale for each row, code = round(w * (127 / most)), where most is
+               the largest |w| of the row and scale is most / 127
+    inputs     x = code * scale, a scale for each row of x (one step of one sequence), codes of 16 or
+               8 bits, made whenever x is read; states h likewise, of 8 bits
+"""
+
+import numpy as np
+
+F32 = np.float32
+INPUTS = ("int16", "int8")  # the codes of a first layer's x
+TOP = 127  # the largest code of 8 bits
+TOP_16 = 127 * 256  # and of 16 bits
+LEAST = F32(2.0**-100)  # the weights of a row that are all smaller count as zeros
+
+
+class Codes:
+    """A matrix as codes, int8 (rows, K), none of them -128, and scales, float32 (rows,)."""
+
+    dtype = np.dtype(np.int8)
+
+    def __init__(self, codes, scales):
+        self.codes, self.scales = codes, scales
+
+    @property
+    def shape(self):
+        return self.codes.shape
+
+    @property
+    def nbytes(self):
+        return self.codes.nbytes + self.scales.nbytes
+
+    @property
+    def size(self):
+        return self.codes.size
+
+    def astype(self, dtype, copy=True):
+        """The numbers that the codes stand for, code * scale, each rounded once to float32."""
+        return (self.codes.astype(F32) * self.scales[:, None]).astype(dtype, copy=False)
+
+
+def is_codes(codes, scales):
+    """May these arrays, perhaps a file's, be a matrix's codes and scales?"""
+    return (
+        codes.dtype == np.int8
+        and codes.ndim == 2
+        and scales.dtype == F32
+        and scales.shape == codes.shape[:1]
+        and codes.min(initial=0) >= -TOP
+        and bool(np.isfinite(scales).all())
+        and scales.min(initial=0) >= 0
+    )
+
+
+def quantized(name, array):
+    """A float32 matrix (rows, K) as Codes; ValueError if a weight is not finite, with `name`."""
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds a NaN or an infinity, which has no 8-bit code")
+    most = np.abs(array).max(1, initial=0)
+    most[most < LEAST] = 0
+    with np.errstate(divide="ignore"):
+        by = np.where(most > 0, F32(TOP) / most, F32(0))
+    codes = np.rint(array * by[:, None]).astype(np.int8)
+    return Codes(codes, most / F32(TOP))
+
+
+def top_of(codes, bits):
+    """The largest code that a row of inputs of `bits` bits may have, so that no sum of products,
+    nor any part of it, leaves 32 bits; codes: (rows, K)."""
+    most = max(1, int(np.abs(codes.astype(np.int64)).sum(1).max(initial=0)))
+    return min((2**31 - 1) // most, TOP_16 if bits == 16 else TOP)
+
+
+def encoded(rows, least, top):
+    """(codes, scales) of rows (..., K): codes as floats that are whole numbers; of a row with a NaN
+    or an infinity they are 0 and the scale is NaN."""
+    most = np.maximum(np.abs(rows).max(-1, initial=0), F32(least))
+    with np.errstate(all="ignore"):
+        by = np.where((most > 0) & np.isfinite(most), F32(top) / most, F32(0))
+        codes = np.rint(rows * by[..., None])
+        codes[~np.isfinite(most)] = 0
+        return codes, np.where(np.isfinite(most), most / F32(top), F32(np.nan))
+
+
+class Matrix:
+    """Codes of a matrix W (N, K), to be multiplied from the left: `rows @ matrix` is rows W^T, for
+    rows (..., K), by exact sums of codes.
+
+    least, bits   how rows become codes: 1 and 8 for states, 0 and 16 or 8 for a first layer's input
+    """
+
+    __array_ufunc__ = None  # so that `array @ matrix` calls __rmatmul__
+
+    def __init__(self, codes, scales, least, bits, top=None):
+        self.codes, self.scales = codes.astype(np.float64), scales
+        self.least, self.bits = least, bits
+        self.top = top_of(codes, bits) if top is None else top
+
+    @property
+    def size(self):
+        return self.codes.size
+
+    @property
+    def nbytes(self):
+        return self.codes.nbytes + self.scales.nbytes
+
+    def __rmatmul__(self, rows):
+        codes, scales = encoded(rows, self.least, self.top)
+        sums = (codes.astype(np.float64) @ self.codes.T).astype(F32)
+        return sums * (self.scales * scales[..., None])
+
+    def __getitem__(self, at):
+        """matrix[:, a:b]: some of its columns, which are rows of W."""
+        return Matrix(self.codes[at[1]], self.scales[at[1]], self.least, self.bits, self.top)

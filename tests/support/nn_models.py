@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Classes of whole models written once, for torch or for fastlstm.nn: only what they import
-differs. Their structures and names are those of models that people install: a beat tracker, a
-transcriber of words to sounds, a morphological analyser, a language identifier, readers of lines
+differs. Their structures and names are those of models that people install: a beat tracker, two
+transcribers of words to sounds, a morphological analyser, a language identifier, readers of lines
 of text, a caller of bases, a writer of text."""
 
 import types
@@ -89,6 +89,29 @@ def models(names):
                 outputs[t] = output
                 token = output.argmax(1)
             return outputs
+
+    class Speller(nn.Module):
+        """The same with a GRU, and a cell for the decoder; letters (B, T) to logits (steps, B,
+        sounds)."""
+
+        def __init__(self, letters=29, sounds=74, hidden=256, start=2):
+            super().__init__()
+            self.enc_emb = nn.Embedding(letters, hidden)
+            self.enc = nn.GRU(hidden, hidden, batch_first=True)
+            self.dec_emb = nn.Embedding(sounds, hidden)
+            self.dec = nn.GRUCell(hidden, hidden)
+            self.fc = nn.Linear(hidden, sounds)
+            self.start = start
+
+        def forward(self, letters, steps=20):
+            _, hidden = self.enc(self.enc_emb(letters))
+            h, logits = hidden[-1], []
+            token = torch.full((letters.size(0),), self.start, dtype=torch.long)
+            for _ in range(steps):
+                h = self.dec(self.dec_emb(token), h)
+                logits.append(self.fc(h))
+                token = torch.argmax(logits[-1], dim=-1)
+            return torch.stack(logits)
 
     class Tagger(nn.Module):
         def __init__(self, letters=40, tags=9, width=64, hidden=128):
@@ -230,6 +253,6 @@ def models(names):
             x = (x * F.softmax(self.attention(x), dim=1)).sum(dim=1)
             return F.softmax(self.output(x), dim=-1)
 
-    classes = (BeatTracker, Transcriber, Tagger, Identifier, Reader, LineReader, LongLineReader,
-               Consensus, Writer)  # fmt: skip
+    classes = (BeatTracker, Transcriber, Speller, Tagger, Identifier, Reader, LineReader,
+               LongLineReader, Consensus, Writer)  # fmt: skip
     return {c.__name__: c for c in classes}

@@ -10,6 +10,7 @@ from fastlstm.bench import networks
 # package, version, SHA-256 of its archive
 SILERO = ("silero-vad", "6.2.3", "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8")
 G2P = ("g2p-fa", "1.1.0", "4b5fde901920fa326852ae121431c3d91e696e1290f9fca87b5657ea2e56a320")
+G2P_EN = ("g2p-en", "2.1.0", "2a7aabf1fc7f270fcc3349881407988c9245173c2413debbe5432f4a4f31319f")
 TEXTGENRNN = (
     "textgenrnn",
     "2.0.0",
@@ -78,6 +79,10 @@ FILES = {
     "weights": (
         G2P, "g2p_fa/data/weights",
         "c83ac4d3d403a3f628cb16688fd1a39c0cd0ab55ced48e33a035ccf0901fdcb8",
+    ),
+    "checkpoint20.npz": (
+        G2P_EN, "g2p_en/checkpoint20.npz",
+        "b8af35e4596d8dd5836dfd3fe9b2ba4f97b9c311efe8879544cbcfcbd566d8c6",
     ),
     "textgenrnn_weights.hdf5": (
         TEXTGENRNN, "textgenrnn-2.0.0/textgenrnn/textgenrnn_weights.hdf5",

@@ -34,7 +34,7 @@ test: $(VENV)/.test lint
 # backend does not promise (`needs`) and what it has no part in (`once`).
 EACH_BACKEND := $(addprefix tests/,numbers bits training api files threads cli \
 	models/test_model.py models/test_model_stream.py models/test_saved.py models/test_nn_published.py \
-	models/test_keras_published.py)
+	models/test_keras_published.py models/test_onnx_speech.py)
 test-backends: $(VENV)/.test
 	FASTLSTM_BACKEND=numba $(PYTEST) $(EACH_BACKEND)
 	FASTLSTM_BACKEND=numpy $(PYTEST) $(EACH_BACKEND) tests/models/test_keras.py

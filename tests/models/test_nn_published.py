@@ -15,6 +15,7 @@ from published import CONSENSUS, path_of
 import fastlstm
 import fastlstm.nn
 from fastlstm.bench import networks
+from fastlstm.engine import NAME
 
 F = np.float32
 large = pytest.mark.skipif(not FULL, reason="downloads 16 to 35 MB; with FASTLSTM_FULL=1")
@@ -61,13 +62,14 @@ def beats(frames=100, rate=22050, hop=441):
 
 
 def test_beatnet():
-    """Frame by frame, as it is used, and at once."""
+    """At once, and frame by frame, as it is used: the same bits in the C core."""
     theirs, mine, _ = pair("BeatTracker", "model_1_weights.pt")
     x = beats()
     due = compare(theirs, mine, x)
     _, stream, _ = pair("BeatTracker", "model_1_weights.pt")
     made = np.concatenate([stream(x[:, t : t + 1]) for t in range(x.shape[1])], axis=2)
-    check(made, np.asarray(due))
+    assert np.array_equal(made, due) or NAME != "c"
+    check(made, due)
     best = np.exp(due[0]) / np.exp(due[0]).sum(0)
     assert best[:2].max() > 0.3  # it hears beats
 

@@ -12,7 +12,6 @@ import fastlstm
 from fastlstm.bench.fetch import fetch
 from fastlstm.demo.voice import RATE, RECORDING, read_wave
 
-pytestmark = pytest.mark.once
 F = np.float32
 BOUND = 1e-5  # of an output's largest number; of 1 where it is a probability
 
@@ -136,6 +135,7 @@ def judged(file, speech):
     return {"input": np.stack(level)[None], "h0": np.zeros((4, 1, 96 if "1668" in file else 64))}
 
 
+@pytest.mark.once  # NumPy takes 7 seconds for some
 @pytest.mark.parametrize(
     "file",
     [

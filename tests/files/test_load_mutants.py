@@ -2,13 +2,14 @@
 """Sound and malformed small files of every format, changed at random: LoadError, or arrays.
 
 The short form of fuzz/fuzz_load.py, over the same targets: the fuzzer looks for coverage, and takes
-minutes.
+minutes. Files of whole models are run as well.
 """
 
 import random
 
 import pytest
 from conftest import FULL
+from load_corpus import whole
 from load_corpus.targets import TARGETS
 from speed import slowness
 from work import work_of
@@ -22,6 +23,15 @@ COUNT = 500_000 if FULL else 10_000
 CALLS = 1_400_000  # of functions for 64 KiB: twice what test_load_hostile.py allows one load
 SECONDS = 1.0  # of CPU for 64 KiB on a quick machine (speed.py); in full alone
 OPTIONS = {"activation": "tanh"}
+
+
+def run_whole(path, size):
+    """Load the file as a whole model and run it once; True if it is read and runs."""
+    try:
+        whole.use(path)
+    except (LoadError, MemoryError):
+        return False
+    return True
 
 
 def look(path, size):
@@ -45,6 +55,7 @@ def look(path, size):
 def test_mutants(memory_path, name):
     """Half of them from files that are read."""
     target, path, rng = TARGETS[name], memory_path / "x", random.Random(5)
+    use = run_whole if name == "model" else look
     seeds, sound, read = target.seeds(), [], 0
     slower = slowness()
     for n in range(COUNT):
@@ -57,7 +68,7 @@ def test_mutants(memory_path, name):
         made = target.build(data)
         path.write_bytes(made)
         try:
-            good, calls, spent = work_of(lambda: look(path, len(made)))  # noqa: B023 (called at once)
+            good, calls, spent = work_of(lambda: use(path, len(made)))  # noqa: B023 (called at once)
         except Exception as error:
             raise AssertionError(f"input {n}: {type(error).__name__}: {error}") from error
         pieces = max(1, len(made) / 65536)

@@ -8,6 +8,7 @@
 #include "draw_operators.h"
 
 enum { MOST_PLACES = 64, MOST_INS = 8, MOST_OUTS = 3 };
+enum { MOST_FRESH = 1 << 18 }; /* bytes of an array whose elements are drawn */
 
 /* A program while it is drawn. Places are numbered as in the program. */
 typedef struct drawing {
@@ -25,11 +26,11 @@ typedef struct drawing {
 
 /* ---- inputs of operators ---- */
 
-/* A new place, an input or a constant; of sizes that overflow the largest gives way. */
+/* A new place, an input or a constant; of sizes that are too much the largest gives way. */
 static size_t fresh(drawing *d, int type, fl_shape shape, int known, int64_t low, int64_t high)
 {
     fl_array a = {.type = type, .shape = shape};
-    while (fl_array_bytes(&a) == SIZE_MAX)
+    while (fl_array_bytes(&a) > (d->giant ? SIZE_MAX - 1 : MOST_FRESH))
         for (size_t i = 0; i < shape.axes; i++)
             a.shape.size[i] -= a.shape.size[i] / 2;
     const int constant = known || (!d->giant && in(d->r, 0, 3) == 0);
@@ -158,12 +159,6 @@ static size_t place_for(drawing *d, char letter, const size_t *at, size_t count)
     }
 }
 
-/* Fits into memory, and so may be made afresh. */
-static int modest(const drawing *d, size_t place)
-{
-    return d->giant || fl_count(&d->arrays[place]) <= MOST_ELEMENTS;
-}
-
 /* Draws the places of an operator's inputs; how many there are. */
 static size_t choose(drawing *d, const char *letters, size_t *at)
 {
@@ -176,7 +171,7 @@ static size_t choose(drawing *d, const char *letters, size_t *at)
         }
         letters += *letters == '?';
         const size_t times = letters[1] == '+' ? in(d->r, 0, 2) : 0;
-        const int other = in(d->r, 0, 31) == 31 || (count && !modest(d, at[0]));
+        const int other = in(d->r, 0, 31) == 31;
         for (size_t i = 0; i <= times; i++)
             at[count + i] = other ? some(d, FL_TYPES) : place_for(d, *letters, at, count + i);
         count += times + 1;
@@ -211,7 +206,7 @@ static void packed(drawing *d, fl_operator *op, const kind *what, const attribut
             size[axes++] = n[7 + i];
     }
     const fl_shape shape = {.axes = 4, .size = {size[0], size[1], size[2], size[3]}};
-    if (fl_shape_span(&shape, 0, 4) > MOST_ELEMENTS || in(d->r, 0, 15) == 15)
+    if (fl_shape_span(&shape, 0, 4) > MOST_ELEMENTS || out > MOST_ELEMENTS || in(d->r, 0, 15) == 15)
         return; /* they stay zeros */
     const fl_array w[] = {weight(d, axes, size), in(d->r, 0, 3) ? weight(d, 1, &out) : ABSENT};
     CHECK(op->type->pack(op, w, 2) == FL_OK);

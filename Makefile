@@ -81,7 +81,7 @@ tsan: $(VENV)/.test
 	-k "tsan or [thread"
 
 # Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
-FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras fastlstm file
+FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras fastlstm file model
 fuzz: $(VENV)/.test
 	$(BIN)/pip install -q atheris==3.0.0
 	for target in $(FUZZ); do \

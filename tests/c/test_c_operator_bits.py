@@ -40,7 +40,7 @@ def assert_one_hash(found, due):
 
 
 def fused(found):
-    """The hashes of the instruction sets that promise the same bits, after checking that they are."""
+    """The hashes that every fused instruction set must print, after checking that they all do."""
     sets = {isa: cases for isa, cases in found.items() if not (X86 and isa == "generic")}
     first = next(iter(sets.values()))
     assert_one_hash(sets, first)

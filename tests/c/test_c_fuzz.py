@@ -32,7 +32,7 @@ def drive(command):
 
 
 def fuzzer(**how):
-    return build("fuzz_driver", define=["-DFL_SPLIT_HOOK"], link=WRAP, **how)
+    return build("fuzz_driver", flags=["-DFL_SPLIT_HOOK"], link=WRAP, **how)
 
 
 def test_the_corpus_and_changes_of_it():

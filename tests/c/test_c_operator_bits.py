@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from c_core import CLEAN, ROOT, X86, build, need
+from c_core import CLEAN, ROOT, VECTORISED, X86, build, need
 from conftest import FULL
 
 STRIDE = 4093 if FULL else 65521  # of the sample of floats for functions of one
@@ -29,7 +29,7 @@ def lines(command):
 
 @pytest.fixture(scope="module")
 def native():
-    return lines([build("operator_bits")])
+    return lines([build("operator_bits", flags=VECTORISED)])
 
 
 def assert_one_hash(found, due):
@@ -65,7 +65,13 @@ def test_every_fused_instruction_set_gives_the_same_bits(native):
 @pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a72"] if FULL else ["cortex-a53"])
 def test_aarch64_gives_the_bits_of_x86(native, cpu):
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")
-    arm = build("operator_bits", arm=True, compiler="aarch64-linux-gnu-gcc", link=["-static"])
+    arm = build(
+        "operator_bits",
+        arm=True,
+        compiler="aarch64-linux-gnu-gcc",
+        flags=VECTORISED,
+        link=["-static"],
+    )
     found = lines(["qemu-aarch64", "-cpu", cpu, arm])
     assert set(found) == {"generic", "neon"}
     assert_one_hash(found, fused(native))

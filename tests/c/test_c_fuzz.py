@@ -40,7 +40,7 @@ def drive(command):
 
 
 def fuzzer(driver, **how):
-    return build(driver, define=SHARED, link=WRAP, **how)
+    return build(driver, flags=SHARED, link=WRAP, **how)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

@@ -33,7 +33,8 @@ test: $(VENV)/.test lint
 # The same tests on the other backends, some with a fifth of the draws. tests/conftest.py leaves out what a
 # backend does not promise (`needs`) and what it has no part in (`once`).
 EACH_BACKEND := $(addprefix tests/,numbers bits training api files threads cli \
-	models/test_model.py models/test_model_stream.py models/test_saved.py)
+	models/test_model.py models/test_model_stream.py models/test_saved.py models/test_nn_published.py \
+	models/test_keras_published.py models/test_onnx_speech.py)
 test-backends: $(VENV)/.test
 	FASTLSTM_BACKEND=numba $(PYTEST) $(EACH_BACKEND)
 	FASTLSTM_BACKEND=numpy $(PYTEST) $(EACH_BACKEND) tests/models/test_keras.py
@@ -80,7 +81,7 @@ tsan: $(VENV)/.test
 	-k "tsan or [thread"
 
 # Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
-FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras fastlstm file
+FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras fastlstm file model
 fuzz: $(VENV)/.test
 	$(BIN)/pip install -q atheris==3.0.0
 	for target in $(FUZZ); do \

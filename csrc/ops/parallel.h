@@ -29,8 +29,10 @@ int fl_parallel(const fl_kernels *kernels, const fl_caller *caller, size_t threa
 size_t fl_useful_threads(size_t threads, size_t blocks, double flop);
 
 /* About 20 us of gemm with AVX-512, and 30 us as fl_move_flop counts them; to wake a worker takes 5
-   us. */
+   us. A build for tests may define fewer, so that small work is shared out too. */
+#ifndef FL_THREAD_FLOP
 #define FL_THREAD_FLOP 2e6
+#endif
 
 /* Items from .. to - 1 of a job. `worker` is below fl_rounds_threads, and different for workers
    that run at the same time. FL_OK, or FL_BAD_VALUE, which ends the run. */

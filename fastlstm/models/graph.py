@@ -16,6 +16,11 @@ from ..errors import LoadError
 
 OPSET = 21
 
+# What Python raises where a malformed graph is taken for a well-formed one.
+MALFORMED = (
+    KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, ZeroDivisionError,
+)  # fmt: skip
+
 # Operators beyond ONNX's.
 OWN = {
     # y[.., O] = x[.., I] W^T + b: inputs x, W (O, I), b (O,) or "". torch's Linear. Attribute,

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..engine import NAME, backend
 from . import lower, reference
-from .graph import Graph, ModelError, Value
+from .graph import MALFORMED, Graph, ModelError, Value
 from .infer import run_dtype
 from .passes.cells import cells
 from .passes.channels_last import channels_last, transposes
@@ -29,10 +29,6 @@ from .passes.recurrent import recurrent
 from .passes.simplify import FOLDED, MORE_FOLDED, simplify
 
 PASSES = (recurrent, linear, cells, join, batch_norm)
-# What Python raises where a malformed graph is taken for a well-formed one.
-MALFORMED = (
-    KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, ZeroDivisionError,
-)  # fmt: skip
 FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 

@@ -5,19 +5,18 @@
  * exactly the size. Or they become sizes of any magnitude: what is then asked of the allocator,
  * which says no, is as much as the sizes need.
  *
- * With clang -fsanitize=fuzzer it is libFuzzer's; otherwise it has a main of its own:
- *
- *     fuzz_driver N SEED FILES...   every file, then N inputs made from them by drawn changes
+ * With clang -fsanitize=fuzzer it is libFuzzer's; otherwise it has the main of bytes.h.
  *
  * Linked with --wrap for fl_alloc and fl_alloc_lasting. Built with FL_SPLIT_HOOK, so that small
  * work is shared out too.
  */
+#define FUZZ_MOST 64
+
 #include "base/alloc.h"
 #include "kernels/panels.h"
+#include "bytes.h"
 #include "on_the_heap.h"
 #include "vary.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* ---- memory ---- */
 
@@ -43,24 +42,6 @@ void *__wrap_fl_alloc_lasting(size_t bytes)
 }
 
 /* ---- bytes ---- */
-
-typedef struct reader {
-    const uint8_t *at, *end;
-} reader;
-
-static size_t number(reader *r, size_t bytes)
-{
-    size_t v = 0;
-    for (size_t i = 0; i < bytes && r->at < r->end; i++)
-        v |= (size_t)*r->at++ << 8 * i;
-    return v;
-}
-
-/* low .. high: mostly of one byte. */
-static size_t in(reader *r, size_t low, size_t high)
-{
-    return low + number(r, 1) % (high - low + 1);
-}
 
 static fl_config config_of(reader *r, size_t most)
 {
@@ -178,38 +159,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         giant(&r);
     return 0;
 }
-
-#if !defined(FL_LIBFUZZER)
-enum { MOST = 64 };
-
-static size_t read_file(const char *name, uint8_t data[MOST])
-{
-    FILE *f = fopen(name, "rb");
-    CHECK(f);
-    const size_t n = fread(data, 1, MOST, f);
-    fclose(f);
-    return n;
-}
-
-int main(int argc, char **argv)
-{
-    CHECK(argc > 3);
-    const size_t n = strtoul(argv[1], NULL, 10);
-    uint64_t state = strtoul(argv[2], NULL, 10);
-    uint8_t data[MOST] = {0};
-    for (int i = 3; i < argc; i++)
-        LLVMFuzzerTestOneInput(data, read_file(argv[i], data));
-    for (size_t i = 0; i < n; i++) {
-        size_t size = read_file(argv[3 + draw(&state) % (unsigned)(argc - 3)], data);
-        for (size_t k = between(&state, 1, 4); k; k--) {
-            const size_t at = draw(&state) % MOST;
-            data[at] = draw(&state) % 2 ? (uint8_t)draw(&state)
-                                        : (uint8_t)(data[at] ^ 1u << draw(&state) % 8);
-            size = at >= size ? at + 1 : size;
-        }
-        LLVMFuzzerTestOneInput(data, size);
-    }
-    printf("%d files, %zu changed\n", argc - 3, n);
-    return 0;
-}
-#endif

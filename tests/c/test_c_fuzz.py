@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The C entry points under drawn bytes (tests/c/fuzz_driver.c), with AddressSanitizer and UBSan: a
-network and a call of any shape checked from all sides, or sizes of any magnitude.
+"""The C core under drawn bytes, with AddressSanitizer and UBSan: a network and a call of any shape
+checked from all sides, or sizes of any magnitude (tests/c/fuzz_driver.c); and programs of operators
+with drawn attributes, against each operator alone (tests/c/program_driver.c).
 
-In CI a fixed number of inputs made from tests/c/corpus, with gcc or whatever `cc` is; in full
-libFuzzer, which finds its way by coverage and needs clang. An input that failed once stays in the
-corpus.
+In CI a fixed number of inputs made from a corpus, with gcc or whatever `cc` is; in full libFuzzer,
+which finds its way by coverage and needs clang. An input that failed once stays in the corpus.
 """
 
 import shutil
@@ -18,9 +18,17 @@ from conftest import FULL
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
 
 WRAP = ["-Wl,--wrap=fl_alloc,--wrap=fl_alloc_lasting"]
-CORPUS = sorted((ROOT / "tests/c/corpus").iterdir())
-CHANGED = 400
-RUNS = 5000  # of libFuzzer's, 0.07 s of processor time each
+# Small work is shared out too.
+SHARED = ["-DFL_SPLIT_HOOK", "-DFL_THREAD_FLOP=1e3"]
+# driver: (folder of its corpus, bytes of an input at most, inputs in CI, inputs of libFuzzer's)
+DRIVERS = {
+    "fuzz_driver": ("corpus", 64, 400, 5000),  # 0.07 s of processor time each
+    "program_driver": ("corpus_programs", 256, 5000, 200_000),
+}
+
+
+def corpus_of(driver):
+    return sorted((ROOT / "tests/c" / DRIVERS[driver][0]).iterdir())
 
 
 def drive(command):
@@ -31,22 +39,26 @@ def drive(command):
     return done
 
 
-def fuzzer(**how):
-    return build("fuzz_driver", define=["-DFL_SPLIT_HOOK"], link=WRAP, **how)
+def fuzzer(driver, **how):
+    return build(driver, flags=SHARED, link=WRAP, **how)
 
 
-def test_the_corpus_and_changes_of_it():
-    done = drive([fuzzer(sanitizer="address"), str(CHANGED), "1", *CORPUS])
-    assert done.stdout == f"{len(CORPUS)} files, {CHANGED} changed\n"
-    assert not done.stderr and len(CORPUS) >= 10
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_the_corpus_and_changes_of_it(driver):
+    files, changed = corpus_of(driver), DRIVERS[driver][2]
+    done = drive([fuzzer(driver, sanitizer="address"), str(changed), "1", *files])
+    assert done.stdout == f"{len(files)} files, {changed} changed\n"
+    assert not done.stderr and len(files) >= 10
 
 
 @pytest.mark.skipif(not FULL, reason="minutes to compile, minutes to run; the corpus is run in CI")
-def test_libfuzzer(tmp_path):
-    """What it fails with is in tests/c/corpus afterwards, to be mended and kept."""
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_libfuzzer(driver, tmp_path):
+    """What it fails with is in the corpus afterwards, to be mended and kept."""
     need("clang")
-    grown = shutil.copytree(ROOT / "tests/c/corpus", tmp_path / "corpus")
-    limits = [f"-runs={RUNS}", "-max_len=64", "-timeout=60", "-rss_limit_mb=4096"]
-    found = f"-artifact_prefix={ROOT}/tests/c/corpus/"
-    done = drive([fuzzer(sanitizer="libfuzzer", compiler="clang"), *limits, found, grown])
-    assert f"Done {RUNS} runs" in done.stderr
+    folder, most, _, runs = DRIVERS[driver]
+    grown = shutil.copytree(ROOT / "tests/c" / folder, tmp_path / "corpus")
+    limits = [f"-runs={runs}", f"-max_len={most}", "-timeout=60", "-rss_limit_mb=4096"]
+    found = f"-artifact_prefix={ROOT}/tests/c/{folder}/"
+    done = drive([fuzzer(driver, sanitizer="libfuzzer", compiler="clang"), *limits, found, grown])
+    assert f"Done {runs} runs" in done.stderr

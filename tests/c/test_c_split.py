@@ -22,7 +22,7 @@ FOUND = re.compile(r"joined (\d+), spans (\d+), left behind (\d+), rejoined (\d+
 
 @pytest.fixture(scope="module", params=SANITIZERS)
 def driver(request):
-    return build("split_driver", sanitizer=request.param, define=["-DFL_SPLIT_HOOK"])
+    return build("split_driver", sanitizer=request.param, flags=["-DFL_SPLIT_HOOK"])
 
 
 def run(driver, *arguments):

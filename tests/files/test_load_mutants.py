@@ -2,13 +2,14 @@
 """Sound and malformed small files of every format, changed at random: LoadError, or arrays.
 
 The short form of fuzz/fuzz_load.py, over the same targets: the fuzzer looks for coverage, and takes
-minutes.
+minutes. Files of whole models are run as well.
 """
 
 import random
 
 import pytest
 from conftest import FULL
+from load_corpus import whole
 from load_corpus.targets import TARGETS
 from speed import slowness
 from work import work_of
@@ -19,9 +20,19 @@ from fastlstm.files.read import inspect
 pytestmark = pytest.mark.once
 
 COUNT = 500_000 if FULL else 10_000
+RUN_COUNT = 100_000 if FULL else 10_000  # of whole models, which are planned and run: 4 ms each
 CALLS = 1_400_000  # of functions for 64 KiB: twice what test_load_hostile.py allows one load
 SECONDS = 1.0  # of CPU for 64 KiB on a quick machine (speed.py); in full alone
 OPTIONS = {"activation": "tanh"}
+
+
+def run_whole(path, size):
+    """Load the file as a whole model and run it once; True if it is read and runs."""
+    try:
+        whole.use(path)
+    except (LoadError, MemoryError):
+        return False
+    return True
 
 
 def look(path, size):
@@ -45,9 +56,10 @@ def look(path, size):
 def test_mutants(memory_path, name):
     """Half of them from files that are read."""
     target, path, rng = TARGETS[name], memory_path / "x", random.Random(5)
+    use, count = (run_whole, RUN_COUNT) if name == "model" else (look, COUNT)
     seeds, sound, read = target.seeds(), [], 0
     slower = slowness()
-    for n in range(COUNT):
+    for n in range(count):
         if n < len(seeds):
             data = seeds[n]
         else:
@@ -57,7 +69,7 @@ def test_mutants(memory_path, name):
         made = target.build(data)
         path.write_bytes(made)
         try:
-            good, calls, spent = work_of(lambda: look(path, len(made)))  # noqa: B023 (called at once)
+            good, calls, spent = work_of(lambda: use(path, len(made)))  # noqa: B023 (called at once)
         except Exception as error:
             raise AssertionError(f"input {n}: {type(error).__name__}: {error}") from error
         pieces = max(1, len(made) / 65536)
@@ -66,4 +78,4 @@ def test_mutants(memory_path, name):
         read += good
         if good and len(sound) < 500:
             sound.append(data)
-    assert 0 < read < COUNT
+    assert 0 < read < count

@@ -117,6 +117,12 @@ def types_and_ranks():
             f"GroupNormalization of {groups} groups",
             one("GroupNormalization", scale, scale, num_groups=groups, opset=21),
         )
+    yield "Pad without pads", one("Pad")
+    yield "Pad of nothing", model([node("Pad", [], ["y"])])
+    yield "CastLike of one input", one("CastLike", opset=19)
+    yield "CastLike of what is not given", one("CastLike", None, opset=19)
+    yield "Identity of nothing", model([node("Identity", [], ["y"])])
+    yield "an output that Size does not have", model([node("Size", ["x"], ["", "y"])])
     yield "Einsum of other letters", one("Einsum", ONES, equation="ab,cd->ad")
     yield "Einsum without an end", one("Einsum", ONES, equation="abc,abc->")  # fine: one number
     yield "Einsum of a new letter", one("Einsum", ONES, equation="abc,abd->z")

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A Model: its inputs and outputs, calls and their errors, memory, copies, threads and bits."""
 
+import collections
 import contextlib
 import copy
 import pickle
+import sys
 import threading
 
 import numpy as np
@@ -262,6 +264,26 @@ def test_a_thousand_lengths_are_one_plan(small):
     model = fastlstm.load_model(small("wide")[0])
     for T in range(1000):
         assert model(np.zeros((T, 1, 40), F32)).shape == (T, 1, 8)
+    assert len(model._plans) == 1
+
+
+@pytest.mark.needs("c")
+def test_a_length_never_seen_before_plans_nothing(small):
+    """Its call makes as many calls of Python functions as that of a length seen before: all that
+    it adds is a layout, which the C core makes."""
+    model = fastlstm.load_model(small("wide")[0])
+
+    def calls(T):
+        count, x = collections.Counter(), np.zeros((T, 1, 40), F32)
+        sys.setprofile(lambda frame, event, of: count.update([event]))
+        try:
+            model(x)
+        finally:
+            sys.setprofile(None)
+        return count["call"]
+
+    calls(3)
+    assert calls(7) == calls(7) == calls(3) == calls(29) > 0
     assert len(model._plans) == 1
 
 

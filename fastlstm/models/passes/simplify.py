@@ -13,7 +13,7 @@ import dataclasses
 
 import numpy as np
 
-from ..graph import Graph, ModelError, Node
+from ..graph import MALFORMED, Graph, ModelError, Node
 from ..infer import WRAPPING, constant, infer, run_dtype
 from ..reference import TABLE, compute
 from ..reference.call import DTYPES
@@ -98,6 +98,14 @@ class _Walk:
             self.node(node)
 
     def node(self, node):
+        try:
+            self.of_node(node)
+        except ModelError:
+            raise
+        except MALFORMED:
+            raise node.error("its inputs and attributes do not fit together") from None
+
+    def of_node(self, node):
         if node.op == "If":
             return self.branch(node)
         if node.op == "Identity" and node.inputs[0]:
@@ -116,7 +124,9 @@ class _Walk:
         if found is None:
             if node.op not in TABLE:
                 raise node.not_covered()
-            found = [constant(f) if isinstance(f, np.ndarray) else f for f in self.infer(here)]
+            found = [
+                constant(f) if isinstance(f, np.ndarray) else f for f in infer(here, self.facts)
+            ]
         here.outputs = [
             self.give(n, f) if n else "" for n, f in zip(node.outputs, found, strict=False)
         ]
@@ -151,7 +161,9 @@ class _Walk:
         if node.op in ("Slice", "Expand", "Reshape", "Tile", "Pad"):
             shape = self.facts[node.inputs[0]].shape
             # A Slice with a step of -1 keeps the shape, and Pad may take as much as it gives.
-            return None not in shape and self._kept(node) and self.infer(node)[0].shape == shape
+            return (
+                None not in shape and self._kept(node) and infer(node, self.facts)[0].shape == shape
+            )
         return False
 
     def check_dropout(self, node):
@@ -172,14 +184,6 @@ class _Walk:
         if node.op == "Slice":
             return len(values) < 4 or (values[3] > 0).all()
         return node.op != "Pad" or not values[0].any()
-
-    def infer(self, node):
-        try:
-            return infer(node, self.facts)
-        except ModelError:
-            raise
-        except (KeyError, IndexError, ValueError, TypeError, OverflowError, ZeroDivisionError):
-            raise node.error("its inputs and attributes do not fit together") from None
 
     def fold(self, node):
         """[Fact] of outputs that are constant, or None."""
@@ -227,6 +231,9 @@ def simplify(graph, inputs, max_bytes=1 << 30):
     for value in graph.inputs:
         walk.give(value.name, inputs[value.name])
     walk.graph(graph)
+    for value in graph.outputs:
+        if value.name not in walk.names:
+            raise ModelError(f"{value.name!r} is an output that its node's operator does not have")
     outputs = [walk.names[value.name] for value in graph.outputs]
     nodes, needed = dead_nodes_left_out(walk.nodes, outputs)
     constants = {n: a for n, a in walk.constants.items() if n in needed or n in outputs}

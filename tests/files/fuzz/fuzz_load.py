@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Fuzzing of the loaders. A finding is an input on which they raise an exception other than
-LoadError, take long, or take much memory.
+"""Fuzzing of the loaders, and of whole models. A finding is an input on which they raise an
+exception other than LoadError (running a whole model: or MemoryError), take long, or take much
+memory.
 
     python tests/files/fuzz/fuzz_load.py TARGET [--engine atheris|plain] [--seconds N] [--runs N]
                                    [--corpus FOLDER] [--report FILE] [libFuzzer's flags]
@@ -31,15 +32,16 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "files")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / name) for name in ("files", "models", "support"))]
 
 # Limits, as docs/reliability.md promises: seconds of CPU for 64 KiB of file (atheris' instrumented
 # code is about 4 times as slow), and bytes of memory besides 3 for each byte of file.
 SECONDS = {"plain": 1.0, "atheris": 4.0}
 MEMORY = 64 << 20
+MODEL_MEMORY = 160 << 20  # the same of whole models: computed constants, one run, copies
 MAX_LENGTH = 1 << 16  # bytes of an input; longer ones take longer and have no other structures
 POOL = 4000  # inputs that the plain engine keeps of each sort; beyond, new ones replace old ones
-ON_DISK = ("fastlstm", "file")  # targets whose files are mapped, and so must be on disk
+ON_DISK = ("fastlstm", "file", "model")  # targets whose files are mapped, and so must be on disk
 
 
 class Run:
@@ -77,7 +79,29 @@ class Run:
         self.data = data
         if self.options.target in ON_DISK:
             Path(self.path).write_bytes(data)
-        start, said, arrays, layers = time.process_time(), "", {}, {}
+        start = time.process_time()
+        said = self.run_whole() if self.options.target == "model" else self.load(len(data))
+        spent = (time.process_time() - start) / max(1, len(data) / 65536)
+        self.slowest = max(self.slowest, spent)
+        assert spent <= SECONDS[self.options.engine], f"{spent:.2f} s for 64 KiB"
+        self.inputs, self.read = self.inputs + 1, self.read + (not said)
+        if self.inputs % 1024 == 0:
+            self.report()
+        return said.removeprefix(self.path)
+
+    def run_whole(self):
+        """Run the file as a whole model; the error's text, or ""."""
+        from load_corpus import whole
+
+        try:
+            whole.use(self.path)
+        except (self.fastlstm.LoadError, MemoryError) as error:
+            return str(error)
+        return ""
+
+    def load(self, size):
+        """Load the file, of `size` bytes, in each way; the LoadError's text, or ""."""
+        arrays, layers, said, total = {}, {}, "", 0
         try:
             _, arrays, layers = self.inspect(self.path, activation="tanh")
             if layers:
@@ -87,19 +111,12 @@ class Run:
             assert said.startswith(self.path) and said.isprintable(), said
         for layer in layers.values():
             assert str(layer).isprintable()
-        total = 0
         for name, array in arrays.items():
             assert isinstance(name, str) and isinstance(array, np.ndarray)
             array.tobytes()  # reads all of its memory, which must be there
             total = max(total, array.nbytes)
-        assert total <= 8 * len(data) + (16 << 20), f"an array of {total} bytes"
-        spent = (time.process_time() - start) / max(1, len(data) / 65536)
-        self.slowest = max(self.slowest, spent)
-        assert spent <= SECONDS[self.options.engine], f"{spent:.2f} s for 64 KiB"
-        self.inputs, self.read = self.inputs + 1, self.read + (not said)
-        if self.inputs % 1024 == 0:
-            self.report()
-        return said[len(self.path) :]
+        assert total <= 8 * size + (16 << 20), f"an array of {total} bytes"
+        return said
 
     def begin(self):
         """Count the peak of memory from here."""
@@ -112,7 +129,8 @@ class Run:
         """The state of the run, a dict, which is written to --report as one line of JSON. Too much
         memory is a finding; atheris' own memory would be counted too, so only plain is checked."""
         grown = _status("VmHWM") - self.before
-        if self.options.engine == "plain" and grown > 3 * MAX_LENGTH + MEMORY and not finding:
+        limit = MODEL_MEMORY if self.options.target == "model" else MEMORY
+        if self.options.engine == "plain" and grown > 3 * MAX_LENGTH + limit and not finding:
             finding = f"{grown} bytes of memory"
         found = {
             "target": self.options.target, "engine": self.options.engine, "inputs": self.inputs,
@@ -216,8 +234,11 @@ def main():
     if options.engine == "atheris":
         import atheris
 
-        with atheris.instrument_imports(include=["fastlstm.files", "fastlstm.layers.build"]):
-            import fastlstm.layers.load  # noqa: F401
+        instrumented = ["fastlstm.files", "fastlstm.layers.build", "fastlstm.models"]
+        with atheris.instrument_imports(include=instrumented):
+            import fastlstm.layers.load
+            import fastlstm.models.keras
+            import fastlstm.models.load  # noqa: F401
     from load_corpus.targets import TARGETS
 
     if options.target not in TARGETS:

@@ -9,6 +9,7 @@ make the sound files that some of them are made from.
                  the malformed files
     objects.py opaque.py     sound checkpoints with objects of every kind beside the tensors
     targets.py mutate.py     what a fuzzer's input is for each format, and how it is changed
+    whole.py     files of whole models: those to begin with, changes, and what is done with one
     watch.py     loads files in a process of its own, and reports time, memory and audit events
 """
 

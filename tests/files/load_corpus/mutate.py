@@ -65,7 +65,7 @@ def of_numbers(data, rng):
 # ---- protocol buffers: fields are changed, and the lengths around them set right
 
 
-def _fields(data):
+def message_fields(data):
     """[(number, wire type, int or bytes)]; ValueError if `data` is no message."""
     found, at = [], 0
 
@@ -96,7 +96,7 @@ def _fields(data):
     return found
 
 
-def _message(fields):
+def message_of(fields):
     """The message of such fields."""
     out = bytearray()
     for number, wire, value in fields:
@@ -108,7 +108,7 @@ def _message(fields):
 def of_protobuf(data, rng, depth=0):
     """One change of a field, or of a field inside it, or of the order and number of fields."""
     try:
-        fields = _fields(data)
+        fields = message_fields(data)
     except ValueError:
         fields = []
     if not fields or (depth and rng.random() < 0.05):
@@ -132,7 +132,7 @@ def of_protobuf(data, rng, depth=0):
         fields[at] = (number, wire, of_protobuf(value, rng, depth + 1))
     else:
         fields[at] = (number, wire, bytes(rng.randrange(256) for _ in value))
-    return _message(fields)
+    return message_of(fields)
 
 
 # ---- pickles: whole opcodes

@@ -21,6 +21,7 @@ with, and how an input is changed with its structure in mind.
     packed        the pickle of a checkpoint of a quantised model, whose archive is sound
     frozen        the code of a frozen TorchScript archive, and after a zero byte its constants
     file          the file, of whatever format
+    model         the file of a whole model, which load_model reads and which is run once (whole.py)
 """
 
 import dataclasses
@@ -30,7 +31,18 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 
-from . import all_cases, archives, chunks, headers, objects, opaque, others, texts, wrong_types
+from . import (
+    all_cases,
+    archives,
+    chunks,
+    headers,
+    objects,
+    opaque,
+    others,
+    texts,
+    whole,
+    wrong_types,
+)
 from .build import DATA, GOOD, Record, dict_of, tensor, zip_bytes
 from .mutate import (
     NUMBERS,
@@ -305,4 +317,5 @@ TARGETS = {
                  *_cases("")],
         mixed(of_numbers),
     ),
+    "model": Target(bytes, whole.seeds, whole.change),
 }  # fmt: skip

@@ -4,8 +4,8 @@ C. The rules are those of csrc/kernels/codes.h, which says why they are what the
 
     weights    w = code * scale, a scale for each row, code = round(w * (127 / most)), where most is
                the largest |w| of the row and scale is most / 127
-    inputs     x = code * scale, a scale for each row of x (one step of one sequence), codes of 16 or
-               8 bits, made whenever x is read; states h likewise, of 8 bits
+    inputs     x = code * scale, a scale for each row of x (one step of one sequence), codes of 16
+               or 8 bits, made whenever x is read; states h likewise, of 8 bits
 """
 
 import numpy as np

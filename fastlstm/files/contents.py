@@ -94,8 +94,8 @@ def group_by_prefix(arrays):
 
 def layer_weights(groups, prefix, layer):
     """{torch's name: array} of the layer under `prefix`, its initial state included. groups: what
-    `group_by_prefix` gave. The codes and the scales of an int8 layer's matrix become one int8.Codes,
-    if they are what these have to be."""
+    `group_by_prefix` gave. The codes and the scales of an int8 layer's matrix become one
+    int8.Codes, if they are what these have to be."""
     found = {
         f"{end}_l0" if layer.cell else end: array
         for end, array in groups.get(prefix, {}).items()

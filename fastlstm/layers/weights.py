@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A layer's weights: arrays under torch's names, in float32, float16 or int8, packed for the engine."""
+"""A layer's weights: arrays under torch's names, packed for the engine; float32, float16, int8."""
 
 import numpy as np
 

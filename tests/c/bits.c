@@ -19,6 +19,7 @@
 #include "fastlstm.h"
 #include "kernels/contract.h"
 #include "check.h"
+#include "coded.h"
 #include "halves.h"
 #include "vary.h"
 
@@ -86,17 +87,21 @@ static void round_to_half(float *p, size_t n)
 }
 
 /* The hash of a drawn call's outputs. Every third network has float16 weights; with `twin`, those
-   of float32 whose matrices were rounded to float16 instead. */
+   of float32 whose matrices were rounded to float16 instead. Of the others every fourth has int8
+   weights. */
 static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
 {
-    const int half = number % 3 == 0;
+    const int half = number % 3 == 0, codes = !half && number % 4 == 1;
     state = number;
     fl_config f = {.cell = (int)(number % FL_CELLS),
                    .input = between(&state, 1, 40),
                    .hidden = between(&state, 1, 70),
                    .layers = between(&state, 1, 3),
                    .dirs = between(&state, 1, 2),
-                   .format = half && !twin ? FL_FLOAT16 : FL_FLOAT32};
+                   .format = codes           ? FL_INT8
+                             : half && !twin ? FL_FLOAT16
+                                             : FL_FLOAT32,
+                   .input_bits = number % 8 == 1 ? 16 : 8};
     f.proj = draw(&state) % 3 == 0 && f.hidden > 1 ? between(&state, 1, f.hidden - 1) : 0;
     f.proj = f.cell == FL_LSTM ? f.proj : 0;
     const size_t gates[] = {4, 3, 3, 1, 1}, rows_of = gates[f.cell] * f.hidden;
@@ -127,7 +132,7 @@ static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
                 round_to_half(r, rows_of * width);
                 round_to_half(p, f.proj * f.hidden);
             }
-            fl_net_set(net, l, d, w, r, b, b_hh, f.proj ? p : NULL);
+            set_any(net, &f, l, d, w, r, b, b_hh, f.proj ? p : NULL, rows_of, in, width);
             if (f.variant.peepholes)
                 fl_net_set_peepholes(net, l, d, peep);
             fl_free(peep), fl_free(w), fl_free(r), fl_free(b), fl_free(b_hh), fl_free(p);
@@ -146,7 +151,8 @@ static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
     if (draw(&state) % 2)
         c.lengths = lengths;
     c.hn = h0, c.cn = c0;
-    if (draw(&state) % 4 == 0 && !half && !(c.tape = fl_tape_new(net, &c, 0, 0, 0, c.steps)))
+    if (draw(&state) % 4 == 0 && !half && !codes &&
+        !(c.tape = fl_tape_new(net, &c, 0, 0, 0, c.steps)))
         exit(2);
     if (fl_forward(net, &c) != FL_OK)
         exit(2);

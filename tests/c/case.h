@@ -17,6 +17,7 @@
 
 #include "fastlstm.h"
 #include "check.h"
+#include "coded.h"
 #include "control.h"
 
 static void *get(size_t bytes);
@@ -232,7 +233,9 @@ static int open_net(trial *x, const fl_kernels *kernels)
         return 0;
     }
     for (size_t i = 0; i < x->tracks; i++) {
-        fl_net_set(x->net, i / dirs, i % dirs, x->w[i], x->r[i], x->b[i], x->b[i], x->p[i]);
+        const size_t K = x->s.f.proj ? x->s.f.proj : x->s.f.hidden;
+        set_any(x->net, &x->s.f, i / dirs, i % dirs, x->w[i], x->r[i], x->b[i], x->b[i], x->p[i],
+                x->G, i < dirs ? x->s.f.input : dirs * K, K);
         if (x->peep[i])
             fl_net_set_peepholes(x->net, i / dirs, i % dirs, x->peep[i]);
         if (x->weights)

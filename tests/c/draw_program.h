@@ -221,7 +221,7 @@ static size_t recurrent(drawing *d, fl_operator **op, size_t *at)
     f.hidden = in(r, 1, 40);
     f.layers = in(r, 1, 2);
     f.dirs = in(r, 1, 2);
-    f.format = (int)in(r, 0, FL_FORMATS - 1);
+    f.format = (int)in(r, 0, FL_FLOAT16);
     f.reverse = f.dirs == 1 && in(r, 0, 1);
     f.proj = f.cell == FL_LSTM && f.hidden > 1 && in(r, 0, 3) == 0 ? in(r, 1, f.hidden - 1) : 0;
     const size_t steps = in(r, 0, 7), batch = in(r, 0, 6), width = f.proj ? f.proj : f.hidden;

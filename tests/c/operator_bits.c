@@ -64,7 +64,7 @@ static void convolutions(void)
         {2, 6, 9, 3, FL_PAD_VALID, FL_SIGMOID, {2, 2}, {1, 2}, {1, 1}, {0}, {0}, 3, {7, 8}},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        for (int64_t format = 0; format < FL_FORMATS; format++) {
+        for (int64_t format = 0; format <= FL_FLOAT16; format++) {
             const convolution *c = &all[i];
             convolve("conv", c, format, 0, rows);
             if (c->dilation[0] == 1) /* begins and ends are what is cut from the output here */
@@ -89,7 +89,7 @@ static void linears(void)
 {
     static const size_t sizes[][3] = {{3, 1, 1}, {3, 17, 33}, {8, 64, 129}, {300, 100, 110}};
     for (size_t i = 0; i < 4; i++)
-        for (int64_t format = 0; format < FL_FORMATS; format++) {
+        for (int64_t format = 0; format <= FL_FLOAT16; format++) {
             const size_t n = sizes[i][0], in = sizes[i][1], out = sizes[i][2];
             const fl_array weights[] = {floats(0.5f, SHAPE(out, in)), floats(0.5f, SHAPE(out))};
             fl_operator *op = made("linear", INTS(format, (int64_t)in, (int64_t)out), NONE);
@@ -215,10 +215,10 @@ static void pieces_of(const fl_config *f)
 static void recurrents(void)
 {
     for (int cell = 0; cell < FL_CELLS; cell++) {
-        for (int format = 0; format < FL_FORMATS; format++) {
-            const fl_config plain = {cell, 7, 19, 0, 2, 1, 0, format, {0}};
-            const fl_config both = {cell, 10, 33, 0, 2, 2, 0, format, {0}};
-            const fl_config large = {cell, 40, 128, 0, 1, 1, 1, format, {0}};
+        for (int format = 0; format <= FL_FLOAT16; format++) {
+            const fl_config plain = {cell, 7, 19, 0, 2, 1, 0, format, 16, {0}};
+            const fl_config both = {cell, 10, 33, 0, 2, 2, 0, format, 16, {0}};
+            const fl_config large = {cell, 40, 128, 0, 1, 1, 1, format, 16, {0}};
             batch_of(&plain, "two layers");
             batch_of(&both, "two directions");
             batch_of(&large, "reverse");
@@ -237,7 +237,7 @@ static void recurrents(void)
         batch_of(&variant, "variant");
         pieces_of(&(fl_config){.cell = cell, .input = 5, .hidden = 24, .layers = 2, .dirs = 1});
     }
-    batch_of(&(fl_config){FL_LSTM, 7, 30, 11, 2, 2, 0, 0, {0}}, "projection");
+    batch_of(&(fl_config){FL_LSTM, 7, 30, 11, 2, 2, 0, 0, 0, {0}}, "projection");
 }
 
 /* Conv1d over time, an activation, an LSTM, a linear layer, a softmax: as one program. */

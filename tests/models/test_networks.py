@@ -50,10 +50,7 @@ def assert_close(y, due):
 # torch's newer exporter takes up to half a minute for each: make test exports only these with it.
 FEW = ("VoiceFrame", "DeepFilter", "Attention", "GruLoop", "Conditioned")
 EXPORTS = [
-    (name, how)
-    for name in NETWORKS
-    for how in EXPORTERS
-    if how == "script" or FULL or name in FEW
+    (name, how) for name in NETWORKS for how in EXPORTERS if how == "script" or FULL or name in FEW
 ]
 
 

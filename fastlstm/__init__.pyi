@@ -89,7 +89,7 @@ class _Layer(Generic[_State, _Given, _Up]):
     def dtype(self) -> _DType: ...  # of the weight matrices
     inputs: _Inputs
     def quantize(self, dtype: _DType, inputs: _Inputs = "int16") -> Self: ...
-    def error(self, x: ArrayLike, state: Any = None, *, reference: Any = None) -> Error: ...
+    def error(self, x: ArrayLike, state: Any = None, *, reference: Any = None) -> _Error: ...
     @property
     def initial_state(self) -> Any: ...  # like a state, or None
     @initial_state.setter
@@ -280,7 +280,7 @@ class Grads(NamedTuple):
     state: Any  # (dh0, dc0), or dh0
     params: dict[str, _Array]
 
-class Error(NamedTuple):
+class _Error(NamedTuple):
     max: float
     rms: float
     where: tuple[int, ...]

@@ -263,7 +263,7 @@ def test_a_dtype_of_the_wrong_type(tmp_path, dtype):
             call(tmp_path / "x", dtype=dtype)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "half", "Float16", ""])
+@pytest.mark.parametrize("dtype", ["int4", "half", "Float16", ""])
 def test_an_unknown_dtype(tmp_path, dtype):
     layer = fastlstm.RNN(2, 3)
     layer.save(tmp_path / "x")
@@ -407,4 +407,4 @@ def test_convert(tmp_path, capsys, rng):
     assert "weight_hh_l0 holds 1e+06" in capsys.readouterr().err
     assert not (tmp_path / "big").exists()
     with pytest.raises(SystemExit):
-        run("convert", tmp_path / "m.pt", tmp_path / "big", "--dtype", "int8")
+        run("convert", tmp_path / "m.pt", tmp_path / "big", "--dtype", "int4")

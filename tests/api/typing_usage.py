@@ -37,7 +37,7 @@ half = lstm.quantize("float16")
 assert_type(half, fastlstm.LSTM)
 assert_type(fastlstm.GRUCell(3, 4).quantize("float32"), fastlstm.GRUCell)
 if half.dtype == "float16":
-    half.quantize("int8")  # type: ignore[arg-type]
+    half.quantize("int4")  # type: ignore[arg-type]
 
 gru = fastlstm.GRU(3, 4, reset_after=False)
 y, h = gru(x)

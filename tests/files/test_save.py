@@ -15,6 +15,7 @@ from load_corpus.build import safetensors_bytes
 
 import fastlstm
 from fastlstm import LoadError, load, load_all
+from fastlstm.engine.int8 import quantized
 from fastlstm.files.read import inspect, sniff
 from fastlstm.files.safetensors import layers as own
 from fastlstm.variants import RELU, SIGMOID, TANH, Activation, Layer
@@ -106,6 +107,7 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
         "c.": Layer("RNN", 3, 4, direction="bidirectional", activations=((RELU,), (TANH,)),
                     merge="sum"),
         "d.": Layer("LSTM", 3, 4, direction="bidirectional", initial_state=("initial_h",)),
+        "e.": Layer("RNN", 3, 4, dtype="int8", inputs="int8"),
     }  # fmt: skip
     assert {f.name for f in dataclasses.fields(Layer)} - {"problem", "assumed", "cell"} <= {
         name for layer in layers.values() for name in own.plain(layer)
@@ -119,6 +121,9 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
             weights[f"weight_ih{end}"] = np.ones((rows, 3), np.float32)
             weights[f"weight_hh{end}"] = np.ones((rows, 4), np.float32)
             weights[f"bias_ih{end}"] = weights[f"bias_hh{end}"] = np.ones(rows, np.float32)
+        if layer.dtype == "int8":
+            weights |= {name: quantized(name, array) for name, array in weights.items()
+                        if array.ndim == 2}  # fmt: skip
         weights |= {name: np.ones(12, np.float32) for name in layer.peepholes}
         weights |= {name: np.ones((2, 1, 4), np.float32) for name in layer.initial_state}
         found[prefix] = (layer, weights)

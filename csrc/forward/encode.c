@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "forward/encode.h"
 
-/* Bytes of a plane of k codes. */
-static size_t plane_bytes(size_t k) { return fl_mul(fl_format_lines(FL_INT8, k), 4); }
-
-static size_t planes_of(const fl_net *net, size_t layer)
+/* Bytes of a row of k codes. */
+static size_t row_bytes(size_t k, int bits)
 {
-    return layer == 0 && net->config.input_bits == 16 ? 2 : 1;
+    return fl_mul(fl_format_lines(FL_INT8, k), 4 * (size_t)bits / 8);
+}
+
+static int bits_of(const fl_net *net, size_t layer)
+{
+    return layer == 0 && net->config.input_bits == 16 ? 16 : 8;
 }
 
 void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
@@ -15,10 +18,10 @@ void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
     const fl_plan *plan = &job->plan;
     if (net->config.format != FL_INT8)
         return;
-    const size_t upper = net->config.layers > 1 ? plane_bytes(fl_layer_in(net, 1)) : 0;
-    const size_t first = fl_mul(planes_of(net, 0), plane_bytes(net->config.input));
+    const size_t upper = net->config.layers > 1 ? row_bytes(fl_layer_in(net, 1), 8) : 0;
+    const size_t first = row_bytes(net->config.input, bits_of(net, 0));
     const size_t state =
-        plane_bytes(net->width > net->config.hidden ? net->width : net->config.hidden);
+        row_bytes(net->width > net->config.hidden ? net->width : net->config.hidden, 8);
     scratch->x_codes =
         fl_carve(carver, fl_mul(plan->chunk_rows, first > upper ? first : upper), sizeof(int8_t));
     scratch->x_scales = fl_carve(carver, plan->chunk_rows, sizeof(float));
@@ -27,14 +30,13 @@ void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
 }
 
 static fl_codes encode(const fl_net *net, const fl_panels *panels, const float *const *rows,
-                       size_t n, size_t k, size_t planes, float least, int8_t *to, float *scales)
+                       size_t n, size_t k, int bits, float least, void *to, float *scales)
 {
-    const size_t plane = plane_bytes(k);
+    const size_t row = row_bytes(k, bits);
     for (size_t r = 0; r < n; r++)
         scales[r] =
-            net->kernels->encode(to + r * planes * plane, rows[r], k, planes, least, panels->top);
-    return (fl_codes){
-        .at = to, .row = planes * plane, .plane = plane, .planes = planes, .scale = scales};
+            net->kernels->encode((char *)to + r * row, rows[r], k, bits, least, panels->top);
+    return (fl_codes){.at = to, .row = row, .bits = bits, .scale = scales};
 }
 
 fl_codes fl_encode_inputs(const fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
@@ -42,7 +44,7 @@ fl_codes fl_encode_inputs(const fl_job *job, fl_scratch *scratch, const fl_track
 {
     if (weights->w.format != FL_INT8)
         return (fl_codes){0};
-    return encode(job->net, &weights->w, scratch->a, n, weights->in, planes_of(job->net, layer),
+    return encode(job->net, &weights->w, scratch->a, n, weights->in, bits_of(job->net, layer),
                   layer ? 1.0f : 0.0f, scratch->x_codes, scratch->x_scales);
 }
 
@@ -51,5 +53,5 @@ fl_codes fl_encode_states(const fl_job *job, fl_scratch *scratch, const fl_panel
 {
     if (panels->format != FL_INT8)
         return (fl_codes){0};
-    return encode(job->net, panels, rows, n, k, 1, 1.0f, scratch->h_codes, scratch->h_scales);
+    return encode(job->net, panels, rows, n, k, 8, 1.0f, scratch->h_codes, scratch->h_scales);
 }

@@ -34,7 +34,7 @@ typedef struct fl_scratch {
     float *proj;        /* [rows_max][proj_pad]: h after a projection, if there is one */
     float *flushed;     /* [chunk_rows][I]: copies of the rows of x that held tiny values */
     /* With weights of FL_INT8: codes of a chunk's inputs and of a step's states (encode.h). */
-    int8_t *x_codes, *h_codes;
+    void *x_codes, *h_codes;
     float *x_scales, *h_scales; /* [chunk_rows], [rows_max] */
 } fl_scratch;
 

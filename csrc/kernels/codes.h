@@ -13,9 +13,9 @@
  *
  *     top = min(32512 or 127, floor((2^31 - 1) / s))     s: the largest sum of |codes| of a column
  *
- * so no sum, nor any part of it, overflows. A code of 16 bits is two of 8, 256 * first + second,
- * each in -128 .. 127. If a row holds a NaN or an infinity, its codes are 0 and its scale is NaN,
- * so that all its sums are NaN.
+ * so no sum, nor any part of it, overflows. (A code of 16 bits is so also two of 8 bits, for sets
+ * whose products are of 8 bits only: 256 * first + second.) If a row holds a NaN or an infinity,
+ * its codes are 0 and its scale is NaN, so that all its sums are NaN.
  *
  * Sums of integers do not depend on their order. So the bits are the same on every instruction set,
  * with or without fused multiply-add.
@@ -49,36 +49,32 @@ FL_INLINE int32_t fl_nearest(float x)
     return bits - 0x4b400000;
 }
 
-/* Writes the codes of n floats, and zeros to the multiple of 4 that ends a plane; of two planes the
-   second follows the first. Returns the scale. */
-static float fl_encode(int8_t *codes, const float *x, size_t n, size_t planes, float least,
-                       float top)
+/* Writes the codes of n floats, as int8_t or int16_t, and zeros to a multiple of 4 codes. Returns
+   the scale. */
+static float fl_encode(void *codes, const float *x, size_t n, int bits, float least, float top)
 {
-    const size_t plane = (n + 3) / 4 * 4;
+    const size_t end = fl_format_lines(FL_INT8, n) * 4, size = (size_t)bits / 8;
     uint32_t most = fl_magnitude(least);
     for (size_t i = 0; i < n; i++) {
         const uint32_t here = fl_magnitude(x[i]);
         most = here > most ? here : most;
     }
-    for (size_t p = 1; p <= planes; p++)
-        memset(codes + p * plane - (plane - n), 0, plane - n);
     if (most >= 0x7f800000u || most == 0) {
-        memset(codes, 0, planes * plane);
+        memset(codes, 0, end * size);
         return most ? NAN : 0.0f;
     }
+    memset((char *)codes + n * size, 0, (end - n) * size);
     float m;
     memcpy(&m, &most, sizeof m);
     const float by = top / m;
-    if (planes == 1) {
+    int8_t *const narrow = codes;
+    int16_t *const wide = codes;
+    if (bits == 8)
         for (size_t i = 0; i < n; i++)
-            codes[i] = (int8_t)fl_nearest(x[i] * by);
-        return m / top;
-    }
-    for (size_t i = 0; i < n; i++) {
-        const int32_t code = fl_nearest(x[i] * by), first = (code + 128) >> 8;
-        codes[i] = (int8_t)first;
-        codes[plane + i] = (int8_t)(code - first * 256);
-    }
+            narrow[i] = (int8_t)fl_nearest(x[i] * by);
+    else
+        for (size_t i = 0; i < n; i++)
+            wide[i] = (int16_t)fl_nearest(x[i] * by);
     return m / top;
 }
 

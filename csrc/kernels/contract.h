@@ -54,18 +54,15 @@ enum {
 };
 
 /*
- * Rows of numbers as codes, for panels of format FL_INT8: number k of row r is
- *
- *     scale[r] * code[r][k]                       with one plane
- *     scale[r] * (256 * code[r][k] + code2[r][k])   with two
- *
- * The codes of row r begin at `at` + r * row, `plane` bytes for each plane, which end in zeros from
- * k to a multiple of 4. codes.h says how they are made of floats.
+ * Rows of numbers as codes, for panels of format FL_INT8: number k of row r is scale[r] times its
+ * code. The codes of row r begin at `at` + r * row, and end in zeros from k to a multiple of 4.
+ * codes.h says how they are made of floats.
  */
 typedef struct fl_codes {
-    const int8_t *at;
-    size_t row, plane, planes; /* row and plane in bytes */
-    const float *scale;        /* [rows] */
+    const void *at;     /* int8_t or int16_t, aligned to one of them */
+    size_t row;         /* in bytes */
+    int bits;           /* 8 or 16 */
+    const float *scale; /* [rows] */
 } fl_codes;
 
 /*
@@ -93,6 +90,7 @@ typedef struct fl_codes {
  *               panels' scales, [panels][G], aligned to vectors. The sum over k is one of integers,
  *               exact in 32 bits, and is then added to what the sums start from by one fused
  *               multiply-add: fma(sum, scales[p][:] * codes.scale[r], start)
+ *               (codes of 16 bits are for gemm alone)
  *   c           the output: the sums (p, r) are G floats at c + p * c_panel + r * c_row, aligned to
  *               vectors; c_panel and c_row are multiples of L; c overlaps nothing else
  */
@@ -312,7 +310,7 @@ struct fl_kernels {
     void (*depthwise)(const fl_depthwise *);
     /* Codes of one row of n floats for FL_INT8; codes.h describes it. NULL: the set has no kernels
        of that format. */
-    float (*encode)(int8_t *codes, const float *x, size_t n, size_t planes, float least, float top);
+    float (*encode)(void *codes, const float *x, size_t n, int bits, float least, float top);
     /* For sets that must set up state of a thread. Each thread that works on a call calls enter
        before its first kernel and leave after its last one. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);

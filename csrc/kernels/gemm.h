@@ -26,7 +26,13 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                     sums[m + q][v] =
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
     const float *const *a = g->a + r;
-    if (format == FL_INT8)
+    if (format == FL_INT8 && g->codes.bits == 16)
+        FL_LOOP (j, M * P)
+            (V == 4 ? fl_sum_codes_16_4 : fl_sum_codes_16_3)(
+                sums[j], g->k, &g->codes, M > 1 ? r + (size_t)j : r,
+                (const int8_t *)panel + (M > 1 ? 0 : (size_t)j * g->panel_bytes),
+                g->scales + (M > 1 ? p : p + (size_t)j) * group);
+    else if (format == FL_INT8)
         fl_sum_codes(V, M, P, sums, g->k, &g->codes, r, panel, g->panel_bytes,
                      g->scales + p * group, prefetch);
     for (size_t piece = 1; format != FL_INT8; piece++, a += g->rows) {

@@ -99,58 +99,87 @@ FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
     }
 }
 
+/* sums[m][v] = fma(total, scales[v] * scale, sums[m][v]) for the V vectors of one row and panel. */
+FL_INLINE void fl_add_scaled(const int V, vf sums[FL_NV], const vi total[FL_NV],
+                             const float *scales, float scale)
+{
+    FL_FOR (v, V)
+        sums[v] = vf_fma(vi_float(total[v]), vf_mul(vf_load(scales + v * FL_LANES), vf_set1(scale)),
+                         sums[v]);
+}
+
 /*
- * The same with panels and rows of codes:
+ * fl_sum with panels and rows of codes of 8 bits:
  *
- *     sums[j][v] = fma(sum_k code[m][k] * panel[q][k][v], scales[q][v] * scale[m], sums[j][v])
+ *     sums[j][v] = fma(sum_k code[r + m][k] * panel[q][k][v], scales[q][v] * scale[r + m],
+ *                      sums[j][v])
  *
- * `codes` has the rows from the first of these M on, `scales` are those of the first panel. With
- * two planes the sum of the first one is multiplied by 256 and then goes on as that of the second.
+ * `scales` are those of the first of the P panels.
  */
 FL_INLINE void fl_sum_codes(const int V, const int M, const int P, vf sums[FL_MAX_TILE][FL_NV],
                             size_t k, const fl_codes *codes, size_t r, const void *panel,
                             size_t panel_bytes, const float *scales, fl_prefetch prefetch)
 {
     const size_t group_bytes = V * FL_LANES * 4, lines = fl_format_lines(FL_INT8, k);
+    const int8_t *a[FL_MAX_TILE], *group = panel;
     vi total[FL_MAX_TILE][FL_NV];
+    FL_FOR (m, M)
+        a[m] = (const int8_t *)codes->at + (r + m) * codes->row;
     FL_FOR (j, M * P)
         FL_FOR (v, V)
             total[j][v] = vi_zero();
-    for (size_t plane = 0; plane < codes->planes; plane++) {
-        const int8_t *a[FL_MAX_TILE], *group = panel;
-        FL_FOR (m, M)
-            a[m] = codes->at + (r + m) * codes->row + plane * codes->plane;
-        if (plane)
-            FL_FOR (j, M * P)
-                FL_FOR (v, V)
-                    total[j][v] = vi_times_256(total[j][v]);
-        for (size_t line = 0; line < lines; line++, group += group_bytes) {
-            vi four[FL_MAX_TILE];
-            if (M > 1 && plane == 0) {
-                FL_FOR (v, (int)(group_bytes + 63) / 64)
-                    FL_PREFETCH(prefetch.at + v * 64);
-                prefetch.at += prefetch.step;
-            }
-            FL_FOR (m, M) {
-                four[m] = vi_four(a[m]);
-                a[m] += 4;
-            }
-            FL_FOR (q, P)
-                FL_FOR (v, V) {
-                    const vi w = vi_load(group + (size_t)q * panel_bytes + v * FL_LANES * 4);
-                    FL_FOR (m, M)
-                        total[m + q][v] = vi_dot(total[m + q][v], w, four[m]);
-                }
+    for (size_t line = 0; line < lines; line++, group += group_bytes) {
+        vi four[FL_MAX_TILE];
+        if (M > 1) {
+            FL_FOR (v, (int)(group_bytes + 63) / 64)
+                FL_PREFETCH(prefetch.at + v * 64);
+            prefetch.at += prefetch.step;
         }
+        FL_FOR (m, M) {
+            four[m] = vi_four(a[m]);
+            a[m] += 4;
+        }
+        FL_FOR (q, P)
+            FL_FOR (v, V) {
+                const vi w = vi_load(group + (size_t)q * panel_bytes + v * FL_LANES * 4);
+                FL_FOR (m, M)
+                    total[m + q][v] = vi_dot(total[m + q][v], w, four[m]);
+            }
     }
     FL_FOR (m, M)
         FL_FOR (q, P)
-            FL_FOR (v, V) {
-                vf scale = vf_load(scales + ((size_t)q * V + v) * FL_LANES);
-                scale = vf_mul(scale, vf_set1(codes->scale[r + m]));
-                sums[m + q][v] = vf_fma(vi_float(total[m + q][v]), scale, sums[m + q][v]);
-            }
+            fl_add_scaled(V, sums[m + q], total[m + q], scales + (size_t)q * V * FL_LANES,
+                          codes->scale[r + m]);
 }
+
+/* The same with codes of 16 bits, for one row and one panel of V vectors. A vector of columns has
+   two vectors of sums, of its lower and its upper columns, since each column's four products leave
+   two sums. It is a function of its own: inlined in every tile it would be a third of int8's code.
+ */
+#define FL_SUM_CODES_16(V)                                                                         \
+    static FL_NOINLINE void fl_sum_codes_16_##V(vf sums[FL_NV], size_t k, const fl_codes *codes,   \
+                                                size_t r, const int8_t *panel,                     \
+                                                const float *scales)                               \
+    {                                                                                              \
+        const void *row = (const char *)codes->at + r * codes->row;                                \
+        const int16_t *a = row;                                                                    \
+        vi low[FL_NV], high[FL_NV];                                                                \
+        FL_FOR (v, V)                                                                              \
+            low[v] = high[v] = vi_zero();                                                          \
+        for (size_t line = fl_format_lines(FL_INT8, k); line; line--, a += 4) {                    \
+            const vi four = vi_four_16(a);                                                         \
+            FL_FOR (v, V) {                                                                        \
+                low[v] = vi_dot_16(low[v], panel, four);                                           \
+                high[v] = vi_dot_16(high[v], panel + FL_LANES * 2, four);                          \
+                panel += FL_LANES * 4;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        FL_FOR (v, V)                                                                              \
+            low[v] = vi_columns(low[v], high[v]);                                                  \
+        fl_add_scaled(V, sums, low, scales, codes->scale[r]);                                      \
+    }
+FL_SUM_CODES_16(3)
+FL_SUM_CODES_16(4)
 
 /* A function that computes one register tile, which begins at panel p and row r, of the fl_gemm or
    fl_step at `args`. */

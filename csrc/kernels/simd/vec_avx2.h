@@ -82,14 +82,28 @@ FL_INLINE vi vi_four(const int8_t *p)
     memcpy(&four, p, sizeof four);
     return _mm256_set1_epi32(four);
 }
-/* |a| times w with the sign of a, in pairs: two products are at most 2 * 128 * 127, so no sum of 16
+/* |a| times w with the sign of a, in pairs: two products are at most 2 * 127 * 127, so no sum of 16
    bits is cut off. */
 FL_INLINE vi vi_dot(vi sum, vi w, vi a)
 {
     const vi pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(w, a));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-FL_INLINE vi vi_times_256(vi sum) { return _mm256_slli_epi32(sum, 8); }
+FL_INLINE vi vi_four_16(const int16_t *p)
+{
+    int64_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm256_set1_epi64x(four);
+}
+FL_INLINE vi vi_dot_16(vi sum, const int8_t *p, vi a)
+{
+    const vi w = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)(const void *)p));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(w, a));
+}
+FL_INLINE vi vi_columns(vi low, vi high)
+{
+    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(low, high), 0xd8);
+}
 FL_INLINE vf vi_float(vi sum) { return _mm256_cvtepi32_ps(sum); }
 
 #endif

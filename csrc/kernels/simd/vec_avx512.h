@@ -80,7 +80,7 @@ FL_INLINE vi vi_four(const int8_t *p)
     memcpy(&four, p, sizeof four);
     return _mm512_set1_epi32(four);
 }
-/* |a| times w with the sign of a, in pairs: two products are at most 2 * 128 * 127, so no sum of 16
+/* |a| times w with the sign of a, in pairs: two products are at most 2 * 127 * 127, so no sum of 16
    bits is cut off. */
 FL_INLINE vi vi_dot(vi sum, vi w, vi a)
 {
@@ -88,7 +88,24 @@ FL_INLINE vi vi_dot(vi sum, vi w, vi a)
     const vi pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(a), negated);
     return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
-FL_INLINE vi vi_times_256(vi sum) { return _mm512_slli_epi32(sum, 8); }
+FL_INLINE vi vi_four_16(const int16_t *p)
+{
+    int64_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi64(four);
+}
+FL_INLINE vi vi_dot_16(vi sum, const int8_t *p, vi a)
+{
+    const vi w = _mm512_cvtepi8_epi16(_mm256_load_si256((const __m256i *)(const void *)p));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(w, a));
+}
+FL_INLINE vi vi_columns(vi low, vi high)
+{
+    const vi even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const vi odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_add_epi32(_mm512_permutex2var_epi32(low, even, high),
+                            _mm512_permutex2var_epi32(low, odd, high));
+}
 FL_INLINE vf vi_float(vi sum) { return _mm512_cvtepi32_ps(sum); }
 
 #endif

@@ -31,9 +31,11 @@
  *
  *   vi_load(p)           4 L codes, aligned to the vector
  *   vi_four(p)           the four codes at p, the same in every lane; at any alignment
- *   vi_dot(sum, w, a)    sum + the four products w * a of each lane; w is in -127 .. 127, a in -128
- *                        .. 127. Sums are exact, or wrong in the same way modulo 2^32
- *   vi_times_256(sum)    256 sum
+ *   vi_dot(sum, w, a)    sum + the four products w * a of each lane, w and a in -127 .. 127
+ *   vi_four_16(p)        the four codes of 16 bits at p, over and over; at any alignment
+ *   vi_dot_16(sum, p, a) adds the products of a, of vi_four_16, and the 2 L codes of 8 bits at p,
+ *                        which are L / 2 columns; two products of a column to each lane of sum
+ *   vi_columns(low, high) the sums of L columns: of both lanes that each has in low or in high
  *   vi_float(sum)        as floats, rounded to the nearest
  */
 #ifndef FL_VEC_GENERIC_H
@@ -149,7 +151,23 @@ FL_INLINE vi vi_dot(vi sum, vi w, vi a)
     const vi pairs = (vi)(w_e * a_e + w_o * a_o);
     return sum + (pairs << 16 >> 16) + (pairs >> 16);
 }
-FL_INLINE vi vi_times_256(vi sum) { return sum << 8; }
+FL_INLINE vi vi_four_16(const int16_t *p)
+{
+    vi r;
+    memcpy(&r, p, 8);
+    memcpy((char *)&r + 8, p, 8);
+    return r;
+}
+FL_INLINE vi vi_dot_16(vi sum, const int8_t *p, vi a)
+{
+    const fl_shorts x = (fl_shorts)a;
+    return sum + (vi){p[0] * x[0] + p[1] * x[1], p[2] * x[2] + p[3] * x[3],
+                      p[4] * x[4] + p[5] * x[5], p[6] * x[6] + p[7] * x[7]};
+}
+FL_INLINE vi vi_columns(vi low, vi high)
+{
+    return (vi){low[0] + low[1], low[2] + low[3], high[0] + high[1], high[2] + high[3]};
+}
 FL_INLINE vf vi_float(vi sum)
 {
     vf r;

@@ -80,7 +80,7 @@ FL_INLINE vi vi_four(const int8_t *p)
     memcpy(&four, p, sizeof four);
     return vdupq_n_s32(four);
 }
-/* Two products are at most 2 * 128 * 127, so pairs of them are exact in 16 bits. */
+/* Two products are at most 2 * 127 * 127, so pairs of them are exact in 16 bits. */
 FL_INLINE vi vi_dot(vi sum, vi w, vi a)
 {
     const int8x16_t x = vreinterpretq_s8_s32(w), y = vreinterpretq_s8_s32(a);
@@ -88,7 +88,19 @@ FL_INLINE vi vi_dot(vi sum, vi w, vi a)
     const int16x8_t high = vmull_s8(vget_high_s8(x), vget_high_s8(y));
     return vpadalq_s16(sum, vpaddq_s16(low, high));
 }
-FL_INLINE vi vi_times_256(vi sum) { return vshlq_n_s32(sum, 8); }
+FL_INLINE vi vi_four_16(const int16_t *p)
+{
+    const int16x4_t four = vld1_s16(p);
+    return vreinterpretq_s32_s16(vcombine_s16(four, four));
+}
+FL_INLINE vi vi_dot_16(vi sum, const int8_t *p, vi a)
+{
+    const int16x8_t w = vmovl_s8(vld1_s8(p)), x = vreinterpretq_s16_s32(a);
+    const vi first = vmull_s16(vget_low_s16(w), vget_low_s16(x));
+    const vi second = vmull_s16(vget_high_s16(w), vget_high_s16(x));
+    return vaddq_s32(sum, vpaddq_s32(first, second));
+}
+FL_INLINE vi vi_columns(vi low, vi high) { return vpaddq_s32(low, high); }
 FL_INLINE vf vi_float(vi sum) { return vcvtq_f32_s32(sum); }
 
 #endif

@@ -113,6 +113,8 @@ def misfit(layer, arrays):
         if not isinstance(array, Codes) and array.dtype.kind not in (
             "fiu" if name.startswith("peephole") else "f"
         ):
+            if getattr(layer, "dtype", "") == "int8":
+                return f"{name} needs codes of -127 .. 127 and a finite scale for each row"
             return f"{name} is {array.dtype}, not a float"
         if array.shape != shape:
             return f"{name} has the shape {array.shape}, {shape} is due"

@@ -86,6 +86,17 @@ LAYERS = {
     "gru": (fastlstm.GRU, {}), "gru before": (fastlstm.GRU, {"reset_after": False}),
     "rnn": (fastlstm.RNN, {}), "relu": (fastlstm.RNN, {"nonlinearity": "relu"}),
 }  # fmt: skip
+
+
+def drawn_weights(layer, rng):
+    """The layer, with weights as it draws them itself, from rng."""
+    bound = 1 / np.sqrt(layer.hidden_size)
+    layer.load_state_dict(
+        {name: F(rng.uniform(-bound, bound, a.shape)) for name, a in layer.state_dict().items()}
+    )
+    return layer
+
+
 SIZES = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64]
 
 
@@ -99,7 +110,7 @@ SIZES = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64]
 def test_one_step(name, sizes, seed, scale, inputs, isa):
     cls, options = LAYERS[name]
     rng = np.random.default_rng(seed)
-    layer = cls(*sizes, isa=isa, **options)
+    layer = drawn_weights(cls(*sizes, isa=isa, **options), rng)
     weights = layer.state_dict()
     quick = layer.quantize("int8", inputs)
     width = layer.proj_size or layer.hidden_size
@@ -158,7 +169,7 @@ def test_every_variant_is_float32_s_on_the_numbers_of_the_codes():
 @pytest.mark.parametrize("name", LAYERS)
 def test_outputs_are_near_float32_s(rng, name, inputs, bound):
     cls, options = LAYERS[name]
-    layer = cls(80, 64, num_layers=2, bidirectional=True, **options)
+    layer = drawn_weights(cls(80, 64, num_layers=2, bidirectional=True, **options), rng)
     x = F(rng.standard_normal((50, 4, 80)))
     found = layer.quantize("int8", inputs).error(x)
     scale = np.abs(layer(x)[0]).max()
@@ -168,7 +179,7 @@ def test_outputs_are_near_float32_s(rng, name, inputs, bound):
 
 def test_an_input_of_another_scale_needs_16_bits(rng):
     """One feature is 100 times the others, its weights 1/100."""
-    layer = fastlstm.LSTM(64, 64)
+    layer = drawn_weights(fastlstm.LSTM(64, 64), rng)
     weights = layer.state_dict()
     weights["weight_ih_l0"][:, 0] /= 100
     layer.load_state_dict(weights)
@@ -211,7 +222,7 @@ def test_the_largest_sums_of_a_state(isa):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_row_with_a_nan_or_an_infinity_is_nan_and_no_other(rng, name, isa):
     cls, options = LAYERS[name]
-    quick = cls(9, 17, isa=isa, **options).quantize("int8")
+    quick = drawn_weights(cls(9, 17, isa=isa, **options), rng).quantize("int8")
     x = F(rng.standard_normal((6, 5, 9)))
     due = quick(x)[0]
     x[2, 1, 3], x[3, 3, 0] = np.nan, -np.inf
@@ -226,7 +237,7 @@ def test_a_row_with_a_nan_or_an_infinity_is_nan_and_no_other(rng, name, isa):
 
 
 def test_zeros_and_tiny_numbers(rng):
-    layer = fastlstm.LSTM(9, 17)
+    layer = drawn_weights(fastlstm.LSTM(9, 17), rng)
     weights = layer.state_dict()
     weights["weight_ih_l0"][3] = 0
     weights["weight_hh_l0"][5] = 1e-42  # subnormal: they count as zeros

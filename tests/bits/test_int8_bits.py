@@ -27,7 +27,8 @@ LAYERS = {
     "relu": lambda isa: fastlstm.RNN(4, 9, nonlinearity="relu", isa=isa),
 }
 FORWARD = [name for name in LAYERS if name not in ("stack", "rnn")]
-LEAST = {  # comparisons that a test makes at least, over all layers and one instruction set
+FEW = (1, 2, 3, 5, 8, 17, 33, 64, 65)  # batches, on all instruction sets but the best
+LEAST = {  # comparisons that a test makes at least, over all layers and the best instruction set
     "test_any_batch_gives_each_row_its_own_bits": 2145 * len(LAYERS),
     "test_every_cut_of_40_steps": 2 * 39 * len(FORWARD),
     "test_lengths_and_threads": 100 * len(LAYERS),
@@ -88,11 +89,12 @@ def test_any_batch_gives_each_row_its_own_bits(rng, isa):
         x[:, 5] *= 1e4  # its scale is its own
         state = start(layer, 65, rng)
         alone = [rows_of(*layer(x[:, b : b + 1], cut(state, [b])))[0] for b in range(65)]
-        for batch in range(1, 66):
+        for batch in range(1, 66) if isa == ISAS[0] or FULL else FEW:
             rows = rng.permutation(65)[:batch] if batch % 2 else np.arange(batch)
             made = rows_of(*layer(np.ascontiguousarray(x[:, rows]), cut(state, rows)))
             compare(made, [alone[b] for b in rows])
-    assert COUNTED[inspect.stack()[0].function] - before >= LEAST[inspect.stack()[0].function]
+    least = LEAST[inspect.stack()[0].function] if isa == ISAS[0] else sum(FEW) * len(LAYERS)
+    assert COUNTED[inspect.stack()[0].function] - before >= least
 
 
 @pytest.mark.parametrize("isa", ISAS)

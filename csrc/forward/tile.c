@@ -173,7 +173,8 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
                           dir * width;
         step.rows = rows;
         step.descending = (int)(s & 1) ^ call->descending;
-        step.codes = fl_encode_states(job, scratch, &weights->r, step.h, rows, width);
+        if (weights->r.format == FL_INT8)
+            step.codes = fl_encode_states(job, scratch, &weights->r, step.h, rows, width);
         if (call->tape)
             fl_record_step(job, block, track, s, &step);
         e = net->cell->reset

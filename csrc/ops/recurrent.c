@@ -64,7 +64,7 @@ static int pack(fl_operator *op, const fl_array *weights, size_t count)
     const size_t hidden = f->hidden, rows = net->cell->gates * hidden;
     const size_t proj = f->proj != 0, peep = f->variant.differs && f->variant.peepholes;
     const size_t each = 4 + proj + peep;
-    if (count != net->tracks * each)
+    if (f->format == FL_INT8 || count != net->tracks * each) /* codes are not given here */
         return FL_BAD_SHAPE;
     for (size_t i = 0; i < net->tracks; i++) {
         const fl_array *w = weights + i * each;

@@ -85,9 +85,9 @@ def encoded(rows, least, top):
         return codes, np.where(np.isfinite(most), most / F32(top), F32(np.nan))
 
 
-class Matrix:
+class Matrix(Codes):
     """Codes of a matrix W (N, K), to be multiplied from the left: `rows @ matrix` is rows W^T, for
-    rows (..., K), by exact sums of codes.
+    rows (..., K), by exact sums of codes, which are floats here, for BLAS.
 
     least, bits   how rows become codes: 1 and 8 for states, 0 and 16 or 8 for a first layer's input
     """
@@ -95,17 +95,9 @@ class Matrix:
     __array_ufunc__ = None  # so that `array @ matrix` calls __rmatmul__
 
     def __init__(self, codes, scales, least, bits, top=None):
-        self.codes, self.scales = codes.astype(np.float64), scales
+        super().__init__(codes.astype(np.float64), scales)
         self.least, self.bits = least, bits
         self.top = top_of(codes, bits) if top is None else top
-
-    @property
-    def size(self):
-        return self.codes.size
-
-    @property
-    def nbytes(self):
-        return self.codes.nbytes + self.scales.nbytes
 
     def __rmatmul__(self, rows):
         codes, scales = encoded(rows, self.least, self.top)

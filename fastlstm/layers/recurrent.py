@@ -212,8 +212,9 @@ class Recurrent(Variants):
         float16, or if one is not finite and is to become int8; ValueError or TypeError for another
         dtype or inputs.
         """
-        dtype = checked_dtype(dtype)
-        made = self.copy_with(inputs=checked_inputs(inputs), _original=weakref.ref(self))
+        dtype, inputs = checked_dtype(dtype), checked_inputs(inputs)
+        inputs = inputs if dtype == "int8" else type(self).inputs
+        made = self.copy_with(inputs=inputs, _original=weakref.ref(self))
         arrays = self.packed.arrays.items()
         made.take_weights({name: as_dtype(name, a, dtype, keep=True) for name, a in arrays})
         return made

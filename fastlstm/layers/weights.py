@@ -90,14 +90,12 @@ def as_dtype(name, array, dtype, keep=False):
     is to become int8.
     """
     matrix = name.rpartition(".")[2].startswith(_MATRICES)
-    if dtype == "int8" and matrix:
-        return (
-            array
-            if isinstance(array, int8.Codes)
-            else int8.quantized(name, arguments.contiguous(np.asarray(array, np.float32)))
-        )
     if isinstance(array, int8.Codes):
+        if dtype == "int8":
+            return array
         array = array.astype(np.float32)
+    if dtype == "int8" and matrix:
+        return int8.quantized(name, arguments.contiguous(array))
     if dtype == "float16" and matrix:
         made = array
         if array.dtype != np.float16 or not array.dtype.isnative:

@@ -140,6 +140,7 @@ def test_an_error_needs_its_reference(tmp_path):
         quick.error(x, reference=fastlstm.LSTM(3, 5))
     with pytest.raises(ValueError, match="inputs 'int4' is not known; there are: int16, int8"):
         layer.quantize("int8", inputs="int4")
+    assert layer.quantize("float16", inputs="int8").inputs == "int16"  # they are int8's alone
     with pytest.raises(TypeError, match="inputs must be a str, got int"):
         layer.quantize("int8", inputs=8)
     text = quick.verify(x, layer(x)[0] + 1e-3, tolerance=1e-6).explanation

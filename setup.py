@@ -50,10 +50,24 @@ if X86:
 elif ARM:
     KERNELS += [("neon", [], [])]
 
+# The kernels of int8 for CPUs that have instructions for products of codes: the name of the set
+# with them, the set that has all other kernels, flags added to those of that set.
+DOT_KERNELS = [
+    ("avx2_vnni", "avx2", ["-mavxvnni"]),
+    ("avx512_vnni", "avx512", ["-mavx512vnni"]),
+    ("neon_dot", "neon", ["-march=armv8.2-a+dotprod"]),
+]
+
 WANTED = os.environ.get("FASTLSTM_KERNELS", "").split() or [name for name, _, _ in KERNELS]
 if unknown := set(WANTED) - {name for name, _, _ in KERNELS}:
     sys.exit(f"FASTLSTM_KERNELS: no kernels for this machine are called {', '.join(unknown)}")
 KERNELS = [kernels for kernels in KERNELS if kernels[0] in WANTED]
+KERNELS += [
+    (dot, gcc + more, msvc)
+    for name, gcc, msvc in KERNELS
+    for dot, base, more in DOT_KERNELS
+    if base == name
+]
 
 extra = shlex.split(os.environ.get("FASTLSTM_CFLAGS", ""))
 kernel_extra = shlex.split(os.environ.get("FASTLSTM_KERNEL_CFLAGS", shlex.join(extra)))
@@ -83,10 +97,13 @@ def library(name, sources, flags, macros=()):
     )
 
 
+def kernel_file(name):
+    dot = name in {n for n, _, _ in DOT_KERNELS}
+    return f"csrc/kernels/isa/{'int8' if dot else 'kernels'}_{name}.c"
+
+
 libraries = [
-    library(
-        f"fl_{name}", [f"csrc/kernels/isa/kernels_{name}.c"], (msvc if MSVC else gcc) + kernel_extra
-    )
+    library(f"fl_{name}", [kernel_file(name)], (msvc if MSVC else gcc) + kernel_extra, macros)
     for name, gcc, msvc in KERNELS
 ]
 CORE = [name for name in SOURCES if "/isa/" not in name]

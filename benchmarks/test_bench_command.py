@@ -7,7 +7,17 @@ import struct
 import numpy as np
 import pytest
 
-from fastlstm.bench import cases, forward, machine, measure, passes, peers, rows, special
+from fastlstm.bench import (
+    cases,
+    forward,
+    machine,
+    measure,
+    passes,
+    peers,
+    rows,
+    special,
+    stats,
+)
 from fastlstm.bench.cases import Case
 from fastlstm.bench.rows import Aim
 from fastlstm.bench.shapes import Shape
@@ -123,6 +133,31 @@ def test_engines_that_are_not_there_are_named(monkeypatch, tmp_path, capsys):
     run = rows.load(path)
     assert run.settings["left_out"] == {"openvino": "No module named 'openvino'"}
     assert {row.who for row in run.rows} == {"fastlstm", "torch"}
+
+
+def test_precisions_are_named_and_never_compared_with_each_other(tmp_path, capsys):
+    path = tmp_path / "run.json"
+    arguments = ("--shape", "6,2,5,8", "--vs", "torch,onnxruntime", "--rounds", "2", "--no-rss")
+    assert bench(*arguments, "--precision", "float32,int8", "--output", str(path)) == 0
+    run = rows.load(path)
+    assert [(row.who, row.precision) for row in run.rows] == [
+        (who, precision)
+        for precision in ("float32", "int8")
+        for who in ("fastlstm", "torch", "onnxruntime")
+    ]
+    for row in run.rows:
+        assert (row.error < 1e-6) == (row.precision == "float32") and row.error < 0.1
+        assert not row.wrong and not row.notes  # such as how far one is from another engine
+        assert (row.peak_share is None) == (row.precision == "int8")
+    ours = run.rows[3]
+    same = {row.who: stats.ratio(row.walls, ours.walls, "").median for row in run.rows[4:]}
+    assert ours.ratio.median == pytest.approx(min(same.values()), rel=1e-4)
+    whats = {"over float32", "over torch", "over onnxruntime", "over the best peer"}
+    assert set(ours.measured) == whats | {"over the best peer at any precision"}
+    assert ours.measured["over the best peer at any precision"] <= ours.ratio.median * (1 + 1e-6)
+    for text in ("float16", "int8,int8", ""):
+        assert bench("--shape", "1,1,1,1", "--precision", text) == 1
+        assert "--precision takes some of float32, bfloat16, int8" in capsys.readouterr().err
 
 
 TINY = [

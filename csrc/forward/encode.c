@@ -25,18 +25,21 @@ void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
     scratch->x_codes =
         fl_carve(carver, fl_mul(plan->chunk_rows, first > upper ? first : upper), sizeof(int8_t));
     scratch->x_scales = fl_carve(carver, plan->chunk_rows, sizeof(float));
+    scratch->x_sums = fl_carve(carver, plan->chunk_rows, sizeof(int32_t));
     scratch->h_codes = fl_carve(carver, fl_mul(plan->rows_max, state), sizeof(int8_t));
     scratch->h_scales = fl_carve(carver, plan->rows_max, sizeof(float));
+    scratch->h_sums = fl_carve(carver, plan->rows_max, sizeof(int32_t));
 }
 
 static fl_codes encode(const fl_net *net, const fl_panels *panels, const float *const *rows,
-                       size_t n, size_t k, int bits, float least, void *to, float *scales)
+                       size_t n, size_t k, int bits, float least, void *to, float *scales,
+                       int32_t *sums)
 {
     const size_t row = row_bytes(k, bits);
     for (size_t r = 0; r < n; r++)
-        scales[r] =
-            net->kernels->encode((char *)to + r * row, rows[r], k, bits, least, panels->top);
-    return (fl_codes){.at = to, .row = row, .bits = bits, .scale = scales};
+        scales[r] = net->kernels->encode((char *)to + r * row, rows[r], k, bits, least, panels->top,
+                                         &sums[r]);
+    return (fl_codes){.at = to, .row = row, .bits = bits, .scale = scales, .sum = sums};
 }
 
 fl_codes fl_encode_inputs(const fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
@@ -45,7 +48,7 @@ fl_codes fl_encode_inputs(const fl_job *job, fl_scratch *scratch, const fl_track
     if (weights->w.format != FL_INT8)
         return (fl_codes){0};
     return encode(job->net, &weights->w, scratch->a, n, weights->in, bits_of(job->net, layer),
-                  layer ? 1.0f : 0.0f, scratch->x_codes, scratch->x_scales);
+                  layer ? 1.0f : 0.0f, scratch->x_codes, scratch->x_scales, scratch->x_sums);
 }
 
 fl_codes fl_encode_states(const fl_job *job, fl_scratch *scratch, const fl_panels *panels,
@@ -53,5 +56,6 @@ fl_codes fl_encode_states(const fl_job *job, fl_scratch *scratch, const fl_panel
 {
     if (panels->format != FL_INT8)
         return (fl_codes){0};
-    return encode(job->net, panels, rows, n, k, 8, 1.0f, scratch->h_codes, scratch->h_scales);
+    return encode(job->net, panels, rows, n, k, 8, 1.0f, scratch->h_codes, scratch->h_scales,
+                  scratch->h_sums);
 }

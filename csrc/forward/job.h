@@ -36,6 +36,7 @@ typedef struct fl_scratch {
     /* With weights of FL_INT8: codes of a chunk's inputs and of a step's states (encode.h). */
     void *x_codes, *h_codes;
     float *x_scales, *h_scales; /* [chunk_rows], [rows_max] */
+    int32_t *x_sums, *h_sums;
 } fl_scratch;
 
 /* Memory for one block while it is worked on. */

@@ -13,14 +13,22 @@
  *
  *     top = min(32512 or 127, floor((2^31 - 1) / s))     s: the largest sum of |codes| of a column
  *
- * so no sum, nor any part of it, overflows. (A code of 16 bits is so also two of 8 bits, for sets
- * whose products are of 8 bits only: 256 * first + second.) If a row holds a NaN or an infinity,
- * its codes are 0 and its scale is NaN, so that all its sums are NaN.
+ * so no sum overflows. If a row holds a NaN or an infinity, its codes are 0 and its scale is NaN,
+ * so that all its sums are NaN.
  *
  * Sums of integers do not depend on their order. So the bits are the same on every instruction set,
- * with or without fused multiply-add.
+ * with or without fused multiply-add. How codes lie in memory does depend on the set:
  *
- * Included once for each instruction set by table.h.
+ *     FL_CODE_ZERO   the byte by which a panel stands for a weight's code of 0. It is 0, or 128
+ *                    where products are of a byte without a sign and one with a sign (x86's
+ *                    vpdpbusd): the panels then hold code + 128, and a sum over a row of inputs
+ *                    starts from -128 times the sum of the row's codes, which makes it exact in
+ *                    32 bits although a part of it may wrap around.
+ *     FL_CODE_PLANES 0: a code of 16 bits is an int16_t. 1: it is two bytes with signs,
+ *                    256 * first + second, for sets whose products are of 8 bits only. First come
+ *                    the first bytes of all codes, up to a multiple of 4, then the second ones.
+ *
+ * Included once for each instruction set by int8.h.
  */
 #ifndef FL_CODES_H
 #define FL_CODES_H
@@ -49,9 +57,10 @@ FL_INLINE int32_t fl_nearest(float x)
     return bits - 0x4b400000;
 }
 
-/* Writes the codes of n floats, as int8_t or int16_t, and zeros to a multiple of 4 codes. Returns
-   the scale. */
-static float fl_encode(void *codes, const float *x, size_t n, int bits, float least, float top)
+/* Writes the codes of n floats, and zeros to a multiple of 4 codes. Returns the scale, and writes
+   the sum of the codes, or 0 for sets that do not need it. */
+static float fl_int8_encode_run(void *codes, const float *x, size_t n, int bits, float least,
+                                float top, int32_t *sum)
 {
     const size_t end = fl_format_lines(FL_INT8, n) * 4, size = (size_t)bits / 8;
     uint32_t most = fl_magnitude(least);
@@ -59,22 +68,40 @@ static float fl_encode(void *codes, const float *x, size_t n, int bits, float le
         const uint32_t here = fl_magnitude(x[i]);
         most = here > most ? here : most;
     }
+    *sum = 0;
     if (most >= 0x7f800000u || most == 0) {
         memset(codes, 0, end * size);
         return most ? NAN : 0.0f;
     }
-    memset((char *)codes + n * size, 0, (end - n) * size);
     float m;
     memcpy(&m, &most, sizeof m);
     const float by = top / m;
-    int8_t *const narrow = codes;
+    int8_t *const first = codes, *const second = first + end;
     int16_t *const wide = codes;
+    uint32_t total = 0;
+    for (size_t i = 0; i < n && FL_CODE_ZERO; i++)
+        total += (uint32_t)fl_nearest(x[i] * by);
+    *sum = (int32_t)total;
     if (bits == 8)
         for (size_t i = 0; i < n; i++)
-            narrow[i] = (int8_t)fl_nearest(x[i] * by);
+            first[i] = (int8_t)fl_nearest(x[i] * by);
+    else if (FL_CODE_PLANES)
+        for (size_t i = 0; i < n; i++) {
+            const int32_t code = fl_nearest(x[i] * by), high = (code + 128) >> 8;
+            first[i] = (int8_t)high;
+            second[i] = (int8_t)(code - 256 * high);
+        }
     else
         for (size_t i = 0; i < n; i++)
             wide[i] = (int16_t)fl_nearest(x[i] * by);
+    for (size_t i = n; i < end; i++) {
+        if (bits == 16 && !FL_CODE_PLANES)
+            wide[i] = 0;
+        else
+            first[i] = 0;
+        if (bits == 16 && FL_CODE_PLANES)
+            second[i] = 0;
+    }
     return m / top;
 }
 

@@ -56,13 +56,14 @@ enum {
 /*
  * Rows of numbers as codes, for panels of format FL_INT8: number k of row r is scale[r] times its
  * code. The codes of row r begin at `at` + r * row, and end in zeros from k to a multiple of 4.
- * codes.h says how they are made of floats.
+ * codes.h says how they are made of floats, and how codes of 16 bits lie.
  */
 typedef struct fl_codes {
     const void *at;     /* int8_t or int16_t, aligned to one of them */
     size_t row;         /* in bytes */
     int bits;           /* 8 or 16 */
     const float *scale; /* [rows] */
+    const int32_t *sum; /* [rows], of a row's codes, for sets with a code_zero of 128 */
 } fl_codes;
 
 /*
@@ -169,6 +170,8 @@ typedef struct fl_depthwise {
  *   codes, scales
  *               with panels of FL_INT8, as in fl_gemm: h once more, as codes, and the scales of all
  *               panels from panel 0 on
+ *   gemm        the kernel gemm of the panels' format, for cells whose step is a gemm and then
+ *               their gates. fl_run_step of run.h sets it
  *
  * A cell that has `reset` multiplies h by its first gate before the product of its last gate. One
  * step of it is four calls, which the caller makes:
@@ -201,6 +204,7 @@ typedef struct fl_step {
     const float *peep;
     fl_codes codes;
     const float *scales;
+    void (*gemm)(const fl_gemm *);
 } fl_step;
 
 /*
@@ -308,9 +312,11 @@ struct fl_kernels {
     fl_cell cell[FL_ALL_CELLS];
     void (*gemm[FL_FORMATS])(const fl_gemm *);
     void (*depthwise)(const fl_depthwise *);
-    /* Codes of one row of n floats for FL_INT8; codes.h describes it. NULL: the set has no kernels
-       of that format. */
-    float (*encode)(void *codes, const float *x, size_t n, int bits, float least, float top);
+    /* Codes of one row of n floats for FL_INT8; codes.h describes it. Returns their scale and
+       writes their sum. NULL: the set has no kernels of that format. */
+    float (*encode)(void *codes, const float *x, size_t n, int bits, float least, float top,
+                    int32_t *sum);
+    int code_zero; /* the byte by which panels of FL_INT8 stand for a weight's code of 0: codes.h */
     /* For sets that must set up state of a thread. Each thread that works on a call calls enter
        before its first kernel and leave after its last one. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);

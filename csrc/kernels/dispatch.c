@@ -18,16 +18,28 @@
 #endif
 #endif
 
-/* What a CPU and its system offer: FMA3; AVX2 with F16C; AVX-512 F, BW, DQ and VL. */
-enum { CPU_FMA = 1, CPU_AVX2 = 2, CPU_AVX512 = 4 };
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+/* What a CPU and its system offer: FMA3; AVX2 with F16C; AVX-512 F, BW, DQ and VL; products of
+   codes as AVX-VNNI, AVX-512 VNNI, or Arm's sdot. */
+enum {
+    CPU_FMA = 1,
+    CPU_AVX2 = 2,
+    CPU_AVX512 = 4,
+    CPU_AVX_VNNI = 8,
+    CPU_AVX512_VNNI = 16,
+    CPU_SDOT = 32
+};
 
 #if defined(FL_X86)
-static void cpuid(uint32_t leaf, uint32_t r[4])
+static void cpuid(uint32_t leaf, uint32_t part, uint32_t r[4])
 {
 #if defined(_MSC_VER)
-    __cpuidex((int *)r, (int)leaf, 0);
+    __cpuidex((int *)r, (int)leaf, (int)part);
 #else
-    __cpuid_count(leaf, 0, r[0], r[1], r[2], r[3]);
+    __cpuid_count(leaf, part, r[0], r[1], r[2], r[3]);
 #endif
 }
 
@@ -49,22 +61,32 @@ static int probe_cpu(void)
     int have = 0;
 #if defined(FL_X86)
     uint32_t r[4];
-    cpuid(0, r);
+    cpuid(0, 0, r);
     if (r[0] < 7)
         return 0;
-    cpuid(1, r);
+    cpuid(1, 0, r);
     const uint32_t osxsave_avx = 1u << 27 | 1u << 28, fma = 1u << 12, f16c = 1u << 29;
     const uint32_t features = r[2];
     if ((features & osxsave_avx) != osxsave_avx || (saved_state() & 6) != 6)
         return 0; /* the system does not save ymm registers */
     if (features & fma)
         have |= CPU_FMA;
-    cpuid(7, r);
+    cpuid(7, 0, r);
     if ((have & CPU_FMA) && (features & f16c) && (r[1] & 1u << 5))
         have |= CPU_AVX2;
     const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
     if ((have & CPU_AVX2) && (r[1] & f_dq_bw_vl) == f_dq_bw_vl && (saved_state() & 0xe6) == 0xe6)
         have |= CPU_AVX512;
+    if ((have & CPU_AVX512) && (r[2] & 1u << 11))
+        have |= CPU_AVX512_VNNI;
+    if ((have & CPU_AVX2) && r[0] >= 1) { /* the number of further parts of leaf 7 */
+        cpuid(7, 1, r);
+        have |= r[0] & 1u << 4 ? CPU_AVX_VNNI : 0;
+    }
+#elif defined(__APPLE__)
+    have |= CPU_SDOT; /* every Apple CPU of 64 bits that macOS runs on */
+#elif defined(__aarch64__) && defined(__linux__)
+    have |= getauxval(AT_HWCAP) & 1ul << 20 ? CPU_SDOT : 0; /* HWCAP_ASIMDDP */
 #endif
     return have;
 }
@@ -88,15 +110,30 @@ static const struct {
     const fl_kernels *kernels;
     int needs;
 } isas[] = {
+#if defined(FL_BUILD_AVX512_VNNI)
+    {"avx512-vnni", &fl_kernels_avx512_vnni, CPU_AVX512 | CPU_AVX512_VNNI},
+#else
+    {"avx512-vnni", NULL, CPU_AVX512 | CPU_AVX512_VNNI},
+#endif
 #if defined(FL_BUILD_AVX512)
     {"avx512", &fl_kernels_avx512, CPU_AVX512},
 #else
     {"avx512", NULL, CPU_AVX512},
 #endif
+#if defined(FL_BUILD_AVX2_VNNI)
+    {"avx2-vnni", &fl_kernels_avx2_vnni, CPU_AVX2 | CPU_AVX_VNNI},
+#else
+    {"avx2-vnni", NULL, CPU_AVX2 | CPU_AVX_VNNI},
+#endif
 #if defined(FL_BUILD_AVX2)
     {"avx2", &fl_kernels_avx2, CPU_AVX2},
 #else
     {"avx2", NULL, CPU_AVX2},
+#endif
+#if defined(FL_BUILD_NEON_DOT)
+    {"neon-dot", &fl_kernels_neon_dot, CPU_SDOT},
+#else
+    {"neon-dot", NULL, CPU_SDOT},
 #endif
 #if defined(FL_BUILD_NEON)
     {"neon", &fl_kernels_neon, 0},

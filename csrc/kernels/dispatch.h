@@ -13,4 +13,9 @@ extern const fl_kernels fl_kernels_avx2;
 extern const fl_kernels fl_kernels_avx512;
 extern const fl_kernels fl_kernels_neon;
 
+/* The same, with kernels of FL_INT8 for CPUs that have instructions for products of codes. */
+extern const fl_kernels fl_kernels_avx2_vnni;
+extern const fl_kernels fl_kernels_avx512_vnni;
+extern const fl_kernels fl_kernels_neon_dot;
+
 #endif

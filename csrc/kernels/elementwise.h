@@ -7,7 +7,7 @@
  *     serves all formats.
  *
  *     steps that are a gemm and then such a function: those of variants, and of RNNs with weights
- *     that are not float32. There is one for each format.
+ *     that are not float32. The gemm is that of the weights' format, so they too serve all formats.
  */
 #ifndef FL_ELEMENTWISE_H
 #define FL_ELEMENTWISE_H
@@ -51,25 +51,6 @@ FL_UNITS(fl_gru_before_variant_back_reset_run, fl_back, 0, panels,
 FL_UNITS(fl_rnn_variant_gates, fl_step, s->p0, p1, fl_rnn_variant(s, p, v, r))
 FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, v, r))
 
-/* The steps of the variants of the LSTM, the GRU and the RNN in one format: `gemm`, the kernel of
-   that format, adds the product of h to z, then the gates are computed. */
-#define FL_VARIANT_STEPS(suffix, gemm)                                                             \
-    static void fl_lstm_variant##suffix##_run(const fl_step *s)                                    \
-    {                                                                                              \
-        fl_variant_product(s, FL_NV, gemm);                                                        \
-        fl_lstm_variant_gates(s);                                                                  \
-    }                                                                                              \
-    static void fl_gru_variant##suffix##_run(const fl_step *s)                                     \
-    {                                                                                              \
-        fl_gru_variant_set_aside_run(s);                                                           \
-        fl_variant_product(s, 3, gemm);                                                            \
-        fl_gru_variant_gates(s);                                                                   \
-    }                                                                                              \
-    static void fl_rnn_variant##suffix##_run(const fl_step *s)                                     \
-    {                                                                                              \
-        fl_variant_product(s, FL_NV, gemm);                                                        \
-        fl_rnn_variant_gates(s);                                                                   \
-    }
 /* An RNN's step from finished sums in z. With weights that are not float32 a step is a gemm and
    then this, instead of register tiles that do both as with float32: these would be a third of all
    code that float16 adds. */
@@ -83,22 +64,22 @@ FL_INLINE void fl_rnn_gates(const int relu, const fl_step *s, size_t p, size_t r
 FL_GROUPS(fl_rnn_tanh_gates, fl_step, s->p0, p1, fl_rnn_gates(0, s, p, r))
 FL_GROUPS(fl_rnn_relu_gates, fl_step, s->p0, p1, fl_rnn_gates(1, s, p, r))
 
-#define FL_RNN_STEPS(suffix, gemm)                                                                 \
-    static void fl_rnn_tanh##suffix##_run(const fl_step *s)                                        \
+/* A step that adds the product of h to z by fl_step's gemm, and then computes the gates. */
+#define FL_PRODUCT_STEP(name, vectors, gates)                                                      \
+    static void name(const fl_step *s)                                                             \
     {                                                                                              \
-        fl_variant_product(s, FL_NV, gemm);                                                        \
-        fl_rnn_tanh_gates(s);                                                                      \
-    }                                                                                              \
-    static void fl_rnn_relu##suffix##_run(const fl_step *s)                                        \
-    {                                                                                              \
-        fl_variant_product(s, FL_NV, gemm);                                                        \
-        fl_rnn_relu_gates(s);                                                                      \
+        fl_add_product(s, vectors);                                                                \
+        gates(s);                                                                                  \
     }
-
-FL_RNN_STEPS(_float16, fl_gemm_float16_run)
-FL_RNN_STEPS(_int8, fl_gemm_int8_run)
-FL_VARIANT_STEPS(, fl_gemm_run)
-FL_VARIANT_STEPS(_float16, fl_gemm_float16_run)
-FL_VARIANT_STEPS(_int8, fl_gemm_int8_run)
+FL_PRODUCT_STEP(fl_rnn_tanh_product_run, FL_NV, fl_rnn_tanh_gates)
+FL_PRODUCT_STEP(fl_rnn_relu_product_run, FL_NV, fl_rnn_relu_gates)
+FL_PRODUCT_STEP(fl_lstm_variant_run, FL_NV, fl_lstm_variant_gates)
+FL_PRODUCT_STEP(fl_rnn_variant_run, FL_NV, fl_rnn_variant_gates)
+static void fl_gru_variant_run(const fl_step *s)
+{
+    fl_gru_variant_set_aside_run(s);
+    fl_add_product(s, 3);
+    fl_gru_variant_gates(s);
+}
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernel gemm that contract.h describes. Included once for each instruction set by table.h. */
+/* The kernel gemm that contract.h describes, as a template: FL_GEMM makes it for one format. */
 #ifndef FL_GEMM_H
 #define FL_GEMM_H
 
@@ -26,16 +26,7 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                     sums[m + q][v] =
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
     const float *const *a = g->a + r;
-    if (format == FL_INT8 && g->codes.bits == 16)
-        FL_LOOP (j, M * P)
-            (V == 4 ? fl_sum_codes_16_4 : fl_sum_codes_16_3)(
-                sums[j], g->k, &g->codes, M > 1 ? r + (size_t)j : r,
-                (const int8_t *)panel + (M > 1 ? 0 : (size_t)j * g->panel_bytes),
-                g->scales + (M > 1 ? p : p + (size_t)j) * group);
-    else if (format == FL_INT8)
-        fl_sum_codes(V, M, P, sums, g->k, &g->codes, r, panel, g->panel_bytes,
-                     g->scales + p * group, prefetch);
-    for (size_t piece = 1; format != FL_INT8; piece++, a += g->rows) {
+    for (size_t piece = 1;; piece++, a += g->rows) {
         fl_sum(format, V, M, P, sums, g->k, a, g->a_step, panel, g->panel_bytes, prefetch);
         if (piece >= g->pieces)
             break;
@@ -63,11 +54,11 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                          sums[m + q][v]);
 }
 
-/* The kernel fl_<name>_run of one format, which chooses the tiles by the panels' vectors; `one` and
-   `two` are those of panels of 1 and 2. */
-#define FL_GEMM(name, format_, one, two)                                                           \
-    FL_TILES(name, fl_gemm_tile, format_, FL_NV, FL_NV)                                            \
-    FL_TILES(name##_3, fl_gemm_tile, format_, 3, 3)                                                \
+/* The kernel fl_<name>_run of one format, made of the tiles of `tile`. It chooses among them by the
+   panels' vectors; `one` and `two` are those of panels of 1 and 2. */
+#define FL_GEMM(name, tile, format_, one, two)                                                     \
+    FL_TILES(name, tile, format_, FL_NV, FL_NV)                                                    \
+    FL_TILES(name##_3, tile, format_, 3, 3)                                                        \
     static void fl_##name##_run(const fl_gemm *g)                                                  \
     {                                                                                              \
         static fl_tile_fn *const *const tiles[] = {one, two, fl_##name##_3_tiles,                  \
@@ -78,11 +69,5 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
         fl_run_tiles(tiles[g->vectors - 1], g, g->rows, g->vectors, &panels, 0, g->panels,         \
                      g->descending, g->far);                                                       \
     }
-
-FL_TILES(gemm_2, fl_gemm_tile, FL_FLOAT32, 2, 2)
-FL_TILES(gemm_1, fl_gemm_tile, FL_FLOAT32, 1, 1)
-FL_GEMM(gemm, FL_FLOAT32, fl_gemm_1_tiles, fl_gemm_2_tiles)
-FL_GEMM(gemm_float16, FL_FLOAT16, NULL, NULL)
-FL_GEMM(gemm_int8, FL_INT8, NULL, NULL)
 
 #endif

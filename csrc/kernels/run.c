@@ -52,6 +52,7 @@ int fl_run_step(fl_context *context, fl_slot *slot, const fl_cell *cell, int for
     const size_t span = panel_span(end - first, each);
     void (*const run)(const fl_step *) = s->kept ? cell->keep : cell->step[format];
     int e = FL_OK;
+    s->gemm = context->kernels->gemm[format];
     for (; s->p0 < end && e == FL_OK; s->p0 = s->p1) {
         s->p1 = end - s->p0 < span ? end : s->p0 + span;
         run(s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The kernels step and keep that contract.h describes, for those of PyTorch's cells whose sums and
-   gates are computed in one pass: LSTM, GRU and RNN. Included once for each instruction set by
-   table.h. */
+   gates are computed in one pass: LSTM, GRU and RNN. It is a template: FL_STEP makes the kernel of
+   one cell and format. */
 #ifndef FL_STEP_H
 #define FL_STEP_H
 
@@ -30,11 +30,7 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
                     FL_CELL(what) == FL_GRU && v == 2
                         ? vf_load(s->b_hn + (p + q) * FL_LANES)
                         : vf_load(s->z + (p + q) * s->z_panel + (r + m) * group + v * FL_LANES);
-    if (format == FL_INT8)
-        fl_sum_codes(V, M, P, sums, s->k, &s->codes, r, panel, s->panel_bytes,
-                     s->scales + p * group, prefetch);
-    else
-        fl_sum(format, V, M, P, sums, s->k, s->h + r, 1, panel, s->panel_bytes, prefetch);
+    fl_sum(format, V, M, P, sums, s->k, s->h + r, 1, panel, s->panel_bytes, prefetch);
     /* The sums pass through memory to a loop over the tile's M * P groups. With the gates inlined
        for each group, AVX-512's kernels were 1.7 times as large and no tile was faster. */
     vf finished[FL_MAX_TILE][FL_NV];
@@ -52,9 +48,10 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
     }
 }
 
-/* FL_STEP makes the step of one cell and format: its tiles, and the kernel fl_<name>_run. */
-#define FL_STEP(name, format_, what)                                                               \
-    FL_TILES(name, fl_step_tile, format_, what, FL_VECTORS(what))                                  \
+/* FL_STEP makes the step of one cell and format: its tiles, of `tile`, and the kernel
+   fl_<name>_run. */
+#define FL_STEP(name, tile, format_, what)                                                         \
+    FL_TILES(name, tile, format_, what, FL_VECTORS(what))                                          \
     static void fl_##name##_run(const fl_step *s)                                                  \
     {                                                                                              \
         const fl_panels panels = {.data = (void *)(uintptr_t)s->panel,                             \
@@ -63,16 +60,5 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
         fl_run_tiles(fl_##name##_tiles, s, s->rows, FL_VECTORS(what), &panels, s->p0, s->p1,       \
                      s->descending, 0);                                                            \
     }
-
-FL_STEP(lstm, FL_FLOAT32, FL_LSTM)
-FL_STEP(lstm_keep, FL_FLOAT32, FL_LSTM + FL_KEPT)
-FL_STEP(gru, FL_FLOAT32, FL_GRU)
-FL_STEP(gru_keep, FL_FLOAT32, FL_GRU + FL_KEPT)
-FL_STEP(rnn_tanh, FL_FLOAT32, FL_RNN_TANH)
-FL_STEP(rnn_relu, FL_FLOAT32, FL_RNN_RELU)
-FL_STEP(lstm_float16, FL_FLOAT16, FL_LSTM)
-FL_STEP(gru_float16, FL_FLOAT16, FL_GRU)
-FL_STEP(lstm_int8, FL_INT8, FL_LSTM)
-FL_STEP(gru_int8, FL_INT8, FL_GRU)
 
 #endif

@@ -14,114 +14,52 @@
  *                  if they have 2 vectors or 1
  *   FL_WIDE_BYTES  panels of FL_NV vectors are taken together only if all panels of the call have
  *                  at most so many bytes
+ *
+ * and, where the library also has kernels for products of codes by instructions of their own,
+ *
+ *   FL_DOT_NAME, FL_DOT_TABLE
+ *                  the name and the struct of the set with these instructions
+ *   FL_DOT_KERNEL(k), FL_DOT_CODE_ZERO
+ *                  their names (int8.h), and FL_CODE_ZERO for them (codes.h)
  */
-#include "kernels/codes.h"
 #include "kernels/contract.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/int8.h"
 #include "kernels/probes.h"
 #include "kernels/step.h"
 
+FL_TILES(gemm_2, fl_gemm_tile, FL_FLOAT32, 2, 2)
+FL_TILES(gemm_1, fl_gemm_tile, FL_FLOAT32, 1, 1)
+FL_GEMM(gemm, fl_gemm_tile, FL_FLOAT32, fl_gemm_1_tiles, fl_gemm_2_tiles)
+FL_GEMM(gemm_float16, fl_gemm_tile, FL_FLOAT16, NULL, NULL)
+
+FL_STEP(lstm, fl_step_tile, FL_FLOAT32, FL_LSTM)
+FL_STEP(lstm_keep, fl_step_tile, FL_FLOAT32, FL_LSTM + FL_KEPT)
+FL_STEP(gru, fl_step_tile, FL_FLOAT32, FL_GRU)
+FL_STEP(gru_keep, fl_step_tile, FL_FLOAT32, FL_GRU + FL_KEPT)
+FL_STEP(rnn_tanh, fl_step_tile, FL_FLOAT32, FL_RNN_TANH)
+FL_STEP(rnn_relu, fl_step_tile, FL_FLOAT32, FL_RNN_RELU)
+FL_STEP(lstm_float16, fl_step_tile, FL_FLOAT16, FL_LSTM)
+FL_STEP(gru_float16, fl_step_tile, FL_FLOAT16, FL_GRU)
+
 const fl_kernels FL_TABLE = {
-    .name = FL_NAME,
-    .lanes = FL_LANES,
-    .cell = {[FL_LSTM] = {.gates = 4,
-                          .vectors = 4,
-                          .units = 1,
-                          .kept = 4,
-                          .has_c = 1,
-                          .step = {[FL_FLOAT32] = fl_lstm_run,
-                                   [FL_FLOAT16] = fl_lstm_float16_run,
-                                   [FL_INT8] = fl_lstm_int8_run},
-                          .keep = fl_lstm_keep_run,
-                          .back = fl_lstm_back_run},
-             [FL_GRU] = {.gates = 3,
-                         .vectors = 3,
-                         .units = 1,
-                         .kept = 4,
-                         .step = {[FL_FLOAT32] = fl_gru_run,
-                                  [FL_FLOAT16] = fl_gru_float16_run,
-                                  [FL_INT8] = fl_gru_int8_run},
-                         .keep = fl_gru_keep_run,
-                         .back = fl_gru_back_run},
-             [FL_GRU_BEFORE] = {.gates = 3,
-                                .vectors = FL_NV,
-                                .units = FL_NV,
-                                .kept = FL_NV,
-                                .step = {[FL_FLOAT32] = fl_gru_before_run,
-                                         [FL_FLOAT16] = fl_gru_before_run,
-                                         [FL_INT8] = fl_gru_before_run},
-                                .keep = fl_gru_before_keep_run,
-                                .reset = fl_gru_before_reset_run,
-                                .back = fl_gru_before_back_run,
-                                .back_reset = fl_gru_before_back_reset_run},
-             [FL_RNN_TANH] = {.gates = 1,
-                              .vectors = FL_NV,
-                              .units = FL_NV,
-                              .step = {[FL_FLOAT32] = fl_rnn_tanh_run,
-                                       [FL_FLOAT16] = fl_rnn_tanh_float16_run,
-                                       [FL_INT8] = fl_rnn_tanh_int8_run},
-                              .keep = fl_rnn_tanh_run,
-                              .back = fl_rnn_tanh_back_run},
-             [FL_RNN_RELU] = {.gates = 1,
-                              .vectors = FL_NV,
-                              .units = FL_NV,
-                              .step = {[FL_FLOAT32] = fl_rnn_relu_run,
-                                       [FL_FLOAT16] = fl_rnn_relu_float16_run,
-                                       [FL_INT8] = fl_rnn_relu_int8_run},
-                              .keep = fl_rnn_relu_run,
-                              .back = fl_rnn_relu_back_run},
-             [FL_LSTM_VARIANT] = {.gates = 4,
-                                  .vectors = FL_NV,
-                                  .units = 1,
-                                  .kept = FL_NV,
-                                  .has_c = 1,
-                                  .step = {[FL_FLOAT32] = fl_lstm_variant_run,
-                                           [FL_FLOAT16] = fl_lstm_variant_float16_run,
-                                           [FL_INT8] = fl_lstm_variant_int8_run},
-                                  .keep = fl_lstm_variant_run,
-                                  .back = fl_lstm_variant_back_run},
-             [FL_GRU_VARIANT] = {.gates = 3,
-                                 .vectors = 3,
-                                 .units = 1,
-                                 .kept = 4,
-                                 .needs_scratch = 1,
-                                 .step = {[FL_FLOAT32] = fl_gru_variant_run,
-                                          [FL_FLOAT16] = fl_gru_variant_float16_run,
-                                          [FL_INT8] = fl_gru_variant_int8_run},
-                                 .keep = fl_gru_variant_run,
-                                 .back = fl_gru_variant_back_run},
-             [FL_GRU_BEFORE_VARIANT] = {.gates = 3,
-                                        .vectors = FL_NV,
-                                        .units = FL_NV,
-                                        .kept = FL_NV,
-                                        .step = {[FL_FLOAT32] = fl_gru_before_variant_run,
-                                                 [FL_FLOAT16] = fl_gru_before_variant_run,
-                                                 [FL_INT8] = fl_gru_before_variant_run},
-                                        .keep = fl_gru_before_variant_run,
-                                        .reset = fl_gru_before_variant_reset_run,
-                                        .back = fl_gru_before_variant_back_run,
-                                        .back_reset = fl_gru_before_variant_back_reset_run},
-             [FL_RNN_VARIANT] = {.gates = 1,
-                                 .vectors = FL_NV,
-                                 .units = FL_NV,
-                                 .kept = FL_NV,
-                                 .step = {[FL_FLOAT32] = fl_rnn_variant_run,
-                                          [FL_FLOAT16] = fl_rnn_variant_float16_run,
-                                          [FL_INT8] = fl_rnn_variant_int8_run},
-                                 .keep = fl_rnn_variant_run,
-                                 .back = fl_rnn_variant_back_run}},
-    .gemm = {[FL_FLOAT32] = fl_gemm_run,
-             [FL_FLOAT16] = fl_gemm_float16_run,
-             [FL_INT8] = fl_gemm_int8_run},
-    .depthwise = fl_depthwise_run,
-    .encode = fl_encode,
-    .has_tiny = fl_has_tiny,
-    .flush = fl_flush_map,
-    .sigmoid = fl_sigmoid_map,
-    .tanh = fl_tanh_map,
-    .activate = fl_activate,
-    .probe_fma = fl_probe_fma,
-    .probe_read = fl_probe_read,
+#include "kernels/table_entries.h"
 };
+
+/* The same for CPUs that also have instructions for products of codes. Their file int8_<name>.c
+   makes the kernels of FL_INT8; all others are those above. */
+#ifdef FL_DOT_TABLE
+#undef FL_NAME
+#undef FL_INT8_KERNEL
+#undef FL_TABLE_CODE_ZERO
+#define FL_NAME FL_DOT_NAME
+#define FL_INT8_KERNEL FL_DOT_KERNEL
+#define FL_TABLE_CODE_ZERO FL_DOT_CODE_ZERO
+FL_DECLARE_INT8_KERNELS
+
+const fl_kernels FL_DOT_TABLE = {
+#include "kernels/table_entries.h"
+};
+#endif

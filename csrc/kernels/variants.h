@@ -164,9 +164,8 @@ static FL_NOINLINE vf fl_clipped_activation_of(const fl_variant *variant, const 
 
 /* ---- the step ---- */
 
-/* Adds the product of h to z, for panels p0 .. p1 - 1: z += h . panel. `gemm` is the kernel for the
-   format of the panels. */
-static void fl_variant_product(const fl_step *s, size_t vectors, void (*gemm)(const fl_gemm *))
+/* Adds the product of h to z, for panels p0 .. p1 - 1: z += h . panel. */
+static void fl_add_product(const fl_step *s, size_t vectors)
 {
     fl_gemm g = {.rows = s->rows,
                  .vectors = vectors,
@@ -183,7 +182,7 @@ static void fl_variant_product(const fl_step *s, size_t vectors, void (*gemm)(co
                  .add = FL_ONTO,
                  .codes = s->codes,
                  .scales = s->scales ? s->scales + s->p0 * vectors * FL_LANES : NULL};
-    gemm(&g);
+    s->gemm(&g);
 }
 
 /*

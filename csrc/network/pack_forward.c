@@ -24,8 +24,8 @@ static void pack_gates_int8(const fl_net *net, fl_panels *panels, const fl_int8 
     const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
     for (size_t g = 0; g < net->cell->gates; g++)
         for (size_t u = 0; u < hidden; u += lanes)
-            fl_pack_codes(panels, net->group, fl_column(net, g, u), w, g * hidden + u, k,
-                          hidden - u < lanes ? hidden - u : lanes);
+            fl_pack_codes(panels, net->kernels->code_zero, net->group, fl_column(net, g, u), w,
+                          g * hidden + u, k, hidden - u < lanes ? hidden - u : lanes);
     panels->top = fl_codes_top(w, net->cell->gates * hidden, k, bits);
 }
 
@@ -69,8 +69,8 @@ void fl_net_set_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int
     pack_gates_int8(net, &y->r, &w_hh, net->width, 8);
     set_biases(net, y, b_ih, b_hh);
     for (size_t row = 0; row < proj; row += lanes)
-        fl_pack_codes(&y->proj, net->plain_group, row, &w_hr, row, config->hidden,
-                      proj - row < lanes ? proj - row : lanes);
+        fl_pack_codes(&y->proj, net->kernels->code_zero, net->plain_group, row, &w_hr, row,
+                      config->hidden, proj - row < lanes ? proj - row : lanes);
     if (proj)
         y->proj.top = fl_codes_top(&w_hr, proj, config->hidden, 8);
 }

@@ -38,14 +38,14 @@ void fl_pack_end(const fl_panels *panels, size_t count)
         fl_no_subnormals(panels->data, count * panels->panel_bytes / sizeof(float));
 }
 
-void fl_pack_codes(const fl_panels *panels, size_t group, size_t column, const fl_int8 *w,
+void fl_pack_codes(const fl_panels *panels, int zero, size_t group, size_t column, const fl_int8 *w,
                    size_t row, size_t k, size_t n)
 {
     int8_t *to = (int8_t *)panels->data + column / group * panels->panel_bytes + column % group * 4;
     for (size_t j = 0; j < n; j++, to += 4) {
         const int8_t *from = w->codes + (row + j) * k;
         for (size_t i = 0; i < k; i++)
-            to[i / 4 * group * 4 + i % 4] = from[i];
+            to[i / 4 * group * 4 + i % 4] = (int8_t)(from[i] ^ zero);
         panels->scales[column + j] = w->scales[row + j];
     }
 }

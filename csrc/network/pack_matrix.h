@@ -38,8 +38,9 @@ fl_panels fl_panels_carve(fl_carver *carver, int format, size_t panels, size_t g
 void fl_pack_vector(const fl_panels *panels, size_t group, size_t column, const float *w, size_t k,
                     size_t n);
 
-/* The same for panels of FL_INT8, of rows row .. row + n - 1 of w, and their scales. */
-void fl_pack_codes(const fl_panels *panels, size_t group, size_t column, const fl_int8 *w,
+/* The same for panels of FL_INT8, of rows row .. row + n - 1 of w, and their scales. `zero` is the
+   kernels' code_zero: 0, or 128, which is added to every code. */
+void fl_pack_codes(const fl_panels *panels, int zero, size_t group, size_t column, const fl_int8 *w,
                    size_t row, size_t k, size_t n);
 
 /* The largest code that inputs of `bits` bits, 16 or 8, may have if they are multiplied by w of

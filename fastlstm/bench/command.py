@@ -56,6 +56,10 @@ def add_arguments(parser):
         "--only", metavar="KINDS", help="of the suite, by comma: step, sequence, batch, stack, ..."
     )
     parser.add_argument("--vs", metavar="PEERS", help="by comma: torch, onnxruntime, ...; or none")
+    parser.add_argument(
+        "--precision", default="float32", metavar="P,P",
+        help="of dense calls, by comma: float32, bfloat16, int8 (default float32)",
+    )  # fmt: skip
     parser.add_argument("--cell", choices=list(shapes.GATES), default="lstm")
     parser.add_argument("--threads", metavar="N,N", help="for every engine (default 1)")
     parser.add_argument("--rounds", type=int, default=60, help="samples of each (default 60)")
@@ -78,6 +82,16 @@ def threads_of(text: str | None) -> list[int] | None:
     if min(counts) < 1 or len(set(counts)) < len(counts):
         raise ValueError(f"--threads takes different whole numbers from 1, not {text!r}")
     return counts
+
+
+def precisions_of(text: str) -> tuple[str, ...]:
+    """--precision as names of peers.PRECISIONS."""
+    from .peers import PRECISIONS
+
+    found = tuple(text.split(","))
+    if not set(found) <= set(PRECISIONS) or len(set(found)) < len(found):
+        raise ValueError(f"--precision takes some of {', '.join(PRECISIONS)}, not {text!r}")
+    return found
 
 
 def inputs_of(args) -> tuple[dict, dict]:
@@ -174,7 +188,7 @@ def measured(args):
     from .peers import load_peers
     from .rows import Run
 
-    todo = cases_of(args)
+    todo, precisions = cases_of(args), precisions_of(args.precision)
     wanted = None
     if args.vs is not None:
         wanted = [name for name in args.vs.split(",") if name not in ("", "none")]
@@ -187,7 +201,7 @@ def measured(args):
     created = time.strftime("%Y-%m-%d %H:%M %Z")
     began = time.monotonic()
     with progress(len(todo) * len(measure.passes(args.rounds))) as say:
-        ctx = forward.Context(peers, args.rounds, limits, say, not args.no_rss)
+        ctx = forward.Context(peers, args.rounds, limits, say, not args.no_rss, precisions)
         limits.levels()
         rows, rounds = passes.all_rows(todo, ctx, args.minutes, say)
         roofline = limits.record()

@@ -19,7 +19,9 @@ from . import machine, measure, model, probes, stats
 from .measure import Entry
 from .rows import Row
 
-TOLERANCE = 1e-5  # of an output, from float64 and from another engine
+# Of an output, from float64 and from another engine of the same precision. In bfloat16 and int8 it
+# only tells wrong numbers from rough ones; how rough they are is a column of the table.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1, "int8": 0.3}
 CARRIED_CALLS = 3  # before a carried state is compared
 ALONE = "fastlstm, 1 thread"
 
@@ -33,6 +35,7 @@ class Context:
     limits: machine.Limits
     log: object  # a function that takes a text
     rss: bool = True  # measure resident memory
+    precisions: tuple = ("float32",)  # of the dense calls, those of peers.PRECISIONS
     seen_rss: dict = field(default_factory=dict)
 
     def cores(self, threads: int) -> int:
@@ -59,10 +62,12 @@ def reference(weights, shape, x, carry, lengths):
     return y[-shape.T :]
 
 
-def build_entries(name, ctx, weights, shape, threads, x, carry=False, lengths=None, who=None):
+def build_entries(
+    name, ctx, weights, shape, threads, x, carry=False, lengths=None, precision="float32", who=None
+):
     """[(entry, its output)], one for each way to call an engine: built, and called once."""
     made, first = [], None
-    for way, make in ctx.peers[name].ways(shape, threads, carry, lengths).items():
+    for way, make in ctx.peers[name].ways(shape, threads, carry, lengths, precision).items():
 
         def build(make=make):
             runner = make(weights)
@@ -70,6 +75,7 @@ def build_entries(name, ctx, weights, shape, threads, x, carry=False, lengths=No
             return runner
 
         entry = Entry(who or name, build, way, name)
+        entry.precision = precision
         took = entry.runner.once()
         first = took if first is None else first
         entry.first = first  # of this engine in this case, whichever way is kept
@@ -83,31 +89,34 @@ def check(made, expected) -> list[Entry]:
     """Compare every output with the float64 one and with the other engines'."""
     for entry, result in made:
         entry.error = float(np.abs(result - expected).max(initial=0.0))
-        entry.wrong = not entry.error <= TOLERANCE
+        tolerance = TOLERANCE[entry.precision]
+        entry.wrong = not entry.error <= tolerance
         far = set()
         for other, theirs in made:
             difference = float(np.abs(result - theirs).max(initial=0.0))
-            if other.who != entry.who and not difference <= TOLERANCE:
+            if other.who != entry.who and not difference <= tolerance:
                 far.add(f"{difference:.1e} from {other.who}")
         entry.notes += sorted(far)
     return [entry for entry, _ in made]
 
 
-def engines(ctx, weights, shape, threads, x, carry=False, lengths=None, alone=False):
-    """{who: its entries}: every engine in all its ways, built, called once and checked.
+def engines(
+    ctx, weights, shape, threads, x, carry=False, lengths=None, precision="float32", alone=False
+):
+    """{who: its entries}: every engine in all its ways at a precision, built, called once and
+    checked.
 
     With `alone`, fastlstm on one thread is another one, called ALONE.
     """
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    arguments = x, carry, lengths
+    arguments = x, carry, lengths, precision
     made = {
         name: build_entries(name, ctx, weights, shape, threads, *arguments) for name in ctx.peers
     }
     if alone:
         made[ALONE] = build_entries("fastlstm", ctx, weights, shape, 1, *arguments, who=ALONE)
-    check(
-        [pair for pairs in made.values() for pair in pairs], reference(weights, shape, *arguments)
-    )
+    expected = reference(weights, shape, x, carry, lengths)
+    check([pair for pairs in made.values() for pair in pairs], expected)
     if affinity is not None and os.sched_getaffinity(0) != affinity:
         os.sched_setaffinity(0, affinity)
         ctx.log("an engine had narrowed this process's CPUs; put back")
@@ -125,6 +134,7 @@ def to_row(case, entry, flops=None, peak=None) -> Row:
         case.kind.name,
         entry.who,
         entry.way,
+        precision=entry.precision,
         shape=case.shape and case.shape.record(),
         threads=case.threads,
         p50=entry.median,
@@ -147,7 +157,8 @@ def to_row(case, entry, flops=None, peak=None) -> Row:
         row.detail["variants_us"] = entry.tried  # of all ways; the name is that of older runs
     if flops:
         row.gflops = flops / row.p50 / 1e9
-        row.peak_share = row.gflops / peak if peak else None
+        full = entry.precision == "float32"  # what the peak is that of
+        row.peak_share = row.gflops / peak if peak and full else None
     return row
 
 
@@ -160,13 +171,14 @@ def add_limits(rows, ctx, case, peak) -> None:
     reads = shape.T * shape.L * shape.D * shape.recurrent_bytes()
     can = ctx.limits.bandwidth(shape.recurrent_bytes()) * 1e9 * cores
     for row in rows:
-        if row.threads == case.threads:
+        if row.threads == case.threads and row.precision == "float32":
             row.bandwidth_share = reads / row.p50 / can
             row.limit_share = floor / row.p50
 
 
 def add_ratios(rows, entries) -> None:
-    """Ours: the best other engine's time / ours. The others: their time / our fastest.
+    """Ours: the best other engine's time / ours. The others: their time / our fastest. All of one
+    precision.
 
     The best engine is the one with the smallest ratio, since drift that meets both is not in it;
     one whose numbers are wrong is never the best.
@@ -216,7 +228,7 @@ def keep_fastest(groups, threads) -> list[Entry]:
 def keep_ways(groups, threads) -> list[Entry]:
     """All entries of fastlstm; the fastest "bound" and the fastest "run" of ONNX Runtime, each as
     an engine of its own; the fastest of every other engine."""
-    ours = groups.pop("fastlstm")
+    ours = groups.pop("fastlstm", [])
     both = groups.pop("onnxruntime", [])
     for way in ("bound", "run"):
         group = [entry for entry in both if entry.way.startswith(way)]
@@ -231,9 +243,14 @@ def _rows(case, ctx, keep):
     """The rows of a case, of the entries that keep(groups, threads) chooses."""
     shape, threads, carry = case.shape, case.threads, case.carry
     weights, x = model.make_weights(shape), model.make_input(shape)
-    kept = keep(engines(ctx, weights, shape, threads, x, carry, alone=threads > 1), threads)
+    kept = []
+    for precision in ctx.precisions:
+        alone = threads > 1 and precision == "float32"
+        kept += keep(
+            engines(ctx, weights, shape, threads, x, carry, None, precision, alone), threads
+        )
     if ctx.rss:
-        add_memory(kept, case, ctx)
+        add_memory([entry for entry in kept if entry.precision == "float32"], case, ctx)
     peak = yield kept
     rows = [to_row(case, entry, shape.flops(), peak) for entry in kept]
     for row in rows:
@@ -241,7 +258,10 @@ def _rows(case, ctx, keep):
             row.threads = 1
             row.peak_share = row.peak_share and row.peak_share * ctx.cores(threads)
     add_limits(rows, ctx, case, peak)
-    add_ratios(rows, kept)
+    for precision in ctx.precisions:
+        pairs = [pair for pair in zip(rows, kept) if pair[0].precision == precision]
+        if pairs:
+            add_ratios(*zip(*pairs))
     for row, entry in zip(rows, kept, strict=True):
         if entry.who == "fastlstm":
             row.measured = values_of(row, entry, kept)
@@ -254,12 +274,18 @@ def values_of(row, entry, kept) -> dict:
     values = {
         f"over {other.who}": measure.ratio(other, entry, "").median
         for other in kept
-        if other.who != "fastlstm" and not other.wrong
+        if other.who != "fastlstm" and not other.wrong and other.precision == entry.precision
     }
     one = values.pop(f"over {ALONE}", None)
     best = row.ratio.median if row.ratio and values else None
     values |= {"over the best peer": best, "over one thread": one}
     values |= {"of the limit": row.limit_share, "of the FMA peak": row.peak_share}
+    if entry.precision != "float32":
+        full = [e for e in kept if e.engine == "fastlstm" and e.precision == "float32"]
+        others = [e for e in kept if e.engine != "fastlstm" and not e.wrong]
+        for what, against in (("float32", full), ("the best peer at any precision", others)):
+            ratios = [measure.ratio(other, entry, "").median for other in against]
+            values[f"over {what}"] = min(ratios, default=None)
     return {what: value for what, value in values.items() if value is not None}
 
 

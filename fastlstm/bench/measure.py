@@ -47,12 +47,15 @@ class Entry:
     build   () -> a Runner that has its input loaded; called again for each pass
     way     the way the engine is called, by the engine's name for it
     engine  its name in peers.PEERS, where that is not `who`
+    precision
+            of its products, of peers.PRECISIONS
     around  () -> a context manager that is entered around each sample: a busy neighbour, say
     """
 
     def __init__(self, who, build, way="", engine=None, around=nullcontext):
         self.who = who
         self.engine = engine or who
+        self.precision = "float32"
         self.way = way
         self.around = around
         self.build = build

@@ -61,6 +61,7 @@ class Row:
     kind: str  # the name of the case's kind
     who: str  # the engine, and what sets this row of it off from others: "fastlstm, 1 thread"
     way: str = ""  # the way the engine was called
+    precision: str = "float32"  # of products; sums, gates and states may be in more
     shape: dict | None = None
     threads: int = 1
     p50: float | None = None
@@ -96,7 +97,7 @@ class Row:
 
 def aim(rows: list[Row], aims) -> None:
     """Add each aim as a Target to the one of our rows that comes nearest to it or beyond."""
-    ours = [row for row in rows if row.who == "fastlstm"]
+    ours = [row for row in rows if row.who == "fastlstm" and row.precision == "float32"]
     for each in aims:
         having = [row for row in ours if row.measured.get(each.what) is not None]
         if not having:

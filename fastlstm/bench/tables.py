@@ -59,6 +59,7 @@ def target_text(row: Row) -> str:
 COLUMNS = [
     ("case", lambda row: row.case, False),
     ("who", who_text, False),
+    ("precision", lambda row: row.precision if row.shape else "", False),
     ("T, B, I, H", shape_text, False),
     ("threads", lambda row: str(row.threads) if row.shape else "", True),
     ("p50 us", _scaled("p50", 1e6), True),
@@ -140,9 +141,9 @@ def markdown(run: Run) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-FLAT = ("case", "kind", "who", "way", "threads", "p50", "p90", "p99", "cpu", "first", "rss",
-        "gflops", "peak_share", "bandwidth_share", "limit_share", "error", "wrong", "spread",
-        "cpu_ratio")  # fmt: skip
+FLAT = ("case", "kind", "who", "way", "precision", "threads", "p50", "p90", "p99", "cpu",
+        "first", "rss", "gflops", "peak_share", "bandwidth_share", "limit_share", "error",
+        "wrong", "spread", "cpu_ratio")  # fmt: skip
 SHAPE = ("T", "B", "I", "H", "L", "D", "cell")
 
 
@@ -182,7 +183,8 @@ def _middle_and_ends(row: Row):
 
 def _place(row: Row) -> tuple:
     """What a row is about, but for the way its engine was called."""
-    return row.case, row.shape and tuple(row.shape.values()), row.threads, row.who
+    shape = row.shape and tuple(row.shape.values())
+    return row.case, shape, row.threads, row.who, row.precision
 
 
 def _several(rows: list[Row]) -> set:

@@ -7,6 +7,7 @@ import gc
 import pickle
 import threading
 
+import isas
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -31,7 +32,7 @@ LAYERS = {
     "relu": lambda: fastlstm.RNN(5, 33, nonlinearity="relu", bidirectional=True),
     "one": lambda: fastlstm.GRU(1, 1),
 }
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.FLOATS
 every = pytest.mark.parametrize("name", LAYERS)
 
 

@@ -8,16 +8,15 @@ row of one call (its y, h and c together). LEAST says how many each test makes a
 import inspect
 import itertools
 
+import isas
 import numpy as np
 import pytest
 from cases import CELLS, OTHERS, Case, empty_out
 from conftest import FULL
 
-import fastlstm
-
 pytestmark = pytest.mark.needs("bits")
 
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.FLOATS
 FUSED = [name for name in ISAS if name != "generic"]  # plain generic has no fused multiply-add
 SHAPES = [  # I, H, L, D, P
     (1, 1, 1, 1, 0), (3, 5, 1, 2, 0), (16, 16, 2, 1, 0), (17, 33, 1, 1, 0), (5, 24, 2, 2, 7),

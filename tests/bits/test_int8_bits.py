@@ -6,6 +6,7 @@ and its state as bytes."""
 import collections
 import inspect
 
+import isas
 import numpy as np
 import pytest
 from conftest import FULL
@@ -16,7 +17,7 @@ import fastlstm
 pytestmark = pytest.mark.needs("c")
 
 F = np.float32
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.EVERY
 LAYERS = {
     "lstm": lambda isa: fastlstm.LSTM(17, 33, isa=isa),
     "stack": lambda isa: fastlstm.LSTM(5, 24, 2, bidirectional=True, proj_size=7, isa=isa),

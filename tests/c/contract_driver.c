@@ -25,6 +25,7 @@
 
 #include "base/alloc.h"
 #include "case.h"
+#include "runs_floats.h"
 #include "vary.h"
 
 enum { SIDE = 130, BATCHES = 9, GRID = SIDE * SIDE * BATCHES };
@@ -188,7 +189,7 @@ static size_t test_guard(size_t number, size_t threads, int pages)
     for (side = 0; side < (pages ? 2 : 1); side++) {
         prepare(&x, &s);
         for (int i = 0; i < fl_isa_count(); i++) {
-            if (!fl_isa_runnable(i))
+            if (s.f.format == FL_INT8 ? !fl_isa_runnable(i) : !runs_floats(i))
                 continue;
             uint64_t gradients;
             const uint64_t here = calls(&x, fl_isa_kernels(i), threads, &gradients);
@@ -213,7 +214,7 @@ static size_t test_fail(size_t number, size_t threads)
     prepare(&x, &s);
     for (int i = 0; i < fl_isa_count(); i++) {
         const fl_kernels *kernels = fl_isa_kernels(i);
-        if (!kernels)
+        if (s.f.format == FL_INT8 ? !kernels : !runs_floats(i))
             continue;
         long n = 0;
         for (;; n++, failed++) {
@@ -261,7 +262,7 @@ static size_t in_mode(size_t number, unsigned mode, size_t threads, uint64_t bit
     trial x;
     prepare(&x, &s);
     for (int i = 0; i < fl_isa_count(); i++) {
-        if (!fl_isa_runnable(i))
+        if (s.f.format == FL_INT8 ? !fl_isa_runnable(i) : !runs_floats(i))
             continue;
         set_control(mode & 3, mode >> 2 & 1);
         CHECK(open_net(&x, fl_isa_kernels(i)));

@@ -16,6 +16,7 @@
 #include "kernels/panels.h"
 #include "bytes.h"
 #include "on_the_heap.h"
+#include "runs_floats.h"
 #include "vary.h"
 
 /* ---- memory ---- */
@@ -81,7 +82,7 @@ static void small(reader *r)
             ((int64_t *)(uintptr_t)x.call.lengths)[b] = (int64_t)in(r, 0, s.steps);
     uint64_t fused = 0;
     for (int i = 0; i < fl_isa_count(); i++) {
-        if (!fl_isa_runnable(i))
+        if (s.f.format == FL_INT8 ? !fl_isa_runnable(i) : !runs_floats(i))
             continue;
         uint64_t all, other;
         CHECK(open_net(&x, fl_isa_kernels(i)));

@@ -14,6 +14,7 @@
 #include "kernels/contract.h"
 #include "network/half.h"
 #include "check.h"
+#include "runs_floats.h"
 
 static void round_all(void)
 {
@@ -71,7 +72,7 @@ int main(int argc, char **argv)
     CHECK(argc == 3 && !strcmp(argv[1], "load"));
     const int isa = atoi(argv[2]);
     CHECK(isa >= 0 && isa < fl_isa_count());
-    if (fl_isa_runnable(isa))
+    if (runs_floats(isa))
         load_all(fl_isa_kernels(isa));
     return 0;
 }

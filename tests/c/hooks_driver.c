@@ -15,6 +15,7 @@
 
 #include "on_the_heap.h"
 #include "kernels/contract.h"
+#include "runs_floats.h"
 #include "vary.h"
 
 /* ---- the counting table ---- */
@@ -164,7 +165,7 @@ int main(int argc, char **argv)
     uint64_t state = strtoul(argv[2], NULL, 10);
     tally one = {0}, several = {0}, back = {0}, stopped = {0};
     for (int i = 0; i < fl_isa_count(); i++) {
-        if (!fl_isa_runnable(i))
+        if (!runs_floats(i))
             continue;
         const fl_kernels kernels = counting(fl_isa_kernels(i));
         for (size_t k = 0; k < n; k++) {

@@ -10,6 +10,7 @@
 #include "ops/epilogue.h"
 #include "ops/recurrent.h"
 #include "plain_cases.h"
+#include "runs_floats.h"
 
 /* ---- operators with weights ---- */
 
@@ -263,7 +264,7 @@ int main(int argc, char **argv)
     const uint64_t stride = strtoull(argv[1], NULL, 10);
     CHECK(stride > 0);
     for (int i = 0; i < fl_isa_count(); i++) {
-        if (!fl_isa_runnable(i))
+        if (!runs_floats(i))
             continue;
         model.isa = fl_isa_name(i);
         model.kernels = fl_isa_kernels(i);

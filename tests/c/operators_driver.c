@@ -23,6 +23,7 @@
 #include "check.h"
 #include "guarded.h"
 #include "halves.h"
+#include "runs_floats.h"
 
 /* An array of numbers in -scale .. scale; one in eight is so small that it counts as 0 if `tiny`.
  */
@@ -420,7 +421,7 @@ int main(int argc, char **argv)
     const size_t n = strtoul(argv[1], NULL, 10), threads = strtoul(argv[3], NULL, 10);
     size_t count = 0;
     for (int i = 0; i < fl_isa_count(); i++) {
-        if (!fl_isa_runnable(i))
+        if (!runs_floats(i))
             continue;
         const fl_kernels *kernels = fl_isa_kernels(i);
         uint64_t state = strtoul(argv[2], NULL, 10);

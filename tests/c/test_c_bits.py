@@ -67,13 +67,20 @@ def test_the_activations_of_all_floats_have_one_hash(native):
 
 
 @pytest.mark.skipif(not X86, reason="native already")
-@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a72"] if FULL else ["cortex-a53"])
-def test_aarch64_gives_the_bits_of_x86(native, cpu):
+@pytest.mark.parametrize(
+    "cpu, runnable, size",
+    [
+        ("cortex-a53", {"generic", "neon"}, EMULATED if FULL else EMULATED_FMA),
+        ("cortex-a76", {"generic", "neon", "neon-dot"}, EMULATED),
+    ],
+)
+def test_aarch64_gives_the_bits_of_x86(native, cpu, runnable, size):
+    """The Cortex-A76 has sdot, the other not."""
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")
     arm = build("bits", arm=True, compiler="aarch64-linux-gnu-gcc", link=["-static"])
-    found = lines(["qemu-aarch64", "-cpu", cpu, arm], *EMULATED)
-    assert set(found) == {"generic", "neon"}
-    here = fused(lines([native], *EMULATED))
+    found = lines(["qemu-aarch64", "-cpu", cpu, arm], *size)
+    assert set(found) == runnable
+    here = fused(lines([native], *size))
     for isa, rest in found.items():
         wrong = [f"{a} / {b}" for a, b in zip(here, rest, strict=True) if a != b]
         assert not wrong, (isa, len(wrong), wrong[:5])
@@ -102,7 +109,7 @@ def test_emulated_x86_runs_what_its_cpu_has(native, cpu, runnable):
 LACKING = """
 import fastlstm
 print(fastlstm.LSTM(2, 3))
-for isa in ("avx512", "avx2", "generic-fma", "neon"):
+for isa in ("avx512-vnni", "avx512", "avx2-vnni", "avx2", "generic-fma", "neon"):
     try:
         print(fastlstm.LSTM(2, 3, isa=isa))
     except ValueError as e:
@@ -131,7 +138,8 @@ def test_a_forced_instruction_set_that_the_cpu_lacks_is_refused(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "LSTM(2, 3, isa='generic')",
-        *(f"isa '{isa}' {lacks}" for isa in ("avx512", "avx2", "generic-fma")),
+        *(f"isa '{isa}' {lacks}" for isa in ("avx512-vnni", "avx512", "avx2-vnni")),
+        *(f"isa '{isa}' {lacks}" for isa in ("avx2", "generic-fma")),
         "isa 'neon' is not built into this package; it can run: generic",
     ]
     done = run("import fastlstm", FASTLSTM_ISA="avx2")

@@ -101,7 +101,7 @@ def test_the_primitives_of_other_systems_compile():
     if not windows:
         pytest.skip("gcc-mingw-w64-x86-64 is not installed; the other half was done")
     for source in sorted((ROOT / "csrc").rglob("*.c")):
-        if not source.name.startswith("kernels_"):
+        if source.parent.name != "isa":
             command = [windows, *FLAGS, "-fsyntax-only", source]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
             assert done.returncode == 0, done.stderr

@@ -6,17 +6,17 @@ value is taken from float64, whose own error is far below such an ULP; `test_the
 checks that against mpmath.
 """
 
+import isas
 import mpmath
 import numpy as np
 import pytest
 from conftest import FULL
 
-import fastlstm
 from fastlstm.engine.c import _core
 
 pytestmark = pytest.mark.needs("c")
 
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.FLOATS
 FUSED = [name for name in ISAS if name != "generic"]
 STRIDE = 1 if FULL else 251
 CHUNK = 1 << 22

@@ -3,6 +3,7 @@
 and float64; whole layers against their float32 originals; sums at their largest; numbers that have
 no code. tests/bits/test_int8_bits.py has the promise of bits."""
 
+import isas
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ import fastlstm
 from fastlstm.engine import int8
 
 F = np.float32
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.EVERY
 
 
 def codes_of_weights(w):

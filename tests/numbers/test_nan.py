@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """NaN and Inf stay where the equations put them: never in another row, never in an earlier step."""
 
+import isas
 import numpy as np
 import pytest
 from cases import CELLS, Case
 from conftest import BACKEND, PROMISES
 
-import fastlstm
-
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.FLOATS
 POISON = np.array([np.nan, np.inf, -np.inf, -np.nan], np.float32)
 PLACEMENTS = 1000
 

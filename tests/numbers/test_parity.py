@@ -19,6 +19,7 @@ import functools
 import warnings
 
 import bounds
+import isas
 import numpy as np
 import oracle
 import pytest
@@ -30,7 +31,7 @@ from hypothesis import given, settings
 
 import fastlstm
 
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.FLOATS
 TORCH, ORACLE, STEPS = (5000, 5000, 5000) if FULL else map(fewer, (300, 500, 300))
 SHORT, LONG, TWO_SYSTEMS = 1e-6, 5e-6, 2e-6
 

@@ -5,6 +5,7 @@ and bits of the C core's variants. Their own functions are held to float64 one b
 import copy
 import pickle
 
+import isas
 import numpy as np
 import pytest
 import variant_cases
@@ -18,7 +19,7 @@ from variant_cases import KINDS, drawn, engine_results, oracle_results, torch_re
 import fastlstm
 from fastlstm.variants import DEFAULTS, Activation
 
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.FLOATS
 FUSED = [name for name in ISAS if name != "generic"]
 COUNT = 600 if FULL else 90
 LIMIT = 50  # activations without bounds may let values, and with them rounding, explode

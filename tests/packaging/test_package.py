@@ -16,7 +16,10 @@ import fastlstm
 PACKAGE = Path(fastlstm.__file__).parent
 ROOT = PACKAGE.parent
 CSRC = ROOT / "csrc"
-ISAS = ("avx512", "avx2", "generic-fma", "generic", "neon")
+ISAS = (
+    *("avx512-vnni", "avx512", "avx2-vnni", "avx2", "generic-fma", "generic"),
+    *("neon-dot", "neon"),
+)
 
 
 def python(script, **environment):
@@ -123,7 +126,12 @@ def test_runnable_agrees_with_the_kernels_flags():
         ].split()
     )
     isas = fastlstm.config_dict()["isas"]
-    for isa, needs in (("avx2", {"avx2", "fma"}), ("avx512", {"avx512f", "fma"})):
+    for isa, needs in (
+        ("avx2", {"avx2", "fma"}),
+        ("avx512", {"avx512f", "fma"}),
+        ("avx2-vnni", {"avx2", "fma", "avx_vnni"}),
+        ("avx512-vnni", {"avx512f", "fma", "avx512_vnni"}),
+    ):
         if isas[isa] != "not built":
             if not needs <= flags:
                 assert isa not in fastlstm.runnable_isas()

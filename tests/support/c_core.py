@@ -29,6 +29,19 @@ X86_KERNELS = {
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
 }
 ARM_KERNELS = {"generic": [], "neon": []}
+# Kernels of int8 for CPUs with instructions for products of codes: the set that has the others, and
+# flags beside that set's.
+DOT_KERNELS = {
+    "avx2_vnni": ("avx2", ["-mavxvnni"]),
+    "avx512_vnni": ("avx512", ["-mavx512vnni"]),
+    "neon_dot": ("neon", ["-march=armv8.2-a+dotprod"]),
+}
+for _kernels in (X86_KERNELS, ARM_KERNELS):
+    _kernels |= {
+        name: [*_kernels[base], *flags]
+        for name, (base, flags) in DOT_KERNELS.items()
+        if base in _kernels
+    }
 SANITIZERS = {
     "plain": [],
     "thread": ["-fsanitize=thread"],
@@ -96,8 +109,9 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", flags=(), li
         # -O1 those with checks take a third of the time; under qemu faster code counts for more.
         own = LIBFUZZER if fuzzed else [] if name.startswith("generic") else checks
         less = [] if arm else ["-O1"]
-        jobs.append(((*BASE, *own, *more, *less), ROOT / "csrc/kernels/isa" / f"kernels_{name}.c"))
-    sources = [s for s in (ROOT / "csrc").rglob("*.c") if not s.name.startswith("kernels_")]
+        file = f"{'int8' if name in DOT_KERNELS else 'kernels'}_{name}.c"
+        jobs.append(((*BASE, *own, *more, *less, *macros), ROOT / "csrc/kernels/isa" / file))
+    sources = [s for s in (ROOT / "csrc").rglob("*.c") if s.parent.name != "isa"]
     for source in [*sorted(sources), ROOT / f"tests/c/{driver}.c"]:
         jobs.append(((*BASE, *checks, *macros, *flags), source))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

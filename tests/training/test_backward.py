@@ -11,6 +11,7 @@ import gc
 import threading
 
 import gradients
+import isas
 import numpy as np
 import pytest
 import torch
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 import fastlstm
 
-ISAS = fastlstm.runnable_isas()
+ISAS = isas.FLOATS
 AUTOGRAD, DIFFERENCES, THREADS = (500, 60, 200) if FULL else map(fewer, (150, 15, 40))
 # Where a layer passes on one number, or few units run for hundreds of steps, a gradient's terms
 # may cancel, to where 1e-5 of what is left is beyond float32: rounding the weights' last bit moves

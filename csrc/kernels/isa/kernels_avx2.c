@@ -22,4 +22,10 @@
 #define FL_TILE_CODES 2
 #define FL_TILE_P 2
 #define FL_WIDE_BYTES SIZE_MAX
+#ifdef FL_BUILD_AVX2_VNNI
+#define FL_DOT_NAME "avx2-vnni"
+#define FL_DOT_TABLE fl_kernels_avx2_vnni
+#define FL_DOT_KERNEL(name) fl_avx2_vnni_##name
+#define FL_DOT_CODE_ZERO 128
+#endif
 #include "kernels/table.h"

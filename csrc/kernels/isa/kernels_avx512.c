@@ -29,4 +29,10 @@
 #define FL_TILE_CODES 4
 #define FL_TILE_P 2
 #define FL_WIDE_BYTES 40960
+#ifdef FL_BUILD_AVX512_VNNI
+#define FL_DOT_NAME "avx512-vnni"
+#define FL_DOT_TABLE fl_kernels_avx512_vnni
+#define FL_DOT_KERNEL(name) fl_avx512_vnni_##name
+#define FL_DOT_CODE_ZERO 128
+#endif
 #include "kernels/table.h"

@@ -16,4 +16,10 @@
 #define FL_TILE_CODES 4
 #define FL_TILE_P 4
 #define FL_WIDE_BYTES SIZE_MAX
+#ifdef FL_BUILD_NEON_DOT
+#define FL_DOT_NAME "neon-dot"
+#define FL_DOT_TABLE fl_kernels_neon_dot
+#define FL_DOT_KERNEL(name) fl_neon_dot_##name
+#define FL_DOT_CODE_ZERO 0
+#endif
 #include "kernels/table.h"

@@ -69,9 +69,16 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
     return _mm256_movemask_ps(_mm256_and_ps(small, some)) != 0;
 }
 
+/* With FL_DOT_PRODUCTS a file is compiled for CPUs that have vpdpbusd. */
+#ifdef FL_DOT_PRODUCTS
+#define FL_CODE_ZERO 128
+#define FL_CODE_PLANES 1
+#else
+#define FL_CODE_ZERO 0
+#define FL_CODE_PLANES 0
+#endif
 typedef __m256i vi;
 
-FL_INLINE vi vi_zero(void) { return _mm256_setzero_si256(); }
 FL_INLINE vi vi_load(const int8_t *p)
 {
     return _mm256_load_si256((const __m256i *)(const void *)p);
@@ -82,6 +89,37 @@ FL_INLINE vi vi_four(const int8_t *p)
     memcpy(&four, p, sizeof four);
     return _mm256_set1_epi32(four);
 }
+#ifdef FL_DOT_PRODUCTS
+FL_INLINE vi vi_start(int32_t sum)
+{
+    return _mm256_set1_epi32((int32_t)(0u - 128u * (uint32_t)sum));
+}
+/* gcc 12 copies the sums around the intrinsic, and in large tiles keeps some of them in memory. */
+FL_INLINE vi vi_dot(vi sum, vi w, vi a)
+{
+#ifdef _MSC_VER
+    return _mm256_dpbusd_avx_epi32(sum, w, a);
+#else
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(a));
+    return sum;
+#endif
+}
+FL_INLINE void vi_dot_16(vi sums[2], const int8_t *w, const int8_t *row, size_t line, size_t lines)
+{
+    const vi weights = vi_load(w);
+    sums[0] = vi_dot(sums[0], weights, vi_four(row + 4 * line));
+    sums[1] = vi_dot(sums[1], weights, vi_four(row + 4 * (lines + line)));
+}
+FL_INLINE vi vi_columns(const vi sums[2])
+{
+    return _mm256_add_epi32(_mm256_slli_epi32(sums[0], 8), sums[1]);
+}
+#else
+FL_INLINE vi vi_start(int32_t sum)
+{
+    (void)sum;
+    return _mm256_setzero_si256();
+}
 /* |a| times w with the sign of a, in pairs: two products are at most 2 * 127 * 127, so no sum of 16
    bits is cut off. */
 FL_INLINE vi vi_dot(vi sum, vi w, vi a)
@@ -89,21 +127,22 @@ FL_INLINE vi vi_dot(vi sum, vi w, vi a)
     const vi pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(w, a));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-FL_INLINE vi vi_four_16(const int16_t *p)
+FL_INLINE void vi_dot_16(vi sums[2], const int8_t *w, const int8_t *row, size_t line, size_t lines)
 {
     int64_t four;
-    memcpy(&four, p, sizeof four);
-    return _mm256_set1_epi64x(four);
+    memcpy(&four, row + 8 * line, sizeof four);
+    (void)lines;
+    const vi a = _mm256_set1_epi64x(four);
+    const vi w0 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)(const void *)(w))),
+             w1 = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)(const void *)(w + 16)));
+    sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(w0, a));
+    sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(w1, a));
 }
-FL_INLINE vi vi_dot_16(vi sum, const int8_t *p, vi a)
+FL_INLINE vi vi_columns(const vi sums[2])
 {
-    const vi w = _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)(const void *)p));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(w, a));
+    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(sums[0], sums[1]), 0xd8);
 }
-FL_INLINE vi vi_columns(vi low, vi high)
-{
-    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(low, high), 0xd8);
-}
+#endif
 FL_INLINE vf vi_float(vi sum) { return _mm256_cvtepi32_ps(sum); }
 
 #endif

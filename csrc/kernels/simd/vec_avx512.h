@@ -70,9 +70,16 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
                                    _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0;
 }
 
+/* With FL_DOT_PRODUCTS a file is compiled for CPUs that have vpdpbusd. */
+#ifdef FL_DOT_PRODUCTS
+#define FL_CODE_ZERO 128
+#define FL_CODE_PLANES 1
+#else
+#define FL_CODE_ZERO 0
+#define FL_CODE_PLANES 0
+#endif
 typedef __m512i vi;
 
-FL_INLINE vi vi_zero(void) { return _mm512_setzero_si512(); }
 FL_INLINE vi vi_load(const int8_t *p) { return _mm512_load_si512(p); }
 FL_INLINE vi vi_four(const int8_t *p)
 {
@@ -80,32 +87,64 @@ FL_INLINE vi vi_four(const int8_t *p)
     memcpy(&four, p, sizeof four);
     return _mm512_set1_epi32(four);
 }
+#ifdef FL_DOT_PRODUCTS
+FL_INLINE vi vi_start(int32_t sum)
+{
+    return _mm512_set1_epi32((int32_t)(0u - 128u * (uint32_t)sum));
+}
+/* gcc 12 copies the sums around the intrinsic, and in large tiles keeps some of them in memory. */
+FL_INLINE vi vi_dot(vi sum, vi w, vi a)
+{
+#ifdef _MSC_VER
+    return _mm512_dpbusd_epi32(sum, w, a);
+#else
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
+    return sum;
+#endif
+}
+FL_INLINE void vi_dot_16(vi sums[2], const int8_t *w, const int8_t *row, size_t line, size_t lines)
+{
+    const vi weights = vi_load(w);
+    sums[0] = vi_dot(sums[0], weights, vi_four(row + 4 * line));
+    sums[1] = vi_dot(sums[1], weights, vi_four(row + 4 * (lines + line)));
+}
+FL_INLINE vi vi_columns(const vi sums[2])
+{
+    return _mm512_add_epi32(_mm512_slli_epi32(sums[0], 8), sums[1]);
+}
+#else
+FL_INLINE vi vi_start(int32_t sum)
+{
+    (void)sum;
+    return _mm512_setzero_si512();
+}
 /* |a| times w with the sign of a, in pairs: two products are at most 2 * 127 * 127, so no sum of 16
    bits is cut off. */
 FL_INLINE vi vi_dot(vi sum, vi w, vi a)
 {
-    const vi negated = _mm512_mask_sub_epi8(w, _mm512_movepi8_mask(a), vi_zero(), w);
+    const vi negated = _mm512_mask_sub_epi8(w, _mm512_movepi8_mask(a), _mm512_setzero_si512(), w);
     const vi pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(a), negated);
     return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
-FL_INLINE vi vi_four_16(const int16_t *p)
+FL_INLINE void vi_dot_16(vi sums[2], const int8_t *w, const int8_t *row, size_t line, size_t lines)
 {
     int64_t four;
-    memcpy(&four, p, sizeof four);
-    return _mm512_set1_epi64(four);
+    memcpy(&four, row + 8 * line, sizeof four);
+    (void)lines;
+    const vi a = _mm512_set1_epi64(four);
+    const vi w0 = _mm512_cvtepi8_epi16(_mm256_load_si256((const __m256i *)(const void *)(w))),
+             w1 = _mm512_cvtepi8_epi16(_mm256_load_si256((const __m256i *)(const void *)(w + 32)));
+    sums[0] = _mm512_add_epi32(sums[0], _mm512_madd_epi16(w0, a));
+    sums[1] = _mm512_add_epi32(sums[1], _mm512_madd_epi16(w1, a));
 }
-FL_INLINE vi vi_dot_16(vi sum, const int8_t *p, vi a)
-{
-    const vi w = _mm512_cvtepi8_epi16(_mm256_load_si256((const __m256i *)(const void *)p));
-    return _mm512_add_epi32(sum, _mm512_madd_epi16(w, a));
-}
-FL_INLINE vi vi_columns(vi low, vi high)
+FL_INLINE vi vi_columns(const vi sums[2])
 {
     const vi even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const vi odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-    return _mm512_add_epi32(_mm512_permutex2var_epi32(low, even, high),
-                            _mm512_permutex2var_epi32(low, odd, high));
+    return _mm512_add_epi32(_mm512_permutex2var_epi32(sums[0], even, sums[1]),
+                            _mm512_permutex2var_epi32(sums[0], odd, sums[1]));
 }
+#endif
 FL_INLINE vf vi_float(vi sum) { return _mm512_cvtepi32_ps(sum); }
 
 #endif

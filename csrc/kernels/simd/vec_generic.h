@@ -29,13 +29,16 @@
  * Vectors of L 32-bit integers, for sums of products of codes. The four bytes of lane i of a vector
  * of codes are the codes of column i for four consecutive k.
  *
- *   vi_load(p)           4 L codes, aligned to the vector
+ *   vi_start(s)          what a sum starts from, s being the sum of the row's codes: 0, or -128 s
+ *                        where weights come as code + 128 (FL_CODE_ZERO of codes.h)
+ *   vi_load(p)           4 L codes of weights, aligned to the vector
  *   vi_four(p)           the four codes at p, the same in every lane; at any alignment
  *   vi_dot(sum, w, a)    sum + the four products w * a of each lane, w and a in -127 .. 127
- *   vi_four_16(p)        the four codes of 16 bits at p, over and over; at any alignment
- *   vi_dot_16(sum, p, a) adds the products of a, of vi_four_16, and the 2 L codes of 8 bits at p,
- *                        which are L / 2 columns; two products of a column to each lane of sum
- *   vi_columns(low, high) the sums of L columns: of both lanes that each has in low or in high
+ *   vi_dot_16(sums, w, row, i, lines)
+ *                        adds the products of the 4 L codes at w and the four codes of 16 bits of
+ *                        line i of a row that has so many lines, to two vectors of sums, in a way
+ *                        of the set's own
+ *   vi_columns(sums)     the sums of L columns, made of these two
  *   vi_float(sum)        as floats, rounded to the nearest
  */
 #ifndef FL_VEC_GENERIC_H
@@ -125,13 +128,20 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
 }
 /* clang-format on */
 
+#define FL_CODE_ZERO 0
+#define FL_CODE_PLANES 0
+
 /* Vectors of the compiler, since gcc takes minutes for structs of integers. A product of two codes
    is exact in 16 bits, and so is the sum of two: with the bytes of w and a at even places (e) and
    at odd places (o), 16 bits for each, vi_dot adds both halves of w_e a_e + w_o a_o. */
 typedef int32_t vi __attribute__((vector_size(16)));
 typedef int16_t fl_shorts __attribute__((vector_size(16)));
 
-FL_INLINE vi vi_zero(void) { return (vi){0}; }
+FL_INLINE vi vi_start(int32_t sum)
+{
+    (void)sum;
+    return (vi){0};
+}
 FL_INLINE vi vi_load(const int8_t *p)
 {
     vi r;
@@ -151,22 +161,19 @@ FL_INLINE vi vi_dot(vi sum, vi w, vi a)
     const vi pairs = (vi)(w_e * a_e + w_o * a_o);
     return sum + (pairs << 16 >> 16) + (pairs >> 16);
 }
-FL_INLINE vi vi_four_16(const int16_t *p)
+FL_INLINE void vi_dot_16(vi sums[2], const int8_t *w, const int8_t *row, size_t line, size_t lines)
 {
-    vi r;
-    memcpy(&r, p, 8);
-    memcpy((char *)&r + 8, p, 8);
-    return r;
+    int16_t x[4];
+    memcpy(x, row + 8 * line, sizeof x);
+    (void)lines;
+    sums[0] += (vi){w[0] * x[0] + w[1] * x[1], w[2] * x[2] + w[3] * x[3], w[4] * x[0] + w[5] * x[1],
+                    w[6] * x[2] + w[7] * x[3]};
+    sums[1] += (vi){w[8] * x[0] + w[9] * x[1], w[10] * x[2] + w[11] * x[3],
+                    w[12] * x[0] + w[13] * x[1], w[14] * x[2] + w[15] * x[3]};
 }
-FL_INLINE vi vi_dot_16(vi sum, const int8_t *p, vi a)
+FL_INLINE vi vi_columns(const vi s[2])
 {
-    const fl_shorts x = (fl_shorts)a;
-    return sum + (vi){p[0] * x[0] + p[1] * x[1], p[2] * x[2] + p[3] * x[3],
-                      p[4] * x[4] + p[5] * x[5], p[6] * x[6] + p[7] * x[7]};
-}
-FL_INLINE vi vi_columns(vi low, vi high)
-{
-    return (vi){low[0] + low[1], low[2] + low[3], high[0] + high[1], high[2] + high[3]};
+    return (vi){s[0][0] + s[0][1], s[0][2] + s[0][3], s[1][0] + s[1][1], s[1][2] + s[1][3]};
 }
 FL_INLINE vf vi_float(vi sum)
 {

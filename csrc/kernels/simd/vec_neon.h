@@ -70,9 +70,16 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
     return vmaxvq_u32(vandq_u32(vcaltq_f32(a, tiny), some)) != 0;
 }
 
+/* With FL_DOT_PRODUCTS a file is compiled for CPUs that have sdot. */
+#define FL_CODE_ZERO 0
+#define FL_CODE_PLANES 0
 typedef int32x4_t vi;
 
-FL_INLINE vi vi_zero(void) { return vdupq_n_s32(0); }
+FL_INLINE vi vi_start(int32_t sum)
+{
+    (void)sum;
+    return vdupq_n_s32(0);
+}
 FL_INLINE vi vi_load(const int8_t *p) { return vreinterpretq_s32_s8(vld1q_s8(p)); }
 FL_INLINE vi vi_four(const int8_t *p)
 {
@@ -80,27 +87,30 @@ FL_INLINE vi vi_four(const int8_t *p)
     memcpy(&four, p, sizeof four);
     return vdupq_n_s32(four);
 }
-/* Two products are at most 2 * 127 * 127, so pairs of them are exact in 16 bits. */
 FL_INLINE vi vi_dot(vi sum, vi w, vi a)
 {
     const int8x16_t x = vreinterpretq_s8_s32(w), y = vreinterpretq_s8_s32(a);
+#ifdef FL_DOT_PRODUCTS
+    return vdotq_s32(sum, x, y);
+#else
+    /* Two products are at most 2 * 127 * 127, so pairs of them are exact in 16 bits. */
     const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(y));
     const int16x8_t high = vmull_s8(vget_high_s8(x), vget_high_s8(y));
     return vpadalq_s16(sum, vpaddq_s16(low, high));
+#endif
 }
-FL_INLINE vi vi_four_16(const int16_t *p)
+FL_INLINE void vi_dot_16(vi sums[2], const int8_t *w, const int8_t *row, size_t line, size_t lines)
 {
-    const int16x4_t four = vld1_s16(p);
-    return vreinterpretq_s32_s16(vcombine_s16(four, four));
+    int16x4_t x;
+    memcpy(&x, row + 8 * line, sizeof x);
+    (void)lines;
+    const int16x8_t w0 = vmovl_s8(vld1_s8(w)), w1 = vmovl_s8(vld1_s8(w + 8));
+    sums[0] = vaddq_s32(
+        sums[0], vpaddq_s32(vmull_s16(vget_low_s16(w0), x), vmull_s16(vget_high_s16(w0), x)));
+    sums[1] = vaddq_s32(
+        sums[1], vpaddq_s32(vmull_s16(vget_low_s16(w1), x), vmull_s16(vget_high_s16(w1), x)));
 }
-FL_INLINE vi vi_dot_16(vi sum, const int8_t *p, vi a)
-{
-    const int16x8_t w = vmovl_s8(vld1_s8(p)), x = vreinterpretq_s16_s32(a);
-    const vi first = vmull_s16(vget_low_s16(w), vget_low_s16(x));
-    const vi second = vmull_s16(vget_high_s16(w), vget_high_s16(x));
-    return vaddq_s32(sum, vpaddq_s32(first, second));
-}
-FL_INLINE vi vi_columns(vi low, vi high) { return vpaddq_s32(low, high); }
+FL_INLINE vi vi_columns(const vi sums[2]) { return vpaddq_s32(sums[0], sums[1]); }
 FL_INLINE vf vi_float(vi sum) { return vcvtq_f32_s32(sum); }
 
 #endif

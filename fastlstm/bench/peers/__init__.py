@@ -2,12 +2,13 @@
 """The engines that are compared, one module for each, all with the same two functions.
 
     version() -> str         ImportError when the engine is not installed
-    ways(shape, threads, carry=False, lengths=None) -> {name: build}
+    ways(shape, threads, carry=False, lengths=None, precision="float32") -> {name: build}
 
 `ways` gives the ways to call the engine that are worth trying, the most likely to be the
 fastest first; {} where it cannot do the case. build(weights) -> Runner makes a network that is
 called in that way. `weights` have PyTorch's names and layout; `carry` means that the state goes
-from call to call, as in a stream; `lengths` is None or the (B,) steps of each row.
+from call to call, as in a stream; `lengths` is None or the (B,) steps of each row; `precision` is
+one of PRECISIONS, and the engine's best at it. No engine is compared with one of another precision.
 
 fastlstm imports other engines here, each in its module and only inside its functions, and in
 fastlstm/torch.py.
@@ -16,6 +17,9 @@ fastlstm/torch.py.
 from __future__ import annotations
 
 from . import ncnn_net, ort, ours, ov, pytorch
+
+# What products are computed in; sums, gates and states may be in more.
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 # In the order of the tables. fastlstm comes first: every ratio is against it.
 PEERS = {

@@ -23,7 +23,9 @@ def version() -> str:
     return ncnn.__version__
 
 
-def ways(shape, threads, carry=False, lengths=None):
+def ways(shape, threads, carry=False, lengths=None, precision="float32"):
+    if precision != "float32":
+        return {}
     stacked_state = carry and (shape.L > 1 or shape.D > 1)
     if shape.cell != "lstm" or shape.B > 1 or lengths is not None or stacked_state:
         return {}

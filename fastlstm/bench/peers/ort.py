@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """ONNX Runtime: sequential execution, with and without spinning workers, called both ways.
 
+int8 is its dynamic quantisation, with a scale for each channel: LSTM alone has it.
 "bound" is I/O binding, where inputs and outputs have their buffers beforehand; "run" is
 `session.run` on arrays. With one thread there is no worker to spin, and "nospin" is left out.
 """
@@ -19,8 +20,11 @@ def version() -> str:
     return onnxruntime.__version__
 
 
-def ways(shape, threads, carry=False, lengths=None):
+def ways(shape, threads, carry=False, lengths=None, precision="float32"):
+    if precision == "bfloat16" or (precision == "int8" and shape.cell != "lstm"):
+        return {}
     arguments = {"shape": shape, "threads": threads, "carry": carry, "lengths": lengths}
+    arguments["precision"] = precision
     spins = {"spin": True, "nospin": False} if threads > 1 else {"spin": True}
     return {
         f"{call} {name}": functools.partial(runner, spin=spin, **arguments)
@@ -29,10 +33,31 @@ def ways(shape, threads, carry=False, lengths=None):
     }
 
 
+def quantized(model: bytes) -> bytes:
+    """The model with weights in int8, a scale for each channel."""
+    import logging
+    import tempfile
+    from pathlib import Path
+
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    logging.disable(logging.WARNING)  # it advises steps that a bare LSTM has no use for
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "int8.onnx"
+            quantize_dynamic(
+                onnx.load_from_string(model), path, per_channel=True, weight_type=QuantType.QInt8
+            )
+            return path.read_bytes()
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 class OrtRunner(OnnxRunner):
     """A session; the subclasses call it."""
 
-    def __init__(self, weights, shape, threads, spin, carry, lengths):
+    def __init__(self, weights, shape, threads, spin, carry, lengths, precision):
         import onnxruntime as ort
 
         super().__init__(shape, carry, lengths)
@@ -44,8 +69,9 @@ class OrtRunner(OnnxRunner):
         options.log_severity_level = 3
         allow = "1" if spin else "0"
         options.add_session_config_entry("session.intra_op.allow_spinning", allow)
+        model = build_model(weights, shape, carry, lengths)
         self.session = ort.InferenceSession(
-            build_model(weights, shape, carry, lengths),
+            quantized(model) if precision == "int8" else model,
             options,
             providers=["CPUExecutionProvider"],
         )

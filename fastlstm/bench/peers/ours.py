@@ -22,30 +22,32 @@ def version() -> str:
     return fastlstm.__version__
 
 
-def ways(shape, threads, carry=False, lengths=None):
-    call = functools.partial(CallRunner, shape=shape, threads=threads, carry=carry, lengths=lengths)
+def ways(shape, threads, carry=False, lengths=None, precision="float32"):
+    make = functools.partial(make_layer, shape=shape, threads=threads, precision=precision)
+    call = functools.partial(CallRunner, make=make, shape=shape, carry=carry, lengths=lengths)
     found = {
         "call": functools.partial(call, out=False),
         "call out": functools.partial(call, out=True),
     }
     if carry and not shape.bidirectional:
-        stream = functools.partial(StreamRunner, shape=shape, threads=threads)
+        stream = functools.partial(StreamRunner, make=make, shape=shape)
         found["stream"] = functools.partial(stream, out=False)
         found["stream out"] = functools.partial(stream, out=True)
     return found
 
 
-def make_layer(weights, shape, threads):
-    return LAYERS[shape.cell].from_state_dict(weights, num_threads=threads)
+def make_layer(weights, shape, threads, precision="float32"):
+    layer = LAYERS[shape.cell].from_state_dict(weights, num_threads=threads)
+    return layer if precision == "float32" else layer.quantize(precision)
 
 
 class CallRunner(Runner):
     """lstm(x), with `out=` if `out`, from the state the call before has left if `carry`."""
 
-    def __init__(self, weights, shape, threads, carry, lengths, out):
+    def __init__(self, weights, make, shape, carry, lengths, out):
         self.shape = shape
         self.fixed_output = out
-        namespace = {"lstm": make_layer(weights, shape, threads)}
+        namespace = {"lstm": make(weights)}
         arguments = "x"
         if carry:
             self.setup = "s = start"
@@ -70,11 +72,11 @@ class CallRunner(Runner):
 class StreamRunner(Runner):
     """A stream of `shape.B` rows, T steps a call; of one step through `stream.step`."""
 
-    def __init__(self, weights, shape, threads, out):
+    def __init__(self, weights, make, shape, out):
         self.shape = shape
         self.fixed_output = out
         self.setup = "stream.state = start"
-        stream = make_layer(weights, shape, threads).stream(batch_size=shape.B)
+        stream = make(weights).stream(batch_size=shape.B)
         call = "step" if shape.T == 1 else "stream"
         statement = f"{call}(x, out=y)" if out else f"y = {call}(x)"
         super().__init__(statement, {"stream": stream, "step": stream.step})

@@ -14,6 +14,7 @@
 
 #include "kernels/cells.h"
 #include "kernels/gemm.h"
+#include "kernels/pairs.h"
 #include "kernels/variants.h"
 
 /* FL_GROUPS defines a kernel that evaluates `expr` for every panel p, from `first` on, and every
@@ -97,8 +98,10 @@ FL_GROUPS(fl_rnn_relu_gates, fl_step, s->p0, p1, fl_rnn_gates(1, s, p, r))
 
 FL_RNN_STEPS(_float16, fl_gemm_float16_run)
 FL_RNN_STEPS(_int8, fl_gemm_int8_run)
+FL_RNN_STEPS(_bfloat16, fl_gemm_bfloat16_run)
 FL_VARIANT_STEPS(, fl_gemm_run)
 FL_VARIANT_STEPS(_float16, fl_gemm_float16_run)
 FL_VARIANT_STEPS(_int8, fl_gemm_int8_run)
+FL_VARIANT_STEPS(_bfloat16, fl_gemm_bfloat16_run)
 
 #endif

@@ -10,16 +10,17 @@
  *   FL_TILE_M3, FL_TILE_M2, FL_TILE_M1
  *                  the same for panels of 3, 2 and 1 vectors
  *   FL_TILE_CODES  rows in the register tile of a panel of codes
- *   FL_TILE_P      panels that are taken together when there is one row only, 1 .. 4; twice as many
- *                  if they have 2 vectors or 1
- *   FL_WIDE_BYTES  panels of FL_NV vectors are taken together only if all panels of the call have
- *                  at most so many bytes
+ *   FL_CHAINS      chains of sums in the register tile of a panel of bfloat16: 24, or 12 or 8 if
+ * there are 16 registers FL_TILE_P      panels that are taken together when there is one row only,
+ * 1 .. 4; twice as many if they have 2 vectors or 1 FL_WIDE_BYTES  panels of FL_NV vectors are
+ * taken together only if all panels of the call have at most so many bytes
  */
 #include "kernels/codes.h"
 #include "kernels/contract.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/pairs.h"
 #include "kernels/probes.h"
 #include "kernels/step.h"
 
@@ -33,7 +34,8 @@ const fl_kernels FL_TABLE = {
                           .has_c = 1,
                           .step = {[FL_FLOAT32] = fl_lstm_run,
                                    [FL_FLOAT16] = fl_lstm_float16_run,
-                                   [FL_INT8] = fl_lstm_int8_run},
+                                   [FL_INT8] = fl_lstm_int8_run,
+                                   [FL_BFLOAT16] = fl_lstm_bfloat16_run},
                           .keep = fl_lstm_keep_run,
                           .back = fl_lstm_back_run},
              [FL_GRU] = {.gates = 3,
@@ -42,7 +44,8 @@ const fl_kernels FL_TABLE = {
                          .kept = 4,
                          .step = {[FL_FLOAT32] = fl_gru_run,
                                   [FL_FLOAT16] = fl_gru_float16_run,
-                                  [FL_INT8] = fl_gru_int8_run},
+                                  [FL_INT8] = fl_gru_int8_run,
+                                  [FL_BFLOAT16] = fl_gru_bfloat16_run},
                          .keep = fl_gru_keep_run,
                          .back = fl_gru_back_run},
              [FL_GRU_BEFORE] = {.gates = 3,
@@ -51,7 +54,8 @@ const fl_kernels FL_TABLE = {
                                 .kept = FL_NV,
                                 .step = {[FL_FLOAT32] = fl_gru_before_run,
                                          [FL_FLOAT16] = fl_gru_before_run,
-                                         [FL_INT8] = fl_gru_before_run},
+                                         [FL_INT8] = fl_gru_before_run,
+                                         [FL_BFLOAT16] = fl_gru_before_run},
                                 .keep = fl_gru_before_keep_run,
                                 .reset = fl_gru_before_reset_run,
                                 .back = fl_gru_before_back_run,
@@ -61,7 +65,8 @@ const fl_kernels FL_TABLE = {
                               .units = FL_NV,
                               .step = {[FL_FLOAT32] = fl_rnn_tanh_run,
                                        [FL_FLOAT16] = fl_rnn_tanh_float16_run,
-                                       [FL_INT8] = fl_rnn_tanh_int8_run},
+                                       [FL_INT8] = fl_rnn_tanh_int8_run,
+                                       [FL_BFLOAT16] = fl_rnn_tanh_bfloat16_run},
                               .keep = fl_rnn_tanh_run,
                               .back = fl_rnn_tanh_back_run},
              [FL_RNN_RELU] = {.gates = 1,
@@ -69,7 +74,8 @@ const fl_kernels FL_TABLE = {
                               .units = FL_NV,
                               .step = {[FL_FLOAT32] = fl_rnn_relu_run,
                                        [FL_FLOAT16] = fl_rnn_relu_float16_run,
-                                       [FL_INT8] = fl_rnn_relu_int8_run},
+                                       [FL_INT8] = fl_rnn_relu_int8_run,
+                                       [FL_BFLOAT16] = fl_rnn_relu_bfloat16_run},
                               .keep = fl_rnn_relu_run,
                               .back = fl_rnn_relu_back_run},
              [FL_LSTM_VARIANT] = {.gates = 4,
@@ -79,7 +85,8 @@ const fl_kernels FL_TABLE = {
                                   .has_c = 1,
                                   .step = {[FL_FLOAT32] = fl_lstm_variant_run,
                                            [FL_FLOAT16] = fl_lstm_variant_float16_run,
-                                           [FL_INT8] = fl_lstm_variant_int8_run},
+                                           [FL_INT8] = fl_lstm_variant_int8_run,
+                                           [FL_BFLOAT16] = fl_lstm_variant_bfloat16_run},
                                   .keep = fl_lstm_variant_run,
                                   .back = fl_lstm_variant_back_run},
              [FL_GRU_VARIANT] = {.gates = 3,
@@ -89,7 +96,8 @@ const fl_kernels FL_TABLE = {
                                  .needs_scratch = 1,
                                  .step = {[FL_FLOAT32] = fl_gru_variant_run,
                                           [FL_FLOAT16] = fl_gru_variant_float16_run,
-                                          [FL_INT8] = fl_gru_variant_int8_run},
+                                          [FL_INT8] = fl_gru_variant_int8_run,
+                                          [FL_BFLOAT16] = fl_gru_variant_bfloat16_run},
                                  .keep = fl_gru_variant_run,
                                  .back = fl_gru_variant_back_run},
              [FL_GRU_BEFORE_VARIANT] = {.gates = 3,
@@ -98,7 +106,8 @@ const fl_kernels FL_TABLE = {
                                         .kept = FL_NV,
                                         .step = {[FL_FLOAT32] = fl_gru_before_variant_run,
                                                  [FL_FLOAT16] = fl_gru_before_variant_run,
-                                                 [FL_INT8] = fl_gru_before_variant_run},
+                                                 [FL_INT8] = fl_gru_before_variant_run,
+                                                 [FL_BFLOAT16] = fl_gru_before_variant_run},
                                         .keep = fl_gru_before_variant_run,
                                         .reset = fl_gru_before_variant_reset_run,
                                         .back = fl_gru_before_variant_back_run,
@@ -109,14 +118,17 @@ const fl_kernels FL_TABLE = {
                                  .kept = FL_NV,
                                  .step = {[FL_FLOAT32] = fl_rnn_variant_run,
                                           [FL_FLOAT16] = fl_rnn_variant_float16_run,
-                                          [FL_INT8] = fl_rnn_variant_int8_run},
+                                          [FL_INT8] = fl_rnn_variant_int8_run,
+                                          [FL_BFLOAT16] = fl_rnn_variant_bfloat16_run},
                                  .keep = fl_rnn_variant_run,
                                  .back = fl_rnn_variant_back_run}},
     .gemm = {[FL_FLOAT32] = fl_gemm_run,
              [FL_FLOAT16] = fl_gemm_float16_run,
-             [FL_INT8] = fl_gemm_int8_run},
+             [FL_INT8] = fl_gemm_int8_run,
+             [FL_BFLOAT16] = fl_gemm_bfloat16_run},
     .depthwise = fl_depthwise_run,
     .encode = fl_encode,
+    .round_row = fl_round_row,
     .has_tiny = fl_has_tiny,
     .flush = fl_flush_map,
     .sigmoid = fl_sigmoid_map,

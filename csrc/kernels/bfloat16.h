@@ -45,7 +45,7 @@ typedef uint32_t fl_words __attribute__((vector_size(FL_WORDS * 4)));
 typedef int32_t fl_signed_words __attribute__((vector_size(FL_WORDS * 4)));
 
 /* y = x, n floats, each rounded to the nearest that bfloat16 holds, ties to even, and a zero behind
-   them if n is odd. From half a step beyond the largest, 3.3953e38, on a number becomes infinity,
+   them if n is odd. From half a step beyond the largest, 3.3962e38, on a number becomes infinity,
    below 2^-56 0. A NaN stays a NaN. */
 static inline void fl_round_row(float *y, const float *x, size_t n)
 {

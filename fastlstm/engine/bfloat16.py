@@ -40,7 +40,7 @@ class Bfloat16:
 
 def bits_of(array):
     """uint16 of a float32 array: each number's nearest bfloat16, ties to even; 0 where that is
-    below 2^-56 in magnitude, infinity from 3.3953e38 on; a NaN stays a NaN."""
+    below 2^-56 in magnitude, infinity from 3.3962e38 on; a NaN stays a NaN."""
     u = np.ascontiguousarray(array, F32).view(np.uint32)
     rounded = u + (np.uint32(0x7FFF) + ((u >> np.uint32(16)) & np.uint32(1)))
     rounded = (rounded >> np.uint32(16)).astype(np.uint16)

@@ -210,11 +210,11 @@ class Recurrent(Variants):
                     and c are float32. Half the memory; outputs differ from float32's by some 1e-3.
                     Each has the same bits on every instruction set, and whatever the batch and the
                     cuts of time: sums are added in the order of AMX's instruction. An x or h beyond
-                    3.3953e38 becomes infinite, below 2^-56 zero. For inference, as float16
+                    3.3962e38 becomes infinite, below 2^-56 zero. For inference, as float16
         "float32"   the same numbers in float32, which train again
 
         ValueError, which names the weight, if a finite one is 65520 or more in magnitude, beyond
-        float16, or beyond bfloat16's 3.3953e38, or if one is not finite and is to become int8;
+        float16, or beyond bfloat16's 3.3962e38, or if one is not finite and is to become int8;
         ValueError or TypeError for another
         dtype or inputs.
         """

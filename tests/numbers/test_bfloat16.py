@@ -210,7 +210,20 @@ def test_an_infinity_meets_weights_as_in_float32(isa):
     assert y[0] == np.inf
 
 
-def test_numbers_below_the_bound_are_zeros(rng):
+@pytest.mark.parametrize("isa", ISAS)
+def test_numbers_below_the_bound_are_zeros(rng, isa):
+    """From 2^-56 on, after rounding, a number counts: of x, and of h."""
+    layer = fastlstm.RNN(1, 1, nonlinearity="relu", bias=False, isa=isa)
+    layer.load_state_dict({name: np.ones((1, 1), F) for name in layer.state_dict()})
+    quick = layer.quantize("bfloat16")
+    bound = F(2.0**-56)
+    for value, due in ((bound, bound), (bound * F(0.999), bound), (bound * F(0.99), 0)):
+        x = np.array([[[value]], [[0]]], F)
+        assert quick(x)[0].ravel().tolist() == [due, due]
+        assert quick(x * 0, np.full((1, 1, 1), value, F))[0][0, 0, 0] == due
+
+
+def test_a_vanishing_row_of_inputs_is_one_of_zeros(rng):
     layer = fastlstm.LSTM(9, 17)
     weights = layer.state_dict()
     weights["weight_ih_l0"][3] = 2.0**-57

@@ -84,10 +84,12 @@ typedef struct fl_variant {
 
 /*
  * What the numbers of packed weight matrices are: float32; IEEE binary16, to which fl_net_set
- * rounds and which kernels convert to float32 exactly; or 8-bit codes (kernels/codes.h), which
- * fl_net_set_int8 takes. Biases, peepholes, sums, gates and states are float32 in every format.
+ * rounds and which kernels convert to float32 exactly; 8-bit codes (kernels/codes.h), which
+ * fl_net_set_int8 takes; or bfloat16, to which fl_net_set rounds, and calls round what the matrices
+ * are multiplied by (kernels/bfloat16.h). Biases, peepholes, sums, gates and states are float32 in
+ * every format.
  */
-enum { FL_FLOAT32, FL_FLOAT16, FL_INT8, FL_FORMATS };
+enum { FL_FLOAT32, FL_FLOAT16, FL_INT8, FL_BFLOAT16, FL_FORMATS };
 
 typedef struct fl_config {
     int cell;

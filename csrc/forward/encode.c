@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "forward/encode.h"
 
-/* Bytes of a row of k codes. */
-static size_t row_bytes(size_t k, int bits)
+/* Bytes of a row of k numbers; bits: of codes of FL_INT8. */
+static size_t row_bytes(int format, size_t k, int bits)
 {
-    return fl_mul(fl_format_lines(FL_INT8, k), 4 * (size_t)bits / 8);
+    const size_t line = format == FL_INT8 ? 4 * (size_t)bits / 8 : 2 * sizeof(float);
+    return fl_mul(fl_format_lines(format, k), line);
 }
 
 static int bits_of(const fl_net *net, size_t layer)
@@ -16,36 +17,43 @@ void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
 {
     const fl_net *net = job->net;
     const fl_plan *plan = &job->plan;
-    if (net->config.format != FL_INT8)
+    const int format = net->config.format;
+    if (!fl_format_encoded(format))
         return;
-    const size_t upper = net->config.layers > 1 ? row_bytes(fl_layer_in(net, 1), 8) : 0;
-    const size_t first = row_bytes(net->config.input, bits_of(net, 0));
+    const size_t upper = net->config.layers > 1 ? row_bytes(format, fl_layer_in(net, 1), 8) : 0;
+    const size_t first = row_bytes(format, net->config.input, bits_of(net, 0));
     const size_t state =
-        row_bytes(net->width > net->config.hidden ? net->width : net->config.hidden, 8);
+        row_bytes(format, net->width > net->config.hidden ? net->width : net->config.hidden, 8);
+    const size_t scales = format == FL_INT8 ? sizeof(float) : 0;
     scratch->x_codes =
         fl_carve(carver, fl_mul(plan->chunk_rows, first > upper ? first : upper), sizeof(int8_t));
-    scratch->x_scales = fl_carve(carver, plan->chunk_rows, sizeof(float));
-    scratch->x_sums = fl_carve(carver, plan->chunk_rows, sizeof(int32_t));
+    scratch->x_scales = fl_carve(carver, plan->chunk_rows, scales);
+    scratch->x_sums = fl_carve(carver, plan->chunk_rows, scales);
     scratch->h_codes = fl_carve(carver, fl_mul(plan->rows_max, state), sizeof(int8_t));
-    scratch->h_scales = fl_carve(carver, plan->rows_max, sizeof(float));
-    scratch->h_sums = fl_carve(carver, plan->rows_max, sizeof(int32_t));
+    scratch->h_scales = fl_carve(carver, plan->rows_max, scales);
+    scratch->h_sums = fl_carve(carver, plan->rows_max, scales);
 }
 
 static fl_codes encode(const fl_net *net, const fl_panels *panels, const float *const *rows,
                        size_t n, size_t k, int bits, float least, void *to, float *scales,
                        int32_t *sums)
 {
-    const size_t row = row_bytes(k, bits);
-    for (size_t r = 0; r < n; r++)
-        scales[r] = net->kernels->encode((char *)to + r * row, rows[r], k, bits, least, panels->top,
-                                         &sums[r]);
+    const fl_kernels *kernels = net->kernels;
+    const size_t row = row_bytes(panels->format, k, bits);
+    for (size_t r = 0; r < n; r++) {
+        void *at = (char *)to + r * row;
+        if (panels->format == FL_BFLOAT16)
+            kernels->round_row(at, rows[r], k);
+        else
+            scales[r] = kernels->encode(at, rows[r], k, bits, least, panels->top, &sums[r]);
+    }
     return (fl_codes){.at = to, .row = row, .bits = bits, .scale = scales, .sum = sums};
 }
 
 fl_codes fl_encode_inputs(const fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
                           size_t layer, size_t n)
 {
-    if (weights->w.format != FL_INT8)
+    if (!fl_format_encoded(weights->w.format))
         return (fl_codes){0};
     return encode(job->net, &weights->w, scratch->a, n, weights->in, bits_of(job->net, layer),
                   layer ? 1.0f : 0.0f, scratch->x_codes, scratch->x_scales, scratch->x_sums);
@@ -54,7 +62,7 @@ fl_codes fl_encode_inputs(const fl_job *job, fl_scratch *scratch, const fl_track
 fl_codes fl_encode_states(const fl_job *job, fl_scratch *scratch, const fl_panels *panels,
                           const float *const *rows, size_t n, size_t k)
 {
-    if (panels->format != FL_INT8)
+    if (!fl_format_encoded(panels->format))
         return (fl_codes){0};
     return encode(job->net, panels, rows, n, k, 8, 1.0f, scratch->h_codes, scratch->h_scales,
                   scratch->h_sums);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The rows of numbers that panels of FL_INT8 are multiplied by, as codes in a thread's memory. In
-   other formats nothing is done. */
+/* The rows of numbers that panels of FL_INT8 are multiplied by, as codes in a thread's memory, and
+   those for panels of FL_BFLOAT16, rounded. For other formats nothing is done. */
 #ifndef FL_ENCODE_H
 #define FL_ENCODE_H
 

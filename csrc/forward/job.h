@@ -33,7 +33,8 @@ typedef struct fl_scratch {
     float *full_h;      /* [rows_max][hidden_pad]: h before a projection, or r * h of a reset */
     float *proj;        /* [rows_max][proj_pad]: h after a projection, if there is one */
     float *flushed;     /* [chunk_rows][I]: copies of the rows of x that held tiny values */
-    /* With weights of FL_INT8: codes of a chunk's inputs and of a step's states (encode.h). */
+    /* With weights of FL_INT8 or FL_BFLOAT16: a chunk's inputs and a step's states, encoded
+       (encode.h). The latter needs no scales. */
     void *x_codes, *h_codes;
     float *x_scales, *h_scales; /* [chunk_rows], [rows_max] */
     int32_t *x_sums, *h_sums;

@@ -173,7 +173,7 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
                           dir * width;
         step.rows = rows;
         step.descending = (int)(s & 1) ^ call->descending;
-        if (weights->r.format == FL_INT8)
+        if (fl_format_encoded(weights->r.format))
             step.codes = fl_encode_states(job, scratch, &weights->r, step.h, rows, width);
         if (call->tape)
             fl_record_step(job, block, track, s, &step);

@@ -9,7 +9,8 @@
  * chain, which starts from b_hn. No kernel may split a sum, however many rows there are: the
  * promise that bits do not change rests on this. A weight of a format other than float32 is
  * converted to float32 exactly before it is multiplied, so such a network has the bits of a float32
- * network with the same numbers. FL_INT8 is another arithmetic: see fl_gemm and codes.h.
+ * network with the same numbers. FL_INT8 and FL_BFLOAT16 are other arithmetics: see fl_gemm,
+ * codes.h and bfloat16.h.
  *
  * Letters: T time, B batch, I input, H hidden, K the width of the recurrent state (H, or P with a
  * projection), k the summed index or the number of its values, r rows, p panels, L lanes of a
@@ -57,9 +58,12 @@ enum {
  * Rows of numbers as codes, for panels of format FL_INT8: number k of row r is scale[r] times its
  * code. The codes of row r begin at `at` + r * row, and end in zeros from k to a multiple of 4.
  * codes.h says how they are made of floats, and how codes of 16 bits lie.
+ *
+ * For panels of FL_BFLOAT16: rows of floats that bfloat16 holds, with a zero behind a row whose k
+ * is odd; neither bits nor scale is read.
  */
 typedef struct fl_codes {
-    const void *at;     /* int8_t or int16_t, aligned to one of them */
+    const void *at;     /* int8_t, int16_t or float, aligned to one of them */
     size_t row;         /* in bytes */
     int bits;           /* 8 or 16 */
     const float *scale; /* [rows] */
@@ -91,7 +95,9 @@ typedef struct fl_codes {
  *               panels' scales, [panels][G], aligned to vectors. The sum over k is one of integers,
  *               exact in 32 bits, and is then added to what the sums start from by one fused
  *               multiply-add: fma(sum, scales[p][:] * codes.scale[r], start)
- *               (codes of 16 bits are for gemm alone)
+ *               (codes of 16 bits are for gemm alone). With panels of FL_BFLOAT16 codes are read
+ *               likewise, and the sum has the order of bfloat16.h. With both, add is not FL_AFTER
+ *               and clip is 0
  *   c           the output: the sums (p, r) are G floats at c + p * c_panel + r * c_row, aligned to
  *               vectors; c_panel and c_row are multiples of L; c overlaps nothing else
  */
@@ -169,7 +175,7 @@ typedef struct fl_depthwise {
  *   peep        read by variants with peepholes only: [panels][i f o][L]
  *   codes, scales
  *               with panels of FL_INT8, as in fl_gemm: h once more, as codes, and the scales of all
- *               panels from panel 0 on
+ *               panels from panel 0 on. With panels of FL_BFLOAT16 the codes alone
  *   gemm        the kernel gemm of the panels' format, for cells whose step is a gemm and then
  *               their gates. fl_run_step of run.h sets it
  *
@@ -317,6 +323,8 @@ struct fl_kernels {
     float (*encode)(void *codes, const float *x, size_t n, int bits, float least, float top,
                     int32_t *sum);
     int code_zero; /* the byte by which panels of FL_INT8 stand for a weight's code of 0: codes.h */
+    /* A row of n floats for FL_BFLOAT16: fl_round_row of bfloat16.h. */
+    void (*round_row)(float *y, const float *x, size_t n);
     /* For sets that must set up state of a thread. Each thread that works on a call calls enter
        before its first kernel and leave after its last one. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);

@@ -25,7 +25,8 @@
  *     k = 0 .. 3  [ i of L units, 4 codes each ][ f of L units ][ g of L units ][ o of L units ]
  *
  * so that a vector has 4 L bytes, and a group 4 G. Where k is no multiple of 4 the last codes are
- * zeros.
+ * zeros. In FL_BFLOAT16 a line is for two consecutive k in the same way, with two numbers of 2
+ * bytes each in a place.
  */
 #ifndef FL_PANELS_H
 #define FL_PANELS_H
@@ -45,11 +46,17 @@ typedef struct fl_panels {
 /* Bytes of one number. */
 static inline size_t fl_format_bytes(int format)
 {
-    return format == FL_INT8 ? 1 : format == FL_FLOAT16 ? 2 : 4;
+    return format == FL_INT8 ? 1 : format == FL_FLOAT32 ? 4 : 2;
 }
 
 /* How many consecutive k of one column lie side by side. */
-static inline size_t fl_format_k(int format) { return format == FL_INT8 ? 4 : 1; }
+static inline size_t fl_format_k(int format)
+{
+    return format == FL_INT8 ? 4 : format == FL_BFLOAT16 ? 2 : 1;
+}
+
+/* Are the rows that such panels are multiplied by encoded first, as fl_codes? */
+static inline int fl_format_encoded(int format) { return format >= FL_INT8; }
 
 /* How many of the panels' lines k numbers a column take. */
 static inline size_t fl_format_lines(int format, size_t k)

@@ -10,6 +10,8 @@
  *   FL_TILE_M3, FL_TILE_M2, FL_TILE_M1
  *                  the same for panels of 3, 2 and 1 vectors
  *   FL_TILE_CODES  rows in the register tile of a panel of codes
+ *   FL_CHAINS      chains of sums in the register tile of a panel of bfloat16: 24, or 12 or 8 if
+ *                  there are 16 registers
  *   FL_TILE_P      panels that are taken together when there is one row only, 1 .. 4; twice as many
  *                  if they have 2 vectors or 1
  *   FL_WIDE_BYTES  panels of FL_NV vectors are taken together only if all panels of the call have
@@ -27,6 +29,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/int8.h"
+#include "kernels/pairs.h"
 #include "kernels/probes.h"
 #include "kernels/step.h"
 

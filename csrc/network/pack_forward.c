@@ -3,6 +3,9 @@
    are set; a call never packs. */
 #include "network/pack_forward.h"
 
+#include <math.h>
+
+#include "kernels/bfloat16.h"
 #include "network/network.h"
 #include "network/pack_matrix.h"
 #include "network/subnormals.h"
@@ -29,6 +32,12 @@ static void pack_gates_int8(const fl_net *net, fl_panels *panels, const fl_int8 
     panels->top = fl_codes_top(w, net->cell->gates * hidden, k, bits);
 }
 
+static void no_tiny(float *bias, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        bias[i] = fabsf(bias[i]) < FL_TINY_BIAS ? 0.0f : bias[i];
+}
+
 static void set_biases(const fl_net *net, const fl_track_weights *y, const float *b_ih,
                        const float *b_hh)
 {
@@ -45,6 +54,11 @@ static void set_biases(const fl_net *net, const fl_track_weights *y, const float
     fl_no_subnormals(y->bias, net->panels * net->group);
     if (y->b_hn)
         fl_no_subnormals(y->b_hn, hidden);
+    if (net->config.format == FL_BFLOAT16) {
+        no_tiny(y->bias, net->panels * net->group);
+        if (y->b_hn)
+            no_tiny(y->b_hn, hidden);
+    }
 }
 
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "network/pack_matrix.h"
 
+#include <string.h>
+
+#include "kernels/bfloat16.h"
 #include "network/half.h"
 #include "network/subnormals.h"
 #include "network/transpose.h"
@@ -22,6 +25,16 @@ void fl_pack_vector(const fl_panels *panels, size_t group, size_t column, const 
     char *panel = (char *)panels->data + column / group * panels->panel_bytes;
     if (panels->format == FL_FLOAT32) {
         fl_transpose((float *)panel + column % group, group, w, k, n, k);
+        return;
+    }
+    if (panels->format == FL_BFLOAT16) {
+        uint16_t *to = (uint16_t *)panel + column % group * 2;
+        for (size_t j = 0; j < n; j++)
+            for (size_t i = 0; i < k; i++) {
+                uint32_t bits[2];
+                fl_round_row((float *)bits, w + j * k + i, 1);
+                to[(i / 2 * group + j) * 2 + i % 2] = (uint16_t)(bits[0] >> 16);
+            }
         return;
     }
     uint16_t *to = (uint16_t *)panel + column % group;

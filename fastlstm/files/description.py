@@ -9,6 +9,8 @@ import dataclasses
 
 from ..engine.variants import RELU, USUAL, Activations
 
+DTYPES = ("float32", "float16", "bfloat16", "int8")  # that a layer's weight matrices may have
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
@@ -27,9 +29,9 @@ class Layer:
                     first result, for the last step of x (Keras' go_backwards)
     merge           what becomes of two directions' outputs: "concat", or Keras' sum, mul, ave, none
     cell            the names have no `_l0` (torch's LSTMCell, GRUCell, RNNCell)
-    dtype           of the weight matrices as the layer computes with them: "float32", or "float16"
-                    or "int8" where fastlstm's own file says so; whatever the arrays of other files
-                    are
+    dtype           of the weight matrices as the layer computes with them: "float32", or "float16",
+                    "bfloat16" or "int8" where fastlstm's own file says so; whatever the arrays of
+                    other files are
     inputs          of an int8 layer: the codes of its first layer's inputs, "int16" or "int8"
     problem         why the weights do not fit together, or None
     assumed         what the file does not say and is taken to be the usual, by the names of the

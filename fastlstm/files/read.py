@@ -14,6 +14,9 @@ stay within a small multiple of its size.
 import dataclasses
 import os
 
+import numpy as np
+
+from ..engine.bfloat16 import Bfloat16
 from ..engine.variants import Activation
 from ..errors import LoadError
 from .beside import unwrapped
@@ -108,7 +111,12 @@ def read_state_dict(path, *, external_data=False):
     external_data   True: ONNX tensors kept in other files of the model's folder are read
                     too, not in <model>.data alone
     """
-    return _read(path, Options(external_data=bool(external_data)))[2].arrays
+    return _widened(_read(path, Options(external_data=bool(external_data)))[2].arrays)
+
+
+def _widened(arrays):
+    """bfloat16 as float32."""
+    return {n: a.astype(np.float32) if isinstance(a, Bfloat16) else a for n, a in arrays.items()}
 
 
 def contents(path, **options):
@@ -124,7 +132,7 @@ def inspect(path, **options):
     """(format, {name: array}, {prefix: Layer}) of a file. A Layer says what the layer is, in plain
     values, also where the engine cannot run it. options: those of `load` for the file."""
     format_name, found = contents(path, **options)
-    return format_name, found.arrays, found.layers
+    return format_name, _widened(found.arrays), found.layers
 
 
 def _listed(layers):

@@ -49,8 +49,8 @@ def ready(description, arrays, dtype="float32", keep=False):
 
     keep   True: arrays that are like that already are not copied (views of a mapped file, which
            processes share)
-    ValueError if a finite weight is too large for float16, or one that is not finite is to become
-    int8.
+    ValueError if a finite weight is too large for float16 or bfloat16, or one that is not finite is
+    to become int8.
     """
     return {
         name: as_dtype(name, arrays[name], dtype, keep)

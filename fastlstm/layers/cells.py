@@ -26,7 +26,8 @@ class _Cell:
 
     @property
     def dtype(self):
-        """Of the weight matrices: "float32", "float16" or "int8", as the layers have it."""
+        """Of the weight matrices: "float32", "float16", "bfloat16" or "int8", as the
+        layers have it."""
         return self._layer.dtype
 
     def __repr__(self):

@@ -30,8 +30,9 @@ def load(path, prefix=None, *, dtype=None, **options):
               otherwise a path
     prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
               with or without the last dot; its end, from a dot on, is enough if it is unique
-    dtype     "float32", "float16" or "int8": what the layer's weight matrices are rounded to, see
-              LSTM.quantize; None: as a file that `save` wrote says, float32 for all others
+    dtype     "float32", "float16", "bfloat16" or "int8": what the layer's weight matrices are
+              rounded to, see LSTM.quantize; None: as a file that `save` wrote says, float32 for all
+              others
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
               what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
               reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
@@ -41,7 +42,7 @@ def load(path, prefix=None, *, dtype=None, **options):
               not in <model>.data alone
 
     Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does
-    not run, or if a finite weight is too large for float16.
+    not run, or if a finite weight is too large for float16 or bfloat16.
     """
     if not isinstance(prefix, str | None):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")

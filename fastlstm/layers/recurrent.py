@@ -93,8 +93,8 @@ class Recurrent(Variants):
 
     @property
     def dtype(self):
-        """Of the weight matrices, in memory and in files: "float32", "float16" or "int8", see
-        `quantize`. Biases, states, inputs and outputs are float32."""
+        """Of the weight matrices, in memory and in files: "float32", "float16", "bfloat16" or
+        "int8", see `quantize`. Biases, states, inputs and outputs are float32."""
         return self.packed.dtype
 
     def __repr__(self):
@@ -159,7 +159,7 @@ class Recurrent(Variants):
 
     def state_dict(self):
         """{name: float32 array}, copies, under torch's names and in torch's order: the numbers that
-        calls use, also where they are kept in float16. Of int8 weights, with a UserWarning, what
+        calls use, also where they are kept in 16 bits. Of int8 weights, with a UserWarning, what
         their codes stand for."""
         if self.dtype == "int8":
             warnings.warn(
@@ -206,10 +206,16 @@ class Recurrent(Variants):
                     memory, sums of integers, which are exact, and outputs that differ from
                     float32's by some 1e-3 (`error` says how far on your data). The bits are the
                     same on every instruction set. For inference, as float16
+        "bfloat16"  they are rounded to bfloat16, and so are x and h as they are read; sums, gates
+                    and c are float32. Half the memory; outputs differ from float32's by some 1e-3.
+                    Each has the same bits on every instruction set, and whatever the batch and the
+                    cuts of time: sums are added in the order of AMX's instruction. An x or h beyond
+                    3.3962e38 becomes infinite, below 2^-56 zero. For inference, as float16
         "float32"   the same numbers in float32, which train again
 
         ValueError, which names the weight, if a finite one is 65520 or more in magnitude, beyond
-        float16, or if one is not finite and is to become int8; ValueError or TypeError for another
+        float16, or beyond bfloat16's 3.3962e38, or if one is not finite and is to become int8;
+        ValueError or TypeError for another
         dtype or inputs.
         """
         dtype, inputs = checked_dtype(dtype), checked_inputs(inputs)

@@ -15,7 +15,7 @@ from ..engine import arguments
 from ..engine.variants import RELU, SIGMOID, TANH, Activation
 
 MAX_STEPS, MAX_ROWS = 24, 2  # of the input that explanations are tried on (steps: one direction)
-INT8_ERROR = 0.03  # a difference that int8 weights alone may make
+ROUNDED_ERROR = 0.03  # a difference that int8 or bfloat16 weights alone may make
 _GATES = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}
 _KNOWN = {
     "ifgo": "PyTorch, Keras", "iofg": "ONNX", "figo": "OpenVINO", "igfo": "TensorFlow 1",
@@ -272,11 +272,11 @@ def verify(layer, x, y, state=None, *, tolerance=1e-5):
         text = f"the outputs match the reference: the largest difference is {error:.1e}"
         return Verification(True, error, text)
     start = f"the largest difference is {error:.2g}, more than {tolerance:g}"
-    if layer.dtype == "int8" and error <= INT8_ERROR:
+    if layer.dtype in ("int8", "bfloat16") and error <= ROUNDED_ERROR:
         return Verification(
             False, error,
-            f"{start}; the layer's weights are int8, whose outputs are often that far from "
-            "float32's: verify the float32 layer, or raise the tolerance",
+            f"{start}; the layer's weights are {layer.dtype}, whose outputs are often that far "
+            "from float32's: verify the float32 layer, or raise the tolerance",
         )  # fmt: skip
     if not np.isfinite(error):
         return Verification(False, error, "the outputs or the reference are not finite")

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""A layer's weights: arrays under torch's names, packed for the engine; float32, float16, int8."""
+"""A layer's weights: arrays under torch's names, packed for the engine, in one of DTYPES."""
 
 import numpy as np
 
-from ..engine import arguments, backend, int8
+from ..engine import arguments, backend, bfloat16, int8
+from ..files.description import DTYPES
 from ..files.weight_shapes import tracks
 
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peephole")
 _MATRICES = ("weight_ih", "weight_hh", "weight_hr")
-DTYPES = ("float32", "float16", "int8")
 
 
 class PackedWeights:
@@ -17,10 +17,10 @@ class PackedWeights:
     and calls that are already running keep the old one. Any number of threads may use it.
 
     arrays   {torch's name: array}, in torch's order. Float32; if the dtype is float16 the matrices
-             are float16, if it is int8 they are engine.int8.Codes. They may be read-only views of a
-             mapped file
+             are float16, if it is int8 they are engine.int8.Codes, if it is bfloat16
+             engine.bfloat16.Bfloat16. They may be read-only views of a mapped file
     net      the engine's Net, which holds them once more, packed
-    dtype    of the matrices: "float32", "float16" or "int8"
+    dtype    of the matrices: one of DTYPES
     """
 
     def __init__(self, layer, arrays):
@@ -86,16 +86,17 @@ def as_dtype(name, array, dtype, keep=False):
     all else float32. `name` is torch's, after any prefix.
 
     keep   True: an array that is like that already is given back, not a copy of it
-    ValueError if a finite element of a matrix is too large for float16, or one that is not finite
-    is to become int8.
+    ValueError if a finite element of a matrix is too large for float16 or bfloat16, or one that is
+    not finite is to become int8.
     """
     matrix = name.rpartition(".")[2].startswith(_MATRICES)
-    if isinstance(array, int8.Codes):
-        if dtype == "int8":
+    if isinstance(array, int8.Codes | bfloat16.Bfloat16):
+        if dtype == ("int8" if isinstance(array, int8.Codes) else "bfloat16") and matrix:
             return array
         array = array.astype(np.float32)
-    if dtype == "int8" and matrix:
-        return int8.quantized(name, arguments.contiguous(array))
+    if dtype in ("int8", "bfloat16") and matrix:
+        kind = int8 if dtype == "int8" else bfloat16
+        return kind.quantized(name, arguments.contiguous(array))
     if dtype == "float16" and matrix:
         made = array
         if array.dtype != np.float16 or not array.dtype.isnative:

@@ -3,6 +3,7 @@
 
 import torch
 
+from ..layers.weights import checked_dtype
 from .modules import STANDING
 
 
@@ -14,20 +15,32 @@ def _modules(model, kinds):
     return [m for m in model.modules() if any(type(m) is kind for kind in kinds)]
 
 
-def accelerate(model: torch.nn.Module) -> int:
+def accelerate(model: torch.nn.Module, dtype: str | None = None) -> int:
     """Make every torch.nn.LSTM, GRU, RNN, LSTMCell, GRUCell and RNNCell in `model` (itself
     included) one of this package, in place, and return how many there were. Parameters, hooks and
     state_dict stay as they are; subclasses of them are left alone, since they may do something else
     in forward. TypeError if `model` is no torch.nn.Module.
 
+    dtype   "float16", "bfloat16" or "int8": calls compute with the weights rounded to it, see
+            LSTM.quantize; the parameters stay as they are. For inference alone: a call in training
+            mode, or one whose gradients are wanted, raises RuntimeError. Modules of this package
+            that are in `model` already get the dtype too, and count. What has to run in PyTorch
+            runs there in float32, with a warning. None or "float32": nothing is rounded, but None
+            leaves modules that are there already as they are. ValueError or TypeError for others
+
     torch.jit.script and trace, torch.fx and torch.ao.quantization work as before: what they make is
     PyTorch's own. A module that torch.fx keeps as a leaf runs here.
     """
     ours = {kind._torchs: kind for kind in STANDING}
+    wanted = None if dtype is None or checked_dtype(dtype) == "float32" else dtype
     found = _modules(model, ours)
+    there = [] if dtype is None else _modules(model, STANDING)
+    there = [module for module in there if module._dtype != wanted]
     for module in found:
         module.__class__ = ours[type(module)]
-    return len(found)
+    for module in (*found, *there):
+        module.compute_in(wanted)
+    return len(found) + len(there)
 
 
 def restore(model: torch.nn.Module) -> int:

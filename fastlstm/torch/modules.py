@@ -77,6 +77,7 @@ class _Module(metaclass=_Standing):
 
     _fastlstm = None  # weights.Packed, once there was a call
     _frozen = None  # "trusted" or "checked" between freeze and unfreeze
+    _dtype = None  # what calls round the weights to; None: they are float32
 
     def _taken(self, x, sizes, hx):
         """(the state hx as a tuple, () for zeros; the weights) if the engine can run this call.
@@ -88,6 +89,13 @@ class _Module(metaclass=_Standing):
         if not all(isinstance(t, torch.Tensor) for t in (x, *parts)):
             return None
         weights = self._weights()
+        if self._dtype is not None and (self.training or _needs_grad(x, parts, weights)):
+            what = "in training mode" if self.training else "whose gradients are wanted"
+            raise RuntimeError(
+                f"fastlstm.torch.{type(self).__name__}: its weights are {self._dtype}, which is "
+                f"for inference alone, and this is a call {what}: use .eval() and "
+                "torch.no_grad(), or fastlstm.torch.restore(model) to train"
+            )
         reason = of_the_call() or of_tensors((x, *parts, *weights))
         if reason is not None:
             warn(reason)
@@ -117,11 +125,21 @@ class _Module(metaclass=_Standing):
     def _with_weights(self, arrays):
         layer = self._class.without_weights(**{name: getattr(self, name) for name in self._names})
         layer.take_weights(arrays)
-        return layer
+        return layer if self._dtype is None else layer.quantize(self._dtype)
+
+    def compute_in(self, dtype):
+        """Calls round the weights to `dtype` from now on; None: to float32, which they are."""
+        for name in ("_fastlstm", "_dtype"):
+            self.__dict__.pop(name, None)
+        if dtype is not None:
+            self.__dict__["_dtype"] = dtype
+
+    def extra_repr(self):
+        return super().extra_repr() + (f", dtype={self._dtype!r}" if self._dtype else "")
 
     def become_torchs(self):
         """This module becomes the torch.nn module that it stands for."""
-        for name in ("_fastlstm", "_frozen"):
+        for name in ("_fastlstm", "_frozen", "_dtype"):
             self.__dict__.pop(name, None)
         self.__class__ = self._torchs
 

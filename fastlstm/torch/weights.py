@@ -16,7 +16,7 @@ from ..engine import backend
 class Packed:
     """A layer of fastlstm, of copies of the weights, and what tells whether they still are these.
 
-    layer     its arrays are `copies`, contiguous float32
+    layer     its arrays are `copies`, contiguous float32, or these quantized
     seen      (marks, live) of the module's own weights: their addresses and PyTorch's counts of
               writes to them; their memory as arrays, None if one is not contiguous. One attribute,
               so that threads find both of one time

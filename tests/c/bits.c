@@ -88,10 +88,11 @@ static void round_to_half(float *p, size_t n)
 
 /* The hash of a drawn call's outputs. Every third network has float16 weights; with `twin`, those
    of float32 whose matrices were rounded to float16 instead. Of the others every fourth has int8
-   weights. */
+   weights, and every fourth bfloat16. */
 static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
 {
     const int half = number % 3 == 0, codes = !half && number % 4 == 1;
+    const int pairs = !half && number % 4 == 3;
     state = number;
     fl_config f = {.cell = (int)(number % FL_CELLS),
                    .input = between(&state, 1, 40),
@@ -100,6 +101,7 @@ static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
                    .dirs = between(&state, 1, 2),
                    .format = codes           ? FL_INT8
                              : half && !twin ? FL_FLOAT16
+                             : pairs         ? FL_BFLOAT16
                                              : FL_FLOAT32,
                    .input_bits = number % 8 == 1 ? 16 : 8};
     f.proj = draw(&state) % 3 == 0 && f.hidden > 1 ? between(&state, 1, f.hidden - 1) : 0;
@@ -151,7 +153,7 @@ static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
     if (draw(&state) % 2)
         c.lengths = lengths;
     c.hn = h0, c.cn = c0;
-    if (draw(&state) % 4 == 0 && !half && !codes &&
+    if (draw(&state) % 4 == 0 && !half && !codes && !pairs &&
         !(c.tape = fl_tape_new(net, &c, 0, 0, 0, c.steps)))
         exit(2);
     if (fl_forward(net, &c) != FL_OK)

@@ -148,7 +148,7 @@ static shape case_of(size_t number)
         s.wants &= ~(unsigned)NO_Y;
     if (draw(state) % 8)
         s.wants &= ~(unsigned)NO_LAST;
-    s.f.format = draw(state) % 4 ? FL_FLOAT32 : number % 2 ? FL_INT8 : FL_FLOAT16;
+    s.f.format = draw(state) % 3 ? FL_FLOAT32 : 1 + (int)(number % (FL_FORMATS - 1));
     s.f.input_bits = number % 4 < 2 ? 16 : 8;
     return s;
 }

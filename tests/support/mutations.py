@@ -66,6 +66,9 @@ PYTHON = [
     ("a code of -128 is let through", "fastlstm/engine/int8.py",
      "codes.min(initial=0) >= -TOP", "codes.min(initial=0) >= -TOP - 1",
      "files/test_save_int8.py::test_codes_that_cannot_be"),
+    ("a module of fewer bits runs in training mode", "fastlstm/torch/modules.py",
+     "(self.training or _needs_grad(x, parts, weights))", "_needs_grad(x, parts, weights)",
+     "api/test_torch_dtype.py::test_training_and_gradients_are_refused"),
     # ---- whole models
     ("a value that others read too is fused away", "fastlstm/models/passes/fuse.py",
      "                or edit.only_reader(name) is not node\n", "",

@@ -109,4 +109,14 @@ C = [
      "vi_columns(pair[v])",
      "vi_columns(pair[0])",
      "numbers/test_int8.py::test_one_step[lstm]"),
+    # ---- bfloat16
+    ("bfloat16's pieces are of 64 numbers", "csrc/kernels/bfloat16.h",
+     "FL_PIECE = 32", "FL_PIECE = 64",
+     "numbers/test_bfloat16.py::test_a_relu_layer_s_sums_bit_by_bit"),
+    ("bfloat16's zeros begin at another bound", "csrc/kernels/bfloat16.h",
+     ">= 0x23800000", ">= 0x23000000",
+     "numbers/test_bfloat16.py::test_numbers_below_the_bound_are_zeros"),
+    ("a GRU's products of h start from those of x", "csrc/kernels/pairs.h",
+     "v == 2 ? s->b_hn + p * FL_LANES", "v == 9 ? s->b_hn + p * FL_LANES",
+     "numbers/test_bfloat16.py::test_one_step_is_float32_s_on_the_rounded_numbers"),
 ]  # fmt: skip

@@ -20,6 +20,17 @@ FL_INLINE vf vf_load_f16(const uint16_t *p)
 {
     return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(const void *)p));
 }
+FL_INLINE vf vf_load_even(const uint16_t *p)
+{
+    const __m256i pairs = _mm256_load_si256((const __m256i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+}
+FL_INLINE vf vf_load_odd(const uint16_t *p)
+{
+    const __m256i upper = _mm256_set1_epi32((int)0xffff0000u);
+    const __m256i pairs = _mm256_load_si256((const __m256i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_and_si256(pairs, upper));
+}
 FL_INLINE void vf_store(float *p, vf a) { _mm256_store_ps(p, a); }
 FL_INLINE void vf_storeu(float *p, vf a) { _mm256_storeu_ps(p, a); }
 FL_INLINE __m256i vf_first(size_t n)

@@ -20,6 +20,15 @@ FL_INLINE vf vf_load_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)p));
 }
+FL_INLINE vf vf_load_even(const uint16_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_load_si512(p), 16));
+}
+FL_INLINE vf vf_load_odd(const uint16_t *p)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_load_si512(p), upper));
+}
 FL_INLINE void vf_store(float *p, vf a) { _mm512_store_ps(p, a); }
 FL_INLINE void vf_storeu(float *p, vf a) { _mm512_storeu_ps(p, a); }
 FL_INLINE void vf_storen(float *p, vf a, size_t n)

@@ -25,6 +25,9 @@
  *                        exactly: subnormals become normal, infinities and NaNs stay what they
  *                        are, whatever the CPU's mode for subnormals. p is aligned to the 2 L bytes
  *                        that are read
+ *   vf_load_even(p), vf_load_odd(p)
+ *                        of 2 L bfloat16 numbers those at even, or at odd, places, as float32. p is
+ *                        aligned to the vector
  *
  * Vectors of L 32-bit integers, for sums of products of codes. The four bytes of lane i of a vector
  * of codes are the codes of column i for four consecutive k.
@@ -85,6 +88,8 @@ FL_INLINE vf vf_set1(float x) { FL_EACH(x); }
 FL_INLINE vf vf_load(const float *p) { FL_EACH(p[i]); }
 FL_INLINE vf vf_loadu(const float *p) { FL_EACH(p[i]); }
 FL_INLINE vf vf_load_f16(const uint16_t *p) { FL_EACH(fl_from_half(p[i])); }
+FL_INLINE vf vf_load_even(const uint16_t *p) { FL_EACH(fl_float((uint32_t)p[2 * i] << 16)); }
+FL_INLINE vf vf_load_odd(const uint16_t *p) { FL_EACH(fl_float((uint32_t)p[2 * i + 1] << 16)); }
 FL_INLINE void vf_store(float *p, vf a) { memcpy(p, a.v, sizeof a.v); }
 FL_INLINE void vf_storeu(float *p, vf a) { memcpy(p, a.v, sizeof a.v); }
 FL_INLINE void vf_storen(float *p, vf a, size_t n) { for (size_t i = 0; i < n; i++) p[i] = a.v[i]; }

@@ -20,6 +20,15 @@ FL_INLINE vf vf_load_f16(const uint16_t *p)
 {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 }
+FL_INLINE vf vf_load_even(const uint16_t *p)
+{
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u16(vld1q_u16(p)), 16));
+}
+FL_INLINE vf vf_load_odd(const uint16_t *p)
+{
+    const uint32x4_t lower = vdupq_n_u32(0xffffu);
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), lower));
+}
 FL_INLINE void vf_store(float *p, vf a) { vst1q_f32(p, a); }
 FL_INLINE void vf_storeu(float *p, vf a) { vst1q_f32(p, a); }
 FL_INLINE void vf_storen(float *p, vf a, size_t n)

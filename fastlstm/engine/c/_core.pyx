@@ -42,7 +42,7 @@ cdef object _empty = numpy.empty
 cdef object _float32 = numpy.dtype(numpy.float32)
 
 CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # in the order of fastlstm.h
-DTYPES = ("float32", "float16", "int8")  # of packed matrices, in the order of fastlstm.h
+DTYPES = ("float32", "float16", "int8", "bfloat16")  # of packed matrices, as in fastlstm.h
 
 
 include "machine.pxi"
@@ -76,7 +76,8 @@ cdef class Net:
     variant  an engine.variants.Variant; None: torch's own cell
     dtype    what set() rounds the weight matrices to: "float32", or "float16", which takes half the
              memory and is for inference alone; sums and states are float32 in both. "int8": set()
-             takes engine.int8.Codes, also for inference alone
+             takes engine.int8.Codes, also for inference alone. "bfloat16": set() rounds the
+             matrices, calls round x and h; for inference alone too
     inputs   with "int8": what a first layer's x is made into, "int16" or "int8" codes
 
     ValueError for a cell, isa, variant or dtype that there is not; MemoryError.

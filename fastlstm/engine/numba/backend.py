@@ -165,5 +165,5 @@ class Net(network.Net):
     }
 
     def arithmetic_of(self, cell, dtype):
-        """NumPy's for sums of codes, which are exact whoever adds them."""
-        return (numpy_backend.Net if dtype == "int8" else self).cells[cell]
+        """NumPy's for sums of codes, which are exact whoever adds them, and of bfloat16."""
+        return (numpy_backend.Net if dtype in ("int8", "bfloat16") else self).cells[cell]

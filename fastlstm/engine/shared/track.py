@@ -6,7 +6,7 @@ Letters: I input, H hidden, P projection, K = P or H, G gates, N = G H sums of g
 
 import numpy as np
 
-from .. import int8
+from .. import bfloat16, int8
 from ..variants import RELU, USUAL
 from .activations import Function
 
@@ -15,12 +15,13 @@ ACTIVATIONS = {
     "rnn_tanh": USUAL["RNN"], "rnn_relu": (RELU,),
 }  # fmt: skip
 FUNCTIONS = {cell: [Function(one) for one in usual] for cell, usual in ACTIVATIONS.items()}
-DTYPES = ("float32", "float16", "int8")  # of weight matrices
+DTYPES = ("float32", "float16", "int8", "bfloat16")  # of weight matrices
 
 
 class Track:
-    """The weights of one track, all float32, or with dtype "int8" w, r and proj as int8.Matrix, and
-    neither w_ih, w_hh nor w_hr; then the layer's number and the bits of x's codes matter too.
+    """The weights of one track, all float32; or with dtype "int8" or "bfloat16" w, r and proj as
+    int8.Matrix or bfloat16.Matrix, and neither w_ih, w_hh nor w_hr. With "int8" the layer's number
+    and the bits of x's codes matter too.
 
     w_ih, w_hh, w_hr   torch's matrices, (N, I or D K), (N, K) and (P, H), or (0, 0) without a
                        projection: the layer's own arrays, or rounded copies
@@ -47,8 +48,11 @@ class Track:
             self.r, self.proj = (int8.Matrix(w.codes, w.scales, 1, 8) for w in rest)
         else:
             w_hr = np.empty((0, 0), np.float32) if w_hr is None else w_hr
-            if dtype == "float16":
+            if dtype == "bfloat16":
+                self.w, self.r, self.proj = map(bfloat16.Matrix, (w_ih, w_hh, w_hr))
+            elif dtype == "float16":
                 w_ih, w_hh, w_hr = map(rounded, (w_ih, w_hh, w_hr))
+        if dtype in ("float32", "float16"):
             self.w_ih, self.w_hh, self.w_hr = map(compiled_can_read, (w_ih, w_hh, w_hr))
             self.w, self.r, self.proj = map(without_subnormals, (w_ih.T, w_hh.T, w_hr.T))
         zeros = np.zeros(w_ih.shape[0], np.float32)
@@ -70,7 +74,8 @@ class Track:
     def nbytes(self):
         """Bytes of the copies."""
         copies = (a for name, a in vars(self).items() if not name.startswith("w_"))
-        return sum(a.nbytes for a in copies if isinstance(a, np.ndarray | int8.Matrix))
+        kinds = np.ndarray | int8.Matrix | bfloat16.Matrix
+        return sum(a.nbytes for a in copies if isinstance(a, kinds))
 
 
 def rounded(array):

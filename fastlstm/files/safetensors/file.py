@@ -173,8 +173,11 @@ def _widened(half):
     return bits.view(np.float32)
 
 
-def array_in(source, data, start, name, entry):
-    """The array of one tensor, `entry` of `layout`, a view of `data` where that is aligned."""
+def array_in(source, data, start, name, entry, bfloat16=None):
+    """The array of one tensor, `entry` of `layout`, a view of `data` where that is aligned.
+
+    bfloat16   None: such a tensor becomes float32; else a function of the uint16 array of its bits
+    """
     dtype, shape, begin, _ = entry
     if 0 in shape:
         return np.empty(shape, "float32" if dtype == "BF16" else _DTYPES[dtype])
@@ -183,10 +186,11 @@ def array_in(source, data, start, name, entry):
     flat = np.frombuffer(data, little, math.prod(shape), start + begin)
     if dtype == "BOOL" and flat.view(np.uint8).max() > 1:
         raise source.error(f"tensor {show(name)}", "a bool that is neither 0 nor 1")
-    if dtype == "BF16":
+    as_bits = dtype == "BF16" and bfloat16
+    if dtype == "BF16" and not as_bits:
         flat = _widened(flat)
     flat = flat.astype(flat.dtype.newbyteorder("="), copy=not flat.flags.aligned)
-    return flat.reshape(shape)
+    return bfloat16(flat.reshape(shape)) if as_bits else flat.reshape(shape)
 
 
 def read(source, options=None):

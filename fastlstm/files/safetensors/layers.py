@@ -7,8 +7,9 @@ memory.
 
 The fields are those of description.Layer that differ from its defaults; activations are lists of
 [name, alpha, beta] for each direction. The arrays have prefix + torch's names and are float32,
-except the weight matrices of a layer whose dtype is "float16" or "int8": those are float16, or int8
-codes, whose scales for each row are an array named <the matrix's name>_scale. In the data arrays of
+except the weight matrices of a layer whose dtype is "float16", "bfloat16" or "int8": those are
+float16, bfloat16, or int8 codes, whose scales for each row are an array named <the matrix's
+name>_scale. In the data arrays of
 larger items come first, so that each is aligned to its items.
 """
 
@@ -17,12 +18,13 @@ import json
 
 import numpy as np
 
+from ...engine.bfloat16 import Bfloat16
 from ...engine.int8 import INPUTS, Codes
 from ...engine.variants import USUAL, Activation
 from ..contents import Contents, group_by_prefix, layer_weights
-from ..description import Layer
+from ..description import DTYPES, Layer
 from ..source import show
-from ..weight_shapes import misfit, weight_shapes
+from ..weight_shapes import misfit, parse_name, weight_shapes
 from .file import array_in, layout
 from .write import write_arrays
 
@@ -58,7 +60,7 @@ def plain(layer):
 def write(path, layers):
     """Write {prefix: (Layer, {torch's name: array})} to `path`, whole or not at all. Arrays become
     float32, the matrices of a float16 layer float16: ready made, or rounded without a check. Those
-    of an int8 layer are int8.Codes."""
+    of an int8 layer are int8.Codes, those of a bfloat16 layer Bfloat16."""
     arrays, described = {}, {}
     for prefix, (layer, weights) in layers.items():
         described[prefix] = plain(dataclasses.replace(layer, cell=False))
@@ -66,6 +68,9 @@ def write(path, layers):
             if isinstance(array, Codes):
                 arrays[prefix + name] = array.codes
                 arrays[f"{prefix}{name}_scale"] = array.scales
+                continue
+            if isinstance(array, Bfloat16):
+                arrays[prefix + name] = array
                 continue
             matrix = name.startswith("weight_")
             dtype = "<f2" if matrix and layer.dtype == "float16" else "<f4"
@@ -115,7 +120,7 @@ def described(source, fields):
         layer = Layer(**values)
         if (
             layer.direction not in ("forward", "reverse", "bidirectional")
-            or layer.dtype not in ("float32", "float16", "int8")
+            or layer.dtype not in DTYPES
             or layer.inputs not in INPUTS
             or any(len(each) != len(USUAL[layer.kind]) for each in layer.directions)
         ):
@@ -159,12 +164,20 @@ def _check_weights(source, prefix, layer, groups):
         raise source.error("metadata", f"layer {show(prefix)} does not fit its weights: {problem}")
 
 
+def _is_matrix(name):
+    found = parse_name(name)
+    return found is not None and found.part.startswith("weight_")
+
+
 def read(source, options=None):
     """Contents, the arrays views of the mapped file (read-only)."""
     found, start, text = layout(source)
     layers = _config(source, text)
     mapped = source.mapped()
-    arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
+    arrays = {
+        n: array_in(source, mapped, start, n, entry, Bfloat16 if _is_matrix(n) else None)
+        for n, entry in found.items()
+    }
     groups = group_by_prefix(arrays)
     for prefix, layer in layers.items():
         _check_weights(source, prefix, layer, groups)

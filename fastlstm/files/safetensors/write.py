@@ -7,22 +7,24 @@ import tempfile
 
 import numpy as np
 
+from ...engine.bfloat16 import Bfloat16
 from .file import CONFIG
 
 _ALIGN = 64  # of the data in the file; arrays follow each other without holes
 _NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32",
     "int16": "I16", "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16",
-    "uint8": "U8", "bool": "BOOL",
+    "uint8": "U8", "bool": "BOOL", "bfloat16": "BF16",
 }  # fmt: skip
 
 
 def write_arrays(path, config, arrays):
-    """Writes {name: contiguous array} and the text `config`, which files/safetensors/file.py finds
-    under CONFIG. In the data arrays of larger items come first, so that each is aligned to its own.
+    """Writes {name: contiguous array or Bfloat16} and the text `config`, which file.py finds under
+    CONFIG. In the data arrays of larger items come first, so that each is aligned to its own.
     What was at `path` stays if anything fails."""
     header = {"__metadata__": {CONFIG: config}}
-    ordered = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))  # which is stable
+    size = lambda item: -item[1].dtype.itemsize  # noqa: E731
+    ordered = dict(sorted(arrays.items(), key=size))  # which is stable
     ends = dict(zip(ordered, np.cumsum([0, *(a.nbytes for a in ordered.values())])[1:].tolist()))
     for name, array in arrays.items():
         header[name] = {
@@ -40,6 +42,7 @@ def write_arrays(path, config, arrays):
             os.chmod(temporary, 0o666 & ~mask)
             file.write(len(text).to_bytes(8, "little") + text)
             for array in ordered.values():
+                array = array.bits if isinstance(array, Bfloat16) else array
                 file.write(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
         os.replace(temporary, path)
     except BaseException:

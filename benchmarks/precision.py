@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""LSTMs in every precision beside other engines', one thread, errors against float64.
+
+    python benchmarks/precision.py [ROUNDS [T,B,I,H ...]]     # pip install -e ".[bench]"
+
+fastlstm in float32, float16, bfloat16 and int8; PyTorch in bfloat16; OpenVINO as it chooses itself,
+and asked for bfloat16; ONNX Runtime in float32 and in int8 (quantize_dynamic, a scale for each
+channel). An engine that is not installed, or cannot run here, is left out. Each round calls every
+engine once, one after the other. Printed is a table in Markdown: medians in us, the quartiles'
+distance in % of them, the rms of the errors of all outputs, and the precision that the engine says
+it computes in. ROUNDS of 0: the errors alone.
+"""
+
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from int8 import SHAPES, exact, sessions
+
+import fastlstm
+
+SECONDS = 6  # of one shape, at most about so many
+
+
+def ours(layer, x):
+    """{(engine, precision): call}."""
+    layers = {
+        "float32": layer,
+        **{dtype: layer.quantize(dtype) for dtype in ("float16", "bfloat16", "int8")},
+        "int8, inputs int8": layer.quantize("int8", inputs="int8"),
+    }
+    return {("fastlstm", name): lambda one=one: one(x)[0] for name, one in layers.items()}
+
+
+def pytorch(layer, x):
+    module = torch.nn.LSTM(layer.input_size, layer.hidden_size).eval()
+    module.load_state_dict({k: torch.from_numpy(v) for k, v in layer.state_dict().items()})
+    module, given = module.bfloat16(), torch.from_numpy(x).bfloat16()
+
+    def call():
+        with torch.inference_mode():
+            return module(given)[0]
+
+    call()  # not every CPU can
+    return {("PyTorch", "bfloat16"): call}
+
+
+def onnxruntime(layer, x):
+    shape = (*x.shape[:2], layer.input_size, layer.hidden_size)
+    with tempfile.TemporaryDirectory() as folder:
+        plain, quantized = sessions(layer, shape, folder)
+    return {
+        ("ONNX Runtime", name): lambda one=one: one.run(["y"], {"x": x})[0]
+        for name, one in (("float32", plain), ("int8", quantized))
+    }
+
+
+def openvino(layer, x):
+    import openvino
+    import openvino.properties as props
+    from openvino.properties import hint
+
+    shape = (*x.shape[:2], layer.input_size, layer.hidden_size)
+    options = {
+        hint.performance_mode: hint.PerformanceMode.LATENCY, props.streams.num: 1,
+        props.inference_num_threads: 1,
+    }  # fmt: skip
+    core, found = openvino.Core(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        sessions(layer, shape, folder)  # which writes plain.onnx
+        model = core.read_model(str(Path(folder) / "plain.onnx"))
+    for name, more in (("by default", {}), ("asked", {hint.inference_precision: "bf16"})):
+        compiled = core.compile_model(model, "CPU", options | more)
+        precision = compiled.get_property(hint.inference_precision).get_type_name()
+        request = compiled.create_infer_request()
+        found["OpenVINO", f"{precision}, {name}"] = lambda request=request: request.infer(
+            {"x": x}, share_inputs=True, share_outputs=True
+        )["y"]
+    return found
+
+
+def calls_of(layer, x):
+    calls = ours(layer, x)
+    for engine in (pytorch, onnxruntime, openvino):
+        try:
+            calls |= engine(layer, x)
+        except (ImportError, RuntimeError) as e:
+            print(f"{engine.__name__} is left out: {str(e).splitlines()[0]}", file=sys.stderr)
+    return calls
+
+
+def error(call, due):
+    y = call()
+    y = y.float().numpy() if isinstance(y, torch.Tensor) else np.array(y)
+    return float(np.sqrt(np.mean((y.reshape(due.shape) - due) ** 2)))
+
+
+def measure(shape, rounds):
+    """{(engine, precision): (median us, quartiles' distance in %, rms error)}."""
+    T, B, I, H = shape
+    layer = fastlstm.LSTM(I, H, num_threads=1)
+    x = np.random.default_rng(1).standard_normal((T, B, I)).astype(np.float32)
+    calls, due = calls_of(layer, x), exact(layer, x)
+    errors = {name: error(call, due) for name, call in calls.items()}
+    taken, start = {name: [] for name in calls}, time.perf_counter()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            taken[name].append(time.perf_counter() - begin)
+        if time.perf_counter() - start > SECONDS and len(taken[name]) > 2:
+            break
+    found = {}
+    for name, times in taken.items():
+        times = times or [float("nan")] * 2
+        low, median, high = statistics.quantiles(times, n=4)
+        found[name] = 1e6 * median, 100 * (high - low) / median, errors[name]
+    return found
+
+
+def main():
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)  # quantize_dynamic's advice
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    shapes = [tuple(map(int, a.split(","))) for a in sys.argv[2:]] or SHAPES
+    print(f"fastlstm {fastlstm.__version__}, isa {fastlstm.LSTM(1, 1).isa}\n")
+    print("| T, B, I, H | engine | precision | us | spread, % | own float32 / it | rms error |")
+    print("|---|---|---|---:|---:|---:|---:|")
+    for shape in shapes:
+        found = measure(shape, max(2, rounds) if rounds else 0)
+        base = found["fastlstm", "float32"][0]
+        for (engine, precision), (us, spread, rms) in found.items():
+            print(
+                f"| {', '.join(map(str, shape))} | {engine} | {precision} | {us:.3g} "
+                f"| {spread:.0f} | {base / us:.2f} | {rms:.1e} |", flush=True,
+            )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernels of FL_BFLOAT16 (bfloat16.h): gemm, and the steps of the LSTM and the GRU. Those of
+ * the other cells are a gemm and then their gates (elementwise.h). Included once for each
+ * instruction set by table.h.
+ *
+ * Registers hold the two chains of each sum, for a piece of 32 k. The sums are in memory, where z
+ * or c is, since each is touched once in a piece.
+ */
+#ifndef FL_PAIRS_H
+#define FL_PAIRS_H
+
+#include "kernels/bfloat16.h"
+#include "kernels/cells.h"
+#include "kernels/product.h"
+
+/* The vectors of a panel of V that are summed in one pass over it, for M rows: all, or 2 of 4 if
+   they would need more than FL_CHAINS registers. And the rows of the largest tile. */
+#define FL_PASS(V, M) (2 * (V) * (M) <= FL_CHAINS || (V) % 2 ? (V) : 2)
+#define FL_TILE_PAIRS(V) (FL_CHAINS / (2 * FL_PASS(V, 2)))
+
+/*
+ * sums[m][v] += sum_k a[m][k] * panel[k][v]
+ *
+ * for M rows and the V vectors of a panel. Row m of a begins `row` floats after row m - 1; the sums
+ * of a row lie V vectors one after the other, those of the next row sums_row floats further on.
+ */
+FL_INLINE void fl_sum_pairs(const int V, const int M, float *sums, size_t sums_row, size_t k,
+                            const float *a, size_t row, const uint16_t *panel)
+{
+    const int W = FL_PASS(V, M);
+    FL_LOOP (pass, V / W) {
+        const uint16_t *w = panel + (size_t)pass * W * 2 * FL_LANES;
+        const float *x = a;
+        for (size_t left = fl_format_lines(FL_BFLOAT16, k), n; left; left -= n) {
+            vf even[4][FL_NV], odd[4][FL_NV];
+            FL_FOR (m, M)
+                FL_FOR (v, W)
+                    even[m][v] = odd[m][v] = vf_set1(0.0f);
+            n = left < FL_PIECE / 2 ? left : FL_PIECE / 2;
+            for (const uint16_t *end = w + n * V * 2 * FL_LANES; w != end;
+                 w += V * 2 * FL_LANES, x += 2) {
+                /* Rows in turn, and first the even numbers: so few registers are needed. */
+                vf b[FL_NV];
+                FL_FOR (v, W)
+                    b[v] = vf_load_even(w + v * 2 * FL_LANES);
+                FL_FOR (m, M) {
+                    const vf s = vf_set1(x[(size_t)m * row]);
+                    FL_FOR (v, W)
+                        even[m][v] = vf_mad(s, b[v], even[m][v]);
+                }
+                FL_FOR (v, W)
+                    b[v] = vf_load_odd(w + v * 2 * FL_LANES);
+                FL_FOR (m, M) {
+                    const vf s = vf_set1(x[(size_t)m * row + 1]);
+                    FL_FOR (v, W)
+                        odd[m][v] = vf_mad(s, b[v], odd[m][v]);
+                }
+            }
+            FL_FOR (m, M)
+                FL_FOR (v, W) {
+                    float *sum = sums + (size_t)m * sums_row + (pass * W + v) * FL_LANES;
+                    vf_store(sum, vf_add(vf_load(sum), vf_add(even[m][v], odd[m][v])));
+                }
+        }
+    }
+}
+
+typedef void fl_pairs_fn(float *sums, size_t sums_row, size_t k, const float *a, size_t row,
+                         const uint16_t *panel);
+#define FL_SUM_PAIRS(V, M)                                                                         \
+    static void fl_sum_pairs_##V##_##M(float *sums, size_t sums_row, size_t k, const float *a,     \
+                                       size_t row, const uint16_t *panel)                          \
+    {                                                                                              \
+        if (M <= FL_TILE_PAIRS(V))                                                                 \
+            fl_sum_pairs(V, M, sums, sums_row, k, a, row, panel);                                  \
+    }
+FL_SUM_PAIRS(3, 1)
+FL_SUM_PAIRS(3, 2)
+FL_SUM_PAIRS(3, 3)
+FL_SUM_PAIRS(3, 4)
+FL_SUM_PAIRS(4, 1)
+FL_SUM_PAIRS(4, 2)
+FL_SUM_PAIRS(4, 3)
+
+/* The sums of `rows` rows, from row r on, and one panel of V vectors: nearly equal tiles of rows.
+ */
+static FL_NOINLINE void fl_pairs_rows(size_t V, float *sums, size_t sums_row, size_t k,
+                                      const fl_codes *codes, size_t r, size_t rows,
+                                      const void *panel)
+{
+    static fl_pairs_fn *const tile[2][4] = {
+        {fl_sum_pairs_3_1, fl_sum_pairs_3_2, fl_sum_pairs_3_3, fl_sum_pairs_3_4},
+        {fl_sum_pairs_4_1, fl_sum_pairs_4_2, fl_sum_pairs_4_3, NULL}};
+    const size_t most = V == 3 ? FL_TILE_PAIRS(3) : FL_TILE_PAIRS(4);
+    for (size_t tiles = (rows + most - 1) / most; tiles; tiles--) {
+        const size_t m = (rows + tiles - 1) / tiles;
+        const void *a = (const char *)codes->at + r * codes->row;
+        tile[V - 3][m - 1](sums, sums_row, k, a, codes->row / sizeof(float), panel);
+        sums += m * sums_row;
+        r += m;
+        rows -= m;
+    }
+}
+
+static void fl_gemm_bfloat16_run(const fl_gemm *g)
+{
+    const size_t group = g->vectors * FL_LANES;
+    for (size_t i = 0; i < g->panels; i++) {
+        const size_t p = g->descending ? g->panels - 1 - i : i;
+        float *c = g->c + p * g->c_panel;
+        for (size_t r = 0; r < g->rows && g->add != FL_ONTO; r++)
+            for (size_t v = 0; v < group; v += FL_LANES)
+                vf_store(c + r * g->c_row + v,
+                         g->init ? vf_load(g->init + p * group + v) : vf_set1(0.0f));
+        fl_pairs_rows(g->vectors, c, g->c_row, g->k, &g->codes, 0, g->rows,
+                      (const char *)g->panel + p * g->panel_bytes);
+    }
+}
+
+/* The order of panels p0 .. p1 - 1 of a step. */
+#define FL_STEP_PANELS(p, s)                                                                       \
+    for (size_t i = (s)->p0, p; p = (s)->descending ? (s)->p0 + (s)->p1 - 1 - i : i, i < (s)->p1;  \
+         i++)
+
+static void fl_lstm_bfloat16_run(const fl_step *s)
+{
+    FL_STEP_PANELS(p, s)
+    {
+        float *z = (float *)(uintptr_t)s->z + p * s->z_panel;
+        fl_pairs_rows(FL_NV, z, FL_GROUP, s->k, &s->codes, 0, s->rows,
+                      (const char *)s->panel + p * s->panel_bytes);
+        for (size_t r = 0; r < s->rows; r++, z += FL_GROUP) {
+            vf a[FL_NV];
+            FL_FOR (v, FL_NV)
+                a[v] = vf_load(z + v * FL_LANES);
+            fl_lstm_step(0, a, s, p, r);
+        }
+    }
+}
+
+/* Of n the products of h are sums of their own, from b_hn on, beside those of x in z. */
+static void fl_gru_bfloat16_run(const fl_step *s)
+{
+    enum { ROWS = FL_TILE_PAIRS(3), GROUP = 3 * FL_LANES };
+    FL_STEP_PANELS(p, s)
+    for (size_t r0 = 0, m; r0 < s->rows; r0 += m) {
+        _Alignas(FL_ALIGN) float sums[ROWS * GROUP];
+        const float *z = s->z + p * s->z_panel + r0 * GROUP;
+        m = s->rows - r0 < ROWS ? s->rows - r0 : ROWS;
+        for (size_t r = 0; r < m; r++)
+            FL_FOR (v, 3)
+                vf_store(sums + r * GROUP + v * FL_LANES,
+                         vf_load(v == 2 ? s->b_hn + p * FL_LANES : z + r * GROUP + v * FL_LANES));
+        fl_pairs_rows(3, sums, GROUP, s->k, &s->codes, r0, m,
+                      (const char *)s->panel + p * s->panel_bytes);
+        for (size_t r = 0; r < m; r++) {
+            vf a[3];
+            FL_FOR (v, 3)
+                a[v] = vf_load(sums + r * GROUP + v * FL_LANES);
+            fl_gru_step(0, a, s, p, r0 + r);
+        }
+    }
+}
+
+#endif

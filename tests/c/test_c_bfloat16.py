@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""bfloat16: rounding, and the sums of the gemm against fused multiply-adds in the order of
+TDPBF16PS, written here in float64, on every instruction set that runs here and on AArch64
+(tests/c/bfloat16_driver.c). Millions of sums: all exponents, zeros, cancelling, the bounds below
+which numbers are zeros."""
+
+import subprocess
+
+import numpy as np
+import pytest
+from c_core import CLEAN, X86, build, need
+from conftest import FULL
+
+F, D = np.float32, np.float64
+# As dispatch.c lists them.
+SETS = (
+    *("avx512-vnni", "avx512", "avx2-vnni", "avx2"),
+    *("neon-dot", "neon", "generic-fma", "generic"),
+)
+CASES = 1200 if FULL else 60  # of some 9,000 sums
+KINDS = ("plain", "wide", "cancelling", "zeros", "bounds", "special")
+
+
+@pytest.fixture(scope="module")
+def driver():
+    return [build("bfloat16_driver")]
+
+
+def piped(driver, data, *arguments):
+    done = subprocess.run(
+        [*driver, *arguments], input=data, capture_output=True, env=CLEAN, check=True
+    )
+    return np.frombuffer(done.stdout, F)
+
+
+# ---- the rules
+
+
+def rounded(x):
+    """To the nearest of 8 bits of precision, ties to even, by arithmetic of doubles."""
+    x = np.asarray(x, F).astype(D)
+    m, e = np.frexp(x)
+    near = np.ldexp(np.rint(m * 256), e - 8)  # exact, and rint takes ties to even
+    near = np.where(np.abs(near) >= 2.0**128, np.copysign(np.inf, x), near)
+    near = np.where(np.abs(near) < 2.0**-56, 0.0, near)
+    return np.where(np.isfinite(x), near, x).astype(F)
+
+
+def fma(a, b, c):
+    """a b + c, rounded once to float32. The product of two bfloat16 numbers is exact in float64.
+    The sum there is rounded to odd, after which rounding it to float32 is as if it had been exact
+    (Boldo and Melquiond 2008)."""
+    p, c = a.astype(D) * b, c.astype(D)
+    s = p + c
+    back = s - p
+    rest = (p - (s - back)) + (c - back)  # what the sum lost (Knuth)
+    bits = s.view(np.int64)
+    even = (rest != 0) & np.isfinite(s) & np.isfinite(rest) & (bits & 1 == 0)
+    toward = np.where((rest > 0) == (s > 0), 1, -1)
+    odd = np.where(even, bits + toward, bits)
+    return odd.view(D).astype(F)
+
+
+def sums(x, w, start):
+    """(rows, columns): the sums of rounded x (rows, k) and w (columns, k), and the smallest of
+    all that is met and is not 0."""
+    total, least = np.broadcast_to(start, (len(x), len(w))).astype(F), np.inf
+    for k0 in range(0, x.shape[1], 32):
+        chains = []
+        for first in (0, 1):
+            chain = np.zeros_like(total)
+            for k in range(k0 + first, min(k0 + 32, x.shape[1]), 2):
+                chain = fma(np.broadcast_to(x[:, k : k + 1], total.shape), w[:, k], chain)
+                least = min(least, np.abs(chain[chain != 0]).min(initial=np.inf))
+            chains.append(chain)
+        piece = chains[0] + chains[1]
+        total = total + piece
+        least = min(least, *(np.abs(a[a != 0]).min(initial=np.inf) for a in (piece, total)))
+    return total, least
+
+
+def drawn(kind, rng):
+    """x, w and the start of the sums of a case, float32, not rounded yet."""
+    rows, columns = int(rng.integers(1, 120)), int(rng.integers(1, 150))
+    k = int(rng.choice([1, 2, 3, 15, 16, 31, 32, 33, 47, 63, 64, 65, 70, 100]))
+    shape = (rows + columns, k)
+    values = rng.standard_normal(shape)
+    start = rng.standard_normal((rows, columns))
+    if kind == "wide":  # products and sums stay below 2^128
+        values = np.ldexp(rng.uniform(1, 2, shape), rng.integers(-70, 60, shape))
+        values *= rng.choice([-1, 1], shape)
+        start = np.ldexp(start, rng.integers(-100, 100, start.shape))
+    elif kind == "cancelling":
+        values[:, 1::2] = values[:, : k // 2 * 2 : 2]
+        values[rows:, 1::2] *= -1
+        values[:, 3::4] *= 1 + 2.0**-8
+        start *= 2.0**-20
+    elif kind == "zeros":
+        values *= rng.choice([0.0, -0.0, 1.0], shape, p=[0.4, 0.2, 0.4])
+        start *= rng.choice([0.0, -0.0, 1.0], start.shape)
+    elif kind == "bounds":
+        values = np.ldexp(rng.choice([-1, 1], shape) * rng.uniform(0.99, 1.01, shape),
+                          rng.integers(-57, -54, shape))  # fmt: skip
+        start = np.ldexp(rng.choice([-1, 1], start.shape), rng.integers(-103, -100, start.shape))
+        start = start * (1 + 2.0**-23 * rng.integers(0, 2, start.shape))
+    elif kind == "special":
+        values = rng.integers(0, 1 << 32, shape, dtype=np.uint32).view(F)
+        start = start.astype(F)
+        start[rng.random(start.shape) < 0.1] = np.inf
+    return F(values[:rows]), F(values[rows:]), F(start)
+
+
+def check_sums(driver, sets, cases, seed):
+    """The numbers of the sets that ran, and of sums that each gave."""
+    rng, data, due, kinds = np.random.default_rng(seed), [], [], []
+    for case in range(cases):
+        kind = KINDS[case % len(KINDS)]
+        x, w, start = drawn(kind, rng)
+        onto = case % 2
+        start = start if onto else start[0]
+        header = np.array([len(x), len(w), x.shape[1], 3 + case // 2 % 2, onto], np.uint32)
+        data += [header.tobytes(), *(a.tobytes() for a in (x, w, start))]
+        with np.errstate(all="ignore"):
+            total, least = sums(rounded(x), rounded(w), start)
+        if kind != "special":
+            assert np.isfinite(total).all() and least >= 2.0**-126  # no subnormal anywhere
+        due.append(total.reshape(-1))
+        kinds += [kind] * total.size
+    due, kinds, ran = np.concatenate(due), np.array(kinds), 0
+    for number, name in enumerate(SETS[:sets]):
+        got = piped(driver, b"".join(data), "gemm", str(number))
+        if not len(got):
+            continue
+        ran += 1
+        here = np.ones(len(due), bool)
+        if name == "generic" and X86:  # products that overflow are infinite without fusing
+            here = kinds != "special"
+        number = ~np.isnan(due)
+        assert len(got) == len(due) and (np.isnan(got) == ~number)[here].all(), name
+        wrong = (got.view(np.uint32) != due.view(np.uint32)) & number & here
+        assert not wrong.any(), (name, wrong.sum(), set(kinds[wrong]))
+    return ran, len(due)
+
+
+def test_sums_are_fused_multiply_adds_in_amx_s_order(driver):
+    ran, count = check_sums(driver, len(SETS), CASES, 1)
+    assert ran >= 1 and count >= (10_000_000 if FULL else 300_000)
+
+
+@pytest.mark.skipif(not X86, reason="native already")
+def test_aarch64_has_the_same_sums():
+    need("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    arm = build("bfloat16_driver", arm=True, compiler="aarch64-linux-gnu-gcc", link=["-static"])
+    assert check_sums(["qemu-aarch64", "-cpu", "cortex-a53", arm], 5, 12, 2)[0] == 2
+
+
+def test_every_bfloat16_number_and_its_neighbours_are_rounded(driver):
+    """All of them, halfway between any two, the float32 numbers beside each of these, the bounds,
+    and a million drawn patterns."""
+    every = (np.arange(1 << 16, dtype=np.uint32) << 16).view(F)
+    bits = np.concatenate([every.view(np.uint32) + np.uint32(d) for d in
+                           (0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF)])  # fmt: skip
+    drawn = np.random.default_rng(3).integers(0, 1 << 32, 1_000_001, dtype=np.uint32)
+    x = np.concatenate([bits, drawn]).view(F)
+    with np.errstate(invalid="ignore", over="ignore"):
+        due = rounded(x)
+    number = ~np.isnan(x)
+    ran = 0
+    for isa in range(len(SETS)):
+        got = piped(driver, x.tobytes(), "round", str(isa))
+        if len(got):
+            ran += 1
+            assert np.array_equal(
+                got[number].view(np.uint32) << 1, due[number].view(np.uint32) << 1
+            )
+            assert (np.signbit(got) == np.signbit(due))[number & (due != 0)].all()
+            assert np.isnan(got[~number]).all() and not (got.view(np.uint32) & 0xFFFF).any()
+    assert ran >= 1
+
+
+def test_the_package_s_own_rounding_of_weights_is_the_kernels_(driver):
+    from fastlstm.engine import bfloat16
+
+    x = np.random.default_rng(4).integers(0, 1 << 32, 1_000_000, dtype=np.uint32).view(F)
+    ours = bfloat16.rounded(x)
+    kernels = piped(driver, x.tobytes(), "round", str(SETS.index("generic")))
+    assert np.array_equal(ours.view(np.uint32), kernels.view(np.uint32))
+
+
+def test_biases_below_their_bound_are_zeros(driver):
+    b = F([2.0**-103, -(2.0**-103), 2.0**-104, -(2.0**-104), 1.9999 * 2.0**-104, 1e-45, 0.5, -3])
+    got = piped(driver, b.tobytes(), "bias", str(SETS.index("generic")))
+    assert got.tolist() == [2.0**-103, -(2.0**-103), 0, 0, 0, 0, 0.5, -3]

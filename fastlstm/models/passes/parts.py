@@ -7,7 +7,8 @@ import numpy as np
 from ..infer import narrow
 from ..reference.call import DTYPES
 from ..shapes import fused_perm
-from . import resize as resize  # these modules register their functions too
+from . import integers as integers  # these modules register their functions too
+from . import resize as resize
 from . import signal as signal
 from .put import TABLE, Put, made_of_others
 

@@ -19,6 +19,7 @@ from .graph import MALFORMED, Graph, ModelError, Value
 from .infer import run_dtype
 from .passes.cells import cells
 from .passes.channels_last import channels_last, transposes
+from .passes.codes import dynamic, in_codes
 from .passes.edit import Edit
 from .passes.einsum import einsum
 from .passes.fuse import fuse
@@ -28,7 +29,7 @@ from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import FOLDED, MORE_FOLDED, simplify
 
-PASSES = (recurrent, linear, cells, join, batch_norm)
+PASSES = (dynamic, recurrent, linear, cells, join, batch_norm, in_codes)
 FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
@@ -105,17 +106,19 @@ def lowered(builder, node):
         raise node.error(f"its inputs and attributes do not fit together ({error!r})") from error
 
 
-def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
+def plan(graph, facts, *, isa=None, dtype=None, inputs="int16", max_bytes=1 << 30):
     """The Plan of a graph for inputs of which `facts`, {name: infer.Fact}, is known.
 
-    isa         the instruction set, None for the best; dtype: of weights, "float32" or "float16"
+    isa         the instruction set, None for the best
+    dtype       of weights: "float32", "float16", "int8", or None: as the file has them, codes or
+                float32; inputs: of "int8", the codes of rows of inputs
     max_bytes   of one array, or of all arrays of one run
 
     ModelError; graph.NotKnown if more has to be known of the inputs.
     """
     flat, known = simplify(graph, facts, max_bytes)
     bytes_left = FOLDED * sum(a.nbytes for a in graph.constants.values()) + MORE_FOLDED
-    edit = Edit(flat, known, bytes_left)
+    edit = Edit(flat, known, bytes_left, dtype, inputs)
     for change in PASSES + (FOR_C if NAME == "c" else ()):
         try:
             change(edit)

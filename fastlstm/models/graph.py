@@ -27,8 +27,8 @@ OWN = {
     # input, scales (O,), W are int8 codes, and rows of x become codes too (engine/int8.py).
     # Attributes, all optional, which go with constant W and b alone: activation, (name, alpha,
     # beta) of a function that is applied to y (lower/activation.py); window, (taps, stride): x is
-    # (.., T, I / taps), and each row is `taps` consecutive ones of it, as of a Conv1d; inputs,
-    # "int16" or "int8": the codes that rows of x become; note: why the weights of a quantised file
+    # (.., T, I / taps), and each row is `taps` consecutive ones of it, as of a Conv1d; codes,
+    # "int16" or "int8": what rows of x become; note: why the weights of a quantised file
     # are floats here.
     "Linear",
     # ONNX's Conv, ConvTranspose, MaxPool, AveragePool and LpPool over one or two axes, with their

@@ -26,7 +26,7 @@ def linear(b, node):
             if not int8.is_codes(weights[0], weights[2]):
                 raise node.error("its weights are no 8-bit codes with scales")
             ints[0] = INT8
-            ints.append(8 if node.attrs.get("inputs") == "int8" else 16)
+            ints.append(8 if node.attrs.get("codes") == "int8" else 16)
         b.emit(node, "linear", ints, floats, weights, [x])
         return
     if number >= 0 or scale or "window" in node.attrs:

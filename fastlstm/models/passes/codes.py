@@ -248,7 +248,7 @@ def windows(edit, node, x, weights, taps, outputs):
         axes = edit.constant("axes", np.array([1], np.int64))
         made.append(edit.node("Pad", [made[-1].outputs[0], ends, "", axes], 1, node))
     inputs = _with_scales(made[-1].outputs[0], *weights)
-    made.append(edit.node("Linear", inputs, 1, node, window=(taps, stride), inputs=edit.inputs))
+    made.append(edit.node("Linear", inputs, 1, node, window=(taps, stride), codes=edit.inputs))
     made.append(edit.node("Transpose", made[-1].outputs, outputs, node, perm=[0, 2, 1]))
     return made
 
@@ -281,7 +281,7 @@ def _linear_in_codes(edit, node):
     if why:
         return _noted(node, why)
     inputs = [node.inputs[0], names[0], bias, names[1]]
-    attrs = {k: v for k, v in node.attrs.items() if k != "note"} | {"inputs": edit.inputs}
+    attrs = {k: v for k, v in node.attrs.items() if k != "note"} | {"codes": edit.inputs}
     return [Node("Linear", inputs, node.outputs, attrs, node.name)]
 
 

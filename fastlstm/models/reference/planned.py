@@ -53,7 +53,7 @@ def linear(call, x, weight, bias=None, scale=None):
         raise call.error(f"codes {weight.dtype} {weight.shape} with scales for x {x.shape}")
     else:
         call.allowed((*x.shape[:-1], weight.shape[0]), np.float64)
-        bits = 8 if call.attr("inputs") == "int8" else 16
+        bits = 8 if call.attr("codes") == "int8" else 16
         y = np.where(np.abs(x) < TINY, np.float32(0), x) @ int8.Matrix(weight, scale, 0, bits)
     if bias is not None:
         if bias.shape != weight.shape[:1]:

@@ -67,6 +67,34 @@ def quantized(name, array):
     return Codes(codes, most / F32(TOP))
 
 
+def numbers(integers, zeros, scales):
+    """(integers - zeros) * scales, float32: integers (rows, K), the others a number or (rows,)."""
+    by = np.asarray(scales, F32).reshape(-1, 1)
+    with np.errstate(all="ignore"):
+        return (integers.astype(F32) - np.reshape(zeros, (-1, 1)).astype(F32)) * by
+
+
+def of_integers(integers, zeros, scales):
+    """(Codes, a note or None) of a file's matrix (integers - zeros) * scales, small integers (rows,
+    K), with zeros and scales of one number or (rows,); (None, why) if they are no codes. They are
+    the file's own, but for rows with a -128 that the zero point leaves: these are rounded once
+    more, to 127 steps, which the note says."""
+    centred = integers.astype(np.int16) - np.reshape(zeros, (-1, 1)).astype(np.int16)
+    scales = np.array(np.broadcast_to(np.asarray(scales, F32).reshape(-1), integers.shape[:1]))
+    if not (np.isfinite(scales) & (scales >= 0)).all():
+        return None, "the file's scales are not all finite and at least 0"
+    low, high = centred.min(1, initial=0), centred.max(1, initial=0)
+    if low.min(initial=0) < -TOP - 1 or high.max(initial=0) > TOP:
+        return None, "the file's codes less their zero points are beyond -128 .. 127"
+    rows = low < -TOP
+    centred[rows] = np.rint(centred[rows] * (TOP / (TOP + 1))).astype(np.int16)
+    scales[rows] *= F32((TOP + 1) / TOP)
+    note = f"{rows.sum()} of its rows hold the code -128, and are rounded once more"
+    if not np.isfinite(scales).all():
+        return None, "the file's scales are too large"
+    return Codes(np.ascontiguousarray(centred, np.int8), scales), note if rows.any() else None
+
+
 def top_of(codes, bits):
     """The largest code that a row of inputs of `bits` bits may have, so that no sum of products,
     nor any part of it, leaves 32 bits; codes: (rows, K)."""

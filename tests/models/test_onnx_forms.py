@@ -8,8 +8,6 @@ import pytest
 from onnx import helper
 from onnx_models import by_onnxruntime, graph_of, model_of, node
 
-from fastlstm.models.graph import ModelError
-
 pytestmark = pytest.mark.once
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
@@ -203,11 +201,7 @@ def lstm_of_integers(rng, directions, batch):
 def test_dynamic_quantize_lstm(directions, batch, rng, runner):
     model = lstm_of_integers(rng, directions, batch)
     x = rng.standard_normal((5, batch, 12)).astype(np.float32)
-    if runner.kind == "model":
-        with pytest.raises(
-            ModelError, match=r"\(com.microsoft.DynamicQuantizeLSTM\): the operator"
-        ):
-            runner(model)([x])
-        return
+    # The interpreter rounds as ONNX Runtime does; a plan has codes of its own.
+    atol = 1e-5 if runner.kind == "reference" else 0.01
     for y, due in zip(runner(model)([x]), by_onnxruntime(model, {"x": x}), strict=True):
-        np.testing.assert_allclose(y, due, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(y, due, rtol=1e-5, atol=atol)

@@ -22,24 +22,7 @@ from ...files.onnx import gates
 from ...layers import build
 from ..graph import Node
 
-_TOO_WIDE = "the file's codes less their zero point are beyond -127 .. 127"
-_NO_SCALE = "the file's scales are not all finite and at least 0"
 MOST_INPUTS = 1 << 17  # of a product in codes: csrc/ops/linear.h
-
-
-def coded(codes, zero, scale):
-    """(int8.Codes, None) of a matrix (N, K) of small integers, less their zero points, times their
-    scales, each () or (N,); or (float32 numbers, why they are no codes)."""
-    centred = codes.astype(np.int16) - np.reshape(zero, (-1, 1)).astype(np.int16)
-    scale = np.broadcast_to(np.asarray(scale, np.float32).reshape(-1), codes.shape[:1])
-    if np.abs(centred).max(initial=0) > int8.TOP:
-        note = _TOO_WIDE
-    elif not (np.isfinite(scale) & (scale >= 0)).all():
-        note = _NO_SCALE
-    else:
-        return int8.Codes(np.ascontiguousarray(centred, np.int8), np.ascontiguousarray(scale)), None
-    with np.errstate(all="ignore"):
-        return centred.astype(np.float32) * scale[:, None], note
 
 
 # ---- what quantize_dynamic writes ----
@@ -121,11 +104,11 @@ def _in_place(node, w, array):
 
 def _weights(edit, codes, zero, scale):
     """(the names of W and of its scales, "" if W is float32; the attributes) of a Linear."""
-    made, note = coded(codes, zero, scale)
-    if note is None and edit.dtype in (None, "int8") and codes.shape[1] < MOST_INPUTS:
-        return edit.constant("codes", made.codes), edit.constant("scales", made.scales), {}
+    made, note = int8.of_integers(codes, zero, scale)
     attrs = {"note": note} if note and edit.dtype is None else {}
-    return edit.constant("weight", made.astype(np.float32)), "", attrs
+    if made is not None and edit.dtype in (None, "int8") and codes.shape[1] < MOST_INPUTS:
+        return edit.constant("codes", made.codes), edit.constant("scales", made.scales), attrs
+    return edit.constant("weight", int8.numbers(codes, zero, scale)), "", attrs
 
 
 def _with_scales(x, w, bias, scales):
@@ -152,9 +135,9 @@ def _convolution(edit, node, found):
         if scales:
             return windows(edit, node, found.x, (w, bias, scales), shape[2], [found.last])
         why = attrs.get("note")
-    made, note = coded(found.w.reshape(rows, -1), found.zero, found.scale)
-    w = edit.constant("weight", made.astype(np.float32).reshape(shape))
-    attrs = node.attrs | ({"note": note or why} if edit.dtype is None and (note or why) else {})
+    numbers = int8.numbers(found.w.reshape(rows, -1), found.zero, found.scale)
+    w = edit.constant("weight", numbers.reshape(shape))
+    attrs = node.attrs | ({"note": why} if edit.dtype is None else {})
     return [edit.node("Conv", _with_scales(found.x, w, bias, ""), [found.last], node, **attrs)]
 
 
@@ -204,18 +187,21 @@ def lstm(edit, node, b, p):
     peepholes are b and p. gates.Problem."""
     parts = [_rows(edit, node, 1, "W"), _rows(edit, node, 2, "R")]
     layer, weights = gates.layer_of("LSTM", node.attrs, parts[0][0], parts[1][0], b, p)
-    notes = []
+    made, integers, notes = {}, dict(weights), []
     for name, (_, zeros, scales) in zip(("weight_ih", "weight_hh"), parts, strict=True):
         for d, end in zip(range(len(zeros)), ("_l0", "_l0_reverse"), strict=False):
-            zero, scale = (
+            name_d = name + end
+            of_row = [
                 gates.in_torch_order(a[d], "LSTM", layer.hidden_size) for a in (zeros, scales)
-            )
-            weights[name + end], note = coded(weights[name + end], zero, scale)
+            ]
+            made[name_d], note = int8.of_integers(integers[name_d], *of_row)
+            weights[name_d] = of_row
             notes += [note] if note else []
-    if not notes and edit.dtype in (None, "int8"):
-        return dataclasses.replace(layer, dtype="int8"), weights, None
-    weights = {name: array.astype(np.float32, copy=False) for name, array in weights.items()}
-    return layer, weights, notes[0] if notes and edit.dtype is None else None
+    note = notes[0] if notes and edit.dtype is None else None
+    if None not in made.values() and edit.dtype in (None, "int8"):
+        return dataclasses.replace(layer, dtype="int8"), weights | made, note
+    weights |= {n: int8.numbers(integers[n], *weights[n]) for n in made}
+    return layer, weights, note
 
 
 # ---- convolutions over one axis ----

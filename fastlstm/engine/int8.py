@@ -77,8 +77,8 @@ def numbers(integers, zeros, scales):
 def of_integers(integers, zeros, scales):
     """(Codes, a note or None) of a file's matrix (integers - zeros) * scales, small integers (rows,
     K), with zeros and scales of one number or (rows,); (None, why) if they are no codes. They are
-    the file's own, but for rows with a -128 that the zero point leaves: these are rounded once
-    more, to 127 steps, which the note says."""
+    the file's own, but for a -128 that the zero point leaves: it becomes -127, or where a row has
+    many, all of the row is rounded once more, to 127 steps. The note says so."""
     centred = integers.astype(np.int16) - np.reshape(zeros, (-1, 1)).astype(np.int16)
     scales = np.array(np.broadcast_to(np.asarray(scales, F32).reshape(-1), integers.shape[:1]))
     if not (np.isfinite(scales) & (scales >= 0)).all():
@@ -87,11 +87,14 @@ def of_integers(integers, zeros, scales):
     if low.min(initial=0) < -TOP - 1 or high.max(initial=0) > TOP:
         return None, "the file's codes less their zero points are beyond -128 .. 127"
     rows = low < -TOP
-    centred[rows] = np.rint(centred[rows] * (TOP / (TOP + 1))).astype(np.int16)
-    scales[rows] *= F32((TOP + 1) / TOP)
-    note = f"{rows.sum()} of its rows hold the code -128, and are rounded once more"
+    # One -128 of many codes is off by less as a -127 than all codes are by a new scale, by 0.29.
+    again = rows & (12 * (centred < -TOP).sum(1) > centred.shape[1])
+    centred[again] = np.rint(centred[again] * (TOP / (TOP + 1))).astype(np.int16)
+    scales[again] *= F32((TOP + 1) / TOP)
+    note = f"{rows.sum()} of its rows hold the code -128, which is rounded to -127"
     if not np.isfinite(scales).all():
         return None, "the file's scales are too large"
+    centred = np.maximum(centred, -TOP)
     return Codes(np.ascontiguousarray(centred, np.int8), scales), note if rows.any() else None
 
 

@@ -201,7 +201,8 @@ def lstm_of_integers(rng, directions, batch):
 def test_dynamic_quantize_lstm(directions, batch, rng, runner):
     model = lstm_of_integers(rng, directions, batch)
     x = rng.standard_normal((5, batch, 12)).astype(np.float32)
-    # The interpreter rounds as ONNX Runtime does; a plan has codes of its own.
-    atol = 1e-5 if runner.kind == "reference" else 0.01
     for y, due in zip(runner(model)([x]), by_onnxruntime(model, {"x": x}), strict=True):
-        np.testing.assert_allclose(y, due, rtol=1e-5, atol=atol)
+        if runner.kind == "reference":
+            np.testing.assert_allclose(y, due, rtol=1e-5, atol=1e-5)
+        else:  # a plan has codes of its own: test_quantized.py says whose are nearer
+            assert np.sqrt(np.mean((y - due) ** 2)) <= 6e-3 and abs(y - due).max() <= 0.03

@@ -4,7 +4,8 @@
     made = plan(graph, facts, ...)       made.program.run([arrays])
 
 The order of the passes: what is constant is computed and branches are chosen; recurrent operators
-become layers of the engine; products take their biases and normalisations; convolutions get
+become layers of the engine; products take their biases and normalisations, and are in codes where
+that is asked or the file's way; operators on small integers become plain ones; convolutions get
 channels last; elementwise chains become one operator. Then every node becomes a step of a program
 (lower/), or, without the C core, is run by its NumPy function (reference).
 """
@@ -23,13 +24,14 @@ from .passes.codes import dynamic, in_codes
 from .passes.edit import Edit
 from .passes.einsum import einsum
 from .passes.fuse import fuse
+from .passes.integers import integers
 from .passes.join import join
 from .passes.parts import parts
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import FOLDED, MORE_FOLDED, simplify
 
-PASSES = (dynamic, recurrent, linear, cells, join, batch_norm, in_codes)
+PASSES = (dynamic, recurrent, linear, cells, join, batch_norm, in_codes, integers)
 FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
@@ -41,6 +43,7 @@ class Plan:
     titles     the Node of each step of the program
     casts      of each output the dtype that it is converted to, or None
     max_bytes  of all arrays of one run, or, interpreted, of each array
+    held       interpreted: the constants as NumPy's functions take them
     """
 
     graph: object
@@ -50,6 +53,7 @@ class Plan:
     titles: list
     casts: list
     max_bytes: int
+    held: dict | None = None
 
     def run(self, arrays, threads, out=None):
         """The list of outputs of a list of arrays, all the model's inputs."""
@@ -78,8 +82,9 @@ class Plan:
         flat = self.graph
         outputs = [Value(name, flat.outputs[i].dtype, None) for i, name in enumerate(flat.results)]
         inputs = [flat.inputs[i] for i in self.inputs]
-        constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
-        plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
+        if self.held is None:  # once, so that operators can keep what they make of weights
+            self.held = {n: np.asarray(a, run_dtype(a.dtype)) for n, a in flat.constants.items()}
+        plain = Graph(inputs, outputs, flat.nodes, self.held, flat.name)
         made = reference.run(plain, given, self.max_bytes, run_dtype)
         # Copies: an output may be a view of another one or of an input.
         return [np.array(a, run_dtype(a.dtype), order="C") for a in made]

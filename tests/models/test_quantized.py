@@ -4,11 +4,13 @@ onnxruntime.quantization against ONNX Runtime on the numbers that their codes st
 are asked to be int8, and the bits of all of them."""
 
 import pickle
+from unittest import mock
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import quantized_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
@@ -16,6 +18,7 @@ from onnx_models import by_onnxruntime, graph_of, model_of, node
 
 import fastlstm
 from fastlstm.engine import backend, int8
+from fastlstm.models import plan
 from fastlstm.models.graph import ModelError
 
 F = np.float32
@@ -180,6 +183,28 @@ def test_dynamic_quantize_linear(runner, x):
     middle = np.uint8(np.rint(F(-F(low)) / by))
     assert (scale, zero) == (due, middle)
     assert np.array_equal(y, np.clip(np.rint(x / by) + F(middle), 0, 255).astype(np.uint8))
+
+
+@pytest.mark.needs("c")
+@pytest.mark.parametrize("name, made", quantized_models.every(), ids=lambda v: str(v)[:40])
+def test_hostile_models_are_refused_or_run_by_the_rule(name, made, tmp_path):
+    """NaN, 0, negative and infinite scales, zero points at the ends, wrong lengths: the C core and
+    NumPy agree about the numbers, or a sentence says what does not fit."""
+    x = np.linspace(-2, 2, 2 * 4 * 5, dtype=F).reshape(2, 4, 5)
+    found = []
+    for how in ("c", "numpy"):
+        with mock.patch.object(plan, "NAME", how):
+            try:
+                found.append(load(made, tmp_path)(x))
+            except fastlstm.LoadError as error:
+                assert str(error).isprintable()
+                found.append(None)
+    assert (found[0] is None) == (found[1] is None)
+    if found[0] is not None:
+        assert found[0].shape == found[1].shape
+        np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5, equal_nan=True)
+    sound = name.split()[-1] in ("None", "3", "1") or "zero" in name
+    assert found[0] is not None or not sound
 
 
 # ---- the product in codes ----

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Operators on small integers with scales and zero points, as operators that the C core has.
+"""Operators on small integers with scales and zero points, as operators of floats and of integers
+of 64 bits, which are what plans compute with.
 
 Sums of integers are products of float32 numbers here, which are exact as long as no sum, nor any
 part of it, passes 2^24. Where it could, the weights are parted into digits, w = d[0] + b d[1] + ..,
@@ -8,11 +9,25 @@ each digit has a product of its own, and the sums are put together as integers.
 
 import numpy as np
 
-from .put import made_of_others
+from .put import replaced
 
 EXACT = 2**24  # float32 holds all whole numbers up to this
 _FLOAT, _INT64, _INT32 = 1, 7, 6  # Cast's `to`
+TABLE = {}  # {operator: f(put, node)}, as put.py has it
 _CODES = {"uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6}
+
+
+def integers(edit):
+    """All of them."""
+    replaced(edit, TABLE)
+
+
+def _of(op):
+    def register(function):
+        TABLE[op] = function
+        return function
+
+    return register
 
 
 def _narrow(put, name, what, kinds=("uint8", "int8")):
@@ -27,7 +42,7 @@ def _input(node, index):
     return node.inputs[index] if index < len(node.inputs) else ""
 
 
-def _of(put, name, dtype):
+def _held(put, name, dtype):
     """The value as float32, or, of integers, as the C core has it."""
     value = put.value(name)
     if value is not None:
@@ -36,7 +51,7 @@ def _of(put, name, dtype):
 
 
 def _floats(put, name):
-    return _of(put, name, np.float32)
+    return _held(put, name, np.float32)
 
 
 def _shaped(put, name, shape, dtype=np.float32):
@@ -45,7 +60,7 @@ def _shaped(put, name, shape, dtype=np.float32):
     axes, value = put.shape(name), put.value(name)
     if value is not None:
         return put.constant(value.reshape(() if value.size == 1 else shape), dtype)
-    name = _of(put, name, dtype)
+    name = _held(put, name, dtype)
     if axes == (1,):
         return put("Squeeze", [name, put.ints(0)])[0]
     return put("Reshape", [name, put.ints(*shape)])[0] if axes else name
@@ -136,13 +151,13 @@ def _convolution(put, x, x_zero, w, w_zero):
     )
 
 
-@made_of_others("MatMulInteger")
+@_of("MatMulInteger")
 def mat_mul_integer(put, node):
     y = _product(put, node.inputs[0], _input(node, 2), node.inputs[1], _input(node, 3))
     put("Cast", [y], last=True, to=_INT32)
 
 
-@made_of_others("ConvInteger")
+@_of("ConvInteger")
 def conv_integer(put, node):
     y = _convolution(put, node.inputs[0], _input(node, 2), node.inputs[1], _input(node, 3))
     put("Cast", [y], last=True, to=_INT32)
@@ -175,14 +190,14 @@ def _rounded(put, sums, scales, y_zero, shapes):
     put("Cast", [y], last=True, to=code)
 
 
-@made_of_others("QLinearMatMul")
+@_of("QLinearMatMul")
 def q_linear_mat_mul(put, node):
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs
     sums = _product(put, a, a_zero, b, b_zero)
     _rounded(put, sums, (a_scale, b_scale, y_scale), y_zero, ((-1, 1), (-1,), (-1,)))
 
 
-@made_of_others("QLinearConv")
+@_of("QLinearConv")
 def q_linear_conv(put, node):
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
     sums, row = _convolution(put, x, x_zero, w, w_zero), [-1] + [1] * (len(put.shape(w)) - 2)
@@ -218,7 +233,7 @@ def _along(put, name, dtype=np.float32):
     at = put.constant(np.arange(x[axis]) // block, np.int64)
     if shape[axis] is not None and shape[axis] != -(-x[axis] // block):
         raise node.error(f"scales of the shape {shape} for {x} in blocks of {block}")
-    return put("Gather", [_of(put, name, dtype), at], axis=axis)[0]
+    return put("Gather", [_held(put, name, dtype), at], axis=axis)[0]
 
 
 def _check_zero(put, scale, zero):
@@ -228,7 +243,7 @@ def _check_zero(put, scale, zero):
         raise put.node.error(f"a zero point of the shape {shapes[1]}, scales of {shapes[0]}")
 
 
-@made_of_others("QuantizeLinear")
+@_of("QuantizeLinear")
 def quantize_linear(put, node):
     """Where it divides by 0 or NaN, 0 / 0 and NaN become 0, and infinity the end of the range."""
     x, scale, zero = node.inputs[0], node.inputs[1], _input(node, 2)
@@ -244,7 +259,7 @@ def quantize_linear(put, node):
     put("Cast", [y], last=True, to=code)
 
 
-@made_of_others("DequantizeLinear")
+@_of("DequantizeLinear")
 def dequantize_linear(put, node):
     x, scale, zero = node.inputs[0], node.inputs[1], _input(node, 2)
     fact = put.edit.facts[x]
@@ -258,7 +273,7 @@ def dequantize_linear(put, node):
     put("Mul", [y, _along(put, scale)], last=True)
 
 
-@made_of_others("DynamicQuantizeLinear")
+@_of("DynamicQuantizeLinear")
 def dynamic_quantize_linear(put, node):
     """By the range of x and 0, as reference/quantize.py says it."""
     x, (codes, scale, zero) = node.inputs[0], [*node.outputs, "", ""][:3]

@@ -49,17 +49,30 @@ def linear(call, x, weight, bias=None, scale=None):
     if scale is None:
         call.same(x, weight)
         y = product(call, x, weight.T)
-    elif x.shape[-1:] != weight.shape[1:] or not int8.is_codes(weight, scale):
-        raise call.error(f"codes {weight.dtype} {weight.shape} with scales for x {x.shape}")
     else:
+        if x.shape[-1:] != weight.shape[1:]:
+            raise call.error(f"codes of the shape {weight.shape} for x {x.shape}")
         call.allowed((*x.shape[:-1], weight.shape[0]), np.float64)
-        bits = 8 if call.attr("codes") == "int8" else 16
-        y = np.where(np.abs(x) < TINY, np.float32(0), x) @ int8.Matrix(weight, scale, 0, bits)
+        y = np.where(np.abs(x) < TINY, np.float32(0), x) @ _matrix(call, weight, scale)
     if bias is not None:
         if bias.shape != weight.shape[:1]:
             raise call.error(f"b of the shape {bias.shape} for W of {weight.shape}")
         y = y + bias
     return activated(call, y)
+
+
+def _matrix(call, weight, scale):
+    """The int8.Matrix of codes, which the interpreter holds in int64, and scales: made once, and
+    kept in the attribute "built" with what it was made of."""
+    kept = call.attr("built")
+    if kept is None or kept[0] is not weight or kept[1] is not scale:
+        codes = weight.astype(np.int8)
+        if not int8.is_codes(codes, scale) or not np.array_equal(codes, weight):
+            raise call.error("its weights are no 8-bit codes with scales")
+        bits = 8 if call.attr("codes") == "int8" else 16
+        kept = weight, scale, int8.Matrix(codes, scale, 0, bits)
+        call.node.attrs["built"] = kept
+    return kept[2]
 
 
 def _last(op, least, most):

@@ -296,7 +296,7 @@ def floats(tmp_path_factory):
         "nb": weights(TAGS),
     }  # fmt: skip
     nodes = [
-        node("Conv", "x cw cb", "c", pads=[1, 1]), node("Relu", "c", "d"),
+        node("Conv", "x cw cb", "c", pads=[1, 1], strides=[2]), node("Relu", "c", "d"),
         node("Transpose", "d", "e", perm=[2, 0, 1]),
         node("LSTM", "e w r b", "f", direction="bidirectional", hidden_size=HIDDEN),
         node("Transpose", "f", "g", perm=[0, 2, 1, 3]), node("Reshape", "g shape", "h"),

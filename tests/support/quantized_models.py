@@ -22,7 +22,8 @@ def of_dynamic(scale=0.01, zero=0, kind="int8", rows=None):
     constants = {
         "cw": codes(6, 4, 3), "w": codes(1, 6, 20), "r": codes(1, 5, 20), "m": codes(5, 3),
         "lb": F(rng.standard_normal((1, 40))), "cb": F(rng.standard_normal((1, 6, 1))),
-        "mb": F(rng.standard_normal(3)), "one": np.full(1, scale, F), "none": np.full(1, zero, kind),
+        "mb": F(rng.standard_normal(3)), "one": np.full(1, scale, F),
+        "none": np.full(1, zero, kind),
         "s": np.full((), scale, F), "z": np.full((), zero, kind), "ms": np.full(shape, scale, F),
         "mz": np.full(shape, zero, kind), "axis": np.array([1]),
     }  # fmt: skip

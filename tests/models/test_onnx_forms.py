@@ -204,5 +204,5 @@ def test_dynamic_quantize_lstm(directions, batch, rng, runner):
     for y, due in zip(runner(model)([x]), by_onnxruntime(model, {"x": x}), strict=True):
         if runner.kind == "reference":
             np.testing.assert_allclose(y, due, rtol=1e-5, atol=1e-5)
-        else:  # a plan has codes of its own: test_quantized.py says whose are nearer
+        else:  # a plan has codes of its own: test_int8_models.py says whose are nearer
             assert np.sqrt(np.mean((y - due) ** 2)) <= 6e-3 and abs(y - due).max() <= 0.03

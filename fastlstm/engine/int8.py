@@ -14,6 +14,7 @@ F32 = np.float32
 INPUTS = ("int16", "int8")  # the codes of a first layer's x
 TOP = 127  # the largest code of 8 bits
 TOP_16 = 127 * 256  # and of 16 bits
+_BLOCK = 1 << 20  # integers of a file that are looked at at once
 LEAST = F32(2.0**-100)  # the weights of a row that are all smaller count as zeros
 
 
@@ -79,23 +80,31 @@ def of_integers(integers, zeros, scales):
     K), with zeros and scales of one number or (rows,); (None, why) if they are no codes. They are
     the file's own, but for a -128 that the zero point leaves: it becomes -127, or where a row has
     many, all of the row is rounded once more, to 127 steps. The note says so."""
-    centred = integers.astype(np.int16) - np.reshape(zeros, (-1, 1)).astype(np.int16)
-    scales = np.array(np.broadcast_to(np.asarray(scales, F32).reshape(-1), integers.shape[:1]))
+    rows, columns = integers.shape
+    zeros = np.broadcast_to(np.asarray(zeros, np.float64).reshape(-1), rows)
+    if not (np.abs(zeros) < 256).all() or (zeros != np.rint(zeros)).any():
+        return None, "the file's zero points are no integers of 8 bits"
+    zeros = zeros.astype(np.int16)
+    scales = np.array(np.broadcast_to(np.asarray(scales, F32).reshape(-1), rows))
     if not (np.isfinite(scales) & (scales >= 0)).all():
         return None, "the file's scales are not all finite and at least 0"
-    low, high = centred.min(1, initial=0), centred.max(1, initial=0)
-    if low.min(initial=0) < -TOP - 1 or high.max(initial=0) > TOP:
-        return None, "the file's codes less their zero points are beyond -128 .. 127"
-    rows = low < -TOP
-    # One -128 of many codes is off by less as a -127 than all codes are by a new scale, by 0.29.
-    again = rows & (12 * (centred < -TOP).sum(1) > centred.shape[1])
-    centred[again] = np.rint(centred[again] * (TOP / (TOP + 1))).astype(np.int16)
-    scales[again] *= F32((TOP + 1) / TOP)
-    note = f"{rows.sum()} of its rows hold the code -128, which is rounded to -127"
+    codes, step, edges = np.empty(integers.shape, np.int8), max(1, _BLOCK // max(1, columns)), 0
+    for at in range(0, rows, step):
+        some = slice(at, at + step)
+        centred = integers[some].astype(np.int16) - zeros[some, None]
+        if centred.min(initial=0) < -TOP - 1 or centred.max(initial=0) > TOP:
+            return None, "the file's codes less their zero points are beyond -128 .. 127"
+        count = (centred < -TOP).sum(1)
+        # One -128 of many codes is off by less as a -127 than all are by a new scale, by 0.29.
+        again = 12 * count > columns
+        centred[again] = np.rint(centred[again] * (TOP / (TOP + 1))).astype(np.int16)
+        scales[some][again] *= F32((TOP + 1) / TOP)
+        codes[some] = np.maximum(centred, -TOP)
+        edges += int((count > 0).sum())
     if not np.isfinite(scales).all():
         return None, "the file's scales are too large"
-    centred = np.maximum(centred, -TOP)
-    return Codes(np.ascontiguousarray(centred, np.int8), scales), note if rows.any() else None
+    note = f"{edges} of its rows hold the code -128, which is rounded to -127"
+    return Codes(codes, scales), note if edges else None
 
 
 def top_of(codes, bits):

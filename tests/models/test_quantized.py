@@ -204,6 +204,30 @@ def test_hostile_models_are_refused_or_run_by_the_rule(name, made, tmp_path):
     assert found[0] is not None or not sound
 
 
+@pytest.mark.once
+def test_a_file_s_integers_as_codes(rng):
+    """Those of -127 .. 127 as they are; one -128 as -127, many by another scale; else why not."""
+    q = rng.integers(-127, 128, (40, 30)).astype(np.int8)
+    scales = F(rng.uniform(0.1, 1, 40))
+    made, note = int8.of_integers(q, 0, scales)
+    assert note is None and np.array_equal(made.codes, q) and np.array_equal(made.scales, scales)
+    shifted = (q // 2 + 60).astype(np.uint8)
+    made, note = int8.of_integers(shifted, np.full(40, 50, np.uint8), F(0.5))
+    assert note is None and np.array_equal(made.codes, shifted.astype(int) - 50)
+    q[3, 4], q[5] = -128, -128
+    made, note = int8.of_integers(q, 0, scales)
+    assert note.startswith("2 of its rows")
+    off = abs(made.astype(F) - q * scales[:, None])
+    assert np.flatnonzero(off > 1e-5).tolist() == [3 * 30 + 4] and off[3, 4] <= 1.001 * scales[3]
+    for zeros, scale, why in (
+        (-5, 1.0, "beyond -128"), (300, 1.0, "integers of 8 bits"), (0.5, 1.0, "of 8 bits"),
+        (1 << 40, 1.0, "of 8 bits"), (np.nan, 1.0, "of 8 bits"), (0, np.nan, "not all finite"),
+        (0, -1.0, "not all finite"), (0, 3.4e38, "too large"),
+    ):  # fmt: skip
+        assert int8.of_integers(q, zeros, scale)[0] is None
+        assert why in int8.of_integers(q, zeros, scale)[1]
+
+
 # ---- the product in codes ----
 
 

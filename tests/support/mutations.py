@@ -77,7 +77,7 @@ PYTHON = [
      "window=(taps, stride)", "window=(taps, 1)",
      "models/test_int8_models.py::test_files_of_quantize_dynamic"),
     ("a file's -128 wraps around", "fastlstm/engine/int8.py",
-     "    centred = np.maximum(centred, -TOP)\n", "    centred[centred < -TOP] = TOP\n",
+     "codes[some] = np.maximum(centred, -TOP)", "codes[some] = np.minimum(centred, TOP)",
      "files/test_load_script.py::test_quantised_layers_run_with_their_own_codes"),
     ("a value that others read too is fused away", "fastlstm/models/passes/fuse.py",
      "                or edit.only_reader(name) is not node\n", "",

@@ -211,7 +211,7 @@ def test_a_file_s_integers_as_codes(rng):
     scales = F(rng.uniform(0.1, 1, 40))
     made, note = int8.of_integers(q, 0, scales)
     assert note is None and np.array_equal(made.codes, q) and np.array_equal(made.scales, scales)
-    shifted = (q // 2 + 60).astype(np.uint8)
+    shifted = (q.astype(int) // 2 + 70).astype(np.uint8)
     made, note = int8.of_integers(shifted, np.full(40, 50, np.uint8), F(0.5))
     assert note is None and np.array_equal(made.codes, shifted.astype(int) - 50)
     q[3, 4], q[5] = -128, -128

@@ -98,7 +98,8 @@ def of_integers(integers, zeros, scales):
         # One -128 of many codes is off by less as a -127 than all are by a new scale, by 0.29.
         again = 12 * count > columns
         centred[again] = np.rint(centred[again] * (TOP / (TOP + 1))).astype(np.int16)
-        scales[some][again] *= F32((TOP + 1) / TOP)
+        with np.errstate(over="ignore"):
+            scales[some][again] *= F32((TOP + 1) / TOP)
         codes[some] = np.maximum(centred, -TOP)
         edges += int((count > 0).sum())
     if not np.isfinite(scales).all():

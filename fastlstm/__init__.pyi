@@ -304,6 +304,8 @@ class ModelError(LoadError): ...
 
 class Model:
     dtype: _DType
+    asked: _DType | None
+    codes: _Inputs
     isa: str
     num_threads: int | None
     max_bytes: int
@@ -311,7 +313,8 @@ class Model:
         self,
         graph: Any,
         *,
-        dtype: _DType = "float32",
+        dtype: _DType | None = None,
+        codes: _Inputs = "int16",
         isa: str | None = None,
         num_threads: int | None = None,
         max_bytes: int = ...,
@@ -323,6 +326,10 @@ class Model:
     def __call__(self, *args: ArrayLike, **kwargs: ArrayLike) -> Any: ...
     def stream(
         self, batch_size: int = 1, state: Mapping[str, str] | None = None, **constants: ArrayLike
+    ) -> Any: ...
+    def quantize(self, dtype: _DType, inputs: _Inputs = "int16") -> Model: ...
+    def error(
+        self, *args: ArrayLike, reference: Model | None = None, **kwargs: ArrayLike
     ) -> Any: ...
     def save(self, path: _Path) -> None: ...
     def memory(self, *shapes: Sequence[int], **values: ArrayLike) -> int: ...

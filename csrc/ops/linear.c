@@ -21,9 +21,11 @@ typedef struct linear {
     fl_operator op;
     const fl_kernels *kernels;
     size_t in, out;
-    size_t vectors; /* across a plain panel: FL_NV, or 3 if fewer columns are padding then */
-    size_t group;   /* columns of a plain panel: vectors * L */
-    size_t count;   /* panels that hold all columns */
+    size_t taps, stride; /* of a window; 1 and 1 without one */
+    int bits;            /* of FL_INT8: of the codes that rows of x become */
+    size_t vectors;      /* across a plain panel: FL_NV, or 3 if fewer columns are padding then */
+    size_t group;        /* columns of a plain panel: vectors * L */
+    size_t count;        /* panels that hold all columns */
     fl_panels w;
     float *bias; /* [count][group] */
     fl_epilogue epilogue;
@@ -34,6 +36,9 @@ typedef struct scratch {
     const float *a[BLOCK_ROWS]; /* the block's rows of x, or their copies */
     float *flushed;             /* [BLOCK_ROWS][I]: copies of rows that hold tiny values */
     float *tile;                /* [SPAN_PANELS][BLOCK_ROWS][group] */
+    char *codes;                /* FL_INT8: [BLOCK_ROWS] rows of codes */
+    float *scales;              /* FL_INT8: [BLOCK_ROWS] */
+    int32_t *sums;              /* FL_INT8: [BLOCK_ROWS], of the codes */
 } scratch;
 
 /* What the threads of one run share. */
@@ -41,7 +46,9 @@ typedef struct job {
     const linear *layer;
     const float *x;
     float *y;
-    scratch *scratch; /* [threads] */
+    size_t steps; /* rows of y of one image: row r begins at r / steps * image + r % steps * step */
+    size_t image, step; /* in floats of x */
+    scratch *scratch;   /* [threads] */
 } job;
 
 static linear *carve_linear(fl_carver *carver, const linear *sizes)
@@ -58,6 +65,14 @@ static linear *carve_linear(fl_carver *carver, const linear *sizes)
     return layer;
 }
 
+/* Bytes of the codes of one row. */
+static size_t code_bytes(const linear *layer)
+{
+    if (layer->w.format != FL_INT8)
+        return 0;
+    return fl_format_lines(FL_INT8, layer->in) * 4 * (size_t)layer->bits / 8;
+}
+
 static size_t threads_of(const linear *layer, size_t rows, size_t threads)
 {
     return fl_useful_threads(threads, fl_ceil_div(rows, BLOCK_ROWS),
@@ -70,38 +85,70 @@ static scratch *carve_scratch(fl_carver *carver, const linear *layer, size_t thr
     for (size_t i = 0; i < threads && carver->used != SIZE_MAX; i++) {
         float *flushed = fl_carve(carver, fl_mul(BLOCK_ROWS, layer->in), sizeof(float));
         float *tile = fl_carve(carver, SPAN_PANELS * BLOCK_ROWS * layer->group, sizeof(float));
+        char *codes = fl_carve(carver, fl_mul(BLOCK_ROWS, code_bytes(layer)), 1);
+        float *scales = fl_carve(carver, BLOCK_ROWS, sizeof(float));
+        int32_t *sums = fl_carve(carver, BLOCK_ROWS, sizeof(int32_t));
         if (all) {
             all[i].flushed = flushed;
             all[i].tile = tile;
+            all[i].codes = codes;
+            all[i].scales = scales;
+            all[i].sums = sums;
         }
     }
     return all;
 }
 
+/* How many rows of y an image of T steps has. */
+static size_t steps_of(const linear *layer, size_t t)
+{
+    return t < layer->taps ? 0 : (t - layer->taps) / layer->stride + 1;
+}
+
+static int is_window(const linear *layer) { return layer->taps > 1 || layer->stride > 1; }
+
 static int shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array *out, size_t outs)
 {
     const linear *layer = (const linear *)op;
-    if (ins != 1 || outs != 1 || in->type != FL_F32 || in->shape.axes < 1 ||
-        in->shape.size[in->shape.axes - 1] != layer->in)
+    const size_t axes = in->shape.axes, windows = (size_t)is_window(layer);
+    if (ins != 1 || outs != 1 || in->type != FL_F32 || axes < 1 + windows ||
+        in->shape.size[axes - 1] != layer->in / layer->taps)
         return FL_BAD_SHAPE;
     out->type = FL_F32;
     out->shape = in->shape;
-    out->shape.size[in->shape.axes - 1] = layer->out;
+    out->shape.size[axes - 1] = layer->out;
+    if (windows)
+        out->shape.size[axes - 2] = steps_of(layer, in->shape.size[axes - 2]);
     return fl_array_bytes(out) == SIZE_MAX ? FL_BAD_SHAPE : FL_OK;
 }
 
-/* How many rows of I numbers an input has. */
-static size_t rows_of(const fl_array *x) { return fl_shape_span(&x->shape, 0, x->shape.axes - 1); }
+/* Rows of y. */
+static size_t rows_of(const linear *layer, const fl_array *x)
+{
+    const size_t axes = x->shape.axes;
+    if (!is_window(layer))
+        return fl_shape_span(&x->shape, 0, axes - 1);
+    return fl_shape_span(&x->shape, 0, axes - 2) * steps_of(layer, x->shape.size[axes - 2]);
+}
 
 static int pack(fl_operator *op, const fl_array *weights, size_t count)
 {
     linear *layer = (linear *)op;
-    const size_t sizes[] = {layer->out, layer->in};
-    if (count != 2 || !weights[0].at || !fl_array_is(&weights[0], FL_F32, 2, sizes) ||
-        (weights[1].at && !fl_array_is(&weights[1], FL_F32, 1, sizes)))
+    const size_t sizes[] = {layer->out, layer->in}, lanes = layer->kernels->lanes;
+    const int coded = layer->w.format == FL_INT8;
+    if (count != 2u + (unsigned)coded || !weights[0].at ||
+        !fl_array_is(&weights[0], coded ? FL_CODES : FL_F32, 2, sizes) ||
+        (weights[1].at && !fl_array_is(&weights[1], FL_F32, 1, sizes)) ||
+        (coded && (!weights[2].at || !fl_array_is(&weights[2], FL_F32, 1, sizes))))
         return FL_BAD_SHAPE;
-    fl_pack_plain(&layer->w, layer->group, layer->kernels->lanes, weights[0].at, layer->out,
-                  layer->in);
+    if (coded) {
+        const fl_int8 w = {.codes = weights[0].at, .scales = weights[2].at};
+        for (size_t row = 0; row < layer->out; row += lanes)
+            fl_pack_codes(&layer->w, layer->kernels->code_zero, layer->group, row, &w, row,
+                          layer->in, layer->out - row < lanes ? layer->out - row : lanes);
+        layer->w.top = fl_codes_top(&w, layer->out, layer->in, layer->bits);
+    } else
+        fl_pack_plain(&layer->w, layer->group, lanes, weights[0].at, layer->out, layer->in);
     if (weights[1].at)
         memcpy(layer->bias, weights[1].at, layer->out * sizeof(float));
     else
@@ -115,7 +162,7 @@ static size_t bytes(const fl_operator *op, const fl_array *in, size_t ins, size_
     fl_carver carver = {0};
     (void)ins;
     const linear *layer = (const linear *)op;
-    carve_scratch(&carver, layer, threads_of(layer, rows_of(in), threads));
+    carve_scratch(&carver, layer, threads_of(layer, rows_of(layer, in), threads));
     return carver.used;
 }
 
@@ -136,7 +183,13 @@ static int run_span(const linear *layer, fl_context *context, fl_slot *slot, scr
                        .init = layer->bias + first,
                        .c = s->tile,
                        .c_panel = rows * group,
-                       .c_row = group};
+                       .c_row = group,
+                       .codes = {.at = s->codes,
+                                 .row = code_bytes(layer),
+                                 .bits = layer->bits,
+                                 .scale = s->scales,
+                                 .sum = s->sums},
+                       .scales = layer->w.scales ? layer->w.scales + first : NULL};
     if (fl_run_gemm(context, slot, layer->w.format, g) != FL_OK)
         return FL_INTERRUPTED;
     if (rows == 1) { /* its panels are side by side in the tile */
@@ -159,11 +212,15 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
     float *y = job->y + row * layer->out;
     const size_t in = layer->in;
     for (size_t r = 0; r < rows; r++) {
-        s->a[r] = job->x + (row + r) * in;
+        const size_t at = row + r;
+        s->a[r] = job->x + at / job->steps * job->image + at % job->steps * job->step;
         if (layer->kernels->has_tiny(s->a[r], in)) {
             layer->kernels->flush(s->flushed + r * in, s->a[r], in);
             s->a[r] = s->flushed + r * in;
         }
+        if (layer->w.format == FL_INT8)
+            s->scales[r] = layer->kernels->encode(s->codes + r * code_bytes(layer), s->a[r], in,
+                                                  layer->bits, 0.0f, layer->w.top, &s->sums[r]);
     }
     for (size_t p = 0; p < layer->count; p += SPAN_PANELS) {
         const size_t n = layer->count - p < SPAN_PANELS ? layer->count - p : SPAN_PANELS;
@@ -178,7 +235,8 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
                size_t outs, void *arena, const fl_caller *caller)
 {
     const linear *layer = (const linear *)op;
-    const size_t rows = rows_of(in), threads = threads_of(layer, rows, caller->threads);
+    const size_t axes = in->shape.axes, channels = layer->in / layer->taps;
+    const size_t rows = rows_of(layer, in), threads = threads_of(layer, rows, caller->threads);
     fl_carver carver = {.base = arena};
     (void)ins, (void)outs;
     if (rows == 0)
@@ -186,7 +244,13 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
     job job = {.layer = layer,
                .x = in->at,
                .y = out->at,
+               .steps = rows,
+               .step = channels * layer->stride,
                .scratch = carve_scratch(&carver, layer, threads)};
+    if (is_window(layer)) {
+        job.steps = out->shape.size[axes - 2];
+        job.image = in->shape.size[axes - 2] * channels;
+    }
     return fl_parallel(layer->kernels, caller, threads, rows, BLOCK_ROWS, run_block, &job);
 }
 
@@ -203,8 +267,13 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
     const fl_kernels *kernels = attributes->kernels;
     const int64_t *ints = attributes->ints;
     fl_epilogue epilogue;
-    if (attributes->int_count < 3 || attributes->int_count > 4 || ints[0] < 0 ||
-        ints[0] > FL_FLOAT16 || ints[1] < 1 || ints[2] < 1 || !kernels->gemm[ints[0]] ||
+    const size_t count = attributes->int_count;
+    const int64_t taps = count > 4 ? ints[4] : 1, stride = count > 5 ? ints[5] : 1;
+    const int64_t bits = count > 6 ? ints[6] : 16;
+    /* 127 * 127 * 2^17 is below 2^31: so many products leave room for all inputs of 8 bits. */
+    if (count < 3 || count > 7 || ints[0] < 0 || ints[0] > FL_INT8 || ints[1] < 1 || ints[2] < 1 ||
+        taps < 1 || stride < 1 || ints[1] % taps || (bits != 16 && bits != 8) ||
+        (ints[0] == FL_INT8 && ints[1] >= 1 << 17) || !kernels->gemm[ints[0]] ||
         fl_epilogue_read(attributes, 3, &epilogue) != FL_OK)
         return FL_BAD_SHAPE;
     const size_t out = (size_t)ints[2], columns = fl_ceil_div(out, kernels->lanes);
@@ -214,6 +283,9 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
                           .kernels = kernels,
                           .in = (size_t)ints[1],
                           .out = out,
+                          .taps = (size_t)taps,
+                          .stride = (size_t)stride,
+                          .bits = (int)bits,
                           .vectors = vectors,
                           .group = group,
                           .epilogue = epilogue,

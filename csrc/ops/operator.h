@@ -30,8 +30,9 @@
 
 enum { FL_MAX_AXES = 8 };
 
-/* Types of elements: float, int64_t, and bool, a byte that is 0 or 1. */
-enum { FL_F32, FL_I64, FL_BOOL, FL_TYPES };
+/* Types of elements: float, int64_t, and bool, a byte that is 0 or 1. Weights may also be FL_CODES,
+   int8_t; no input and no output is. */
+enum { FL_F32, FL_I64, FL_BOOL, FL_TYPES, FL_CODES };
 
 /* Beside the results of fastlstm.h: shapes or types that do not fit an operator or one another, a
    missing array, a number of arrays that it does not take, or sizes that overflow. Nothing has been

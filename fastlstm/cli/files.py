@@ -188,7 +188,7 @@ def convert(args):
     refused = [f"prefix {shown(old)}: {found.layers[old].problem}" for old in chosen.values()
                if found.layers[old].problem]  # fmt: skip
     said = left_out(name, refused, len(chosen)) if refused else ""
-    layers, groups = {}, group_by_prefix(found.arrays)
+    layers, groups = {}, group_by_prefix(found.weights(args.dtype))
     for new, old in chosen.items():
         layer = found.layers[old]
         if layer.problem:

@@ -141,6 +141,8 @@ class Report:
                 "operators": found.planned,
                 "products": found.products,
                 "multiply_adds": found.multiply_adds,
+                "precision": found.precision,
+                "notes": found.notes,
                 "memory": found.memory,
                 "state": found.pairs,
             },
@@ -191,7 +193,11 @@ class Report:
         for op, n in found.planned.items():
             count = found.products.get(op, 0)
             each = "" if count == 0 else f"{count:,}" if count is not None else "not known before"
-            yield f"    {n:5}  {shown(op):24}{each:>16}".rstrip()
+            kinds = found.precision.get(op, {})
+            more = ", ".join(k if len(kinds) == 1 else f"{k} {m}" for k, m in kinds.items())
+            yield f"    {n:5}  {shown(op):24}{each:>16}  {more}".rstrip()
+        for name, note in found.notes:
+            yield f"    {shown(name)}: {note}"
 
     def plot(self, path):
         """Draws what is planned, or if there is no plan the graph with its branches chosen, or if

@@ -14,6 +14,7 @@ F32 = np.float32
 INPUTS = ("int16", "int8")  # the codes of a first layer's x
 TOP = 127  # the largest code of 8 bits
 TOP_16 = 127 * 256  # and of 16 bits
+_BLOCK = 1 << 20  # integers of a file that are looked at at once
 LEAST = F32(2.0**-100)  # the weights of a row that are all smaller count as zeros
 
 
@@ -65,6 +66,46 @@ def quantized(name, array):
         by = np.where(most > 0, F32(TOP) / most, F32(0))
     codes = np.rint(array * by[:, None]).astype(np.int8)
     return Codes(codes, most / F32(TOP))
+
+
+def numbers(integers, zeros, scales):
+    """(integers - zeros) * scales, float32: integers (rows, K), the others a number or (rows,)."""
+    by = np.asarray(scales, F32).reshape(-1, 1)
+    with np.errstate(all="ignore"):
+        return (integers.astype(F32) - np.reshape(zeros, (-1, 1)).astype(F32)) * by
+
+
+def of_integers(integers, zeros, scales):
+    """(Codes, a note or None) of a file's matrix (integers - zeros) * scales, small integers (rows,
+    K), with zeros and scales of one number or (rows,); (None, why) if they are no codes. They are
+    the file's own, but for a -128 that the zero point leaves: it becomes -127, or where a row has
+    many, all of the row is rounded once more, to 127 steps. The note says so."""
+    rows, columns = integers.shape
+    zeros = np.broadcast_to(np.asarray(zeros, np.float64).reshape(-1), rows)
+    if not (np.abs(zeros) < 256).all() or (zeros != np.rint(zeros)).any():
+        return None, "the file's zero points are no integers of 8 bits"
+    zeros = zeros.astype(np.int16)
+    scales = np.array(np.broadcast_to(np.asarray(scales, F32).reshape(-1), rows))
+    if not (np.isfinite(scales) & (scales >= 0)).all():
+        return None, "the file's scales are not all finite and at least 0"
+    codes, step, edges = np.empty(integers.shape, np.int8), max(1, _BLOCK // max(1, columns)), 0
+    for at in range(0, rows, step):
+        some = slice(at, at + step)
+        centred = integers[some].astype(np.int16) - zeros[some, None]
+        if centred.min(initial=0) < -TOP - 1 or centred.max(initial=0) > TOP:
+            return None, "the file's codes less their zero points are beyond -128 .. 127"
+        count = (centred < -TOP).sum(1)
+        # One -128 of many codes is off by less as a -127 than all are by a new scale, by 0.29.
+        again = 12 * count > columns
+        centred[again] = np.rint(centred[again] * (TOP / (TOP + 1))).astype(np.int16)
+        with np.errstate(over="ignore"):
+            scales[some][again] *= F32((TOP + 1) / TOP)
+        codes[some] = np.maximum(centred, -TOP)
+        edges += int((count > 0).sum())
+    if not np.isfinite(scales).all():
+        return None, "the file's scales are too large"
+    note = f"{edges} of its rows hold the code -128, which is rounded to -127"
+    return Codes(codes, scales), note if edges else None
 
 
 def top_of(codes, bits):

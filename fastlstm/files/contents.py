@@ -30,6 +30,8 @@ class Contents:
     unread   {name: why}: tensors of the file that are left out, as they are of kinds that are not
              read
     opaque   {name: what it is}: objects beside the tensors that are not looked into
+    codes    {name: int8.Codes}: of matrices of `arrays` that the file has as codes
+    coded    {id of an array: int8.Codes}: the same while layers are found
     """
 
     arrays: dict
@@ -41,6 +43,8 @@ class Contents:
     counts: dict = dataclasses.field(default_factory=dict)
     unread: dict = dataclasses.field(default_factory=dict)
     opaque: dict = dataclasses.field(default_factory=dict)
+    codes: dict = dataclasses.field(default_factory=dict)
+    coded: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.source is not None:
@@ -52,11 +56,17 @@ class Contents:
         if self.bytes_left < 0 and self.source is not None:
             raise self.source.error("layers", "their weights need far more memory than the file")
 
-    def add(self, name, layer, weights, charged=False):
+    def weights(self, dtype=None):
+        """`arrays`, with the file's own codes for layers of `dtype`, or None: what the file has."""
+        return self.arrays | self.codes if dtype in (None, "int8") else self.arrays
+
+    def add(self, name, layer, weights, charged=False, codes=None):
         """Put a layer and its weights, {torch's name: array}, under `name`, made unique.
         LoadError if many layers are made of the same weights.
 
         charged   True: the weights are the file's own arrays, or `charge` was called for them
+        codes     {torch's name: int8.Codes} of the matrices that the file has as codes; the layer
+                  is one of int8 if they are all
         """
         if not charged:
             self.charge(sum(array.nbytes for array in weights.values()))
@@ -65,6 +75,9 @@ class Contents:
             count += 1  # goes on from where the last one of that name ended
             prefix = f"{name}_{count}."
         self.counts[name] = count
+        if codes and all(end in codes for end in weights if end.startswith("weight_")):
+            layer = dataclasses.replace(layer, dtype="int8")
+            self.codes |= {prefix + end: each for end, each in codes.items()}
         self.layers[prefix] = layer
         self.arrays |= {prefix + end: array for end, array in weights.items()}
 

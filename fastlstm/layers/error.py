@@ -27,8 +27,13 @@ def error(layer, x, state, reference):
         raise ValueError(f"the reference's outputs have the shape {exact.shape}, not {ours.shape}")
     if not ours.size:
         raise ValueError(f"x of shape {x.shape} gives no outputs to compare")
-    difference = np.abs(ours.astype(np.float64) - exact)
-    difference[np.isnan(ours) & np.isnan(exact)] = 0
-    at = np.unravel_index(int(np.argmax(difference)), ours.shape)
+    return difference(ours, exact)
+
+
+def difference(ours, exact):
+    """The Error of one array against another of the same shape, which is not empty."""
+    off = np.abs(ours.astype(np.float64) - exact)
+    off[np.isnan(ours) & np.isnan(exact)] = 0
+    at = np.unravel_index(int(np.argmax(off)), ours.shape)
     where = tuple(int(i) for i in at)
-    return Error(float(difference[at]), float(np.sqrt(np.mean(difference**2))), where)
+    return Error(float(off[at]), float(np.sqrt(np.mean(off**2))), where)

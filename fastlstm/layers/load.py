@@ -31,8 +31,9 @@ def load(path, prefix=None, *, dtype=None, **options):
     prefix    which layer, where there are several: what stands before `weight_ih_l0` in its names,
               with or without the last dot; its end, from a dot on, is enough if it is unique
     dtype     "float32", "float16", "bfloat16" or "int8": what the layer's weight matrices are
-              rounded to, see LSTM.quantize; None: as a file that `save` wrote says, float32 for all
-              others
+              rounded to, see LSTM.quantize; None: as a file that `save` wrote says; int8, with the
+              file's own codes and scales, of a dynamically quantised PyTorch or ONNX model; float32
+              of all others
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
               what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
               reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
@@ -48,7 +49,10 @@ def load(path, prefix=None, *, dtype=None, **options):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
     dtype = None if dtype is None else checked_dtype(dtype)
     name, found, rest = _read(path, options)
-    prefix, groups = choose_prefix(name, found.layers, prefix), group_by_prefix(found.arrays)
+    prefix, groups = (
+        choose_prefix(name, found.layers, prefix),
+        group_by_prefix(found.weights(dtype)),
+    )
     fault = _fault(found, groups, prefix)
     if fault:
         raise LoadError(f"{name}: prefix {show(prefix)}: {fault}")
@@ -63,7 +67,7 @@ def load_all(path, *, dtype=None, **options):
     """
     dtype = None if dtype is None else checked_dtype(dtype)
     name, found, rest = _read(path, options)
-    groups = group_by_prefix(found.arrays)
+    groups = group_by_prefix(found.weights(dtype))
     faults = {prefix: _fault(found, groups, prefix) for prefix in found.layers}
     refused = [f"prefix {show(prefix)}: {fault}" for prefix, fault in faults.items() if fault]
     if refused:
@@ -121,7 +125,7 @@ def _read(path, options):
 
 def _fault(found, groups, prefix):
     """Why the layer that found.layers[prefix] describes cannot be made, in words, whatever the
-    caller's options but `merge`; None if it can. groups: group_by_prefix(found.arrays)"""
+    caller's options but `merge`; None if it can. groups: group_by_prefix(found.weights())"""
     description = found.layers[prefix]
     weights = layer_weights(groups, prefix, description)
     problem = refusal(description) or misfit(description, weights)

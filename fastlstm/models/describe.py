@@ -29,6 +29,8 @@ class Description:
     problem      why there is no plan for these inputs, a sentence; or None. The rest is None then
     steps        operators of the plan          planned    {operator: how many}, of the plan
     products     {operator: multiply-adds}, of the plan; None where a size is not known before
+    precision    {operator: {dtype of its weights: how many}}, of those of the plan with products
+    notes        [(node's name, why its weights are not codes)]
     memory       bytes that one run takes beside its inputs and outputs
     pairs        {input: output} that a stream keeps
     outputs      {name: shape}, None for a size that is not known before
@@ -43,6 +45,8 @@ class Description:
     steps: int | None = None
     planned: dict | None = None
     products: dict | None = None
+    precision: dict | None = None
+    notes: list | None = None
     memory: int | None = None
     pairs: dict | None = None
     outputs: dict | None = None
@@ -68,16 +72,21 @@ def describe(model, given):
     try:
         plan = model.planned_exactly(given)
         flat = plan.graph
-        found.products = {}
+        found.products, found.precision, found.notes = {}, {}, []
         for node in flat.nodes:
             count = products(node, plan.facts)
+            if node.op in _WITH_WEIGHTS:
+                each = found.precision.setdefault(node.op, collections.Counter())
+                each[_precision(node, model.dtype)] += 1
+            if "note" in node.attrs:
+                found.notes.append((node.name, node.attrs["note"]))
             if count != 0:
                 before = found.products.get(node.op, 0)
                 found.products[node.op] = None if None in (before, count) else before + count
         found.memory = plan.memory([model.array(v.name, given[v.name]) for v in model.inputs])
     except (ModelError, MemoryError, ValueError) as error:
         found.problem = str(error)
-        found.products = None
+        found.products = found.precision = found.notes = None
         return found
     found.plan = plan
     found.steps = len(plan.titles) or len(flat.nodes)
@@ -88,6 +97,18 @@ def describe(model, given):
         for value, name in zip(graph.outputs, flat.results, strict=True)
     }
     return found
+
+
+_WITH_WEIGHTS = {"Linear", "Recurrent", "Conv", "ConvLast", "ConvTranspose", "ConvTransposeLast"}
+
+
+def _precision(node, dtype):
+    """The dtype of the weights of a node of a plan, of a model of `dtype`."""
+    if node.op == "Recurrent":
+        coded = node.attrs["layer"].dtype == "int8"
+    else:
+        coded = node.op == "Linear" and len(node.inputs) > 3
+    return "int8" if coded else "float16" if dtype == "float16" else "float32"
 
 
 def _constants(graph):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The equation of an Einsum."""
+"""The equation of an Einsum, and the shape of what it makes."""
 
 _MORE = "αβγδεζηθ"  # the letters that an ellipsis stands for, counted from its end
 
@@ -30,3 +30,17 @@ def terms_of(node, ranks):
     if len(set(result)) != len(result) or not set(result) <= set(every):
         raise node.error(f"the result of the equation {equation!r}")
     return found, result
+
+
+def einsum(node, facts):
+    """The shape of what the Einsum `node` makes; a rule of shapes.py."""
+    shapes = [facts[name].shape for name in node.inputs]
+    terms, result = terms_of(node, [len(shape) for shape in shapes])
+    sizes = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for letter, n in zip(term, shape, strict=True):
+            known = sizes.setdefault(letter, n)
+            if known is not None and n not in (known, None, 1) and known != 1:
+                raise node.error(f"{letter!r} is {known} and {n}")
+            sizes[letter] = n if known in (None, 1) and n is not None else known
+    return tuple(sizes[letter] for letter in result)

@@ -23,9 +23,13 @@ MALFORMED = (
 
 # Operators beyond ONNX's.
 OWN = {
-    # y[.., O] = x[.., I] W^T + b: inputs x, W (O, I), b (O,) or "". torch's Linear. Attribute,
-    # optional: activation, (name, alpha, beta) of a function that is applied to y
-    # (lower/activation.py); it goes with constant W and b alone.
+    # y[.., O] = x[.., I] W^T + b: inputs x, W (O, I), b (O,) or "". torch's Linear. With a fourth
+    # input, scales (O,), W are int8 codes, and rows of x become codes too (engine/int8.py).
+    # Attributes, all optional, which go with constant W and b alone: activation, (name, alpha,
+    # beta) of a function that is applied to y (lower/activation.py); window, (taps, stride): x is
+    # (.., T, I / taps), and each row is `taps` consecutive ones of it, as of a Conv1d; codes,
+    # "int16" or "int8": what rows of x become; note: why the weights of a quantised file
+    # are floats here.
     "Linear",
     # ONNX's Conv, ConvTranspose, MaxPool, AveragePool and LpPool over one or two axes, with their
     # attributes, but of arrays with channels last: x (N, S.., C) -> y (N, O.., M). Inputs of the

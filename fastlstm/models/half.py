@@ -11,7 +11,7 @@ import numpy as np
 
 from .graph import Graph
 
-DTYPES = ("float32", "float16")  # that a whole model's weights may have
+DTYPES = ("float32", "float16", "int8")  # that a whole model's weights may have
 
 # Inputs that are matrices of products: {operator: their numbers}.
 _MATRICES = {

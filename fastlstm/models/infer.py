@@ -111,9 +111,33 @@ def _dtype(node, facts, index):
         return DTYPES[node.attrs["dtype"]]
     if node.op in ("Where", "OneHot"):
         return _given(facts[node.inputs[1 if node.op == "Where" else 2]])
+    if node.op in QUANTIZED:
+        return _quantized_dtype(node, facts, index)
     if node.op == "Pointwise":
         return np.dtype(node.attrs.get("dtype", "float32"))
     return _given(facts[node.inputs[0]])
+
+
+# Operators between small integers and floats.
+QUANTIZED = {
+    "ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv",
+    "QLinearMatMul", "QuantizeLinear",
+}  # fmt: skip
+
+
+def _quantized_dtype(node, facts, index):
+    if node.op in ("ConvInteger", "MatMulInteger"):
+        return np.dtype(np.int32)
+    if node.op == "DynamicQuantizeLinear":
+        return np.dtype(np.float32 if index == 1 else np.uint8)
+    if node.op.startswith("QLinear"):
+        return _given(facts[node.inputs[7]])
+    if node.attrs.get("output_dtype"):
+        return np.dtype(DTYPES[node.attrs["output_dtype"]])
+    if node.op == "DequantizeLinear":
+        return facts[node.inputs[1]].dtype
+    zero = node.inputs[2] if len(node.inputs) > 2 else ""
+    return _given(facts[zero]) if zero else np.dtype(np.uint8)
 
 
 def _given(fact):

@@ -23,18 +23,18 @@ def kind_of(source):
 
 
 def read_graph(path, external_data=None):
-    """(Graph, dtype or None) of a file: ONNX, Keras (.keras, .h5) or what `Model.save` wrote, told
-    by its content. LoadError for anything else."""
+    """(Graph, options of Model that the file says) of a file: ONNX, Keras (.keras, .h5) or what
+    `Model.save` wrote, told by its content. LoadError for anything else."""
     with Source(path) as source:
         kind = kind_of(source)
         if kind == "fastlstm":
             return saved.read(source)
         if kind == "onnx":
-            return onnx.read(source, Options(external_data=external_data)), None
+            return onnx.read(source, Options(external_data=external_data)), {}
         if kind == "keras":
             from . import keras
 
-            return keras.read(source), None
+            return keras.read(source), {}
         raise source.error(
             "file",
             "no whole model that fastlstm reads (ONNX, Keras, or saved by Model.save). Files of "
@@ -47,8 +47,12 @@ def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=No
                max_bytes=MAX_BYTES):  # fmt: skip
     """The whole model of an ONNX or Keras file, or of one that `Model.save` wrote, ready to run.
 
-    dtype           of weights: "float32", or "float16" (half the memory; sums and values between
-                    operators are float32 in both). None: as the file says, float32 if it does not
+    dtype           of weights: "float32"; "float16", half the memory, with sums and values between
+                    operators in float32; or "int8": recurrent layers, products with matrices and
+                    convolutions over one axis in codes of 8 bits, as `fastlstm.LSTM.quantize` has
+                    them, and everything else in float32 (`fastlstm inspect` shows which). None: as
+                    the file says; the codes of a file that is quantised stay what they are, while
+                    "float32" takes the numbers that they stand for
     num_threads     at most so many threads work on a call; None: `fastlstm.get_num_threads()`
     isa             an instruction set of `fastlstm.runnable_isas()`; None: the best
     external_data   ONNX: whether tensors may be read from other files of the model's folder
@@ -61,5 +65,5 @@ def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=No
     if dtype is not None:
         checked_dtype(dtype, DTYPES)
     graph, own = read_graph(path, external_data)
-    return Model(graph, dtype=dtype or own or "float32", num_threads=num_threads, isa=isa,
-                 max_bytes=max_bytes)  # fmt: skip
+    own |= {"dtype": dtype} if dtype else {}
+    return Model(graph, num_threads=num_threads, isa=isa, max_bytes=max_bytes, **own)

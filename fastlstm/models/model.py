@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: MIT
 """A whole model: a graph, its plans, and calls."""
 
+import weakref
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..config import check_isa, check_num_threads
-from ..layers.weights import checked_dtype
+from ..layers.error import difference
+from ..layers.weights import checked_dtype, checked_inputs
 from . import half, saved, states
 from .arguments import Input, checked_size, tuple_class
 from .graph import ModelError
 from .plans import Plans
 from .stream import ModelStream
+
+# Operators that compute with the codes of a file.
+_OF_CODES = {
+    "com.microsoft.DynamicQuantizeLSTM", "ConvInteger", "MatMulInteger", "QLinearConv",
+    "QLinearMatMul",
+}  # fmt: skip
 
 
 class _NoState(ModelError):
@@ -22,13 +31,20 @@ class Model:
 
     inputs, outputs   lists of graph.Value: name, dtype, shape with free axes named
     graph             graph.Graph as it was read; a float16 model's with its weights rounded
+    dtype             of weights: "float32", "float16" or "int8"
+    asked             the dtype that was asked for, or None: what the file has
+    codes             of an int8 model, the codes that rows of inputs become: "int16" or "int8"
     num_threads       at most so many threads work on a call; None: `fastlstm.get_num_threads()`
     """
 
-    def __init__(self, graph, *, dtype="float32", isa=None, num_threads=None, max_bytes=1 << 30):
+    _original = None  # a weak reference to the model that `quantize` made this one of
+
+    def __init__(self, graph, *, dtype=None, codes="int16", isa=None, num_threads=None,
+                 max_bytes=1 << 30):  # fmt: skip
         graph.check()
-        self.dtype, self.isa = checked_dtype(dtype, half.DTYPES), check_isa(isa)
-        self.graph = half.rounded(graph) if self.dtype == "float16" else graph
+        self.asked = None if dtype is None else checked_dtype(dtype, half.DTYPES)
+        self.codes, self.isa = checked_inputs(codes), check_isa(isa)
+        self.graph = half.rounded(graph) if dtype == "float16" else graph
         self.max_bytes = checked_size("max_bytes", max_bytes)
         self.num_threads = check_num_threads(num_threads)
         self._made()
@@ -36,7 +52,10 @@ class Model:
     def _made(self):
         """Everything that follows from the graph."""
         self._inputs = [Input(value) for value in self.graph.inputs]
-        options = {"isa": self.isa, "dtype": self.dtype, "max_bytes": self.max_bytes}
+        of_codes = any(node.op in _OF_CODES for node in self.graph.walk())
+        self.dtype = self.asked or ("int8" if of_codes else "float32")
+        options = {"isa": self.isa, "dtype": self.asked, "inputs": self.codes,
+                   "max_bytes": self.max_bytes}  # fmt: skip
         self._plans = Plans(self.graph, self._inputs, options)
         self._by_name = {each.name: each for each in self._inputs}
         self._names = list(self._by_name)
@@ -45,7 +64,7 @@ class Model:
     def __getstate__(self):
         return {
             name: getattr(self, name)
-            for name in ("graph", "dtype", "isa", "num_threads", "max_bytes")
+            for name in ("graph", "asked", "codes", "isa", "num_threads", "max_bytes")
         }
 
     def __setstate__(self, state):
@@ -167,10 +186,39 @@ class Model:
         """{name: infer.Fact} of these inputs, {name: array}, all sizes known."""
         return self._plans.facts([each.array(given[each.name]) for each in self._inputs])
 
+    def quantize(self, dtype, inputs="int16"):
+        """A new model, otherwise like this one, with weights of `dtype`: see `load_model`. Of
+        "int8", rows of inputs become codes of 16 bits, or of 8 with inputs="int8"."""
+        kept = {name: getattr(self, name) for name in ("isa", "num_threads", "max_bytes")}
+        made = Model(self.graph, dtype=checked_dtype(dtype, half.DTYPES), codes=inputs, **kept)
+        made._original = weakref.ref(self)
+        return made
+
+    def error(self, *args, reference=None, **kwargs):
+        """How far the outputs of this model are from those of `reference`, a Model, for inputs as
+        in a call: .max, .rms and .where the largest difference is. Of several outputs that are
+        floats a dict of these, by their names.
+
+        reference   None: the model that `quantize` made this one of, if it still exists
+        """
+        reference = reference or (self._original() if self._original else None)
+        if reference is None:
+            raise ValueError(
+                "the model that this one was quantized from is gone, or there is none; pass it as "
+                "reference"
+            )
+        given = self.named(args, kwargs, self._names)
+        pairs = zip(self.outputs, self.run(given), reference.run(given), strict=True)
+        found = {v.name: difference(y, due) for v, y, due in pairs if y.dtype.kind == "f"}
+        return next(iter(found.values())) if len(found) == 1 else found
+
     def save(self, path):
         """Writes the model to one safetensors file, whole or not at all, that load_model maps:
-        processes share its memory. A float16 model's weights are float16 in it."""
-        saved.write(path, self.graph, self.dtype)
+        processes share its memory. A float16 model's weights are float16 in it; an int8 model's
+        are as they were, and become the same codes again when it is loaded."""
+        saved.write(
+            path, self.graph, self.asked if self.dtype == "int8" else self.dtype, self.codes
+        )
 
     def memory(self, *shapes, **values):
         """Bytes that one run on one thread takes beside its inputs and outputs.

@@ -4,7 +4,8 @@
     made = plan(graph, facts, ...)       made.program.run([arrays])
 
 The order of the passes: what is constant is computed and branches are chosen; recurrent operators
-become layers of the engine; products take their biases and normalisations; convolutions get
+become layers of the engine; products take their biases and normalisations, and are in codes where
+that is asked or the file's way; operators on small integers become plain ones; convolutions get
 channels last; elementwise chains become one operator. Then every node becomes a step of a program
 (lower/), or, without the C core, is run by its NumPy function (reference).
 """
@@ -19,16 +20,18 @@ from .graph import MALFORMED, Graph, ModelError, Value
 from .infer import run_dtype
 from .passes.cells import cells
 from .passes.channels_last import channels_last, transposes
+from .passes.codes import dynamic, in_codes
 from .passes.edit import Edit
 from .passes.einsum import einsum
 from .passes.fuse import fuse
+from .passes.integers import integers
 from .passes.join import join
 from .passes.parts import parts
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import FOLDED, MORE_FOLDED, simplify
 
-PASSES = (recurrent, linear, cells, join, batch_norm)
+PASSES = (dynamic, recurrent, linear, cells, join, batch_norm, in_codes, integers)
 FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
@@ -40,6 +43,7 @@ class Plan:
     titles     the Node of each step of the program
     casts      of each output the dtype that it is converted to, or None
     max_bytes  of all arrays of one run, or, interpreted, of each array
+    held       interpreted: the constants as NumPy's functions take them
     """
 
     graph: object
@@ -49,6 +53,7 @@ class Plan:
     titles: list
     casts: list
     max_bytes: int
+    held: dict | None = None
 
     def run(self, arrays, threads, out=None):
         """The list of outputs of a list of arrays, all the model's inputs."""
@@ -77,8 +82,9 @@ class Plan:
         flat = self.graph
         outputs = [Value(name, flat.outputs[i].dtype, None) for i, name in enumerate(flat.results)]
         inputs = [flat.inputs[i] for i in self.inputs]
-        constants = {name: np.asarray(a, run_dtype(a.dtype)) for name, a in flat.constants.items()}
-        plain = Graph(inputs, outputs, flat.nodes, constants, flat.name)
+        if self.held is None:  # once, so that operators can keep what they make of weights
+            self.held = {n: np.asarray(a, run_dtype(a.dtype)) for n, a in flat.constants.items()}
+        plain = Graph(inputs, outputs, flat.nodes, self.held, flat.name)
         made = reference.run(plain, given, self.max_bytes, run_dtype)
         # Copies: an output may be a view of another one or of an input.
         return [np.array(a, run_dtype(a.dtype), order="C") for a in made]
@@ -105,17 +111,19 @@ def lowered(builder, node):
         raise node.error(f"its inputs and attributes do not fit together ({error!r})") from error
 
 
-def plan(graph, facts, *, isa=None, dtype="float32", max_bytes=1 << 30):
+def plan(graph, facts, *, isa=None, dtype=None, inputs="int16", max_bytes=1 << 30):
     """The Plan of a graph for inputs of which `facts`, {name: infer.Fact}, is known.
 
-    isa         the instruction set, None for the best; dtype: of weights, "float32" or "float16"
+    isa         the instruction set, None for the best
+    dtype       of weights: "float32", "float16", "int8", or None: as the file has them, codes or
+                float32; inputs: of "int8", the codes of rows of inputs
     max_bytes   of one array, or of all arrays of one run
 
     ModelError; graph.NotKnown if more has to be known of the inputs.
     """
     flat, known = simplify(graph, facts, max_bytes)
     bytes_left = FOLDED * sum(a.nbytes for a in graph.constants.values()) + MORE_FOLDED
-    edit = Edit(flat, known, bytes_left)
+    edit = Edit(flat, known, bytes_left, dtype, inputs)
     for change in PASSES + (FOR_C if NAME == "c" else ()):
         try:
             change(edit)

@@ -3,6 +3,8 @@
 is JSON in the metadata.
 
     "__metadata__": {"fastlstm": the text {"version": 1, "model": {"dtype": .., "graph": GRAPH}}}
+            dtype is "stored" where nothing was asked, and weights are codes; "codes" beside it is
+            "int8" where an int8 model's rows of inputs become codes of 8 bits
     GRAPH   {"name": .., "inputs": [VALUE], "outputs": [VALUE], "nodes": [NODE],
              "constants": {name: name of a tensor}}
     VALUE   [name, dtype, shape or null]
@@ -20,15 +22,17 @@ import os
 
 import numpy as np
 
+from ..engine.int8 import INPUTS
 from ..files.description import Layer
 from ..files.safetensors import layers as layer_files
 from ..files.safetensors.file import MAX_CONFIG, MAX_TENSORS, array_in, layout
 from ..files.safetensors.write import write_arrays
 from ..files.source import show
 from .graph import Graph, Node, Value
-from .half import to_half, weights
+from .half import DTYPES, to_half, weights
 
 VERSION = 1
+STORED = "stored"  # the dtype of a model that was asked for none, and has codes
 MAX_DEPTH = 64  # graphs in graphs
 MAX_LISTS = 8  # lists in lists
 
@@ -111,11 +115,12 @@ class _Writer:
         return [value.name, np.dtype(value.dtype).name, shape]
 
 
-def write(path, graph, dtype):
+def write(path, graph, dtype, codes="int16"):
     """Writes the graph to `path`, whole or not at all. dtype: of weights, as load_model has it; in
-    a float16 file they are float16 (half.weights)."""
+    a float16 file they are float16 (half.weights). codes: of an int8 model's inputs."""
     writer = _Writer(weights(graph) if dtype == "float16" else None)
-    config = {"version": VERSION, "model": {"dtype": dtype, "graph": writer.graph(graph)}}
+    model = {"dtype": dtype or STORED, "graph": writer.graph(graph)}
+    config = {"version": VERSION, "model": model | ({"codes": codes} if codes == "int8" else {})}
     text = json.dumps(config)
     if len(json.dumps(text)) > MAX_CONFIG or len(writer.tensors) > MAX_TENSORS:
         raise ValueError(
@@ -226,7 +231,7 @@ def is_model(source):
 
 
 def read(source):
-    """(Graph, dtype) of a file, its constants views of the mapped file."""
+    """(Graph, {"dtype", "codes"}) of a file, its constants views of the mapped file."""
     found, start, text = layout(source)
     mapped = source.mapped()
     arrays = {n: array_in(source, mapped, start, n, entry) for n, entry in found.items()}
@@ -240,8 +245,11 @@ def read(source):
         raise reader.error(f"version {show(str(version)[:20])}; this fastlstm reads {VERSION}")
     model = reader.due(config.get("model"), dict, "the model")
     dtype = model.get("dtype")
-    if dtype not in ("float32", "float16"):
+    if dtype not in (STORED, *DTYPES):
         raise reader.error(f"the dtype {show(str(dtype)[:50])}")
+    codes = model.get("codes", "int16")
+    if codes not in INPUTS:
+        raise reader.error(f"the codes {show(str(codes)[:50])}")
     graph = reader.graph(model.get("graph"))
     graph.name = source.name
-    return graph, dtype
+    return graph, {"dtype": None if dtype == STORED else dtype, "codes": codes}

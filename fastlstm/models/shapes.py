@@ -8,7 +8,7 @@ package's own operators those of graph.py. An operator without a rule is not cov
 
 import math
 
-from .equation import terms_of
+from .equation import einsum
 from .spatial import (
     axis_of,
     blocks,
@@ -310,7 +310,7 @@ def _onnx_recurrent(node, facts):
     if len(x) != 3 or len(r) != 3:
         raise node.error(f"x has the shape {x} and R {r}")
     dirs = 2 if node.attrs.get("direction") == "bidirectional" else 1
-    hidden = node.attrs.get("hidden_size", r[2])
+    hidden = node.attrs.get("hidden_size", r[1 if "Quantize" in node.op else 2])
     if node.attrs.get("layout"):
         return [(*x[:2], dirs, hidden), *[(x[0], dirs, hidden)] * 2]
     return [(x[0], dirs, x[1], hidden), *[(dirs, x[1], hidden)] * 2]
@@ -335,24 +335,21 @@ def _one_hot(node, facts):
     return (*x[:axis], depth[0] if depth else None, *x[axis:])
 
 
-def _einsum(node, facts):
-    shapes = [facts[name].shape for name in node.inputs]
-    terms, result = terms_of(node, [len(shape) for shape in shapes])
-    sizes = {}
-    for term, shape in zip(terms, shapes, strict=True):
-        for letter, n in zip(term, shape, strict=True):
-            known = sizes.setdefault(letter, n)
-            if known is not None and n not in (known, None, 1) and known != 1:
-                raise node.error(f"{letter!r} is {known} and {n}")
-            sizes[letter] = n if known in (None, 1) and n is not None else known
-    return tuple(sizes[letter] for letter in result)
-
-
 def _linear(node, facts):
     x, w = facts[node.inputs[0]].shape, facts[node.inputs[1]].shape
-    if not x or len(w) != 2 or (None not in (x[-1], w[1]) and x[-1] != w[1]):
+    taps, stride = node.attrs.get("window") or (1, 1)
+    if len(x) < (1 if taps == stride == 1 else 2) or len(w) != 2:
         raise node.error(f"x has the shape {x} and W {w}")
-    return (*x[:-1], w[0])
+    if None not in (x[-1], w[1]) and taps * x[-1] != w[1]:
+        raise node.error(f"x has the shape {x} and W {w}")
+    if "window" not in node.attrs:
+        return (*x[:-1], w[0])
+    steps = None if x[-2] is None else max((x[-2] - taps) // stride + 1, 0)
+    return (*x[:-2], steps, w[0])
+
+
+def _q_product(node, facts):
+    return _product(node, facts[node.inputs[0]].shape, facts[node.inputs[3]].shape)
 
 
 def _range(node, facts):
@@ -433,7 +430,12 @@ RULES = {
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Flatten": _flatten, "Expand": _expand,
     "Slice": _slice, "Split": _split, "Pad": _pad, "Tile": _tile, "Recurrent": _recurrent,
     "LSTM": _onnx_recurrent, "GRU": _onnx_recurrent, "RNN": _onnx_recurrent,
-    "ConstantOfShape": _constant_of_shape, "TopK": _top_k, "OneHot": _one_hot, "Einsum": _einsum,
+    "com.microsoft.DynamicQuantizeLSTM": _onnx_recurrent, "MatMulInteger": _matmul,
+    "DynamicQuantizeLinear": lambda n, f: [f[n.inputs[0]].shape, (), ()],
+    "ConvInteger": conv, "QLinearMatMul": _q_product, "QuantizeLinear": same,
+    "DequantizeLinear": same,
+    "QLinearConv": lambda n, f: conv(n, f, weights=3),
+    "ConstantOfShape": _constant_of_shape, "TopK": _top_k, "OneHot": _one_hot, "Einsum": einsum,
     "Linear": _linear, "Resize": resize, "Range": _range, "GatherND": _gather_nd,
     "GatherElements": lambda n, f: f[n.inputs[1]].shape, "MaskPack": _mask_pack,
     "Shape": lambda n, f: (len(shape_parts(n, f)),), "Size": lambda n, f: (),

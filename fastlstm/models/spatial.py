@@ -60,8 +60,9 @@ def windows(node, sizes, kernel, transposed=False):
     return out
 
 
-def conv(node, facts, last=False, transposed=False):
-    x, w = facts[node.inputs[0]].shape, facts[node.inputs[1]].shape
+def conv(node, facts, last=False, transposed=False, weights=1):
+    """weights: the number of the input that they are."""
+    x, w = facts[node.inputs[0]].shape, facts[node.inputs[weights]].shape
     if len(x) != len(w) or len(x) < 3:
         raise node.error(f"x has the shape {x} and the weights {w}")
     group = node.attrs.get("group", 1)

@@ -37,9 +37,9 @@ static void drop_codes(fl_int8 w)
 
 /* fl_net_set for a network of any format: of FL_INT8 the matrices are made into codes. G: rows of
    the gates' matrices; in, K, P, H: widths. */
-static void set_any(fl_net *net, const fl_config *f, size_t layer, size_t dir, const float *w,
-                    const float *r, const float *b, const float *b_hh, const float *p, size_t G,
-                    size_t in, size_t K)
+static inline void set_any(fl_net *net, const fl_config *f, size_t layer, size_t dir,
+                           const float *w, const float *r, const float *b, const float *b_hh,
+                           const float *p, size_t G, size_t in, size_t K)
 {
     if (f->format != FL_INT8) {
         fl_net_set(net, layer, dir, w, r, b, b_hh, p);

@@ -9,8 +9,8 @@
  */
 #include "ops/epilogue.h"
 #include "ops/recurrent.h"
+#include "coded.h"
 #include "plain_cases.h"
-#include "runs_floats.h"
 
 /* ---- operators with weights ---- */
 
@@ -96,6 +96,21 @@ static void linears(void)
             fl_operator *op = made("linear", INTS(format, (int64_t)in, (int64_t)out), NONE);
             step(packed(op, weights, 2), 1, PLACES(input(floats(2, SHAPE(n, in)))));
             end("linear", rows, "%d of %d-%d format %d", (int)n, (int)in, (int)out, (int)format);
+        }
+    for (int64_t bits = 8; bits <= 16; bits += 8)
+        for (int64_t taps = 1; taps <= 3; taps += 2) {
+            const fl_array w = floats(0.5f, SHAPE(70, 30)), b = floats(0.5f, SHAPE(70));
+            const fl_int8 codes = coded(w.at, 70, 30);
+            const fl_array weights[] = {
+                {.type = FL_CODES, .shape = w.shape, .at = (void *)(uintptr_t)codes.codes},
+                b,
+                {.type = FL_F32, .shape = b.shape, .at = (void *)(uintptr_t)codes.scales}};
+            fl_operator *op =
+                made("linear", INTS(FL_INT8, 30, 70, FL_NO_ACTIVATION, taps, 1, bits), NONE);
+            step(packed(op, weights, 3), 1,
+                 PLACES(input(floats(2, SHAPE(9, 20, 30 / (size_t)taps)))));
+            end("linear", rows, "codes of %d bits taps %d", (int)bits, (int)taps);
+            drop_codes(codes);
         }
     for (int64_t f = FL_NO_ACTIVATION; f <= FL_LAST_ACTIVATION; f++) {
         const fl_array weights[] = {floats(0.5f, SHAPE(20, 30)), floats(0.5f, SHAPE(20))};
@@ -264,7 +279,7 @@ int main(int argc, char **argv)
     const uint64_t stride = strtoull(argv[1], NULL, 10);
     CHECK(stride > 0);
     for (int i = 0; i < fl_isa_count(); i++) {
-        if (!runs_floats(i))
+        if (!fl_isa_runnable(i))
             continue;
         model.isa = fl_isa_name(i);
         model.kernels = fl_isa_kernels(i);

@@ -16,14 +16,15 @@
 
 #include "base/alloc.h"
 #include "kernels/contract.h"
+#include "ops/epilogue.h"
 #include "ops/opcodes.h"
 #include "ops/recurrent.h"
 #include "ops/reduce.h"
 #include "ops/registry.h"
 #include "check.h"
+#include "coded.h"
 #include "guarded.h"
 #include "halves.h"
-#include "runs_floats.h"
 
 /* An array of numbers in -scale .. scale; one in eight is so small that it counts as 0 if `tiny`.
  */
@@ -91,37 +92,89 @@ static size_t near(uint64_t *state, size_t unit, size_t multiples, size_t most)
     return draw(state) % 3 && n ? n : between(state, 1, most);
 }
 
+/* Sums of codes of the row x, whose largest code is `top`, as kernels/codes.h says. */
+static float sum_of_codes(float b, const float *x, const int8_t *w, float scale, size_t n,
+                          float top)
+{
+    float most = 0;
+    int64_t sum = 0;
+    for (size_t k = 0; k < n; k++)
+        most = fmaxf(most, fabsf(flush(x[k])));
+    if (most == 0)
+        return b;
+    const float by = top / most;
+    for (size_t k = 0; k < n; k++)
+        sum += (int64_t)rintf(flush(x[k]) * by) * w[k];
+    CHECK(sum >= -INT32_MAX && sum <= INT32_MAX);
+    const float factor = scale * (most / top);
+    return fused ? fmaf((float)sum, factor, b) : (float)sum * factor + b;
+}
+
+static float largest_code(const int8_t *w, size_t out, size_t in, float limit)
+{
+    int64_t most = 1;
+    for (size_t o = 0; o < out; o++) {
+        int64_t sum = 0;
+        for (size_t k = 0; k < in; k++)
+            sum += abs(w[o * in + k]);
+        most = sum > most ? sum : most;
+    }
+    return fminf(limit, (float)(INT32_MAX / most));
+}
+
 static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threads, size_t *count)
 {
     const size_t group = FL_NV * kernels->lanes;
-    const size_t in = near(state, 16, 5, 100), out = near(state, group, 9, 200);
-    const size_t rows = near(state, 24, 5, 130);
-    const int format = (int)(draw(state) % FL_INT8), axes = (int)between(state, 1, 3);
-    fl_shape x_shape = {.axes = 2, .size = {rows, in}};
+    const int format = (int)(draw(state) % FL_BFLOAT16), axes = (int)between(state, 1, 3);
+    const size_t taps = axes > 1 && draw(state) % 2 ? between(state, 1, 4) : 1;
+    const size_t stride = taps > 1 ? between(state, 1, 3) : 1;
+    const size_t channels = near(state, 16, 5, 100), in = taps * channels;
+    const size_t out = near(state, group, 9, 200), rows = near(state, 24, 5, 130);
+    const int bits = draw(state) % 2 ? 16 : 8;
+    fl_shape x_shape = {.axes = 2, .size = {rows, channels}};
     if (axes == 1)
-        x_shape = (fl_shape){.axes = 1, .size = {in}};
+        x_shape = (fl_shape){.axes = 1, .size = {channels}};
     if (axes == 3)
-        x_shape = (fl_shape){.axes = 3, .size = {2, rows, in}};
+        x_shape = (fl_shape){.axes = 3, .size = {2, rows, channels}};
     const fl_array x = drawn(state, x_shape, draw(state) % 8 ? 2.0f : 0x1p-70f, 1);
     fl_array w[] = {drawn(state, (fl_shape){.axes = 2, .size = {out, in}}, 0.5f, 0),
-                    drawn(state, (fl_shape){.axes = 1, .size = {out}}, 0.5f, 0)};
+                    drawn(state, (fl_shape){.axes = 1, .size = {out}}, 0.5f, 0),
+                    {.type = FL_F32, .shape = {.axes = 1, .size = {out}}}};
+    const fl_int8 codes = format == FL_INT8 ? coded(w[0].at, out, in) : (fl_int8){0};
+    const float *w_at = w[0].at;
+    if (format == FL_INT8) {
+        w[0].type = FL_CODES;
+        w[0].at = (void *)(uintptr_t)codes.codes;
+        w[2].at = (void *)(uintptr_t)codes.scales;
+    }
     if (draw(state) % 4 == 0)
         w[1].at = NULL;
 
-    fl_operator *op = linear(kernels, format, (int64_t)in, (int64_t)out);
+    const int64_t ints[] = {format,        (int64_t)in,     (int64_t)out, FL_NO_ACTIVATION,
+                            (int64_t)taps, (int64_t)stride, bits};
+    fl_operator *op = made(kernels, "linear", ints, 7, NULL, 0);
     fl_array y_like = {0};
     CHECK(op && !strcmp(op->type->name, "linear"));
-    CHECK(op->type->pack(op, w, 2) == FL_OK);
+    CHECK(op->type->pack(op, w, format == FL_INT8 ? 3 : 2) == FL_OK);
     CHECK(op->type->shape(op, &x, 1, &y_like, 1) == FL_OK && y_like.type == FL_F32);
     CHECK(y_like.shape.axes == x_shape.axes && y_like.shape.size[x_shape.axes - 1] == out);
     const fl_array want = empty(state, y_like);
-    const size_t all = fl_shape_span(&x_shape, 0, x_shape.axes - 1);
-    const float *x_at = x.at, *w_at = w[0].at, *b_at = w[1].at;
+    const size_t steps = axes == 1 ? 1 : rows < taps ? 0 : (rows - taps) / stride + 1;
+    const size_t all = axes == 3 ? 2 * steps : steps;
+    const float *x_at = x.at, *b_at = w[1].at;
+    const float top =
+        format == FL_INT8 ? largest_code(codes.codes, out, in, bits == 16 ? 32512 : 127) : 0;
     CHECK(fl_count(&y_like) == all * out);
     for (size_t r = 0; r < all; r++)
-        for (size_t o = 0; o < out; o++)
+        for (size_t o = 0; o < out; o++) {
+            const float *row = x_at + (r / steps * rows + r % steps * stride) * channels;
+            const float b = b_at ? b_at[o] : 0.0f;
             ((float *)want.at)[r * out + o] =
-                flush(chain(b_at ? b_at[o] : 0.0f, x_at + r * in, w_at + o * in, in, format));
+                flush(format == FL_INT8
+                          ? sum_of_codes(b, row, codes.codes + o * in, codes.scales[o], in, top)
+                          : chain(b, row, w_at + o * in, in, format));
+        }
+    drop_codes(codes);
     for (size_t n = 0; n <= threads; n++) {
         const fl_caller caller = {.threads = n};
         const fl_array y = empty(state, y_like);
@@ -131,8 +184,10 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
         ++*count;
     }
     /* Memory does not grow with the rows once there are enough for all threads. */
-    const fl_array wide = {.type = FL_F32, .shape = {.axes = 2, .size = {(size_t)1 << 30, in}}};
-    const fl_array wider = {.type = FL_F32, .shape = {.axes = 2, .size = {(size_t)1 << 31, in}}};
+    const fl_array wide = {.type = FL_F32,
+                           .shape = {.axes = 2, .size = {(size_t)1 << 30, channels}}};
+    const fl_array wider = {.type = FL_F32,
+                            .shape = {.axes = 2, .size = {(size_t)1 << 31, channels}}};
     CHECK(op->type->bytes(op, &wide, 1, 3) == op->type->bytes(op, &wider, 1, 3));
     op->type->free(op);
     give_back();
@@ -285,7 +340,8 @@ static void refuses(const fl_kernels *kernels)
     const fl_caller caller = {.threads = 1};
     uint64_t state = 1;
     fl_array out[3] = {0};
-    CHECK(!linear(kernels, FL_INT8, 3, 4) && !linear(kernels, -1, 3, 4));
+    CHECK(!linear(kernels, FL_FORMATS, 3, 4) && !linear(kernels, -1, 3, 4));
+    CHECK(!linear(kernels, FL_INT8, 1 << 17, 4));
     CHECK(!linear(kernels, FL_FLOAT32, 0, 4) && !linear(kernels, FL_FLOAT32, 3, 0));
     CHECK(!linear(kernels, FL_FLOAT32, INT64_MAX, INT64_MAX));
     CHECK(!made(kernels, "linear", (const int64_t[]){FL_FLOAT32, 3}, 2, NULL, 0));
@@ -421,7 +477,7 @@ int main(int argc, char **argv)
     const size_t n = strtoul(argv[1], NULL, 10), threads = strtoul(argv[3], NULL, 10);
     size_t count = 0;
     for (int i = 0; i < fl_isa_count(); i++) {
-        if (!runs_floats(i))
+        if (!fl_isa_runnable(i))
             continue;
         const fl_kernels *kernels = fl_isa_kernels(i);
         uint64_t state = strtoul(argv[2], NULL, 10);

@@ -8,8 +8,6 @@ import pytest
 from onnx import helper
 from onnx_models import by_onnxruntime, graph_of, model_of, node
 
-from fastlstm.models.graph import ModelError
-
 pytestmark = pytest.mark.once
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
@@ -203,11 +201,8 @@ def lstm_of_integers(rng, directions, batch):
 def test_dynamic_quantize_lstm(directions, batch, rng, runner):
     model = lstm_of_integers(rng, directions, batch)
     x = rng.standard_normal((5, batch, 12)).astype(np.float32)
-    if runner.kind == "model":
-        with pytest.raises(
-            ModelError, match=r"\(com.microsoft.DynamicQuantizeLSTM\): the operator"
-        ):
-            runner(model)([x])
-        return
     for y, due in zip(runner(model)([x]), by_onnxruntime(model, {"x": x}), strict=True):
-        np.testing.assert_allclose(y, due, rtol=1e-5, atol=1e-5)
+        if runner.kind == "reference":
+            np.testing.assert_allclose(y, due, rtol=1e-5, atol=1e-5)
+        else:  # a plan has codes of its own: test_int8_models.py says whose are nearer
+            assert np.sqrt(np.mean((y - due) ** 2)) <= 6e-3 and abs(y - due).max() <= 0.03

@@ -62,11 +62,6 @@ PLANNED = {
     "maxunpool": [("", UNCOVERED)],
     # Outputs whose sizes depend on data
     "compress": [("", UNCOVERED)], "nonzero": [("", UNCOVERED)], "unique": [("", UNCOVERED)],
-    # Integers with scales, which models of float32 do not have
-    "convinteger": [("", UNCOVERED)], "dequantizelinear": [("", UNCOVERED)],
-    "dynamicquantizelinear": [("", UNCOVERED)], "matmulinteger": [("", UNCOVERED)],
-    "qlinearconv": [("", UNCOVERED)], "qlinearmatmul": [("", UNCOVERED)],
-    "quantizelinear": [("", UNCOVERED)],
     # Training
     "batch_normalization": [("training_mode", "training_mode is not covered")],
     # Bits of other types than the C core holds

@@ -209,6 +209,7 @@ cdef extern from "ops/operator.h" nogil:
         FL_F32
         FL_I64
         FL_BOOL
+        FL_CODES
         FL_TYPES
     enum:
         FL_BAD_SHAPE

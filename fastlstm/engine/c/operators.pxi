@@ -30,18 +30,20 @@ cdef int raise_status(int status, str what, Poll *poll, object step) except -1:
     return 0
 
 
-cdef int describe(fl_array *to, object array, bint data) except -1:
-    """Type, shape and, if `data`, memory of an array; None is one that is not given."""
+cdef int describe(fl_array *to, object array, bint data, bint codes=False) except -1:
+    """Type, shape and, if `data`, memory of an array; None is one that is not given. codes: int8 is
+    taken too."""
     cdef Py_ssize_t i
     memset(to, 0, sizeof(fl_array))
     to.type = FL_TYPES
     if array is None:
         return 0
-    if type(array) is not numpy.ndarray or array.dtype not in _DTYPES or array.ndim > FL_MAX_AXES:
+    if type(array) is not numpy.ndarray or array.ndim > FL_MAX_AXES or not (
+            array.dtype in _DTYPES or (codes and array.dtype == numpy.int8)):
         raise TypeError("an operator takes arrays of float32, int64 or bool, of at most 8 axes")
     if not array.flags.c_contiguous or not array.flags.aligned:
         raise ValueError("an operator takes contiguous arrays")
-    to.type = _DTYPES.index(array.dtype)
+    to.type = _DTYPES.index(array.dtype) if array.dtype in _DTYPES else FL_CODES
     to.shape.axes = array.ndim
     for i in range(array.ndim):
         to.shape.size[i] = array.shape[i]
@@ -102,7 +104,7 @@ cdef class Operator:
         if n > MOST_ARRAYS or self.op == NULL or self.op.type.pack == NULL:
             raise OperatorError(f"{self.name} takes no weights, or not so many")
         for i, weight in enumerate(weights):
-            describe(&arrays[i], weight, True)
+            describe(&arrays[i], weight, True, True)
         with nogil:
             status = self.op.type.pack(self.op, arrays, n)
         raise_status(status, self.name, NULL, None)

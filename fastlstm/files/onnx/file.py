@@ -19,6 +19,7 @@ import dataclasses
 
 import numpy as np
 
+from ...engine import int8
 from ..contents import WEIGHTS, Contents
 from ..description import Layer
 from ..source import show
@@ -107,9 +108,10 @@ class _Reader:
         return array
 
     def quantized(self, index, what, scale_index):
-        """A quantised weight of DynamicQuantizeLSTM, (D, I or H, 4H), as float32 in the layout of
-        the operator LSTM, (D, 4H, I or H). Its scale is input `scale_index`, a scalar, (D,) or
-        (D, 4H), and its zero point, 0 if not given, the input behind that."""
+        """A quantised weight of DynamicQuantizeLSTM, (D, I or H, 4H): float32 in the layout of the
+        operator LSTM, (D, 4H, I or H), and the list of each direction's int8.Codes, or None. Its
+        scale is input `scale_index`, a scalar, (D,) or (D, 4H), and its zero point, 0 if not given,
+        the input behind that."""
         array = self.weight(index, what, ("directions", "I or H", "4 H"), "iu")
         ndim = 1 if self.get(scale_index) is None else self.get(scale_index).ndim
         scale = self.weight(scale_index, f"{what}'s scale", ("n",) * ndim)
@@ -118,21 +120,27 @@ class _Reader:
         try:
             zero = np.zeros(()) if zero is None else zero
             scale, zero = (n.reshape(n.shape[0], 1, -1) if n.ndim else n for n in (scale, zero))
-            return dequantized(array, scale, zero).transpose(0, 2, 1)
+            numbers, rows = dequantized(array, scale, zero).transpose(0, 2, 1), array.shape[::2]
+            parts = [np.broadcast_to(n.reshape(-1, n.shape[-1]) if n.ndim else n, rows)
+                     for n in (zero, scale)]  # fmt: skip
+            each = zip(array.transpose(0, 2, 1), *parts, strict=True)
+            return numbers, [int8.of_integers(*rows)[0] for rows in each]
         except ValueError:
             raise Problem(f"{what}, its scale and zero point do not fit together") from None
 
 
 def _layer(graph, node, options):
-    """(Layer, {torch's name: array}) of a recurrent node of `graph`; Problem if it cannot be read.
-    options: the caller's Options."""
+    """(Layer, {torch's name: array}, {torch's name: int8.Codes}) of a recurrent node of `graph`;
+    Problem if it cannot be read. options: the caller's Options."""
     reader = _Reader(graph, node, options)
     kind = "LSTM" if node.op == "DynamicQuantizeLSTM" else node.op
     attributes = _attributes(node)
     count = 2 if attributes["direction"] == "bidirectional" else 1
     rows = len(gates.ORDER[kind])
+    of_both = None
     if node.op == "DynamicQuantizeLSTM":
-        w, r = reader.quantized(1, "W", 8), reader.quantized(2, "R", 10)
+        (w, *of_w), (r, *of_r) = reader.quantized(1, "W", 8), reader.quantized(2, "R", 10)
+        of_both = {"weight_ih": of_w[0], "weight_hh": of_r[0]}
     else:
         w, r = (reader.weight(n, "WR"[n - 1], ("directions", "gates", "size")) for n in (1, 2))
     size = attributes.get("hidden_size", r.shape[2])
@@ -148,7 +156,22 @@ def _layer(graph, node, options):
         raise Problem("its sequence lengths are constants in the file")
     layer, weights = gates.layer_of(kind, attributes, w, r, b, p)
     initial = _initial(reader, kind, count, size, layer.batch_first, weights)
-    return dataclasses.replace(layer, initial_state=initial), weights
+    return dataclasses.replace(layer, initial_state=initial), weights, _codes(of_both, layer)
+
+
+def _codes(of_both, layer):
+    """{torch's name: int8.Codes}, in torch's order of gates, of {"weight_ih" or "weight_hh": each
+    direction's Codes or None}."""
+    found = {}
+    for name, each in (of_both or {}).items():
+        for codes, end in zip(each, ("_l0", "_l0_reverse"), strict=False):
+            if codes is not None:
+                parts = (
+                    gates.in_torch_order(a, layer.kind, layer.hidden_size)
+                    for a in (codes.codes, codes.scales)
+                )
+                found[name + end] = int8.Codes(*parts)
+    return found
 
 
 def _initial(reader, kind, count, size, batch_first, weights):
@@ -224,14 +247,15 @@ def read(source, options):
     for graph, node in nodes:
         before = graph.wire.values
         try:
-            layer, weights = _layer(graph, node, options)
+            layer, weights, codes = _layer(graph, node, options)
         except Problem as problem:
             kind = node.op.removeprefix("DynamicQuantize")
-            layer, weights = Layer(kind, problem=f"{problem} (node {show(node.title)})"), {}
+            layer = Layer(kind, problem=f"{problem} (node {show(node.title)})")
+            weights, codes = {}, {}
         # Contents bounds the weights of all layers by the file's size. What was computed for this
         # node was charged to the Wire already, and is larger than what is stored.
         found.bytes_left += before - graph.wire.values
-        found.add(node.title, layer, weights)
+        found.add(node.title, layer, weights, codes=codes)
     for graph in graphs:
         for cell in single_operators.find(graph):
             found.add(cell[1], _in_single_operators(*cell), {})

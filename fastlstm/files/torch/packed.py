@@ -9,8 +9,9 @@ packed parameters, objects of torch's own classes, in state dicts and TorchScrip
 
 An int8 weight is a call of torch._utils._rebuild_qtensor(storage, offset, sizes, strides,
 quantizer, ...), and its value (q - zero point) scale, for the whole matrix or each row. Those of
-float16 are float32 numbers that float16 holds. All become float32 here: the layer computes with the
-rounded weights, while torch rounds the layer's inputs as well.
+float16 are float32 numbers that float16 holds. All become float32 here; matrices of int8 are kept
+as codes with scales too, with which a layer computes, if they can be (engine/int8.py). Torch rounds
+the layer's inputs to 8 bits, all rows of a call together.
 
 PyTorch does not specify this; it is what torch/csrc/jit and aten/src/ATen/native/quantized write.
 In a pickle such objects are made by NEWOBJ and filled by BUILD: here one becomes a dict of "state".
@@ -21,6 +22,7 @@ import re
 
 import numpy as np
 
+from ...engine import int8
 from ...engine.variants import RELU
 from ..contents import DEQUANTISED, Contents
 from ..description import Layer
@@ -139,8 +141,11 @@ def numbers(tensors, run, made_by, contents):
             _, scale, zero, *axis = run.quantised[id(tensor)]
             if axis:
                 scale, zero = (arrays[f"\0{id(each)}"] for each in (scale, zero))
-            contents.charge(4 * arrays[name].size)
+            contents.charge(5 * arrays[name].size)
             done[id(tensor)] = _float32(run, name, arrays[name], scale, zero, *axis)
+            if arrays[name].ndim == 2 and arrays[name].dtype.itemsize == 1:
+                codes, _ = int8.of_integers(arrays[name], zero, scale)
+                contents.coded[id(done[id(tensor)])] = codes
         arrays[name] = done[id(tensor)]
     return {name: array for name, array in arrays.items() if name in tensors}
 
@@ -248,6 +253,12 @@ def _with_nonlinearity(layer, root, prefix):
     )  # fmt: skip
 
 
+def _codes(contents, weights):
+    """{torch's name: int8.Codes} of those of a layer's weights that the file has as codes."""
+    found = {name: contents.coded.get(id(array)) for name, array in weights.items()}
+    return {name: codes for name, codes in found.items() if codes is not None}
+
+
 def with_layers(contents, root, options):
     """`contents` with the layers whose packed parameters are among contents.arrays, and those that
     names tell among the others. root: the pickle's value; options: the caller's Options."""
@@ -279,9 +290,10 @@ def with_layers(contents, root, options):
             made = Layer("recurrent layer", problem="its packed tracks are not numbered from 0"), {}
         else:
             made = _layer([parts[n] for n in range(len(parts))], both, first)
-        contents.add(prefix.removesuffix("."), *made, charged=True)
+        contents.add(prefix.removesuffix("."), *made, True, _codes(contents, made[1]))
     for prefix, parts in cells.items():
-        contents.add(prefix.removesuffix("."), *_cell(parts), charged=True)
+        made = _cell(parts)
+        contents.add(prefix.removesuffix("."), *made, True, _codes(contents, made[1]))
     return contents
 
 

@@ -3,25 +3,34 @@
 
 import numpy as np
 
+from ...engine import int8
 from . import activation
 from .builder import lowers
+
+INT8 = 2  # the format's number in csrc/fastlstm.h
 
 
 @lowers("Linear")
 def linear(b, node):
-    x, weight, *rest = node.inputs
-    bias = rest[0] if rest else ""
+    x, weight, bias, scale = [*node.inputs, "", ""][:4]
     w, constant = b.known(weight), b.known(bias)
     number, floats = activation.numbers(node)
     if w is not None and (constant is not None or not bias):
         if w.ndim != 2 or 0 in w.shape:
             raise node.error(f"weights (outputs, inputs) are due, got {w.shape}")
-        weights = [None if a is None else np.ascontiguousarray(a, np.float32)
-                   for a in (w, constant)]  # fmt: skip
-        b.emit(node, "linear", [b.format, w.shape[1], w.shape[0], number], floats, weights, [x])
+        constant = None if constant is None else np.ascontiguousarray(constant, np.float32)
+        weights = [w if scale else np.ascontiguousarray(w, np.float32), constant]
+        ints = [b.format, w.shape[1], w.shape[0], number, *node.attrs.get("window", (1, 1))]
+        if scale:
+            weights.append(b.due(node, 3, "the scales of its weights"))
+            if not int8.is_codes(weights[0], weights[2]):
+                raise node.error("its weights are no 8-bit codes with scales")
+            ints[0] = INT8
+            ints.append(8 if node.attrs.get("codes") == "int8" else 16)
+        b.emit(node, "linear", ints, floats, weights, [x])
         return
-    if number >= 0:
-        raise node.error("an activation goes with constant weights alone")
+    if number >= 0 or scale or "window" in node.attrs:
+        raise node.error("an activation, a window and scales go with constant weights alone")
     b.emit(node, "matmul", [0, 1], inputs=[x, weight, bias])
 
 

@@ -12,7 +12,7 @@ _CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 def recurrent(b, node):
     layer, arrays = node.attrs["layer"], node.attrs["weights"]
     b.charge(node, arrays.values())
-    dtype = "float16" if b.format else "float32"
+    dtype = "int8" if layer.dtype == "int8" else "float16" if b.format else "float32"
     try:
         made = build(
             _CLASSES[layer.kind], layer, ready(layer, arrays, dtype, keep=True), {"isa": b.isa}

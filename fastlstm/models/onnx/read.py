@@ -16,6 +16,7 @@ from ...files.onnx.graph import Graph as FileGraph
 from ...files.onnx.tensor import dtype_of
 from ...files.source import Source, show
 from ..graph import Graph, ModelError, Node, Value
+from . import quantized as quantized  # it registers its functions in MICROSOFT
 from .attributes import Unread, value
 from .microsoft import MICROSOFT
 from .older import NEWEST, normalised

@@ -73,7 +73,7 @@ class _Cell:
     def linear(self, name):
         """(x, W, b or None) of a Linear that makes `name`; or None."""
         node = self.maker(name, "Linear")
-        if node is None or node.attrs or len(self.edit.shape(name)) != 2:
+        if node is None or node.attrs or len(node.inputs) > 3 or len(self.edit.shape(name)) != 2:
             return None
         b = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2] else None
         return node.inputs[0], self.edit.value(node.inputs[1]), b and self.edit.value(b)

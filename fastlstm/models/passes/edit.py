@@ -73,11 +73,14 @@ class Edit:
     graph    the Graph; a pass gives `graph.nodes` anew
     facts    {name: infer.Fact}, kept up by `node` and `constant`
     bytes_left     bytes that new constants may still take
+    dtype    of weights, as the model was asked: None (the file's own), "float32", "float16", "int8"
+    inputs   "int16" or "int8": what rows of inputs become where weights become codes
     notes    a pass's own, of values of which the tables say the same all the time
     """
 
-    def __init__(self, graph, facts, bytes_left=1 << 40):
+    def __init__(self, graph, facts, bytes_left=1 << 40, dtype=None, inputs="int16"):
         self.graph, self.facts, self.bytes_left = graph, facts, bytes_left
+        self.dtype, self.inputs = dtype, inputs
         self._count = 0
         self.look()
 

@@ -9,21 +9,12 @@ from ..reference.call import DTYPES
 from ..shapes import fused_perm
 from . import resize as resize  # these modules register their functions too
 from . import signal as signal
-from .put import TABLE, Put, made_of_others
+from .put import TABLE, made_of_others, replaced
 
 
 def parts(edit):
     """All of them, in the order of the graph."""
-    nodes = []
-    for node in edit.graph.nodes:
-        function = TABLE.get(node.op)
-        put = Put(edit, node)
-        if function is None or function(put, node) is False:
-            nodes.append(node)
-        else:
-            nodes += put.nodes
-    edit.graph.nodes = nodes
-    edit.tidy()
+    replaced(edit, TABLE)
 
 
 def _axis(put, node, default):

@@ -79,7 +79,7 @@ def _into_weights(edit, node, before, a, b):
     """The Conv or Linear `before` with y = a x + b behind it, or None."""
     w = edit.value(before.inputs[1])
     bias = before.inputs[2] if len(before.inputs) > 2 else ""
-    if w is None or (bias and edit.value(bias) is None):
+    if w is None or w.dtype.kind != "f" or (bias and edit.value(bias) is None):
         return None
     old = 0 if not bias else np.asarray(edit.value(bias), np.float64)
     if before.op == "ConvTranspose":

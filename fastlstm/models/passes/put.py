@@ -24,6 +24,20 @@ def made_of_others(*ops):
     return register
 
 
+def replaced(edit, table):
+    """Puts others in place of all nodes whose operators are in `table`, in the graph's order."""
+    nodes = []
+    for node in edit.graph.nodes:
+        function = table.get(node.op)
+        put = Put(edit, node)
+        if function is None or function(put, node) is False:
+            nodes.append(node)
+        else:
+            nodes += put.nodes
+    edit.graph.nodes = nodes
+    edit.tidy()
+
+
 class Put:
     """The nodes that take the place of `node`."""
 

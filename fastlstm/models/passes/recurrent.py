@@ -8,14 +8,17 @@ here. X is (T, B, I), or (B, T, I) with layout 1, and Y (T, D, B, H), or (B, T, 
 import numpy as np
 
 from ...files.onnx import gates
+from . import codes
 
-OPS = ("LSTM", "GRU", "RNN")
+QUANTIZED = "com.microsoft.DynamicQuantizeLSTM"
+OPS = ("LSTM", "GRU", "RNN", QUANTIZED)
 
 
 def _weights(edit, node):
-    """W, R, B or None, P or None: constant arrays of float32 with the sizes that fit."""
+    """W, R, B or None, P or None: constant arrays of float32 with the sizes that fit; without W and
+    R if they are codes."""
     found = []
-    for index, what in ((1, "W"), (2, "R"), (3, "B"), (7, "P")):
+    for index, what in ((1, "W"), (2, "R"), (3, "B"), (7, "P"))[2 * (node.op == QUANTIZED) :]:
         name = node.inputs[index] if index < len(node.inputs) else ""
         array = edit.value(name)
         if name and array is None:
@@ -29,17 +32,19 @@ def _input(node, index):
 
 
 def _layer(edit, node):
-    """(Layer, {torch's name: array}) of a node."""
-    w, r, b, p = _weights(edit, node)
+    """(Layer, {torch's name: array}, a note or None) of a node."""
+    arrays = _weights(edit, node)
     try:
-        return gates.layer_of(node.op, node.attrs, w, r, b, p)
+        if node.op == QUANTIZED:
+            return codes.lstm(edit, node, *arrays)
+        return *gates.layer_of(node.op, node.attrs, *arrays), None
     except gates.Problem as problem:
         raise node.error(str(problem)) from None
 
 
 def _states(edit, node, layout, made):
     """The names of h0 and c0 in Recurrent's layout, "" for those that are not given."""
-    names = [_input(node, 5), _input(node, 6) if node.op == "LSTM" else ""]
+    names = [_input(node, 5), _input(node, 6) if "LSTM" in node.op else ""]
     if layout:
         for i, name in enumerate(names):
             if name:
@@ -50,7 +55,7 @@ def _states(edit, node, layout, made):
 
 def _one(edit, node):
     """The nodes that take the place of `node`."""
-    layer, weights = _layer(edit, node)
+    layer, weights, note = _layer(edit, node)
     made, layout, dirs = [], node.attrs.get("layout", 0), layer.num_directions
     x = node.inputs[0]
     if layout:
@@ -63,7 +68,8 @@ def _one(edit, node):
     finals = [*node.outputs, "", ""][1 : 3 if layer.kind == "LSTM" else 2]
     y, wanted = edit.fresh(node.name or node.op), bool(node.outputs[0])
     outputs = [y, *([edit.fresh(n) if n else "" for n in finals] if layout else finals)]
-    made.append(edit.node("Recurrent", inputs, outputs, node, layer=layer, weights=weights))
+    attrs = {"layer": layer, "weights": weights} | ({"note": note} if note else {})
+    made.append(edit.node("Recurrent", inputs, outputs, node, **attrs))
     if wanted:
         made += _output(edit, node, y, layout, dirs, layer.hidden_size)
     if layout:

@@ -4,12 +4,15 @@ activation, windows over arrays with channels last, chains of elementwise work."
 
 import numpy as np
 
+from ...engine import int8
 from ...engine.shared.activations import VALUES
 from ...engine.variants import DEFAULTS, Activation
 from . import conv, pool  # noqa: F401 (their operators are used here)
 from .call import TABLE, operator
 from .elementwise import cast_to, divide, elu, erf, gelu, sigmoid, softplus
 from .linear import product
+
+TINY = np.float32(2.0**-62)  # inputs that are smaller count as 0 in the products of int8
 
 
 def activated(call, y):
@@ -32,17 +35,44 @@ def activated(call, y):
     return VALUES[name](y, alpha, beta).astype(y.dtype)
 
 
-@operator("Linear", 2, 3)
-def linear(call, x, weight, bias=None):
-    """The activation of x W^T + b."""
-    call.same(x, weight)
+@operator("Linear", 2, 4)
+def linear(call, x, weight, bias=None, scale=None):
+    """The activation of x W^T + b; of windows of x, and of codes: graph.OWN."""
     call.ndim(weight, 2, "W")
-    y = product(call, x, weight.T)
+    taps, stride = call.attr("window") or (1, 1)
+    if "window" in call.node.attrs:
+        call.ndim(x, range(2, 64), "x")
+        steps = max((x.shape[-2] - taps) // stride + 1, 0)
+        call.allowed((*x.shape[:-2], steps, taps * x.shape[-1]), x.dtype, "its windows")
+        at = np.arange(steps)[:, None] * stride + np.arange(taps)
+        x = x[..., at, :].reshape(*x.shape[:-2], steps, taps * x.shape[-1])
+    if scale is None:
+        call.same(x, weight)
+        y = product(call, x, weight.T)
+    else:
+        if x.shape[-1:] != weight.shape[1:]:
+            raise call.error(f"codes of the shape {weight.shape} for x {x.shape}")
+        call.allowed((*x.shape[:-1], weight.shape[0]), np.float64)
+        y = np.where(np.abs(x) < TINY, np.float32(0), x) @ _matrix(call, weight, scale)
     if bias is not None:
         if bias.shape != weight.shape[:1]:
             raise call.error(f"b of the shape {bias.shape} for W of {weight.shape}")
         y = y + bias
     return activated(call, y)
+
+
+def _matrix(call, weight, scale):
+    """The int8.Matrix of codes, which the interpreter holds in int64, and scales: made once, and
+    kept in the attribute "built" with what it was made of."""
+    kept = call.attr("built")
+    if kept is None or kept[0] is not weight or kept[1] is not scale:
+        codes = weight.astype(np.int8)
+        if not int8.is_codes(codes, scale) or not np.array_equal(codes, weight):
+            raise call.error("its weights are no 8-bit codes with scales")
+        bits = 8 if call.attr("codes") == "int8" else 16
+        kept = weight, scale, int8.Matrix(codes, scale, 0, bits)
+        call.node.attrs["built"] = kept
+    return kept[2]
 
 
 def _last(op, least, most):

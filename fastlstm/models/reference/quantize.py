@@ -61,37 +61,34 @@ def dequantize_linear(call, x, scale, zero=None):
         call.same(x, zero)
         if zero.size != scale.size:
             raise call.error(f"a zero point of the shape {zero.shape}, scales of {scale.shape}")
-    call.allowed(x.shape, np.float64)
+    call.allowed(x.shape, np.int64)
     block = call.attr("block_size", 0)
     s = _along(call, scale, x, block)
-    y = x.astype(np.float32 if x.dtype.itemsize < 4 else np.float64)
+    y = x.astype(np.int64)
     if zero is not None:
-        y = y - _along(call, zero, x, block).astype(y.dtype)
+        y = y - _along(call, zero, x, block).astype(np.int64)
+    y = y.astype(np.float32)
     code = call.attr("output_dtype", 0)
     dtype = call.dtype(code, "output_dtype") if code else scale.dtype
     return (y * s).astype(dtype)
 
 
-def scale_and_zero(x):
-    """Of uint8 over the range of x and 0."""
-    low = min(np.float32(x.min(initial=0)), np.float32(0))
-    high = max(np.float32(x.max(initial=0)), np.float32(0))
-    scale = np.float32((high - low) / np.float32(255))
-    if scale == 0:
-        return np.float32(1), np.uint8(0)
-    return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+def dynamic(x):
+    """(codes, scale, zero point) of uint8 over the range of x and 0. Where x is nothing but zeros,
+    or so small that the scale would be, the scale is 0; where it has infinite elements or NaN, the
+    scale is NaN and the codes are 0, so that all sums of products are NaN."""
+    low, high = np.minimum(x.min(initial=0), 0), np.maximum(x.max(initial=0), 0)
+    scale = ((high - low) / x.dtype.type(255)).astype(x.dtype)
+    scale = scale + (scale - scale)  # of infinity NaN
+    by = scale if scale != 0 else x.dtype.type(1)
+    zero = np.clip(np.nan_to_num(np.rint(-low / by)), 0, 255).astype(np.uint8)
+    return quantized(x, by, zero, np.uint8), scale, zero
 
 
 @operator("DynamicQuantizeLinear", 1)
 def dynamic_quantize_linear(call, x):
     call.kind(x, "f", "its input")
-    if x.size and not np.isfinite(x).all():
-        raise call.error("its input has infinite elements or NaN")
-    scale, zero = scale_and_zero(x)
-    if not x.any():
-        scale = np.float32(0) if x.size else np.float32(1)
-        return np.zeros(x.shape, np.uint8), scale, zero
-    return quantized(x, scale, zero, np.uint8), scale, zero
+    return dynamic(x)
 
 
 def _centred(call, a, zero, rows, what):
@@ -122,22 +119,11 @@ def mat_mul_integer(call, a, b, a_zero=None, b_zero=None):
     return _integer(product(call, a, _centred(call, b, b_zero, False, "B")))
 
 
-@operator("com.microsoft.MatMulIntegerToFloat", 4, 7)
-def mat_mul_integer_to_float(call, a, b, a_scale, b_scale, a_zero=None, b_zero=None, bias=None):
-    a = _centred(call, a, a_zero, True, "A")
-    y = _integer(product(call, a, _centred(call, b, b_zero, False, "B"))).astype(np.float32)
-    y = y * (a_scale * b_scale)
-    return y if bias is None else y + bias
-
-
-@operator("com.microsoft.DynamicQuantizeMatMul", 3, 5)
-def dynamic_quantize_mat_mul(call, x, b, b_scale, b_zero=None, bias=None):
-    call.kind(x, "f", "A")
-    scale, zero = scale_and_zero(x)
-    a = quantized(x, scale, zero, np.uint8).astype(np.float64) - zero
-    y = product(call, a, _centred(call, b, b_zero, False, "B"))
-    y = _integer(y).astype(np.float32) * (scale * b_scale)
-    return y if bias is None else y + bias
+def _rounded(y, factor, y_zero):
+    """Sums, int32, times a float32 factor, as small integers."""
+    info = np.iinfo(y_zero.dtype)
+    y = np.rint(y.astype(np.float32) * factor) + y_zero.astype(np.float32)
+    return np.clip(np.nan_to_num(y), info.min, info.max).astype(y_zero.dtype)
 
 
 def _parameter(call, array, x, what):
@@ -155,9 +141,9 @@ def _parameter(call, array, x, what):
 def q_linear_mat_mul(call, a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero):
     a_scale = _parameter(call, a_scale, a, "A's scale")
     y = product(call, _centred(call, a, a_zero, True, "A"), _centred(call, b, b_zero, False, "B"))
-    y = y * (a_scale.astype(np.float64) * b_scale) / y_scale
-    info = np.iinfo(y_zero.dtype)
-    return np.clip(np.rint(y) + y_zero.astype(np.float64), info.min, info.max).astype(y_zero.dtype)
+    call.kind(y_zero, "iu", "Y's zero point")
+    factor = a_scale.astype(np.float32) * b_scale.astype(np.float32) / y_scale
+    return _rounded(_integer(y), factor, y_zero)
 
 
 def _conv_parts(call, x, x_zero, w, w_zero):
@@ -179,8 +165,7 @@ def conv_integer(call, x, w, x_zero=None, w_zero=None):
 def q_linear_conv(call, x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias=None):
     x, w = _conv_parts(call, x, x_zero, w, w_zero)
     y = convolved(call, x, w, None if bias is None else bias.astype(np.float64))
-    by_row = [-1] + [1] * (y.ndim - 2)
-    factor = x_scale.astype(np.float64) * w_scale / y_scale
-    y = np.rint(y * (factor.reshape(by_row) if factor.size > 1 else factor.reshape(())))
-    info = np.iinfo(y_zero.dtype)
-    return np.clip(y + y_zero.astype(np.float64), info.min, info.max).astype(y_zero.dtype)
+    call.kind(y_zero, "iu", "Y's zero point")
+    factor = x_scale.astype(np.float32) * w_scale.astype(np.float32) / y_scale
+    factor = factor.reshape([-1] + [1] * (y.ndim - 2) if factor.size > 1 else ())
+    return _rounded(_integer(y), factor, y_zero)

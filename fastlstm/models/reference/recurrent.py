@@ -13,7 +13,7 @@ import numpy as np
 from ...layers import build, gru, lstm, rnn
 from .call import operator
 from .elementwise import sigmoid, softplus
-from .quantize import quantized, scale_and_zero
+from .quantize import dynamic
 
 # Name, in lower case: (function of x, alpha and beta; the default alpha and beta)
 _ACTIVATIONS = {
@@ -201,9 +201,8 @@ def dynamic_quantize_lstm(call, x, w, r, b=None, lengths=None, h=None, c=None, p
         centred = matrix[d].astype(np.float64) - zero
 
         def times(rows):
-            s, z = scale_and_zero(rows)
-            q = quantized(rows, s, z, np.uint8).astype(np.float64) - z
-            return (q @ centred).astype(np.float32) * (s * scale)
+            q, s, z = dynamic(rows)
+            return ((q.astype(np.float64) - z) @ centred).astype(np.float32) * (s * scale)
 
         return times
 

@@ -22,6 +22,7 @@ import draw_graph
 import draw_layers  # noqa: F401 (registers drawers)
 import hostile_graphs
 import numpy as np
+import quantized_models
 import small_models
 
 import fastlstm
@@ -61,6 +62,7 @@ def seeds():
         for each in ("lstm", "gru"):
             onnx.append(Path(small_models.export(each, folder)[0]).read_bytes())
         saved = [_saved(data, folder) for data in onnx[-SAVED:]]
+    onnx += [made.SerializeToString() for _, made in quantized_models.every()]
     for family in ("names_and_order", "types_and_ranks", "bombs", "windows", "branches"):
         onnx += [data for _, data in getattr(hostile_graphs, family)()][::MALFORMED]
     with zipfile.ZipFile(KERAS) as archive:
@@ -197,9 +199,9 @@ def use(path):
     a finding.
     """
     rng = random.Random(zlib.crc32(Path(path).read_bytes()))
-    both = rng.random() < 0.25
+    both, dtype = rng.random() < 0.25, rng.choice((None, None, None, "int8", "float32"))
     try:
-        model = fastlstm.load_model(path, max_bytes=MAX_BYTES, num_threads=1)
+        model = fastlstm.load_model(path, dtype=dtype, max_bytes=MAX_BYTES, num_threads=1)
         given = _given(model, rng)
         if given is None:
             return
@@ -220,4 +222,5 @@ def use(path):
 
 def _by_numpy(model, given):
     with mock.patch.object(plan, "NAME", "numpy"):
-        return Model(model.graph, max_bytes=MAX_BYTES, num_threads=1).run(given)
+        made = Model(model.graph, dtype=model.asked, max_bytes=MAX_BYTES, num_threads=1)
+        return made.run(given)

@@ -33,9 +33,8 @@ MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
-# name, flags for gcc and clang, flags for MSVC. gcc 12 has to vectorise the generic kernels itself:
-# without fused multiply-add it makes them twice as fast at -O2 as at -O3; with it they are slower,
-# and half as large. Of CPUs with fused multiply-add only some of 2012 to 2014 lack AVX2.
+# name, flags for gcc and clang, flags for MSVC. -O3 gains plain C nothing. Of CPUs with fused
+# multiply-add only some of 2012 to 2014 lack AVX2.
 KERNELS = [("generic", [] if MSVC else ["-O2"], [])]
 if X86:
     KERNELS += [

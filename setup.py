@@ -60,6 +60,10 @@ kernel_extra = shlex.split(os.environ.get("FASTLSTM_KERNEL_CFLAGS", shlex.join(e
 c11 = ["/std:c11", "/experimental:c11atomics"] if MSVC else []
 common = ["/O2", "/fp:precise", *c11] if MSVC else ["-std=gnu11", "-O3", "-g0", "-ffp-contract=off"]
 common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
+# No C++ exception passes through the extension: its tables for unwinding the stack would be 35 kB
+# of a wheel. Sanitizers and whoever gives flags of their own keep them.
+TABLES = [] if extra or sys.platform != "linux" else ["-fno-asynchronous-unwind-tables"]
+common += TABLES
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
 macros += [] if "generic" in WANTED else [("FL_WITHOUT_GENERIC", "1")]
 
@@ -113,7 +117,7 @@ extension = Extension(
     + [f"fl_{name}" for name, _, _ in KERNELS]
     + ([] if MSVC else ["m"]),
     # -Os: the boundary checks arguments and calls C; it is a third smaller than with -O2.
-    extra_compile_args=c11 if MSVC else ["-Os", "-g0", "-fvisibility=hidden", *extra],
+    extra_compile_args=c11 if MSVC else ["-Os", "-g0", "-fvisibility=hidden", *TABLES, *extra],
     # -s leaves out the names of static functions, 18 kB of a wheel; sanitizers show them.
     extra_link_args=["-pthread", "-Wl,-z,noexecstack", *(extra or ["-Wl,-s"])]
     if sys.platform == "linux"

@@ -33,9 +33,8 @@ MSVC = sys.platform == "win32"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
-# name, flags for gcc and clang, flags for MSVC. gcc 12 has to vectorise the generic kernels itself:
-# without fused multiply-add it makes them twice as fast at -O2 as at -O3; with it they are slower,
-# and half as large. Of CPUs with fused multiply-add only some of 2012 to 2014 lack AVX2.
+# name, flags for gcc and clang, flags for MSVC. -O3 gains plain C nothing. Of CPUs with fused
+# multiply-add only some of 2012 to 2014 lack AVX2.
 KERNELS = [("generic", [] if MSVC else ["-O2"], [])]
 if X86:
     KERNELS += [
@@ -75,6 +74,10 @@ kernel_extra = shlex.split(os.environ.get("FASTLSTM_KERNEL_CFLAGS", shlex.join(e
 c11 = ["/std:c11", "/experimental:c11atomics"] if MSVC else []
 common = ["/O2", "/fp:precise", *c11] if MSVC else ["-std=gnu11", "-O3", "-g0", "-ffp-contract=off"]
 common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
+# No C++ exception passes through the extension: its tables for unwinding the stack would be 35 kB
+# of a wheel. Sanitizers and whoever gives flags of their own keep them.
+TABLES = [] if extra or sys.platform != "linux" else ["-fno-asynchronous-unwind-tables"]
+common += TABLES
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
 macros += [] if "generic" in WANTED else [("FL_WITHOUT_GENERIC", "1")]
 
@@ -131,7 +134,7 @@ extension = Extension(
     + [f"fl_{name}" for name, _, _ in KERNELS]
     + ([] if MSVC else ["m"]),
     # -Os: the boundary checks arguments and calls C; it is a third smaller than with -O2.
-    extra_compile_args=c11 if MSVC else ["-Os", "-g0", "-fvisibility=hidden", *extra],
+    extra_compile_args=c11 if MSVC else ["-Os", "-g0", "-fvisibility=hidden", *TABLES, *extra],
     # -s leaves out the names of static functions, 18 kB of a wheel; sanitizers show them.
     extra_link_args=["-pthread", "-Wl,-z,noexecstack", *(extra or ["-Wl,-s"])]
     if sys.platform == "linux"

@@ -31,6 +31,11 @@
 #define FL_LN2_LO 0x1.7f7d1cp-20f
 #define FL_ROUND 0x1.8p23f
 
+/* A set whose code is to be small defines this as static FL_NOINLINE, and each is one function. */
+#ifndef FL_MATH
+#define FL_MATH FL_INLINE
+#endif
+
 /* FL_POLY4 is -c^2 q(c r) for a constant power of two c, with r2 = r^2; fl_poly4 is a polynomial in
    r with the coefficients q0 .. q4. Its two halves, summed side by side, take 4 cycles less than
    Horner's chain. */
@@ -54,7 +59,7 @@ FL_INLINE vf fl_poly4(vf r, vf r2, float q0, float q1, float q2, float q3, float
  */
 #define FL_SIGMOID_NUM 0x1p-64f
 
-FL_INLINE vf fl_sigmoid_den(vf a)
+FL_MATH vf fl_sigmoid_den(vf a)
 {
     const vf round = vf_set1(FL_ROUND + 63.0f); /* 127 - 64 */
     a = vf_max(vf_set1(-104.5f), vf_min(vf_set1(30.0f), a));
@@ -96,7 +101,7 @@ FL_INLINE vf fl_tanh_parts(vf x, vf *s)
  * den to *den. den is made from e and not from num, whose rounding would then count twice (2.5
  * ULP). Near 0, where s = 1, num is p = 2 |x| (1 - |x| ...) to full relative precision.
  */
-FL_INLINE vf fl_tanh_num(vf x, vf *den)
+FL_MATH vf fl_tanh_num(vf x, vf *den)
 {
     vf s, p = fl_tanh_parts(x, &s);
     *den = vf_fnma(s, p, vf_add(vf_set1(1.0f), s));

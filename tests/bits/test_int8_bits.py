@@ -5,6 +5,7 @@ and its state as bytes."""
 
 import collections
 import inspect
+import sys
 
 import isas
 import numpy as np
@@ -73,17 +74,22 @@ def cut(state, rows):
 COUNTED = collections.Counter()
 
 
+def caller(depth=1):
+    """The name of the function that calls, or of the one that called it."""
+    return sys._getframe(depth).f_code.co_name
+
+
 def compare(ours, theirs):
     """Counts what it compares for the test that calls it."""
     assert len(ours) == len(theirs)
     for row, (one, other) in enumerate(zip(ours, theirs, strict=True)):
         assert one == other, row
-    COUNTED[inspect.stack()[1].function] += len(ours)
+    COUNTED[caller(2)] += len(ours)
 
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_any_batch_gives_each_row_its_own_bits(rng, isa):
-    before = COUNTED[inspect.stack()[0].function]
+    before = COUNTED[caller()]
     for name in LAYERS:
         layer = layer_of(name, isa)
         x = F(rng.standard_normal((3, 65, layer.input_size)))
@@ -94,13 +100,13 @@ def test_any_batch_gives_each_row_its_own_bits(rng, isa):
             rows = rng.permutation(65)[:batch] if batch % 2 else np.arange(batch)
             made = rows_of(*layer(np.ascontiguousarray(x[:, rows]), cut(state, rows)))
             compare(made, [alone[b] for b in rows])
-    least = LEAST[inspect.stack()[0].function] if isa == ISAS[0] else sum(FEW) * len(LAYERS)
-    assert COUNTED[inspect.stack()[0].function] - before >= least
+    least = LEAST[caller()] if isa == ISAS[0] else sum(FEW) * len(LAYERS)
+    assert COUNTED[caller()] - before >= least
 
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_every_cut_of_40_steps(rng, isa):
-    before = COUNTED[inspect.stack()[0].function]
+    before = COUNTED[caller()]
     for name in FORWARD:
         layer = layer_of(name, isa)
         x = F(rng.standard_normal((40, 2, layer.input_size)))
@@ -111,12 +117,12 @@ def test_every_cut_of_40_steps(rng, isa):
             compare(rows_of(np.concatenate([first, second]), end), rows_of(whole, state))
         stream = layer.stream(batch_size=2)
         assert np.stack([stream.step(row) for row in x]).tobytes() == whole.tobytes()
-    assert COUNTED[inspect.stack()[0].function] - before >= LEAST[inspect.stack()[0].function]
+    assert COUNTED[caller()] - before >= LEAST[caller()]
 
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_lengths_and_threads(rng, isa):
-    before = COUNTED[inspect.stack()[0].function]
+    before = COUNTED[caller()]
     for name in LAYERS:
         layer = layer_of(name, isa)
         for batch in (1, 7, 33):
@@ -133,7 +139,7 @@ def test_lengths_and_threads(rng, isa):
                     y, state = layer(x[:n, b : b + 1])
                     y = np.concatenate([y, np.zeros((20 - n, 1, y.shape[2]), F)])
                     compare(rows_of(y, state), ragged[b : b + 1])
-    assert COUNTED[inspect.stack()[0].function] - before >= LEAST[inspect.stack()[0].function]
+    assert COUNTED[caller()] - before >= LEAST[caller()]
 
 
 @pytest.mark.parametrize("hidden", [200, 260])
@@ -149,7 +155,7 @@ def test_units_split_among_threads(rng, hidden):
 
 def test_every_instruction_set_gives_the_same_bits(rng):
     """Plain C without fused multiply-add too: sums of integers are exact."""
-    before = COUNTED[inspect.stack()[0].function]
+    before = COUNTED[caller()]
     assert len(ISAS) >= 2
     for name in LAYERS:
         for inputs in ("int16", "int8"):
@@ -167,7 +173,7 @@ def test_every_instruction_set_gives_the_same_bits(rng):
         due = [np.moveaxis(made[0][0], axis, 1), made[0][1]]
         for y, state in made[1:]:
             compare(rows_of(np.moveaxis(y, axis, 1), state), rows_of(*due))
-    assert COUNTED[inspect.stack()[0].function] - before >= LEAST[inspect.stack()[0].function]
+    assert COUNTED[caller()] - before >= LEAST[caller()]
 
 
 def test_the_minimums_reach_the_promised_count():

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from c_core import CLEAN, ROOT, VECTORISED, X86, build, need
+from c_core import CLEAN, ROOT, X86, build, need
 from conftest import FULL
 
 STRIDE = 4093 if FULL else 65521  # of the sample of floats for functions of one
@@ -29,7 +29,7 @@ def lines(command):
 
 @pytest.fixture(scope="module")
 def native():
-    return lines([build("operator_bits", flags=VECTORISED)])
+    return lines([build("operator_bits")])
 
 
 def assert_one_hash(found, due):
@@ -69,7 +69,6 @@ def test_aarch64_gives_the_bits_of_x86(native, cpu):
         "operator_bits",
         arm=True,
         compiler="aarch64-linux-gnu-gcc",
-        flags=VECTORISED,
         link=["-static"],
     )
     found = lines(["qemu-aarch64", "-cpu", cpu, arm])

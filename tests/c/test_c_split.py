@@ -13,9 +13,11 @@ import pytest
 from c_core import CLEAN, SANITIZERS, build
 from conftest import FULL
 
-CALLS = 2000 if FULL else 400
-BRIEF = {"plain": 3000, "thread": 3000, "address": 3000}  # of few steps each
+# Calls of a run. With checks each takes ten times as long; in full they are as many as without.
+CALLS = {"plain": 400, "thread": 60, "address": 60}
+BRIEF = {"plain": 3000, "thread": 600, "address": 600}  # of few steps each
 if FULL:
+    CALLS = dict.fromkeys(SANITIZERS, 2000)
     BRIEF = {"plain": 100_000, "thread": 50_000, "address": 50_000}
 FOUND = re.compile(r"joined (\d+), spans (\d+), left behind (\d+), rejoined (\d+), sleeps (\d+)")
 
@@ -23,6 +25,10 @@ FOUND = re.compile(r"joined (\d+), spans (\d+), left behind (\d+), rejoined (\d+
 @pytest.fixture(scope="module", params=SANITIZERS)
 def driver(request):
     return build("split_driver", sanitizer=request.param, flags=["-DFL_SPLIT_HOOK"])
+
+
+def calls_of(driver, table):
+    return next(n for sanitizer, n in table.items() if f"-{sanitizer}-" in driver.name)
 
 
 def run(driver, *arguments):
@@ -54,17 +60,17 @@ def test_late_helpers_cost_no_bit(driver, callers):
         # several callers may hold each other's workers most of the time
         return sleeps and (callers > 1 or (spans and left_behind and rejoined))
 
-    run_until(enough, driver, "bits", CALLS, callers, callers)
+    run_until(enough, driver, "bits", calls_of(driver, CALLS), callers, callers)
 
 
 def test_calls_of_few_steps(driver):
-    calls = next(n for sanitizer, n in BRIEF.items() if f"-{sanitizer}-" in driver.name)
+    calls = calls_of(driver, BRIEF)
     run_until(lambda joined, spans, left_behind, *_: joined > calls / 100 and spans and left_behind,
               driver, "brief", calls, 11, 2)  # fmt: skip
 
 
 def test_without_sleeps(driver):
-    run(driver, "calm", CALLS, 7)
+    run(driver, "calm", calls_of(driver, CALLS), 7)
 
 
 def test_a_poll_ends_the_call(driver):

@@ -58,12 +58,13 @@ def forget_compiled():
 
 
 def pytest_generate_tests(metafunc):
-    """A test with an `isa` argument runs once per instruction set this CPU can run."""
+    """A test with an `isa` argument runs once per instruction set this CPU can run, of those with
+    kernels of floats of their own."""
     marks = metafunc.definition.iter_markers("parametrize")
     if "isa" in metafunc.fixturenames and not any("isa" in m.args[0] for m in marks):
-        import fastlstm
+        import isas
 
-        metafunc.parametrize("isa", fastlstm.runnable_isas())
+        metafunc.parametrize("isa", isas.FLOATS)
 
 
 def promised(item):

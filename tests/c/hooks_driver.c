@@ -158,11 +158,35 @@ static void interrupted(const fl_kernels *kernels, size_t batch, int backward, s
     give_back();
 }
 
+/* A set with kernels for products of codes has all others of the set that is called as it is. */
+static void test_shared_kernels(void)
+{
+    for (int i = 0; i < fl_isa_count(); i++)
+        for (int j = 0; j < fl_isa_count(); j++) {
+            const fl_kernels *dot = fl_isa_kernels(i), *base = fl_isa_kernels(j);
+            const size_t length = strlen(fl_isa_name(j));
+            if (!dot || !base || runs_floats(i) || strncmp(dot->name, base->name, length) ||
+                dot->name[length] != '-' || !runs_floats(j))
+                continue;
+            fl_kernels copy;
+            memcpy(&copy, dot, sizeof copy);
+            CHECK(copy.encode != base->encode && copy.gemm[FL_INT8] != base->gemm[FL_INT8]);
+            copy.name = base->name;
+            copy.encode = base->encode;
+            copy.code_zero = base->code_zero;
+            copy.gemm[FL_INT8] = base->gemm[FL_INT8];
+            copy.cell[FL_LSTM].step[FL_INT8] = base->cell[FL_LSTM].step[FL_INT8];
+            copy.cell[FL_GRU].step[FL_INT8] = base->cell[FL_GRU].step[FL_INT8];
+            CHECK(!memcmp(&copy, base, sizeof copy));
+        }
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 4);
     const size_t n = strtoul(argv[1], NULL, 10), threads = strtoul(argv[3], NULL, 10);
     uint64_t state = strtoul(argv[2], NULL, 10);
+    test_shared_kernels();
     tally one = {0}, several = {0}, back = {0}, stopped = {0};
     for (int i = 0; i < fl_isa_count(); i++) {
         if (!runs_floats(i))

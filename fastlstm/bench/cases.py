@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -236,6 +237,32 @@ def of_file(path, sizes: dict, values: dict) -> list[Case]:
     return models.cases_of_file(path, sizes, values, model)
 
 
+def odd() -> list[Case]:
+    """60 shapes of sizes that divide nothing, drawn with a fixed seed: steps, one row, batches,
+    training, at most 4 GFLOP each."""
+    draw = random.Random(21)
+    sizes = [n for n in range(17, 1100) if n % 16]
+    batches = [n for n in range(2, 100) if n % 8]
+    cases = []
+    for number in range(60):
+        kind = ("step", "sequence", "batch", "train")[number % 4]
+        hidden = draw.choice(sizes if kind in ("step", "sequence") else sizes[:600])
+        inputs = draw.choice((hidden, draw.choice(sizes), draw.choice((1, 5, 13, 40, 80))))
+        rows = draw.choice(batches) if kind in ("batch", "train") else 1
+        each = Shape(1, rows, inputs, hidden).flops() * (3 if kind == "train" else 1)
+        steps = 1 if kind == "step" else min(100, max(3, round(4e9 / each)))
+        shape = Shape(steps, rows, inputs, hidden)
+        cases.append(Case("train", TRAIN, shape) if kind == "train" else dense(shape))
+    return cases
+
+
+# Networks whose shapes were published: DeepBench's LSTMs (one of a size), GNMT's layers, MLPerf's
+# RNN-T (its encoder before and after time is halved, and its prediction network).
+PUBLISHED = shapes(
+    "25,16/64,=,512 25,32,=,1024 25,32,=,2048 25,16,=,1536 1/20,1,=,1024 20,32,2048,1024 "
+    "20,1,240,1024,2 20,1,2048,1024,3 1/10,1,=,320,2"
+)
+
 SUITES = {
     "step": lambda: [step(width, carry) for width in (64, 128, 256) for carry in (False, True)],
     "stream": lambda: [stream(shape) for shape in STREAMS],
@@ -245,6 +272,8 @@ SUITES = {
     "ragged": lambda: list(RAGGED_CASES),
     "contended": contended,
     "targets": targets,
+    "odd": odd,
+    "published": lambda: [dense(shape) for shape in PUBLISHED],
     "models": lambda: models.suite(model),
 }
 

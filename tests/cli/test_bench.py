@@ -2,6 +2,7 @@
 """What `fastlstm bench` makes of arguments and of samples; benchmarks/ runs the whole of it."""
 
 import os
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -195,6 +196,15 @@ def test_every_target_is_asked_by_a_case():
         assert (what, bound) in asked, (what, bound)
     names = [case.name for case in cases.targets()]
     assert len(set(names)) == len(names), "two cases have one name"
+
+
+def test_odd_shapes_are_the_same_each_time_and_divide_nothing():
+    suite = cases.odd()
+    assert [(c.kind, c.shape) for c in suite] == [(c.kind, c.shape) for c in cases.odd()]
+    assert Counter(c.kind.name for c in suite) == dict.fromkeys(
+        ("step", "sequence", "batch", "train"), 15
+    )
+    assert all(c.shape.H % 16 and (c.shape.B == 1 or c.shape.B % 8) for c in suite)
 
 
 def test_cases_on_threads_and_of_other_cells():

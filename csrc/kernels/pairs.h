@@ -86,7 +86,7 @@ FL_INLINE void fl_sum_pairs(const int V, const int M, float *sums, size_t sums_r
 {
     const int W = FL_PASS(V, M), S = FL_PIECES(V, M);
     const size_t lines = fl_format_lines(FL_BFLOAT16, k), piece = FL_PIECE / 2;
-    FL_LOOP (pass, V / W) {
+    for (int pass = 0; pass < V / W; pass++) {
         size_t at = 0;
         for (; S == 2 && at + 2 * piece <= lines; at += 2 * piece)
             fl_sum_pieces(V, W, M, 2, sums, sums_row, piece, a + 2 * at, row,

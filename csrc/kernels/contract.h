@@ -96,8 +96,8 @@ typedef struct fl_codes {
  *               exact in 32 bits, and is then added to what the sums start from by one fused
  *               multiply-add: fma(sum, scales[p][:] * codes.scale[r], start)
  *               (codes of 16 bits are for gemm alone). With panels of FL_BFLOAT16 codes are read
- *               likewise, and the sum has the order of bfloat16.h. With both, add is not FL_AFTER
- *               and clip is 0
+ *               likewise, and the sum has the order of bfloat16.h; vectors is then 3 or 4, add is
+ *               not FL_AFTER, and clip is 0
  *   c           the output: the sums (p, r) are G floats at c + p * c_panel + r * c_row, aligned to
  *               vectors; c_panel and c_row are multiples of L; c overlaps nothing else
  */

@@ -19,6 +19,62 @@
 #define FL_PASS(V, M) (2 * (V) * (M) <= FL_CHAINS || (V) % 2 ? (V) : 2)
 #define FL_TILE_PAIRS(V) (FL_CHAINS / (2 * FL_PASS(V, 2)))
 
+/* Pieces that are summed at a time: two of one row, if there are registers for their chains. The
+   chains of the vectors alone are fewer than hide the latency of a multiply-add. */
+#define FL_PIECES(V, M) ((M) == 1 && 4 * (V) <= FL_CHAINS ? 2 : 1)
+
+/* chain[m][v] += x of row m times vector v, for the even or the odd numbers of one line. The fewer
+   are held in registers, rows or vectors, and the others are taken in turn. */
+FL_INLINE void fl_sum_line(const int odd, const int W, const int M, vf (*chain)[FL_NV],
+                           const float *x, size_t row, const uint16_t *line)
+{
+    vf a[4], b[FL_NV];
+    if (M > W) {
+        FL_FOR (v, W)
+            b[v] =
+                odd ? vf_load_odd(line + v * 2 * FL_LANES) : vf_load_even(line + v * 2 * FL_LANES);
+        FL_FOR (m, M) {
+            a[m] = vf_set1(x[(size_t)m * row + (size_t)odd]);
+            FL_FOR (v, W)
+                chain[m][v] = vf_mad(a[m], b[v], chain[m][v]);
+        }
+        return;
+    }
+    FL_FOR (m, M)
+        a[m] = vf_set1(x[(size_t)m * row + (size_t)odd]);
+    FL_FOR (v, W) {
+        b[v] = odd ? vf_load_odd(line + v * 2 * FL_LANES) : vf_load_even(line + v * 2 * FL_LANES);
+        FL_FOR (m, M)
+            chain[m][v] = vf_mad(a[m], b[v], chain[m][v]);
+    }
+}
+
+/* S pieces of n lines each, S or M being 1, for W of a panel's V vectors. */
+FL_INLINE void fl_sum_pieces(const int V, const int W, const int M, const int S, float *sums,
+                             size_t sums_row, size_t n, const float *x, size_t row,
+                             const uint16_t *w)
+{
+    vf even[4][FL_NV], odd[4][FL_NV];
+    const size_t next =
+        (size_t)FL_PIECE * V * FL_LANES; /* numbers from one piece's w to the next's */
+    FL_FOR (j, M * S)
+        FL_FOR (v, W)
+            even[j][v] = odd[j][v] = vf_set1(0.0f);
+    for (const float *end = x + 2 * n; x != end; w += V * 2 * FL_LANES, x += 2)
+        FL_FOR (s, S) {
+            fl_sum_line(0, W, M, even + s, x + s * FL_PIECE, row, w + (size_t)s * next);
+            fl_sum_line(1, W, M, odd + s, x + s * FL_PIECE, row, w + (size_t)s * next);
+        }
+    FL_FOR (m, M)
+        FL_FOR (v, W) {
+            float *sum = sums + (size_t)m * sums_row + v * FL_LANES;
+            vf total = vf_load(sum);
+            FL_FOR (s, S)
+                total = vf_add(total, vf_add(even[m + s][v], odd[m + s][v]));
+            vf_store(sum, total);
+        }
+}
+
 /*
  * sums[m][v] += sum_k a[m][k] * panel[k][v]
  *
@@ -28,41 +84,18 @@
 FL_INLINE void fl_sum_pairs(const int V, const int M, float *sums, size_t sums_row, size_t k,
                             const float *a, size_t row, const uint16_t *panel)
 {
-    const int W = FL_PASS(V, M);
-    FL_LOOP (pass, V / W) {
-        const uint16_t *w = panel + (size_t)pass * W * 2 * FL_LANES;
-        const float *x = a;
-        for (size_t left = fl_format_lines(FL_BFLOAT16, k), n; left; left -= n) {
-            vf even[4][FL_NV], odd[4][FL_NV];
-            FL_FOR (m, M)
-                FL_FOR (v, W)
-                    even[m][v] = odd[m][v] = vf_set1(0.0f);
-            n = left < FL_PIECE / 2 ? left : FL_PIECE / 2;
-            for (const uint16_t *end = w + n * V * 2 * FL_LANES; w != end;
-                 w += V * 2 * FL_LANES, x += 2) {
-                /* Rows in turn, and first the even numbers: so few registers are needed. */
-                vf b[FL_NV];
-                FL_FOR (v, W)
-                    b[v] = vf_load_even(w + v * 2 * FL_LANES);
-                FL_FOR (m, M) {
-                    const vf s = vf_set1(x[(size_t)m * row]);
-                    FL_FOR (v, W)
-                        even[m][v] = vf_mad(s, b[v], even[m][v]);
-                }
-                FL_FOR (v, W)
-                    b[v] = vf_load_odd(w + v * 2 * FL_LANES);
-                FL_FOR (m, M) {
-                    const vf s = vf_set1(x[(size_t)m * row + 1]);
-                    FL_FOR (v, W)
-                        odd[m][v] = vf_mad(s, b[v], odd[m][v]);
-                }
-            }
-            FL_FOR (m, M)
-                FL_FOR (v, W) {
-                    float *sum = sums + (size_t)m * sums_row + (pass * W + v) * FL_LANES;
-                    vf_store(sum, vf_add(vf_load(sum), vf_add(even[m][v], odd[m][v])));
-                }
-        }
+    const int W = FL_PASS(V, M), S = FL_PIECES(V, M);
+    const size_t lines = fl_format_lines(FL_BFLOAT16, k), piece = FL_PIECE / 2;
+    for (int pass = 0; pass < V / W; pass++) {
+        size_t at = 0;
+        for (; S == 2 && at + 2 * piece <= lines; at += 2 * piece)
+            fl_sum_pieces(V, W, M, 2, sums, sums_row, piece, a + 2 * at, row,
+                          panel + at * V * 2 * FL_LANES);
+        for (; at < lines; at += piece)
+            fl_sum_pieces(V, W, M, 1, sums, sums_row, lines - at < piece ? lines - at : piece,
+                          a + 2 * at, row, panel + at * V * 2 * FL_LANES);
+        sums += W * FL_LANES;
+        panel += W * 2 * FL_LANES;
     }
 }
 

@@ -106,8 +106,7 @@ static float sum_of_codes(float b, const float *x, const int8_t *w, float scale,
     for (size_t k = 0; k < n; k++)
         sum += (int64_t)rintf(flush(x[k]) * by) * w[k];
     CHECK(sum >= -INT32_MAX && sum <= INT32_MAX);
-    const float factor = scale * (most / top);
-    return fused ? fmaf((float)sum, factor, b) : (float)sum * factor + b;
+    return fmaf((float)sum, scale * (most / top), b); /* fused on every set */
 }
 
 static float largest_code(const int8_t *w, size_t out, size_t in, float limit)

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+import quantized_models
 from conftest import BACKEND
 from make_keras import FOLDER
 from published import path_of
@@ -49,7 +50,22 @@ def test_a_published_model(capsys):
         "tensors\n",
     ):
         assert line in text
-    assert re.search(r"1  Recurrent +131,072\n", text)
+    assert re.search(r"1  Recurrent +131,072  float32\n", text)
+
+
+def test_precisions_and_notes(capsys, tmp_path):
+    """Which weights are codes, and why others are not."""
+    for zero, precision in ((40, "int8"), (200, "float32")):
+        path = tmp_path / f"{zero}.onnx"
+        made = quantized_models.of_dynamic(zero=zero, kind="uint8")
+        path.write_bytes(made.SerializeToString())
+        sizes = ["--shape", "x=2,4,5"]
+        text = out_of(capsys, path, *sizes)
+        assert re.search(rf"1  Recurrent +[\d,]+  {precision}\n", text)
+        assert ("beyond -128 .. 127\n" in text) == (zero == 200)
+        plan = model_json(capsys, path, *sizes)["plan"]
+        assert plan["precision"]["Recurrent"] == {precision: 1}
+        assert bool(plan["notes"]) == (zero == 200)
 
 
 def test_the_same_as_json(capsys):

@@ -122,7 +122,8 @@ class Objects(Interpreter):
 
 
 def numbers(tensors, run, made_by, contents):
-    """{name: array} of `tensors`, {name: Tensor}; the quantised ones as float32.
+    """{name: array} of `tensors`, {name: Tensor}; the quantised ones as float32, and matrices of
+    layers as codes too, in contents.coded.
 
     made_by    f({name: Tensor}) -> {name: array}
     contents   Contents, whose bound on what is made holds for these
@@ -141,9 +142,10 @@ def numbers(tensors, run, made_by, contents):
             _, scale, zero, *axis = run.quantised[id(tensor)]
             if axis:
                 scale, zero = (arrays[f"\0{id(each)}"] for each in (scale, zero))
-            contents.charge(5 * arrays[name].size)
+            in_layer = _TRACK.fullmatch(name) or _CELL.fullmatch(name)
+            contents.charge((5 if in_layer else 4) * arrays[name].size)
             done[id(tensor)] = _float32(run, name, arrays[name], scale, zero, *axis)
-            if arrays[name].ndim == 2 and arrays[name].dtype.itemsize == 1:
+            if in_layer and arrays[name].ndim == 2 and arrays[name].dtype.itemsize == 1:
                 codes, _ = int8.of_integers(arrays[name], zero, scale)
                 contents.coded[id(done[id(tensor)])] = codes
         arrays[name] = done[id(tensor)]

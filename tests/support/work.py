@@ -7,6 +7,17 @@ import time
 QUIET = 0.02  # s of CPU, in which no machine makes as many calls as any bound allows
 
 
+def counted(function):
+    """(function(), the calls it made of functions of Python and of C)."""
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        result = function()
+    finally:
+        profile.disable()
+    return result, sum(entry.callcount for entry in profile.getstats())
+
+
 def work_of(function):
     """(function(), the calls it made of functions of Python and of C, its CPU seconds).
 
@@ -19,10 +30,4 @@ def work_of(function):
     spent = time.process_time() - start
     if spent < QUIET:
         return result, 0, spent
-    profile = cProfile.Profile()
-    profile.enable()
-    try:
-        function()
-    finally:
-        profile.disable()
-    return result, sum(entry.callcount for entry in profile.getstats()), spent
+    return result, counted(function)[1], spent

@@ -322,9 +322,21 @@ static void test_stop(size_t least, size_t threads)
     x.call.poll_arg = &polls;
     x.call.threads = threads;
     CHECK(open_net(&x, fl_isa_kernels(fl_isa_count() - 1)));
-    CHECK(fl_forward(x.net, &x.call) == FL_OK && polls >= 3 + least);
+    /* One thread asks. Where others have the CPUs, the rest of the team may take most of its work.
+     */
+    const int tries = threads > 1 ? 100 : 1;
+    for (int i = 0; i < tries && polls < 3 + least; i++) {
+        polls = 3;
+        CHECK(fl_forward(x.net, &x.call) == FL_OK);
+    }
+    CHECK(polls >= 3 + least);
     polls = 0;
-    CHECK(fl_forward(x.net, &x.call) == FL_INTERRUPTED && polls == 3);
+    for (int i = 0; i < tries && polls < 3; i++) {
+        polls = 0;
+        const int ended = fl_forward(x.net, &x.call);
+        CHECK(ended == (polls == 3 ? FL_INTERRUPTED : FL_OK));
+    }
+    CHECK(polls == 3);
     close_net(&x);
     give_back();
 }

@@ -89,8 +89,7 @@ def compiled(compiler, flags, source):
 
 
 def kernels_of(arm, sanitizer):
-    """{set: flags} of the instruction sets to compile. Sanitizers make them take minutes, and are
-    asked of those that run here only."""
+    """{set: flags} of the instruction sets to compile; with a sanitizer those that run here."""
     if arm:
         return ARM_KERNELS
     runs = {name.replace("-", "_") for name in fastlstm.runnable_isas()}

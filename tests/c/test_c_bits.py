@@ -123,13 +123,15 @@ def test_a_forced_instruction_set_that_the_cpu_lacks_is_refused(tmp_path):
     """The whole package on an emulated Nehalem."""
     need("qemu-x86_64")
     command = ["qemu-x86_64", "-cpu", "Nehalem", sys.executable, "-c"]
+    # What this machine says of its own CPU to NumPy's OpenBLAS does not hold of the emulated one.
+    here = {name: value for name, value in CLEAN.items() if name != "OPENBLAS_CORETYPE"}
 
     def run(script, **environment):
         return subprocess.run(
             [*command, script],
             capture_output=True,
             text=True,
-            env={**CLEAN, **environment},
+            env={**here, **environment},
             cwd=tmp_path,
         )
 

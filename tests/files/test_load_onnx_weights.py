@@ -148,6 +148,37 @@ def test_quantised_weights(tmp_path, rng):
         assert np.abs(layer(x)[0] - expected).max() <= 2e-6
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("code, zero", [(np.int8, 0), (np.uint8, 128)])
+def test_quantised_weights_keep_their_codes(tmp_path, rng, code, zero, per_channel):
+    """Of DynamicQuantizeLSTM, where they are -127 .. 127 around the zero point: in torch's order of
+    gates, i, f, g, o, of ONNX's i, o, f, c."""
+    w, r = (rng.integers(-127, 128, (2, n, 16)) + zero for n in (3, 4))
+    shape = (2, 16) if per_channel else (2,)
+    ws, rs = (rng.uniform(0.001, 0.01, shape).astype(np.float32) for _ in range(2))
+    none = np.full(shape, zero, code)
+    stored = {"W": w.astype(code), "R": r.astype(code), "ws": ws, "rs": rs, "z": none}
+    node = helper.make_node(
+        "DynamicQuantizeLSTM", ["X", "W", "R", "", "", "", "", "", "ws", "z", "rs", "z"], ["y"],
+        domain="com.microsoft", hidden_size=4, direction="bidirectional",
+    )  # fmt: skip
+    path = tmp_path / "q.onnx"
+    onnx.save(model_of([node], ["X"], ["y"], stored), path)
+    layer, exact = load(path), load(path, dtype="float32")
+    assert (layer.dtype, exact.dtype) == ("int8", "float32")
+    order = np.concatenate([np.arange(4) + 4 * i for i in (0, 2, 3, 1)])
+    for d, end in enumerate(("", "_reverse")):
+        for name, codes, scales in (("weight_ih_l0", w, ws), ("weight_hh_l0", r, rs)):
+            found = layer.packed.arrays[name + end]
+            assert np.array_equal(found.codes, codes[d].T[order] - zero)
+            due = np.broadcast_to(scales[d], 16)[order]
+            assert np.array_equal(found.scales, due)
+            numbers = exact.packed.arrays[name + end]
+            assert np.array_equal(numbers, (codes[d].T[order] - zero).astype("f4") * due[:, None])
+    x = rng.standard_normal((6, 2, 3)).astype(np.float32)
+    assert 0 < layer.error(x, reference=exact).rms < 0.01
+
+
 def test_slices_count_from_the_end_as_onnx_says(tmp_path, rng):
     """Negative and far starts, ends, steps and axes, through ONNX Runtime and here."""
     base = rng.standard_normal((1, 20, 4)).astype(np.float32)

@@ -214,6 +214,8 @@ def test_quantize_error_and_save(floats, tmp_path, rng):
     assert np.array_equal(fine.quantize("float32")(x), model(x))
     with pytest.raises(ValueError, match="pass it as reference"):
         model.error(x)
+    with pytest.raises(ValueError, match="no floats to compare"):
+        fine.error(x[:0])
     for wrong in ("int4", 8, None):
         with pytest.raises((ValueError, TypeError), match="dtype"):
             model.quantize(wrong)

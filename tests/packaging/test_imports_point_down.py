@@ -21,7 +21,7 @@ PACKAGE = Path(fastlstm.__file__).parent
 CSRC = PACKAGE.parent / "csrc"
 
 PYTHON_ORDER = (
-    "errors", "engine", "config", "training", "files", "layers", "models", "nn", "variants",
+    "errors", "engine", "config", "training", "files", "pool", "layers", "models", "nn", "variants",
     "cells",
     "__init__", "torch", "threadpool", "bench", "demo", "cli", "__main__",
 )  # fmt: skip

@@ -243,6 +243,8 @@ class PoolFull(RuntimeError): ...
 
 class Pool:
     capacity: int
+    @property
+    def frame_shape(self) -> tuple[int | None, ...]: ...
     def __init__(
         self,
         rows: Any,

@@ -24,6 +24,9 @@ class LayerRows:
     def __repr__(self):
         return repr(self._layer)
 
+    def frame_shape(self):
+        return self._due
+
     def one(self, frame):
         if type(frame) is np.ndarray and frame.dtype == np.float32 and frame.shape == self._due:
             return [frame.copy()]

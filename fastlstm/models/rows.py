@@ -102,17 +102,25 @@ class ModelRows:
 
     # ---- frames
 
-    def _named(self, given):
-        """{name: array} of what a caller gave."""
-        if hasattr(given, "items"):
-            return dict(given)
+    def _only(self):
+        """The graph.Value of a frame that is one array."""
         values = self._inputs()
-        if self._states is None:  # the first free inputs are frames, the last are states
+        if self._states is None:  # until the first frames tell, what comes first is no state
             values = values[:1]
         if len(values) != 1:
             names = ", ".join(v.name for v in values)
             raise TypeError(f"a frame is {{name: array}} of the inputs {names}")
-        return {values[0].name: given}
+        return values[0]
+
+    def frame_shape(self):
+        value = self._only()
+        axis = self._axis(value)
+        sizes = [n if isinstance(n, int) else None for n in value.shape]
+        return (*sizes[:axis], *sizes[axis + 1 :])
+
+    def _named(self, given):
+        """{name: array} of what a caller gave."""
+        return dict(given) if hasattr(given, "items") else {self._only().name: given}
 
     def _arrays(self, given, rows):
         given = self._named(given)

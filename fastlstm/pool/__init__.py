@@ -4,6 +4,7 @@
 Knows no layers and no models: what a row is, how rows run and where their state lies is told by an
 object that `layers/rows.py` and `models/rows.py` make, with the methods
 
+    frame_shape()          of a frame that is one array; None for sizes that are free
     one(frame)             one row's frame, checked and copied: a list of arrays
     many(frames, n)        the frames of n rows at once, checked: a list of arrays
     stacked(ones)          what `many` gives, of a list of what `one` gave

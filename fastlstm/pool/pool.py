@@ -83,6 +83,12 @@ class Pool:
         # Also at the interpreter's exit, while threads can still be waited for.
         self._finalizer = weakref.finalize(self, self._queue.end, CANCEL)
 
+    @property
+    def frame_shape(self):
+        """Of a frame that is one array: a tuple of sizes, None for those that are free. TypeError
+        if a frame has several inputs."""
+        return self._rows.frame_shape()
+
     # ---- streams
 
     def open(self):

@@ -23,7 +23,8 @@ CSRC = PACKAGE.parent / "csrc"
 PYTHON_ORDER = (
     "errors", "engine", "config", "training", "files", "pool", "layers", "models", "nn", "variants",
     "cells",
-    "__init__", "torch", "threadpool", "bench", "demo", "cli", "__main__",
+    "__init__", "torch", "threadpool", "score", "ray", "dask", "serve", "bench", "demo",
+    "cli", "__main__",
 )  # fmt: skip
 # "": the public header, csrc/fastlstm.h.
 C_ORDER = ("", "base", "kernels", "network", "tape", "forward", "training", "ops")

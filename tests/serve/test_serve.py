@@ -284,7 +284,9 @@ class Hostile:
 
     def connect(self, **options):
         headers = {"Authorization": f"Bearer {self.token}"}
-        return websockets.connect(self.address, additional_headers=headers, **options)
+        return websockets.connect(
+            self.address, additional_headers=headers, open_timeout=SECONDS, **options
+        )
 
     async def closed(self, ws, *codes):
         with pytest.raises(websockets.ConnectionClosed) as caught:
@@ -312,17 +314,30 @@ class Hostile:
     async def bad_token(self):
         for headers in ({}, {"Authorization": "Bearer no"}):
             with pytest.raises(websockets.InvalidStatus) as caught:
-                await websockets.connect(self.address, additional_headers=headers)
+                await websockets.connect(
+                    self.address, additional_headers=headers, open_timeout=SECONDS
+                )
             assert caught.value.response.status_code == 401
 
     async def slow_reader(self):
-        """Sends and never reads, then goes without a word."""
-        async with self.connect(max_queue=1) as ws:
-            with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
-                async with asyncio.timeout(1):
-                    for _ in range(100_000):
-                        await ws.send(bytes(12))
+        """Sends and does not read, until the server has ended one such client."""
+        small = socket.socket()
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        small.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(small, self.at)
+        async with self.connect(max_queue=1, sock=small) as ws:
+            while not await self.some_reader_was_ended():
+                with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        while True:
+                            await ws.send(bytes(12))
+                            await asyncio.sleep(0.001)
             ws.transport.abort()
+
+    async def some_reader_was_ended(self):
+        url, token = self.address.replace("ws", "http").removesuffix("stream"), self.token
+        text = await asyncio.to_thread(get, url + "metrics", Authorization=f"Bearer {token}")
+        return 'fastlstm_closed_total{code="1008"}' in text
 
     async def cut(self):
         """In the middle of a frame, and without a close."""
@@ -361,10 +376,12 @@ async def good_client(url, token, lstm, seed, count):
     return count
 
 
-def test_hostile_clients_cost_the_good_ones_no_frame(layer, monkeypatch):
-    path, lstm = layer
+def test_hostile_clients_cost_the_good_ones_no_frame(tmp_path, monkeypatch):
+    path, lstm = tmp_path / "wide.safetensors", fastlstm.LSTM(3, 512)  # answers of 10 kB
+    lstm.save(path)
     monkeypatch.setenv("FASTLSTM_TOKEN", "secret")
-    with served(path, "--streams", str(GOOD + BAD), "--rate", "5000") as (process, url):
+    limits = "--streams", str(GOOD + BAD), "--rate", "100000", "--patience", "1"
+    with served(path, *limits) as (process, url):
         hostile = Hostile(url, "secret")
 
         async def everybody():
@@ -382,7 +399,7 @@ def test_hostile_clients_cost_the_good_ones_no_frame(layer, monkeypatch):
         assert json.loads(get(url + "healthz")) == {"status": "ok", "streams": 0}
         text = get(url + "metrics", **good)
         assert "fastlstm_waiting_frames 0.0" in text
-        for code in (1003, 1007):
+        for code in (1003, 1007, 1008):  # text, wrong sizes, answers that are not read
             assert f'fastlstm_closed_total{{code="{code}"}}' in text
         with pytest.raises(urllib.error.HTTPError):
             get(url + "metrics")

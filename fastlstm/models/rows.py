@@ -32,8 +32,9 @@ class ModelRows:
         self._model, self._capacity, self._constants = model, capacity, constants
         self._lock, self._states = threading.Lock(), None
         self._tried = set()  # shapes of frames
-        # (shape, dtype) of frames of a model's only input that need no other check
-        self._plain, self._plain_axis = set(), None
+        # {(shape, dtype): shape with the batch's axis} of frames of a model's only input, floats,
+        # that need no other check
+        self._plain = {}
         self._given_pairs = None if state is None else states.checked(model.graph, state)
         if state is None:
             stream = model.stream(2, None, **constants)
@@ -151,8 +152,10 @@ class ModelRows:
         return [made[value.name] for value in self._inputs()]
 
     def one(self, frame):
-        if type(frame) is np.ndarray and (frame.shape, frame.dtype) in self._plain:
-            return [np.expand_dims(frame.copy(), self._plain_axis)]
+        if type(frame) is np.ndarray:
+            shape = self._plain.get((frame.shape, frame.dtype))
+            if shape is not None:
+                return [frame.copy().reshape(shape)]
         return [array.copy() for array in self._arrays(frame, None)]
 
     def many(self, frames, n):
@@ -205,8 +208,9 @@ class ModelRows:
             self._tried.add(key)
             ((name, array), *others) = given.items()
             if not others and array.dtype.kind == "f":
-                self._plain_axis = axes[name]
-                self._plain.add((key[0][1], array.dtype))
+                shape = list(key[0][1])
+                shape.insert(axes[name], 1)
+                self._plain[key[0][1], array.dtype] = tuple(shape)
 
     def _drawn(self, given, n):
         """(frames, states) of n rows like those given: numbers between -1 and 1."""

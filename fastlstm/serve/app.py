@@ -13,6 +13,7 @@ that waits in TCP.
 """
 
 import asyncio
+import collections
 import contextlib
 import hmac
 import json
@@ -60,6 +61,7 @@ class Server:
         self.rate, self.idle, self.patience = rate, idle, patience
         self.sample_rate = sample_rate
         self.connections, self.ending = set(), False
+        self._done = collections.deque()  # (the loop's future, the pool's), not yet delivered
         self.refused, self.faults = {}, {}  # {status or code: how many}
         self.registry = prometheus_client.CollectorRegistry()
         self.registry.register(self)
@@ -218,11 +220,32 @@ class Server:
             except RuntimeError:  # the pool has ended, since the frame came
                 return
             try:
-                made = await asyncio.wrap_future(future)
+                made = await self._result(future)
             except MemoryError:
                 raise Wrong(1011, "no memory for this frame") from None
             await self._send(socket, served.answer(number, made, answer))
             number += 1
+
+    async def _result(self, future):
+        """The result of a pool's future. The loop is woken once for a batch: asyncio.wrap_future
+        writes to its pipe for each frame, which took a quarter of the server's time."""
+        loop = asyncio.get_running_loop()
+        own = loop.create_future()
+
+        def done(future):  # in the pool's thread
+            self._done.append((own, future))
+            if len(self._done) == 1:
+                loop.call_soon_threadsafe(self._deliver)
+
+        future.add_done_callback(done)
+        return await own
+
+    def _deliver(self):
+        while self._done:
+            own, future = self._done.popleft()
+            if not own.done():  # its client is still there
+                error = future.exception()
+                own.set_result(future.result()) if error is None else own.set_exception(error)
 
     async def _send(self, socket, data):
         try:

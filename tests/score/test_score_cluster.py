@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from conftest import FULL
-from test_score import bits, drawn
+from test_score import bits, drawn, lists
 
 import fastlstm
 
@@ -50,7 +50,7 @@ def test_dask(rows_and_want):
 
 def test_ray_with_a_worker_killed_in_the_middle(rows_and_want, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
-    import ray.data
+    pytest.importorskip("ray.data")
 
     import fastlstm.ray
 
@@ -60,8 +60,7 @@ def test_ray_with_a_worker_killed_in_the_middle(rows_and_want, tmp_path, monkeyp
              runtime_env={"env_vars": {"PYTHONPATH": root}})  # fmt: skip
     try:
         ray.data.DataContext.get_current().execution_options.preserve_order = True
-        table = pa.table({"x": pa.array([r.tolist() for r in rows], pa.list_(pa.list_(pa.float32()))),
-                          "id": pa.array(range(400))})  # fmt: skip
+        table = pa.table({"x": lists(rows), "id": pa.array(range(400))})
         dataset = ray.data.from_arrow([table.slice(50 * i, 50) for i in range(8)])
         mark = tmp_path / "killed"
 

@@ -173,12 +173,15 @@ class Pool:
         if self._idle is None:
             return
         due = self._clock() - self._idle
-        for id, stream in list(self._streams.items()):
+        gone = []
+        for id, stream in self._streams.items():
             if stream.used > due:
                 break
             if not stream.busy and not stream.waiting:
-                self._forget(id)
-                self._metrics.closed_idle += 1
+                gone.append(id)
+        for id in gone:
+            self._forget(id)
+        self._metrics.closed_idle += len(gone)
 
     # ---- steps
 
@@ -280,9 +283,10 @@ class Pool:
     def _run_batch(self, batch):
         """The queue's thread runs a batch that it took."""
         ids, streams, frames = (list(each) for each in zip(*batch, strict=True))
-        error = results = None
+        error, made = None, ()
         try:
             results = self._compute(streams, self._rows.stacked([f.given for f in frames]))
+            made = [self._rows.part(results, i) for i in range(len(frames))]
         except BaseException as caught:  # whatever it is, those who wait must hear of it
             error = caught
         now = time.perf_counter()
@@ -296,7 +300,7 @@ class Pool:
         self._release(ids, streams)
         for i, frame in enumerate(frames):
             if error is None:
-                frame.future.set_result(self._rows.part(results, i))
+                frame.future.set_result(made[i])
             else:
                 frame.future.set_exception(error)
 

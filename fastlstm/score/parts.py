@@ -10,7 +10,6 @@ batch. OUT.parts/run.json, and OUT's metadata, say of which inputs, model and op
 """
 
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -107,22 +106,17 @@ def score(model, inputs, output, column, *, resume=False, force=False, progress=
     files, folder = files_of(inputs), output.with_name(output.name + ".parts")
     if output.resolve() in [file.resolve() for file in files]:
         raise ValueError(f"{output} is an input, and would be replaced")
-    opened = [_opened(file) for file in files]
-    schemas = []
-    for path, file in zip(files, opened, strict=True):
-        try:
-            schemas.append(scorer.schema(file.schema_arrow))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        if schemas[-1] != schemas[0]:
-            raise ValueError(
-                f"{path}: its kept columns are of other types than those of {files[0]}"
-            )
-    work = [
-        (number, *part)
-        for number, file in enumerate(opened)
-        for part in _parts(file, column)
-    ]  # fmt: skip
+    work, schema = [], None
+    for number, path in enumerate(files):
+        with _opened(path) as file:
+            try:
+                own = scorer.schema(file.schema_arrow)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+            if own != (schema or own):
+                raise ValueError(f"{path}: kept columns are of other types than in {files[0]}")
+            schema = own
+            work += [(number, *part) for part in _parts(file, column)]
     total = sum(rows for *_, rows in work)
     told = options | {
         "constants": {n: repr(v) for n, v in (options.get("constants") or {}).items()}
@@ -139,22 +133,22 @@ def score(model, inputs, output, column, *, resume=False, force=False, progress=
     text = json.dumps(run, sort_keys=True)
     if not _begin(output, folder, text, resume, force):
         return total
-    schema = schemas[0].with_metadata({KEY: text})
+    schema = schema.with_metadata({KEY: text})
     names, done = [], 0
     for number, group, size, rows in work:
-        count = -(-rows // size)
-        paths = [folder / f"{len(names) + i:08}.parquet" for i in range(count)]
+        paths = [folder / f"{len(names) + i:08}.parquet" for i in range(-(-rows // size))]
         names += paths
         if not all(path.exists() for path in paths):
-            batches = opened[number].iter_batches(
-                size, row_groups=[group], columns=[column, *scorer.keep], use_threads=False
-            )
-            for path, batch in itertools.zip_longest(paths, batches):
-                if not path.exists():
-                    made = _scored(scorer, batch, files[number], group)
-                    _put(lambda to, made=made: pq.write_table(made, to), path)
-                if progress:
-                    progress(min(done + size * (paths.index(path) + 1), done + rows), total)
+            with _opened(files[number]) as file:
+                batches = file.iter_batches(
+                    size, row_groups=[group], columns=[column, *scorer.keep], use_threads=False
+                )
+                for i, (path, table) in enumerate(zip(paths, _exactly(batches, size), strict=True)):
+                    if not path.exists():
+                        made = _scored(scorer, table, files[number], group)
+                        _put(lambda to, made=made: pq.write_table(made, to), path)
+                    if progress:
+                        progress(min(done + size * (i + 1), done + rows), total)
         done += rows
         if progress:
             progress(done, total)
@@ -169,9 +163,24 @@ def score(model, inputs, output, column, *, resume=False, force=False, progress=
     return total
 
 
-def _scored(scorer, batch, path, group):
+def _exactly(batches, size):
+    """Tables of `size` rows, the last of fewer, of record batches of any."""
+    held, rows = [], 0
+    for batch in batches:
+        while batch.num_rows:
+            part = batch.slice(0, size - rows)
+            held.append(part)
+            rows, batch = rows + part.num_rows, batch.slice(part.num_rows)
+            if rows == size:
+                yield pa.Table.from_batches(held)
+                held, rows = [], 0
+    if rows:
+        yield pa.Table.from_batches(held)
+
+
+def _scored(scorer, table, path, group):
     try:
-        return scorer(pa.Table.from_batches([batch]))
+        return scorer(table)
     except (ValueError, TypeError) as error:
         raise type(error)(f"{path}, row group {group}: {error}") from None
 

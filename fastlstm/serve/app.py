@@ -48,7 +48,7 @@ class Connection:
 
 class Server:
     """served    a Served             token      None: everybody may connect
-    hosts        names that requests may come to; None: any
+    hosts        without a token: names that requests may come to; None: any
     rate         frames a second that a stream may send, with a second's worth at once
     idle         seconds without a frame after which a stream is closed
     patience     seconds that a client may take to read an answer
@@ -78,14 +78,19 @@ class Server:
     # ---- who may
 
     def _refusal(self, request):
-        """(status, text) for who may not connect, else None."""
-        host = request.headers.get("host", "")
-        if self.hosts is not None and urlsplit(f"//{host}").hostname not in self.hosts:
-            return 403, "this server answers to " + ", ".join(sorted(self.hosts))
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return 403, "pages of other sites may not connect"
-        if self.token is not None:
+        """(status, text) for who may not connect, else None. Without a token a page of another
+        site, which the browser of somebody here shows, could; it cannot know a token."""
+        if self.token is None:
+            host, origin = (request.headers.get(name) for name in ("host", "origin"))
+            try:
+                name, site = urlsplit(f"//{host}").hostname, urlsplit(origin or "").netloc
+            except ValueError:
+                return 403, "no host's name"
+            if self.hosts is not None and name not in self.hosts:
+                return 403, "this server answers to " + ", ".join(sorted(self.hosts))
+            if origin is not None and site != host:
+                return 403, "pages of other sites may not connect"
+        else:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer":  # a browser cannot set the header of a WebSocket
                 offered = request.headers.get("sec-websocket-protocol", "").split(",")

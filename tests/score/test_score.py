@@ -192,6 +192,18 @@ def test_the_bits_do_not_depend_on_batches(steps, group, seed):
         assert pq.read_table(f"{folder}/1") == pq.read_table(f"{folder}/2")
 
 
+@given(st.lists(st.integers(0, 7), max_size=9), st.integers(1, 6))
+def test_record_batches_are_cut_anew(sizes, size):
+    numbers = iter(range(100))
+    batches = [
+        pa.RecordBatch.from_pydict({"x": pa.array([next(numbers) for _ in range(n)], pa.int64())})
+        for n in sizes
+    ]
+    made = [table["x"].to_pylist() for table in parts._exactly(batches, size)]
+    assert [n for each in made for n in each] == list(range(sum(sizes)))
+    assert all(len(each) == size for each in made[:-1]) and all(made)
+
+
 # ---- refusals
 
 

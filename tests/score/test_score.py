@@ -80,13 +80,14 @@ def test_columns_become_arrays(lengths, size, kind, front, back):
     array = pa.array([None if r is None else r.tolist() for r in more * front + rows + more * back],
                      outer)  # fmt: skip
     array = array.slice(front, len(rows))
-    found = sequences(pa.chunked_array([array]), "x")
-    assert found.valid.tolist() == [row is not None for row in rows]
-    for i, row in enumerate(rows):
-        if row is not None and len(row):
-            np.testing.assert_array_equal(found.row(i), row)
-        else:
-            assert len(found.row(i)) == 0
+    for given_as in (array, pa.chunked_array([array])):
+        found = sequences(given_as, "x")
+        assert found.valid.tolist() == [row is not None for row in rows]
+        for i, row in enumerate(rows):
+            if row is not None and len(row):
+                np.testing.assert_array_equal(found.row(i), row)
+            else:
+                assert len(found.row(i)) == 0
 
 
 def test_fixed_tensors_and_rows_of_numbers(rng):

@@ -93,11 +93,13 @@ class Ort:
 
 # ---- generators: lateness of each frame, in seconds
 
+busy = [0.0, 0.0]  # seconds of CPU when the first frame came, and after the last
+
 
 def live(run, begins, seconds, batches):
     """Streams whose first frames are due at `begins`, ascending, from now on. batches: what is due
     is run at once; else one by one."""
-    late, start = [], time.perf_counter() + 0.05
+    busy[0], late, start = time.process_time(), [], time.perf_counter() + 0.05
     n, at, end = len(begins), 0, round(seconds / PERIOD) * len(begins)
     due = lambda k: start + begins[k % n] + k // n * PERIOD  # noqa: E731
     while at < end:
@@ -112,6 +114,7 @@ def live(run, begins, seconds, batches):
         done = time.perf_counter()
         late += [done - due(k) for k in range(at, last)]
         at = last
+    busy[1] = time.process_time()
     return late
 
 
@@ -169,6 +172,7 @@ def live_submit(streams, seconds):
     try:
         live(send, spread(streams), seconds, True)
         all_done.wait(10 * seconds + 10)
+        busy[1] = time.process_time()
         return late
     finally:
         engine.close()
@@ -250,6 +254,15 @@ async def clients(port, streams, seconds):
     return [late for client in made for late in client.late]
 
 
+def cpu_of(pid):
+    """Seconds of CPU that a process has taken; nan where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def live_server(streams, seconds):
     command = [sys.executable, "-m", "fastlstm", "serve", model_path(), "--port", "0", "--value",
                f"sr={RATE}", "--frame", str(FRAME), "--context", str(CONTEXT), "--streams",
@@ -258,7 +271,10 @@ def live_server(streams, seconds):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
     try:
         port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
-        return asyncio.run(clients(port, streams, seconds))
+        busy[0] = cpu_of(process.pid)
+        late = asyncio.run(clients(port, streams, seconds))
+        busy[1] = cpu_of(process.pid)
+        return late
     finally:
         process.terminate()
         process.wait(60)
@@ -274,14 +290,12 @@ ENGINES = {
 def measured(engine, streams, seconds):
     """A row of the table: lateness in ms; cpu: microseconds of CPU for a frame, of the server's
     process or, of the others, of this one, which also makes the frames."""
-    cpu = lambda: sum(os.times()[2:4] if engine == "server" else os.times()[:2])  # noqa: E731
-    before = cpu()
     late = np.array(ENGINES[engine](streams, seconds)) * 1e3
     expected = round(seconds / PERIOD) * streams
     row = {"engine": engine, "streams": streams, "frames": expected, "lost": expected - len(late)}
     for name, q in (("p50", 50), ("p99", 99), ("max", 100)):
         row[name] = round(float(np.percentile(late, q)), 2) if len(late) else None
-    return row | {"cpu": round((cpu() - before) / expected * 1e6, 1)}
+    return row | {"cpu": round((busy[1] - busy[0]) / expected * 1e6, 1)}
 
 
 def held(row, limit):

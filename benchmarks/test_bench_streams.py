@@ -12,7 +12,7 @@ def test_every_frame_is_answered(engine, capsys):
     streams.main(["--streams", "3", "--seconds", "0.1", "--engines", engine])
     row = json.loads(capsys.readouterr().out)
     assert (row["engine"], row["frames"], row["lost"]) == (engine, 9, 0)
-    assert 0 < row["p50"] <= row["p99"] <= row["max"] and row["cpu"] > 0
+    assert 0 < row["p50"] <= row["p99"] <= row["max"] and row["cpu"] >= 0
 
 
 def test_the_search_ends_at_the_limit(monkeypatch):

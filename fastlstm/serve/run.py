@@ -59,7 +59,9 @@ def serve(served, *, host="127.0.0.1", port=8000, token=None, certificate=None, 
         await own.serve(sockets=[socket])
 
     try:
-        asyncio.run(run())
+        # uvloop where it is installed.
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(run())
     finally:
         served.pool.shutdown()
 

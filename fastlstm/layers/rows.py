@@ -70,6 +70,9 @@ class LayerRows:
     def part(results, i):
         return results[i].copy()
 
+    def forked(self):
+        pass
+
     def reset(self, slot):
         for i, part in enumerate(self._parts):
             part[:, slot] = 0 if self._start is None else self._start[i][:, 0]

@@ -285,6 +285,9 @@ class ModelRows:
         made = [a[_at(axis, i)].copy() for a, axis in zip(results, self._output_axes, strict=True)]
         return self.whole(made)
 
+    def forked(self):
+        self._lock = threading.Lock()
+
     # ---- states
 
     def reset(self, slot):

@@ -15,6 +15,7 @@ object that `layers/rows.py` and `models/rows.py` make, with the methods
     part(results, i)       those of row i, copies
     reset(slot)            the slot's state is what streams start from
     state(slot), set_state(slot, state)    copies
+    forked()               this is a child: locks of the parent's threads are nobody's
 
     pool.py     Pool: streams, locks, forks        queue.py    submitted frames and their thread
     metrics.py  counts and latencies

@@ -350,6 +350,7 @@ class Pool:
         """After a fork: calls and batches of the parent's other threads do not end here."""
         self._finalizer.detach()
         self._make_locks()
+        self._rows.forked()
         for stream in self._streams.values():
             stream.busy, stream.done = False, stream.taken
             stream.waiting = collections.deque()

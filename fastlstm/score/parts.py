@@ -72,7 +72,7 @@ def _parts(file, column):
 
 
 def _sync(path):
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

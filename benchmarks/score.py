@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import fastlstm
+from fastlstm.score import score
 from fastlstm.score.columns import sequences
-from fastlstm.score.parts import score
 
 I, H, BATCH = 16, 64, 256
 

@@ -8,14 +8,14 @@ frame.map_partitions(fastlstm.dask.score, "model.onnx", column="x", meta={"y": o
 import functools
 import json
 
-from .score.scorer import Scorer
+from .score import scorer_class
 
 __all__ = ["score"]
 
 
 @functools.lru_cache(maxsize=8)
 def _scorer(text):
-    return Scorer(**json.loads(text))
+    return scorer_class()(**json.loads(text))
 
 
 def score(frame, model, column="x", **options):
@@ -25,9 +25,9 @@ def score(frame, model, column="x", **options):
     model    the path of a layer's or a model's file, which every node can read
     options  as score.scorer.Scorer says, of plain values: output_column, every_step, keep, ..
     """
+    scorer = _scorer(json.dumps({"model": str(model), "column": column, **options}))
     import pyarrow as pa
 
-    scorer = _scorer(json.dumps({"model": str(model), "column": column, **options}))
     table = pa.Table.from_pandas(frame[[column, *scorer.keep]], preserve_index=False)
     if len(frame) == 0 or table[column].null_count == len(frame):  # pandas tells no type then
         at = table.column_names.index(column)

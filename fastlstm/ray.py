@@ -9,7 +9,7 @@ when workers do not keep up, and a block done again where its worker died. The r
 depend on how they are cut into blocks, so a repeated block is the same block.
 """
 
-from .score.scorer import Scorer
+from .score import scorer_class
 
 __all__ = ["score"]
 
@@ -27,6 +27,6 @@ def score(dataset, model, column="x", *, workers=(1, 64), batch_size=4096, num_c
     """
     given = {"model": model, "column": column, "num_threads": max(1, int(num_cpus)), **options}
     return dataset.map_batches(
-        Scorer, fn_constructor_kwargs=given, batch_format="pyarrow", batch_size=batch_size,
+        scorer_class(), fn_constructor_kwargs=given, batch_format="pyarrow", batch_size=batch_size,
         concurrency=workers, num_cpus=num_cpus, zero_copy_batch=True,
     )  # fmt: skip

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """`fastlstm score`: the arguments; fastlstm/score does the rest."""
 
+from .. import score
 from ..config import check_num_threads
 from .arrays import Progress
 from .inspect_model import number, pairs
 
 HELP = "score a column of sequences in Parquet files, of any size, resumed where it stopped"
-MISSING = "fastlstm score needs pyarrow: pip install 'fastlstm[score]'"
 
 
 def add_arguments(parser):
@@ -32,10 +32,6 @@ def add_arguments(parser):
 
 def run(args):
     check_num_threads(args.num_threads)
-    try:
-        from ..score.parts import score
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{MISSING} ({error})") from None
     constants = {n: number(t, f"--value {n}") for n, t in pairs(args.value, "--value").items()}
     bar = None
 
@@ -45,12 +41,14 @@ def run(args):
         bar.add(done - bar.done)
 
     try:
-        rows = score(
+        rows = score.score(
             args.model, args.input, args.output, args.column, resume=args.resume,
             force=args.force, progress=progress, output_column=args.output_column, keep=args.keep,
             every_step=args.every_step, constants=constants, batch_steps=args.batch_steps,
             num_threads=args.num_threads,
         )  # fmt: skip
+    except ModuleNotFoundError as error:
+        raise ValueError(str(error)) from None
     finally:
         if bar:
             bar.close()

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..config import __version__
-from .scorer import Scorer
 
 PART = 32 << 20  # bytes of the sequences in a part, uncompressed, about
 KEY = b"fastlstm.score"
@@ -93,16 +92,9 @@ def _put(write, path, folder=None):
         _sync(path.parent)
 
 
-def score(model, inputs, output, column, *, resume=False, force=False, progress=None, **options):
-    """Scores `column` of the Parquet files and folders `inputs` and writes the file `output`: rows
-    in the inputs' order. The number of rows.
-
-    resume     go on with a run that was stopped; ValueError if it was another one
-    force      replace an output that is there, and forget a run that was stopped
-    progress   f(rows done, of all), called after each part
-    options    as Scorer says
-    """
-    scorer, output = Scorer(model, column, **options), Path(output)
+def run(scorer, model, inputs, output, options, resume, force, progress):
+    """fastlstm.score.score, by a Scorer of this model and these options."""
+    output, column = Path(output), scorer.column
     files, folder = files_of(inputs), output.with_name(output.name + ".parts")
     if output.resolve() in [file.resolve() for file in files]:
         raise ValueError(f"{output} is an input, and would be replaced")
@@ -122,7 +114,7 @@ def score(model, inputs, output, column, *, resume=False, force=False, progress=
         "constants": {n: repr(v) for n, v in (options.get("constants") or {}).items()}
     }
     told.pop("num_threads", None)
-    run = {
+    this = {
         "fastlstm": __version__,
         "model": _digest(model),
         "column": column,
@@ -130,7 +122,7 @@ def score(model, inputs, output, column, *, resume=False, force=False, progress=
         "options": {name: told[name] for name in sorted(told)},
         "part": PART,
     }
-    text = json.dumps(run, sort_keys=True)
+    text = json.dumps(this, sort_keys=True)
     if not _begin(output, folder, text, resume, force):
         return total
     schema = schema.with_metadata({KEY: text})

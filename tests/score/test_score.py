@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import fastlstm
 from fastlstm.cli.main import main
-from fastlstm.score import parts
+from fastlstm.score import parts, score
 from fastlstm.score.columns import column, sequences
 from fastlstm.score.scorer import Scorer
 
@@ -189,8 +189,8 @@ def test_the_bits_do_not_depend_on_batches(steps, group, seed):
         pq.write_table(
             pa.table({"x": lists(drawn(40, 2, rng))}), f"{folder}/a", row_group_size=group
         )
-        parts.score(f"{folder}/m", [f"{folder}/a"], f"{folder}/1", "x", batch_steps=steps)
-        parts.score(f"{folder}/m", [f"{folder}/a"], f"{folder}/2", "x", batch_steps=1 << 20)
+        score(f"{folder}/m", [f"{folder}/a"], f"{folder}/1", "x", batch_steps=steps)
+        score(f"{folder}/m", [f"{folder}/a"], f"{folder}/2", "x", batch_steps=1 << 20)
         assert pq.read_table(f"{folder}/1") == pq.read_table(f"{folder}/2")
 
 
@@ -247,9 +247,19 @@ def test_wrong_calls(layer, tmp_path, capsys, rng):
 
 
 def test_without_pyarrow_it_says_what_to_install(layer, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fastlstm.score.parts", None)
+    """And modules can be imported."""
+    for name in [name for name in sys.modules if name.startswith("fastlstm.score.")]:
+        monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(fastlstm.score, name.rpartition(".")[2])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     run(layer[0], "a", "b", "--column", "x", code=1)
     assert "pip install 'fastlstm[score]'" in capsys.readouterr().err
+    script = (
+        "import sys; [sys.modules.update({n: None}) for n in"
+        " ('pyarrow', 'ray', 'dask', 'pandas', 'starlette', 'uvicorn', 'prometheus_client')]\n"
+        "import fastlstm.ray, fastlstm.dask, fastlstm.score, fastlstm.serve, fastlstm.cli.main"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 # ---- killed and resumed
@@ -270,7 +280,7 @@ def test_stopped_before_and_after_every_write(layer, memory_path, monkeypatch, r
     """At each call that changes a file, in turn: the next run goes on to the same bytes."""
     path, inputs = layer[0], input_of(memory_path, rng, 80)
     monkeypatch.setattr(parts, "PART", 700)
-    parts.score(path, inputs, memory_path / "want", "x")
+    score(path, inputs, memory_path / "want", "x")
     want = (memory_path / "want").read_bytes()
     calls = []
 
@@ -309,14 +319,14 @@ def test_stopped_before_and_after_every_write(layer, memory_path, monkeypatch, r
                                      (parts.pq, "write_table")):  # fmt: skip
                     patched.setattr(module, name, stopping(module, name, when))
                 try:
-                    parts.score(path, inputs, out, "x")
+                    score(path, inputs, out, "x")
                     ended = True
                 except Stop:
                     stops += 1
             first = scored
             with monkeypatch.context() as patched:
                 patched.setattr(parts, "_scored", counted)
-                parts.score(path, inputs, out, "x", resume=True)
+                score(path, inputs, out, "x", resume=True)
             assert out.read_bytes() == want, (when, stop_at)
             total = pq.ParquetFile(out).metadata.num_row_groups
             assert first <= total <= scored <= total + 1, "a part was done twice"
@@ -327,9 +337,9 @@ def test_stopped_before_and_after_every_write(layer, memory_path, monkeypatch, r
 def test_killed_at_random_and_resumed_the_same_bytes(layer, memory_path, rng):
     path, inputs = layer[0], input_of(memory_path, rng)
     script = (
-        "import sys; from fastlstm.score import parts; parts.PART = 900\n"
+        "import sys; from fastlstm.score import parts, score; parts.PART = 900\n"
         "model, out, *inputs = sys.argv[1:]\n"
-        "parts.score(model, inputs, out, 'x', resume=True,"
+        "score(model, inputs, out, 'x', resume=True,"
         " progress=lambda *n: print(*n, flush=True))\nprint('done')"
     )
 
@@ -373,14 +383,14 @@ def test_a_resumed_run_must_be_the_same(layer, tmp_path, monkeypatch, rng):
         raise Stop
 
     with pytest.raises(Stop):
-        parts.score(path, inputs, out, "x", progress=stop)
+        score(path, inputs, out, "x", progress=stop)
     with pytest.raises(ValueError, match="--resume goes on"):
-        parts.score(path, inputs, out, "x")
+        score(path, inputs, out, "x")
     for other in ({"inputs": inputs[::-1]}, {"every_step": True}, {"output_column": "z"}):
         given = {"inputs": inputs, **other}
         with pytest.raises(ValueError, match="another model, inputs or options"):
-            parts.score(path, output=out, column="x", resume=True, **given)
-    parts.score(path, inputs, out, "x", force=True)
+            score(path, output=out, column="x", resume=True, **given)
+    score(path, inputs, out, "x", force=True)
     assert pq.read_table(out).num_rows == 40
 
 
@@ -396,8 +406,8 @@ def test_memory_does_not_grow_with_the_file(layer, tmp_path, rng):
         name = tmp_path / f"{n}.parquet"
         pq.write_table(pa.table({"x": rows}), name, use_dictionary=False, compression="none")
         script = (
-            "import sys; from fastlstm.score import parts; parts.PART = 1 << 18\n"
-            f"parts.score({str(layer[0])!r}, [{str(name)!r}], {str(tmp_path / f'out{n}')!r}, 'x',"
+            "import sys; from fastlstm.score import parts, score; parts.PART = 1 << 18\n"
+            f"score({str(layer[0])!r}, [{str(name)!r}], {str(tmp_path / f'out{n}')!r}, 'x',"
             " every_step=True)\n"
             "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])"
         )

@@ -12,6 +12,7 @@ from conftest import FULL
 from test_score import bits, drawn, lists
 
 import fastlstm
+from fastlstm.score.scorer import Scorer
 
 pytestmark = [pytest.mark.once, pytest.mark.skipif(not FULL, reason="clusters, in full alone")]
 
@@ -64,7 +65,7 @@ def test_ray_with_a_worker_killed_in_the_middle(rows_and_want, tmp_path, monkeyp
         dataset = ray.data.from_arrow([table.slice(50 * i, 50) for i in range(8)])
         mark = tmp_path / "killed"
 
-        class Dies(fastlstm.ray.Scorer):
+        class Dies(Scorer):
             """A worker that is killed at its second batch, once for all workers."""
 
             batches = 0
@@ -80,7 +81,7 @@ def test_ray_with_a_worker_killed_in_the_middle(rows_and_want, tmp_path, monkeyp
         made = pa.concat_tables(ray.get(plain.to_arrow_refs()))
         assert made["id"].to_pylist() == list(range(400))
         assert bits(made["y"].to_pylist()) == want and not mark.exists()
-        monkeypatch.setattr(fastlstm.ray, "Scorer", Dies)
+        monkeypatch.setattr(fastlstm.ray, "scorer_class", lambda: Dies)
         killed = fastlstm.ray.score(dataset, str(path), keep=["id"], workers=2, batch_size=25)
         made = pa.concat_tables(ray.get(killed.to_arrow_refs()))
         assert mark.exists(), "no worker was killed"

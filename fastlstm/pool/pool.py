@@ -242,6 +242,7 @@ class Pool:
                 if any(s.busy or s.waiting for s in found):
                     marks = [s.taken for s in found]
                     while any(s.busy or s.done < n for s, n in zip(found, marks, strict=True)):
+                        self._queue.hurry()
                         self._changed.wait()
                         found = self._found(ids, closing)
                 for stream in found:

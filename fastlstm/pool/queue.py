@@ -2,8 +2,9 @@
 """The frames that were submitted and wait, and the thread that runs them in batches.
 
 A batch starts when its first frame has waited for max_delay, or sooner: when every open stream has
-a frame in it, so that nothing is left to wait for, or when it is full. While a batch runs, frames
-gather for the next one, which then starts at once. A stream has at most one frame in a batch.
+a frame in it, so that nothing is left to wait for, when it is full, or when a call waits for one of
+its frames. While a batch runs, frames gather for the next one, which then starts at once. A stream
+has at most one frame in a batch.
 """
 
 import collections
@@ -36,6 +37,7 @@ class Queue:
         self.ready, self.waiting = collections.OrderedDict(), {}
         self.arrived = threading.Condition(lock)
         self.stop, self.thread = RUN, None
+        self._hurry = False  # a call waits for a frame
         self._wanted = 1  # as many ready streams wake the thread
 
     def add(self, pool, id, stream, given):
@@ -59,6 +61,11 @@ class Queue:
             if len(self.ready) >= self._wanted:
                 self.arrived.notify()
 
+    def hurry(self):
+        """A call waits for a frame: the next batch is due now."""
+        self._hurry = True
+        self.arrived.notify()
+
     def end(self, how):
         with self.arrived:
             self.stop = max(self.stop, how)
@@ -77,7 +84,7 @@ class Queue:
             while self.ready and self.stop == RUN:
                 self._wanted = min(self.max_batch, open_streams())
                 left = first.begun + self.max_delay - time.perf_counter()
-                if len(self.ready) >= self._wanted or left <= 0:
+                if len(self.ready) >= self._wanted or left <= 0 or self._hurry:
                     break
                 self.arrived.wait(left)
         return self.stop != CANCEL and (self.stop == RUN or bool(self.ready))
@@ -85,7 +92,7 @@ class Queue:
     def batch(self, shapes):
         """[(id, stream, Frame)]: the first frame of each ready stream, of those that are shaped
         like the first, at most max_batch. The streams are busy now."""
-        found, like = [], None
+        found, like, self._hurry = [], None, False
         for id, stream in list(self.ready.items()):
             if len(found) == self.max_batch:
                 break

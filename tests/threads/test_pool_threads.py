@@ -185,18 +185,35 @@ def test_submitted_frames_of_all_streams_make_one_batch():
         assert first.done()
 
 
-def test_a_step_comes_after_what_was_submitted_before():
+@pytest.mark.parametrize("call", ["step", "state", "reset", "close"])
+def test_a_call_comes_after_what_was_submitted_before(call):
+    """And does not wait for others to join the batches: max_delay is an hour."""
     lstm = fastlstm.LSTM(3, 4)
     stream, x = lstm.stream(), np.arange(12, dtype=np.float32).reshape(4, 1, 3)
     want = [stream.step(each) for each in x]
-    with lstm.pool(2, max_delay=0.01) as pool:
-        id, _ = pool.open(), pool.open()  # the second has no frames: a batch waits for max_delay
+    with lstm.pool(2, max_delay=3600) as pool:
+        id, _ = pool.open(), pool.open()  # the second has no frames
         made = [pool.submit(id, each[0]) for each in x[:3]]
-        y = pool.step({id: x[3, 0]})[id]
-        assert all(future.done() for future in made)
-        np.testing.assert_allclose(y, want[3][0], rtol=1e-5)
-        for part, whole in zip(pool.state(id), stream.state, strict=True):
-            np.testing.assert_allclose(part, whole[:, 0], rtol=1e-5)
+        if call == "step":
+            np.testing.assert_allclose(pool.step({id: x[3, 0]})[id], want[3][0], rtol=1e-5)
+            for part, whole in zip(pool.state(id), stream.state, strict=True):
+                np.testing.assert_allclose(part, whole[:, 0], rtol=1e-5)
+        else:
+            getattr(pool, call)(id)
+        for future, y in zip(made, want, strict=False):
+            np.testing.assert_allclose(future.result(SECONDS), y[0], rtol=1e-5)
+
+
+@pytest.mark.needs("bits")
+def test_bits_on_every_instruction_set(isa, rng):
+    lstm = fastlstm.LSTM(5, 19, 2, isa=isa)
+    pool, x = lstm.pool(9), rng.standard_normal((4, 9, 5)).astype(np.float32)
+    ids = [pool.open() for _ in range(9)]
+    made = [pool.step(ids[t:], x[t, t:]) for t in range(4)]
+    for i in range(9):
+        stream = lstm.stream()
+        for t in range(min(i + 1, 4)):
+            assert stream.step(x[t, i : i + 1]).tobytes() == made[t][i - t].tobytes()
 
 
 def test_the_end_of_a_pool_finishes_or_cancels():

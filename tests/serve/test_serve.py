@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -408,6 +409,7 @@ def test_hostile_clients_cost_the_good_ones_no_frame(tmp_path, monkeypatch):
         assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_over_tls(layer, tmp_path):
     import ssl
 

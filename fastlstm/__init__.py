@@ -29,6 +29,8 @@ __all__ = [
     "LoadError",
     "Model",
     "ModelError",
+    "Pool",
+    "PoolFull",
     "RNNCell",
     "Stream",
     "Tape",
@@ -53,6 +55,8 @@ _LAZY = {
     "load_model": "fastlstm.models.load",
     "Model": "fastlstm.models.model",
     "ModelError": "fastlstm.models.graph",
+    "Pool": "fastlstm.pool.pool",
+    "PoolFull": "fastlstm.pool.pool",
     "read_state_dict": "fastlstm.files.read",
     "Verification": "fastlstm.layers.verify",
 }

@@ -4,7 +4,8 @@
 Arrays given are anything that numpy.asarray takes, arrays returned are float32.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
@@ -27,6 +28,8 @@ __all__ = [
     "LoadError",
     "Model",
     "ModelError",
+    "Pool",
+    "PoolFull",
     "RNNCell",
     "Stream",
     "Tape",
@@ -145,6 +148,16 @@ class _Layer(Generic[_State, _Given, _Up]):
         num_threads: int | None = None,
     ) -> Grads: ...
     def stream(self, batch_size: int = 1) -> Stream: ...
+    def pool(
+        self,
+        capacity: int,
+        *,
+        max_delay: float = 1e-3,
+        max_batch: int | None = None,
+        max_queue: int = 16,
+        idle: float | None = None,
+        clock: Callable[[], float] = ...,
+    ) -> Pool: ...
 
 class LSTM(
     _Layer[
@@ -225,6 +238,37 @@ class Stream:
     def step(self, x: ArrayLike, out: _Array | None = None) -> _Array: ...
     def reset(self, rows: ArrayLike | None = None) -> None: ...
     def __deepcopy__(self, memo: dict[int, Any]) -> Self: ...
+
+class PoolFull(RuntimeError): ...
+
+class Pool:
+    capacity: int
+    @property
+    def frame_shape(self) -> tuple[int | None, ...]: ...
+    def __init__(
+        self,
+        rows: Any,
+        capacity: int,
+        *,
+        max_delay: float = 1e-3,
+        max_batch: int | None = None,
+        max_queue: int = 16,
+        idle: float | None = None,
+        clock: Callable[[], float] = ...,
+    ) -> None: ...
+    def open(self) -> int: ...
+    def close(self, id: int) -> None: ...
+    def step(self, ids: Any, frames: Any = None) -> Any: ...
+    def submit(self, id: int, frame: Any) -> Future[Any]: ...
+    def state(self, id: int) -> Any: ...
+    def set_state(self, id: int, state: Any) -> None: ...
+    def reset(self, id: int) -> None: ...
+    def metrics(self) -> dict[str, Any]: ...
+    def shutdown(self, cancel: bool = False) -> None: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, id: object) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
 
 class _Cell(Generic[_State, _Given]):
     input_size: int
@@ -331,6 +375,18 @@ class Model:
     def error(
         self, *args: ArrayLike, reference: Model | None = None, **kwargs: ArrayLike
     ) -> Any: ...
+    def pool(
+        self,
+        capacity: int,
+        state: Mapping[str, str] | None = None,
+        *,
+        max_delay: float = 1e-3,
+        max_batch: int | None = None,
+        max_queue: int = 16,
+        idle: float | None = None,
+        clock: Callable[[], float] = ...,
+        **constants: ArrayLike,
+    ) -> Pool: ...
     def save(self, path: _Path) -> None: ...
     def memory(self, *shapes: Sequence[int], **values: ArrayLike) -> int: ...
 

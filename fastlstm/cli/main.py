@@ -18,7 +18,7 @@ import fastlstm
 from fastlstm import demo
 from fastlstm.bench import command as bench
 
-from . import files
+from . import files, score, serve
 from . import run as run_layer
 
 
@@ -40,6 +40,8 @@ COMMANDS = [
     ("inspect", files.INSPECT, files.inspect_arguments, files.inspect),
     ("convert", files.CONVERT, files.convert_arguments, files.convert),
     ("run", run_layer.HELP, run_layer.add_arguments, run_layer.run),
+    ("score", score.HELP, score.add_arguments, score.run),
+    ("serve", serve.HELP, serve.add_arguments, serve.run),
     ("bench", bench.HELP, bench.add_arguments, bench.run),
     ("info", "what this installation is and what it will use", info_arguments, info),
 ]

@@ -428,6 +428,16 @@ class Recurrent(Variants):
         or reverse, since that direction starts at an end that a stream does not have."""
         return Stream(self, batch_size)
 
+    def pool(self, capacity, **options):
+        """A fastlstm.Pool of at most `capacity` streams, which come and go and of which any may
+        step together; options as Pool says. A frame is one step (I,), its output (K,), a state
+        (L, K) and (L, H). ValueError as for a stream."""
+        from ..pool import Pool
+        from .rows import LayerRows
+
+        capacity = arguments.size("capacity", capacity)
+        return Pool(LayerRows(self, capacity), capacity, **options)
+
 
 def _one_of(state, hx):
     """The state that a call was given as `hx`."""

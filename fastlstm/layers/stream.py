@@ -8,6 +8,20 @@ import numpy as np
 from ..engine import arguments, backend
 
 
+def check_can_stream(layer):
+    """ValueError if the layer reads a sequence from its end."""
+    if layer.bidirectional:
+        raise ValueError(
+            "a bidirectional layer cannot stream: its reverse direction starts at the end of "
+            "the sequence. Call the layer on whole sequences instead"
+        )
+    if layer.reverse:
+        raise ValueError(
+            "a reverse layer cannot stream: it starts at the end of the sequence. Call the "
+            "layer on whole sequences instead"
+        )
+
+
 class Stream:
     """`batch_size` rows of a one-directional stack and their states, zeros at the start.
 
@@ -20,16 +34,7 @@ class Stream:
     """
 
     def __init__(self, layer, batch_size=1):
-        if layer.bidirectional:
-            raise ValueError(
-                "a bidirectional layer cannot stream: its reverse direction starts at the end of "
-                "the sequence. Call the layer on whole sequences instead"
-            )
-        if layer.reverse:
-            raise ValueError(
-                "a reverse layer cannot stream: it starts at the end of the sequence. Call the "
-                "layer on whole sequences instead"
-            )
+        check_can_stream(layer)
         self._batch = arguments.size("batch_size", batch_size)
         self._layer = layer.copy_with()  # it may be given other weights; they stay here
         self._batch_first = layer.batch_first

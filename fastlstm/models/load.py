@@ -5,8 +5,10 @@ from ..files.contents import Options
 from ..files.keras import file as keras_files
 from ..files.onnx.file import is_onnx
 from ..files.source import Source
+from ..layers.load import load
 from ..layers.weights import checked_dtype
 from . import onnx, saved
+from .graph import WeightsAlone
 from .half import DTYPES
 from .model import Model
 
@@ -67,3 +69,15 @@ def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=No
     graph, own = read_graph(path, external_data)
     own |= {"dtype": dtype} if dtype else {}
     return Model(graph, num_threads=num_threads, isa=isa, max_bytes=max_bytes, **own)
+
+
+def load_any(path, *, num_threads=None):
+    """The whole model of a file, or, of a file of weights alone, its recurrent layer. LoadError."""
+    with Source(path) as source:
+        whole = kind_of(source) is not None
+    if whole:
+        try:
+            return load_model(path, num_threads=num_threads)
+        except WeightsAlone:
+            pass
+    return load(path, num_threads=num_threads)

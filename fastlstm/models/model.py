@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A whole model: a graph, its plans, and calls."""
 
+import time
 import weakref
 
 import numpy as np
@@ -159,6 +160,26 @@ class Model:
                 if isinstance(error, _NoState) and not self._plans.pins.axes:
                     raise
         return ModelStream(self, state, batch_size, constants)
+
+    def pool(self, capacity, state=None, *, max_delay=1e-3, max_batch=None, max_queue=16, idle=None,
+             clock=time.monotonic, **constants):  # fmt: skip
+        """A fastlstm.Pool of at most `capacity` streams, which come and go and of which any may
+        step together. A frame is the input without the batch's axis, or {name: array} of several;
+        outputs and states have no such axis either.
+
+        state, constants   as in `stream`      max_delay and the rest   as Pool says
+
+        ModelError if no state is found, or if rows of this model cannot run as one batch: at the
+        first frame, if its sizes decide what the model does.
+        """
+        from ..pool import Pool
+        from .rows import ModelRows
+
+        capacity = checked_size("capacity", capacity)
+        constants = {name: self.array(name, given).copy() for name, given in constants.items()}
+        rows = ModelRows(self, capacity, state, constants)
+        return Pool(rows, capacity, max_delay=max_delay, max_batch=max_batch, max_queue=max_queue,
+                    idle=idle, clock=clock)  # fmt: skip
 
     def state_pairs(self, given, fixed=()):
         """{input: output} of the states that the graph shows for these inputs, {name: array}, of

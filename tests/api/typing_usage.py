@@ -57,6 +57,13 @@ assert_type(fastlstm.LSTMCell(3, 4)(x[0]), tuple[Array, Array])
 assert_type(fastlstm.GRUCell(3, 4)(x[0], h[0]), Array)
 assert_type(fastlstm.RNNCell(3, 4, nonlinearity="relu")(x[0]), Array)
 
+with lstm.pool(10, max_delay=2e-3, idle=60) as pool:
+    assert_type(pool.open(), int)
+    pool.step({0: [0.0, 1.0, 2.0]})
+    pool.submit(0, x[0, 0]).result()
+    assert_type(len(pool), int)
+    assert_type(pool, fastlstm.Pool)
+
 layer = fastlstm.load("model.pt", prefix="encoder.", dtype="float16", batch_first=True)
 assert_type(layer, fastlstm.LSTM | fastlstm.GRU | fastlstm.RNN)
 assert_type(layer(x)[0], Array)

@@ -21,9 +21,10 @@ PACKAGE = Path(fastlstm.__file__).parent
 CSRC = PACKAGE.parent / "csrc"
 
 PYTHON_ORDER = (
-    "errors", "engine", "config", "training", "files", "layers", "models", "nn", "variants",
+    "errors", "engine", "config", "training", "files", "pool", "layers", "models", "nn", "variants",
     "cells",
-    "__init__", "torch", "threadpool", "bench", "demo", "cli", "__main__",
+    "__init__", "torch", "threadpool", "score", "ray", "dask", "serve", "bench", "demo",
+    "cli", "__main__",
 )  # fmt: skip
 # "": the public header, csrc/fastlstm.h.
 C_ORDER = ("", "base", "kernels", "network", "tape", "forward", "training", "ops")

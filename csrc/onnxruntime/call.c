@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include "onnxruntime/call.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+
+/* The final states after h0 and c0 in the order of the memory for states that are moved. */
+enum { H0, C0, HN, CN, STATES };
+
+typedef struct run {
+    const fl_ort_op *op;
+    const fl_ort_node *node;
+    const fl_ort_packed *packed;
+    OrtKernelContext *context;
+    fl_ort_tensor x, lengths, h0, c0;
+    fl_call call;
+    int64_t y_size[4], state_size[3]; /* as the outputs have them */
+    size_t state_count;               /* D B H */
+    float *hn, *cn;                   /* the outputs, or NULL */
+    int64_t *row_lengths;             /* [B], if sequence_lens is given */
+    float *moved[STATES];             /* [D][B][H]: states that are (B, D, H) outside, or NULL */
+} run;
+
+/* ---- the session's threads ---- */
+
+/* Work of the engine's. Whichever thread comes first is worker 0, for whom the others wait. */
+typedef struct shared {
+    void (*work)(void *, size_t);
+    void *arg;
+    atomic_size_t next;
+} shared;
+
+static void take_part(void *arg, size_t number)
+{
+    shared *s = arg;
+    (void)number;
+    s->work(s->arg, atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed));
+}
+
+/* fl_call.run */
+static void run_in_session(void *arg, size_t threads, void (*work)(void *, size_t), void *work_arg)
+{
+    const run *r = arg;
+    shared s = {.work = work, .arg = work_arg};
+    atomic_init(&s.next, 0);
+    OrtStatus *status = r->op->api->parallel_for(r->context, take_part, threads, 0, &s);
+    if (!status)
+        return;
+    r->op->api->release_status(status);
+    if (atomic_load_explicit(&s.next, memory_order_relaxed) == 0)
+        work(work_arg, 0);
+}
+
+/* ---- inputs ---- */
+
+OrtStatus *fl_ort_input(const fl_ort_op *op, OrtKernelContext *context, size_t inputs, size_t index,
+                        fl_ort_tensor *tensor)
+{
+    const OrtValue *value = NULL;
+    OrtStatus *status = NULL;
+    if (index < inputs && index < op->kind->inputs)
+        status = op->api->input(context, index, &value);
+    return status ? status : fl_ort_tensor_of(op->api, value, tensor);
+}
+
+static OrtStatus *get_inputs(run *r, size_t inputs)
+{
+    static const size_t index[] = {FL_X, FL_LENGTHS, FL_H0, FL_C0};
+    fl_ort_tensor *const to[] = {&r->x, &r->lengths, &r->h0, &r->c0};
+    OrtStatus *status = NULL;
+    for (size_t i = 0; i < 4 && !status; i++)
+        status = fl_ort_input(r->op, r->context, inputs, index[i], to[i]);
+    return status;
+}
+
+/* Checks the shapes of X and of the initial states, and sets the sizes that follow. */
+static OrtStatus *set_sizes(run *r)
+{
+    const fl_ort_api *api = r->op->api;
+    const size_t input = r->packed->input, h = r->packed->hidden, dirs = r->node->dirs;
+    const int batch_first = r->node->layout;
+    const int64_t due[] = {r->x.size[0], r->x.size[1], (int64_t)input};
+    OrtStatus *status = fl_ort_due(api, r->node, "X", &r->x, due, 3);
+    if (status)
+        return status;
+    const size_t steps = (size_t)r->x.size[batch_first], batch = (size_t)r->x.size[!batch_first];
+    const int64_t D = (int64_t)dirs, T = (int64_t)steps, B = (int64_t)batch, H = (int64_t)h;
+    r->call = (fl_call){
+        .steps = steps,
+        .batch = batch,
+        .x = r->x.data,
+        .x_t = (ptrdiff_t)(batch_first ? input : batch * input),
+        .x_b = (ptrdiff_t)(batch_first ? steps * input : input),
+        .y_t = (ptrdiff_t)(batch_first ? dirs * h : dirs * batch * h),
+        .y_b = (ptrdiff_t)(batch_first ? steps * dirs * h : h),
+        .y_d = (ptrdiff_t)(batch_first ? h : batch * h),
+        .threads = r->op->threads,
+        .run = run_in_session,
+        .run_arg = r,
+    };
+    memcpy(r->y_size, batch_first ? (int64_t[]){B, T, D, H} : (int64_t[]){T, D, B, H},
+           sizeof r->y_size);
+    memcpy(r->state_size, batch_first ? (int64_t[]){B, D, H} : (int64_t[]){D, B, H},
+           sizeof r->state_size);
+    r->state_count = fl_mul(fl_mul(dirs, batch), h);
+    status = fl_ort_due(api, r->node, "initial_h", &r->h0, r->state_size, 3);
+    return status ? status : fl_ort_due(api, r->node, "initial_c", &r->c0, r->state_size, 3);
+}
+
+/* Gets the memory that a call needs, which begins at *room: NULL if it needs none. */
+static OrtStatus *get_room(run *r, void **room)
+{
+    const int move = r->node->layout && r->node->dirs == 2;
+    const size_t lengths =
+        fl_whole_lines(fl_mul(r->lengths.data ? r->call.batch : 0, sizeof *r->row_lengths));
+    const size_t state = move ? fl_whole_lines(fl_mul(r->state_count, sizeof(float))) : 0;
+    const size_t bytes = fl_add(lengths, fl_mul(STATES, state));
+    *room = bytes ? fl_alloc(bytes) : NULL;
+    if (bytes && !*room) {
+        fl_message m = fl_ort_about(r->node);
+        fl_message_add(&m, "no memory for a call");
+        return fl_message_status(r->op->api, ORT_FAIL, &m);
+    }
+    fl_carver carver = {.base = *room};
+    if (lengths)
+        r->row_lengths = fl_carve(&carver, 1, lengths);
+    for (size_t i = 0; i < STATES && move; i++)
+        r->moved[i] = fl_carve(&carver, 1, state);
+    return NULL;
+}
+
+/* Checks sequence_lens and makes the call's lengths of it. */
+static OrtStatus *set_lengths(run *r)
+{
+    const int64_t batch = (int64_t)r->call.batch, steps = (int64_t)r->call.steps;
+    OrtStatus *status = fl_ort_due(r->op->api, r->node, "sequence_lens", &r->lengths, &batch, 1);
+    if (status || !r->lengths.data)
+        return status;
+    for (int64_t b = 0; b < batch; b++) {
+        const int64_t length = ((const int32_t *)r->lengths.data)[b];
+        r->row_lengths[b] = length;
+        if (length >= 0 && length <= steps)
+            continue;
+        fl_message m = fl_ort_about(r->node);
+        fl_message_add(&m, "sequence_lens[");
+        fl_message_number(&m, b);
+        fl_message_add(&m, "] is ");
+        fl_message_number(&m, length);
+        fl_message_add(&m, ", X has ");
+        fl_message_number(&m, steps);
+        fl_message_add(&m, " steps");
+        return fl_message_status(r->op->api, ORT_INVALID_ARGUMENT, &m);
+    }
+    r->call.lengths = r->row_lengths;
+    return NULL;
+}
+
+/* ---- outputs ---- */
+
+/* The output `index` of `outputs`: its numbers, or NULL if the node does not have it. */
+static OrtStatus *output(const run *r, size_t outputs, size_t index, const int64_t *size,
+                         size_t axes, float **numbers)
+{
+    OrtValue *value = NULL;
+    *numbers = NULL;
+    if (index >= outputs)
+        return NULL;
+    OrtStatus *status = r->op->api->output(r->context, index, size, axes, &value);
+    return status || !value ? status : r->op->api->tensor_data(value, (void **)numbers);
+}
+
+static OrtStatus *get_outputs(run *r)
+{
+    size_t outputs = 0;
+    OrtStatus *status = r->op->api->output_count(r->context, &outputs);
+    if (!status)
+        status = output(r, outputs, 0, r->y_size, 4, &r->call.y);
+    if (!status)
+        status = output(r, outputs, 1, r->state_size, 3, &r->hn);
+    if (!status)
+        status = output(r, outputs, 2, r->state_size, 3, &r->cn);
+    return status;
+}
+
+/* Exchanges the first two axes of (n, m, H). */
+static void exchange(float *to, const float *from, size_t n, size_t m, size_t hidden)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < m; j++)
+            memcpy(to + (j * n + i) * hidden, from + (i * m + j) * hidden, hidden * sizeof(float));
+}
+
+/* Points the call to its states, moved where they are otherwise outside. */
+static void set_states(run *r)
+{
+    const size_t batch = r->call.batch, dirs = r->node->dirs, hidden = r->packed->hidden;
+    r->call.h0 = r->h0.data;
+    r->call.c0 = r->c0.data;
+    r->call.hn = r->hn;
+    r->call.cn = r->cn;
+    if (!r->moved[0])
+        return;
+    if (r->call.h0)
+        exchange(r->moved[H0], r->call.h0, batch, dirs, hidden);
+    if (r->call.c0)
+        exchange(r->moved[C0], r->call.c0, batch, dirs, hidden);
+    r->call.h0 = r->call.h0 ? r->moved[H0] : NULL;
+    r->call.c0 = r->call.c0 ? r->moved[C0] : NULL;
+    r->call.hn = r->hn ? r->moved[HN] : NULL;
+    r->call.cn = r->cn ? r->moved[CN] : NULL;
+}
+
+/* The final states of rows without a step, which ONNX Runtime has as zeros. */
+static void clear_states(const run *r, float *state)
+{
+    const size_t batch = r->call.batch, hidden = r->packed->hidden;
+    for (size_t i = 0; state && i < r->node->dirs * batch; i++)
+        if (r->call.steps == 0 || (r->call.lengths && r->call.lengths[i % batch] == 0))
+            memset(state + i * hidden, 0, hidden * sizeof(float));
+}
+
+static OrtStatus *run_call(run *r)
+{
+    const size_t batch = r->call.batch, dirs = r->node->dirs, hidden = r->packed->hidden;
+    if (r->call.steps && batch && fl_forward(r->packed->net, &r->call) != FL_OK) {
+        fl_message m = fl_ort_about(r->node);
+        fl_message_add(&m, "no memory for a workspace of ");
+        fl_message_number(&m, (int64_t)fl_forward_workspace(r->packed->net, &r->call));
+        fl_message_add(&m, " bytes");
+        return fl_message_status(r->op->api, ORT_FAIL, &m);
+    }
+    clear_states(r, r->call.hn);
+    clear_states(r, r->call.cn);
+    if (r->moved[0] && r->hn)
+        exchange(r->hn, r->moved[HN], dirs, batch, hidden);
+    if (r->moved[0] && r->cn)
+        exchange(r->cn, r->moved[CN], dirs, batch, hidden);
+    return NULL;
+}
+
+OrtStatus *fl_ort_call(const fl_ort_op *op, const fl_ort_node *node, fl_ort_packed *packed,
+                       OrtKernelContext *context, size_t inputs)
+{
+    run r = {.op = op, .node = node, .packed = packed, .context = context};
+    void *room = NULL;
+    OrtStatus *status = get_inputs(&r, inputs);
+    if (!status)
+        status = set_sizes(&r);
+    if (!status)
+        status = get_room(&r, &room);
+    if (!status)
+        status = set_lengths(&r);
+    if (!status)
+        status = get_outputs(&r);
+    if (!status) {
+        set_states(&r);
+        r.call.descending = atomic_fetch_xor_explicit(&packed->descending, 1, memory_order_relaxed);
+        status = run_call(&r);
+    }
+    fl_free(room);
+    return status;
+}

@@ -82,25 +82,51 @@ static int went_well(const fl_ort_api *api, OrtStatus *status)
     return !status;
 }
 
+/* The attributes of a node while they are read. */
+typedef struct reader {
+    const fl_ort_api *api;
+    const OrtKernelInfo *info;
+    const char
+        *wrong; /* the name of an attribute that is of another type than it should; or NULL */
+} reader;
+
+/* Does the node have an attribute? Of one of another type there are no numbers, but that is no
+   failure. */
+static int has(reader *r, const char *name)
+{
+    size_t count = 0;
+    return went_well(r->api, r->api->attribute_floats(r->info, name, NULL, &count));
+}
+
+/* Answers whether an attribute has been read, by `status`, and notes it if it is there all the
+ * same.
+ */
+static int was_read(reader *r, const char *name, OrtStatus *status)
+{
+    if (went_well(r->api, status))
+        return 1;
+    if (has(r, name))
+        r->wrong = name;
+    return 0;
+}
+
 /* The value of an attribute, or `usual` if the node does not have it. */
-static int64_t int_of(const fl_ort_api *api, const OrtKernelInfo *info, const char *name,
-                      int64_t usual)
+static int64_t int_of(reader *r, const char *name, int64_t usual)
 {
     int64_t value;
-    return went_well(api, api->attribute_int(info, name, &value)) ? value : usual;
+    return was_read(r, name, r->api->attribute_int(r->info, name, &value)) ? value : usual;
 }
 
 /* The numbers of an attribute, of which there are at most as many as activations. 0 if there are
    more. */
-static int numbers_of(const fl_ort_api *api, const OrtKernelInfo *info, const char *name,
-                      numbers *to)
+static int numbers_of(reader *r, const char *name, numbers *to)
 {
     size_t count = 0;
     *to = (numbers){.count = 0};
-    if (!went_well(api, api->attribute_floats(info, name, NULL, &count)) || !count)
+    if (!went_well(r->api, r->api->attribute_floats(r->info, name, NULL, &count)) || !count)
         return 1;
     if (count > MOST_ACTIVATIONS ||
-        !went_well(api, api->attribute_floats(info, name, to->value, &count)))
+        !went_well(r->api, r->api->attribute_floats(r->info, name, to->value, &count)))
         return 0;
     to->count = count;
     return 1;
@@ -128,24 +154,22 @@ static int is_activation(const fl_activation *activation, const char *name)
 
 /* Sets the activations of all directions from their names, dirs * kind->activations of them, and
    the cell of an RNN. names: NULL for the usual ones. */
-static OrtStatus *set_activations(const fl_ort_api *api, const OrtKernelInfo *info,
-                                  fl_ort_node *node, char **names)
+static OrtStatus *set_activations(reader *r, fl_ort_node *node, char **names)
 {
     const fl_ort_kind *kind = node->kind;
     fl_variant *variant = &node->config.variant;
     numbers alpha, beta;
     int relu = kind->activations == 1;
-    if (!numbers_of(api, info, "activation_alpha", &alpha) ||
-        !numbers_of(api, info, "activation_beta", &beta))
-        return refuse(api, node, "activation_alpha or activation_beta has more numbers than there ",
-                      "", "are activations");
+    if (!numbers_of(r, "activation_alpha", &alpha) || !numbers_of(r, "activation_beta", &beta))
+        return refuse(r->api, node, "activation_alpha or activation_beta has more than 6 numbers",
+                      "", "");
     for (size_t i = 0; i < node->dirs * kind->activations; i++) {
         const char *usual = kind->usual[i % kind->activations];
         const char *name = names ? names[i] : usual;
         fl_activation *to = &variant->activation[i / kind->activations][i % kind->activations];
         const named *found = named_activation(name);
         if (!found)
-            return refuse(api, node, "the activation '", name, "' is unknown");
+            return refuse(r->api, node, "the activation '", name, "' is unknown");
         *to = found->activation;
         if (found->takes > 0)
             take(&alpha, &to->alpha);
@@ -162,84 +186,103 @@ static OrtStatus *set_activations(const fl_ort_api *api, const OrtKernelInfo *in
 }
 
 /* The same with the names that the node has. */
-static OrtStatus *read_activations(const fl_ort_api *api, int texts, const OrtKernelInfo *info,
-                                   fl_ort_node *node)
+static OrtStatus *read_activations(reader *r, int texts, fl_ort_node *node)
 {
+    const fl_ort_api *api = r->api;
+    const size_t due = node->dirs * node->kind->activations;
     OrtAllocator *allocator;
     char **names = NULL;
     size_t count = 0;
-    /* To ask for the numbers of a list of texts succeeds, and gives none. */
-    if (!texts && went_well(api, api->attribute_floats(info, "activations", NULL, &count)))
-        return refuse(api, node, "the attribute activations can be read from onnxruntime 1.25 on",
+    if (!texts && has(r, "activations"))
+        return refuse(api, node, "its attribute activations can be read from onnxruntime 1.25 on",
                       "", "");
     if (!texts)
-        return set_activations(api, info, node, NULL);
+        return set_activations(r, node, NULL);
     OrtStatus *status = api->default_allocator(&allocator);
     if (status)
         return status;
-    if (!went_well(api, api->attribute_texts(info, "activations", allocator, &names, &count)))
-        count = 0;
-    if (!count)
-        return set_activations(api, info, node, NULL);
-    if (count == node->dirs * node->kind->activations)
-        status = set_activations(api, info, node, names);
-    else
-        status = refuse(api, node, "the attribute activations ", "",
-                        "does not have as many as its directions need");
+    if (!was_read(r, "activations",
+                  api->attribute_texts(r->info, "activations", allocator, &names, &count)) ||
+        !count)
+        return set_activations(r, node, NULL);
+    if (count == due) {
+        status = set_activations(r, node, names);
+    } else {
+        fl_message m = fl_ort_about(node);
+        fl_message_number(&m, (int64_t)count);
+        fl_message_add(&m, " activations, ");
+        fl_message_number(&m, (int64_t)due);
+        fl_message_add(&m, " are due");
+        status = fl_message_status(api, ORT_NOT_IMPLEMENTED, &m);
+    }
     for (size_t i = 0; i < count; i++)
         (void)went_well(api, api->allocator_free(allocator, names[i]));
     (void)went_well(api, api->allocator_free(allocator, names));
     return status;
 }
 
-OrtStatus *fl_ort_read_node(const fl_ort_api *api, int texts, const fl_ort_kind *kind,
-                            const OrtKernelInfo *info, fl_ort_node *node)
+/* Sets dirs and the direction. */
+static OrtStatus *read_direction(reader *r, fl_ort_node *node)
 {
     static const char *const words[] = {"forward", "reverse", "bidirectional"};
     char direction[16] = "forward";
-    size_t size = sizeof node->name;
-    float clip;
-    *node = (fl_ort_node){.kind = kind, .config = {.format = FL_FLOAT32, .layers = 1}};
-    if (!went_well(api, api->node_name(info, node->name, &size)))
-        memcpy(node->name, "...", 4); /* none, or one that is too long */
-
-    size = 0;
-    if (went_well(api, api->attribute_text(info, "direction", NULL, &size)) && size) {
-        size_t room = sizeof direction;
-        if (!went_well(api, api->attribute_text(info, "direction", direction, &room)))
+    size_t size = 0, which = 0;
+    if (was_read(r, "direction", r->api->attribute_text(r->info, "direction", NULL, &size))) {
+        if (size > sizeof direction)
             memcpy(direction, "one too long", 13);
+        else if (!went_well(r->api, r->api->attribute_text(r->info, "direction", direction, &size)))
+            r->wrong = "direction";
     }
-    size_t which = 0;
     while (which < 3 && strcmp(direction, words[which]))
         which++;
     if (which == 3)
-        return refuse(api, node, "the direction '", direction, "' is unknown");
+        return refuse(r->api, node, "the direction '", direction, "' is unknown");
     node->dirs = node->config.dirs = which == 2 ? 2 : 1;
     node->config.reverse = which == 1;
+    return NULL;
+}
 
-    const int after = int_of(api, info, "linear_before_reset", 0) != 0;
-    node->config.cell = kind == &fl_ort_kinds[FL_ORT_LSTM]  ? FL_LSTM
-                        : kind == &fl_ort_kinds[FL_ORT_RNN] ? FL_RNN_TANH
-                        : after                             ? FL_GRU
-                                                            : FL_GRU_BEFORE;
-    node->hidden = int_of(api, info, "hidden_size", 0);
-    if (node->hidden < 0)
-        return refuse(api, node, "hidden_size is negative", "", "");
-    const int64_t layout = int_of(api, info, "layout", 0);
-    if (layout != 0 && layout != 1)
-        return refuse(api, node, "layout is neither 0 nor 1", "", "");
-    node->layout = (int)layout;
-
+/* Sets the cell, and what else is numbers. */
+static OrtStatus *read_numbers(reader *r, fl_ort_node *node)
+{
+    const fl_ort_kind *kind = node->kind;
     fl_variant *variant = &node->config.variant;
+    const int lstm = kind == &fl_ort_kinds[FL_ORT_LSTM], gru = kind == &fl_ort_kinds[FL_ORT_GRU];
+    const int after = gru && int_of(r, "linear_before_reset", 0) != 0;
+    node->config.cell = lstm ? FL_LSTM : !gru ? FL_RNN_TANH : after ? FL_GRU : FL_GRU_BEFORE;
+    node->hidden = int_of(r, "hidden_size", 0);
+    if (node->hidden < 0)
+        return refuse(r->api, node, "hidden_size is negative", "", "");
+    const int64_t layout = int_of(r, "layout", 0);
+    if (layout != 0 && layout != 1)
+        return refuse(r->api, node, "layout is neither 0 nor 1", "", "");
+    node->layout = (int)layout;
+    variant->input_forget = lstm && int_of(r, "input_forget", 0) != 0;
     variant->clip = INFINITY;
-    if (went_well(api, api->attribute_float(info, "clip", &clip))) {
+    float clip;
+    if (was_read(r, "clip", r->api->attribute_float(r->info, "clip", &clip))) {
         if (!(clip > 0))
-            return refuse(api, node, "clip is not greater than 0", "", "");
+            return refuse(r->api, node, "clip is not greater than 0", "", "");
         variant->clip = clip;
     }
-    variant->input_forget =
-        node->config.cell == FL_LSTM && int_of(api, info, "input_forget", 0) != 0;
-    if (variant->clip != INFINITY || variant->input_forget)
-        variant->differs = 1;
-    return read_activations(api, texts, info, node);
+    variant->differs = variant->clip != INFINITY || variant->input_forget;
+    return NULL;
+}
+
+OrtStatus *fl_ort_read_node(const fl_ort_api *api, int texts, const fl_ort_kind *kind,
+                            const OrtKernelInfo *info, fl_ort_node *node)
+{
+    reader r = {.api = api, .info = info};
+    size_t size = sizeof node->name;
+    *node = (fl_ort_node){.kind = kind, .config = {.format = FL_FLOAT32, .layers = 1}};
+    if (!went_well(api, api->node_name(info, node->name, &size)))
+        memcpy(node->name, "...", 4); /* it is too long */
+    OrtStatus *status = read_direction(&r, node);
+    if (!status)
+        status = read_numbers(&r, node);
+    if (!status)
+        status = read_activations(&r, texts, node);
+    if (!status && r.wrong)
+        status = refuse(api, node, "the attribute ", r.wrong, " is of another type than it should");
+    return status;
 }

@@ -15,23 +15,20 @@ static const char *FL_ORT name_of(const OrtCustomOp *op) { return fl_ort_op_of(o
 
 static const char *FL_ORT provider_of(const OrtCustomOp *op)
 {
-    (void)op;
-    return NULL;
+    return fl_ort_op_of(op)->type == ORT_TYPE_FLOAT ? NULL : "fastlstm: none";
 }
 
 static int FL_ORT input_type(const OrtCustomOp *op, size_t index)
 {
-    (void)op;
-    return index == FL_LENGTHS ? ORT_TYPE_INT32 : ORT_TYPE_FLOAT;
+    return index == FL_LENGTHS ? ORT_TYPE_INT32 : fl_ort_op_of(op)->type;
 }
 
 static size_t FL_ORT inputs_of(const OrtCustomOp *op) { return fl_ort_op_of(op)->kind->inputs; }
 
 static int FL_ORT output_type(const OrtCustomOp *op, size_t index)
 {
-    (void)op;
     (void)index;
-    return ORT_TYPE_FLOAT;
+    return fl_ort_op_of(op)->type;
 }
 
 static size_t FL_ORT outputs_of(const OrtCustomOp *op) { return fl_ort_op_of(op)->kind->outputs; }
@@ -81,7 +78,7 @@ static int FL_ORT not_variadic(const OrtCustomOp *op)
 typedef struct registration {
     struct registration *next;
     OrtCustomOpDomain *domain;
-    fl_ort_op ops[FL_ORT_KINDS];
+    fl_ort_op ops[2 * FL_ORT_KINDS];
 } registration;
 
 static registration *registrations;
@@ -95,9 +92,10 @@ static OrtStatus *make(const fl_ort_op *like, registration **made)
         return api->create_status(ORT_FAIL, "fastlstm: no memory for its operators");
     r->domain = NULL;
     OrtStatus *status = api->create_domain("", &r->domain);
-    for (size_t i = 0; i < FL_ORT_KINDS && !status; i++) {
+    for (size_t i = 0; i < 2 * FL_ORT_KINDS && !status; i++) {
         r->ops[i] = *like;
-        r->ops[i].kind = &fl_ort_kinds[i];
+        r->ops[i].kind = &fl_ort_kinds[i / 2];
+        r->ops[i].type = i % 2 ? ORT_TYPE_FLOAT16 : ORT_TYPE_FLOAT;
         status = api->domain_add(r->domain, &r->ops[i].base);
     }
     if (status)

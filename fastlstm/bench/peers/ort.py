@@ -19,8 +19,10 @@ def version() -> str:
     return onnxruntime.__version__
 
 
-def ways(shape, threads, carry=False, lengths=None):
+def ways(shape, threads, carry=False, lengths=None, register=None):
+    """register: None, or f(session options), called before each session is made."""
     arguments = {"shape": shape, "threads": threads, "carry": carry, "lengths": lengths}
+    arguments["register"] = register
     spins = {"spin": True, "nospin": False} if threads > 1 else {"spin": True}
     return {
         f"{call} {name}": functools.partial(runner, spin=spin, **arguments)
@@ -32,7 +34,7 @@ def ways(shape, threads, carry=False, lengths=None):
 class OrtRunner(OnnxRunner):
     """A session; the subclasses call it."""
 
-    def __init__(self, weights, shape, threads, spin, carry, lengths):
+    def __init__(self, weights, shape, threads, spin, carry, lengths, register):
         import onnxruntime as ort
 
         super().__init__(shape, carry, lengths)
@@ -44,6 +46,8 @@ class OrtRunner(OnnxRunner):
         options.log_severity_level = 3
         allow = "1" if spin else "0"
         options.add_session_config_entry("session.intra_op.allow_spinning", allow)
+        if register is not None:
+            register(options)
         self.session = ort.InferenceSession(
             build_model(weights, shape, carry, lengths),
             options,

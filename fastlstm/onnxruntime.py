@@ -14,8 +14,9 @@ session is made; others at the first call, and again when a call brings other on
 the thread that ONNX Runtime gives it and, where it is large enough, on the session's own threads,
 never on threads of this package's; outputs are in the session's memory.
 
-onnxruntime 1.17 or newer is needed, and 1.25 or newer for nodes that name their activations. What a
-node asks for that cannot be had is an error when the session is made.
+onnxruntime 1.17 or newer is needed. Before 1.25 the names of a node's activations cannot be read: RNN
+is then left to ONNX Runtime, and an LSTM or GRU that has the attribute is refused. What a node asks
+for that cannot be had is an error when the session is made. nodes() tells it all without a session.
 """
 
 import dataclasses
@@ -114,7 +115,7 @@ def nodes(model: Any, version: tuple[int, ...] | None = None) -> list[Node]:
             for graph, node in top.walk():
                 domain = node.domain.removeprefix("ai.onnx")
                 place = (domain, node.op)
-                if place == _QUANTIZED:
+                if place == _QUANTIZED or (place == ("", "RNN") and version < (1, 25)):
                     found.append(Node(node.title, node.op, left=True))
                 elif place in (("", "LSTM"), ("", "GRU"), ("", "RNN")) and id(node) not in seen:
                     seen.add(id(node))
@@ -138,7 +139,7 @@ def _node(graph: Any, node: Any, version: tuple[int, ...]) -> Node:
     kinds = {tensor.code for tensor in _tensors(graph, node)} - {_FLOAT32}
     if refused is None and kinds - {_FLOAT16}:
         refused = "its weights are neither float32 nor float16"
-    note = "in float32, between casts" if kinds else ""
+    note = "in float32" if kinds else ""
     return Node(node.title, node.op, refused, note=note)
 
 

@@ -34,6 +34,7 @@ typedef struct OrtValue OrtValue;
 typedef struct OrtSessionOptions OrtSessionOptions;
 typedef struct OrtCustomOpDomain OrtCustomOpDomain;
 typedef struct OrtTensorTypeAndShapeInfo OrtTensorTypeAndShapeInfo;
+typedef struct OrtTypeInfo OrtTypeInfo;
 typedef struct OrtAllocator OrtAllocator;
 typedef struct OrtKernelInfo OrtKernelInfo;
 typedef struct OrtKernelContext OrtKernelContext;
@@ -41,8 +42,7 @@ typedef struct OrtCustomOp OrtCustomOp;
 
 /* Some values of ONNX Runtime's enums. */
 enum { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2, ORT_NOT_IMPLEMENTED = 9 };
-enum { ORT_TYPE_FLOAT = 1, ORT_TYPE_INT32 = 6, ORT_TYPE_FLOAT16 = 10 };
-enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 };
+enum { ORT_TYPE_FLOAT = 1, ORT_TYPE_FLOAT16 = 10 };
 
 /* The table. gap_N is the entries up to number N, which are not used. Sizes of texts count the 0 at
    their end; where `size` is too small, or the text is NULL, it becomes the size that is due. */
@@ -54,7 +54,12 @@ typedef struct fl_ort_api {
     OrtStatus *(FL_ORT *add_domain)(OrtSessionOptions *options, OrtCustomOpDomain *domain);
     void *gap_51[22];
     OrtStatus *(FL_ORT *tensor_data)(OrtValue *value, void **data);
-    void *gap_61[9];
+    void *gap_55[3];
+    /* The shape stays the type's. NULL: it is no tensor. */
+    OrtStatus *(FL_ORT *type_shape)(const OrtTypeInfo *type,
+                                    const OrtTensorTypeAndShapeInfo **shape);
+    void *gap_60[4];
+    OrtStatus *(FL_ORT *get_type)(const OrtTensorTypeAndShapeInfo *shape, int *type);
     OrtStatus *(FL_ORT *get_axes)(const OrtTensorTypeAndShapeInfo *shape, size_t *axes);
     OrtStatus *(FL_ORT *get_sizes)(const OrtTensorTypeAndShapeInfo *shape, int64_t *size,
                                    size_t axes);
@@ -78,7 +83,8 @@ typedef struct fl_ort_api {
                                 size_t axes, OrtValue **value);
     void *gap_93[1];
     void(FL_ORT *release_status)(OrtStatus *status);
-    void *gap_99[5];
+    void *gap_98[4];
+    void(FL_ORT *release_type)(OrtTypeInfo *type);
     void(FL_ORT *release_shape)(OrtTensorTypeAndShapeInfo *shape);
     void *gap_162[62];
     OrtStatus *(FL_ORT *attribute_floats)(const OrtKernelInfo *info, const char *name, float *out,
@@ -88,7 +94,10 @@ typedef struct fl_ort_api {
     void *gap_232[1];
     OrtStatus *(FL_ORT *node_input_name)(const OrtKernelInfo *info, size_t index, char *out,
                                          size_t *size);
-    void *gap_237[4];
+    void *gap_234[1];
+    OrtStatus *(FL_ORT *node_input_type)(const OrtKernelInfo *info, size_t index,
+                                         OrtTypeInfo **type);
+    void *gap_237[2];
     OrtStatus *(FL_ORT *has_entry)(const OrtSessionOptions *options, const char *key, int *out);
     OrtStatus *(FL_ORT *get_entry)(const OrtSessionOptions *options, const char *key, char *out,
                                    size_t *size);
@@ -112,17 +121,19 @@ typedef struct fl_ort_api {
     _Static_assert(offsetof(fl_ort_api, name) == (number) * sizeof(void *), #name)
 FL_ORT_ENTRY(create_domain, 26);
 FL_ORT_ENTRY(tensor_data, 51);
-FL_ORT_ENTRY(get_axes, 61);
+FL_ORT_ENTRY(type_shape, 55);
+FL_ORT_ENTRY(get_type, 60);
 FL_ORT_ENTRY(tensor_shape, 65);
 FL_ORT_ENTRY(allocator_free, 76);
 FL_ORT_ENTRY(default_allocator, 78);
 FL_ORT_ENTRY(attribute_float, 85);
 FL_ORT_ENTRY(output, 91);
 FL_ORT_ENTRY(release_status, 93);
-FL_ORT_ENTRY(release_shape, 99);
+FL_ORT_ENTRY(release_type, 98);
 FL_ORT_ENTRY(attribute_floats, 162);
 FL_ORT_ENTRY(node_inputs, 230);
 FL_ORT_ENTRY(node_input_name, 232);
+FL_ORT_ENTRY(node_input_type, 234);
 FL_ORT_ENTRY(has_entry, 237);
 FL_ORT_ENTRY(node_name, 244);
 FL_ORT_ENTRY(constant_input, 249);
@@ -154,8 +165,6 @@ struct OrtCustomOp {
     OrtStatus *(FL_ORT *create_or_status)(const OrtCustomOp *, const fl_ort_api *,
                                           const OrtKernelInfo *, void **kernel);
     OrtStatus *(FL_ORT *compute_or_status)(void *kernel, OrtKernelContext *);
-    /* Not given: ONNX Runtime (1.17 to 1.32 at least) crashes before it calls one for a node
-       without one of its optional inputs. */
     OrtStatus *(FL_ORT *infer)(const OrtCustomOp *, void *context);
     int(FL_ORT *first_version)(const OrtCustomOp *);
     int(FL_ORT *last_version)(const OrtCustomOp *);

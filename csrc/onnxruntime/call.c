@@ -7,7 +7,6 @@
 #include "base/alloc.h"
 #include "base/size.h"
 
-/* The final states after h0 and c0 in the order of the memory for states that are moved. */
 enum { H0, C0, HN, CN, STATES };
 
 typedef struct run {
@@ -19,9 +18,11 @@ typedef struct run {
     fl_call call;
     int64_t y_size[4], state_size[3]; /* as the outputs have them */
     size_t state_count;               /* D B H */
-    float *hn, *cn;                   /* the outputs, or NULL */
+    void *y, *hn, *cn;                /* the outputs' numbers, or NULL */
     int64_t *row_lengths;             /* [B], if sequence_lens is given */
-    float *moved[STATES];             /* [D][B][H]: states that are (B, D, H) outside, or NULL */
+    /* Floats in the order of the engine, for what is otherwise outside, or NULL: states [D][B][H]
+       that are (B, D, H) or float16, and X and Y of float16. */
+    float *state[STATES], *floats_x, *floats_y;
 } run;
 
 /* ---- the session's threads ---- */
@@ -91,7 +92,6 @@ static OrtStatus *set_sizes(run *r)
     r->call = (fl_call){
         .steps = steps,
         .batch = batch,
-        .x = r->x.data,
         .x_t = (ptrdiff_t)(batch_first ? input : batch * input),
         .x_b = (ptrdiff_t)(batch_first ? steps * input : input),
         .y_t = (ptrdiff_t)(batch_first ? dirs * h : dirs * batch * h),
@@ -110,25 +110,34 @@ static OrtStatus *set_sizes(run *r)
     return status ? status : fl_ort_due(api, r->node, "initial_c", &r->c0, r->state_size, 3);
 }
 
+/* Do states lie otherwise outside than in the engine? */
+static int moved(const run *r) { return r->node->layout && r->node->dirs == 2; }
+
+static void carve_room(fl_carver *carver, run *r)
+{
+    const size_t other = moved(r) || r->node->half ? r->state_count : 0, f = sizeof(float);
+    const size_t rows = r->node->half ? fl_mul(r->call.steps, r->call.batch) : 0;
+    r->row_lengths = fl_carve(carver, r->lengths.data ? r->call.batch : 0, sizeof(int64_t));
+    for (size_t i = 0; i < STATES; i++)
+        r->state[i] = fl_carve(carver, other, f);
+    r->floats_x = fl_carve(carver, fl_mul(rows, r->packed->input), f);
+    r->floats_y = fl_carve(carver, fl_mul(rows, r->node->dirs * r->packed->hidden), f);
+}
+
 /* Gets the memory that a call needs, which begins at *room: NULL if it needs none. */
 static OrtStatus *get_room(run *r, void **room)
 {
-    const int move = r->node->layout && r->node->dirs == 2;
-    const size_t lengths =
-        fl_whole_lines(fl_mul(r->lengths.data ? r->call.batch : 0, sizeof *r->row_lengths));
-    const size_t state = move ? fl_whole_lines(fl_mul(r->state_count, sizeof(float))) : 0;
-    const size_t bytes = fl_add(lengths, fl_mul(STATES, state));
-    *room = bytes ? fl_alloc(bytes) : NULL;
-    if (bytes && !*room) {
+    fl_carver carver = {0};
+    carve_room(&carver, r);
+    if (!carver.used)
+        return NULL;
+    carver = (fl_carver){.base = *room = fl_alloc(carver.used)};
+    if (!*room) {
         fl_message m = fl_ort_about(r->node);
         fl_message_add(&m, "no memory for a call");
         return fl_message_status(r->op->api, ORT_FAIL, &m);
     }
-    fl_carver carver = {.base = *room};
-    if (lengths)
-        r->row_lengths = fl_carve(&carver, 1, lengths);
-    for (size_t i = 0; i < STATES && move; i++)
-        r->moved[i] = fl_carve(&carver, 1, state);
+    carve_room(&carver, r);
     return NULL;
 }
 
@@ -162,14 +171,14 @@ static OrtStatus *set_lengths(run *r)
 
 /* The output `index` of `outputs`: its numbers, or NULL if the node does not have it. */
 static OrtStatus *output(const run *r, size_t outputs, size_t index, const int64_t *size,
-                         size_t axes, float **numbers)
+                         size_t axes, void **numbers)
 {
     OrtValue *value = NULL;
     *numbers = NULL;
     if (index >= outputs)
         return NULL;
     OrtStatus *status = r->op->api->output(r->context, index, size, axes, &value);
-    return status || !value ? status : r->op->api->tensor_data(value, (void **)numbers);
+    return status || !value ? status : r->op->api->tensor_data(value, numbers);
 }
 
 static OrtStatus *get_outputs(run *r)
@@ -177,7 +186,7 @@ static OrtStatus *get_outputs(run *r)
     size_t outputs = 0;
     OrtStatus *status = r->op->api->output_count(r->context, &outputs);
     if (!status)
-        status = output(r, outputs, 0, r->y_size, 4, &r->call.y);
+        status = output(r, outputs, 0, r->y_size, 4, &r->y);
     if (!status)
         status = output(r, outputs, 1, r->state_size, 3, &r->hn);
     if (!status)
@@ -185,32 +194,60 @@ static OrtStatus *get_outputs(run *r)
     return status;
 }
 
-/* Exchanges the first two axes of (n, m, H). */
-static void exchange(float *to, const float *from, size_t n, size_t m, size_t hidden)
+/* Row i * m + j of n rows of m states each, inside or outside, is row j * n + i of the other. */
+static void bring_state(const run *r, float *to, const void *from)
 {
+    const size_t hidden = r->packed->hidden, n = moved(r) ? r->call.batch : 1;
+    const size_t m = moved(r) ? r->node->dirs : r->node->dirs * r->call.batch;
+    const char *at = from;
     for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < m; j++)
-            memcpy(to + (j * n + i) * hidden, from + (i * m + j) * hidden, hidden * sizeof(float));
+        for (size_t j = 0; j < m; j++, at += hidden * (r->node->half ? 2 : 4))
+            fl_ort_to_floats(to + (j * n + i) * hidden, at, hidden, r->node->half);
 }
 
-/* Points the call to its states, moved where they are otherwise outside. */
-static void set_states(run *r)
+static void give_state(const run *r, void *to, const float *from)
 {
-    const size_t batch = r->call.batch, dirs = r->node->dirs, hidden = r->packed->hidden;
-    r->call.h0 = r->h0.data;
-    r->call.c0 = r->c0.data;
-    r->call.hn = r->hn;
-    r->call.cn = r->cn;
-    if (!r->moved[0])
-        return;
-    if (r->call.h0)
-        exchange(r->moved[H0], r->call.h0, batch, dirs, hidden);
-    if (r->call.c0)
-        exchange(r->moved[C0], r->call.c0, batch, dirs, hidden);
-    r->call.h0 = r->call.h0 ? r->moved[H0] : NULL;
-    r->call.c0 = r->call.c0 ? r->moved[C0] : NULL;
-    r->call.hn = r->hn ? r->moved[HN] : NULL;
-    r->call.cn = r->cn ? r->moved[CN] : NULL;
+    const size_t hidden = r->packed->hidden, n = moved(r) ? r->call.batch : 1;
+    const size_t m = moved(r) ? r->node->dirs : r->node->dirs * r->call.batch;
+    char *at = to;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < m; j++, at += hidden * (r->node->half ? 2 : 4))
+            fl_ort_from_floats(at, from + (j * n + i) * hidden, hidden, r->node->half);
+}
+
+/* Points the call to its numbers, which are copied where they are otherwise outside. */
+static void begin(run *r)
+{
+    const size_t rows = r->call.steps * r->call.batch;
+    const int other = moved(r) || r->node->half;
+    if (other && r->h0.data)
+        bring_state(r, r->state[H0], r->h0.data);
+    if (other && r->c0.data)
+        bring_state(r, r->state[C0], r->c0.data);
+    r->call.h0 = other && r->h0.data ? r->state[H0] : r->h0.data;
+    r->call.c0 = other && r->c0.data ? r->state[C0] : r->c0.data;
+    r->call.hn = other && r->hn ? r->state[HN] : r->hn;
+    r->call.cn = other && r->cn ? r->state[CN] : r->cn;
+    r->call.x = r->x.data;
+    r->call.y = r->y;
+    if (r->node->half) {
+        fl_ort_to_floats(r->floats_x, r->x.data, rows * r->packed->input, 1);
+        r->call.x = r->floats_x;
+        r->call.y = r->y ? r->floats_y : NULL;
+    }
+}
+
+/* Copies the results to where they are due. */
+static void end(run *r)
+{
+    const size_t rows = r->call.steps * r->call.batch;
+    const int other = moved(r) || r->node->half;
+    if (other && r->hn)
+        give_state(r, r->hn, r->call.hn);
+    if (other && r->cn)
+        give_state(r, r->cn, r->call.cn);
+    if (r->node->half && r->y)
+        fl_ort_from_floats(r->y, r->call.y, rows * r->node->dirs * r->packed->hidden, 1);
 }
 
 /* The final states of rows without a step, which ONNX Runtime has as zeros. */
@@ -224,8 +261,7 @@ static void clear_states(const run *r, float *state)
 
 static OrtStatus *run_call(run *r)
 {
-    const size_t batch = r->call.batch, dirs = r->node->dirs, hidden = r->packed->hidden;
-    if (r->call.steps && batch && fl_forward(r->packed->net, &r->call) != FL_OK) {
+    if (r->call.steps && r->call.batch && fl_forward(r->packed->net, &r->call) != FL_OK) {
         fl_message m = fl_ort_about(r->node);
         fl_message_add(&m, "no memory for a workspace of ");
         fl_message_number(&m, (int64_t)fl_forward_workspace(r->packed->net, &r->call));
@@ -234,10 +270,6 @@ static OrtStatus *run_call(run *r)
     }
     clear_states(r, r->call.hn);
     clear_states(r, r->call.cn);
-    if (r->moved[0] && r->hn)
-        exchange(r->hn, r->moved[HN], dirs, batch, hidden);
-    if (r->moved[0] && r->cn)
-        exchange(r->cn, r->moved[CN], dirs, batch, hidden);
     return NULL;
 }
 
@@ -256,10 +288,12 @@ OrtStatus *fl_ort_call(const fl_ort_op *op, const fl_ort_node *node, fl_ort_pack
     if (!status)
         status = get_outputs(&r);
     if (!status) {
-        set_states(&r);
+        begin(&r);
         r.call.descending = atomic_fetch_xor_explicit(&packed->descending, 1, memory_order_relaxed);
         status = run_call(&r);
     }
+    if (!status)
+        end(&r);
     fl_free(room);
     return status;
 }

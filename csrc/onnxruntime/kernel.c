@@ -104,7 +104,7 @@ static OrtStatus *current_weights(kernel *k, OrtKernelContext *context, size_t i
     if (now)
         atomic_fetch_add_explicit(&now->users, 1, memory_order_relaxed);
     unlock(k);
-    if (now && fl_ort_is_packed(now, &arrays)) {
+    if (now && fl_ort_is_packed(&k->node, now, &arrays)) {
         *packed = now;
         return NULL;
     }

@@ -205,7 +205,8 @@ static OrtStatus *read_activations(reader *r, int texts, fl_ort_node *node)
                   api->attribute_texts(r->info, "activations", allocator, &names, &count)) ||
         !count)
         return set_activations(r, node, NULL);
-    if (count == due) {
+    /* ONNX's description of RNN gives it two, of which a node of one direction uses the first. */
+    if (count == due || (node->kind->activations == 1 && count > due)) {
         status = set_activations(r, node, names);
     } else {
         fl_message m = fl_ort_about(node);
@@ -269,6 +270,25 @@ static OrtStatus *read_numbers(reader *r, fl_ort_node *node)
     return NULL;
 }
 
+/* Sets `half`, by the type of X, which ONNX has all of a node's numbers be of. */
+static OrtStatus *read_type(reader *r, fl_ort_node *node)
+{
+    const OrtTensorTypeAndShapeInfo *shape = NULL;
+    OrtTypeInfo *type = NULL;
+    int element = 0;
+    OrtStatus *status = r->api->node_input_type(r->info, FL_X, &type);
+    if (!status)
+        status = r->api->type_shape(type, &shape);
+    if (!status && shape)
+        status = r->api->get_type(shape, &element);
+    if (type)
+        r->api->release_type(type);
+    node->half = element == ORT_TYPE_FLOAT16;
+    if (status || element == ORT_TYPE_FLOAT || node->half)
+        return status;
+    return refuse(r->api, node, "its numbers are neither float32 nor float16", "", "");
+}
+
 OrtStatus *fl_ort_read_node(const fl_ort_api *api, int texts, const fl_ort_kind *kind,
                             const OrtKernelInfo *info, fl_ort_node *node)
 {
@@ -277,7 +297,9 @@ OrtStatus *fl_ort_read_node(const fl_ort_api *api, int texts, const fl_ort_kind 
     *node = (fl_ort_node){.kind = kind, .config = {.format = FL_FLOAT32, .layers = 1}};
     if (!went_well(api, api->node_name(info, node->name, &size)))
         memcpy(node->name, "...", 4); /* it is too long */
-    OrtStatus *status = read_direction(&r, node);
+    OrtStatus *status = read_type(&r, node);
+    if (!status)
+        status = read_direction(&r, node);
     if (!status)
         status = read_numbers(&r, node);
     if (!status)

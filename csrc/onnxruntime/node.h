@@ -27,6 +27,7 @@ typedef struct fl_ort_node {
     char name[64];             /* the node's own, cut if it is longer */
     size_t dirs;               /* D */
     int64_t hidden;            /* H; 0: not said */
+    int half;                  /* 1: its numbers are float16, else float32 */
     int layout;                /* 1: the batch comes first */
     fl_config config; /* cell, dirs, reverse, format and variant but for peepholes; no sizes */
 } fl_ort_node;

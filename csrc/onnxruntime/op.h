@@ -11,13 +11,6 @@ typedef struct fl_ort_op {
     const fl_ort_api *api;
     int texts; /* 1: the table has attribute_texts */
     const fl_ort_kind *kind;
-    /*
-     * Of the numbers: ORT_TYPE_FLOAT. An operator with ORT_TYPE_FLOAT16 is never run: it stands
-     * under the name of a provider that there is not, and only makes the operator's schema allow
-     * float16. ONNX Runtime then finds no kernel for a node of float16, and makes it one of float32
-     * with casts around it, as it does with its own operators.
-     */
-    int type;
     const fl_kernels *kernels;
     size_t threads; /* the most that a call is divided among: those of the session's pool */
 } fl_ort_op;

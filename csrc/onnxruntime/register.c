@@ -15,35 +15,15 @@ static const char *FL_ORT name_of(const OrtCustomOp *op) { return fl_ort_op_of(o
 
 static const char *FL_ORT provider_of(const OrtCustomOp *op)
 {
-    return fl_ort_op_of(op)->type == ORT_TYPE_FLOAT ? NULL : "fastlstm: none";
+    (void)op;
+    return NULL;
 }
 
-static int FL_ORT input_type(const OrtCustomOp *op, size_t index)
-{
-    return index == FL_LENGTHS ? ORT_TYPE_INT32 : fl_ort_op_of(op)->type;
-}
-
-static size_t FL_ORT inputs_of(const OrtCustomOp *op) { return fl_ort_op_of(op)->kind->inputs; }
-
-static int FL_ORT output_type(const OrtCustomOp *op, size_t index)
-{
-    (void)index;
-    return fl_ort_op_of(op)->type;
-}
-
-static size_t FL_ORT outputs_of(const OrtCustomOp *op) { return fl_ort_op_of(op)->kind->outputs; }
-
-static int FL_ORT input_kind(const OrtCustomOp *op, size_t index)
+/* No inputs and outputs: no types are asked of them. */
+static size_t FL_ORT none(const OrtCustomOp *op)
 {
     (void)op;
-    return index <= FL_R ? ORT_REQUIRED : ORT_OPTIONAL;
-}
-
-static int FL_ORT output_kind(const OrtCustomOp *op, size_t index)
-{
-    (void)op;
-    (void)index;
-    return ORT_OPTIONAL;
+    return 0;
 }
 
 static int FL_ORT first_version(const OrtCustomOp *op)
@@ -52,33 +32,32 @@ static int FL_ORT first_version(const OrtCustomOp *op)
     return 1;
 }
 
+/* Of the operator sets that it is for: all. The largest int of all would mean the first alone. */
 static int FL_ORT last_version(const OrtCustomOp *op)
 {
     (void)op;
-    return INT32_MAX;
-}
-
-static int FL_ORT in_any_memory(const OrtCustomOp *op, size_t index)
-{
-    (void)op;
-    (void)index;
-    return 0;
-}
-
-static int FL_ORT not_variadic(const OrtCustomOp *op)
-{
-    (void)op;
-    return 0;
+    return INT32_MAX - 1;
 }
 
 /* ---- registrations ---- */
 
-/* The operators for one table, number of threads and instruction set. Sessions may use them for as
-   long as the process lives, so they are never freed; those of the same three are made once. */
+/*
+ * The operators for one table, number of threads and instruction set. Sessions may use them for as
+ * long as the process lives, so they are never freed; those of the same three are made once.
+ *
+ * Their domain is "ai.onnx". ONNX Runtime looks kernels up under that name of ONNX's domain, which
+ * is "" in nodes, and those of operators that are registered come before its own. It does not look
+ * up descriptions of operators under that name. So ONNX's own say what a node must be like and
+ * which shapes its outputs have; an operator of ours in the domain "" would be a description,
+ * without shapes, and models that later nodes' shapes follow from could not be loaded.
+ *
+ * ONNX's description gives each RNN the attribute activations. Where that cannot be read RNN is
+ * left to ONNX Runtime.
+ */
 typedef struct registration {
     struct registration *next;
     OrtCustomOpDomain *domain;
-    fl_ort_op ops[2 * FL_ORT_KINDS];
+    fl_ort_op ops[FL_ORT_KINDS];
 } registration;
 
 static registration *registrations;
@@ -91,12 +70,12 @@ static OrtStatus *make(const fl_ort_op *like, registration **made)
     if (!r)
         return api->create_status(ORT_FAIL, "fastlstm: no memory for its operators");
     r->domain = NULL;
-    OrtStatus *status = api->create_domain("", &r->domain);
-    for (size_t i = 0; i < 2 * FL_ORT_KINDS && !status; i++) {
+    OrtStatus *status = api->create_domain("ai.onnx", &r->domain);
+    for (size_t i = 0; i < FL_ORT_KINDS && !status; i++) {
         r->ops[i] = *like;
-        r->ops[i].kind = &fl_ort_kinds[i / 2];
-        r->ops[i].type = i % 2 ? ORT_TYPE_FLOAT16 : ORT_TYPE_FLOAT;
-        status = api->domain_add(r->domain, &r->ops[i].base);
+        r->ops[i].kind = &fl_ort_kinds[i];
+        if (i != FL_ORT_RNN || like->texts)
+            status = api->domain_add(r->domain, &r->ops[i].base);
     }
     if (status)
         return status; /* the domain may have pointers into r: neither is freed */
@@ -160,15 +139,9 @@ OrtStatus *FL_ORT RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase
         .base = {.version = FL_ORT_VERSION,
                  .name = name_of,
                  .provider = provider_of,
-                 .input_type = input_type,
-                 .inputs = inputs_of,
-                 .output_type = output_type,
-                 .outputs = outputs_of,
+                 .inputs = none,
+                 .outputs = none,
                  .destroy = fl_ort_kernel_destroy,
-                 .input_kind = input_kind,
-                 .output_kind = output_kind,
-                 .input_memory = in_any_memory,
-                 .variadic = {not_variadic, not_variadic, not_variadic, not_variadic},
                  .create_or_status = fl_ort_kernel_create,
                  .compute_or_status = fl_ort_kernel_compute,
                  .first_version = first_version,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The library as ONNX Runtime loads it: RegisterCustomOps, which session_options.
- * register_custom_ops_library(path) calls, puts LSTM, GRU and RNN into the domain of ONNX's own
- * operators, where they stand before ONNX Runtime's.
+ * register_custom_ops_library(path) calls, puts LSTM, GRU and RNN in the place of ONNX Runtime's
+ * own.
  *
  * Entries of the session's configuration that are read, by add_session_config_entry:
  *

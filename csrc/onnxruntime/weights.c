@@ -12,6 +12,25 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
+#include "network/half.h"
+
+static size_t number_bytes(int half) { return half ? sizeof(uint16_t) : sizeof(float); }
+
+void fl_ort_to_floats(float *to, const void *from, size_t n, int half)
+{
+    if (!half)
+        memcpy(to, from, n * sizeof(float));
+    for (size_t i = 0; half && i < n; i++)
+        to[i] = fl_from_half(((const uint16_t *)from)[i]);
+}
+
+void fl_ort_from_floats(void *to, const float *from, size_t n, int half)
+{
+    if (!half)
+        memcpy(to, from, n * sizeof(float));
+    for (size_t i = 0; half && i < n; i++)
+        ((uint16_t *)to)[i] = fl_half(from[i]);
+}
 
 OrtStatus *fl_ort_tensor_of(const fl_ort_api *api, const OrtValue *value, fl_ort_tensor *tensor)
 {
@@ -99,21 +118,26 @@ static size_t count_of(const fl_ort_tensor *tensor)
     return n;
 }
 
-static int has_numbers(const fl_ort_tensor *tensor)
+static int has_numbers(const fl_ort_tensor *tensor, int half)
 {
-    const float *at = tensor->data;
-    for (size_t i = 0, n = count_of(tensor); i < n; i++)
-        if (at[i] != 0)
+    const char *at = tensor->data;
+    float number;
+    for (size_t i = 0, n = count_of(tensor); i < n; i++) {
+        fl_ort_to_floats(&number, at + i * number_bytes(half), 1, half);
+        if (number != 0)
             return 1;
+    }
     return 0;
 }
 
-/* Copies `gates` pieces of n floats to the order in which the kind has PyTorch's gates. */
-static const float *in_order(float *to, const float *from, const size_t *order, size_t gates,
-                             size_t n)
+/* Copies `gates` pieces of n numbers, which begin with number `first` of an array, as floats to the
+   order in which the kind has PyTorch's gates. */
+static const float *in_order(float *to, const fl_ort_tensor *from, size_t first, int half,
+                             const size_t *order, size_t gates, size_t n)
 {
+    const char *at = from->data;
     for (size_t g = 0; g < gates; g++)
-        memcpy(to + g * n, from + order[g] * n, n * sizeof(float));
+        fl_ort_to_floats(to + g * n, at + (first + order[g] * n) * number_bytes(half), n, half);
     return to;
 }
 
@@ -125,31 +149,31 @@ static void pack_direction(fl_net *net, const fl_ort_node *node, const fl_ort_ar
     const fl_ort_kind *kind = node->kind;
     const size_t hidden = config->hidden, rows = kind->gates * hidden;
     const size_t w_size = rows * config->input, r_size = rows * hidden;
-    const float *w = in_order(room, (const float *)a->w.data + d * w_size, kind->order, kind->gates,
+    const float *w = in_order(room, &a->w, d * w_size, node->half, kind->order, kind->gates,
                               hidden * config->input);
-    const float *r = in_order(room + w_size, (const float *)a->r.data + d * r_size, kind->order,
+    const float *r = in_order(room + w_size, &a->r, d * r_size, node->half, kind->order,
                               kind->gates, hidden * hidden);
     const float *b_ih = NULL, *b_hh = NULL;
     room += w_size + r_size;
     if (a->b.data) {
-        const float *b = (const float *)a->b.data + d * 2 * rows;
-        b_ih = in_order(room, b, kind->order, kind->gates, hidden);
-        b_hh = in_order(room + rows, b + rows, kind->order, kind->gates, hidden);
+        const size_t b = d * 2 * rows;
+        b_ih = in_order(room, &a->b, b, node->half, kind->order, kind->gates, hidden);
+        b_hh = in_order(room + rows, &a->b, b + rows, node->half, kind->order, kind->gates, hidden);
     }
     fl_net_set(net, 0, d, w, r, b_ih, b_hh, NULL);
     if (config->variant.peepholes)
-        fl_net_set_peepholes(net, 0, d,
-                             in_order(room + 2 * rows, (const float *)a->p.data + d * 3 * hidden,
-                                      peepholes, 3, hidden));
+        fl_net_set_peepholes(
+            net, 0, d,
+            in_order(room + 2 * rows, &a->p, d * 3 * hidden, node->half, peepholes, 3, hidden));
 }
 
 /* The bytes of copies of the arrays, written one behind another to `to` unless it is NULL. */
-static size_t copy_arrays(char *to, const fl_ort_arrays *arrays)
+static size_t copy_arrays(char *to, const fl_ort_arrays *arrays, int half)
 {
     const fl_ort_tensor *const all[] = {&arrays->w, &arrays->r, &arrays->b, &arrays->p};
     size_t used = 0;
     for (size_t i = 0; i < 4; i++) {
-        const size_t bytes = fl_mul(count_of(all[i]), sizeof(float));
+        const size_t bytes = fl_mul(count_of(all[i]), number_bytes(half));
         if (to && bytes)
             memcpy(to + used, all[i]->data, bytes);
         used = fl_add(used, bytes);
@@ -164,7 +188,7 @@ OrtStatus *fl_ort_pack(const fl_ort_api *api, const fl_ort_node *node, const fl_
     OrtStatus *status = check(api, node, arrays, &config);
     if (status)
         return status;
-    if (config.cell == FL_LSTM && has_numbers(&arrays->p))
+    if (config.cell == FL_LSTM && has_numbers(&arrays->p, node->half))
         config.variant.differs = config.variant.peepholes = 1;
     const size_t rows = node->kind->gates * config.hidden;
     const size_t room =
@@ -172,11 +196,12 @@ OrtStatus *fl_ort_pack(const fl_ort_api *api, const fl_ort_node *node, const fl_
     float *ordered = fl_alloc(fl_mul(room, sizeof(float)));
     fl_ort_packed *made = fl_alloc(sizeof *made);
     if (made)
-        *made = (fl_ort_packed){.net = fl_net_new(&config, node->kernels),
-                                .input = config.input,
-                                .hidden = config.hidden,
-                                .arrays = *arrays,
-                                .copy = keep ? fl_alloc(copy_arrays(NULL, arrays)) : NULL};
+        *made =
+            (fl_ort_packed){.net = fl_net_new(&config, node->kernels),
+                            .input = config.input,
+                            .hidden = config.hidden,
+                            .arrays = *arrays,
+                            .copy = keep ? fl_alloc(copy_arrays(NULL, arrays, node->half)) : NULL};
     if (!ordered || !made || !made->net || (keep && !made->copy)) {
         fl_free(ordered);
         fl_ort_packed_free(made);
@@ -187,7 +212,7 @@ OrtStatus *fl_ort_pack(const fl_ort_api *api, const fl_ort_node *node, const fl_
     for (size_t d = 0; d < config.dirs; d++)
         pack_direction(made->net, node, arrays, &config, d, ordered);
     if (keep)
-        copy_arrays(made->copy, arrays);
+        copy_arrays(made->copy, arrays, node->half);
     fl_free(ordered);
     *packed = made;
     return NULL;
@@ -199,7 +224,8 @@ static int same_shape(const fl_ort_tensor *one, const fl_ort_tensor *other)
            memcmp(one->size, other->size, sizeof one->size) == 0;
 }
 
-int fl_ort_is_packed(const fl_ort_packed *packed, const fl_ort_arrays *arrays)
+int fl_ort_is_packed(const fl_ort_node *node, const fl_ort_packed *packed,
+                     const fl_ort_arrays *arrays)
 {
     const fl_ort_arrays *was = &packed->arrays;
     const fl_ort_tensor *const now[] = {&arrays->w, &arrays->r, &arrays->b, &arrays->p};
@@ -208,7 +234,7 @@ int fl_ort_is_packed(const fl_ort_packed *packed, const fl_ort_arrays *arrays)
         !same_shape(&was->b, now[2]) || !same_shape(&was->p, now[3]))
         return 0;
     for (size_t i = 0; i < 4; i++) {
-        const size_t bytes = count_of(now[i]) * sizeof(float);
+        const size_t bytes = count_of(now[i]) * number_bytes(node->half);
         if (bytes && memcmp(copy, now[i]->data, bytes))
             return 0;
         copy += bytes;

@@ -16,6 +16,12 @@ typedef struct fl_ort_tensor {
     int64_t size[FL_ORT_AXES]; /* of the first axes */
 } fl_ort_tensor;
 
+/* Copies n numbers of a node, which are float16 if half, as floats, and floats as numbers of a
+ * node.
+ */
+void fl_ort_to_floats(float *to, const void *from, size_t n, int half);
+void fl_ort_from_floats(void *to, const float *from, size_t n, int half);
+
 /* What a value holds; `value` may be NULL. */
 OrtStatus *fl_ort_tensor_of(const fl_ort_api *api, const OrtValue *value, fl_ort_tensor *tensor);
 
@@ -47,7 +53,8 @@ OrtStatus *fl_ort_pack(const fl_ort_api *api, const fl_ort_node *node, const fl_
                        int keep, fl_ort_packed **packed);
 
 /* Are these arrays, bit by bit, those that were packed, of which copies have been kept? */
-int fl_ort_is_packed(const fl_ort_packed *packed, const fl_ort_arrays *arrays);
+int fl_ort_is_packed(const fl_ort_node *node, const fl_ort_packed *packed,
+                     const fl_ort_arrays *arrays);
 
 /* One user less; NULL may be given. */
 void fl_ort_packed_free(fl_ort_packed *packed);

@@ -14,9 +14,10 @@ session is made; others at the first call, and again when a call brings other on
 the thread that ONNX Runtime gives it and, where it is large enough, on the session's own threads,
 never on threads of this package's; outputs are in the session's memory.
 
-onnxruntime 1.17 or newer is needed. Before 1.25 the names of a node's activations cannot be read: RNN
-is then left to ONNX Runtime, and an LSTM or GRU that has the attribute is refused. What a node asks
-for that cannot be had is an error when the session is made. nodes() tells it all without a session.
+onnxruntime 1.17 or newer is needed. Before 1.25 the names of a node's activations cannot be read:
+RNN is then left to ONNX Runtime, and an LSTM or GRU that has the attribute is refused. What a node
+asks for that cannot be had is an error when the session is made; nodes() tells without a session.
+More in docs/onnxruntime.md.
 """
 
 import dataclasses

@@ -63,7 +63,7 @@ def test_layout_1_has_the_bits_of_layout_0(op, direction):
              layout=layout)
         for layout in (0, 1)
     )  # fmt: skip
-    axes = {name: (1, 0, 2) for name in ("X", "h0", "c0")}
+    axes = dict.fromkeys(("X", "h0", "c0"), (1, 0, 2))
     second.feeds |= {
         n: np.ascontiguousarray(first.feeds[n].transpose(a))
         for n, a in axes.items()
@@ -156,6 +156,8 @@ PUBLISHED = [
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files(name, rng):
+    if name.startswith("Run_") and VERSION < (1, 25):
+        pytest.skip("these versions cannot read it themselves")
     path = str(path_of(name.split(".onnx")[0] + ".onnx"))
     feeds = {
         n: s if isinstance(s, np.ndarray) else (0.1 * rng.standard_normal(s)).astype(np.float32)

@@ -6,7 +6,7 @@ process, calls of the two in turn.
 
 A line for each model and number of threads: both medians, the ratio of the medians (above 1: with
 fastlstm it is faster), the quarters of the calls' ratios, the ratio of CPU times, and the largest
-difference of the outputs. Files are those of tests/models/test_onnx_published.py that have recurrent
+difference of the outputs. Files are those of tests/models/test_onnx_published.py that have such
 nodes, from the tests' cache; "grid" is bare nodes of drawn weights. At the end: the least ratio and
 the median.
 """

@@ -42,7 +42,15 @@ typedef struct OrtCustomOp OrtCustomOp;
 
 /* Some values of ONNX Runtime's enums. */
 enum { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2, ORT_NOT_IMPLEMENTED = 9 };
-enum { ORT_TYPE_FLOAT = 1, ORT_TYPE_FLOAT16 = 10 };
+enum {
+    ORT_TYPE_ANY = 0,
+    ORT_TYPE_FLOAT = 1,
+    ORT_TYPE_UINT8 = 2,
+    ORT_TYPE_INT8 = 3,
+    ORT_TYPE_INT32 = 6,
+    ORT_TYPE_FLOAT16 = 10
+};
+enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 };
 
 /* The table. gap_N is the entries up to number N, which are not used. Sizes of texts count the 0 at
    their end; where `size` is too small, or the text is NULL, it becomes the size that is due. */

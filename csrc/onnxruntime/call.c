@@ -25,6 +25,8 @@ typedef struct run {
     float *state[STATES], *floats_x, *floats_y;
 } run;
 
+static int is_half(const run *r) { return r->node->type == ORT_TYPE_FLOAT16; }
+
 /* ---- the session's threads ---- */
 
 /* Work of the engine's. Whichever thread comes first is worker 0, for whom the others wait. */
@@ -115,8 +117,8 @@ static int moved(const run *r) { return r->node->layout && r->node->dirs == 2; }
 
 static void carve_room(fl_carver *carver, run *r)
 {
-    const size_t other = moved(r) || r->node->half ? r->state_count : 0, f = sizeof(float);
-    const size_t rows = r->node->half ? fl_mul(r->call.steps, r->call.batch) : 0;
+    const size_t other = moved(r) || is_half(r) ? r->state_count : 0, f = sizeof(float);
+    const size_t rows = is_half(r) ? fl_mul(r->call.steps, r->call.batch) : 0;
     r->row_lengths = fl_carve(carver, r->lengths.data ? r->call.batch : 0, sizeof(int64_t));
     for (size_t i = 0; i < STATES; i++)
         r->state[i] = fl_carve(carver, other, f);
@@ -201,8 +203,8 @@ static void bring_state(const run *r, float *to, const void *from)
     const size_t m = moved(r) ? r->node->dirs : r->node->dirs * r->call.batch;
     const char *at = from;
     for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < m; j++, at += hidden * (r->node->half ? 2 : 4))
-            fl_ort_to_floats(to + (j * n + i) * hidden, at, hidden, r->node->half);
+        for (size_t j = 0; j < m; j++, at += hidden * (is_half(r) ? 2 : 4))
+            fl_ort_to_floats(to + (j * n + i) * hidden, at, hidden, r->node->type);
 }
 
 static void give_state(const run *r, void *to, const float *from)
@@ -211,15 +213,15 @@ static void give_state(const run *r, void *to, const float *from)
     const size_t m = moved(r) ? r->node->dirs : r->node->dirs * r->call.batch;
     char *at = to;
     for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < m; j++, at += hidden * (r->node->half ? 2 : 4))
-            fl_ort_from_floats(at, from + (j * n + i) * hidden, hidden, r->node->half);
+        for (size_t j = 0; j < m; j++, at += hidden * (is_half(r) ? 2 : 4))
+            fl_ort_from_floats(at, from + (j * n + i) * hidden, hidden, r->node->type);
 }
 
 /* Points the call to its numbers, which are copied where they are otherwise outside. */
 static void begin(run *r)
 {
     const size_t rows = r->call.steps * r->call.batch;
-    const int other = moved(r) || r->node->half;
+    const int other = moved(r) || is_half(r);
     if (other && r->h0.data)
         bring_state(r, r->state[H0], r->h0.data);
     if (other && r->c0.data)
@@ -230,8 +232,8 @@ static void begin(run *r)
     r->call.cn = other && r->cn ? r->state[CN] : r->cn;
     r->call.x = r->x.data;
     r->call.y = r->y;
-    if (r->node->half) {
-        fl_ort_to_floats(r->floats_x, r->x.data, rows * r->packed->input, 1);
+    if (is_half(r)) {
+        fl_ort_to_floats(r->floats_x, r->x.data, rows * r->packed->input, r->node->type);
         r->call.x = r->floats_x;
         r->call.y = r->y ? r->floats_y : NULL;
     }
@@ -241,13 +243,14 @@ static void begin(run *r)
 static void end(run *r)
 {
     const size_t rows = r->call.steps * r->call.batch;
-    const int other = moved(r) || r->node->half;
+    const int other = moved(r) || is_half(r);
     if (other && r->hn)
         give_state(r, r->hn, r->call.hn);
     if (other && r->cn)
         give_state(r, r->cn, r->call.cn);
-    if (r->node->half && r->y)
-        fl_ort_from_floats(r->y, r->call.y, rows * r->node->dirs * r->packed->hidden, 1);
+    if (is_half(r) && r->y)
+        fl_ort_from_floats(r->y, r->call.y, rows * r->node->dirs * r->packed->hidden,
+                           r->node->type);
 }
 
 /* The final states of rows without a step, which ONNX Runtime has as zeros. */

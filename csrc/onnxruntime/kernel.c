@@ -15,9 +15,6 @@ typedef struct kernel {
     atomic_flag lock;
 } kernel;
 
-/* W, R, B and P, as fl_ort_arrays has them. */
-static const size_t weight_inputs[] = {FL_W, FL_R, FL_B, FL_P};
-
 static void lock(kernel *k)
 {
     while (atomic_flag_test_and_set_explicit(&k->lock, memory_order_acquire))
@@ -53,7 +50,6 @@ OrtStatus *FL_ORT fl_ort_kernel_create(const OrtCustomOp *op, const fl_ort_api *
                                        const OrtKernelInfo *info, void **made)
 {
     fl_ort_arrays arrays;
-    fl_ort_tensor *const all[] = {&arrays.w, &arrays.r, &arrays.b, &arrays.p};
     kernel *k = fl_alloc(sizeof *k);
     (void)api; /* the same table as the operator's, of another version perhaps */
     api = fl_ort_op_of(op)->api;
@@ -63,11 +59,12 @@ OrtStatus *FL_ORT fl_ort_kernel_create(const OrtCustomOp *op, const fl_ort_api *
     atomic_flag_clear(&k->lock);
     OrtStatus *status = fl_ort_read_node(api, k->op->texts, k->op->kind, info, &k->node);
     k->node.kernels = k->op->kernels;
-    for (size_t i = 0; i < 4 && !status; i++) {
+    for (size_t i = 0; i < FL_ORT_ARRAYS && !status; i++) {
         int given = 0, is_constant = 0;
-        *all[i] = (fl_ort_tensor){.data = NULL};
-        if (weight_inputs[i] < k->node.kind->inputs)
-            status = constant(k, info, weight_inputs[i], &given, &is_constant, all[i]);
+        arrays.at[i] = (fl_ort_tensor){.data = NULL};
+        if (fl_ort_weight_inputs[i] < k->node.kind->inputs)
+            status =
+                constant(k, info, fl_ort_weight_inputs[i], &given, &is_constant, &arrays.at[i]);
         k->constant &= is_constant || !given;
     }
     if (!status && k->constant)
@@ -93,10 +90,9 @@ static OrtStatus *current_weights(kernel *k, OrtKernelContext *context, size_t i
                                   fl_ort_packed **packed)
 {
     fl_ort_arrays arrays;
-    fl_ort_tensor *const all[] = {&arrays.w, &arrays.r, &arrays.b, &arrays.p};
     OrtStatus *status = NULL;
-    for (size_t i = 0; i < 4 && !status; i++)
-        status = fl_ort_input(k->op, context, inputs, weight_inputs[i], all[i]);
+    for (size_t i = 0; i < FL_ORT_ARRAYS && !status; i++)
+        status = fl_ort_input(k->op, context, inputs, fl_ort_weight_inputs[i], &arrays.at[i]);
     if (status)
         return status;
     lock(k);
@@ -104,7 +100,7 @@ static OrtStatus *current_weights(kernel *k, OrtKernelContext *context, size_t i
     if (now)
         atomic_fetch_add_explicit(&now->users, 1, memory_order_relaxed);
     unlock(k);
-    if (now && fl_ort_is_packed(&k->node, now, &arrays)) {
+    if (now && fl_ort_is_packed(now, &arrays)) {
         *packed = now;
         return NULL;
     }

@@ -8,6 +8,7 @@ const fl_ort_kind fl_ort_kinds[FL_ORT_KINDS] = {
     {"LSTM", 4, 8, 3, 3, {0, 2, 3, 1}, {"Sigmoid", "Tanh", "Tanh"}},
     {"GRU", 3, 6, 2, 2, {1, 0, 2}, {"Sigmoid", "Tanh"}},
     {"RNN", 1, 6, 2, 1, {0}, {"Tanh"}},
+    {"DynamicQuantizeLSTM", 4, 12, 3, 3, {0, 2, 3, 1}, {"Sigmoid", "Tanh", "Tanh"}},
 };
 
 /* An activation by ONNX's name. takes: how many of alpha and beta it takes from the attributes;
@@ -248,7 +249,7 @@ static OrtStatus *read_numbers(reader *r, fl_ort_node *node)
 {
     const fl_ort_kind *kind = node->kind;
     fl_variant *variant = &node->config.variant;
-    const int lstm = kind == &fl_ort_kinds[FL_ORT_LSTM], gru = kind == &fl_ort_kinds[FL_ORT_GRU];
+    const int lstm = kind->gates == 4, gru = kind == &fl_ort_kinds[FL_ORT_GRU];
     const int after = gru && int_of(r, "linear_before_reset", 0) != 0;
     node->config.cell = lstm ? FL_LSTM : !gru ? FL_RNN_TANH : after ? FL_GRU : FL_GRU_BEFORE;
     node->hidden = int_of(r, "hidden_size", 0);
@@ -270,7 +271,7 @@ static OrtStatus *read_numbers(reader *r, fl_ort_node *node)
     return NULL;
 }
 
-/* Sets `half`, by the type of X, which ONNX has all of a node's numbers be of. */
+/* Sets the type, that of X, which ONNX has all of a node's numbers be of. */
 static OrtStatus *read_type(reader *r, fl_ort_node *node)
 {
     const OrtTensorTypeAndShapeInfo *shape = NULL;
@@ -283,8 +284,8 @@ static OrtStatus *read_type(reader *r, fl_ort_node *node)
         status = r->api->get_type(shape, &element);
     if (type)
         r->api->release_type(type);
-    node->half = element == ORT_TYPE_FLOAT16;
-    if (status || element == ORT_TYPE_FLOAT || node->half)
+    node->type = element;
+    if (status || element == ORT_TYPE_FLOAT || element == ORT_TYPE_FLOAT16)
         return status;
     return refuse(r->api, node, "its numbers are neither float32 nor float16", "", "");
 }

@@ -6,9 +6,10 @@
 #include "fastlstm.h"
 #include "onnxruntime/message.h"
 
-enum { FL_ORT_LSTM, FL_ORT_GRU, FL_ORT_RNN, FL_ORT_KINDS };
+/* The last is ONNX Runtime's own, an LSTM: DynamicQuantizeLSTM. */
+enum { FL_ORT_LSTM, FL_ORT_GRU, FL_ORT_RNN, FL_ORT_QUANTIZED, FL_ORT_KINDS };
 
-/* The inputs of all three, and those that an LSTM has beside. */
+/* The inputs of all, and those that an LSTM has beside. */
 enum { FL_X, FL_W, FL_R, FL_B, FL_LENGTHS, FL_H0, FL_C0, FL_P };
 
 typedef struct fl_ort_kind {
@@ -27,7 +28,7 @@ typedef struct fl_ort_node {
     char name[64];             /* the node's own, cut if it is longer */
     size_t dirs;               /* D */
     int64_t hidden;            /* H; 0: not said */
-    int half;                  /* 1: its numbers are float16, else float32 */
+    int type;                  /* of its numbers: ORT_TYPE_FLOAT or ORT_TYPE_FLOAT16 */
     int layout;                /* 1: the batch comes first */
     fl_config config; /* cell, dirs, reverse, format and variant but for peepholes; no sizes */
 } fl_ort_node;

@@ -19,10 +19,56 @@ static const char *FL_ORT provider_of(const OrtCustomOp *op)
     return NULL;
 }
 
-/* No inputs and outputs: no types are asked of them. */
-static size_t FL_ORT none(const OrtCustomOp *op)
+/* Nodes of DynamicQuantizeLSTM are described by ours; ONNX's operators have no inputs and outputs
+   here, so that no types are asked of them. */
+static int is_described(const OrtCustomOp *op)
+{
+    return fl_ort_op_of(op)->kind == &fl_ort_kinds[FL_ORT_QUANTIZED];
+}
+
+static size_t FL_ORT inputs_of(const OrtCustomOp *op)
+{
+    return is_described(op) ? fl_ort_op_of(op)->kind->inputs : 0;
+}
+
+static size_t FL_ORT outputs_of(const OrtCustomOp *op)
+{
+    return is_described(op) ? fl_ort_op_of(op)->kind->outputs : 0;
+}
+
+/* W, R and their zero points may be int8 or uint8. */
+static int FL_ORT input_type(const OrtCustomOp *op, size_t index)
 {
     (void)op;
+    return index == FL_LENGTHS                                           ? ORT_TYPE_INT32
+           : index == FL_W || index == FL_R || index == 9 || index == 11 ? ORT_TYPE_ANY
+                                                                         : ORT_TYPE_FLOAT;
+}
+
+static int FL_ORT output_type(const OrtCustomOp *op, size_t index)
+{
+    (void)op;
+    (void)index;
+    return ORT_TYPE_FLOAT;
+}
+
+static int FL_ORT input_kind(const OrtCustomOp *op, size_t index)
+{
+    (void)op;
+    return index <= FL_R || index == 8 || index == 10 ? ORT_REQUIRED : ORT_OPTIONAL;
+}
+
+static int FL_ORT output_kind(const OrtCustomOp *op, size_t index)
+{
+    (void)op;
+    (void)index;
+    return ORT_OPTIONAL;
+}
+
+static int FL_ORT in_any_memory(const OrtCustomOp *op, size_t index)
+{
+    (void)op;
+    (void)index;
     return 0;
 }
 
@@ -56,7 +102,7 @@ static int FL_ORT last_version(const OrtCustomOp *op)
  */
 typedef struct registration {
     struct registration *next;
-    OrtCustomOpDomain *domain;
+    OrtCustomOpDomain *domain, *microsoft; /* "ai.onnx", and "com.microsoft" for ONNX Runtime's */
     fl_ort_op ops[FL_ORT_KINDS];
 } registration;
 
@@ -69,16 +115,19 @@ static OrtStatus *make(const fl_ort_op *like, registration **made)
     registration *r = fl_alloc(sizeof *r);
     if (!r)
         return api->create_status(ORT_FAIL, "fastlstm: no memory for its operators");
-    r->domain = NULL;
+    r->domain = r->microsoft = NULL;
     OrtStatus *status = api->create_domain("ai.onnx", &r->domain);
+    if (!status)
+        status = api->create_domain("com.microsoft", &r->microsoft);
     for (size_t i = 0; i < FL_ORT_KINDS && !status; i++) {
         r->ops[i] = *like;
         r->ops[i].kind = &fl_ort_kinds[i];
         if (i != FL_ORT_RNN || like->texts)
-            status = api->domain_add(r->domain, &r->ops[i].base);
+            status =
+                api->domain_add(i == FL_ORT_QUANTIZED ? r->microsoft : r->domain, &r->ops[i].base);
     }
     if (status)
-        return status; /* the domain may have pointers into r: neither is freed */
+        return status; /* the domains may have pointers into r: nothing is freed */
     r->next = registrations;
     *made = registrations = r;
     return NULL;
@@ -139,8 +188,13 @@ OrtStatus *FL_ORT RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase
         .base = {.version = FL_ORT_VERSION,
                  .name = name_of,
                  .provider = provider_of,
-                 .inputs = none,
-                 .outputs = none,
+                 .input_type = input_type,
+                 .inputs = inputs_of,
+                 .output_type = output_type,
+                 .outputs = outputs_of,
+                 .input_kind = input_kind,
+                 .output_kind = output_kind,
+                 .input_memory = in_any_memory,
                  .destroy = fl_ort_kernel_destroy,
                  .create_or_status = fl_ort_kernel_create,
                  .compute_or_status = fl_ort_kernel_compute,
@@ -166,5 +220,7 @@ OrtStatus *FL_ORT RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase
         return api->create_status(ORT_INVALID_ARGUMENT,
                                   "fastlstm.isa is no instruction set that runs here");
     status = find_or_make(&op, &found);
-    return status ? status : api->add_domain(options, found->domain);
+    if (!status)
+        status = api->add_domain(options, found->domain);
+    return status ? status : api->add_domain(options, found->microsoft);
 }

@@ -35,17 +35,20 @@ from .files.source import Source, show
 __all__ = ["Node", "nodes", "register"]
 
 # Entries of a session's configuration, which the library reads: csrc/onnxruntime/register.h.
-_THREADS, _ISA = "fastlstm.threads", "fastlstm.isa"
-_QUANTIZED = ("com.microsoft", "DynamicQuantizeLSTM")
+_THREADS, _ISA, _QUANTIZED = "fastlstm.threads", "fastlstm.isa", "fastlstm.quantized"
+_MICROSOFT = ("com.microsoft", "DynamicQuantizeLSTM")
+_PLACES = {("", "LSTM"), ("", "GRU"), ("", "RNN"), _MICROSOFT}
 _FLOAT32, _FLOAT16 = 1, 10  # element types, as ONNX numbers them
 
 
-def register(session_options: Any) -> None:
+def register(session_options: Any, *, quantized: bool = False) -> None:
     """Has sessions that are made with these options run LSTM, GRU and RNN by this package. Options
     that have been registered already stay as they are.
 
     session_options   an onnxruntime.SessionOptions whose intra_op_num_threads is already what it
                       is to be
+    quantized         whether to run DynamicQuantizeLSTM too, whose numbers are then this package's
+                      int8 (docs/onnxruntime.md), not ONNX Runtime's
 
     RuntimeError without the C core; TypeError for another object; ONNX Runtime's error for a
     version of it that is too old.
@@ -70,6 +73,7 @@ def register(session_options: Any) -> None:
     threads = session_options.intra_op_num_threads or config.usable_cpus()
     session_options.add_session_config_entry(_THREADS, str(threads))
     session_options.add_session_config_entry(_ISA, config.DEFAULT_ISA)
+    session_options.add_session_config_entry(_QUANTIZED, "1" if quantized else "0")
     session_options.register_custom_ops_library(os.fspath(backend.__file__))
 
 
@@ -98,12 +102,15 @@ class Node:
         return f"{self.op}, run by fastlstm" + (f" {self.note}" if self.note else "")
 
 
-def nodes(model: Any, version: tuple[int, ...] | None = None) -> list[Node]:
+def nodes(
+    model: Any, version: tuple[int, ...] | None = None, *, quantized: bool = False
+) -> list[Node]:
     """The recurrent nodes of an ONNX file, those inside branches, loops and functions too, and
     whether sessions with register() run them. Nothing is run.
 
     model     a path, a file object or the file's bytes
     version   of ONNX Runtime, such as (1, 25); None: the one that is installed, or a new one
+    quantized   register's
 
     LoadError for what is no ONNX file.
     """
@@ -116,10 +123,14 @@ def nodes(model: Any, version: tuple[int, ...] | None = None) -> list[Node]:
             for graph, node in top.walk():
                 domain = node.domain.removeprefix("ai.onnx")
                 place = (domain, node.op)
-                if place == _QUANTIZED or (place == ("", "RNN") and version < (1, 25)):
+                if place not in _PLACES or id(node) in seen:
+                    continue
+                seen.add(id(node))
+                if (place == _MICROSOFT and not quantized) or (
+                    place == ("", "RNN") and version < (1, 25)
+                ):
                     found.append(Node(node.title, node.op, left=True))
-                elif place in (("", "LSTM"), ("", "GRU"), ("", "RNN")) and id(node) not in seen:
-                    seen.add(id(node))
+                else:
                     found.append(_node(graph, node, version))
     return found
 
@@ -137,6 +148,10 @@ def _node(graph: Any, node: Any, version: tuple[int, ...]) -> Node:
         refused = _refusal(node, version)
     except (Problem, LoadError) as error:
         refused = str(error)
+    if node.op == _MICROSOFT[1]:
+        return Node(
+            node.title, node.op, refused, note="in int8, or in float32 if its codes are others"
+        )
     kinds = {tensor.code for tensor in _tensors(graph, node)} - {_FLOAT32}
     if refused is None and kinds - {_FLOAT16}:
         refused = "its weights are neither float32 nor float16"
@@ -169,5 +184,6 @@ def _refusal(node: Any, version: tuple[int, ...]) -> str | None:
     numbers = [node.get(f"activation_{name}", FLOATS, ()) for name in ("alpha", "beta")]
     if max(map(len, numbers)) > 6:
         return "activation_alpha or activation_beta has more than 6 numbers"
-    activations_of(node.op, 2 if direction == "bidirectional" else 1, names, *numbers)
+    kind = node.op.removeprefix("DynamicQuantize")
+    activations_of(kind, 2 if direction == "bidirectional" else 1, names, *numbers)
     return None

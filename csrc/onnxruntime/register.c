@@ -203,11 +203,13 @@ OrtStatus *FL_ORT RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase
         .api = api,
         .texts = texts,
     };
-    char threads[16], isa[32];
+    char threads[16], isa[32], quantized[8];
     registration *found = NULL;
     OrtStatus *status = entry(api, options, "fastlstm.threads", threads, sizeof threads);
     if (!status)
         status = entry(api, options, "fastlstm.isa", isa, sizeof isa);
+    if (!status)
+        status = entry(api, options, "fastlstm.quantized", quantized, sizeof quantized);
     if (status)
         return status;
     for (const char *at = threads; *at >= '0' && *at <= '9' && op.threads < 1024; at++)
@@ -222,5 +224,5 @@ OrtStatus *FL_ORT RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase
     status = find_or_make(&op, &found);
     if (!status)
         status = api->add_domain(options, found->domain);
-    return status ? status : api->add_domain(options, found->microsoft);
+    return status || strcmp(quantized, "1") ? status : api->add_domain(options, found->microsoft);
 }

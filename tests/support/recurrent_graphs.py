@@ -76,10 +76,12 @@ class Case:
 
     def model(self):
         """The serialized model, whose axes have no sizes."""
-        types = {"lens": TensorProto.INT32}
+        types = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8, "int32": TensorProto.INT32}
         inputs = [
             helper.make_tensor_value_info(
-                name, types.get(name, TensorProto.FLOAT), [f"{name}{n}" for n in range(array.ndim)]
+                name,
+                types.get(array.dtype.name, TensorProto.FLOAT),
+                [f"{name}{n}" for n in range(array.ndim)],
             )
             for name, array in self.feeds.items()
         ]
@@ -92,12 +94,13 @@ class Case:
             [numpy_helper.from_array(array, name) for name, array in constants.items()],
         )  # fmt: skip
         # Operator set 14 is the first with layout, which ONNX Runtime's own operators refuse.
-        opsets = [helper.make_opsetid("", 14)]
+        opsets = [helper.make_opsetid("", 14), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def session(model, ours=True, threads=1, **entries):
-    """An InferenceSession of ONNX Runtime's, with fastlstm's operators if `ours`."""
+def session(model, ours=True, threads=1, quantized=False, **entries):
+    """An InferenceSession of ONNX Runtime's, with fastlstm's operators if `ours`, its int8 too if
+    `quantized`."""
     import onnxruntime
 
     import fastlstm.onnxruntime
@@ -108,8 +111,47 @@ def session(model, ours=True, threads=1, **entries):
     for key, value in entries.items():
         options.add_session_config_entry(key.replace("__", "."), value)
     if ours:
-        fastlstm.onnxruntime.register(options)
+        fastlstm.onnxruntime.register(options, quantized=quantized)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+class Quantized(Case):
+    """A Case whose node is ONNX Runtime's DynamicQuantizeLSTM; the arguments are Case's.
+
+    per_column   a scale for each column of W and R, else one for each direction, or one in all
+    dtype, zero  of the codes, and whether there are zero points other than 0
+    numbers      the float32 weights that the codes stand for, as an LSTM has them
+    """
+
+    def __init__(self, rng, *sizes, per_column=False, dtype="int8", zero=False, **others):
+        super().__init__(rng, "LSTM", *sizes, **others)
+        self.numbers = dict(self.weights)
+        self.inputs += [""] * (8 - len(self.inputs))
+        for name in "WR":
+            w = self.weights[name].transpose(0, 2, 1)
+            most = np.abs(w).max(1 if per_column else (1, 2), keepdims=True)
+            scale = (most / 127).astype(np.float32)
+            offset = 128 if dtype == "uint8" else 0
+            zeros = np.full(scale.shape, offset) + (
+                rng.integers(-9, 10, scale.shape) if zero else 0
+            )
+            info = np.iinfo(dtype)
+            codes = np.clip(np.rint(w / scale) + zeros, info.min + (dtype == "int8"), info.max)
+            self.numbers[name] = np.ascontiguousarray(
+                ((codes - zeros).astype(np.float32) * scale).transpose(0, 2, 1)
+            )
+            flat = scale.shape[:1] if not per_column else (scale.shape[0], scale.shape[2])
+            self.weights[name] = np.ascontiguousarray(codes.astype(dtype))
+            self.weights[f"{name}s"] = scale.reshape(flat)
+            self.weights[f"{name}z"] = zeros.astype(dtype).reshape(flat)
+            self.inputs += [f"{name}s", f"{name}z"]
+        if not self.constant:
+            self.feeds |= self.weights
+
+    def nodes(self):
+        (node,) = super().nodes()
+        node.op_type, node.domain = "DynamicQuantizeLSTM", "com.microsoft"
+        return [node]
 
 
 def draw_activations(rng, op, directions):

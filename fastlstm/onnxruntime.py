@@ -149,9 +149,7 @@ def _node(graph: Any, node: Any, version: tuple[int, ...]) -> Node:
     except (Problem, LoadError) as error:
         refused = str(error)
     if node.op == _MICROSOFT[1]:
-        return Node(
-            node.title, node.op, refused, note="in int8, or in float32 if its codes are others"
-        )
+        return Node(node.title, node.op, refused, note="in int8, or for other codes in float32")
     kinds = {tensor.code for tensor in _tensors(graph, node)} - {_FLOAT32}
     if refused is None and kinds - {_FLOAT16}:
         refused = "its weights are neither float32 nor float16"

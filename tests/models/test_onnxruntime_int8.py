@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""fastlstm.onnxruntime with quantized=True: ONNX Runtime's DynamicQuantizeLSTM by the int8 engine."""
+"""fastlstm.onnxruntime with quantized=True: DynamicQuantizeLSTM by the int8 engine."""
 
 import numpy as np
-import onnxruntime
 import pytest
 from published import path_of
 from recurrent_graphs import Case, Quantized, session
@@ -67,8 +66,8 @@ def of_engine(case, reverse):
 def test_codes_of_the_engine_have_its_bits(per_column, direction, rng):
     """int8 with zero points of 0, as onnxruntime.quantization makes them."""
     for constant in (True, False):
-        case = Quantized(rng, 9, 3, 20, 33, per_column=per_column, direction=direction, initial=True,
-                         lengths=[9, 1, 4], constant=constant)  # fmt: skip
+        case = Quantized(rng, 9, 3, 20, 33, per_column=per_column, direction=direction,
+                         initial=True, lengths=[9, 1, 4], constant=constant)  # fmt: skip
         due = of_engine(case, direction == "reverse")
         for threads in (1, 2):
             for one, other in zip(results(case, threads=threads), due, strict=True):
@@ -110,7 +109,7 @@ def test_nearer_to_the_numbers_of_the_codes_than_onnxruntime(rng):
 
 
 @pytest.mark.parametrize("name, shape", [
-    ("W", (1, 4, 32)), ("R", (1, 9, 32)), ("Ws", (2,)), ("Wz", (1, 31)), ("Rs", (1, 31)),
+    ("W", (1, 6, 31)), ("R", (1, 9, 32)), ("Ws", (2,)), ("Wz", (1, 31)), ("Rs", (1, 31)),
     ("Rz", (3,)), ("Rs", (1, 1, 32)),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(name, shape, rng):
@@ -138,7 +137,6 @@ def test_a_published_file(rng):
     nodes = fastlstm.onnxruntime.nodes(path, quantized=True)
     assert [node.refused for node in nodes] == [None] * 3
     assert not any(node.left for node in nodes)
-    assert onnxruntime.__version__
 
 
 def test_without_being_asked_it_stays_onnxruntimes(rng):

@@ -83,9 +83,14 @@ def library(name, sources, flags, macros=()):
     )
 
 
+# No tables to unwind the stack by where nothing does: kernels call nothing but one another, and ONNX
+# Runtime's table has no function that throws.
+NO_TABLES = [] if MSVC or extra else ["-fno-asynchronous-unwind-tables"]
 libraries = [
     library(
-        f"fl_{name}", [f"csrc/kernels/isa/kernels_{name}.c"], (msvc if MSVC else gcc) + kernel_extra
+        f"fl_{name}",
+        [f"csrc/kernels/isa/kernels_{name}.c"],
+        (msvc if MSVC else gcc) + NO_TABLES + kernel_extra,
     )
     for name, gcc, msvc in KERNELS
 ]
@@ -97,13 +102,13 @@ QUIET = [] if MSVC else ["-fno-trapping-math", "-fno-math-errno"]
 # 12 leaves loops over elements without vector instructions, so the files that have them get -O3.
 LOOPS = ["csrc/ops/opcodes.c", "csrc/ops/pool.c", "csrc/ops/sums.c"]
 OPS = [name for name in CORE if "/ops/" in name and name.replace(os.sep, "/") not in LOOPS]
-# What ONNX Runtime calls checks a node and calls the core: -Os, as the boundary to Python, and no
-# tables to unwind its stack by, which nothing does.
-SMALL = [] if MSVC else ["-Os"] + ([] if extra else ["-fno-asynchronous-unwind-tables"])
+# What ONNX Runtime calls checks a node and calls the core: -Os, as the boundary to Python.
 ORT = [name for name in CORE if "onnxruntime" in name]
 REST = [name for name in CORE if name not in OPS + ORT]
 libraries.append(library("fl_ops", OPS, ([] if MSVC else ["-O2"]) + QUIET + extra, macros))
-libraries.append(library("fl_onnxruntime", ORT, SMALL + extra, macros))
+libraries.append(
+    library("fl_onnxruntime", ORT, ([] if MSVC else ["-Os"]) + NO_TABLES + extra, macros)
+)
 libraries.append(library("fl_core", REST, QUIET + extra, macros))
 
 extension = Extension(

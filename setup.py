@@ -83,8 +83,8 @@ def library(name, sources, flags, macros=()):
     )
 
 
-# No tables to unwind the stack by where nothing does: kernels call nothing but one another, and ONNX
-# Runtime's table has no function that throws.
+# No tables to unwind the stack by where nothing does: kernels call nothing but one another, and no
+# function of ONNX Runtime's table throws.
 NO_TABLES = [] if MSVC or extra else ["-fno-asynchronous-unwind-tables"]
 libraries = [
     library(

@@ -55,7 +55,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--only", metavar="KINDS", help="of the suite, by comma: step, sequence, batch, stack, ..."
     )
-    parser.add_argument("--vs", metavar="PEERS", help="by comma: torch, onnxruntime, ...; or none")
+    parser.add_argument(
+        "--vs",
+        metavar="PEERS",
+        help="by comma: torch, onnxruntime, onnxruntime+fastlstm, ...; none",
+    )
     parser.add_argument("--cell", choices=list(shapes.GATES), default="lstm")
     parser.add_argument("--threads", metavar="N,N", help="for every engine (default 1)")
     parser.add_argument("--rounds", type=int, default=60, help="samples of each (default 60)")

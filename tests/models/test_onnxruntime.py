@@ -209,3 +209,25 @@ def test_a_model_from_torch(rng, tmp_path):
         x = rng.standard_normal((3, 9, 12)).astype(np.float32)
         due = module(torch.from_numpy(x))[0].detach().numpy()
         np.testing.assert_allclose(session(str(path)).run(None, {"x": x})[0], due, atol=2e-6)
+
+
+def test_the_benchmark_has_it_as_an_engine_of_its_own():
+    """Which takes part when it is named, and computes what fastlstm does."""
+    from fastlstm.bench import model, peers
+    from fastlstm.bench.shapes import Shape
+
+    name = "onnxruntime+fastlstm"
+    assert name not in peers.load_peers()[0]
+    found, missing = peers.load_peers([name])
+    assert set(found) == {"fastlstm", name} and not missing
+    shape = Shape(5, 3, 8, 16, L=2, D=2)
+    weights, outputs = model.make_weights(shape), {}
+    for who, peer in found.items():
+        for carry in (False, True):
+            runner = peers.first_way(peer, shape, 1, carry)(weights)
+            runner.load(model.make_input(shape))
+            runner.once(2)
+            outputs[who, carry] = np.array(runner.output())
+            runner.close()
+    for carry in (False, True):
+        assert equal([outputs["fastlstm", carry]], [outputs[name, carry]])

@@ -58,7 +58,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--vs",
         metavar="PEERS",
-        help="by comma: torch, onnxruntime, onnxruntime+fastlstm, ...; none",
+        help="by comma: torch, onnxruntime, onnxruntime+fastlstm ...; none",
     )
     parser.add_argument("--cell", choices=list(shapes.GATES), default="lstm")
     parser.add_argument("--threads", metavar="N,N", help="for every engine (default 1)")

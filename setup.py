@@ -117,8 +117,11 @@ QUIET = [] if MSVC else ["-fno-trapping-math", "-fno-math-errno"]
 # 12 leaves loops over elements without vector instructions, so the files that have them get -O3.
 LOOPS = ["csrc/ops/opcodes.c", "csrc/ops/pool.c", "csrc/ops/sums.c"]
 OPS = [name for name in CORE if "/ops/" in name and name.replace(os.sep, "/") not in LOOPS]
-REST = [name for name in CORE if name not in OPS]
+# What ONNX Runtime calls checks a node and calls the core: -Os, as the boundary to Python.
+ORT = [name for name in CORE if "onnxruntime" in name]
+REST = [name for name in CORE if name not in OPS + ORT]
 libraries.append(library("fl_ops", OPS, ([] if MSVC else ["-O2"]) + QUIET + extra, macros))
+libraries.append(library("fl_onnxruntime", ORT, ([] if MSVC else ["-Os"]) + extra, macros))
 libraries.append(library("fl_core", REST, QUIET + extra, macros))
 
 extension = Extension(
@@ -130,7 +133,7 @@ extension = Extension(
     + SOURCES
     + [f"{BOUNDARY}/{n}" for n in sorted(os.listdir(BOUNDARY)) if n.endswith((".pxd", ".pxi"))],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
-    libraries=["fl_ops", "fl_core"]
+    libraries=["fl_onnxruntime", "fl_ops", "fl_core"]
     + [f"fl_{name}" for name, _, _ in KERNELS]
     + ([] if MSVC else ["m"]),
     # -Os: the boundary checks arguments and calls C; it is a third smaller than with -O2.

@@ -153,6 +153,8 @@ typedef struct fl_call {
     float *y; /* (t, b, d * K + j) at y + t * y_t + b * y_b + d * K + j; NULL: not wanted. It is
                  zero past a row's length, and must not overlap an input. */
     ptrdiff_t y_t, y_b;
+    ptrdiff_t y_d; /* with one layer and no tape, K may be another distance of the directions:
+                      element (t, b, d, j) at y + t * y_t + b * y_b + d * y_d + j. 0: K */
     const float *h0, *c0;   /* (L * D, B, K) and (L * D, B, H), contiguous; NULL: zeros */
     float *hn, *cn;         /* the same shapes; NULL: not wanted. They may be h0 and c0 themselves,
                                unless the poll may fork. Cells without c ignore c0 and cn */
@@ -162,6 +164,11 @@ typedef struct fl_call {
                                turn: each call then begins with the weights that the call before it
                                has left in the caches */
     size_t threads;         /* the most threads that work on the call; 0 and 1: the caller's only */
+    /* Other threads than the team's (base/threads.h): calls work(arg, i) for i = 0 and at most
+       i = 1 .. threads - 1, begins with i = 0, and returns when all have returned. NULL: the team.
+       The poll must be NULL then. */
+    void (*run)(void *run_arg, size_t threads, void (*work)(void *arg, size_t worker), void *arg);
+    void *run_arg;
     /* Called about every millisecond of work; a nonzero answer ends the call with
        FL_INTERRUPTED. NULL: never. */
     int (*poll)(void *);

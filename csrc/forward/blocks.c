@@ -141,10 +141,13 @@ void fl_block_end(fl_job *job, fl_slot *slot, const fl_block *block)
     if (!call->y || !job->order)
         return;
     const fl_sequence y = fl_caller_rows(job, block, call->y, call->y_t, call->y_b);
-    const size_t row = net->config.dirs * net->width;
+    const size_t dirs = net->config.dirs, row = dirs * net->width;
+    const ptrdiff_t across = call->y_d ? call->y_d : (ptrdiff_t)net->width;
     for (size_t r = 0; r < block->rows; r++)
         for (size_t t = block->memory.length[r]; t < call->steps; t++) {
-            memset(fl_sequence_row(&y, t, r), 0, row * sizeof(float));
+            for (size_t d = 0; d < dirs; d++)
+                memset(fl_sequence_row(&y, t, r) + (ptrdiff_t)d * across, 0,
+                       net->width * sizeof(float));
             if (fl_should_stop(&job->context, slot, fl_move_flop(row)))
                 return;
         }

@@ -121,10 +121,14 @@ int fl_forward(const fl_net *net, const fl_call *call)
     if (outlives) {
         atomic_init(&w->users, job->plan.threads);
         fl_net_hold(net);
-        left = fl_team_lend(job->plan.threads, fl_split_work, w->split, helper_done);
-    } else {
-        fl_team_run(job->plan.threads, fl_grid_work, w->grid);
     }
+    if (call->run && job->plan.threads > 1)
+        call->run(call->run_arg, job->plan.threads, outlives ? fl_split_work : fl_grid_work,
+                  outlives ? (void *)w->split : (void *)w->grid);
+    else if (outlives)
+        left = fl_team_lend(job->plan.threads, fl_split_work, w->split, helper_done);
+    else
+        fl_team_run(job->plan.threads, fl_grid_work, w->grid);
     const int e = fl_stopped(&job->context);
     if (outlives)
         let_go(w, job->plan.threads - left);

@@ -132,6 +132,7 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
     const fl_call *call = job->call;
     const fl_plan *plan = &job->plan;
     const size_t track = layer * net->config.dirs + dir, width = net->width;
+    const ptrdiff_t across = (ptrdiff_t)dir * (call->y && call->y_d ? call->y_d : (ptrdiff_t)width);
     const fl_track_weights *weights = &net->track[track];
     float *h = block->memory.h + track * plan->rows_max * width;
     const size_t rows0 = fl_running_rows(block, block->rows, s0);
@@ -169,8 +170,7 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
             scratch->h_out[r] =
                 net->proj_panels
                     ? scratch->full_h + r * plan->hidden_pad
-                    : fl_sequence_row(out, fl_sequence_time(block, out_reverse, r, s), r) +
-                          dir * width;
+                    : fl_sequence_row(out, fl_sequence_time(block, out_reverse, r, s), r) + across;
         step.rows = rows;
         step.descending = (int)(s & 1) ^ call->descending;
         if (fl_format_encoded(weights->r.format))
@@ -184,8 +184,7 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
         if (net->proj_panels && e == FL_OK) {
             for (size_t r = 0; r < rows; r++)
                 scratch->h_out[r] =
-                    fl_sequence_row(out, fl_sequence_time(block, out_reverse, r, s), r) +
-                    dir * width;
+                    fl_sequence_row(out, fl_sequence_time(block, out_reverse, r, s), r) + across;
             e = project(job, scratch, weights, rows);
         }
         for (size_t r = 0; r < rows; r++)

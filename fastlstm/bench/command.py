@@ -55,7 +55,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--only", metavar="KINDS", help="of the suite, by comma: step, sequence, batch, stack, ..."
     )
-    parser.add_argument("--vs", metavar="PEERS", help="by comma: torch, onnxruntime, ...; or none")
+    parser.add_argument(
+        "--vs",
+        metavar="PEERS",
+        help="by comma: torch, onnxruntime, onnxruntime+fastlstm ...; none",
+    )
     parser.add_argument(
         "--precision", default="float32", metavar="P,P",
         help="of dense calls, by comma: float32, bfloat16, int8 (default float32)",

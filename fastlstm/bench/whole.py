@@ -9,6 +9,7 @@ forward.py says how model_rows is called.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -109,13 +110,17 @@ class Peer(Call):
         return [np.asarray(y[i]) for i in self.at]
 
 
-def onnxruntime_call(path, threads, names):
-    """f(feed) -> [arrays]"""
+def onnxruntime_call(path, threads, names, ours=False):
+    """f(feed) -> [arrays]. ours: with this package's recurrent operators in it."""
     import onnxruntime as ort
+
+    from ..onnxruntime import register
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    if ours:
+        register(options)
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     run = session.run
     return lambda feed: run(names, feed)
@@ -148,7 +153,11 @@ def openvino_call(path, threads, names):
     return call
 
 
-PEERS = {"onnxruntime": onnxruntime_call, "openvino": openvino_call}
+PEERS = {
+    "onnxruntime": onnxruntime_call,
+    "openvino": openvino_call,
+    "onnxruntime+fastlstm": functools.partial(onnxruntime_call, ours=True),
+}
 
 
 def _failed(case, error) -> Row:

@@ -14,6 +14,7 @@ from ..files.safetensors.layers import write
 from ..layers.build import ready
 from ..layers.load import left_out, refusal
 from ..layers.weights import DTYPES
+from ..onnxruntime import nodes
 from .inspect_model import Report, is_model, shown
 from .inspect_model import add_arguments as model_arguments
 
@@ -63,8 +64,25 @@ def file_options(args):
 def inspect_arguments(parser):
     parser.add_argument("file")
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument(
+        "--onnxruntime", action="store_true",
+        help="only which nodes of an ONNX file fastlstm.onnxruntime runs in ONNX Runtime",
+    )  # fmt: skip
     model_arguments(parser)
     file_arguments(parser)
+
+
+def _inspect_nodes(args):
+    """`inspect --onnxruntime`. 1 if a node would be refused."""
+    found = nodes(args.file)
+    if args.json:
+        print(json.dumps([dataclasses.asdict(node) for node in found], indent=2))
+    else:
+        print("recurrent nodes in ONNX Runtime" if found else "no recurrent nodes")
+        width = max((len(shown(node.name)) for node in found), default=0)
+        for node in found:
+            print(f"    {shown(node.name):{min(width, 60)}}  {node}")
+    return int(any(node.refused for node in found))
 
 
 def _as_json(path, format_name, found):
@@ -101,6 +119,8 @@ def inspect(args):
     opened."""
     report = found = error = None
     try:
+        if args.onnxruntime:
+            return _inspect_nodes(args)
         if is_model(args.file):
             report = Report(args)
             if args.plot and report.error is None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("base", "kernels", "network", "tape", "forward", "training", "ops")  # of csrc/
+# of csrc/
+FOLDERS = ("base", "kernels", "network", "tape", "forward", "training", "ops", "onnxruntime")
 UNLISTED = ("__init__", "fastlstm")  # a package's first module; the public header
 
 pytestmark = pytest.mark.skipif(

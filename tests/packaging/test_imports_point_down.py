@@ -23,11 +23,11 @@ CSRC = PACKAGE.parent / "csrc"
 PYTHON_ORDER = (
     "errors", "engine", "config", "training", "files", "pool", "layers", "models", "nn", "variants",
     "cells",
-    "__init__", "torch", "threadpool", "score", "ray", "dask", "serve", "bench", "demo",
-    "cli", "__main__",
+    "__init__", "torch", "threadpool", "onnxruntime", "score", "ray", "dask", "serve", "bench",
+    "demo", "cli", "__main__",
 )  # fmt: skip
 # "": the public header, csrc/fastlstm.h.
-C_ORDER = ("", "base", "kernels", "network", "tape", "forward", "training", "ops")
+C_ORDER = ("", "base", "kernels", "network", "tape", "forward", "training", "ops", "onnxruntime")
 
 # What only csrc/kernels/simd and csrc/base may have: headers, types, functions and compiler
 # builtins of one instruction set. (cpuid and the like are test_package.py's.)

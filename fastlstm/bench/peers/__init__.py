@@ -16,7 +16,7 @@ fastlstm/torch.py.
 
 from __future__ import annotations
 
-from . import ncnn_net, ort, ours, ov, pytorch
+from . import ncnn_net, ort, ort_ours, ours, ov, pytorch
 
 # What products are computed in; sums, gates and states may be in more.
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -28,21 +28,23 @@ PEERS = {
     "onnxruntime": ort,
     "openvino": ov,
     "ncnn": ncnn_net,
+    "onnxruntime+fastlstm": ort_ours,
 }
+ASKED = {"onnxruntime+fastlstm"}  # which are taken only when they are named
 
 
 def load_peers(names=None):
     """(found, missing): {name: module} of what is installed, {name: reason} of what is not.
 
-    `names` chooses among PEERS; None takes all. fastlstm itself is always among those found.
-    ValueError for a name that is none of them.
+    `names` chooses among PEERS; None takes all but those in ASKED. fastlstm itself is always among
+    those found. ValueError for a name that is none of them.
     """
     unknown = set(names or ()) - set(PEERS)
     if unknown:
         raise ValueError(f"unknown peers {sorted(unknown)}; there are {', '.join(PEERS)}")
     found, missing = {}, {}
     for name, module in PEERS.items():
-        if names is not None and name not in names and name != "fastlstm":
+        if name != "fastlstm" and (name in ASKED if names is None else name not in names):
             continue
         try:
             module.version()

@@ -20,11 +20,12 @@ def version() -> str:
     return onnxruntime.__version__
 
 
-def ways(shape, threads, carry=False, lengths=None, precision="float32"):
+def ways(shape, threads, carry=False, lengths=None, precision="float32", register=None):
+    """register: None, or f(session options), called before each session is made."""
     if precision == "bfloat16" or (precision == "int8" and shape.cell != "lstm"):
         return {}
     arguments = {"shape": shape, "threads": threads, "carry": carry, "lengths": lengths}
-    arguments["precision"] = precision
+    arguments |= {"precision": precision, "register": register}
     spins = {"spin": True, "nospin": False} if threads > 1 else {"spin": True}
     return {
         f"{call} {name}": functools.partial(runner, spin=spin, **arguments)
@@ -57,7 +58,7 @@ def quantized(model: bytes) -> bytes:
 class OrtRunner(OnnxRunner):
     """A session; the subclasses call it."""
 
-    def __init__(self, weights, shape, threads, spin, carry, lengths, precision):
+    def __init__(self, weights, shape, threads, spin, carry, lengths, precision, register):
         import onnxruntime as ort
 
         super().__init__(shape, carry, lengths)
@@ -69,6 +70,8 @@ class OrtRunner(OnnxRunner):
         options.log_severity_level = 3
         allow = "1" if spin else "0"
         options.add_session_config_entry("session.intra_op.allow_spinning", allow)
+        if register is not None:
+            register(options)
         model = build_model(weights, shape, carry, lengths)
         self.session = ort.InferenceSession(
             quantized(model) if precision == "int8" else model,

@@ -288,6 +288,10 @@ cdef extern from "ops/program.h" nogil:
 
 
 # the compiler that makes this extension
+cdef extern from "onnxruntime/register.h":
+    void RegisterCustomOps()  # its arguments are ONNX Runtime's, which calls it
+
+
 cdef extern from *:
     """
     #if defined(__clang__)

@@ -16,15 +16,56 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from int8 import SHAPES, exact, sessions
 
 import fastlstm
 
+SHAPES = [  # T, B, I, H
+    (1, 1, 64, 64), (1, 1, 256, 256), (1, 1, 512, 512), (1000, 1, 80, 128), (100, 1, 256, 256),
+    (100, 1, 512, 512), (100, 1, 1024, 1024), (100, 4, 256, 256), (100, 8, 512, 512),
+    (100, 32, 256, 256), (100, 32, 512, 512), (50, 128, 256, 256),
+]  # fmt: skip
 SECONDS = 6  # of one shape, at most about so many
+
+
+def sessions(layer, shape, folder):
+    """ONNX Runtime's float32 and int8 sessions of the same weights."""
+    import onnxruntime as ort
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    T, B, I, H = shape
+    module = torch.nn.LSTM(I, H).eval()
+    module.load_state_dict({k: torch.from_numpy(v) for k, v in layer.state_dict().items()})
+    plain, quantized = str(Path(folder) / "plain.onnx"), str(Path(folder) / "int8.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module, (torch.zeros(T, B, I),), plain, dynamo=False, input_names=["x"],
+            output_names=["y", "h", "c"],
+        )  # fmt: skip
+    quantize_dynamic(plain, quantized, per_channel=True, weight_type=QuantType.QInt8)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    return [ort.InferenceSession(path, options) for path in (plain, quantized)]
+
+
+def exact(layer, x):
+    """The outputs in float64, by the equations."""
+    w = {name: array.astype(np.float64) for name, array in layer.state_dict().items()}
+    h = c = np.zeros((x.shape[1], layer.hidden_size))
+    y = []
+    for row in x.astype(np.float64):
+        z = row @ w["weight_ih_l0"].T + h @ w["weight_hh_l0"].T + w["bias_ih_l0"] + w["bias_hh_l0"]
+        i, f, g, o = np.split(z, 4, 1)
+        i, f, o = (0.5 * (1 + np.tanh(a / 2)) for a in (i, f, o))
+        c = f * c + i * np.tanh(g)
+        h = o * np.tanh(c)
+        y.append(h)
+    return np.stack(y)
 
 
 def ours(layer, x):

@@ -342,6 +342,7 @@ struct fl_kernels {
        n floats in order, but for a rest of fewer than 8 L, and adds them up by lane; it returns the
        sum of one lane, only so that the reads cannot be left out. */
     double (*probe_fma)(size_t n);
+    double (*probe_codes)(size_t n); /* the same of products of codes of 8 bits */
     float (*probe_read)(const float *x, size_t n);
 };
 

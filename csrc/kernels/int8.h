@@ -168,6 +168,29 @@ FL_INLINE void fl_int8_step_tile(const int format, const int cell, const int M, 
             s, total[j], M > 1 ? p : p + (size_t)j, M > 1 ? r + (size_t)j : r);
 }
 
+/* The like of fl_probe_fma (probes.h) for products of codes. Each chain's sum is its weights too,
+   so that no part of a product is the same in all rounds and done but once. */
+static double fl_int8_probe_run(size_t n)
+{
+    volatile int8_t ones[4] = {1, 1, 1, 1};
+    const int8_t four[4] = {ones[0], ones[1], ones[2], ones[3]};
+    const vi a = vi_four(four);
+    vi acc[12];
+    FL_FOR (i, 12)
+        acc[i] = vi_start(i);
+    for (size_t k = 0; k < n; k++) {
+        FL_FOR (i, 12)
+            acc[i] = vi_dot(acc[i], acc[i], a);
+    }
+    vf total = vi_float(acc[0]);
+    for (int i = 1; i < 12; i++)
+        total = vf_add(total, vi_float(acc[i]));
+    float sink[FL_LANES];
+    vf_storeu(sink, total);
+    ones[0] = (int8_t)(sink[0] > 0);
+    return (double)n * 12 * FL_LANES * 8;
+}
+
 FL_GEMM(int8_gemm, fl_int8_gemm_tile, FL_INT8, NULL, NULL)
 FL_STEP(int8_lstm, fl_int8_step_tile, FL_INT8, FL_LSTM)
 FL_STEP(int8_gru, fl_int8_step_tile, FL_INT8, FL_GRU)
@@ -175,6 +198,7 @@ FL_STEP(int8_gru, fl_int8_step_tile, FL_INT8, FL_GRU)
 /* The declarations of these kernels, where FL_INT8_KERNEL names those of another file. */
 #define FL_DECLARE_INT8_KERNELS                                                                    \
     float FL_INT8_KERNEL(encode)(void *, const float *, size_t, int, float, float, int32_t *);     \
+    double FL_INT8_KERNEL(probe)(size_t);                                                          \
     void FL_INT8_KERNEL(gemm)(const fl_gemm *);                                                    \
     void FL_INT8_KERNEL(lstm)(const fl_step *);                                                    \
     void FL_INT8_KERNEL(gru)(const fl_step *);

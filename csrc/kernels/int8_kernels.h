@@ -16,6 +16,7 @@ float FL_DOT_KERNEL(encode)(void *codes, const float *x, size_t n, int bits, flo
 {
     return fl_int8_encode_run(codes, x, n, bits, least, top, sum);
 }
+double FL_DOT_KERNEL(probe)(size_t n) { return fl_int8_probe_run(n); }
 void FL_DOT_KERNEL(gemm)(const fl_gemm *g) { fl_int8_gemm_run(g); }
 void FL_DOT_KERNEL(lstm)(const fl_step *s) { fl_int8_lstm_run(s); }
 void FL_DOT_KERNEL(gru)(const fl_step *s) { fl_int8_gru_run(s); }

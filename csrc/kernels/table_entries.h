@@ -113,4 +113,5 @@
     .tanh = fl_tanh_map,
     .activate = fl_activate,
     .probe_fma = fl_probe_fma,
+    .probe_codes = FL_INT8_KERNEL(probe),
     .probe_read = fl_probe_read,

@@ -101,6 +101,8 @@ def line(facts: dict, roofline: dict) -> str:
     ]
     if roofline.get("peak"):
         parts.append(f"FMA peak {roofline['peak']:.0f} GFLOP/s a core ({roofline['isa']})")
+    if roofline.get("codes_peak"):
+        parts.append(f"int8 products {roofline['codes_peak']:.0f} Gop/s")
     for level in roofline.get("levels", []):
         parts.append(f"{level['name']} {level['gbs']:.0f} GB/s")
     if facts.get("others") is not None:
@@ -124,6 +126,7 @@ class Limits:
         self._backend = backend if hasattr(backend, "fma_peak") else None
         self.isa = fastlstm.config_dict()["isa"]
         self.best_peak = 0.0
+        self.codes_peak = 0.0  # of products of int8
         self._bandwidths: dict[int, float] = {}
 
     def peak(self, seconds: float = 0.05) -> float | None:
@@ -132,6 +135,14 @@ class Limits:
             return None
         now = self._backend.fma_peak(self.isa, seconds)
         self.best_peak = max(self.best_peak, now)
+        return now
+
+    def of_codes(self, seconds: float = 0.1) -> float | None:
+        """Gop/s of one core at products of 8-bit codes, now."""
+        if self._backend is None:
+            return None
+        now = self._backend.fma_peak(self.isa, seconds, codes=True)
+        self.codes_peak = max(self.codes_peak, now)
         return now
 
     def bandwidth(self, size: int, seconds: float = 0.03) -> float | None:
@@ -181,6 +192,7 @@ class Limits:
         return {
             "isa": self.isa,
             "peak": self.best_peak or None,
+            "codes_peak": self.codes_peak or None,
             "levels": self.levels(),
             "probed": {str(size): gbs for size, gbs in sorted(self._bandwidths.items())},
         }

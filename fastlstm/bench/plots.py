@@ -21,21 +21,22 @@ def engine(row: Row) -> str:
 
 
 def groups(rows: list[Row]) -> list[list[Row]]:
-    """The rows of one case together, in their order."""
+    """The rows of one case and precision together, in their order."""
     found: dict[tuple, list[Row]] = {}
     for row in rows:
         shape = row.shape and tuple(row.shape.values())
         threads = row.threads
         if row.who == "fastlstm, 1 thread":  # beside a case of more threads
             continue
-        found.setdefault((row.case, shape, threads), []).append(row)
+        found.setdefault((row.case, shape, threads, row.precision), []).append(row)
     return list(found.values())
 
 
 def title(row: Row) -> str:
     threads = f", {row.threads} threads" if row.threads > 1 else ""
     shape = shape_text(row)
-    return row.case + (f" ({shape}{threads})" if shape else "")
+    precision = "" if row.precision == "float32" else f", {row.precision}"
+    return row.case + (f" ({shape}{threads}{precision})" if shape else "")
 
 
 def fastest_of_each(rows: list[Row]) -> list[Row]:
@@ -94,29 +95,35 @@ class Point:
 
 
 def points(rows: list[Row], threads: int) -> list[Point]:
-    """Dense calls on the roofline, which are those with a share of its limits: one for each engine
-    and case."""
+    """Dense calls on the roofline, which are those with a share of its limits, or of another
+    precision: one for each engine and case."""
     found = []
     for group in groups(rows):
         for row in fastest_of_each(group):
-            if row.limit_share is not None and row.threads == threads:
+            if row.threads == threads and _on_roofline(row):
                 shape = Shape(**row.shape)
                 label = f"{row.who}: {title(row)}, {number(row.gflops)} GFLOP/s"
-                found.append(Point(shape.intensity(), row.gflops, engine(row), label))
+                found.append(Point(shape.intensity(row.precision), row.gflops, engine(row), label))
     return found
+
+
+def _on_roofline(row: Row) -> bool:
+    return row.limit_share is not None or (row.precision != "float32" and row.gflops is not None)
 
 
 def thread_counts(rows: list[Row]) -> list[int]:
     """Of the rows the roofline shows."""
-    return sorted({row.threads for row in rows if row.limit_share is not None})
+    return sorted({row.threads for row in rows if _on_roofline(row)})
 
 
 @dataclass
 class Roof:
-    """One core's limits, times the cores in use: peak in GFLOP/s, [(name, GB/s)]."""
+    """One core's limits, times the cores in use: peak in GFLOP/s, [(name, GB/s)], and the peak of
+    products of int8, or None. bfloat16's products are fused multiply-adds."""
 
     peak: float
     levels: list[tuple[str, float]]
+    codes: float | None = None
 
 
 def roof(run, threads: int) -> Roof | None:
@@ -125,7 +132,8 @@ def roof(run, threads: int) -> Roof | None:
         return None
     cores = min(threads, run.machine["cpus"])
     levels = [(level["name"], level["gbs"] * cores) for level in run.roofline["levels"]]
-    return Roof(peak * cores, levels)
+    codes = run.roofline.get("codes_peak")
+    return Roof(peak * cores, levels, codes and codes * cores)
 
 
 @dataclass

@@ -55,15 +55,16 @@ class Shape:
         """4 G H^2: the weights of one layer and direction that every step has to read."""
         return 4 * self.gates * self.H * self.H
 
-    def moved_bytes(self) -> int:
+    def moved_bytes(self, precision: str = "float32") -> int:
         """The least a call can read and write: recurrent weights once a step, the others once."""
-        once = sum(4 * self.gates * self.H * width * self.D for width in self.layer_inputs)
-        steps = self.T * self.L * self.D * self.recurrent_bytes()
+        size = {"float32": 4, "bfloat16": 2, "int8": 1}[precision]
+        once = sum(size * self.gates * self.H * width * self.D for width in self.layer_inputs)
+        steps = self.T * self.L * self.D * self.recurrent_bytes() * size // 4
         return once + steps + 4 * self.T * self.B * (self.I + self.D * self.H)
 
-    def intensity(self) -> float:
+    def intensity(self, precision: str = "float32") -> float:
         """Operations for each byte of `moved_bytes`."""
-        return self.flops() / self.moved_bytes()
+        return self.flops() / self.moved_bytes(precision)
 
     def state_shape(self) -> tuple[int, int, int]:
         return self.L * self.D, self.B, self.H

@@ -198,6 +198,7 @@ cdef extern from "kernels/contract.h" nogil:
         void (*activate)(const fl_activation *f, float *y, float *slope, const float *x,
                          size_t n) noexcept nogil
         double (*probe_fma)(size_t n) noexcept nogil
+        double (*probe_codes)(size_t n) noexcept nogil
         float (*probe_read)(const float *x, size_t n) noexcept nogil
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "LoadError",
     "Model",
     "ModelError",
+    "ModelStream",
     "RNNCell",
     "Stream",
     "Tape",
@@ -53,6 +54,7 @@ _LAZY = {
     "load_model": "fastlstm.models.load",
     "Model": "fastlstm.models.model",
     "ModelError": "fastlstm.models.graph",
+    "ModelStream": "fastlstm.models.stream",
     "read_state_dict": "fastlstm.files.read",
     "Verification": "fastlstm.layers.verify",
 }

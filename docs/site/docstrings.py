@@ -23,8 +23,8 @@ def _indent(line):
 def _escaped(text):
     """Words of a docstring as Markdown: what is between backticks stays."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(p if i % 2 else re.sub(r"([*_<>\[\]|#\\])", r"\\\1", p)
-                   for i, p in enumerate(parts))  # fmt: skip
+    return "".join(part if i % 2 else re.sub(r"([*_\[\]#\\])", r"\\\1", _html(part))
+                   for i, part in enumerate(parts))  # fmt: skip
 
 
 def _is_name(text):
@@ -100,6 +100,5 @@ class Docstrings(griffe.Extension):
         # Of attributes that are plain values only properties have a text of their own.
         if inspect.isclass(found) or callable(found) or isinstance(found, property):
             text = inspect.getdoc(found)
-            own = inspect.isclass(found) or found is not getattr(object, obj.name, None)
-            if text and own:
+            if text and text != inspect.getdoc(getattr(object, obj.name, None)):
                 obj.docstring = griffe.Docstring(markdown(text), parent=obj)

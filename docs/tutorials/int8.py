@@ -44,7 +44,7 @@ for name, layer in (("float16", half), ("int8", int8), ("int8, inputs int8", coa
     print(f"{name:18} max {error.max:.1e}  rms {error.rms:.1e}  at {error.where}")
     assert error.rms < 0.05
 
-# %% ```text title="printed, with AVX-512"
+# %% ```text title="printed"
 # float16            max 0.0e+00  rms 0.0e+00  at (0, 0, 0)
 # int8               max 6.8e-02  rms 4.8e-03  at (255, 0, 28)
 # int8, inputs int8  max 1.4e-01  rms 5.6e-03  at (95, 0, 107)

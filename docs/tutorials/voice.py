@@ -81,7 +81,7 @@ for n, p in enumerate([*voice, *[0.0] * 8]):
 for begin, end in spoken:
     print(f"speech from {begin:5.2f} s to {end:5.2f} s")
 
-# %% ```text title="printed, for the recording that is fetched"
+# %% ```text title="printed"
 # speech from  6.78 s to  7.20 s
 # speech from  7.65 s to 29.98 s
 # ```

@@ -29,7 +29,10 @@ def _escaped(text):
 
 def _is_name(text):
     """Whether text can be the left column of a list: names, quoted words, or short signatures."""
-    return re.fullmatch(r'[\w."\'*]+(?:\([\w, =]*\))?(?:,? (?:or )?[\w."\'*=]+){0,2}', text) is not None
+    return (
+        re.fullmatch(r'[\w."\'*]+(?:\([\w, =]*\))?(?:,? (?:or )?[\w."\'*=]+){0,2}', text)
+        is not None
+    )
 
 
 def _list(lines):

@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "LICENSE",
            "benchmarks/README.md", "examples/*/*.md", "examples/*/*.png")  # fmt: skip
 TYPED = ("errors.py", "variants.py", "files/__init__.py", "files/description.py",
-         "engine/__init__.py", "engine/variants.py", "torch/__init__.py", "torch/model.py")  # fmt: skip
+         "engine/__init__.py", "engine/variants.py", "torch/__init__.py",
+         "torch/model.py")  # fmt: skip
 ALIASES = {  # of the stub, as the reference shows them
     "_Array": "Array",
     "_Activations": "Sequence[str | Activation] | Sequence[Sequence[str | Activation]]",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Draws docs/pictures/panel-light.svg and panel-dark.svg: how packed weights lie in a panel.
 
-    python docs/site/panel.py
+python docs/site/panel.py
 """
 
 from pathlib import Path
@@ -65,14 +65,17 @@ def draw(ink, faint, line, fills):
         parts.append(text(x + LANES * BOX / 2, top + 31, gate, ink, 13))
     top += 66
     middle = left + wide / 2 + 9
-    parts.append(text(middle, top, "four accumulators += weights × x[k] or h[k]", ink))
+    parts.append(text(middle, top, "four accumulators += weights * x[k] or h[k]", ink))
     parts.append(text(middle, top + 26, "then, still in registers:", faint))
-    parts.append(text(middle, top + 46, "c = σ(f) c + σ(i) tanh(g)", ink, 13))
-    parts.append(text(middle, top + 66, "h = σ(o) tanh(c)", ink, 13))
-    parts.append(text(middle, top + 94, "(drawn for a vector of 4 lanes; AVX-512 has 16, AVX2 8)", faint, 11))
+    parts.append(text(middle, top + 46, "c = sigmoid(f) c + sigmoid(i) tanh(g)", ink, 13))
+    parts.append(text(middle, top + 66, "h = sigmoid(o) tanh(c)", ink, 13))
+    parts.append(
+        text(middle, top + 94, "(drawn for a vector of 4 lanes; AVX-512 has 16, AVX2 8)", faint, 11)
+    )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 570 450" '
-        'font-family="system-ui, sans-serif" role="img">\n<title>A panel of packed weights</title>\n'
+        'font-family="system-ui, sans-serif" role="img">\n'
+        "<title>A panel of packed weights</title>\n"
         + "\n".join(parts) + "\n</svg>\n"
     )  # fmt: skip
 

@@ -63,7 +63,8 @@ def bar(words, row, y, colours):
     low, high = (LEFT + UNIT * end for end in ratio["interval"])
     end, middle = LEFT + UNIT * ratio["median"], y + ROW / 2 - 2
     return [
-        f'<text x="{LEFT - 10}" y="{y + 13}" text-anchor="end" fill="{text}">{escape(words)}</text>',
+        f'<text x="{LEFT - 10}" y="{y + 13}" text-anchor="end" fill="{text}">'
+        f"{escape(words)}</text>",
         f'<rect x="{LEFT}" y="{y + 2}" width="{end - LEFT:.1f}" height="{ROW - 8}" rx="2" '
         f'fill="{fill}"/>',
         f'<path d="M{low:.1f} {middle}H{high:.1f}" stroke="{line}" stroke-width="2"/>',
@@ -87,7 +88,9 @@ def draw(colours):
         parts.append(f'<path d="M{x} {top}V{y}" stroke="{one}" stroke-dasharray="3 3"/>')
         y += 14
     title = "How many times as fast as the best other engine"
-    note = "dashed: equally fast; dark line: interval of the ratio; at the right: the engine compared"
+    note = (
+        "dashed: equally fast; dark line: interval of the ratio; at the right: the engine compared"
+    )
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {y + 12}" '

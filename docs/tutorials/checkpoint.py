@@ -48,9 +48,10 @@ class Letters(nn.Module):
         self.lstm = nn.LSTM(size, hidden)
         self.head = nn.Linear(hidden, letters)
 
-    def forward(self, ids):  # type: ignore[no-untyped-def]
+    def forward(self, ids: nn.Tensor) -> nn.Tensor:
         y, _ = self.lstm(self.embedding(ids))
-        return self.head(y)
+        logits: nn.Tensor = self.head(y)
+        return logits
 
 
 vocabulary = [chr(c) for c in weights.pop("model.vocab")]

@@ -22,7 +22,7 @@ DATA = Path(__file__).parent / "data"
 model = fastlstm.load_model(DATA / "forecast.keras")
 print(model)
 
-# %% The axis `batch` is free. What the model is made of, and what a call will cost, a command tells:
+# %% The axis `batch` is free. What the model is made of, and what a call will cost, is told by
 #
 # ```sh
 # fastlstm inspect docs/tutorials/data/forecast.keras

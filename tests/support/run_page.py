@@ -39,7 +39,7 @@ def command(line):
     """Runs or checks one line of a shell."""
     line = line.rpartition("| fastlstm ")[2] if "| fastlstm " in line else line
     line = "fastlstm " + line if line[:4] == "run " else line
-    words = [word for word in shlex.split(line, comments=True)]
+    words = shlex.split(line, comments=True)
     if not words:
         return
     name, *words = words

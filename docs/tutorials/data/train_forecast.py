@@ -18,7 +18,9 @@ HERE = Path(__file__).parent
 def series(hours, rng):
     t = np.arange(hours)
     daily = np.sin(2 * np.pi * t / 24) + 0.4 * np.sin(4 * np.pi * t / 24 + 1)
-    return (daily * (1 + 0.3 * np.sin(2 * np.pi * t / 168)) + rng.normal(0, 0.1, hours)).astype("f4")
+    return (daily * (1 + 0.3 * np.sin(2 * np.pi * t / 168)) + rng.normal(0, 0.1, hours)).astype(
+        "f4"
+    )
 
 
 def windows(values):

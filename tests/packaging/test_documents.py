@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import run_page
-from conftest import FULL
 
 import fastlstm
 
@@ -119,7 +118,6 @@ def fastlstm_help(found):
 @pytest.mark.skipif(
     not importlib.util.find_spec("mkdocstrings"), reason="mkdocs is not installed: make docs"
 )
-@pytest.mark.skipif(not FULL and not os.environ.get("CI"), reason="12 s: in CI, and in full")
 def test_the_site_builds_strictly(tmp_path):
     """Without a warning: every link and every name of the reference is there."""
     done = subprocess.run(

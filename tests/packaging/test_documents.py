@@ -31,7 +31,7 @@ def text_of(path):
 def pages():
     """All documents in which there is something to run, and the tutorials."""
     found = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *DOCS.rglob("*.md")]
-    found = [page for page in found if run_page.blocks(text_of(page))]
+    found = [page for page in found if page.exists() and run_page.blocks(text_of(page))]
     return sorted([*found, *(DOCS / "tutorials").glob("*.py")])
 
 
@@ -92,6 +92,22 @@ def test_links_of_the_documents_lead_somewhere():
             if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
                 lost.append(f"{page.relative_to(ROOT)}: {target}")
     assert lost == []
+
+
+def test_reports_ask_for_what_is_installed():
+    templates = [
+        f for f in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if f.stem != "config"
+    ]
+    assert len(templates) >= 3
+    for file in templates:
+        assert "Output of `fastlstm info`" in text_of(file), file.name
+
+
+def test_the_version_is_one():
+    version = f"version: {fastlstm.__version__}\n"
+    assert version in text_of(ROOT / "CITATION.cff")
+    settings = text_of(ROOT / "pyproject.toml")
+    assert f'\nversion = "{fastlstm.__version__}"\n' in settings
 
 
 def test_every_public_name_is_in_the_reference():

@@ -116,7 +116,7 @@ coverage: $(VENV)/.test
 	--gcov-ignore-parse-errors negative_hits.warn_once_per_file --print-summary --fail-under-line 95
 
 docs: $(VENV)/.test
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "build/site/index.html"
 
 wheel: $(VENV)/.built

@@ -137,7 +137,7 @@ def fastlstm_help(found):
 def test_the_site_builds_strictly(tmp_path):
     """Without a warning: every link and every name of the reference is there."""
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
         capture_output=True,
         text=True,
         cwd=ROOT,

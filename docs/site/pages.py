@@ -26,13 +26,8 @@ OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md
 TYPED = ("errors.py", "variants.py", "files/__init__.py", "files/description.py",
          "engine/__init__.py", "engine/variants.py", "torch/__init__.py",
          "torch/model.py")  # fmt: skip
-ALIASES = {  # of the stub, as the reference shows them
+NAMES_OF_TYPES = {  # of the stub, as the reference shows them; other aliases as they are defined
     "_Array": "Array",
-    "_Activations": "Sequence[str | Activation] | Sequence[Sequence[str | Activation]]",
-    "_DType": 'Literal["float32", "float16", "int8"]',
-    "_Inputs": 'Literal["int16", "int8"]',
-    "_Merge": 'Literal["concat", "sum", "mul", "ave"]',
-    "_Nonlinearity": 'Literal["tanh", "relu"]',
     "_File": "str | PathLike[str] | bytes | BinaryIO",
     "_Path": "str | PathLike[str]",
     "_(?:State|Given|Up)": "State",
@@ -123,11 +118,15 @@ def on_config(config):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, target)
     stub = stubs / "fastlstm" / "__init__.pyi"
-    lines = stub.read_text().split("\n")
+    text = stub.read_text()
+    aliases = re.findall(r"^(_\w+): TypeAlias = (.*?)(?:  #.*)?$", text, re.M)
+    meanings = dict(aliases) | NAMES_OF_TYPES
+    lines = text.split("\n")
     for i, line in enumerate(lines):
         if not line.startswith(("_", "class")):
-            for name, meaning in ALIASES.items():
-                line = re.sub(rf"\b{name}\b", lambda _, m=meaning: m, line)
+            for _ in range(2):  # an alias may be made of others
+                for name, meaning in meanings.items():
+                    line = re.sub(rf"\b{name}\b", lambda _, m=meaning: m, line)
             lines[i] = line
     stub.write_text("\n".join(lines))
     return config

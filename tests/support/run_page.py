@@ -39,6 +39,7 @@ def command(line):
     """Runs or checks one line of a shell."""
     line = line.rpartition("| fastlstm ")[2] if "| fastlstm " in line else line
     line = "fastlstm " + line if line[:4] == "run " else line
+    line = re.sub(r" \[(-[^]]*)\]", r" \1", line)  # what may be left out is checked as well
     words = shlex.split(line, comments=True)
     if not words:
         return

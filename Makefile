@@ -10,6 +10,7 @@
 #   make fuzz        the loaders under atheris, SECONDS=60 for each of the targets
 #   make coverage    lines of C and branches of Python that the tests take; TESTS="tests/test_x.py ..."
 #   make lint        formatters and linters, Python and C
+#   make docs        the documentation as a site, in build/site; every warning is an error
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +21,7 @@ C_FILES := $(shell find csrc tests/c -name "*.[ch]")
 SOURCES := $(wildcard csrc/*.h csrc/*/*.[ch] csrc/*/*/*.[ch] fastlstm/engine/c/*.p* setup.py pyproject.toml)
 
 .PHONY: demo test test-backends test-nocompiler test-full test-mutants bench study asan tsan fuzz coverage lint format \
-	wheel clean
+	docs wheel clean
 
 demo: $(VENV)/.built
 	$(BIN)/fastlstm demo
@@ -114,6 +115,10 @@ coverage: $(VENV)/.test
 	--gcov-suspicious-hits-threshold 0 \
 	--gcov-ignore-parse-errors negative_hits.warn_once_per_file --print-summary --fail-under-line 95
 
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "build/site/index.html"
+
 wheel: $(VENV)/.built
 	$(BIN)/pip install -q build
 	$(BIN)/python -m build --wheel
@@ -128,7 +133,7 @@ $(VENV)/.built: $(BIN)/python $(SOURCES)
 
 # Each also builds: pip builds anew whatever is installed, and that takes minutes.
 $(VENV)/.test: $(BIN)/python $(SOURCES)
-	$(BIN)/pip install -q -e '.[test]'
+	$(BIN)/pip install -q -e '.[test,docs]'
 	touch $(VENV)/.built $@
 
 $(VENV)/.bench: $(BIN)/python $(SOURCES)

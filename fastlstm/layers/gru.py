@@ -56,4 +56,5 @@ class GRU(Recurrent):
 
     @property
     def cell(self):
+        """Its cell's name in the engine. For this package's own use."""
         return "gru" if self.reset_after else "gru_before"

@@ -62,4 +62,5 @@ class RNN(Recurrent):
 
     @property
     def cell(self):
+        """Its cell's name in the engine. For this package's own use."""
         return f"rnn_{self.nonlinearity}"

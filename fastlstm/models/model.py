@@ -82,10 +82,13 @@ class Model:
 
     @property
     def inputs(self):
+        """What a call takes, in order: each has a name, a dtype and a shape, a tuple of ints and of
+        the names of free axes (None: not even their number is known)."""
         return self.graph.inputs
 
     @property
     def outputs(self):
+        """What a call gives, in order, as `inputs`."""
         return self.graph.outputs
 
     def __call__(self, *args, **kwargs):

@@ -119,6 +119,8 @@ class ModelStream:
 
     @property
     def state(self):
+        """{name of an input that is a state: array}, copies. Settable, all or some of them;
+        ValueError for other shapes and names."""
         return {name: array.copy() for name, array in self._state.items()}
 
     @state.setter

@@ -48,6 +48,7 @@ class Tape:
 
     @property
     def nbytes(self):
+        """Bytes that it keeps."""
         both = 0 if self._both is None else self._both.nbytes
         return both + (self._kept.nbytes if self._kept is not None else 0)
 

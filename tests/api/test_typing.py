@@ -17,6 +17,7 @@ pytestmark = pytest.mark.once
 
 PACKAGE = Path(fastlstm.__file__).parent
 HERE = Path(__file__).parent
+TUTORIALS = HERE.parents[1] / "docs" / "tutorials"
 
 # The base classes have no public name; without one stubtest would not look at them.
 STUBTEST = """
@@ -38,14 +39,23 @@ fastlstm\._Cell\.(bias|hidden_size|input_size|isa)
 fastlstm\.Model\.(graph|array|facts_of|named|plan_of|planned|planned_exactly|run|run_planned|state_pairs)
 fastlstm\.Model\.__(getstate|setstate)__
 fastlstm\.Tape\.__init__
+fastlstm\.nn\.(array|module|containers|layers\.\w+)\..*
 fastlstm\.engine\.c\._core\.__(reduce|setstate)_cython__
 fastlstm\.engine\.c\._core\.__test__
 """
 
+# Where the classes of fastlstm.nn come from; other names in them are not public.
+NN = (
+    "nn/array.pyi", "nn/module.pyi", "nn/containers.pyi", "nn/layers/activation.pyi",
+    "nn/layers/attention.pyi", "nn/layers/conv.pyi", "nn/layers/linear.pyi", "nn/layers/norm.pyi",
+    "nn/layers/pool.pyi", "nn/layers/recurrent.pyi",
+)  # fmt: skip
 # The stubs, and modules that have their types in them.
 TYPED = (
     "__init__.pyi", "errors.py", "variants.py", "engine/__init__.py", "engine/variants.py",
     "engine/c/__init__.py", "engine/c/_core.pyi", "files/__init__.py", "files/description.py",
+    "nn/__init__.pyi", "nn/functional/__init__.pyi", "nn/init.pyi", "nn/tensor.pyi",
+    "nn/utils/__init__.pyi", "nn/utils/rnn.pyi", *NN,
 )  # fmt: skip
 
 
@@ -63,6 +73,16 @@ def mypy(module, *arguments, cwd, **environment):
 
 def test_typed_programs(tmp_path):
     done = mypy(["-m", "mypy"], "--strict", HERE / "typing_usage.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not TUTORIALS.exists(), reason="the documents are not here")
+def test_typed_tutorials(tmp_path):
+    """As a reader's editor sees them: errors inside the package and inside torch do not count."""
+    done = mypy(
+        ["-m", "mypy"], "--strict", "--follow-imports=silent", "--untyped-calls-exclude=torch",
+        *sorted(TUTORIALS.glob("*.py")), cwd=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+from typing import Any
+
+from ..module import Module
+
+class AlphaDropout(Module):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None: ...
+
+class CELU(Module):
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None: ...
+
+class Dropout(Module):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None: ...
+
+class Dropout1d(Module):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None: ...
+
+class Dropout2d(Module):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None: ...
+
+class ELU(Module):
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None: ...
+
+class FeatureAlphaDropout(Module):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None: ...
+
+class GELU(Module):
+    def __init__(self, approximate: str = "none") -> None: ...
+
+class GLU(Module):
+    def __init__(self, dim: int = -1) -> None: ...
+
+class Hardshrink(Module):
+    def __init__(self, lambd: float = 0.5) -> None: ...
+
+class Hardsigmoid(Module):
+    def __init__(self, inplace: bool = False) -> None: ...
+
+class Hardswish(Module):
+    def __init__(self, inplace: bool = False) -> None: ...
+
+class Hardtanh(Module):
+    def __init__(
+        self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+    ) -> None: ...
+
+class LeakyReLU(Module):
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None: ...
+
+class LogSigmoid(Module):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+class LogSoftmax(Module):
+    def __init__(self, dim: int | None = None) -> None: ...
+
+class Mish(Module):
+    def __init__(self, inplace: bool = False) -> None: ...
+
+class PReLU(Module):
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
+    ) -> None: ...
+
+class RReLU(Module):
+    def __init__(
+        self, lower: float = 0.125, upper: float = 0.3333333333333333, inplace: bool = False
+    ) -> None: ...
+
+class ReLU(Module):
+    def __init__(self, inplace: bool = False) -> None: ...
+
+class ReLU6(Module):
+    def __init__(self, inplace: bool = False) -> None: ...
+
+class SELU(Module):
+    def __init__(self, inplace: bool = False) -> None: ...
+
+class SiLU(Module):
+    def __init__(self, inplace: bool = False) -> None: ...
+
+class Sigmoid(Module):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+class Softmax(Module):
+    def __init__(self, dim: int | None = None) -> None: ...
+
+class Softmax2d(Module):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+class Softmin(Module):
+    def __init__(self, dim: int | None = None) -> None: ...
+
+class Softplus(Module):
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None: ...
+
+class Softshrink(Module):
+    def __init__(self, lambd: float = 0.5) -> None: ...
+
+class Softsign(Module):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+class Tanh(Module):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+class Tanhshrink(Module):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+class Threshold(Module):
+    def __init__(self, threshold: float, value: Any, inplace: bool = False) -> None: ...

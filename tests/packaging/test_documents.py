@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""README and documents: their code runs, their pictures and their site are what the sources say."""
+
+import importlib.util
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import run_page
+
+import fastlstm
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not (ROOT / "mkdocs.yml").exists(), reason="the documents are not here"),
+]
+
+
+def text_of(path):
+    return path.read_text()
+
+
+def pages():
+    """All documents in which there is something to run, and the tutorials."""
+    found = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *DOCS.rglob("*.md")]
+    found = [page for page in found if page.exists() and run_page.blocks(text_of(page))]
+    return sorted([*found, *(DOCS / "tutorials").glob("*.py")])
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_code_of_a_page_runs(page, tmp_path):
+    """In an empty folder but for the checkout's files that pages name, as a reader would."""
+    shutil.copytree(DOCS / "tutorials" / "data", tmp_path / "docs" / "tutorials" / "data")
+    shutil.copy(Path(fastlstm.__file__).parent / "demo" / "data" / "austen.pt", tmp_path)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "support" / "run_page.py", page],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"FASTLSTM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    )
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"CPU of all pages so far: {used.ru_utime + used.ru_stime:.1f} s")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_page_that_is_wrong_is_found(tmp_path):
+    for code, said in (
+        ("```python\nx = 1\nassert x == 2\n```\n", "AssertionError"),
+        ("```sh\nfastlstm bench --no-such-option\n```\n", "--no-such-option"),
+        ("```sh\nmake nothing-here\n```\n", "make nothing-here"),
+        ('```python\nprint(1)\n```\n\n```text title="printed"\n2\n```\n', "'2' was not printed"),
+        ("text\n\n    make gone     # a target\n", "make gone"),
+    ):
+        page = tmp_path / "page.md"
+        page.write_text(code)
+        done = subprocess.run(
+            [sys.executable, run_page.__file__, page], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode and said in done.stderr, code
+
+
+def of_the_site(name):
+    """The module docs/site/NAME.py."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "site" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["ratios", "panel"])
+def test_pictures_are_those_of_the_runs(name):
+    for path, drawn in of_the_site(name).pictures().items():
+        assert path.read_text() == drawn, f"make it again: python docs/site/{name}.py"
+
+
+def test_links_of_the_documents_lead_somewhere():
+    """Relative links of every document outside the site's own check: README and the root's."""
+    lost = []
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("benchmarks/*.md")]:
+        plain = re.sub(r"^```.*?^```", "", text_of(page), flags=re.S | re.M)
+        targets = re.findall(r"\]\(([^()\s#]+)(?:#[^()\s]*)?\)|(?:src|srcset)=\"([^\"]+)\"", plain)
+        for target in (one or other for one, other in targets):
+            if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
+                lost.append(f"{page.relative_to(ROOT)}: {target}")
+    assert lost == []
+
+
+def test_reports_ask_for_what_is_installed():
+    templates = [
+        f for f in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if f.stem != "config"
+    ]
+    assert len(templates) >= 3
+    for file in templates:
+        assert "Output of `fastlstm info`" in text_of(file), file.name
+
+
+def test_the_version_is_one():
+    version = f"version: {fastlstm.__version__}\n"
+    assert version in text_of(ROOT / "CITATION.cff")
+    settings = text_of(ROOT / "pyproject.toml")
+    assert f'\nversion = "{fastlstm.__version__}"\n' in settings
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(map(text_of, (DOCS / "reference").glob("*.md")))
+    documented = set(re.findall(r"^::: fastlstm\.(\w+)$", text, re.M))
+    assert documented >= set(fastlstm.__all__) - {"nn"}
+
+
+def test_help_has_words_for_every_public_name():
+    """help() of each name, and of each method that is its own, begins with a sentence."""
+    for name in set(fastlstm.__all__) - {"nn"}:
+        each = getattr(fastlstm, name)
+        assert each.__doc__ and len(each.__doc__.split()) > 3, name
+        for method, found in vars(each).items() if isinstance(each, type) else ():
+            if method[0] != "_" and (callable(found) or isinstance(found, property)):
+                words = fastlstm_help(found)
+                assert words, f"{name}.{method} has no docstring"
+
+
+def fastlstm_help(found):
+    return getattr(found, "__doc__", None) or getattr(found, "__func__", found).__doc__
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("mkdocstrings"), reason="mkdocs is not installed: make docs"
+)
+def test_the_site_builds_strictly(tmp_path):
+    """Without a warning: every link and every name of the reference is there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (tmp_path / "reference" / "layers.html").read_text()
+    assert "with torch.nn.LSTM's arguments" in text and "batch_first" in text
+    assert (tmp_path / "tutorials" / "voice.html").exists()

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Runs the code of one page of the documents: python run_page.py PAGE, in a folder of its own.
+
+Blocks of Python run in order, in one namespace. Of commands, `fastlstm info`, `inspect` and
+`convert` run and the arguments of the others are parsed; programs, make's targets and extras that
+other commands name are looked up. A block marked title="printed" must be what the page printed. A
+tutorial (.py) is a program with such a page in its comments.
+"""
+
+import contextlib
+import io
+import re
+import shlex
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OTHERS = {"keras", "tensorflow"}  # frameworks that pages may show and tests do not install
+WORDS = re.compile(r"(?:fastlstm|pip|python|make|arecord|pytest) ")
+
+
+def blocks(text):
+    """[(language, title, line, code)] of a Markdown text; what is indented by four spaces and
+    begins as a command does is shell as well."""
+    found = []
+    fenced = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```', re.S | re.M)
+    for each in fenced.finditer(text):
+        line = text.count("\n", 0, each.start()) + 1
+        found.append((each[1], each[2] or "", line, each[3]))
+    rest = fenced.sub(lambda m: "\n" * m[0].count("\n"), text)
+    for each in re.finditer(r"(?:^    \S.*\n)(?:^(?:    .*)?\n)*", rest, re.M):
+        code = re.sub(r"^ {4}", "", each[0], flags=re.M)
+        if WORDS.match(code):
+            found.append(("sh", "", rest.count("\n", 0, each.start()) + 1, code))
+    return sorted(found, key=lambda block: block[2])
+
+
+def command(line):
+    """Runs or checks one line of a shell."""
+    line = line.rpartition("| fastlstm ")[2] if "| fastlstm " in line else line
+    line = "fastlstm " + line if line[:4] == "run " else line
+    line = re.sub(r" \[(-[^]]*)\]", r" \1", line)  # what may be left out is checked as well
+    words = shlex.split(line, comments=True)
+    if not words:
+        return
+    name, *words = words
+    if name == "fastlstm":
+        from fastlstm.cli.main import build_parser, main
+
+        if words[0] in ("info", "inspect", "convert"):
+            assert main(words) == 0, line
+        else:
+            build_parser().parse_args(words)
+    elif name == "python":
+        program = [word for word in words if word.endswith(".py")][:1]
+        assert all((ROOT / word).exists() for word in program), line
+    elif name == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+        assert words[0] in targets, line
+    elif name == "pip":
+        settings = (ROOT / "pyproject.toml").read_text()
+        for extra in re.findall(r"\[(\w+)\]", line):
+            assert f"\n{extra} = [" in settings, line
+    else:
+        assert name in ("pytest", "export", "cd"), f"{line}: a command that is not checked"
+
+
+def run(page):
+    """Runs all of it; an assertion or an error of the page's own ends it."""
+    sys.path.insert(0, str(ROOT))
+    text, space = page.read_text(), {"__name__": "__main__", "__file__": str(page)}
+    said = io.StringIO()
+    if page.suffix == ".py":
+        sys.argv = [str(page)]
+        with contextlib.redirect_stdout(said):
+            exec(compile(text, page, "exec"), space)
+        text = re.sub(r'(?s)^.*?"""(.*?)"""', r"\1", text, count=1)
+        text = re.sub(r"^# ?(?:%% ?)?", "", text, flags=re.M)
+    printed = []
+    for language, title, line, code in blocks(text):
+        if language == "python":
+            program = compile("\n" * line + code, page, "exec")
+            try:
+                with contextlib.redirect_stdout(said):
+                    exec(program, space)
+            except ModuleNotFoundError as error:
+                if error.name not in OTHERS:
+                    raise
+        elif language == "sh":
+            for each in code.replace("\\\n", " ").splitlines():
+                with contextlib.redirect_stdout(said):
+                    command(each)
+        elif title == "printed":
+            printed.append(code)
+    at, lines = 0, said.getvalue().splitlines()
+    for line in "".join(printed).splitlines():
+        assert line in lines[at:], f"{page.name}: {line!r} was not printed; printed was:\n" + (
+            "\n".join(lines)
+        )
+        at = lines.index(line, at) + 1
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]).resolve())

@@ -61,7 +61,6 @@ class Row:
     kind: str  # the name of the case's kind
     who: str  # the engine, and what sets this row of it off from others: "fastlstm, 1 thread"
     way: str = ""  # the way the engine was called
-    precision: str = "float32"  # of products; sums, gates and states may be in more
     shape: dict | None = None
     threads: int = 1
     p50: float | None = None
@@ -86,6 +85,7 @@ class Row:
     latency: list = field(default_factory=list)  # of single calls, at stats.QUANTILES
     detail: dict = field(default_factory=dict)
     measured: dict = field(default_factory=dict)  # {what: value} that a target may ask for
+    precision: str = "float32"  # of products; sums, gates and states may be in more
 
     def remarks(self) -> str:
         marks = [f"WRONG by {self.error:.1e}"] if self.wrong else []

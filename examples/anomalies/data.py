@@ -34,8 +34,8 @@ SEGMENT, FAULTY = 1500, 40  # steps of a segment into which a fault is put; segm
 
 
 class Series(NamedTuple):
-    """train and held are clean; test has anomalies, (first step, step after the last). period is the
-    length of a beat; the moving mean and the matrix profile look at so many steps."""
+    """train and held are clean; test has anomalies, (first step, step after the last). period is
+    the length of a beat; the moving mean and the matrix profile look at so many steps."""
 
     train: np.ndarray
     held: np.ndarray

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Watches a signal, step by step, and says where it is not like the clean part it was trained on.
 
-    python deploy.py                          # a simulated pulse with five faults, plotted as it comes
+    python deploy.py                          # a simulated pulse with five faults, plotted live
     python deploy.py --model ecg series.csv   # a value a line, or the second column
 
-fastlstm and NumPy only. The LSTM forecasts the next steps and how sure it is; the score of a step is
-how far off the forecasts made for it were. A stream keeps the state: a new value costs one step.
+fastlstm and NumPy only. The LSTM forecasts the next steps and how sure it is; the score of a step
+is how far off the forecasts made for it were. A stream keeps the state: a new value costs one step.
 """
 
 import argparse
@@ -74,8 +74,8 @@ class Detector:
 
 
 def surprise(said, z, calibration):
-    """Forecasts (T, 2, K) and values (T,) -> mean over the forecasts made for a step of their squared
-    errors over their variances (T,)."""
+    """Forecasts (T, 2, K) and values (T,) -> mean over the forecasts made for a step of their
+    squared errors over their variances (T,)."""
     total, count = np.zeros(len(z)), np.zeros(len(z))
     for k, usual in enumerate(calibration):
         means, logs = said[: len(z) - k - 1, :, k].T
@@ -93,8 +93,8 @@ def smoothed(values):
 
 
 def pulse(steps, seed, faults=()):
-    """A simulated pulse: a beat of two bumps every 40 steps or so. Each fault is (first step, steps,
-    its name in FAULTS)."""
+    """A simulated pulse: a beat of two bumps every 40 steps or so. Each fault is (first step,
+    steps, its name in FAULTS)."""
     rng, asked = np.random.default_rng(seed), steps
     steps += sum(length for _, length, _ in faults)  # of which a skip takes some away
     phase = np.cumsum(1 / (40 * np.repeat(rng.normal(1, 0.03, steps // 20 + 1), 20)[:steps])) % 1
@@ -137,7 +137,8 @@ FAULTS = {"noise": _noise, "reversed": _reverse, "flat": _flat, "louder": _loude
 
 
 def show(t, value, low, high, score, threshold, colour):
-    """A step as a line of a plot that runs downwards: the value, and the score over the threshold."""
+    """A step as a line of a plot that runs downwards: the value, and the score over the
+    threshold."""
     place = int(40 * (value - low) / (high - low + 1e-9))
     line = " " * min(max(place, 0), 40) + "o"
     marks = "#" * min(20, int(5 * score / threshold))
@@ -157,7 +158,9 @@ def read_values(path):
                 values.append(float(cells[min(1, len(cells) - 1)]))
             except ValueError:
                 if n:
-                    raise SystemExit(f"{path}, line {n + 1}: no number in {line.strip()!r}") from None
+                    raise SystemExit(
+                        f"{path}, line {n + 1}: no number in {line.strip()!r}"
+                    ) from None
     return values
 
 

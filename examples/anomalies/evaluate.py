@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The detector beside a moving z-score and a matrix profile.
 
-    python evaluate.py         # writes results.json, README's tables, scores.png and tests' outputs
+python evaluate.py         # writes results.json, README's tables, scores.png and tests' outputs
 """
 
 import sys
@@ -36,8 +36,8 @@ def moving_z(series):
 
 
 def matrix_profile(series):
-    """f(values) -> the distance of the last period of steps from the nearest in the clean part, both
-    scaled to mean 0 and deviation 1 (stumpy)."""
+    """f(values) -> the distance of the last period of steps from the nearest in the clean part,
+    both scaled to mean 0 and deviation 1 (stumpy)."""
     import stumpy
 
     def scores(values):
@@ -81,9 +81,7 @@ def spans(over, gap):
 def alarms(scores, threshold, anomalies, period):
     """(anomalies found, false alarms): ranges that touch, a period's delay allowed."""
     found = spans(scores > threshold, max(SMOOTH, period))
-    touched = [
-        any(first < b + period and last > a for first, last in found) for a, b in anomalies
-    ]
+    touched = [any(first < b + period and last > a for first, last in found) for a, b in anomalies]
     false = [
         (first, last)
         for first, last in found
@@ -93,22 +91,22 @@ def alarms(scores, threshold, anomalies, period):
 
 
 def labelled(all_series):
-    """Range-based precision, recall and F1 over the three test parts, and what was found in each."""
+    """Range-based precision, recall and F1 over the three test parts, and what was found in
+    each."""
     counts = {}
     for name, series in all_series.items():
         for who, score in methods(name, series).items():
             held = score(series.held)[max(WARM, series.period) if who[0] == "m" else WARM :]
             threshold = ABOVE * held.max() if len(held) else np.inf
-            found, false = alarms(
-                score(series.test), threshold, series.anomalies, series.period
-            )
+            found, false = alarms(score(series.test), threshold, series.anomalies, series.period)
             row = counts.setdefault(who, {})
             row[name] = {"found": found, "of": len(series.anomalies), "false": false}
     return counts
 
 
 def located(name, series):
-    """{method: [1 where the highest score of a segment is within NEAR steps of its fault]}, kinds."""
+    """{method: [1 where the highest score of a segment is within NEAR steps of its fault]},
+    kinds."""
     segments = with_faults(series)
     found = {}
     for who, score in methods(name, series).items():
@@ -163,9 +161,8 @@ def count_table(counts):
 
 def torch_network(name):
     import torch
-    from safetensors.torch import load_file
-
     from anomalies.train import Network
+    from safetensors.torch import load_file
 
     torch.set_num_threads(1)
     network, prefix = Network(), f"{name}."
@@ -177,7 +174,6 @@ def torch_network(name):
 def by_torch(name, values):
     """The scores of a series as PyTorch computes the network."""
     import torch
-
     from anomalies.deploy import smoothed, surprise
     from anomalies.train import forecasts
 
@@ -190,7 +186,6 @@ def by_torch(name, values):
 def said_difference(all_series, dtype):
     """The largest difference of the forecasts' means and log variances from PyTorch's."""
     import torch
-
     from anomalies.train import forecasts
 
     worst = 0.0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Learns what the clean part of each series looks like.
 
-    python train.py            # about a minute of CPU; writes model.safetensors and training.json
+python train.py            # about a minute of CPU; writes model.safetensors and training.json
 """
 
 import argparse
@@ -52,8 +52,8 @@ def loss_of(model, z):
 
 
 def batch_of(z, rng):
-    """Random stretches (STRETCH, BATCH), a little louder or softer and shifted, with a little noise,
-    so that few clean beats are not learned by heart."""
+    """Random stretches (STRETCH, BATCH), a little louder or softer and shifted, with a little
+    noise, so that few clean beats are not learned by heart."""
     starts = torch.randint(len(z) - STRETCH, (BATCH,), generator=rng)
     found = z[starts + torch.arange(STRETCH)[:, None]]
     louder = 1 + 0.05 * torch.randn(1, BATCH, generator=rng)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the examples share: data out of packages, intervals, times, training beside PyTorch, results.
+"""What the examples share: data out of packages, intervals, times, training beside PyTorch,
+results.
 
 data.py      files out of packages of PyPI and Debian, checked by SHA-256
 scores.py    95 % intervals by bootstrap

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """training.json and results.json, and the tables of a README that are made of the latter.
 
-    {"scores": {metric: {"better": "higher" or "lower", "digits": 2,
-                         "rows": {who: {group: {"value", "low", "high"}}}}},
-     "training": what beside_pytorch gave, "parameters", "cpu_seconds",
-     "deployed": {"file_kb", "float32_difference", "int8_difference"},
-     "speed": {"what": "a sentence", "engines": {name: {"us", "spread"}}},
-     "installed_mb": {package: megabytes}, "made_with": {name: version}}
+{"scores": {metric: {"better": "higher" or "lower", "digits": 2,
+                     "rows": {who: {group: {"value", "low", "high"}}}}},
+ "training": what beside_pytorch gave, "parameters", "cpu_seconds",
+ "deployed": {"file_kb", "float32_difference", "int8_difference"},
+ "speed": {"what": "a sentence", "engines": {name: {"us", "spread"}}},
+ "installed_mb": {package: megabytes}, "notes": [sentences], "made_with": {name: version}}
 """
 
 import importlib.metadata
@@ -97,6 +97,9 @@ def lines(results):
     yield from training_lines(results)
     yield ""
     yield from deployed_lines(results)
+    for note in results.get("notes", []):
+        yield ""
+        yield note
     made = results["made_with"]
     yield ""
     yield (

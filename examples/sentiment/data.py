@@ -57,7 +57,10 @@ def read_sentences():
     found = {}
     for group, start in GROUPS.items():
         lines, raters = (
-            files[f"hutto_ICWSM_2014/{start}_{end}.txt"].decode("utf-8-sig").replace("\r", "").split("\n")
+            files[f"hutto_ICWSM_2014/{start}_{end}.txt"]
+            .decode("utf-8-sig")
+            .replace("\r", "")
+            .split("\n")
             for end in ("GroundTruth", "anonDataRatings")
         )
         single = {}

@@ -78,8 +78,8 @@ class Vocabulary:
 
 
 class Sentiment:
-    """embedding (V, E) and three features a token -> LSTM in both directions (2H) -> the largest and
-    the mean output over the tokens (4H) -> the rating."""
+    """embedding (V, E) and three features a token -> LSTM in both directions (2H) -> the largest
+    and the mean output over the tokens (4H) -> the rating."""
 
     def __init__(self, path=MODEL, dtype="float32"):
         tensors = fastlstm.read_state_dict(path)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The sentence rater beside the lexicon, a bag of words and a single person, on the test sentences.
 
-    python evaluate.py         # writes results.json, README's tables, words.png and tests' outputs
+python evaluate.py         # writes results.json, README's tables, words.png and tests' outputs
 """
 
 import sys
@@ -27,9 +27,7 @@ def by_group(sentences, rated, statistic):
     groups = np.array([s.group for s in sentences])
     found = {}
     for group in ("all", *GROUPS):
-        a, b = (
-            (v if group == "all" else v[groups == group]) for v in (np.asarray(rated), truth)
-        )
+        a, b = ((v if group == "all" else v[groups == group]) for v in (np.asarray(rated), truth))
         found[group] = interval(lambda i, a=a, b=b: statistic(a[i], b[i]), len(a))
     return found
 
@@ -80,7 +78,6 @@ def torch_network():
     """train.Network with the file's weights, and its batches for sentences."""
     import torch
     from safetensors.torch import load_file
-
     from sentiment.train import Network
 
     torch.set_num_threads(1)
@@ -129,9 +126,7 @@ def speed(test, models):
         return [one(*map(torch.from_numpy, arrays(text))).item() for text in texts]
 
     def by_onnx():
-        return [
-            onnx.run(None, dict(zip(names, arrays(text), strict=True)))[0][0] for text in texts
-        ]
+        return [onnx.run(None, dict(zip(names, arrays(text), strict=True)))[0][0] for text in texts]
 
     def by(model):
         return lambda: [model.rate([text])[0] for text in texts]

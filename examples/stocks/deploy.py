@@ -55,15 +55,16 @@ class Features:
 
 
 def series(days):
-    """(features (T - 1, 5) float32, log running variances (T - 1,)) of T days (high, low, close)."""
+    """(features (T - 1, 5) float32, log running variances (T - 1,)) of T days (high, low,
+    close)."""
     features = Features()
     found = [features.step(*day) for day in days][1:]
     return np.array([f for f, _ in found], np.float32), np.array([v for _, v in found])
 
 
 class Forecaster:
-    """features (5) -> LSTM -> the mean of tomorrow's return, and how far its log variance is from the
-    running one.
+    """features (5) -> LSTM -> the mean of tomorrow's return, and how far its log variance is from
+    the running one.
 
     The file has a model for each year, trained on the days before it; `year` None is the last.
     """

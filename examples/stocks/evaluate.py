@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The walk-forward forecasts beside the random walk, AR(1), GARCH and others.
 
-    python evaluate.py         # writes results.json, README's tables and volatility.png
+python evaluate.py         # writes results.json, README's tables and volatility.png
 """
 
 import sys
@@ -126,7 +126,6 @@ def scores(market, ours):
 def torch_network(year):
     import torch
     from safetensors.torch import load_file
-
     from stocks.train import Network
 
     torch.set_num_threads(1)

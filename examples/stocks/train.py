@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Walk forward through the years: for each a small LSTM, trained on all days before it.
 
-    python train.py            # half a minute of CPU; writes model.safetensors and training.json
+python train.py            # half a minute of CPU; writes model.safetensors and training.json
 """
 
 import argparse

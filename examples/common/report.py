@@ -84,7 +84,7 @@ def deployed_lines(results):
         [name, f"{e['us']:.1f}" + (" (noisy)" if e["spread"] > 0.1 else "")]
         for name, e in speed["engines"].items()
     ]
-    yield from table([f"one thread, microseconds for {speed['what']}", "us"], rows)
+    yield from table([f"one thread, microseconds of CPU for {speed['what']}", "us"], rows)
     sizes = results.get("installed_mb", {})
     if sizes:
         yield ""

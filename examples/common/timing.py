@@ -14,17 +14,18 @@ def microseconds(engines, rounds=7):
     """{name: {"us", "spread"}} of {name: f()}, each f one pass over the work, which counts as
     f.items pieces of work if it has that attribute.
 
-    The engines take turns. The time is the median over rounds; the spread is half the distance
-    between the quartiles over it: above 0.1 other programs had the machine too.
+    The engines take turns, each on one thread, and what is counted is the time that the processor
+    worked: that is the time it takes where nothing else runs. It is the median over rounds; the
+    spread is half the distance between the quartiles over it: above 0.1 other programs disturbed.
     """
     taken = {name: [] for name in engines}
     for run in engines.values():
         run()
     for _ in range(rounds):
         for name, run in engines.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            taken[name].append((time.perf_counter() - start) * 1e6 / getattr(run, "items", 1))
+            taken[name].append((time.process_time() - start) * 1e6 / getattr(run, "items", 1))
     found = {}
     for name, values in taken.items():
         low, middle, high = np.percentile(values, [25, 50, 75])

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from common.data import Debian, read_many
+
 from speech.deploy import BLANK, COSINES, HOP, RATE, WORDS, log_mel
 from speech.voices import ACCENTS, PEOPLE, Speaker
 

@@ -20,6 +20,8 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, setup  # noqa: E402
+
+from fastlstm.torch import accelerate  # noqa: E402
 from speech.data import (  # noqa: E402
     cepstra_of,
     people,
@@ -29,8 +31,6 @@ from speech.data import (  # noqa: E402
     word_by_word,
 )
 from speech.deploy import BLANK, CEPSTRA, PAIR, WORDS, Normalizer, best_path  # noqa: E402
-
-from fastlstm.torch import accelerate  # noqa: E402
 
 SEED, BATCH, WORD_BY_WORD, FLUENT, ALLISONS = 11, 32, 1200, 800, 400
 

@@ -75,7 +75,7 @@ def test_digits(dtype):
     model, wrong, count = deploy.Recogniser(dtype=dtype), 0, 0
     for _, said, cepstra, _ in data.tidigits():
         wrong, count = wrong + train.distance(said, model.words(cepstra)), count + len(said)
-    rows = scores("speech", "wrong words, %, TIDIGITS")
+    rows = scores("speech", "wrong words, %")
     assert abs(100 * wrong / count - rows[f"this LSTM, {dtype}"]["both"]["value"]) <= 1.0
 
 

@@ -35,7 +35,8 @@ class Wheel(NamedTuple):
     version: str
 
     def download(self, folder):
-        return pip(folder, "--only-binary", ":all:", f"{self.name}=={self.version}")
+        what = f"{self.name}=={self.version}"
+        return pip(folder, what, "--only-binary", ":all:", what)
 
     def members(self, path):
         with zipfile.ZipFile(path) as archive:
@@ -52,9 +53,9 @@ class SourceArchive(NamedTuple):
 
     def download(self, folder):
         wanted = Path(folder) / "requirements.txt"
-        wanted.write_text(f"{self.name}=={self.version} --hash=sha256:{self.sha256}\n")
-        path = pip(folder, "--no-binary", ":all:", "--require-hashes", "-r", str(wanted))
-        return path
+        what = f"{self.name}=={self.version}"
+        wanted.write_text(f"{what} --hash=sha256:{self.sha256}\n")
+        return pip(folder, what, "--no-binary", ":all:", "--require-hashes", "-r", str(wanted))
 
     def members(self, path):
         with tarfile.open(path) as archive:
@@ -93,11 +94,11 @@ def files_of(archive):
     }
 
 
-def pip(folder, *arguments):
+def pip(folder, what, *arguments):
     has_pip = subprocess.run([sys.executable, "-c", "import pip"], capture_output=True).returncode
     program = [sys.executable, "-m", "pip"] if has_pip == 0 else [shutil.which("pip") or "pip"]
     command = [*program, "download", "-q", "--no-deps", "--disable-pip-version-check"]
-    return run([*command, "--dest", folder, *arguments], folder, arguments[-1], "is pip set up?")
+    return run([*command, "--dest", folder, *arguments], folder, what, "is pip set up?")
 
 
 def run(command, folder, what, hint):

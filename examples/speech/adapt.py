@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The trained network, taught some more with one speaker's few utterances, to be tested on another's.
+"""The trained network, taught more by one speaker's few utterances, to be tested on another's.
 
-    python adapt.py            # half a minute of CPU; writes .cache/speech-man.safetensors and -woman
+python adapt.py            # half a minute of CPU; writes two models into .cache
 """
 
 import math

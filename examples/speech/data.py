@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from common.data import Debian, read_many
 
-from speech.deploy import BLANK, COSINES, HOP, RATE, WORDS, log_mel
+from speech.deploy import BLANK, COSINES, HOP, RATE, WORDS, log_mel, stretched
 from speech.voices import ACCENTS, PEOPLE, Speaker
 
 ASTERISK = Debian("asterisk-core-sounds-en-wav", "1.6.1-1")
@@ -168,12 +168,7 @@ def recorded(count, rng):
 
 def warped(said, rng):
     """An utterance in another throat, pace and room: bands and time stretched, a tilt added."""
-    mel = said.mel
-    bands, factor = np.arange(mel.shape[1]), rng.uniform(0.82, 1.22)
-    place = np.clip(bands * factor, 0, bands[-1])
-    low = np.minimum(place.astype(int), bands[-1] - 1)
-    part = place - low
-    mel = mel[:, low] * (1 - part) + mel[:, low + 1] * part
+    mel = stretched(said.mel, rng.uniform(0.82, 1.22))
     times = np.arange(0, len(mel) - 1, rng.uniform(0.75, 1.3))
     first, part = times.astype(int), (times % 1)[:, None]
     mel = mel[first] * (1 - part) + mel[first + 1] * part

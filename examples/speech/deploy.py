@@ -66,6 +66,15 @@ def log_mel(samples):
     return mel_of(np.lib.stride_tricks.sliding_window_view(emphasised(samples), WINDOW)[::HOP])
 
 
+def stretched(mel, factor):
+    """Bands (T, BANDS) as of another throat: band b becomes what band factor * b was."""
+    bands = np.arange(BANDS)
+    place = np.clip(bands * factor, 0, BANDS - 1)
+    low = np.minimum(place.astype(int), BANDS - 2)
+    part = place - low
+    return mel[:, low] * (1 - part) + mel[:, low + 1] * part
+
+
 class Normalizer:
     """Cepstra less their running mean, which begins as the training set's and forgets slowly: the
     microphone and the room drop out."""
@@ -116,15 +125,21 @@ class Recogniser:
     def words(self, cepstra):
         return [WORDS[k] for k in best_path(self.scores(cepstra).argmax(1))]
 
-    def stream(self):
-        return Listener(self)
+    def doubt(self, cepstra):
+        """How unsure the network is: the mean over the steps of -log of the best class's odds."""
+        scores = self.scores(cepstra).astype(np.float64)
+        return np.log(np.exp(scores - scores.max(1, keepdims=True)).sum(1)).mean()
+
+    def stream(self, stretch=1.0):
+        return Listener(self, stretch)
 
 
 class Listener:
     """Samples in, words out as soon as they are over."""
 
-    def __init__(self, recogniser):
+    def __init__(self, recogniser, stretch=1.0):
         self.recogniser, self.lstm = recogniser, recogniser.lstm.stream()
+        self.stretch = stretch
         self.normalizer = Normalizer(recogniser.mean, recogniser.scale)
         self.last, self.waiting = 0.0, np.zeros(0)  # samples, emphasised, of frames to come
         self.rows, self.word = [], BLANK
@@ -137,7 +152,7 @@ class Listener:
         self.waiting = np.append(self.waiting, emphasised(samples, self.last))
         self.last, found = float(samples[-1]), []
         while len(self.waiting) >= WINDOW:
-            mel = mel_of(self.waiting[None, :WINDOW])[0]
+            mel = stretched(mel_of(self.waiting[None, :WINDOW]), self.stretch)[0]
             self.waiting = self.waiting[HOP:]
             self.rows.append(self.normalizer.step(mel @ COSINES))
             if len(self.rows) == PAIR:
@@ -205,11 +220,14 @@ def main(arguments=None):
     parser.add_argument("recording", nargs="?", default=RECORDING, help="a wav file")
     parser.add_argument("--int8", action="store_true", help="LSTM weights as 8-bit integers")
     parser.add_argument("--voice", metavar="ONNX", help="silero's voice detector, as a file")
+    parser.add_argument("--stretch", type=float, default=1.0, help="of the bands, 0.7 to 1.2")
     args = parser.parse_args(arguments)
+    if not 0.5 <= args.stretch <= 2:
+        parser.error("--stretch: 0.5 to 2")
 
     samples = read_wave(args.recording)
     samples = np.append(samples, np.zeros(RATE // 2))  # the last word ends in silence
-    listener = Recogniser(dtype="int8" if args.int8 else "float32").stream()
+    listener = Recogniser(dtype="int8" if args.int8 else "float32").stream(args.stretch)
     gate, taken, words = VoiceGate(args.voice) if args.voice else None, [], []
     for at in range(0, len(samples) - HOP + 1, HOP):  # 10 ms at a time, as a microphone gives them
         start = time.perf_counter()

@@ -1,6 +1,7 @@
 # Every target sets itself up: a virtual environment in .venv, the extension built and installed.
 #
-#   make demo        a PyTorch checkpoint writes prose, without PyTorch
+#   make demo        a PyTorch checkpoint writes prose, without PyTorch; NAME=sentiment: that example's model
+#   make example NAME=sentiment   an application from nothing: data, training, comparison, deployment
 #   make test        what a change must pass            make test-full   the long version
 #   make test-mutants   code broken on purpose: is it noticed? MUTANTS="c 14 15" for some of them
 #   make bench       the table against PyTorch, ONNX Runtime, OpenVINO and ncnn; BENCH="--suite targets"
@@ -20,11 +21,18 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reor
 C_FILES := $(shell find csrc tests/c -name "*.[ch]")
 SOURCES := $(wildcard csrc/*.h csrc/*/*.[ch] csrc/*/*/*.[ch] fastlstm/engine/c/*.p* setup.py pyproject.toml)
 
-.PHONY: demo test test-backends test-nocompiler test-full test-mutants bench study asan tsan fuzz coverage lint format \
+.PHONY: demo example test test-backends test-nocompiler test-full test-mutants bench study asan tsan fuzz coverage lint format \
 	docs wheel clean
 
 demo: $(VENV)/.built
-	$(BIN)/fastlstm demo
+	$(if $(NAME),$(BIN)/python examples/$(NAME)/deploy.py $(ARGS),$(BIN)/fastlstm demo)
+
+# NAME: text, sentiment, speech, translation, stocks or anomalies.
+example: $(VENV)/.examples
+	$(if $(NAME),,$(error say which: make example NAME=sentiment))
+	$(BIN)/python examples/$(NAME)/train.py
+	$(BIN)/python examples/$(NAME)/evaluate.py
+	$(BIN)/python examples/$(NAME)/deploy.py
 
 test: $(VENV)/.test lint
 	$(PYTEST) --durations 10 tests
@@ -140,6 +148,10 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/pip install -q -e '.[bench]'
 	touch $(VENV)/.built $@
 
+$(VENV)/.examples: $(BIN)/python $(SOURCES)
+	$(BIN)/pip install -q -e '.[examples]'
+	touch $(VENV)/.built $@
+
 # By clang: of the plain C kernels gcc takes many minutes with ASan, and clang with UBSan.
 $(VENV)-asan/.asan: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)-asan
@@ -150,4 +162,4 @@ $(VENV)-asan/.asan: $(SOURCES)
 	touch $@
 
 clean:
-	rm -rf build dist *.egg-info fastlstm/engine/c/*.so $(VENV)/.built $(VENV)/.test $(VENV)/.bench
+	rm -rf build dist *.egg-info fastlstm/engine/c/*.so $(VENV)/.built $(VENV)/.test $(VENV)/.bench $(VENV)/.examples

@@ -125,3 +125,16 @@ def test_without_the_library(tmp_path):
     command = [sys.executable, "-c", code, tmp_path / "w.safetensors"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "['w']\n"
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580, 0x10280])
+def test_a_header_whose_length_looks_like_the_beginning_of_a_pickle(tmp_path, length):
+    """Pickles of the protocols 2 to 5 begin with the bytes 80 02 to 80 05."""
+    x = np.arange(6, dtype=np.float32)
+    raw = safetensors.numpy.save({"x": x})
+    size = int.from_bytes(raw[:8], "little")
+    header = raw[8 : 8 + size].ljust(length)
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + raw[8 + size :])
+    assert sniff(path) == "safetensors"
+    np.testing.assert_array_equal(assert_same(path)["x"], x)

@@ -29,7 +29,10 @@ _TORCH = Unread("a tensor of PyTorch in a plain pickle (use torch.save)")
 
 
 def is_pickle(source):
-    return source.head[:1] == b"\x80" and source.head[1:2] in (b"\2", b"\3", b"\4", b"\5")
+    head = source.head
+    if head[4:9] == b"\0\0\0\0{":  # safetensors, whose header's length may begin with any bytes
+        return False
+    return head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
 
 
 class Bytes:

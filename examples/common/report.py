@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""training.json and results.json, and the tables of a README that are made of the latter.
+
+{"scores": {metric: {"better": "higher" or "lower", "digits": 2,
+                     "rows": {who: {group: {"value", "low", "high"}}}}},
+ "training": what beside_pytorch gave, "parameters", "cpu_seconds",
+ "deployed": {"file_kb", "float32_difference", "int8_difference"},
+ "speed": {"what": "a sentence", "engines": {name: {"us", "spread"}}},
+ "installed_mb": {package: megabytes}, "notes": [sentences], "made_with": {name: version}}
+"""
+
+import importlib.metadata
+import json
+import platform
+import re
+from pathlib import Path
+
+BEGIN, END = "<!-- from results.json -->", "<!-- end -->"
+
+
+def cpu():
+    """The processor's name, as Linux says it; else what Python knows."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def made_with(*packages):
+    return {"cpu": cpu(), "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in ("numpy", *packages)
+    }
+
+
+def number(value, digits):
+    return f"{value:.{digits}f}"
+
+
+def score(entry, digits):
+    """0.71 (0.69 to 0.73); a figure without an interval alone."""
+    text = number(entry["value"], digits)
+    if "low" in entry:
+        text += f" ({number(entry['low'], digits)} to {number(entry['high'], digits)})"
+    return text
+
+
+def table(head, rows):
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def score_tables(results):
+    for metric, part in results["scores"].items():
+        rows = part["rows"]
+        groups = list(dict.fromkeys(group for row in rows.values() for group in row))
+        body = [
+            [who, *(score(row[g], part["digits"]) if g in row else "" for g in groups)]
+            for who, row in rows.items()
+        ]
+        better = f"{metric} ({part['better']} is better)"
+        yield from [*table([better, *groups], body), ""]
+
+
+def training_lines(results):
+    t = results["training"]
+    ratio = t["torch_ms"] / t["fastlstm_ms"]
+    yield (
+        f"**Training**: {t['parameters']:,} parameters, {t['cpu_seconds'] / 60:.1f} minutes of CPU "
+        f"through `fastlstm.torch.accelerate`. An update takes {t['fastlstm_ms']:.1f} ms of CPU, "
+        f"by PyTorch alone {t['torch_ms']:.1f} ms ({ratio:.2f} times). Over the first "
+        f"{t['updates']} updates, batch by batch in turn, the losses go from "
+        f"{t['loss_first']:.4f} to {t['loss_last']:.4f} and never differ by more than "
+        f"{t['loss_difference']:.0e}."
+    )
+
+
+def deployed_lines(results):
+    d, speed = results["deployed"], results["speed"]
+    yield (
+        f"**Deployed**: a file of {d['file_kb']:.0f} kB. The outputs differ from PyTorch's by at "
+        f"most {d['float32_difference']:.0e} in float32, {d['int8_difference']:.0e} in int8."
+    )
+    yield ""
+    rows = [
+        [name, f"{e['us']:.1f}" + (" (noisy)" if e["spread"] > 0.1 else "")]
+        for name, e in speed["engines"].items()
+    ]
+    yield from table([f"one thread, microseconds of CPU for {speed['what']}", "us"], rows)
+    sizes = results.get("installed_mb", {})
+    if sizes:
+        yield ""
+        yield "Installed size in MB: " + ", ".join(f"{k} {v:.0f}" for k, v in sizes.items()) + "."
+
+
+def lines(results):
+    """What stands between the two marks of a README."""
+    yield from score_tables(results)
+    yield from training_lines(results)
+    yield ""
+    yield from deployed_lines(results)
+    for note in results.get("notes", []):
+        yield ""
+        yield note
+    made = results["made_with"]
+    yield ""
+    yield (
+        "Intervals: 95 %, by bootstrap over the test set. Made with "
+        + ", ".join(f"{k} {v}" for k, v in made.items() if k != "cpu")
+        + f" on one core of {made['cpu']}, which had other work to do."
+    )
+
+
+def filled(readme, results):
+    """The README's text with what stands between the marks made anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the README has no part between {BEGIN} and {END}")
+    return before + BEGIN + "\n" + "\n".join(lines(results)) + "\n" + END + after
+
+
+def keep(path, values):
+    """Values as a file of JSON."""
+    Path(path).write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def write(folder, results):
+    """results.json, and the README's tables."""
+    folder = Path(folder)
+    keep(folder / "results.json", results)
+    readme = folder / "README.md"
+    readme.write_text(filled(readme.read_text(), results))
+
+
+def read(folder, name="results.json"):
+    return json.loads((Path(folder) / name).read_text())

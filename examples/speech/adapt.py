@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""The trained network, taught more by one speaker's few utterances, to be tested on another's.
+
+python adapt.py            # half a minute of CPU; writes two models into .cache
+"""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from common.beside import progress, setup  # noqa: E402
+from common.data import CACHE  # noqa: E402
+
+from fastlstm.torch import accelerate  # noqa: E402
+from speech.data import Utterance, people, recorded, synthesised, tidigits  # noqa: E402
+from speech.deploy import COSINES, MODEL, WORDS  # noqa: E402
+from speech.train import SEED, Network, batch_of, loss_of  # noqa: E402
+
+UPDATES, RATE = 300, 1.5e-3
+
+
+def path_of(speaker):
+    return CACHE / f"speech-{speaker}.safetensors"
+
+
+def adapt(speaker, own, others, weights):
+    """Half of each batch is the speaker's, in other throats and paces, half is as before."""
+    setup(SEED)
+    rng, network = np.random.default_rng(SEED), Network()
+    network.load_state_dict({k: weights[k].float() for k in network.state_dict()})
+    mean, scale = weights["mean"].numpy(), weights["scale"].numpy()
+    accelerate(network)
+    optimizer = torch.optim.Adam(network.parameters(), RATE)
+    for n in progress(range(UPDATES), speaker):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (1 + math.cos(math.pi * n / UPDATES)) / 2
+        chosen = [pool[k] for pool in (own, others) for k in rng.integers(0, len(pool), 16)]
+        optimizer.zero_grad()
+        loss_of(network, batch_of(chosen, mean, scale, rng)).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    weights = weights | {k: v.half() for k, v in network.state_dict().items()}
+    save_file(weights, path_of(speaker))
+
+
+def main():
+    rng, weights = np.random.default_rng(SEED + 3), load_file(MODEL)
+    others = synthesised(400, people()[0], rng) + recorded(200, rng)
+    utterances = tidigits()
+    for speaker in dict.fromkeys(name for name, *_ in utterances):
+        # Cepstra are bands without their finest detail: bands of them can be stretched as well.
+        own = [
+            Utterance(cepstra @ COSINES.T, [WORDS.index(word) for word in said])
+            for name, said, cepstra, _ in utterances
+            if name == speaker
+        ]
+        adapt(speaker, own, others, weights)
+
+
+if __name__ == "__main__":
+    main()

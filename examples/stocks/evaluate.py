@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""The walk-forward forecasts beside the random walk, AR(1), GARCH and others.
+
+python evaluate.py         # writes results.json, README's tables and volatility.png
+"""
+
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from common import report, timing  # noqa: E402
+from common.scores import interval  # noqa: E402
+from stocks.data import FIRST, LAST, Market  # noqa: E402
+from stocks.deploy import MODEL, Forecaster, series, simulated  # noqa: E402
+
+BLOCK = 20  # days that are drawn together
+SPANS = {"2004 to 2018": (2004, 2018), "2004 to 2011": (2004, 2011), "2012 to 2018": (2012, 2018)}
+
+
+def walk_forward(market, dtype="float32"):
+    """(means, volatilities) for each day, NaN before FIRST: each year by its own model, which
+    streams through all days before."""
+    means = np.full(len(market.y), np.nan)
+    volatilities = means.copy()
+    for year in range(FIRST, LAST + 1):
+        days = market.year <= year
+        mean, volatility = Forecaster(year=year, dtype=dtype).forecast(
+            market.x[days], market.base[days]
+        )
+        chosen = market.year == year
+        means[chosen], volatilities[chosen] = mean[chosen[days]], volatility[chosen[days]]
+    return means, volatilities
+
+
+def linear(market):
+    """{name: means} of what is fitted to the days before a year: their mean, and AR(1)."""
+    mean, ar = np.full(len(market.y), np.nan), np.full(len(market.y), np.nan)
+    today = market.returns[:-1]
+    for year in range(FIRST, LAST + 1):
+        past, now = market.year < year, market.year == year
+        mean[now] = market.y[past].mean()
+        slope, level = np.polyfit(today[past], market.y[past], 1)
+        ar[now] = slope * today[now] + level
+    return {"the mean so far": mean, "AR(1)": ar}
+
+
+def variances(market):
+    """{name: variances}, parameters fitted to the days before each year."""
+    from arch import arch_model
+
+    found = {
+        "running variance (0.94)": np.exp(market.base),
+        "GARCH(1,1)": np.full(len(market.y), np.nan),
+        "GJR-GARCH(1,1)": np.full(len(market.y), np.nan),
+        "HAR on ranges": np.full(len(market.y), np.nan),
+    }
+    logs = np.log(market.ranges)
+    means = [
+        np.array([logs[max(0, t - n + 1) : t + 1].mean() for t in range(len(logs))])
+        for n in (1, 5, 22)
+    ]
+    har = np.stack([np.ones(len(logs)), *means], 1)
+    for year in range(FIRST, LAST + 1):
+        past, now = np.flatnonzero(market.year < year), market.year == year
+        for name, asymmetric in (("GARCH(1,1)", 0), ("GJR-GARCH(1,1)", 1)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model = arch_model(market.returns, p=1, o=asymmetric, q=1, mean="Constant")
+                fit = model.fit(last_obs=past[-1] + 2, disp="off")
+                forecast = fit.forecast(horizon=1, start=0, align="origin").variance
+            found[name][now] = np.asarray(forecast)[:-1, 0][now]
+        fitted = past[22:-1]
+        weights = np.linalg.lstsq(har[fitted], logs[fitted + 1], rcond=None)[0]
+        predicted = np.exp(har @ weights)
+        scale = np.mean(market.y[fitted] ** 2 / predicted[fitted])  # from ranges to returns
+        found["HAR on ranges"][now] = scale * predicted[now]
+    return found
+
+
+def over_spans(market, losses):
+    """{span: interval of the mean loss}."""
+    found = {}
+    for span, (first, last) in SPANS.items():
+        chosen = losses[(market.year >= first) & (market.year <= last)]
+        found[span] = interval(lambda i, c=chosen: c[i].mean(), len(chosen), BLOCK)
+    return found
+
+
+def ratios(market, errors, walk):
+    """{span: interval of the mean squared error over the random walk's}."""
+    found = {}
+    for span, (first, last) in SPANS.items():
+        chosen = (market.year >= first) & (market.year <= last)
+        a, b = errors[chosen], walk[chosen]
+        found[span] = interval(lambda i, a=a, b=b: a[i].mean() / b[i].mean(), len(a), BLOCK)
+    return found
+
+
+def scores(market, ours):
+    means = {f"this LSTM, {name}": mean for name, (mean, _) in ours.items()} | linear(market)
+    walk = market.y**2
+    returns = {who: ratios(market, (market.y - m) ** 2, walk) for who, m in means.items()}
+    of_all = {f"this LSTM, {name}": v**2 for name, (_, v) in ours.items()} | variances(market)
+    losses = {who: np.log(v) + walk / v for who, v in of_all.items()}
+    garch = losses["GARCH(1,1)"]
+    kinds = ("how", "better", "digits", "rows")
+    tables = {
+        "next day's return: squared error over the random walk's": (
+            "below 1: better than it", "lower", 4, returns),
+        "next day's variance: QLIKE, log v + r^2/v": (
+            "", "lower", 3, {who: over_spans(market, loss) for who, loss in losses.items()}),
+        "QLIKE less GARCH(1,1)'s, the same days": (
+            "", "lower", 3,
+            {who: over_spans(market, loss - garch) for who, loss in losses.items()
+             if who != "GARCH(1,1)"}),
+    }  # fmt: skip
+    return {name: dict(zip(kinds[1:], values[1:])) for name, values in tables.items()}, of_all
+
+
+def torch_network(year):
+    import torch
+    from safetensors.torch import load_file
+    from stocks.train import Network
+
+    torch.set_num_threads(1)
+    prefix, network = f"{year}.", Network()
+    weights = {k: v for k, v in load_file(MODEL).items() if k.startswith(prefix)}
+    network.load_state_dict({k.removeprefix(prefix): v.float() for k, v in weights.items()})
+    return network.eval()
+
+
+def by_torch(year, features, base):
+    """(means, volatilities) as PyTorch computes them."""
+    import torch
+
+    model = Forecaster(year=year)
+    x = torch.from_numpy((features - model.centre) / model.scale)
+    with torch.inference_mode():
+        mean, log_variance = torch_network(year)(x[:, None], torch.from_numpy(base)[:, None])
+    return mean[:, 0].numpy(), np.exp(log_variance[:, 0].numpy() / 2)
+
+
+def difference(market):
+    """The largest differences from PyTorch over all days, of means and volatilities in percent."""
+    exact = by_torch(LAST, market.x, market.base)
+    found = {}
+    for dtype in ("float32", "int8"):
+        ours = Forecaster(year=LAST, dtype=dtype).forecast(market.x, market.base)
+        found[f"{dtype}_difference"] = max(
+            float(np.abs(a - b).max()) for a, b in zip(ours, exact, strict=True)
+        )
+    return found
+
+
+def speed(market):
+    """Microseconds for a day that comes alone: features, one step, head."""
+    import torch
+    from common.peers import session
+    from torch import nn
+
+    days = market.days[:500]
+    network, model = torch_network(LAST), Forecaster(year=LAST)
+    hidden = model.lstm.hidden_size
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.head = network.lstm, network.head
+
+        def forward(self, x, h, c):
+            y, (h, c) = self.lstm(x, (h, c))
+            return self.head(y), h, c
+
+    step, zeros = Step().eval(), torch.zeros(1, 1, hidden)
+    example, names = (torch.zeros(1, 1, 5), zeros, zeros), ["x", "h", "c"]
+    onnx = session(step, example, names, ["y", "h1", "c1"], {})
+
+    def others(run, state):
+        """A day by another engine, with deploy's features around it."""
+        from stocks.deploy import Features
+
+        features = Features()
+        for day in days:
+            found = features.step(*day)
+            if found is not None:
+                x = (np.array(found[0], np.float32) - model.centre) / model.scale
+                state = run(x[None, None], *state)
+
+    @torch.inference_mode()
+    def torch_run():
+        others(lambda x, h, c: step(torch.from_numpy(x), h, c)[1:], (zeros, zeros))
+
+    def onnx_run():
+        zero = zeros.numpy()
+        others(
+            lambda x, h, c: onnx.run(None, {"x": x, "h": h, "c": c})[1:],
+            (zero, zero),
+        )
+
+    def fast(dtype):
+        forecaster = Forecaster(year=LAST, dtype=dtype)
+
+        def run():
+            forecaster.reset()
+            for day in days:
+                forecaster.step(*day)
+
+        return run
+
+    engines = {
+        "fastlstm, float32": fast("float32"),
+        "fastlstm, int8": fast("int8"),
+        "ONNX Runtime": onnx_run,
+        "PyTorch": torch_run,
+    }
+    engines = {name: timing.passes(run, len(days)) for name, run in engines.items()}
+    return {"what": "a new day", "engines": timing.microseconds(engines)}
+
+
+def picture(market, of_all, path):
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    chosen = (market.year >= 2007) & (market.year <= 2010)
+    at = 2007 + 4 * np.arange(chosen.sum()) / chosen.sum()
+    figure, axis = plt.subplots(figsize=(8, 2.9), layout="constrained")
+    axis.plot(at, np.abs(market.y[chosen]), ".", ms=2, color="0.6", label="|return|")
+    for who, colour in (("GARCH(1,1)", "C1"), ("this LSTM, float32", "C0")):
+        axis.plot(at, np.sqrt(of_all[who][chosen]), color=colour, lw=1.2, label=who)
+    axis.set(ylabel="% a day", ylim=(0, 8), xlim=(2007, 2011), xticks=range(2007, 2012))
+    axis.set_title("S&P 500: volatility forecast the evening before", fontsize=10)
+    axis.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+def main():
+    start, market = time.process_time(), Market()
+    ours = {dtype: walk_forward(market, dtype) for dtype in ("float32", "int8")}
+    tables, of_all = scores(market, ours)
+    beaten = tables[next(iter(tables))]["rows"]["this LSTM, float32"]["2004 to 2018"]["high"] < 1
+    results = {
+        "scores": tables,
+        "beats_the_random_walk": beaten,
+        "days": int((market.year >= FIRST).sum()),
+        "training": report.read(HERE, "training.json"),
+        "deployed": {"file_kb": MODEL.stat().st_size / 1e3, **difference(market)},
+        "speed": speed(market),
+        "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch", "arch"),
+        "made_with": report.made_with("torch", "onnxruntime", "arch"),
+    }
+    own = series(simulated()[0])
+    mean, volatility = by_torch(LAST, *own)
+    report.keep(
+        HERE / "outputs.json",
+        {"means": mean[-20:].tolist(), "volatilities": volatility[-20:].tolist()},
+    )
+    picture(market, of_all, HERE / "volatility.png")
+    report.write(HERE, results)
+    print("\n".join(report.lines(results)))
+    print(f"{time.process_time() - start:.0f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()

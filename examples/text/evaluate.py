@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""The letter model beside counted letters (n-grams) and a compressor, on the ends of the novels.
+
+python evaluate.py         # writes results.json, README's tables, letters.png and tests' outputs
+"""
+
+import lzma
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from common import report, timing  # noqa: E402
+from common.scores import interval  # noqa: E402
+from text.deploy import MODEL, Writer  # noqa: E402
+from text.train import charlm, novels  # noqa: E402
+
+BLOCK = 500  # letters that are drawn together
+SAMPLE = "She had been forced into prudence in her youth, she learned romance as she grew older."
+
+
+def bits_of(writer, held, chunk=20000):
+    """Bits (N,) for each letter of the held-out text, all letters before it read."""
+    stream, found, last = writer.lstm.stream(), [], None
+    for at in range(0, len(held), chunk):
+        ids = held[at : at + chunk]
+        y = stream(writer.embedding[ids][:, None])[:, 0]
+        scores = (y @ writer.weight.T + writer.bias).astype(np.float64)
+        scores -= scores.max(1, keepdims=True)
+        logs = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+        if last is not None:
+            logs = np.concatenate([last, logs])
+            ids = np.concatenate([held[at - 1 : at], ids])
+        found.append(-logs[np.arange(len(ids) - 1), ids[1:]] / np.log(2))
+        last = logs[-1:]
+    return np.concatenate(found)
+
+
+def counted(train, held, order, letters):
+    """Bits (N,) of the n-gram model of that order (Witten and Bell's interpolation)."""
+
+    def codes(ids, length):
+        """Numbers of the stretches of `length` letters that end before or at each place."""
+        total = np.zeros(len(ids) - length + 1, np.int64)
+        for k in range(length):
+            total = total * letters + ids[k : len(ids) - length + 1 + k]
+        return total
+
+    odds = np.full(len(held) - 1, 1 / letters)
+    for before in range(order):
+        stretches, counts = np.unique(codes(train, before + 1), return_counts=True)
+        contexts = stretches // letters
+        known, first, kinds = np.unique(contexts, return_index=True, return_counts=True)
+        totals = np.add.reduceat(counts, first)
+        asked = codes(held, before + 1)[max(0, 1 - before) :]
+        start = len(odds) - len(asked)  # the first letters have no such context
+
+        def look_up(table, values, keys):
+            at = np.minimum(np.searchsorted(table, keys), len(table) - 1)
+            return np.where(table[at] == keys, values[at], 0)
+
+        count = look_up(stretches, counts, asked)
+        total = look_up(known, totals, asked // letters)
+        new = look_up(known, kinds, asked // letters)
+        seen = total > 0
+        mixed = (count + new * odds[start:]) / np.maximum(total + new, 1)
+        odds[start:] = np.where(seen, mixed, odds[start:])
+    return -np.log2(odds)
+
+
+def compressed(train, held, letters):
+    """Bits a letter that xz needs for the held-out text after the training text."""
+
+    def size(ids):
+        text = "".join(letters[k] for k in ids).encode()
+        return len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
+
+    return 8 * (size(np.concatenate([train, held])) - size(train)) / len(held)
+
+
+def torch_scores(text):
+    import torch
+    from text.train import charlm
+
+    torch.set_num_threads(1)
+    saved = torch.load(MODEL, weights_only=True)
+    network = charlm().CharModel()
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v
+                             for k, v in saved["model"].items()})  # fmt: skip
+    ids = torch.from_numpy(Writer().encode(text))
+    with torch.inference_mode():
+        return network.eval()(ids[:, None])[0][:, 0].numpy(), network
+
+
+def speed(text):
+    """Microseconds for a letter: embedding, one step, scores."""
+    import torch
+    from common.peers import session
+    from torch import nn
+
+    network, ids = torch_scores(text)[1], Writer().encode(text * 5)
+    hidden = network.lstm.hidden_size
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = network
+
+        def forward(self, ids, h, c):
+            y, (h, c) = self.parts.lstm(self.parts.embedding(ids), (h, c))
+            return self.parts.head(y), h, c
+
+    step, zeros = Step().eval(), torch.zeros(1, 1, hidden)
+    example = (torch.zeros(1, 1, dtype=torch.int64), zeros, zeros)
+    onnx = session(step, example, ["ids", "h", "c"], ["y", "h1", "c1"], {})
+
+    @torch.inference_mode()
+    def torch_run():
+        h, c = zeros, zeros
+        for row in torch.from_numpy(ids):
+            _, h, c = step(row[None, None], h, c)
+
+    def onnx_run():
+        h = c = zeros.numpy()
+        for row in ids:
+            _, h, c = onnx.run(None, {"ids": row[None, None], "h": h, "c": c})
+
+    def fast(dtype):
+        writer = Writer(dtype=dtype)
+
+        def run():
+            stream = writer.lstm.stream()
+            for k in ids.tolist():
+                stream.step(writer.embedding[k : k + 1])[0] @ writer.weight.T + writer.bias
+
+        return run
+
+    engines = {
+        "fastlstm, float32": fast("float32"), "fastlstm, int8": fast("int8"),
+        "ONNX Runtime": onnx_run, "PyTorch": torch_run,
+    }  # fmt: skip
+    engines = {name: timing.passes(run, len(ids)) for name, run in engines.items()}
+    return {"what": "a letter", "engines": timing.microseconds(engines)}
+
+
+def picture(writer, path):
+    """A sentence of Persuasion: how surprising each letter was, in bits."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    bits = bits_of(writer, writer.encode(SAMPLE))
+    figure, axis = plt.subplots(figsize=(9, 1.8), layout="constrained")
+    axis.bar(
+        range(1, len(SAMPLE)), np.minimum(bits, 12), color=plt.get_cmap("viridis_r")(bits / 10)
+    )
+    axis.set_xticks(range(len(SAMPLE)), SAMPLE.replace(" ", "\u00b7"), fontsize=7)
+    axis.set(xlim=(-1, len(SAMPLE)), ylabel="bits")
+    axis.tick_params(axis="x", length=0)
+    figure.savefig(path, dpi=100)
+
+
+def main():
+    import torch
+
+    torch.set_num_threads(1)
+    train, held = (part.numpy() for part in charlm().split_novels(novels()))
+    writers = {dtype: Writer(dtype=dtype) for dtype in ("float32", "int8")}
+    letters = writers["float32"].letters
+    bits = {f"this LSTM, {dtype}": bits_of(writer, held) for dtype, writer in writers.items()}
+    for order in (3, 5, 7):
+        bits[f"{order}-grams"] = counted(train, held, order, len(letters))
+    rows = {
+        who: {"held out": interval(lambda i, b=b: b[i].mean(), len(b), BLOCK, draws=300)}
+        for who, b in bits.items()
+    }
+    rows["xz, after the training text"] = {"held out": {"value": compressed(train, held, letters)}}
+    exact, _ = torch_scores(SAMPLE)
+    text = "".join(letters[k] for k in held[:4000])
+    long, _ = torch_scores(text)
+    results = {
+        "scores": {"bits a letter": {"better": "lower", "digits": 3, "rows": rows}},
+        "letters": {"train": len(train), "held_out": len(held)},
+        "training": report.read(HERE, "training.json"),
+        "deployed": {
+            "file_kb": MODEL.stat().st_size / 1e3,
+            **{f"{dtype}_difference": float(np.abs(writer.scores(text) - long).max())
+               for dtype, writer in writers.items()},
+        },
+        "speed": speed(SAMPLE),
+        "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch"),
+        "made_with": report.made_with("torch", "onnxruntime"),
+    }  # fmt: skip
+    report.keep(HERE / "outputs.json", {"text": SAMPLE, "scores": exact[-1].tolist()})
+    picture(writers["float32"], HERE / "letters.png")
+    report.write(HERE, results)
+    print("\n".join(report.lines(results)))
+
+
+if __name__ == "__main__":
+    main()

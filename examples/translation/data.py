@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Texts of user interfaces and their translations, out of the wheels of four projects with BSD
+licences: Django, Wagtail, django-oscar and django CMS (gettext's .po files)."""
+
+import hashlib
+import re
+from collections import Counter
+from itertools import pairwise
+from typing import NamedTuple
+
+from common.data import Wheel, read_many
+from translation.deploy import END, FIRST, LANGUAGES, MARKS, SPACE, Pieces, spaced, with_marks
+
+PACKAGES = {
+    Wheel("django", "5.2.8"): "4ff7675a0c686e76dabf8465209ff56d2b8c488ae75d921b5483aabe0337ffe0",
+    Wheel("wagtail", "8.0.1"): "49fb9ef9417b21e88eb0abe8a3d182410271f34d119de43c333713e5ce68fed3",
+    Wheel(
+        "django_oscar", "4.2.1"
+    ): "19f3a5fb448ecacd69c305735eaf443b393e9b7bef56130ad4640b2888ce7a22",
+    Wheel(
+        "django_cms", "5.1.3"
+    ): "d41bcd54a47f0fee39975d46c12add5dc0c13f08ef72c6c5177c29a56550d213",
+}
+CATALOGUE = re.compile(rf".*/locale/({'|'.join(LANGUAGES)})/LC_MESSAGES/django\.po")
+LONGEST = 100  # characters of a text or a translation
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLIT = [TRAIN] * 17 + [VALIDATION] + [TEST] * 2
+
+
+class Pair(NamedTuple):
+    english: str
+    language: str
+    translation: str
+    part: str
+
+
+def part_of(english):
+    """A tenth of all texts is for the test, in all languages alike; capitals and marks do not
+    count, so that "Log in" and "log in." are not on both sides."""
+    plain = re.sub(r"[^a-z]+", " ", with_marks(english)[0].lower()).strip()
+    return SPLIT[int(hashlib.sha256(plain.encode()).hexdigest()[:8], 16) % len(SPLIT)]
+
+
+def tidy(text):
+    return " ".join(text.split())
+
+
+def usable(text):
+    return 0 < len(text) <= LONGEST and "<" not in text and any(c.isalpha() for c in text)
+
+
+def read_pairs():
+    """[Pair]: the first translation of each text into each language."""
+    import polib
+
+    found = {}
+    for package, sha256 in PACKAGES.items():
+        files = read_many(package, CATALOGUE.fullmatch, sha256)
+        for name in sorted(files):
+            language = CATALOGUE.fullmatch(name)[1]
+            for entry in polib.pofile(files[name].decode()):
+                english, translation = tidy(entry.msgid), tidy(entry.msgstr)
+                if entry.obsolete or entry.fuzzy or not (usable(english) and usable(translation)):
+                    continue
+                found.setdefault(
+                    (english, language), Pair(english, language, translation, part_of(english))
+                )
+    return list(found.values())
+
+
+def learn_pieces(texts, size):
+    """Byte pair encoding with `size` pieces in all: the most frequent pair is joined, over and
+    over."""
+    words = Counter()
+    for text in texts:
+        marked = spaced(with_marks(text)[0])
+        words.update(re.findall(rf"{SPACE}?[^\W\d_]+|{SPACE}?\d|{SPACE}?[^\w{SPACE}]|.", marked))
+    letters = Counter()
+    for word, count in words.items():
+        for letter in word:
+            letters[letter] += count
+    pieces = [""] * FIRST + [letter for letter, count in letters.most_common() if count > 1]
+    parts, merges = {word: list(word) for word in words}, []
+    pairs, holders = Counter(), {}
+    for word, split in parts.items():
+        for pair in pairwise(split):
+            pairs[pair] += words[word]
+            holders.setdefault(pair, set()).add(word)
+    while len(pieces) < size:
+        pair, count = max(pairs.items(), key=lambda item: (item[1], item[0]))
+        if count < 2:
+            break
+        merges.append(pair)
+        pieces.append("".join(pair))
+        for word in sorted(holders.pop(pair)):
+            split = parts[word]
+            for old in pairwise(split):
+                pairs[old] -= words[word]
+            joined, at = [], 0
+            while at < len(split):
+                both = tuple(split[at : at + 2]) == pair
+                joined.append("".join(pair) if both else split[at])
+                at += 2 if both else 1
+            parts[word] = joined
+            for new in pairwise(joined):
+                pairs[new] += words[word]
+                holders.setdefault(new, set()).add(word)
+        del pairs[pair]
+    return Pieces(pieces, merges), merges
+
+
+def encoded(pairs, pieces):
+    """[(ids of the English text, ids of the translation)], holes as the same marks in both."""
+    found = []
+    for pair in pairs:
+        english, holes = with_marks(pair.english)
+        translation = pair.translation
+        for hole, mark in zip(holes, MARKS, strict=False):
+            translation = translation.replace(hole, mark)
+        found.append((pieces.encode(english), [*pieces.encode(translation), END]))
+    return found

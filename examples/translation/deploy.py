@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""Translates short texts of user interfaces from English to German, French or Spanish.
+
+    python deploy.py "Enter a valid date." --to fr      # several texts, or - for lines of stdin
+    python deploy.py --int8 --beam 4 --show             # texts of our own; --show: where it looks
+
+fastlstm and NumPy only: an LSTM reads the text in both directions, another writes the translation
+and looks back at what was read (attention); the beam search is NumPy's.
+"""
+
+import argparse
+import re
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+import fastlstm
+
+MODEL = Path(__file__).with_name("model.safetensors")
+LANGUAGES = ("de", "fr", "es")
+PAD, END, UNKNOWN = 0, 1, 2  # pieces with these numbers, and then one for each language
+BEGIN = {language: 3 + k for k, language in enumerate(LANGUAGES)}
+FIRST = 3 + len(LANGUAGES)  # the first piece that is text
+HOLE = re.compile(r"%\(\w+\)[a-z]|%[sd]|\{[^{}\s]*\}")  # what a program fills in
+MARKS = "\ue000\ue001\ue002\ue003"  # which stand for the first, second ... of a text
+SPACE = "\u2581"
+OWN = [
+    "Enter a valid email address.",
+    "The page could not be found.",
+    "Please select a file.",
+    "Change password",
+    "This image is no longer available.",
+    "You do not have permission to delete %(name)s.",
+]
+
+
+def with_marks(text):
+    """(the text with a mark for each hole, the holes)."""
+    holes = list(dict.fromkeys(HOLE.findall(text)))[: len(MARKS)]
+    for hole, mark in zip(holes, MARKS, strict=False):
+        text = text.replace(hole, mark)
+    return text, holes
+
+
+class Pieces:
+    """Byte pair encoding: a text is cut into letters, and pairs are joined in the order in which
+    they were learned.
+
+    pieces    texts of all pieces, the first FIRST of them without one
+    merges    [(left, right)]
+    """
+
+    def __init__(self, pieces, merges):
+        self.pieces, self.ids = pieces, {piece: k for k, piece in enumerate(pieces)}
+        self.rank, self.cache = {pair: n for n, pair in enumerate(merges)}, {}
+
+    def word(self, word):
+        if word not in self.cache:
+            parts = list(word)
+            while len(parts) > 1:
+                pairs = list(pairwise(parts))
+                best = min(pairs, key=lambda pair: self.rank.get(pair, len(self.rank)))
+                if best not in self.rank:
+                    break
+                at = pairs.index(best)
+                parts[at : at + 2] = ["".join(best)]
+            self.cache[word] = [self.ids.get(part, UNKNOWN) for part in parts]
+        return self.cache[word]
+
+    def encode(self, text):
+        words = re.findall(rf"{SPACE}?[^\W\d_]+|{SPACE}?\d|{SPACE}?[^\w{SPACE}]|.", spaced(text))
+        return [piece for word in words for piece in self.word(word)]
+
+    def decode(self, ids):
+        text = "".join(self.pieces[k] for k in ids if k >= FIRST)
+        return text.replace(SPACE, " ").strip()
+
+
+def spaced(text):
+    return SPACE + SPACE.join(text.split())
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+class Translator:
+    """pieces (S) -> embedding -> LSTM in both directions: memory (S, 2H). Then a piece at a time:
+    embedding -> LSTM -> attention over the memory -> linear, tanh -> scores of all pieces."""
+
+    def __init__(self, path=MODEL, dtype="float32"):
+        tensors = fastlstm.read_state_dict(path)
+        texts, merges = (
+            bytes(tensors.pop(name)).decode().split("\n") for name in ("pieces", "merges")
+        )
+        self.pieces = Pieces(texts, [tuple(line.split(" ")) for line in merges])
+        w = {k: v.astype(np.float32) for k, v in tensors.items()}
+        self.embedding, self.bias = w["embedding.weight"], w["bias"]
+        self.keys, self.combine = w["keys.weight"], w["combine.weight"]
+        self.combine_bias, self.bridge = w["combine.bias"], w["bridge.weight"]
+        self.bridge_bias = w["bridge.bias"]
+        options = {"dtype": dtype, "num_threads": 1}
+        self.encoder = fastlstm.load(path, "encoder.", **options)
+        self.decoder = fastlstm.load(path, "decoder.", **options)
+
+    def read(self, ids):
+        """ids (S,) -> memory (S, 2H), its keys, and the decoder's first state (H2,)."""
+        memory, (h, _) = self.encoder(self.embedding[ids][:, None])
+        memory, last = memory[:, 0], np.concatenate([h[0, 0], h[1, 0]])
+        return memory, memory @ self.keys.T, np.tanh(last @ self.bridge.T + self.bridge_bias)
+
+    def say(self, y, memory, keys):
+        """Outputs y (B, H2) of the decoder -> log probabilities (B, V), where it looked (B, S)."""
+        looks = softmax(y @ keys.T)
+        mixed = np.concatenate([y, looks @ memory], 1)
+        scores = np.tanh(mixed @ self.combine.T + self.combine_bias) @ self.embedding.T + self.bias
+        scores -= scores.max(1, keepdims=True)
+        return scores - np.log(np.exp(scores).sum(1, keepdims=True)), looks
+
+    def translate(self, text, to="de", beam=4, longest=80):
+        """(the translation, its pieces, where it looked for each (T, S))."""
+        marked, holes = with_marks(text)
+        ids = [BEGIN[to], *self.pieces.encode(marked), END]
+        memory, keys, first = self.read(ids)
+        h = np.ascontiguousarray(first[None, None], np.float32)
+        state = (h, np.zeros_like(h))
+        rows = [([], 0.0, [])]  # pieces so far, log probability, looks
+        last, done = np.array([BEGIN[to]]), []
+        for _ in range(longest):
+            y, state = self.decoder(self.embedding[last][None], state)
+            logs, looks = self.say(y[0], memory, keys)
+            total = logs + np.array([row[1] for row in rows], np.float32)[:, None]
+            best = np.argsort(total, axis=None)[::-1][: 2 * beam]
+            grown, parents = [], []
+            for row, piece in zip(*np.unravel_index(best, total.shape), strict=True):
+                pieces, _, seen = rows[row]
+                new = ([*pieces, int(piece)], float(total[row, piece]), [*seen, looks[row]])
+                if piece == END:
+                    done.append(new)
+                elif len(grown) < beam:
+                    grown.append(new)
+                    parents.append(row)
+            if len(done) >= beam:
+                break
+            rows, last = grown, np.array([new[0][-1] for new in grown])
+            state = tuple(np.ascontiguousarray(part[:, parents]) for part in state)
+        pieces, _, seen = max(done or rows, key=lambda row: row[1] / len(row[0]) ** 0.8)
+        translation = self.pieces.decode(pieces)
+        for hole, mark in zip(holes, MARKS, strict=False):
+            translation = translation.replace(mark, hole)
+        return translation, pieces, np.array(seen)
+
+
+def show_looks(model, text, to, pieces, looks):
+    """For each piece of the translation, the piece of the text it looked at most."""
+    ids = [BEGIN[to], *model.pieces.encode(with_marks(text)[0]), END]
+    names = ["<to>" if k in BEGIN.values() else "<end>" if k == END else model.pieces.pieces[k]
+             for k in ids]  # fmt: skip
+    for piece, look in zip(pieces, looks, strict=True):
+        name = "<end>" if piece == END else model.pieces.pieces[piece]
+        at = int(look.argmax())
+        print(f"    {name:<16} {'#' * int(20 * look[at]):<20} {names[at]}")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("texts", nargs="*", help="what to translate; - reads lines of stdin")
+    parser.add_argument("--to", choices=LANGUAGES, help="German, French, Spanish; default: all")
+    parser.add_argument("--beam", type=int, default=4, help="translations followed at once")
+    parser.add_argument("--int8", action="store_true", help="LSTM weights as 8-bit integers")
+    parser.add_argument("--show", action="store_true", help="where each piece looked")
+    args = parser.parse_args(arguments)
+    if args.beam < 1:
+        parser.error("--beam: 1 or more")
+
+    model = Translator(dtype="int8" if args.int8 else "float32")
+    texts = args.texts or OWN
+    if texts == ["-"]:
+        texts = (line.strip() for line in sys.stdin if line.strip())
+    count, taken = 0, 0.0
+    for text in filter(str.strip, texts):
+        print(text)
+        for to in [args.to] if args.to else LANGUAGES:
+            start = time.perf_counter()
+            translation, pieces, looks = model.translate(text, to, args.beam)
+            taken, count = taken + time.perf_counter() - start, count + 1
+            print(f"  {to}  {translation}")
+            if args.show:
+                show_looks(model, text, to, pieces, looks)
+    if count:
+        print(f"\n{model.decoder.dtype}: {1e3 * taken / count:.1f} ms a translation")
+
+
+if __name__ == "__main__":
+    main()

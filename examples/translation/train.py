@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Trains the translator of deploy.py: an encoder, and a decoder with attention.
+
+python train.py            # three minutes of CPU; writes model.safetensors and training.json
+"""
+
+import argparse
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from common import report  # noqa: E402
+from common.beside import beside_pytorch, progress, setup  # noqa: E402
+from translation.data import TEST, TRAIN, VALIDATION, encoded, learn_pieces, read_pairs  # noqa: E402
+from translation.deploy import BEGIN, END, PAD  # noqa: E402
+
+from fastlstm.torch import accelerate  # noqa: E402
+
+SEED, BATCH, PIECES = 3, 64, 2400
+
+
+class Network(nn.Module):
+    """deploy.Translator's network in PyTorch. source (S, B) and before (T, B) are numbers of
+    pieces, PAD behind the end; the answer is the scores (T, B, V) of the piece after each of
+    `before`."""
+
+    def __init__(self, pieces, width=96, hidden=128, dropout=0.3):
+        super().__init__()
+        self.embedding = nn.Embedding(pieces, width, padding_idx=PAD)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.encoder = nn.LSTM(width, hidden // 2, bidirectional=True)
+        self.bridge = nn.Linear(hidden, hidden)
+        self.decoder = nn.LSTM(width, hidden)
+        self.keys = nn.Linear(hidden, hidden, bias=False)
+        self.combine = nn.Linear(2 * hidden, width)
+        self.bias = nn.Parameter(torch.zeros(pieces))  # scores: products with the embedding
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, source, before):
+        lengths = (source != PAD).sum(0)
+        x = self.dropout(self.embedding(source))
+        packed, (h, _) = self.encoder(pack_padded_sequence(x, lengths, enforce_sorted=False))
+        memory, _ = pad_packed_sequence(packed)
+        first = torch.tanh(self.bridge(torch.cat([h[0], h[1]], -1)))[None]
+        y, _ = self.decoder(self.dropout(self.embedding(before)), (first, torch.zeros_like(first)))
+        products = torch.einsum("tbh,sbh->tbs", y, self.keys(memory))
+        products = products.masked_fill((source == PAD).T, -torch.inf)
+        mixed = torch.einsum("tbs,sbh->tbh", products.softmax(-1), memory)
+        out = torch.tanh(self.combine(self.dropout(torch.cat([y, mixed], -1))))
+        return self.dropout(out) @ self.embedding.weight.T + self.bias
+
+
+def loss_of(model, batch):
+    source, target, languages = batch
+    before = torch.cat([languages[None], target[:-1]])
+    scores = model(source, before)
+    smoothing = 0.1 if model.training else 0.0
+    return nn.functional.cross_entropy(
+        scores.flatten(0, 1), target.flatten(), ignore_index=PAD, label_smoothing=smoothing
+    )
+
+
+def padded(rows):
+    """Rows of numbers as columns (longest, len(rows))."""
+    found = np.full((max(map(len, rows)), len(rows)), PAD)
+    for b, row in enumerate(rows):
+        found[: len(row), b] = row
+    return torch.from_numpy(found)
+
+
+def batch_of(rows):
+    """rows: [(language, ids, ids of the translation)]"""
+    source = padded([[BEGIN[to], *ids, END] for to, ids, _ in rows])
+    return source, padded([ids for *_, ids in rows]), torch.tensor([BEGIN[to] for to, *_ in rows])
+
+
+def epoch_of(rows, rng):
+    """Batches of translations of about equal lengths, in a random order."""
+    order = sorted(rng.permutation(len(rows)), key=lambda i: len(rows[i][2]))
+    batches = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
+    return [batch_of([rows[i] for i in batches[n]]) for n in rng.permutation(len(batches))]
+
+
+def train(model, rows, validation, args, rng):
+    accelerate(model)
+    optimizer = torch.optim.Adam(model.parameters(), args.rate, betas=(0.9, 0.98))
+    total, done, history = args.epochs * math.ceil(len(rows) / BATCH), 0, []
+    for epoch in range(1, args.epochs + 1):
+        losses = []
+        for batch in progress(epoch_of(rows, rng), f"epoch {epoch}"):
+            rate = min(1, (done + 1) / 300) * (1 + math.cos(math.pi * done / total)) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = args.rate * rate
+            optimizer.zero_grad()
+            loss = loss_of(model, batch)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            done += 1
+            losses.append(loss.item())
+        model.eval()
+        with torch.inference_mode():
+            held = loss_of(model, validation).item()
+        model.train()
+        history.append({"loss": float(np.mean(losses)), "validation": held})
+        if epoch % 5 == 0 or epoch == args.epochs:
+            print(f"epoch {epoch}: loss {np.mean(losses):.3f}, validation {held:.3f}", flush=True)
+    return history
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--rate", type=float, default=3e-3, help="Adam's, falls along a cosine")
+    parser.add_argument("--out", type=Path, default=HERE)
+    args = parser.parse_args()
+
+    setup(SEED)
+    pairs = read_pairs()
+    known = [p for p in pairs if p.part == TRAIN]
+    pieces, merges = learn_pieces([t for p in known for t in (p.english, p.translation)], PIECES)
+    rows = {
+        part: [(p.language, *ids) for p, ids in zip(chosen, encoded(chosen, pieces), strict=True)]
+        for part in (TRAIN, VALIDATION, TEST)
+        for chosen in [[p for p in pairs if p.part == part]]
+    }
+    print({part: len(found) for part, found in rows.items()})
+    rng = np.random.default_rng(SEED)
+    model = Network(len(pieces.pieces))
+    beside = beside_pytorch(model, loss_of, epoch_of(rows[TRAIN], rng)[:40], args.rate)
+    start = time.process_time()
+    history = train(model, rows[TRAIN], batch_of(rows[VALIDATION]), args, rng)
+    seconds = time.process_time() - start
+    weights = {name: value.half() for name, value in model.state_dict().items()}
+    texts = {"pieces": pieces.pieces, "merges": [" ".join(pair) for pair in merges]}
+    for name, lines in texts.items():
+        weights[name] = torch.tensor(list("\n".join(lines).encode()), dtype=torch.uint8)
+    save_file(weights, args.out / "model.safetensors")
+    parameters = sum(p.numel() for p in model.parameters())
+    report.keep(
+        args.out / "training.json",
+        {"parameters": parameters, "cpu_seconds": seconds, "history": history, **beside},
+    )
+    print(f"{parameters:,} parameters, {seconds:.0f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()

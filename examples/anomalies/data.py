@@ -11,8 +11,9 @@ The first two are in the wheel of aeon 1.6.0.
 from typing import NamedTuple
 
 import numpy as np
-from anomalies.deploy import FAULTS, pulse
 from common.data import Wheel, read
+
+from anomalies.deploy import FAULTS, pulse
 
 AEON, FOLDER = Wheel("aeon", "1.6.0"), "aeon/datasets/data/"
 PRESSURE = (

@@ -13,10 +13,11 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from anomalies.data import SEGMENT, read_all, with_faults  # noqa: E402
-from anomalies.deploy import FAULTS, MODEL, SMOOTH, Detector, pulse  # noqa: E402
 from common import report, timing  # noqa: E402
 from common.scores import interval  # noqa: E402
+
+from anomalies.data import SEGMENT, read_all, with_faults  # noqa: E402
+from anomalies.deploy import FAULTS, MODEL, SMOOTH, Detector, pulse  # noqa: E402
 
 NEAR = 100  # steps from an anomaly at which a score still counts as its, as in the UCR archive
 ABOVE, WARM = 1.25, 40  # as in train.py: every method's threshold is made that way
@@ -161,8 +162,9 @@ def count_table(counts):
 
 def torch_network(name):
     import torch
-    from anomalies.train import Network
     from safetensors.torch import load_file
+
+    from anomalies.train import Network
 
     torch.set_num_threads(1)
     network, prefix = Network(), f"{name}."
@@ -174,6 +176,7 @@ def torch_network(name):
 def by_torch(name, values):
     """The scores of a series as PyTorch computes the network."""
     import torch
+
     from anomalies.deploy import smoothed, surprise
     from anomalies.train import forecasts
 
@@ -186,6 +189,7 @@ def by_torch(name, values):
 def said_difference(all_series, dtype):
     """The largest difference of the forecasts' means and log variances from PyTorch's."""
     import torch
+
     from anomalies.train import forecasts
 
     worst = 0.0

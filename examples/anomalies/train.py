@@ -18,11 +18,11 @@ from torch import nn
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from anomalies.data import read_all  # noqa: E402
-from anomalies.deploy import smoothed, surprise  # noqa: E402
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, setup  # noqa: E402
 
+from anomalies.data import read_all  # noqa: E402
+from anomalies.deploy import smoothed, surprise  # noqa: E402
 from fastlstm.torch import accelerate  # noqa: E402
 
 SEED, AHEAD, STRETCH, WARM, BATCH = 135, 8, 240, 40, 16

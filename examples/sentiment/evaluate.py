@@ -14,6 +14,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report, timing  # noqa: E402
 from common.scores import correlation, interval  # noqa: E402
+
 from sentiment.data import GROUPS, TEST, TRAIN, one_rater, read_lexicon, read_sentences  # noqa: E402
 from sentiment.deploy import MODEL, OWN, Sentiment, tokens  # noqa: E402
 
@@ -78,6 +79,7 @@ def torch_network():
     """train.Network with the file's weights, and its batches for sentences."""
     import torch
     from safetensors.torch import load_file
+
     from sentiment.train import Network
 
     torch.set_num_threads(1)

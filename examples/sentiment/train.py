@@ -24,10 +24,10 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, setup  # noqa: E402
-from sentiment.data import TEST, TRAIN, VALIDATION, read_lexicon, read_sentences  # noqa: E402
-from sentiment.deploy import Vocabulary, tokens  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
+from sentiment.data import TEST, TRAIN, VALIDATION, read_lexicon, read_sentences  # noqa: E402
+from sentiment.deploy import Vocabulary, tokens  # noqa: E402
 
 SEED, BATCH = 2014, 64
 

@@ -3,6 +3,7 @@
 cheapest way through a sequence of templates, one for each word, and one for silence."""
 
 import numpy as np
+
 from speech.deploy import WORDS
 
 

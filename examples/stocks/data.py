@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 from common.data import Wheel, read
+
 from stocks.deploy import series
 
 FILE = (

@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report, timing  # noqa: E402
 from common.scores import interval  # noqa: E402
+
 from stocks.data import FIRST, LAST, Market  # noqa: E402
 from stocks.deploy import MODEL, Forecaster, series, simulated  # noqa: E402
 
@@ -126,6 +127,7 @@ def scores(market, ours):
 def torch_network(year):
     import torch
     from safetensors.torch import load_file
+
     from stocks.train import Network
 
     torch.set_num_threads(1)

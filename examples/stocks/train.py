@@ -19,9 +19,9 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, setup  # noqa: E402
-from stocks.data import FIRST, LAST, SCALED, Market  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
+from stocks.data import FIRST, LAST, SCALED, Market  # noqa: E402
 
 SEED, STRETCH, WARM, BATCH = 1999, 250, 50, 8
 

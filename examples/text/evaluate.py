@@ -15,6 +15,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report, timing  # noqa: E402
 from common.scores import interval  # noqa: E402
+
 from text.deploy import MODEL, Writer  # noqa: E402
 from text.train import charlm, novels  # noqa: E402
 
@@ -83,6 +84,7 @@ def compressed(train, held, letters):
 
 def torch_scores(text):
     import torch
+
     from text.train import charlm
 
     torch.set_num_threads(1)

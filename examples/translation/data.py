@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from common.data import Wheel, read_many
+
 from translation.deploy import END, FIRST, LANGUAGES, MARKS, SPACE, Pieces, spaced, with_marks
 
 PACKAGES = {

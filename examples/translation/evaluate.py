@@ -15,6 +15,7 @@ sys.path.insert(0, str(HERE.parent))
 from common import report, timing  # noqa: E402
 from common.beside import progress  # noqa: E402
 from common.scores import interval  # noqa: E402
+
 from translation.data import TEST, TRAIN, read_pairs  # noqa: E402
 from translation.deploy import BEGIN, END, LANGUAGES, MODEL, OWN, Translator, with_marks  # noqa: E402
 
@@ -78,6 +79,7 @@ def exactly(test, answers):
 def torch_network():
     import torch
     from safetensors.torch import load_file
+
     from translation.train import Network
 
     torch.set_num_threads(1)
@@ -91,6 +93,7 @@ def difference(rows):
     """The largest difference from PyTorch's log probabilities, of (language, ids,
     translation's)."""
     import torch
+
     from translation.train import batch_of
 
     network = torch_network()

@@ -21,10 +21,10 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, setup  # noqa: E402
-from translation.data import TEST, TRAIN, VALIDATION, encoded, learn_pieces, read_pairs  # noqa: E402
-from translation.deploy import BEGIN, END, PAD  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
+from translation.data import TEST, TRAIN, VALIDATION, encoded, learn_pieces, read_pairs  # noqa: E402
+from translation.deploy import BEGIN, END, PAD  # noqa: E402
 
 SEED, BATCH, PIECES = 3, 64, 2400
 

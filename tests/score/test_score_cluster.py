@@ -5,7 +5,6 @@ import os
 import signal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from conftest import FULL
@@ -13,6 +12,8 @@ from test_score import bits, drawn, lists
 
 import fastlstm
 from fastlstm.score.scorer import Scorer
+
+pd = pytest.importorskip("pandas")  # Dask brings it
 
 pytestmark = [pytest.mark.once, pytest.mark.skipif(not FULL, reason="clusters, in full alone")]
 

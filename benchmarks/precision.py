@@ -4,11 +4,11 @@
     python benchmarks/precision.py [ROUNDS [T,B,I,H ...]]     # pip install -e ".[bench]"
 
 fastlstm in float32, float16, bfloat16 and int8; PyTorch in bfloat16 and in int8 (quantize_dynamic);
-OpenVINO as it chooses itself, and asked for bfloat16; ONNX Runtime in float32 and in int8 (quantize_dynamic, a scale for each
-channel). An engine that is not installed, or cannot run here, is left out. Each round calls every
-engine once, one after the other. Printed is a table in Markdown: medians in us, the quartiles'
-distance in % of them, the rms of the errors of all outputs, and the precision that the engine says
-it computes in. ROUNDS of 0: the errors alone.
+OpenVINO as it chooses itself, and asked for bfloat16; ONNX Runtime in float32 and in int8
+(quantize_dynamic, a scale for each channel). An engine that is not installed, or cannot run here,
+is left out. Each round calls every engine once, one after the other. Printed is a table in
+Markdown: medians in us, the quartiles' distance in % of them, the rms of the errors of all outputs,
+and the precision that the engine says it computes in. ROUNDS of 0: the errors alone.
 """
 
 import copy

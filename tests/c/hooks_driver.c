@@ -174,6 +174,7 @@ static void test_shared_kernels(void)
             copy.name = base->name;
             copy.encode = base->encode;
             copy.code_zero = base->code_zero;
+            copy.probe_codes = base->probe_codes;
             copy.gemm[FL_INT8] = base->gemm[FL_INT8];
             copy.cell[FL_LSTM].step[FL_INT8] = base->cell[FL_LSTM].step[FL_INT8];
             copy.cell[FL_GRU].step[FL_INT8] = base->cell[FL_GRU].step[FL_INT8];

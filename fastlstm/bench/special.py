@@ -61,7 +61,7 @@ class Segments(Call):
         )
         self.once()
         error = np.abs(self.namespace["y"] - expected[begin:end, rows]).max()
-        if error > TOLERANCE:
+        if error > TOLERANCE["float32"]:
             raise RuntimeError(f"the dense segments are wrong by {error:.1e}")
 
 

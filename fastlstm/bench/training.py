@@ -77,7 +77,7 @@ def check(entries, expected) -> None:
             float(np.abs(grads[n] - want).max() / np.abs(want).max())
             for n, want in found[expected].items()
         )
-        entry.wrong = not entry.error <= TOLERANCE["float32"]
+        entry.wrong = not entry.error <= TOLERANCE
 
 
 def train_rows(case, ctx):

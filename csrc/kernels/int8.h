@@ -65,28 +65,40 @@ FL_INLINE void fl_sum_codes(const int V, const int M, const int P, vi finished[F
             finished[j][v] = total[j][v];
 }
 
-/* The same with codes of 16 bits, for row r and one panel of V vectors. A vector of columns has two
-   vectors of sums, which vi_columns makes one. It is a function of its own so that nothing else is
-   in registers. */
-#define FL_SUM_CODES_16(V)                                                                         \
-    static FL_NOINLINE void fl_sum_codes_16_##V(vi total[FL_NV], size_t k, const fl_codes *codes,  \
-                                                size_t r, const int8_t *panel)                     \
+/* The same with codes of 16 bits, for rows r .. r + R - 1 and one panel of V vectors. A vector of
+   columns has two vectors of sums, which vi_columns makes one. It is a function of its own so that
+   nothing else is in registers. */
+#define FL_SUM_CODES_16(V, R)                                                                      \
+    static FL_NOINLINE void fl_sum_codes_16_##V##_##R(                                             \
+        vi total[][FL_NV], size_t k, const fl_codes *codes, size_t r, const int8_t *panel)         \
     {                                                                                              \
         const size_t lines = fl_format_lines(FL_INT8, k);                                          \
-        const int8_t *const a = (const int8_t *)codes->at + r * codes->row;                        \
-        vi pair[FL_NV][2];                                                                         \
-        FL_FOR (v, V) {                                                                            \
-            pair[v][0] = vi_start(0);                                                              \
-            pair[v][1] = vi_start(codes->sum[r]);                                                  \
+        const int8_t *a[R];                                                                        \
+        vi pair[R][FL_NV][2];                                                                      \
+        FL_FOR (m, R) {                                                                            \
+            a[m] = (const int8_t *)codes->at + (r + m) * codes->row;                               \
+            FL_FOR (v, V) {                                                                        \
+                pair[m][v][0] = vi_start(0);                                                       \
+                pair[m][v][1] = vi_start(codes->sum[r + m]);                                       \
+            }                                                                                      \
         }                                                                                          \
         for (size_t line = 0; line < lines; line++, panel += V * FL_LANES * 4)                     \
             FL_FOR (v, V)                                                                          \
-                vi_dot_16(pair[v], panel + v * FL_LANES * 4, a, line, lines);                      \
-        FL_FOR (v, V)                                                                              \
-            total[v] = vi_columns(pair[v]);                                                        \
+                FL_FOR (m, R)                                                                      \
+                    vi_dot_16(pair[m][v], panel + v * FL_LANES * 4, a[m], line, lines);            \
+        FL_FOR (m, R)                                                                              \
+            FL_FOR (v, V)                                                                          \
+                total[m][v] = vi_columns(pair[m][v]);                                              \
     }
-FL_SUM_CODES_16(3)
-FL_SUM_CODES_16(4)
+FL_SUM_CODES_16(3, 1)
+FL_SUM_CODES_16(4, 1)
+#if FL_ROWS_16 == 2
+FL_SUM_CODES_16(3, 2)
+FL_SUM_CODES_16(4, 2)
+#else
+#define fl_sum_codes_16_3_2 fl_sum_codes_16_3_1
+#define fl_sum_codes_16_4_2 fl_sum_codes_16_4_1
+#endif
 
 /* start + total * (scales * scale), in one rounding after that of the scales' product. */
 FL_INLINE vf fl_scaled(vi total, const float *scales, float scale, vf start)
@@ -94,19 +106,15 @@ FL_INLINE vf fl_scaled(vi total, const float *scales, float scale, vf start)
     return vf_fma(vi_float(total), vf_mul(vf_load(scales), vf_set1(scale)), start);
 }
 
-/* What gemm makes of the finished sums of panel p and row r, of V vectors. With codes of 16 bits it
-   computes the sums too. This and the next two are functions of their own: inlined in every tile
-   they would be most of int8's code. */
+/* What gemm makes of the finished sums of panel p and row r, of V vectors. This and the next two
+   are functions of their own: inlined in every tile they would be most of int8's code. */
 #define FL_INT8_GEMM_END(V)                                                                        \
-    static FL_NOINLINE void fl_int8_gemm_end_##V(const fl_gemm *g, vi total[FL_NV], size_t p,      \
-                                                 size_t r)                                         \
+    static FL_NOINLINE void fl_int8_gemm_end_##V(const fl_gemm *g, const vi total[FL_NV],          \
+                                                 size_t p, size_t r)                               \
     {                                                                                              \
         const vf least = vf_set1(g->least), most = vf_set1(g->most), tiny = vf_set1(FL_TINY);      \
         const size_t columns = p * V * FL_LANES;                                                   \
         float *const c = g->c + p * g->c_panel + r * g->c_row;                                     \
-        if (g->codes.bits == 16)                                                                   \
-            fl_sum_codes_16_##V(total, g->k, &g->codes, r,                                         \
-                                (const int8_t *)g->panel + p * g->panel_bytes);                    \
         FL_FOR (v, V) {                                                                            \
             const size_t at = v * FL_LANES;                                                        \
             const vf before = g->add ? vf_load(c + at) : vf_set1(0.0f);                            \
@@ -149,9 +157,17 @@ FL_INLINE void fl_int8_gemm_tile(const int format, const int V, const int M, con
 {
     vi total[FL_MAX_TILE][FL_NV];
     (void)format;
+    const int8_t *panel = (const int8_t *)g->panel + p * g->panel_bytes;
     if (g->codes.bits == 8)
-        fl_sum_codes(V, M, P, total, g->k, &g->codes, r,
-                     (const char *)g->panel + p * g->panel_bytes, g->panel_bytes, prefetch);
+        fl_sum_codes(V, M, P, total, g->k, &g->codes, r, panel, g->panel_bytes, prefetch);
+    else
+        for (size_t j = 0, n; j < (size_t)(M * P); j += n) {
+            n = FL_ROWS_16 == 2 && M > 1 && j + 1 < (size_t)M ? 2 : 1;
+            (V == 4   ? n == 2 ? fl_sum_codes_16_4_2 : fl_sum_codes_16_4_1
+             : n == 2 ? fl_sum_codes_16_3_2
+                      : fl_sum_codes_16_3_1)(total + j, g->k, &g->codes, M > 1 ? r + j : r,
+                                             M > 1 ? panel : panel + j * g->panel_bytes);
+        }
     FL_LOOP (j, M * P)
         (V == 4 ? fl_int8_gemm_end_4 : fl_int8_gemm_end_3)(g, total[j], M > 1 ? p : p + (size_t)j,
                                                            M > 1 ? r + (size_t)j : r);

@@ -10,6 +10,7 @@
  *   FL_TILE_M3, FL_TILE_M2, FL_TILE_M1
  *                  the same for panels of 3, 2 and 1 vectors
  *   FL_TILE_CODES  rows in the register tile of a panel of codes
+ *   FL_ROWS_16     rows that are multiplied together if their codes have 16 bits: 1 or 2
  *   FL_CHAINS      chains of sums in the register tile of a panel of bfloat16: 24, or 12 or 8 if
  *                  there are 16 registers
  *   FL_TILE_P      panels that are taken together when there is one row only, 1 .. 4; twice as many

@@ -109,8 +109,8 @@ C = [
      "weights->w.scales",
      "bits/test_int8_bits.py::test_units_split_among_threads"),
     ("sums of 16-bit codes are those of the first vector", "csrc/kernels/int8.h",
-     "vi_columns(pair[v])",
-     "vi_columns(pair[0])",
+     "vi_columns(pair[m][v])",
+     "vi_columns(pair[m][0])",
      "numbers/test_int8.py::test_one_step[lstm]"),
     # ---- bfloat16
     ("bfloat16's pieces are of 64 numbers", "csrc/kernels/bfloat16.h",

@@ -11,6 +11,7 @@
 #define FL_TILE_M2 8
 #define FL_TILE_M1 8
 #define FL_TILE_CODES 4
+#define FL_ROWS_16 1
 #define FL_TILE_P 2
 #define FL_WIDE_BYTES SIZE_MAX
 #include "kernels/int8_kernels.h"

@@ -12,6 +12,7 @@
 #define FL_TILE_M2 4
 #define FL_TILE_M1 4
 #define FL_TILE_CODES 1
+#define FL_ROWS_16 1
 #define FL_CHAINS 8
 #define FL_TILE_P 2
 #define FL_WIDE_BYTES SIZE_MAX

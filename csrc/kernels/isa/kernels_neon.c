@@ -14,6 +14,7 @@
 #define FL_TILE_M2 8
 #define FL_TILE_M1 8
 #define FL_TILE_CODES 4
+#define FL_ROWS_16 1
 #define FL_CHAINS 24
 #define FL_TILE_P 4
 #define FL_WIDE_BYTES SIZE_MAX

@@ -7,8 +7,9 @@
 #include "kernels/simd/vec_avx512.h"
 
 /* Six rows of a panel of four vectors are 24 sums, 4 vectors of weights and 1 broadcast factor. One
-   row of two panels at a time gains 20 % at H = 128 and nothing from H = 256 on. Two rows of codes of
-   16 bits at a time gain 13 % at I = 1024, whose panel is larger than L1, and nothing at 256 (Zen 5). */
+   row of two panels at a time gains 20 % at H = 128 and nothing from H = 256 on. Two rows of codes
+   of 16 bits at a time gain 13 % at I = 1024, whose panel is larger than L1, and nothing at 256
+   (Zen 5). */
 #define FL_TILE_M 6
 #define FL_TILE_M3 8
 #define FL_TILE_M2 8

@@ -90,5 +90,5 @@ for name, layer in (("float32", lstm), ("float16", half), ("int8", int8)):
 # fastlstm bench --shape 100,1,256,256 100,32,256,256 --precision float32,int8 --vs none
 # ```
 #
-# What was found on others is in [benchmarks](../../benchmarks/README.md#int8). Then keep it:
+# What was found on others is in [benchmarks](../../benchmarks/README.md#fewer-bits). Then keep it:
 # `int8.save("model.safetensors")`, or in one step `fastlstm.load("model.pt", dtype="int8")`.

@@ -311,6 +311,7 @@ rnn.load_state_dict({{"weight_ih_l0": np.ones((1, 1)), "weight_hh_l0": np.ones((
 pool = rnn.pool(3)
 busy, own, idle = pool.open(), pool.open(), pool.open()
 one, stop = np.ones(1, np.float32), threading.Event()
+pool.step({{idle: one}})  # Numba compiles; a child would keep the lock of a thread that does so
 def steps():
     while not stop.is_set():
         pool.step({{busy: one}})

@@ -106,6 +106,15 @@ def test_fma_peak(benchmark, isa):
 
 
 @pytest.mark.benchmark(group="limits")
+@pytest.mark.parametrize("isa", fastlstm.runnable_isas())
+def test_peak_of_products_of_codes(benchmark, isa):
+    """The roof of int8."""
+    gops = benchmark.pedantic(_core.fma_peak, (isa, 0.02, True), rounds=3)
+    assert gops > 0
+    benchmark.extra_info["gops"] = gops
+
+
+@pytest.mark.benchmark(group="limits")
 @pytest.mark.parametrize("kib", [16, 256, 4096])
 def test_read_bandwidth(benchmark, kib):
     gigabytes = benchmark.pedantic(_core.read_bandwidth, (kib * 1024, 0.02), rounds=3)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kernels of FL_INT8 of one instruction set: encode (codes.h), gemm, and the steps of an LSTM
- * and a GRU. Their names are FL_INT8_KERNEL(encode) and
- * so on. Every set has them (included by table.h); CPUs with instructions for products of codes run
- * those of a file int8_<name>.c instead, which includes int8_kernels.h.
+ * The kernels of FL_INT8 of one instruction set: encode (codes.h), gemm, the steps of an LSTM and a
+ * GRU, and a probe. Their names are FL_INT8_KERNEL(encode) and so on. Every set has them (included
+ * by table.h); CPUs with instructions for products of codes run those of a file int8_<name>.c
+ * instead, which includes int8_kernels.h.
  */
 #ifndef FL_INT8_H
 #define FL_INT8_H
@@ -95,10 +95,20 @@ FL_SUM_CODES_16(4, 1)
 #if FL_ROWS_16 == 2
 FL_SUM_CODES_16(3, 2)
 FL_SUM_CODES_16(4, 2)
-#else
-#define fl_sum_codes_16_3_2 fl_sum_codes_16_3_1
-#define fl_sum_codes_16_4_2 fl_sum_codes_16_4_1
 #endif
+
+/* The same for `rows` rows, FL_ROWS_16 at a time as long as there are so many. */
+FL_INLINE void fl_sum_rows_16(const int V, vi total[][FL_NV], size_t rows, size_t k,
+                              const fl_codes *codes, size_t r, const int8_t *panel)
+{
+    size_t j = 0;
+#if FL_ROWS_16 == 2
+    for (; j + 2 <= rows; j += 2)
+        (V == 4 ? fl_sum_codes_16_4_2 : fl_sum_codes_16_3_2)(total + j, k, codes, r + j, panel);
+#endif
+    for (; j < rows; j++)
+        (V == 4 ? fl_sum_codes_16_4_1 : fl_sum_codes_16_3_1)(total + j, k, codes, r + j, panel);
+}
 
 /* start + total * (scales * scale), in one rounding after that of the scales' product. */
 FL_INLINE vf fl_scaled(vi total, const float *scales, float scale, vf start)
@@ -161,13 +171,8 @@ FL_INLINE void fl_int8_gemm_tile(const int format, const int V, const int M, con
     if (g->codes.bits == 8)
         fl_sum_codes(V, M, P, total, g->k, &g->codes, r, panel, g->panel_bytes, prefetch);
     else
-        for (size_t j = 0, n; j < (size_t)(M * P); j += n) {
-            n = FL_ROWS_16 == 2 && M > 1 && j + 1 < (size_t)M ? 2 : 1;
-            (V == 4   ? n == 2 ? fl_sum_codes_16_4_2 : fl_sum_codes_16_4_1
-             : n == 2 ? fl_sum_codes_16_3_2
-                      : fl_sum_codes_16_3_1)(total + j, g->k, &g->codes, M > 1 ? r + j : r,
-                                             M > 1 ? panel : panel + j * g->panel_bytes);
-        }
+        FL_LOOP (q, P)
+            fl_sum_rows_16(V, total + q, M, g->k, &g->codes, r, panel + (size_t)q * g->panel_bytes);
     FL_LOOP (j, M * P)
         (V == 4 ? fl_int8_gemm_end_4 : fl_int8_gemm_end_3)(g, total[j], M > 1 ? p : p + (size_t)j,
                                                            M > 1 ? r + (size_t)j : r);

@@ -2,6 +2,7 @@
 """What `fastlstm bench` reports of a run: tables, the page, JSON, what moved between two runs."""
 
 import csv
+import dataclasses
 import html
 import io
 import json
@@ -213,6 +214,25 @@ def test_the_page_of_a_run_without_probes_or_peers():
     checker = Checker()
     checker.feed(page.page(run))
     assert checker.open == [] and "Roofline" not in checker.words
+
+
+def test_int8_has_a_roof_and_points_of_its_own():
+    pytest.importorskip("matplotlib")
+    run = some_run()
+    plain = page.page(run)
+    assert "int8 products" not in plain
+    run.roofline["codes_peak"] = 400.0
+    first = run.rows[0]
+    run.rows.append(dataclasses.replace(first, precision="int8", limit_share=None, gflops=300.0))
+    points = {point.label: point for point in plots.points(run.rows, 1)}
+    title = "sequence (100, 1, 8, 8{}), {} GFLOP/s"
+    full = points["fastlstm: " + title.format("", tables.number(first.gflops))]
+    coded = points["fastlstm: " + title.format(", int8", "300")]
+    shape = Shape(100, 1, 8, 8)
+    assert coded.intensity == shape.flops() / shape.moved_bytes("int8") > full.intensity
+    assert plots.roof(run, 2).codes == 2 * 400.0
+    text = page.page(run)
+    assert text.count("int8 products 400 GFLOP/s") == 2  # wide and narrow
 
 
 def test_bars_are_of_the_best_peer_and_the_fastest_way():

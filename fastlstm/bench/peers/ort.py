@@ -43,6 +43,7 @@ def quantized(model: bytes) -> bytes:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it advises steps that a bare LSTM has no use for
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +53,7 @@ def quantized(model: bytes) -> bytes:
             )
             return path.read_bytes()
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 class OrtRunner(OnnxRunner):

@@ -5,6 +5,7 @@ with words, never a crash."""
 import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -175,7 +176,8 @@ def test_an_input_of_other_axes(rng):
     model.graph.input[0].type.tensor_type.ClearField("shape")
     made = session(model.SerializeToString())
     for shape in ((), (5,), (3, 5), (7, 3, 5, 1), (1,) * 7):
-        with pytest.raises(Exception, match=r"X has the shape .*, .* is due"):
+        says = "(1, 1, 1, 1) and more axes" if len(shape) > 4 else str(shape)
+        with pytest.raises(Exception, match=rf"X has the shape {re.escape(says)}, .* is due"):
             made.run(None, {"X": np.zeros(shape, np.float32)})
 
 

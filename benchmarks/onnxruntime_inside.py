@@ -27,8 +27,7 @@ sys.path[:0] = [
 ]
 
 import recurrent_graphs as graphs  # noqa: E402
-from published import path_of  # noqa: E402
-from test_onnx_published import FILES  # noqa: E402
+from test_onnx_published import FILES, drawn  # noqa: E402
 
 import fastlstm.onnxruntime  # noqa: E402
 
@@ -49,13 +48,9 @@ GRID = [  # op, T, B, I, H, direction
 def models():
     """(name, a path or bytes, {input: array})"""
     rng = np.random.default_rng(0)
-    for name, inputs in FILES.items():
-        path = str(path_of(name.split(".onnx")[0] + ".onnx"))
+    for name in FILES:
+        path, feeds = drawn(name, rng)
         if fastlstm.onnxruntime.nodes(path):
-            feeds = {
-                n: s if isinstance(s, np.ndarray) else (0.1 * rng.standard_normal(s)).astype("f")
-                for n, s in inputs.items()
-            }
             yield name, path, feeds
     for op, steps, batch, size, hidden, direction in GRID:
         case = graphs.Case(rng, op, steps, batch, size, hidden, initial=True,

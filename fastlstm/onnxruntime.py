@@ -36,6 +36,7 @@ __all__ = ["Node", "nodes", "register"]
 
 # Entries of a session's configuration, which the library reads: csrc/onnxruntime/register.h.
 _THREADS, _ISA, _QUANTIZED = "fastlstm.threads", "fastlstm.isa", "fastlstm.quantized"
+_REGISTERED = "fastlstm.registered"  # an entry for register alone: it has been done
 _MICROSOFT = ("com.microsoft", "DynamicQuantizeLSTM")
 _PLACES = {("", "LSTM"), ("", "GRU"), ("", "RNN"), _MICROSOFT}
 _FLOAT32, _FLOAT16 = 1, 10  # element types, as ONNX numbers them
@@ -65,7 +66,7 @@ def register(session_options: Any, *, quantized: bool = False) -> None:
                 f"{type(session_options).__name__}"
             )
     try:
-        session_options.get_session_config_entry(_THREADS)
+        session_options.get_session_config_entry(_REGISTERED)
         return
     except RuntimeError:  # there is no such entry: ONNX Runtime has no way to ask
         pass
@@ -75,6 +76,7 @@ def register(session_options: Any, *, quantized: bool = False) -> None:
     session_options.add_session_config_entry(_ISA, config.DEFAULT_ISA)
     session_options.add_session_config_entry(_QUANTIZED, "1" if quantized else "0")
     session_options.register_custom_ops_library(os.fspath(backend.__file__))
+    session_options.add_session_config_entry(_REGISTERED, "1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +120,12 @@ def nodes(
         version = _installed()
     found: list[Node] = []
     with Source(model) as source:
-        seen = set()
         for top in Model(source).graphs:
             for graph, node in top.walk():
                 domain = node.domain.removeprefix("ai.onnx")
                 place = (domain, node.op)
-                if place not in _PLACES or id(node) in seen:
+                if place not in _PLACES:
                     continue
-                seen.add(id(node))
                 if (place == _MICROSOFT and not quantized) or (
                     place == ("", "RNN") and version < (1, 25)
                 ):

@@ -34,10 +34,10 @@ typedef struct fl_scratch {
     float *proj;        /* [rows_max][proj_pad]: h after a projection, if there is one */
     float *flushed;     /* [chunk_rows][I]: copies of the rows of x that held tiny values */
     /* With weights of FL_INT8 or FL_BFLOAT16: a chunk's inputs and a step's states, encoded
-       (encode.h). The latter needs no scales. */
+       (encode.h). The latter needs neither scales nor sums. */
     void *x_codes, *h_codes;
     float *x_scales, *h_scales; /* [chunk_rows], [rows_max] */
-    int32_t *x_sums, *h_sums;
+    int32_t *x_sums, *h_sums;   /* the same */
 } fl_scratch;
 
 /* Memory for one block while it is worked on. */

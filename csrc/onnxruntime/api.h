@@ -5,7 +5,7 @@
  * The API is a table of functions to which each version of ONNX Runtime adds some at the end, and
  * whose order never changes. So an entry is known by its number, which a check below each compares.
  * The whole of it, and what each function does, is told in onnxruntime_c_api.h of
- * microsoft/onnxruntime; names are its own, in this project's style.
+ * microsoft/onnxruntime. Its types keep their names; entries have shorter ones here.
  *
  * Functions that return an OrtStatus return NULL when all went well; a status that they return, or
  * that we make, says in words what did not. It belongs to whoever has got it.

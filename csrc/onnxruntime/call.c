@@ -115,7 +115,7 @@ static OrtStatus *set_sizes(run *r)
 /* Do states lie otherwise outside than in the engine? */
 static int moved(const run *r) { return r->node->layout && r->node->dirs == 2; }
 
-static void carve_room(fl_carver *carver, run *r)
+static void carve_memory(fl_carver *carver, run *r)
 {
     const size_t other = moved(r) || is_half(r) ? r->state_count : 0, f = sizeof(float);
     const size_t rows = is_half(r) ? fl_mul(r->call.steps, r->call.batch) : 0;
@@ -126,20 +126,20 @@ static void carve_room(fl_carver *carver, run *r)
     r->floats_y = fl_carve(carver, fl_mul(rows, r->node->dirs * r->packed->hidden), f);
 }
 
-/* Gets the memory that a call needs, which begins at *room: NULL if it needs none. */
-static OrtStatus *get_room(run *r, void **room)
+/* Gets the memory that a call needs, which begins at *memory: NULL if it needs none. */
+static OrtStatus *get_memory(run *r, void **memory)
 {
     fl_carver carver = {0};
-    carve_room(&carver, r);
+    carve_memory(&carver, r);
     if (!carver.used)
         return NULL;
-    carver = (fl_carver){.base = *room = fl_alloc(carver.used)};
-    if (!*room) {
+    carver = (fl_carver){.base = *memory = fl_alloc(carver.used)};
+    if (!*memory) {
         fl_message m = fl_ort_about(r->node);
         fl_message_add(&m, "no memory for a call");
         return fl_message_status(r->op->api, ORT_FAIL, &m);
     }
-    carve_room(&carver, r);
+    carve_memory(&carver, r);
     return NULL;
 }
 
@@ -280,12 +280,12 @@ OrtStatus *fl_ort_call(const fl_ort_op *op, const fl_ort_node *node, fl_ort_pack
                        OrtKernelContext *context, size_t inputs)
 {
     run r = {.op = op, .node = node, .packed = packed, .context = context};
-    void *room = NULL;
+    void *memory = NULL;
     OrtStatus *status = get_inputs(&r, inputs);
     if (!status)
         status = set_sizes(&r);
     if (!status)
-        status = get_room(&r, &room);
+        status = get_memory(&r, &memory);
     if (!status)
         status = set_lengths(&r);
     if (!status)
@@ -297,6 +297,6 @@ OrtStatus *fl_ort_call(const fl_ort_op *op, const fl_ort_node *node, fl_ort_pack
     }
     if (!status)
         end(&r);
-    fl_free(room);
+    fl_free(memory);
     return status;
 }

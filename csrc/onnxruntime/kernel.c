@@ -31,15 +31,14 @@ static OrtStatus *constant(const kernel *k, const OrtKernelInfo *info, size_t in
 {
     const fl_ort_api *api = k->op->api;
     const OrtValue *value = NULL;
-    char name[4]; /* it is only asked whether there is one */
-    size_t count = 0, size = sizeof name;
+    size_t count = 0, size = 0;
     OrtStatus *status = api->node_inputs(info, &count);
     *tensor = (fl_ort_tensor){.data = NULL};
     *given = *is_constant = 0;
-    if (status || index >= count)
+    if (status || index >= count || index >= k->op->kind->inputs)
         return status;
     status = api->node_input_name(info, index, NULL, &size);
-    *given = size > 1;
+    *given = size > 1; /* the name of one that is not given is "", with its 0 */
     if (status || !*given)
         return status;
     status = api->constant_input(info, index, is_constant, &value);
@@ -51,8 +50,7 @@ OrtStatus *FL_ORT fl_ort_kernel_create(const OrtCustomOp *op, const fl_ort_api *
 {
     fl_ort_arrays arrays;
     kernel *k = fl_alloc(sizeof *k);
-    (void)api; /* the same table as the operator's, of another version perhaps */
-    api = fl_ort_op_of(op)->api;
+    api = fl_ort_op_of(op)->api; /* the one given may be the table of an older version */
     if (!k)
         return api->create_status(ORT_FAIL, "fastlstm: no memory for a node");
     *k = (kernel){.op = fl_ort_op_of(op), .constant = 1};
@@ -60,11 +58,8 @@ OrtStatus *FL_ORT fl_ort_kernel_create(const OrtCustomOp *op, const fl_ort_api *
     OrtStatus *status = fl_ort_read_node(api, k->op->texts, k->op->kind, info, &k->node);
     k->node.kernels = k->op->kernels;
     for (size_t i = 0; i < FL_ORT_ARRAYS && !status; i++) {
-        int given = 0, is_constant = 0;
-        arrays.at[i] = (fl_ort_tensor){.data = NULL};
-        if (fl_ort_weight_inputs[i] < k->node.kind->inputs)
-            status =
-                constant(k, info, fl_ort_weight_inputs[i], &given, &is_constant, &arrays.at[i]);
+        int given, is_constant;
+        status = constant(k, info, fl_ort_weight_inputs[i], &given, &is_constant, &arrays.at[i]);
         k->constant &= is_constant || !given;
     }
     if (!status && k->constant)

@@ -5,9 +5,10 @@
 
 void fl_message_add(fl_message *message, const char *text)
 {
-    const size_t room = sizeof message->text - 1 - message->length, n = strlen(text);
-    memcpy(message->text + message->length, text, n < room ? n : room);
-    message->length += n < room ? n : room;
+    const size_t left = sizeof message->text - 1 - message->length, all = strlen(text);
+    const size_t n = all < left ? all : left;
+    memcpy(message->text + message->length, text, n);
+    message->length += n;
     message->text[message->length] = 0;
 }
 

@@ -87,8 +87,7 @@ static int went_well(const fl_ort_api *api, OrtStatus *status)
 typedef struct reader {
     const fl_ort_api *api;
     const OrtKernelInfo *info;
-    const char
-        *wrong; /* the name of an attribute that is of another type than it should; or NULL */
+    const char *wrong; /* an attribute that is of another type than it should be, or NULL */
 } reader;
 
 /* Does the node have an attribute? Of one of another type there are no numbers, but that is no
@@ -99,9 +98,8 @@ static int has(reader *r, const char *name)
     return went_well(r->api, r->api->attribute_floats(r->info, name, NULL, &count));
 }
 
-/* Answers whether an attribute has been read, by `status`, and notes it if it is there all the
- * same.
- */
+/* Answers whether an attribute has been read, by `status`. One that is there and has not been read
+   becomes r->wrong. */
 static int was_read(reader *r, const char *name, OrtStatus *status)
 {
     if (went_well(r->api, status))
@@ -306,6 +304,7 @@ OrtStatus *fl_ort_read_node(const fl_ort_api *api, int texts, const fl_ort_kind 
     if (!status)
         status = read_activations(&r, texts, node);
     if (!status && r.wrong)
-        status = refuse(api, node, "the attribute ", r.wrong, " is of another type than it should");
+        status =
+            refuse(api, node, "the attribute ", r.wrong, " is of another type than it should be");
     return status;
 }

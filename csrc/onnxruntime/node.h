@@ -9,8 +9,21 @@
 /* The last is ONNX Runtime's own, an LSTM: DynamicQuantizeLSTM. */
 enum { FL_ORT_LSTM, FL_ORT_GRU, FL_ORT_RNN, FL_ORT_QUANTIZED, FL_ORT_KINDS };
 
-/* The inputs of all, and those that an LSTM has beside. */
-enum { FL_X, FL_W, FL_R, FL_B, FL_LENGTHS, FL_H0, FL_C0, FL_P };
+/* The inputs of all, then those that an LSTM has beside, then those of a quantised one. */
+enum {
+    FL_X,
+    FL_W,
+    FL_R,
+    FL_B,
+    FL_LENGTHS,
+    FL_H0,
+    FL_C0,
+    FL_P,
+    FL_W_SCALE,
+    FL_W_ZERO,
+    FL_R_SCALE,
+    FL_R_ZERO
+};
 
 typedef struct fl_ort_kind {
     const char *name;
@@ -25,7 +38,7 @@ extern const fl_ort_kind fl_ort_kinds[FL_ORT_KINDS];
 typedef struct fl_ort_node {
     const fl_ort_kind *kind;
     const fl_kernels *kernels; /* what its network is to run on */
-    char name[64];             /* the node's own, cut if it is longer */
+    char name[64];             /* the node's own; "..." if it is longer */
     size_t dirs;               /* D */
     int64_t hidden;            /* H; 0: not said */
     int type;                  /* of its numbers: ORT_TYPE_FLOAT or ORT_TYPE_FLOAT16 */

@@ -122,19 +122,19 @@ static void turn(const matrix *m, const fl_ort_node *node, size_t d, int8_t *cod
 }
 
 void fl_ort_set_quantized(fl_net *net, const fl_ort_node *node, const fl_ort_arrays *arrays,
-                          size_t d, const float *b_ih, const float *b_hh, float *room)
+                          size_t d, const float *b_ih, const float *b_hh, float *scratch)
 {
     const matrix w = matrix_of(arrays, 0), r = matrix_of(arrays, 1);
-    float *r_floats = room + w.columns * w.k;
+    float *r_floats = scratch + w.columns * w.k;
     if (net->config.format == FL_FLOAT32) {
-        turn(&w, node, d, NULL, NULL, room);
+        turn(&w, node, d, NULL, NULL, scratch);
         turn(&r, node, d, NULL, NULL, r_floats);
-        fl_net_set(net, 0, d, room, r_floats, b_ih, b_hh, NULL);
+        fl_net_set(net, 0, d, scratch, r_floats, b_ih, b_hh, NULL);
         return;
     }
     /* 8 H floats of scales, then 4 H (I + H) bytes of codes. */
-    float *scales = room;
-    int8_t *codes = (int8_t *)(room + 2 * w.columns);
+    float *scales = scratch;
+    int8_t *codes = (int8_t *)(scratch + 2 * w.columns);
     turn(&w, node, d, codes, scales, NULL);
     turn(&r, node, d, codes + w.columns * w.k, scales + w.columns, NULL);
     fl_net_set_int8(net, 0, d, (fl_int8){codes, scales},

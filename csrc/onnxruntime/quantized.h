@@ -18,8 +18,8 @@
 OrtStatus *fl_ort_quantized_format(const fl_ort_api *api, const fl_ort_node *node,
                                    const fl_ort_arrays *arrays, fl_config *config);
 
-/* Packs direction d into a network of that format. room: 4 H (I + H + 2) floats. */
+/* Packs direction d into a network of that format. scratch: 4 H (I + H + 2) floats. */
 void fl_ort_set_quantized(fl_net *net, const fl_ort_node *node, const fl_ort_arrays *arrays,
-                          size_t d, const float *b_ih, const float *b_hh, float *room);
+                          size_t d, const float *b_ih, const float *b_hh, float *scratch);
 
 #endif

@@ -40,9 +40,11 @@ static size_t FL_ORT outputs_of(const OrtCustomOp *op)
 static int FL_ORT input_type(const OrtCustomOp *op, size_t index)
 {
     (void)op;
-    return index == FL_LENGTHS                                           ? ORT_TYPE_INT32
-           : index == FL_W || index == FL_R || index == 9 || index == 11 ? ORT_TYPE_ANY
-                                                                         : ORT_TYPE_FLOAT;
+    if (index == FL_LENGTHS)
+        return ORT_TYPE_INT32;
+    return index == FL_W || index == FL_R || index == FL_W_ZERO || index == FL_R_ZERO
+               ? ORT_TYPE_ANY
+               : ORT_TYPE_FLOAT;
 }
 
 static int FL_ORT output_type(const OrtCustomOp *op, size_t index)
@@ -55,7 +57,8 @@ static int FL_ORT output_type(const OrtCustomOp *op, size_t index)
 static int FL_ORT input_kind(const OrtCustomOp *op, size_t index)
 {
     (void)op;
-    return index <= FL_R || index == 8 || index == 10 ? ORT_REQUIRED : ORT_OPTIONAL;
+    return index <= FL_R || index == FL_W_SCALE || index == FL_R_SCALE ? ORT_REQUIRED
+                                                                       : ORT_OPTIONAL;
 }
 
 static int FL_ORT output_kind(const OrtCustomOp *op, size_t index)
@@ -78,7 +81,8 @@ static int FL_ORT first_version(const OrtCustomOp *op)
     return 1;
 }
 
-/* Of the operator sets that it is for: all. The largest int of all would mean the first alone. */
+/* No version is the last: this is larger than any. INT32_MAX itself would stand for first_version
+   alone. */
 static int FL_ORT last_version(const OrtCustomOp *op)
 {
     (void)op;
@@ -153,12 +157,12 @@ static OrtStatus *find_or_make(const fl_ort_op *like, registration **found)
 
 /* The entry of a session's configuration; "" if there is none. */
 static OrtStatus *entry(const fl_ort_api *api, const OrtSessionOptions *options, const char *key,
-                        char *text, size_t room)
+                        char *text, size_t size)
 {
     int there = 0;
     *text = 0;
     OrtStatus *status = api->has_entry(options, key, &there);
-    return status || !there ? status : api->get_entry(options, key, text, &room);
+    return status || !there ? status : api->get_entry(options, key, text, &size);
 }
 
 /* The number after "1." in the version of ONNX Runtime; 0 if it has another form. */

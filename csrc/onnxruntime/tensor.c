@@ -6,7 +6,8 @@
 #include "base/size.h"
 #include "network/half.h"
 
-const size_t fl_ort_weight_inputs[FL_ORT_ARRAYS] = {1, 2, 3, 7, 8, 9, 10, 11};
+const size_t fl_ort_weight_inputs[FL_ORT_ARRAYS] = {FL_W,       FL_R,      FL_B,       FL_P,
+                                                    FL_W_SCALE, FL_W_ZERO, FL_R_SCALE, FL_R_ZERO};
 
 static size_t type_bytes(int type)
 {
@@ -54,6 +55,13 @@ OrtStatus *fl_ort_tensor_of(const fl_ort_api *api, const OrtValue *value, fl_ort
     return status;
 }
 
+void fl_ort_add_shape(fl_message *message, const fl_ort_tensor *tensor)
+{
+    const int more = tensor->axes > FL_ORT_AXES;
+    fl_message_shape(message, tensor->size, more ? FL_ORT_AXES : tensor->axes);
+    fl_message_add(message, more ? " and more axes" : "");
+}
+
 OrtStatus *fl_ort_due(const fl_ort_api *api, const fl_ort_node *node, const char *what,
                       const fl_ort_tensor *tensor, const int64_t *size, size_t axes)
 {
@@ -65,7 +73,7 @@ OrtStatus *fl_ort_due(const fl_ort_api *api, const fl_ort_node *node, const char
     fl_message m = fl_ort_about(node);
     fl_message_add(&m, what);
     fl_message_add(&m, " has the shape ");
-    fl_message_shape(&m, tensor->size, tensor->axes < FL_ORT_AXES ? tensor->axes : FL_ORT_AXES);
+    fl_ort_add_shape(&m, tensor);
     fl_message_add(&m, ", ");
     fl_message_shape(&m, size, axes);
     fl_message_add(&m, " is due");

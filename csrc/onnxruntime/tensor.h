@@ -23,6 +23,9 @@ void fl_ort_from_floats(void *to, const float *from, size_t n, int type);
 /* What a value holds; `value` may be NULL. */
 OrtStatus *fl_ort_tensor_of(const fl_ort_api *api, const OrtValue *value, fl_ort_tensor *tensor);
 
+/* Adds the shape of a tensor to a message, of more than FL_ORT_AXES axes the first. */
+void fl_ort_add_shape(fl_message *message, const fl_ort_tensor *tensor);
+
 /* NULL if a tensor has these sizes or is not given, else a status with both shapes. */
 OrtStatus *fl_ort_due(const fl_ort_api *api, const fl_ort_node *node, const char *what,
                       const fl_ort_tensor *tensor, const int64_t *size, size_t axes);

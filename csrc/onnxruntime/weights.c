@@ -34,9 +34,9 @@ static OrtStatus *check(const fl_ort_api *api, const fl_ort_node *node, const fl
     if (!w->data || !r->data || hidden < 1 || hidden > INT32_MAX || input < 1) {
         fl_message m = fl_ort_about(node);
         fl_message_add(&m, "W has the shape ");
-        fl_message_shape(&m, w->size, w->axes < FL_ORT_AXES ? w->axes : FL_ORT_AXES);
+        fl_ort_add_shape(&m, w);
         fl_message_add(&m, " and R ");
-        fl_message_shape(&m, r->size, r->axes < FL_ORT_AXES ? r->axes : FL_ORT_AXES);
+        fl_ort_add_shape(&m, r);
         fl_message_add(&m, ", directions, gates and input or hidden size are due, none of them 0");
         return fl_message_status(api, ORT_INVALID_ARGUMENT, &m);
     }
@@ -66,27 +66,27 @@ static int has_numbers(const fl_ort_tensor *tensor)
     return 0;
 }
 
-/* Packs a direction. room: G H (I + H + 4) + 3 H floats. */
+/* Packs a direction. scratch: G H (I + H + 4) + 3 H floats. */
 static void pack_direction(fl_net *net, const fl_ort_node *node, const fl_ort_arrays *a,
-                           const fl_config *config, size_t d, float *room)
+                           const fl_config *config, size_t d, float *scratch)
 {
     static const size_t peepholes[] = {0, 2, 1};
     const size_t *order = node->kind->order, gates = node->kind->gates, hidden = config->hidden;
     const size_t rows = gates * hidden, w_size = rows * config->input, r_size = rows * hidden;
     const float *b_ih = NULL, *b_hh = NULL;
-    float *vectors = room + w_size + r_size + 2 * rows;
+    float *vectors = scratch + w_size + r_size + 2 * rows;
     if (a->at[FL_ORT_B].data) {
         b_ih = fl_ort_in_order(vectors, &a->at[FL_ORT_B], 2 * d * rows, order, gates, hidden);
         b_hh = fl_ort_in_order(vectors + rows, &a->at[FL_ORT_B], (2 * d + 1) * rows, order, gates,
                                hidden);
     }
     if (node->kind == &fl_ort_kinds[FL_ORT_QUANTIZED])
-        fl_ort_set_quantized(net, node, a, d, b_ih, b_hh, room);
+        fl_ort_set_quantized(net, node, a, d, b_ih, b_hh, scratch);
     else
         fl_net_set(net, 0, d,
-                   fl_ort_in_order(room, &a->at[FL_ORT_W], d * w_size, order, gates,
+                   fl_ort_in_order(scratch, &a->at[FL_ORT_W], d * w_size, order, gates,
                                    hidden * config->input),
-                   fl_ort_in_order(room + w_size, &a->at[FL_ORT_R], d * r_size, order, gates,
+                   fl_ort_in_order(scratch + w_size, &a->at[FL_ORT_R], d * r_size, order, gates,
                                    hidden * hidden),
                    b_ih, b_hh, NULL);
     if (config->variant.peepholes)
@@ -121,9 +121,9 @@ OrtStatus *fl_ort_pack(const fl_ort_api *api, const fl_ort_node *node, const fl_
     if (config.cell == FL_LSTM && has_numbers(&arrays->at[FL_ORT_P]))
         config.variant.differs = config.variant.peepholes = 1;
     const size_t rows = node->kind->gates * config.hidden;
-    const size_t room =
+    const size_t floats =
         fl_add(fl_mul(rows, fl_add(config.input, config.hidden + 4)), fl_mul(3, config.hidden));
-    float *ordered = fl_alloc(fl_mul(room, sizeof(float)));
+    float *scratch = fl_alloc(fl_mul(floats, sizeof(float)));
     fl_ort_packed *made = fl_alloc(sizeof *made);
     if (made)
         *made = (fl_ort_packed){.net = fl_net_new(&config, node->kernels),
@@ -131,18 +131,18 @@ OrtStatus *fl_ort_pack(const fl_ort_api *api, const fl_ort_node *node, const fl_
                                 .hidden = config.hidden,
                                 .arrays = *arrays,
                                 .copy = keep ? fl_alloc(copy_arrays(NULL, arrays)) : NULL};
-    if (!ordered || !made || !made->net || (keep && !made->copy)) {
-        fl_free(ordered);
+    if (!scratch || !made || !made->net || (keep && !made->copy)) {
+        fl_free(scratch);
         fl_ort_packed_free(made);
         return no_memory(api, node);
     }
     atomic_init(&made->users, 1);
     atomic_init(&made->descending, 0);
     for (size_t d = 0; d < config.dirs; d++)
-        pack_direction(made->net, node, arrays, &config, d, ordered);
+        pack_direction(made->net, node, arrays, &config, d, scratch);
     if (keep)
         copy_arrays(made->copy, arrays);
-    fl_free(ordered);
+    fl_free(scratch);
     *packed = made;
     return NULL;
 }

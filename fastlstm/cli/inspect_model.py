@@ -64,6 +64,11 @@ def number(text, option):
         raise ValueError(f"{option}: {text!r} is no number") from None
 
 
+def numbers(texts, option):
+    """{name: number} of the options NAME=NUMBER."""
+    return {name: number(text, f"{option} {name}") for name, text in pairs(texts, option).items()}
+
+
 def given_inputs(model, shapes, values):
     """{name: array} for the options --shape and --value: zeros, but for values that are given."""
     shapes, values = pairs(shapes, "--shape"), pairs(values, "--value")

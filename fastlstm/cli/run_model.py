@@ -14,7 +14,7 @@ from ..files.read import read_state_dict
 from ..models.graph import ModelError
 from ..models.load import load_model
 from .arrays import Progress, array_of, whole_files
-from .inspect_model import number, pairs
+from .inspect_model import numbers
 
 PCM = {"int16": ("<i2", 1 / 32768), "float32": ("<f4", 1.0)}  # samples: type, scale to -1..1
 
@@ -238,11 +238,9 @@ def _targets(texts, names):
 def run(args):
     """Runs the model as the arguments say."""
     model = load_model(args.file, num_threads=args.num_threads, external_data=args.external_data)
-    values = pairs(args.value, "--value")
+    values = numbers(args.value, "--value")
     names = [value.name for value in model.inputs if value.name not in values]
-    constants = {
-        name: model.array(name, number(text, f"--value {name}")) for name, text in values.items()
-    }
+    constants = {name: model.array(name, value) for name, value in values.items()}
     start = read_state_dict(args.state) if args.state else None
     outputs = [value.name for value in model.outputs]
     if args.chunk is None:

@@ -4,7 +4,7 @@
 from .. import score
 from ..config import check_num_threads
 from .arrays import Progress
-from .inspect_model import number, pairs
+from .inspect_model import numbers
 
 HELP = "score a column of sequences in Parquet files, of any size, resumed where it stopped"
 
@@ -32,7 +32,7 @@ def add_arguments(parser):
 
 def run(args):
     check_num_threads(args.num_threads)
-    constants = {n: number(t, f"--value {n}") for n, t in pairs(args.value, "--value").items()}
+    constants = numbers(args.value, "--value")
     bar = None
 
     def progress(done, total):

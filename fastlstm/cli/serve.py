@@ -3,7 +3,7 @@
 
 import os
 
-from .inspect_model import number, pairs
+from .inspect_model import numbers
 
 HELP = "serve a model's streams over WebSockets, with a page for the microphone"
 MISSING = "fastlstm serve needs Starlette, uvicorn and others: pip install 'fastlstm[serve]'"
@@ -43,16 +43,14 @@ def run(args):
         raise ValueError(f"{MISSING} ({error})") from None
     if (args.tls_certificate is None) != (args.tls_key is None):
         raise ValueError("--tls-certificate and --tls-key: both, or none")
-    for name in ("rate", "idle", "patience"):
+    for name in ("rate", "idle", "patience", "sample_rate"):
         if not getattr(args, name) > 0:
-            raise ValueError(f"--{name} must be more than 0")
+            raise ValueError(f"--{name.replace('_', '-')} must be more than 0")
     if args.context < 0 or (args.frame is not None and args.frame < 1):
         raise ValueError("--frame must be at least 1, --context at least 0")
     served = Served(
         args.file, args.streams, frame=args.frame, context=args.context,
-        constants={n: number(text, f"--value {n}") for n, text in
-                   pairs(args.value, "--value").items()},
-        num_threads=args.num_threads,
+        constants=numbers(args.value, "--value"), num_threads=args.num_threads,
         pool={"max_delay": args.max_delay / 1000},
     )  # fmt: skip
     serve(

@@ -44,14 +44,19 @@ COARSE = {"dksplit-int8.onnx": 0.02}
 PROBABILITIES = {"output", "speech_probs"}  # silero's outputs, whose scale is 1
 
 
-@pytest.mark.parametrize("how", RUNNERS)
-@pytest.mark.parametrize("name", FILES)
-def test_published_files(name, how, rng):
-    path = str(path_of(name.split(".onnx")[0] + ".onnx"))
+def drawn(name, rng):
+    """The path of one of FILES, and its inputs, drawn where only their shapes are given."""
     inputs = {
         n: s if isinstance(s, np.ndarray) else (0.1 * rng.standard_normal(s)).astype(F)
         for n, s in FILES[name].items()
     }
+    return str(path_of(name.split(".onnx")[0] + ".onnx")), inputs
+
+
+@pytest.mark.parametrize("how", RUNNERS)
+@pytest.mark.parametrize("name", FILES)
+def test_published_files(name, how, rng):
+    path, inputs = drawn(name, rng)
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

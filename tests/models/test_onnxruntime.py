@@ -9,10 +9,9 @@ import onnx
 import onnxruntime
 import pytest
 from conftest import ASAN, FULL
-from published import path_of
 from recurrent_graphs import Case, draw, session
 from test_onnx_nodes import array, cases_of
-from test_onnx_published import FILES
+from test_onnx_published import drawn
 
 import fastlstm
 import fastlstm.onnxruntime
@@ -158,11 +157,7 @@ PUBLISHED = [
 def test_published_files(name, rng):
     if name.startswith("Run_") and VERSION < (1, 25):
         pytest.skip("these versions cannot read it themselves")
-    path = str(path_of(name.split(".onnx")[0] + ".onnx"))
-    feeds = {
-        n: s if isinstance(s, np.ndarray) else (0.1 * rng.standard_normal(s)).astype(np.float32)
-        for n, s in FILES[name].items()
-    }
+    path, feeds = drawn(name, rng)
     due, found = (session(path, ours).run(None, feeds) for ours in (False, True))
     for y, expected in zip(found, due, strict=True):
         assert (y.dtype, y.shape) == (expected.dtype, expected.shape)

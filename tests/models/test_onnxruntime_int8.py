@@ -84,6 +84,18 @@ def test_other_codes_have_the_bits_of_float32(dtype, zero, per_column, rng):
             assert one.tobytes() == other.tobytes()
 
 
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_one_scale_and_zero_point_in_all(shape, rng):
+    case = Quantized(rng, 4, 2, 6, 8, dtype="uint8", direction="bidirectional")
+    for name in "WR":
+        scale, zero = np.float32(0.003), np.uint8(120)
+        case.weights |= {f"{name}s": np.full(shape, scale), f"{name}z": np.full(shape, zero)}
+        numbers = (case.weights[name].astype(np.float32) - zero) * scale
+        case.numbers[name] = np.ascontiguousarray(numbers.transpose(0, 2, 1))
+    for one, other in zip(results(case), of_numbers(case), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
 def test_a_code_of_minus_128(rng):
     """For which the engine has none."""
     case = Quantized(rng, 4, 1, 6, 8)

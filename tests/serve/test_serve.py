@@ -204,6 +204,7 @@ def test_wrong_starts(layer, capsys, tmp_path, monkeypatch):
         ([layer[0], "--value", "sr=3"], "is a layer"),
         ([layer[0], "--streams", 0], "capacity must be"),
         ([layer[0], "--rate", 0], "--rate must be"),
+        ([layer[0], "--sample-rate", 0], "--sample-rate must be"),
         ([layer[0], "--context", 3], "--context is for"),
         ([layer[0], "--tls-key", "x"], "both, or none"),
         ([detector, "--value", "sr=16000"], "--frame must say"),

@@ -118,7 +118,7 @@ def session(model, ours=True, threads=1, quantized=False, **entries):
 class Quantized(Case):
     """A Case whose node is ONNX Runtime's DynamicQuantizeLSTM; the arguments are Case's.
 
-    per_column   a scale for each column of W and R, else one for each direction, or one in all
+    per_column   a scale for each column of W and R, else one for each direction
     dtype, zero  of the codes, and whether there are zero points other than 0
     numbers      the float32 weights that the codes stand for, as an LSTM has them
     """

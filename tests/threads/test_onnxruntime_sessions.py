@@ -35,7 +35,6 @@ MADE_AND_FREED = """
 import resource
 import numpy as np
 from recurrent_graphs import Case, session
-from fastlstm.engine import backend
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -129,7 +128,6 @@ def test_sessions_in_the_children_of_a_fork():
 WHOSE = """
 import os
 import numpy as np
-import fastlstm
 from recurrent_graphs import Case, session
 from fastlstm.engine import backend
 

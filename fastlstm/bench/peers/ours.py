@@ -36,7 +36,7 @@ def ways(shape, threads, carry=False, lengths=None, precision="float32"):
     return found
 
 
-def make_layer(weights, shape, threads, precision="float32"):
+def make_layer(weights, shape, threads, precision):
     layer = LAYERS[shape.cell].from_state_dict(weights, num_threads=threads)
     return layer if precision == "float32" else layer.quantize(precision)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The types of all that is public; tests/test_typing.py holds them to the code.
+"""The types of all that is public; tests/api/test_typing.py holds them to the code.
 
 Arrays given are anything that numpy.asarray takes, arrays returned are float32.
 """

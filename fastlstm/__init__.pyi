@@ -17,7 +17,8 @@ from .errors import LoadError as LoadError
 from .variants import Activation
 
 __version__: str
-nn: Any  # the package fastlstm.nn, imported at first use
+from . import nn as nn  # imported at first use
+
 __all__ = [
     "GRU",
     "LSTM",

@@ -14,6 +14,8 @@
 #   make docs        the documentation as a site, in build/site; every warning is an error
 
 PYTHON ?= python3
+# Of the command line alone: some systems have a variable NAME in every shell.
+NAME :=
 VENV := .venv
 BIN := $(VENV)/bin
 # a process for each CPU, a file to each: what a file compiles is compiled once; in conftest.py's order

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The types of all that is public; tests/test_typing.py holds them to the code.
+"""The types of all that is public; tests/api/test_typing.py holds them to the code.
 
 Arrays given are anything that numpy.asarray takes, arrays returned are float32.
 """
@@ -17,7 +17,8 @@ from .errors import LoadError as LoadError
 from .variants import Activation
 
 __version__: str
-nn: Any  # the package fastlstm.nn, imported at first use
+from . import nn as nn  # imported at first use
+
 __all__ = [
     "GRU",
     "LSTM",

@@ -9,6 +9,7 @@ is how far off the forecasts made for it were. A stream keeps the state: a new v
 """
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -53,7 +54,10 @@ class Detector:
         return np.stack([z, np.diff(z, prepend=z[:1])], 1), z
 
     def step(self, value):
-        """The score of the value, which has come after those before."""
+        """The score of the value, which has come after those before. ValueError if it is not
+        finite, which would make all later scores NaN; the state is then as before."""
+        if not math.isfinite(value):
+            raise ValueError(f"a value must be finite, got {value}")
         z = np.float32((value - self.centre) / self.scale)
         x = np.array([[z, 0.0 if self.before is None else z - self.before]], np.float32)
         if self.due:
@@ -151,16 +155,23 @@ def show(t, value, low, high, score, threshold, colour):
 def read_values(path):
     """Numbers of a text file: the second column of a CSV file with several, without its heading."""
     values = []
-    with open(path) as file:
-        for n, line in enumerate(file):
-            cells = line.strip().split(",")
-            try:
-                values.append(float(cells[min(1, len(cells) - 1)]))
-            except ValueError:
-                if n:
-                    raise SystemExit(
-                        f"{path}, line {n + 1}: no number in {line.strip()!r}"
-                    ) from None
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{path}: {error}") from None
+    for n, line in enumerate(lines):
+        cells = line.strip().split(",")
+        try:
+            value = float(cells[min(1, len(cells) - 1)])
+        except ValueError:
+            if n == 0:
+                continue  # the heading
+            value = math.nan
+        if not math.isfinite(value):
+            raise SystemExit(f"{path}, line {n + 1}: no finite number in {line.strip()!r}")
+        values.append(value)
+    if not values:
+        raise SystemExit(f"{path}: no values")
     return values
 
 
@@ -172,6 +183,8 @@ def main(arguments=None):
     parser.add_argument("--every", type=int, default=8, help="steps a line of the plot")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds to wait after a line")
     args = parser.parse_args(arguments)
+    if args.every < 1 or not 0 <= args.delay < math.inf:
+        parser.error("every is 1 or more, delay 0 or more")
 
     faults = [(220 + 150 * n, 20, name) for n, name in enumerate(FAULTS)]
     values = read_values(args.series) if args.series else pulse(1000, 11, faults)

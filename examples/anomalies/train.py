@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Learns what the clean part of each series looks like.
 
-python train.py            # about a minute of CPU; writes model.safetensors and training.json
+python train.py            # some 20 seconds of CPU; writes model.safetensors and training.json
 """
 
 import argparse
-import math
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
-from common.beside import beside_pytorch, progress, setup  # noqa: E402
+from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
 
 from anomalies.data import read_all  # noqa: E402
 from anomalies.deploy import smoothed, surprise  # noqa: E402
@@ -66,9 +65,7 @@ def train_one(z, name, args):
     accelerate(model)
     optimizer = torch.optim.Adam(model.parameters(), args.rate)
     for n in progress(range(args.updates), name):
-        rate = min(1, (n + 1) / 20) * (1 + math.cos(math.pi * n / args.updates)) / 2
-        for group in optimizer.param_groups:
-            group["lr"] = args.rate * rate
+        set_rate(optimizer, args.rate, n, args.updates, warm=20)
         optimizer.zero_grad()
         loss = loss_of(model, batch_of(z, rng))
         loss.backward()

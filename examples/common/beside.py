@@ -6,6 +6,7 @@ stay together say that fastlstm's gradients are PyTorch's.
 """
 
 import copy
+import math
 import time
 
 import torch
@@ -25,8 +26,16 @@ def progress(items, text):
     return tqdm(items, text, leave=False, disable=None)
 
 
+def set_rate(optimizer, rate, done, total, warm=1):
+    """The optimizer's rate for update number `done` of `total`: it rises to `rate` over the first
+    `warm` updates and falls along a cosine to 0."""
+    part = min(1, (done + 1) / warm) * (1 + math.cos(math.pi * done / total)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = rate * part
+
+
 def beside_pytorch(model, loss, batches, rate, clip=1.0):
-    """What README's table of training says, measured over the list of batches.
+    """What the README's line on training says, measured over the list of batches.
 
     model     a module with torch.nn's layers; it is copied
     loss      f(model, batch) -> a scalar tensor

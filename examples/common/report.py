@@ -12,21 +12,15 @@
 import importlib.metadata
 import json
 import platform
-import re
 from pathlib import Path
+
+from fastlstm.bench.machine import cpu_name
 
 BEGIN, END = "<!-- from results.json -->", "<!-- end -->"
 
 
-def cpu():
-    """The processor's name, as Linux says it; else what Python knows."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
 def made_with(*packages):
-    return {"cpu": cpu(), "python": platform.python_version()} | {
+    return {"cpu": cpu_name(), "python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in ("numpy", *packages)
     }
 
@@ -64,7 +58,7 @@ def training_lines(results):
     t = results["training"]
     ratio = t["torch_ms"] / t["fastlstm_ms"]
     yield (
-        f"**Training**: {t['parameters']:,} parameters, {t['cpu_seconds'] / 60:.1f} minutes of CPU "
+        f"**Training**: {t['parameters']:,} parameters, {t['cpu_seconds']:.0f} seconds of CPU "
         f"through `fastlstm.torch.accelerate`. An update takes {t['fastlstm_ms']:.1f} ms of CPU, "
         f"by PyTorch alone {t['torch_ms']:.1f} ms ({ratio:.2f} times). Over the first "
         f"{t['updates']} updates, batch by batch in turn, the losses go from "

@@ -76,7 +76,7 @@ def with_lexicon(words, train, test, lexicon):
 
 
 def torch_network():
-    """train.Network with the file's weights, and its batches for sentences."""
+    """train.Network with the file's weights."""
     import torch
     from safetensors.torch import load_file
 
@@ -84,13 +84,9 @@ def torch_network():
 
     torch.set_num_threads(1)
     weights = load_file(MODEL)
-    mine = {k: v.float() for k, v in weights.items() if k.partition(".")[0] in MODULES}
-    network = Network(len(mine["embedding.weight"]) - 1)
-    network.load_state_dict(mine)
+    network = Network(len(weights["embedding.weight"]) - 1)
+    network.load_state_dict({k: weights[k].float() for k in network.state_dict()})
     return network.eval()
-
-
-MODULES = ("embedding", "lstm", "head")
 
 
 def speed(test, models):
@@ -167,7 +163,7 @@ def own_outputs():
 
     sentences = [SimpleNamespace(text=text, rating=0.0) for text in OWN]
     data = Batches(sentences, Sentiment().vocabulary)
-    return {"sentences": OWN, "ratings": data.rated(torch_network(), np.arange(6)).tolist()}
+    return {"sentences": OWN, "ratings": data.rated(torch_network(), np.arange(len(OWN))).tolist()}
 
 
 def picture(model, path):

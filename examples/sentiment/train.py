@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Trains the sentence rater of deploy.py on what people said of 23,619 sentences.
 
-    python train.py            # two minutes of CPU; writes model.safetensors and training.json
+    python train.py            # half a minute of CPU; writes model.safetensors and training.json
 
 The data are in the source distribution of vaderSentiment 3.3.2 (data.py).
 """
 
 import argparse
-import math
 import sys
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
-from common.beside import beside_pytorch, progress, setup  # noqa: E402
+from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from sentiment.data import TEST, TRAIN, VALIDATION, read_lexicon, read_sentences  # noqa: E402
@@ -116,9 +115,7 @@ def train(model, data, parts, args):
     for epoch in range(1, args.epochs + 1):
         losses = []
         for chosen in progress(data.epoch(parts[TRAIN]), f"epoch {epoch}"):
-            rate = min(1, (done + 1) / 100) * (1 + math.cos(math.pi * done / total)) / 2
-            for group in optimizer.param_groups:
-                group["lr"] = args.rate * rate
+            set_rate(optimizer, args.rate, done, total, warm=100)
             optimizer.zero_grad()
             loss = loss_of(model, data.batch(chosen, args.forget))
             loss.backward()

@@ -4,7 +4,6 @@
 python adapt.py            # half a minute of CPU; writes two models into .cache
 """
 
-import math
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from torch import nn
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common.beside import progress, setup  # noqa: E402
+from common.beside import progress, set_rate, setup  # noqa: E402
 from common.data import CACHE  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
@@ -40,8 +39,7 @@ def adapt(speaker, own, others, weights):
     accelerate(network)
     optimizer = torch.optim.Adam(network.parameters(), RATE)
     for n in progress(range(UPDATES), speaker):
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 + math.cos(math.pi * n / UPDATES)) / 2
+        set_rate(optimizer, RATE, n, UPDATES)
         chosen = [pool[k] for pool in (own, others) for k in rng.integers(0, len(pool), 16)]
         optimizer.zero_grad()
         loss_of(network, batch_of(chosen, mean, scale, rng)).backward()

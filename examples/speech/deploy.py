@@ -5,8 +5,8 @@
     python deploy.py recording.wav         # 16 bit, one channel, 8 kHz or a multiple of it
     python deploy.py recording.wav --voice silero_vad.onnx      # a voice detector in front
 
-fastlstm and NumPy only: features are NumPy's, the two LSTMs a stream, a word is said when CTC's
-best path has left it.
+fastlstm and NumPy only: features are NumPy's, the two LSTMs a stream, a word is reported when it
+becomes the best class of a step.
 """
 
 import argparse
@@ -135,7 +135,7 @@ class Recogniser:
 
 
 class Listener:
-    """Samples in, words out as soon as they are over."""
+    """Samples in, words out as soon as they are recognised."""
 
     def __init__(self, recogniser, stretch=1.0):
         self.recogniser, self.lstm = recogniser, recogniser.lstm.stream()
@@ -199,14 +199,20 @@ class VoiceGate:
 
 def read_wave(path):
     """The samples (N,) as 16-bit amplitudes, at 8 kHz."""
-    with wave.open(str(path)) as file:
-        rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-        if channels != 1 or width != 2 or rate % RATE:
-            raise SystemExit(
-                f"{path}: {channels} channels, {8 * width} bits, {rate} Hz; one channel, 16 bits "
-                f"and a multiple of {RATE} Hz are due"
-            )
-        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64)
+    try:
+        with wave.open(str(path)) as file:
+            rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
+            content = file.readframes(file.getnframes())
+    except (OSError, EOFError, wave.Error) as error:
+        raise SystemExit(f"{path}: {str(error) or 'no wav file'}") from None
+    if channels != 1 or width != 2 or rate % RATE:
+        raise SystemExit(
+            f"{path}: {channels} channels, {8 * width} bits, {rate} Hz; one channel, 16 bits "
+            f"and a multiple of {RATE} Hz are due"
+        )
+    samples = np.frombuffer(content, "<i2").astype(np.float64)
+    if not len(samples):
+        raise SystemExit(f"{path}: no samples")
     times = rate // RATE
     if times > 1:  # no tones above 4 kHz, then every second, third ... sample
         spectrum = np.fft.rfft(samples)
@@ -237,8 +243,6 @@ def main(arguments=None):
         words += found
         for word in found:
             print(f"{(at + HOP) / RATE:6.2f} s  {word}")
-    if not taken:
-        raise SystemExit(f"{args.recording}: shorter than 10 ms")
     print(
         f"\nheard: {' '.join(words) or 'nothing'}\n{listener.recogniser.lstm.dtype}: "
         f"{1e6 * sum(taken) / len(taken):.0f} microseconds for 10 ms of sound, at most "

@@ -6,7 +6,6 @@ python evaluate.py         # writes results.json, README's tables, heard.png, di
 """
 
 import sys
-import time
 import wave
 from pathlib import Path
 
@@ -16,9 +15,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from common import report, timing  # noqa: E402
-from common.data import Wheel, read  # noqa: E402
 from common.scores import interval  # noqa: E402
 
+from fastlstm.demo.voice import DETECTOR, fetch  # noqa: E402
 from speech import adapt  # noqa: E402
 from speech.baseline import Warper, templates_of  # noqa: E402
 from speech.data import allison, cepstra_of, people, synthesised, tidigits, trimmed  # noqa: E402
@@ -39,11 +38,6 @@ from speech.deploy import (  # noqa: E402
 from speech.train import SEED, distance  # noqa: E402
 from speech.voices import Speaker  # noqa: E402
 
-SILERO = (
-    Wheel("silero_vad", "6.2.3"),
-    "silero_vad/data/silero_vad.onnx",
-    "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
-)
 SPOKEN = "seven two five oh, nine three"  # what digits.wav says, by a voice not trained on
 
 
@@ -177,8 +171,7 @@ def after(seconds):
 
 def gate_note():
     """What the voice detector in front is good for: words heard in a minute of noise."""
-    path = HERE.parent / ".cache" / "silero_vad.onnx"
-    path.write_bytes(read(*SILERO))
+    path = fetch(*DETECTOR)
     rng = np.random.default_rng(5)
     noise = np.concatenate(
         [rng.normal(0, level, 10 * RATE) for level in (3, 30, 100, 300, 1000, 3000)]
@@ -315,9 +308,7 @@ def main():
     rates["pocketsphinx, trained on TIDIGITS"] = error_rates(
         utterances, [s for *_, s in utterances]
     )
-    start = time.perf_counter()
     lateness = delays()
-    print(f"delays in {time.perf_counter() - start:.0f} s")
     results = {
         "scores": {
             "wrong words, %": {

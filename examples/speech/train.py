@@ -5,7 +5,6 @@ python train.py            # three minutes of CPU; writes model.safetensors and 
 """
 
 import argparse
-import math
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
-from common.beside import beside_pytorch, progress, setup  # noqa: E402
+from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from speech.data import (  # noqa: E402
@@ -159,9 +158,7 @@ def main():
     optimizer = torch.optim.Adam(model.parameters(), args.rate)
     start, history, recent = time.process_time(), [], []
     for n in progress(range(args.updates), "updates"):
-        rate = min(1, (n + 1) / 50) * (1 + math.cos(math.pi * n / args.updates)) / 2
-        for group in optimizer.param_groups:
-            group["lr"] = args.rate * rate
+        set_rate(optimizer, args.rate, n, args.updates, warm=50)
         optimizer.zero_grad()
         loss_function, make, pools = timed if n < args.updates * 0.4 else free
         loss = loss_function(model, draw(pools, make))

@@ -118,11 +118,22 @@ def simulated(days=750, seed=7, within=78):
 
 
 def read_prices(path):
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SystemExit(f"{path}: {error}") from None
     if not rows or not {"High", "Low", "Close"} <= set(rows[0]):
         raise SystemExit(f"{path}: columns High, Low and Close are due")
-    return [tuple(float(row[name]) for name in ("High", "Low", "Close")) for row in rows]
+    if len(rows) < 3:
+        raise SystemExit(f"{path}: three days or more are due")
+    days = []
+    for row in rows:
+        try:
+            days.append(tuple(float(row[name]) for name in ("High", "Low", "Close")))
+        except (TypeError, ValueError):
+            raise SystemExit(f"{path}: a price is no number in {row}") from None
+    return days
 
 
 def sparkline(values, width=72):
@@ -141,10 +152,11 @@ def main(arguments=None):
     days, truth = (read_prices(args.prices), None) if args.prices else simulated()
     model = Forecaster(dtype="int8" if args.int8 else "float32")
     start = time.perf_counter()
-    forecasts = [model.step(*day) for day in days]
+    try:
+        forecasts = [model.step(*day) for day in days]
+    except ValueError as error:
+        raise SystemExit(f"{args.prices}: {error}") from None
     taken = (time.perf_counter() - start) / len(days)
-    if len(days) < 3:
-        raise SystemExit("give three days or more")
     volatility = np.array([f[1] for f in forecasts[1:]])
     print("forecast volatility  " + sparkline(volatility))
     if truth:

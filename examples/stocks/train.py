@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Walk forward through the years: for each a small LSTM, trained on all days before it.
 
-python train.py            # half a minute of CPU; writes model.safetensors and training.json
+python train.py            # a few seconds of CPU; writes model.safetensors and training.json
 """
 
 import argparse
-import math
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
-from common.beside import beside_pytorch, progress, setup  # noqa: E402
+from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from stocks.data import FIRST, LAST, SCALED, Market  # noqa: E402
@@ -66,9 +65,7 @@ def train_year(tensors, days, args):
     accelerate(model)
     optimizer = torch.optim.AdamW(model.parameters(), args.rate, weight_decay=args.decay)
     for epoch in range(args.epochs):
-        rate = min(1, (epoch + 1) / 5) * (1 + math.cos(math.pi * epoch / args.epochs)) / 2
-        for group in optimizer.param_groups:
-            group["lr"] = args.rate * rate
+        set_rate(optimizer, args.rate, epoch, args.epochs, warm=5)
         for batch in batches(tensors, days, epoch):
             optimizer.zero_grad()
             loss_of(model, batch).backward()

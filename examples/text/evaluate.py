@@ -85,8 +85,6 @@ def compressed(train, held, letters):
 def torch_scores(text):
     import torch
 
-    from text.train import charlm
-
     torch.set_num_threads(1)
     saved = torch.load(MODEL, weights_only=True)
     network = charlm().CharModel()

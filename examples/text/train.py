@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Trains the network of deploy.py anew, in a sixth of the demo's epochs.
 
-    python train.py            # some minutes of CPU; writes training.json and .cache/text/austen.pt
+    python train.py         # a minute or two of CPU; writes training.json, .cache/text/austen.pt
 
 The demo's own checkpoint is what ../charlm/train.py makes in six epochs; one is enough to see it
 learn. The novels are in Debian's r-cran-janeaustenr.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from common.data import Wheel, read_many
 
-from translation.deploy import END, FIRST, LANGUAGES, MARKS, SPACE, Pieces, spaced, with_marks
+from translation.deploy import END, FIRST, LANGUAGES, MARKS, Pieces, with_marks, words_of
 
 PACKAGES = {
     Wheel("django", "5.2.8"): "4ff7675a0c686e76dabf8465209ff56d2b8c488ae75d921b5483aabe0337ffe0",
@@ -74,8 +74,7 @@ def learn_pieces(texts, size):
     over."""
     words = Counter()
     for text in texts:
-        marked = spaced(with_marks(text)[0])
-        words.update(re.findall(rf"{SPACE}?[^\W\d_]+|{SPACE}?\d|{SPACE}?[^\w{SPACE}]|.", marked))
+        words.update(words_of(with_marks(text)[0]))
     letters = Counter()
     for word, count in words.items():
         for letter in word:

@@ -71,16 +71,17 @@ class Pieces:
         return self.cache[word]
 
     def encode(self, text):
-        words = re.findall(rf"{SPACE}?[^\W\d_]+|{SPACE}?\d|{SPACE}?[^\w{SPACE}]|.", spaced(text))
-        return [piece for word in words for piece in self.word(word)]
+        return [piece for word in words_of(text) for piece in self.word(word)]
 
     def decode(self, ids):
         text = "".join(self.pieces[k] for k in ids if k >= FIRST)
         return text.replace(SPACE, " ").strip()
 
 
-def spaced(text):
-    return SPACE + SPACE.join(text.split())
+def words_of(text):
+    """Words, digits and marks, each with the space before it; no piece goes beyond one of them."""
+    spaced = SPACE + SPACE.join(text.split())
+    return re.findall(rf"{SPACE}?[^\W\d_]+|{SPACE}?\d|{SPACE}?[^\w{SPACE}]|.", spaced)
 
 
 def softmax(x):

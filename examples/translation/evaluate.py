@@ -23,16 +23,17 @@ DRAWS, TIMED = 500, 60
 
 
 def nearest(pairs, test):
-    """The translation of the training text that shares most letter triples with each (cosine)."""
+    """The translation of the training text that shares most stretches of one to four letters with
+    each (cosine)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     found = {}
     for language in LANGUAGES:
         known = [p for p in pairs if p.part == TRAIN and p.language == language]
         asked = [n for n, p in enumerate(test) if p.language == language]
-        triples = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
-        x = triples.fit_transform([p.english for p in known])
-        alike = (triples.transform([test[n].english for n in asked]) @ x.T).toarray()
+        stretches = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
+        x = stretches.fit_transform([p.english for p in known])
+        alike = (stretches.transform([test[n].english for n in asked]) @ x.T).toarray()
         found |= {n: known[k].translation for n, k in zip(asked, alike.argmax(1), strict=True)}
     return [found[n] for n in range(len(test))]
 
@@ -120,7 +121,7 @@ def given(model, source, before):
 
 
 def speed(test):
-    """Milliseconds for a translation with a beam of 4: the same search around every engine."""
+    """Microseconds for a translation with a beam of 4: the same search around every engine."""
     import torch
     from common.peers import session
     from torch import nn

@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
-from common.beside import beside_pytorch, progress, setup  # noqa: E402
+from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from translation.data import TEST, TRAIN, VALIDATION, encoded, learn_pieces, read_pairs  # noqa: E402
@@ -98,9 +98,7 @@ def train(model, rows, validation, args, rng):
     for epoch in range(1, args.epochs + 1):
         losses = []
         for batch in progress(epoch_of(rows, rng), f"epoch {epoch}"):
-            rate = min(1, (done + 1) / 300) * (1 + math.cos(math.pi * done / total)) / 2
-            for group in optimizer.param_groups:
-                group["lr"] = args.rate * rate
+            set_rate(optimizer, args.rate, done, total, warm=300)
             optimizer.zero_grad()
             loss = loss_of(model, batch)
             loss.backward()

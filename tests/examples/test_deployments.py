@@ -40,7 +40,7 @@ def outputs(name):
 
 
 def difference(name, dtype):
-    """How far the README says that outputs are from PyTorch's, with room for another CPU."""
+    """How far the README says that outputs are from PyTorch's, doubled, since CPUs differ."""
     results = json.loads((EXAMPLES / name / "results.json").read_text())
     return 2 * results["deployed"][f"{dtype}_difference"] + 1e-6
 
@@ -54,7 +54,7 @@ def close(name, dtype, found, expected):
 
 
 def test_the_examples_are_found():
-    assert {"anomalies", "sentiment", "stocks"} <= set(NAMES)
+    assert NAMES == ["anomalies", "sentiment", "speech", "stocks", "text", "translation"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -93,15 +93,18 @@ def test_steps_are_scored_as_pytorch_does(dtype):
     scores = detector.scores(values)
     stepped = [detector.step(value) for value in values]
     np.testing.assert_allclose(stepped, scores, rtol=1e-3, atol=1e-5)
-    if dtype == "float32":
-        np.testing.assert_allclose(scores, expected["scores"], rtol=1e-3, atol=1e-4)
+    rtol = {"float32": 1e-3, "int8": 0.3}[dtype]
+    np.testing.assert_allclose(scores, expected["scores"], rtol, atol=1e-4)
     over = np.flatnonzero(scores > detector.threshold)
     assert 400 <= over.min() <= over.max() < 520
+    before = detector.step(1.0)
+    with pytest.raises(ValueError, match="must be finite, got nan"):
+        detector.step(float("nan"))
+    assert np.isfinite(detector.step(1.0)) and np.isfinite(before)
     with pytest.raises(ValueError, match="no model 'heart'"):
         module.Detector("heart")
 
 
-@pytest.mark.skipif("speech" not in NAMES, reason="no results of it yet")
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_digits_are_heard_as_pytorch_does(dtype):
     module, expected = deploy("speech"), outputs("speech")
@@ -116,7 +119,6 @@ def test_digits_are_heard_as_pytorch_does(dtype):
     close("speech", dtype, whole, expected["scores"])
 
 
-@pytest.mark.skipif("translation" not in NAMES, reason="no results of it yet")
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_texts_are_translated_as_pytorch_does(dtype):
     module, expected = deploy("translation"), outputs("translation")
@@ -138,14 +140,19 @@ def test_texts_are_translated_as_pytorch_does(dtype):
     np.testing.assert_allclose(looks.sum(1), 1, atol=1e-5)
 
 
-@pytest.mark.skipif("text" not in NAMES, reason="no results of it yet")
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_text_is_continued_as_pytorch_does(dtype):
     module, expected = deploy("text"), outputs("text")
     model = module.Writer(dtype=dtype)
     close("text", dtype, model.scores(expected["text"])[-1], expected["scores"])
-    first = "".join(model.continued("My dear", 60, 0.0))
-    assert first == "".join(model.continued("My dear", 60, 0.0))
+    text = "My dear" + "".join(model.continued("My dear", 60, 0.0))
+    likeliest = model.scores(text).argmax(1)  # of all letters at once
+    assert text[7:] == "".join(model.letters[k] for k in likeliest[6:-1])
+    drawn = ["".join(model.continued("My dear", 1, 0.7, seed)) for seed in range(2000)]
+    odds = np.exp(model.scores("My dear")[-1].astype(np.float64) / 0.7)
+    counts = np.array([drawn.count(letter) for letter in model.letters])
+    # Half the sum of the differences is some 0.01 where odds are as they should be.
+    assert np.abs(counts / 2000 - odds / odds.sum()).sum() / 2 < 0.04
 
 
 # The programs, as a user runs them
@@ -246,6 +253,28 @@ def test_files_of_packages_are_compared(tmp_path, monkeypatch):
         data.read_many(wheel, lambda name: name.endswith("a.txt"), data.digest(files))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("anomalies", "", "no values"),
+        ("anomalies", "value\n1\nnan\n", "line 3: no finite number in 'nan'"),
+        ("anomalies", "1\n2,x\n", "line 2: no finite number in '2,x'"),
+        ("stocks", "High,Low\n2,1\n", "columns High, Low and Close are due"),
+        ("stocks", "High,Low,Close\n2,1,1\n", "three days or more"),
+        ("stocks", "High,Low,Close\n2,1,1\n2,,1\n2,1,1\n", "a price is no number"),
+        ("stocks", "High,Low,Close\n2,1,1\n2,3,1\n2,1,1\n", "no day has low 3.0"),
+        ("speech", "no sound", "RIFF"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_in_words(name, content, said, tmp_path):
+    file = tmp_path / "given"
+    with pytest.raises(SystemExit, match=r"given: .*No such file"):
+        deploy(name).main([str(file)])
+    file.write_text(content)
+    with pytest.raises(SystemExit, match=re.escape(said)):
+        deploy(name).main([str(file)])
+
+
 def test_a_wav_file_of_another_kind_is_refused(tmp_path):
     module = deploy("speech")
     with contextlib.closing(wave.open(str(tmp_path / "x.wav"), "wb")) as file:
@@ -253,3 +282,7 @@ def test_a_wav_file_of_another_kind_is_refused(tmp_path):
         file.writeframes(b"\0" * 400)
     with pytest.raises(SystemExit, match="2 channels"):
         module.read_wave(tmp_path / "x.wav")
+    with contextlib.closing(wave.open(str(tmp_path / "none.wav"), "wb")) as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+    with pytest.raises(SystemExit, match="no samples"):
+        module.read_wave(tmp_path / "none.wav")

@@ -122,13 +122,8 @@ def test_help_has_words_for_every_public_name():
         each = getattr(fastlstm, name)
         assert each.__doc__ and len(each.__doc__.split()) > 3, name
         for method, found in vars(each).items() if isinstance(each, type) else ():
-            if method[0] != "_" and (callable(found) or isinstance(found, property)):
-                words = fastlstm_help(found)
-                assert words, f"{name}.{method} has no docstring"
-
-
-def fastlstm_help(found):
-    return getattr(found, "__doc__", None) or getattr(found, "__func__", found).__doc__
+            if method[0] != "_" and (callable(found) or isinstance(found, property | classmethod)):
+                assert found.__doc__, f"{name}.{method} has no docstring"
 
 
 @pytest.mark.skipif(

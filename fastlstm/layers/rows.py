@@ -2,8 +2,8 @@
 """The rows of a layer's pool (fastlstm/pool): what a frame is, and where states lie.
 
 States are arrays (L, capacity, K) and (L, capacity, H). A call copies those of its own rows to
-(L, n, .) and back: 1 to 4 per cent of a step's time, measured, and it leaves all states whole
-if the call fails. The other rows are not touched.
+(L, n, .) and back, which leaves all states whole if the call fails; docs/many.md has the cost. The
+other rows are not touched.
 """
 
 import numpy as np

@@ -35,12 +35,12 @@ class ModelRows:
         # {(shape, dtype): shape with the batch's axis} of frames of a model's only input, floats,
         # that need no other check
         self._plain = {}
-        self._given_pairs = None if state is None else states.checked(model.graph, state)
         if state is None:
-            stream = model.stream(2, None, **constants)
-            self._given_pairs = stream.pairs  # None: the first frames will tell
-        if self._given_pairs is not None:
-            self._pair(self._given_pairs)
+            pairs = model.stream(2, None, **constants).pairs  # None: the first frames will tell
+        else:
+            pairs = states.checked(model.graph, state)
+        if pairs is not None:
+            self._pair(pairs)
         for value in self._inputs():
             if self._states is not None or not _free(value):
                 self._axis(value)  # or says that there is none
@@ -51,7 +51,7 @@ class ModelRows:
     # ---- what is state, what is batch
 
     def _pair(self, pairs):
-        """Takes {input: output} of the states and makes room for them."""
+        """Takes {input: output} of the states and makes their arrays."""
         model, outputs = self._model, [v.name for v in self._model.outputs]
         axes, arrays = {}, {}
         for value in model.inputs:
@@ -145,10 +145,7 @@ class ModelRows:
                     f"input {by_name[name]}: frames of {rows} streams, got the shape {array.shape}"
                 )
             made[name] = array
-        self._try(made)
-        missing = [value.name for value in self._inputs() if value.name not in made]
-        if missing:
-            raise TypeError(f"missing inputs: {', '.join(missing)}")
+        self._try(made)  # also refuses a frame that lacks inputs
         return [made[value.name] for value in self._inputs()]
 
     def one(self, frame):
@@ -307,6 +304,8 @@ class ModelRows:
 
     def set_state(self, slot, state):
         kept, fresh = self._known(), {}
+        if not hasattr(state, "items"):
+            raise TypeError(f"state must be what `state` gave, got {type(state).__name__}")
         for name, given in state.items():
             if name not in kept:
                 raise ValueError(f"{name!r} is no state; there are {', '.join(kept)}")

@@ -11,6 +11,7 @@ import weakref
 
 import numpy as np
 
+from ..engine import arguments
 from .metrics import Metrics
 from .queue import CANCEL, FINISH, Queue
 
@@ -48,13 +49,14 @@ class Pool:
     A frame is one step of one stream: of a layer (I,), of a model its input without the axis of the
     batch, or {name: array} of several inputs. The bits of all outputs and states are those of a
     stream alone. Any number of threads may call a pool at once; calls for one stream follow one
-    another, each behind the frames that were submitted before it.
+    another, each behind the frames that were submitted before it; a future's callback that would
+    wait for frames has a RuntimeError instead.
 
     max_delay   seconds that a submitted frame waits at most for others to join its batch
     max_batch   rows of a batch of submitted frames; None: capacity
     max_queue   frames of one stream that may wait; `submit` raises PoolFull beyond
-    idle        a stream that no call has asked for in so many seconds is closed, at the next call
-                of `open`, `step`, `submit`, `metrics` or len(); None: never
+    idle        a stream that no call has asked for in so many seconds is closed, at the pool's next
+                call; None: never
     clock       what tells `idle` the time, in seconds
 
     A child of fork has streams of its own, in the state of that moment; frames that waited are the
@@ -64,9 +66,9 @@ class Pool:
     def __init__(self, rows, capacity, *, max_delay=1e-3, max_batch=None, max_queue=16, idle=None,
                  clock=time.monotonic):  # fmt: skip
         self.capacity = capacity
-        self._delay = _seconds("max_delay", max_delay, 0)
-        self._max_batch = capacity if max_batch is None else _count("max_batch", max_batch)
-        self._max_queue = _count("max_queue", max_queue)
+        self._delay = _seconds("max_delay", max_delay, zero=True)
+        self._max_batch = capacity if max_batch is None else arguments.size("max_batch", max_batch)
+        self._max_queue = arguments.size("max_queue", max_queue)
         self._idle = None if idle is None else _seconds("idle", idle)
         self._rows, self._clock = rows, clock
         self._free = list(range(capacity - 1, -1, -1))
@@ -110,10 +112,6 @@ class Pool:
 
     def close(self, id):
         """Ends a stream, after the frames that were submitted; its id is none from now on."""
-        with self._lock:
-            stream = self._streams.get(id)
-            if stream is not None:
-                stream.closing = True  # it takes no more frames
         with self._alone([id], closing=True), self._lock:
             self._forget(id)
 
@@ -125,12 +123,12 @@ class Pool:
 
     def set_state(self, id, state):
         """Sets the state of a stream to what `state` gave."""
-        with self._alone([id]) as (stream,):
+        with self._alone([id]) as (stream,), self._lock:
             self._rows.set_state(stream.slot, state)
 
     def reset(self, id):
         """The stream starts anew, after the frames that were submitted."""
-        with self._alone([id]) as (stream,):
+        with self._alone([id]) as (stream,), self._lock:
             self._rows.reset(stream.slot)
 
     def __len__(self):
@@ -232,13 +230,20 @@ class Pool:
     @contextlib.contextmanager
     def _alone(self, ids, closing=False):
         """The streams of these ids, which no other call computes with meanwhile, when the frames
-        that were submitted to them before are done."""
+        that were submitted to them before are done. closing: they take no more frames."""
         streams = []
         try:
             with self._lock:
                 self._check_open()
                 self._close_idle()
                 found = self._found(ids, closing)
+                if self._in_its_thread() and any(s.waiting for s in found):
+                    raise RuntimeError(
+                        "a callback of a future cannot wait for frames that were submitted later: "
+                        "its thread runs them"
+                    )
+                for stream in found if closing else ():
+                    stream.closing = True
                 if any(s.busy or s.waiting for s in found):
                     marks = [s.taken for s in found]
                     while any(s.busy or s.done < n for s, n in zip(found, marks, strict=True)):
@@ -357,19 +362,12 @@ class Pool:
             stream.waiting = collections.deque()
 
 
-def _count(name, n):
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"{name} must be an int, got {type(n).__name__}")
-    if operator.index(n) < 1:
-        raise ValueError(f"{name} must be at least 1, got {n}")
-    return operator.index(n)
-
-
-def _seconds(name, value, least=None):
+def _seconds(name, value, zero=False):
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, got {type(value).__name__}")
-    if not (value >= 0 if least == 0 else value > 0) or value == float("inf"):
-        raise ValueError(f"{name} must be a number of seconds, got {value}")
+    if not (0 < value < float("inf") or (zero and value == 0)):
+        due = "at least 0" if zero else "more than 0"
+        raise ValueError(f"{name} must be {due} seconds and finite, got {value}")
     return float(value)
 
 

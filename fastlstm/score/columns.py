@@ -7,6 +7,7 @@ float32 (or of what the model gives).
 """
 
 import dataclasses
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -75,33 +76,33 @@ def sequences(column, name):
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     shape = None
     if isinstance(array.type, pa.FixedShapeTensorType):
+        order = array.type.permutation
+        if order is not None and list(order) != sorted(order):
+            raise ValueError(f"column {name!r}: tensors whose axes are permuted, {order}")
         shape, array = tuple(array.type.shape), array.storage
     if not (pa.types.is_fixed_size_list(array.type) or _is_list(array.type)):
         raise TypeError(f"column {name!r} is {array.type}; lists of numbers are due")
-    starts, lengths, child = _spans(array)
+    if array.null_count:  # a null of fixed size has numbers, or nulls, under it
+        array = array.drop_null()
+    begins, sizes, child = _spans(array)
+    low = int(begins[0]) if len(begins) else 0
+    high = int(begins[-1] + sizes[-1]) if len(begins) else 0
+    values, begins = _dense(child.slice(low, high - low), name), begins - low
     if shape is not None:
-        size = int(np.prod(shape[1:], dtype=np.int64))
-        values = _dense(child, name).reshape(-1, *shape[1:])
-        starts, lengths = starts // size, np.full(len(array), shape[0])
-    else:
-        low = int(starts.min()) if len(starts) else 0
-        high = int((starts + lengths).max()) if len(starts) else 0
-        values, starts = _dense_between(child, low, high, starts, lengths, valid, name)
-    return Sequences(values, starts, np.where(valid, lengths, 0), valid)
-
-
-def _dense_between(child, low, high, starts, lengths, valid, name):
-    return _dense(child.slice(low, high - low), name), starts - low
+        values = values.reshape(-1, *shape[1:])
+        begins, sizes = begins // math.prod(shape[1:]), np.full(len(begins), shape[0])
+    starts, lengths = np.zeros((2, len(valid)), np.int64)
+    starts[valid], lengths[valid] = begins, sizes
+    return Sequences(values, starts, lengths, valid)
 
 
 def column(rows, kind):
     """A pa.Array of the type `kind` of arrays, or None for null, in `rows`."""
-    made = [None if row is None else np.asarray(row) for row in rows]
-    mask = np.array([row is None for row in made], bool)
-    return _lists(made, mask, kind)
+    return _lists([None if row is None else np.asarray(row) for row in rows], kind)
 
 
-def _lists(rows, mask, kind):
+def _lists(rows, kind):
+    mask = np.array([row is None for row in rows], bool)
     if not (_is_list(kind) or pa.types.is_fixed_size_list(kind)):
         flat = [np.zeros((), kind.to_pandas_dtype()) if row is None else row for row in rows]
         return pa.array(np.array(flat, kind.to_pandas_dtype()).reshape(-1), kind, mask=mask)
@@ -109,21 +110,21 @@ def _lists(rows, mask, kind):
         rows = [np.zeros(kind.list_size, np.float32) if r is None else r for r in rows]
     lengths = [0 if row is None else len(row) for row in rows]
     child = kind.value_type
-    if _is_list(child) or pa.types.is_fixed_size_list(child):
-        inner = [step for row in rows if row is not None for step in row]
-        if inner and pa.types.is_fixed_size_list(child):
-            flat = pa.array(np.concatenate([r.reshape(-1) for r in rows if r is not None]),
-                            child.value_type)  # fmt: skip
-            values = pa.FixedSizeListArray.from_arrays(flat, child.list_size)
-        else:
-            values = _lists(inner, np.zeros(len(inner), bool), child)
+    if _is_list(child):
+        values = _lists([step for row in rows if row is not None for step in row], child)
+    elif pa.types.is_fixed_size_list(child):
+        values = pa.FixedSizeListArray.from_arrays(_flat(rows, child.value_type), child.list_size)
     else:
-        parts = [row.reshape(-1) for row in rows if row is not None]
-        dtype = child.to_pandas_dtype()
-        flat = np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype)
-        values = pa.array(flat, child)
+        values = _flat(rows, child)
     if pa.types.is_fixed_size_list(kind):
         return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=pa.array(mask))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     large = pa.LargeListArray.from_arrays(pa.array(offsets), values, mask=pa.array(mask))
     return large.cast(kind)
+
+
+def _flat(rows, kind):
+    """A pa.Array of the numbers of all rows, one after the other."""
+    dtype = kind.to_pandas_dtype()
+    parts = [row.reshape(-1) for row in rows if row is not None]
+    return pa.array(np.concatenate(parts or [np.zeros(0)]).astype(dtype, copy=False), kind)

@@ -12,6 +12,7 @@ batch. OUT.parts/run.json, and OUT's metadata, say of which inputs, model and op
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -20,9 +21,11 @@ import pyarrow.parquet as pq
 
 from ..config import __version__
 
-PART = 32 << 20  # bytes of the sequences in a part, uncompressed, about
+PART = 32 << 20  # bytes of the sequences and kept columns in a part, uncompressed, about
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}  # bytes of a number
 KEY = b"fastlstm.score"
 BUFFER = 1 << 20
+OWN = re.compile(r"run\.json|\d{8,}\.parquet|\..*")  # names in the folder of parts
 
 
 def files_of(paths):
@@ -54,16 +57,17 @@ def _opened(path):
         raise ValueError(f"{path}: no Parquet file ({error})") from None
 
 
-def _parts(file, column):
-    """(row group, rows of each part but the last, rows) of each row group."""
+def _parts(file, columns):
+    """(row group, rows of each part but the last, rows) of each row group. Numbers count as they
+    are in memory: in a file those that repeat can be hardly a bit each."""
     metadata = file.metadata
     for group in range(metadata.num_row_groups):
         found = metadata.row_group(group)
         chunks = (found.column(i) for i in range(found.num_columns))
         size = sum(
-            c.total_uncompressed_size
+            max(c.total_uncompressed_size, c.num_values * WIDTHS.get(c.physical_type, 8))
             for c in chunks
-            if c.path_in_schema == column or c.path_in_schema.startswith(column + ".")
+            if any(f"{c.path_in_schema}.".startswith(f"{name}.") for name in columns)
         )
         rows = found.num_rows
         if rows:
@@ -108,7 +112,7 @@ def run(scorer, model, inputs, output, options, resume, force, progress):
             if own != (schema or own):
                 raise ValueError(f"{path}: kept columns are of other types than in {files[0]}")
             schema = own
-            work += [(number, *part) for part in _parts(file, column)]
+            work += [(number, *part) for part in _parts(file, [column, *scorer.keep])]
     total = sum(rows for *_, rows in work)
     told = options | {
         "constants": {n: repr(v) for n, v in (options.get("constants") or {}).items()}
@@ -179,6 +183,14 @@ def _scored(scorer, table, path, group):
 
 def _begin(output, folder, text, resume, force):
     """Makes the folder of parts ready; False if the output is there already, of the same run."""
+    if folder.exists():
+        foreign = [path for path in folder.iterdir() if not OWN.fullmatch(path.name)]
+        if foreign:
+            raise ValueError(f"{foreign[0]} is of no run: the folder is for parts, move it away")
+    if resume and not force and output.exists() and _is_of(output, text):
+        if folder.exists():  # the run was stopped while it removed the folder
+            shutil.rmtree(folder)
+        return False
     manifest = folder / "run.json"
     if manifest.exists() and not force:
         if not resume:
@@ -191,10 +203,7 @@ def _begin(output, folder, text, resume, force):
             )
         return True
     if output.exists() and not force:
-        same = resume and _is_of(output, text)
-        if not same:
-            raise ValueError(f"{output} is there already; --force replaces it")
-        return False
+        raise ValueError(f"{output} is there already; --force replaces it")
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir()

@@ -14,6 +14,7 @@ from ..models.load import load_any
 from .columns import column, sequences
 
 BATCH_STEPS = 1 << 14
+PADDED = 4  # times batch_steps: a batch's most steps in memory, padding with them
 
 
 class Scorer:
@@ -75,6 +76,8 @@ class Scorer:
         for at, row in enumerate(rows):
             length = max(int(given.lengths[row]), 1)
             ends = self.rows.one_length and given.lengths[rows[begin]] != given.lengths[row]
+            padded = (at - begin + 1) * int(given.lengths[rows[begin]])
+            ends = ends or padded > PADDED * self.batch_steps
             if at > begin and (ends or steps + length > self.batch_steps):
                 yield rows[begin:at]
                 begin, steps = at, 0

@@ -62,6 +62,7 @@ class Server:
         self.sample_rate = sample_rate
         self.connections, self.ending = set(), False
         self._done = collections.deque()  # (the loop's future, the pool's), not yet delivered
+        self._woken = False  # the loop will deliver
         self.refused, self.faults = {}, {}  # {status or code: how many}
         self.registry = prometheus_client.CollectorRegistry()
         self.registry.register(self)
@@ -237,15 +238,17 @@ class Server:
         loop = asyncio.get_running_loop()
         own = loop.create_future()
 
-        def done(future):  # in the pool's thread
+        def done(future):  # in the pool's thread, or here if the result is there already
             self._done.append((own, future))
-            if len(self._done) == 1:
+            if not self._woken:  # two threads at once may both see False: one call too many
+                self._woken = True
                 loop.call_soon_threadsafe(self._deliver)
 
         future.add_done_callback(done)
         return await own
 
     def _deliver(self):
+        self._woken = False  # before the queue is emptied: what comes later wakes the loop again
         while self._done:
             own, future = self._done.popleft()
             if not own.done():  # its client is still there

@@ -270,6 +270,7 @@ def test_a_detector_pool_is_its_streams(rng):
     assert made[ids[0]].tobytes() == made[ids[1]].tobytes()
     for error, text, call in [
         (ValueError, "shape", lambda: pool.set_state(ids[0], {"state": np.zeros(3)})),
+        (TypeError, "what `state` gave, got None", lambda: pool.set_state(ids[0], None)),
         (ValueError, "is no state", lambda: pool.set_state(ids[0], {"input": np.zeros(3)})),
         (TypeError, "float32", lambda: pool.set_state(ids[0], {"state": np.zeros((2, 128), "U1")})),
         (ValueError, "input", lambda: pool.step({ids[0]: np.zeros((2, 576), F32)})),

@@ -96,6 +96,13 @@ def test_fixed_tensors_and_rows_of_numbers(rng):
     array = pa.FixedShapeTensorArray.from_numpy_ndarray(x)
     found = sequences(pa.chunked_array([array.slice(1, 3)]), "x")
     assert [found.row(i).tobytes() for i in range(3)] == [a.tobytes() for a in x[1:4]]
+    storage = pa.array([None, [1.0, 2.0, 3.0, 4.0], None], pa.list_(pa.float32(), 4))
+    tensors = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), [2, 2]), storage)
+    for array, row in ((storage, [1, 2, 3, 4]), (tensors, [[1, 2], [3, 4]])):
+        for found in (sequences(array, "x"), sequences(array.slice(1, 1), "x")):
+            at = len(found) // 2
+            assert found.valid.tolist() == [i == at for i in range(len(found))]
+            assert found.row(at).tolist() == row
     found = sequences(pa.array([[1, 2], [], [3]], pa.list_(pa.int16())), "x")
     assert [found.row(i).tolist() for i in range(3)] == [[1, 2], [], [3]]
 
@@ -123,7 +130,9 @@ def test_columns_that_are_no_sequences():
         (pa.array([["a"]]), TypeError, "string is no number"),
         (pa.array([[1.0, None]]), ValueError, "nulls inside"),
         (pa.array([[[1.0, 2.0], [3.0]]]), ValueError, "steps have 1 to 2 numbers"),
-    ]:
+        (pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((2, 3, 3)).transpose(0, 2, 1)),
+         ValueError, "axes are permuted"),
+    ]:  # fmt: skip
         with pytest.raises(error, match=f"column 'x'.*{says}"):
             sequences(array, "x")
 
@@ -192,6 +201,27 @@ def test_the_bits_do_not_depend_on_batches(steps, group, seed):
         score(f"{folder}/m", [f"{folder}/a"], f"{folder}/1", "x", batch_steps=steps)
         score(f"{folder}/m", [f"{folder}/a"], f"{folder}/2", "x", batch_steps=1 << 20)
         assert pq.read_table(f"{folder}/1") == pq.read_table(f"{folder}/2")
+
+
+def test_short_sequences_are_not_padded_to_a_long_one_without_bound(layer):
+    """One of 8,000 steps before 8,000 of one step: by real steps alone they would be one batch."""
+    rows = [np.zeros((t, 3), F32) for t in [8000] + [1] * 8000]
+    scorer = Scorer(layer[0], "x")
+    given = sequences(lists(rows, pa.list_(pa.float32(), 3)), "x")
+    batches = list(scorer._batches(given))
+    assert sorted(np.concatenate(batches)) == list(range(len(rows)))
+    assert max(given.lengths[each].max() * len(each) for each in batches) <= 4 * (1 << 14)
+
+
+def test_parts_are_cut_by_what_is_in_memory(layer, tmp_path, monkeypatch):
+    """Numbers that repeat are next to nothing in the file; kept columns count too."""
+    monkeypatch.setattr(parts, "PART", 1 << 14)
+    x = lists([np.ones((100, 3), F32)] * 200)  # 240 kB
+    pq.write_table(pa.table({"x": x, "k": x, "xs": x}), tmp_path / "in.parquet")
+    with pq.ParquetFile(tmp_path / "in.parquet") as file:
+        assert file.metadata.row_group(0).total_byte_size < 60_000
+        assert [rows for _, rows, _ in parts._parts(file, ["x"])] == [13]
+        assert [rows for _, rows, _ in parts._parts(file, ["x", "k"])] == [6]
 
 
 @given(st.lists(st.integers(0, 7), max_size=9), st.integers(1, 6))
@@ -374,6 +404,39 @@ def test_killed_at_random_and_resumed_the_same_bytes(layer, memory_path, rng):
             break
 
 
+def test_stopped_while_it_removes_the_parts(layer, tmp_path, monkeypatch, rng):
+    """The output is there: nothing is scored again, and what is left of the folder goes."""
+    path, inputs, out = layer[0], input_of(tmp_path, rng, 40), tmp_path / "out"
+    monkeypatch.setattr(parts, "PART", 500)
+    for left in ("run.json", "00000001.parquet"):
+
+        def remove(folder, left=left):
+            for file in folder.iterdir():
+                if file.name != left:
+                    file.unlink()
+            raise Stop
+
+        with monkeypatch.context() as patched, pytest.raises(Stop):
+            patched.setattr(parts.shutil, "rmtree", remove)
+            score(path, inputs, out, "x")
+        want = out.read_bytes()
+        with monkeypatch.context() as patched:
+            patched.setattr(parts, "_scored", lambda *_: pytest.fail("a part is scored again"))
+            assert score(path, inputs, out, "x", resume=True) == 40
+        assert out.read_bytes() == want and not (tmp_path / "out.parts").exists()
+        out.unlink()
+
+
+def test_a_folder_that_is_of_no_run_is_left_alone(layer, tmp_path, rng):
+    inputs, folder = input_of(tmp_path, rng, 40), tmp_path / "out.parts"
+    folder.mkdir()
+    (folder / "letter.txt").write_text("dear")
+    for options in ({}, {"resume": True}, {"force": True}):
+        with pytest.raises(ValueError, match=r"letter\.txt is of no run"):
+            score(layer[0], inputs, tmp_path / "out", "x", **options)
+    assert (folder / "letter.txt").read_text() == "dear"
+
+
 def test_a_resumed_run_must_be_the_same(layer, tmp_path, monkeypatch, rng):
     path, inputs = layer[0], input_of(tmp_path, rng, 40)
     monkeypatch.setattr(parts, "PART", 500)
@@ -404,7 +467,7 @@ def test_memory_does_not_grow_with_the_file(layer, tmp_path, rng):
     for n in (2_000, 8_000):
         rows = pa.array([[[0.5] * 3] * 100] * n, pa.list_(pa.list_(pa.float32(), 3)))
         name = tmp_path / f"{n}.parquet"
-        pq.write_table(pa.table({"x": rows}), name, use_dictionary=False, compression="none")
+        pq.write_table(pa.table({"x": rows}), name)  # a few bytes for all numbers
         script = (
             "import sys; from fastlstm.score import parts, score; parts.PART = 1 << 18\n"
             f"score({str(layer[0])!r}, [{str(name)!r}], {str(tmp_path / f'out{n}')!r}, 'x',"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -189,6 +190,22 @@ def test_metrics_and_the_page(layer):
         assert "http://" not in page.text and "https://" not in page.text, "one file, by itself"
         for word in ("prefers-color-scheme: dark", "width=device-width", "getUserMedia"):
             assert word in page.text
+
+
+def test_results_of_two_threads_at_once_are_delivered(layer):
+    """One thread has put its result into the queue and not yet woken the loop, when the loop itself
+    finds a result that is there already."""
+    with client(layer[0]) as http:
+        server, (one, other) = http.server, (Future(), Future())
+        one.set_result(1)
+        other.set_result(2)
+
+        async def both():
+            own = asyncio.get_running_loop().create_future()
+            server._done.append((own, one))
+            return await server._result(other), await own
+
+        assert asyncio.run(asyncio.wait_for(both(), SECONDS)) == (2, 1)
 
 
 # ---- starting

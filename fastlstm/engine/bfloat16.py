@@ -20,7 +20,7 @@ class _DType:
 
 
 class Bfloat16:
-    """A matrix of bfloat16. bits: uint16 (rows, K), each the upper half of a float32."""
+    """An array of bfloat16. bits: uint16, each the upper half of a float32."""
 
     dtype = _DType()
 

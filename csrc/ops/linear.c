@@ -270,7 +270,7 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
     const size_t count = attributes->int_count;
     const int64_t taps = count > 4 ? ints[4] : 1, stride = count > 5 ? ints[5] : 1;
     const int64_t bits = count > 6 ? ints[6] : 16;
-    /* 127 * 127 * 2^17 is below 2^31: so many products leave room for all inputs of 8 bits. */
+    /* 127 * 127 * 2^17 is below 2^31: sums of fewer products of 8-bit codes fit in 32 bits. */
     if (count < 3 || count > 7 || ints[0] < 0 || ints[0] > FL_INT8 || ints[1] < 1 || ints[2] < 1 ||
         taps < 1 || stride < 1 || ints[1] % taps || (bits != 16 && bits != 8) ||
         (ints[0] == FL_INT8 && ints[1] >= 1 << 17) || !kernels->gemm[ints[0]] ||

@@ -7,7 +7,7 @@ import numpy as np
 
 F32 = np.float32
 _BLOCK = 1 << 20  # numbers that are rounded or widened at a time
-_LEAST = 0x2380  # the bits of 2^-56, which smaller numbers are below
+_LEAST = 0x2380  # the bits of 2^-56: smaller numbers become 0
 
 
 class _DType:
@@ -20,7 +20,7 @@ class _DType:
 
 
 class Bfloat16:
-    """A matrix of bfloat16. bits: uint16 (rows, K), each the upper half of a float32."""
+    """An array of bfloat16. bits: uint16, each the upper half of a float32."""
 
     dtype = _DType()
 
@@ -73,18 +73,21 @@ def rounded(array):
 
 
 class Matrix:
-    """A matrix W (N, K), rounded, to be multiplied from the left: `rows @ matrix` is rows W^T, for
-    rows (..., K), which are rounded too; the sums are float32, in NumPy's order."""
+    """A matrix W (N, K) to be multiplied from the left: `rows @ matrix` is rows W^T, for rows (...,
+    K), which are rounded; the sums are float32, in NumPy's order.
+
+    transposed   W^T (K, N), float32, of numbers that bfloat16 holds
+    """
 
     __array_ufunc__ = None  # so that `array @ matrix` calls __rmatmul__
 
-    def __init__(self, w):
-        self.transposed = rounded(w).T
-        self.size, self.nbytes = w.size, w.nbytes
+    def __init__(self, transposed):
+        self.transposed = transposed
+        self.size, self.nbytes = transposed.size, transposed.nbytes
 
     def __rmatmul__(self, rows):
         return np.matmul(rounded(rows), self.transposed)
 
     def __getitem__(self, at):
         """matrix[:, a:b]: some of its columns, which are rows of W."""
-        return Matrix(self.transposed[at].T)
+        return Matrix(self.transposed[at])

@@ -81,6 +81,8 @@ def of_integers(integers, zeros, scales):
     the file's own, but for a -128 that the zero point leaves: it becomes -127, or where a row has
     many, all of the row is rounded once more, to 127 steps. The note says so."""
     rows, columns = integers.shape
+    if integers.dtype.itemsize > 1:
+        return None, f"the file's integers are {integers.dtype}, not of 8 bits"
     zeros = np.broadcast_to(np.asarray(zeros, np.float64).reshape(-1), rows)
     if not (np.abs(zeros) < 256).all() or (zeros != np.rint(zeros)).any():
         return None, "the file's zero points are no integers of 8 bits"

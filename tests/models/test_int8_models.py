@@ -145,8 +145,19 @@ def test_which_products_run_in_codes(dynamic, floats, rng):
     assert kinds(fastlstm.load_model(floats, dtype="int8"), x) == every
     assert not any(coded for _, coded in kinds(fastlstm.load_model(floats), x))
     wide = fastlstm.load_model(dynamic["unsigned"])
-    notes = {n.attrs.get("note") for n in wide.planned({"x": x}).graph.nodes} - {None}
-    assert notes and all("-128" in note for note in notes)
+    noted = [n for n in wide.planned({"x": x}).graph.nodes if "note" in n.attrs]
+    assert all("-128" in n.attrs["note"] for n in noted)
+    assert any("window" in n.attrs for n in noted)  # of the convolution too
+
+
+def test_rows_of_inputs_become_the_codes_that_are_asked_for(dynamic, rng):
+    """Of a file's own codes as well, in products, convolutions and layers."""
+    for inputs in int8.INPUTS:
+        model = fastlstm.load_model(dynamic["plain"]).quantize("int8", inputs=inputs)
+        nodes = model.planned({"x": x_of(rng)}).graph.nodes
+        codes = [n.attrs["codes"] for n in nodes if n.op == "Linear"]
+        codes += [n.attrs["layer"].inputs for n in nodes if n.op == "Recurrent"]
+        assert codes == [inputs] * 4
 
 
 def test_own_codes_and_scales_are_kept(dynamic, rng):

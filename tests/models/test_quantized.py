@@ -226,6 +226,9 @@ def test_a_file_s_integers_as_codes(rng):
     ):  # fmt: skip
         assert int8.of_integers(q, zeros, scale)[0] is None
         assert why in int8.of_integers(q, zeros, scale)[1]
+    wide = np.full((2, 3), 65537, np.int32)  # of which 16 bits alone are 1
+    made, why = int8.of_integers(wide, 0, 1.0)
+    assert made is None and "int32" in why
 
 
 # ---- the product in codes ----
@@ -278,6 +281,7 @@ def test_the_largest_sums(isa):
             assert np.allclose(y[0], [127 * k, -127 * k, *[127 * k] * 15], rtol=1e-6)
 
 
+@pytest.mark.needs("c")
 def test_numbers_of_an_operator_that_do_not_fit():
     for ints in ([3, 4, 4], [2, 4, 4, -1, 3, 1], [2, 4, 4, -1, 1, 1, 12], [2, 1 << 17, 1],
                  [2, 4, 4, -1, 1, 0], [2, 4, 4, -1, 1, 1, 16, 0]):  # fmt: skip
@@ -289,11 +293,6 @@ def test_numbers_of_an_operator_that_do_not_fit():
                   (good[0][:2], None, good[2]), (good[0], None, None)):  # fmt: skip
         with pytest.raises(ValueError):
             made.pack(*wrong)
-
-
-test_numbers_of_an_operator_that_do_not_fit = pytest.mark.needs("c")(
-    test_numbers_of_an_operator_that_do_not_fit
-)
 
 
 # ---- ONNX Runtime's operators on codes ----

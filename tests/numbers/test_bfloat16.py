@@ -263,5 +263,5 @@ def test_training_is_refused(rng):
     back.forward_train(np.ones((2, 1, 3), F))
     assert all(np.array_equal(back.state_dict()[n], a) for n, a in quick.state_dict().items())
     x = np.ones((4, 1, 3), F)
-    text = quick.verify(x, fastlstm.LSTM(3, 4)(x)[0] * 0 + quick(x)[0] + 1e-3).explanation
+    text = quick.verify(x, quick(x)[0] + 1e-3).explanation
     assert "the layer's weights are bfloat16" in text

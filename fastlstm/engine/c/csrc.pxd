@@ -288,11 +288,11 @@ cdef extern from "ops/program.h" nogil:
                        void **outputs, void *arena, const fl_caller *caller, size_t *step)
 
 
-# the compiler that makes this extension
 cdef extern from "onnxruntime/register.h":
     void RegisterCustomOps()  # its arguments are ONNX Runtime's, which calls it
 
 
+# the compiler that makes this extension
 cdef extern from *:
     """
     #if defined(__clang__)

@@ -49,7 +49,9 @@ class Track:
         else:
             w_hr = np.empty((0, 0), np.float32) if w_hr is None else w_hr
             if dtype == "bfloat16":
-                self.w, self.r, self.proj = map(bfloat16.Matrix, (w_ih, w_hh, w_hr))
+                self.w, self.r, self.proj = (
+                    bfloat16.Matrix(bfloat16.rounded(w).T) for w in (w_ih, w_hh, w_hr)
+                )
             elif dtype == "float16":
                 w_ih, w_hh, w_hr = map(rounded, (w_ih, w_hh, w_hr))
         if dtype in ("float32", "float16"):

@@ -137,10 +137,10 @@ def _layer(graph, node, options):
     attributes = _attributes(node)
     count = 2 if attributes["direction"] == "bidirectional" else 1
     rows = len(gates.ORDER[kind])
-    of_both = None
+    codes = {}
     if node.op == "DynamicQuantizeLSTM":
-        (w, *of_w), (r, *of_r) = reader.quantized(1, "W", 8), reader.quantized(2, "R", 10)
-        of_both = {"weight_ih": of_w[0], "weight_hh": of_r[0]}
+        w, codes["weight_ih"] = reader.quantized(1, "W", 8)
+        r, codes["weight_hh"] = reader.quantized(2, "R", 10)
     else:
         w, r = (reader.weight(n, "WR"[n - 1], ("directions", "gates", "size")) for n in (1, 2))
     size = attributes.get("hidden_size", r.shape[2])
@@ -156,14 +156,14 @@ def _layer(graph, node, options):
         raise Problem("its sequence lengths are constants in the file")
     layer, weights = gates.layer_of(kind, attributes, w, r, b, p)
     initial = _initial(reader, kind, count, size, layer.batch_first, weights)
-    return dataclasses.replace(layer, initial_state=initial), weights, _codes(of_both, layer)
+    return dataclasses.replace(layer, initial_state=initial), weights, _codes(codes, layer)
 
 
 def _codes(of_both, layer):
     """{torch's name: int8.Codes}, in torch's order of gates, of {"weight_ih" or "weight_hh": each
     direction's Codes or None}."""
     found = {}
-    for name, each in (of_both or {}).items():
+    for name, each in of_both.items():
         for codes, end in zip(each, ("_l0", "_l0_reverse"), strict=False):
             if codes is not None:
                 parts = (

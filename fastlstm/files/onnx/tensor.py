@@ -16,6 +16,7 @@ import os
 
 import numpy as np
 
+from ...engine.bfloat16 import Bfloat16
 from ..source import Source, show
 from .wire import I32, I64, LEN, VARINT
 
@@ -24,7 +25,6 @@ MAX_DIMS = 32  # what NumPy 1 allows
 # shapes and axes so; weights are floats, in raw_data or packed.
 MAX_NUMBERS = 2_000_000
 MAX_EMPTY = 1 << 40  # the product of the sizes that are not 0, which no elements bound
-_BLOCK = 1 << 20  # elements of bfloat16 widened at a time: 4 MiB of memory besides the result
 _LOCATION = 4096  # characters of another file's name
 BF16 = 16  # data_type of bfloat16, which NumPy does not have
 # data_type: NumPy's name of an element in the file; bfloat16's 16 bits are read as uint16.
@@ -143,18 +143,10 @@ class Tensor:
         if stored == "bool" and count and flat.view(np.uint8).max() > 1:
             raise self.error("a bool that is neither 0 nor 1")
         if self.code == BF16:
-            flat = self._widened(flat)
+            self.span.wire.charge_value(4 * flat.size)
+            flat = Bfloat16(flat).astype(np.float32)
         flat = flat.astype(dtype_of(self.code), copy=not flat.flags.aligned)
         return flat.reshape(self.dims)
-
-    def _widened(self, flat):
-        """bfloat16, the uint16 array `flat`, as float32, whose upper 16 bits it is."""
-        self.span.wire.charge_value(4 * flat.size)
-        bits = np.empty(flat.size, np.uint32)
-        for start in range(0, flat.size, _BLOCK):
-            block = flat[start : start + _BLOCK]
-            bits[start : start + len(block)] = block.astype(np.uint32) << np.uint32(16)
-        return bits.view(np.float32)
 
     def _typed(self, stored, count):
         """The `count` elements of NumPy's type `stored` that stand in the list of their type."""

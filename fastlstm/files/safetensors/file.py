@@ -15,13 +15,13 @@ import re
 
 import numpy as np
 
+from ...engine.bfloat16 import Bfloat16
 from ..source import show
 
 MAX_HEADER = 100_000_000
 MAX_TENSORS = 10_000
 MAX_NAME = 4096  # bytes of JSON
 CONFIG, MAX_CONFIG = "fastlstm", 16 << 20  # the key of this package's metadata; bytes of JSON
-_BLOCK = 1 << 20  # elements of bfloat16 widened at a time
 
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "uint16", "C64": "complex64",
@@ -164,15 +164,6 @@ def layout(source):
     return found, 8 + length, header.config
 
 
-def _widened(half):
-    """bfloat16 as float32, which holds it exactly: its 16 bits are the upper half."""
-    bits = np.empty(len(half), np.uint32)
-    for start in range(0, len(half), _BLOCK):
-        block = half[start : start + _BLOCK]
-        bits[start : start + len(block)] = block.astype(np.uint32) << np.uint32(16)
-    return bits.view(np.float32)
-
-
 def array_in(source, data, start, name, entry, bfloat16=None):
     """The array of one tensor, `entry` of `layout`, a view of `data` where that is aligned.
 
@@ -188,7 +179,7 @@ def array_in(source, data, start, name, entry, bfloat16=None):
         raise source.error(f"tensor {show(name)}", "a bool that is neither 0 nor 1")
     as_bits = dtype == "BF16" and bfloat16
     if dtype == "BF16" and not as_bits:
-        flat = _widened(flat)
+        flat = Bfloat16(flat).astype(np.float32)
     flat = flat.astype(flat.dtype.newbyteorder("="), copy=not flat.flags.aligned)
     return bfloat16(flat.reshape(shape)) if as_bits else flat.reshape(shape)
 

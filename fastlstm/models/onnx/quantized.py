@@ -50,11 +50,10 @@ def of_one(target, node):
 def pools(target, node):
     _due_at(node, 0, 1, 3)
     op, attrs = node.op.removeprefix("com.microsoft.QLinear"), dict(node.attrs)
-    last, x = attrs.pop("channels_last", 0), _float(target, node, 0)
-    if last:
+    if attrs.pop("channels_last", 0):
         target.put(node)
         return
-    _put(target, node, target.add(node, op, [x], **attrs), 3)
+    _put(target, node, target.add(node, op, [_float(target, node, 0)], **attrs), 3)
 
 
 @microsoft("QLinearConcat")
@@ -112,7 +111,7 @@ def dynamic_quantize_mat_mul(target, node):
 @microsoft("QGemm")
 def q_gemm(target, node):
     """Inputs: triples A and B, C of int32 or none, the scale and zero point of Y; without these Y
-    is float. Of A transposed only what is known at once."""
+    is float."""
     _due_at(node, 0, 1, 2, 3, 4, 5)
     a, a_scale, a_zero, b, b_scale, b_zero = node.inputs[:6]
     if node.attrs.get("transA"):

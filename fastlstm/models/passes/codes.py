@@ -103,10 +103,12 @@ def _in_place(node, w, array):
 
 
 def _weights(edit, codes, zero, scale):
-    """(the names of W and of its scales, "" if W is float32; the attributes) of a Linear."""
+    """(the names of W and of its scales, "" if W is float32; the attributes that say which codes)
+    of a Linear."""
     made, note = int8.of_integers(codes, zero, scale)
     attrs = {"note": note} if note and edit.dtype is None else {}
     if made is not None and edit.dtype in (None, "int8") and codes.shape[1] < MOST_INPUTS:
+        attrs["codes"] = edit.inputs
         return edit.constant("codes", made.codes), edit.constant("scales", made.scales), attrs
     return edit.constant("weight", int8.numbers(codes, zero, scale)), "", attrs
 
@@ -133,7 +135,8 @@ def _convolution(edit, node, found):
         flat = found.w.transpose(0, 2, 1).reshape(rows, -1)
         w, scales, attrs = _weights(edit, flat, found.zero, found.scale)
         if scales:
-            return windows(edit, node, found.x, (w, bias, scales), shape[2], [found.last])
+            made = (w, bias, scales), attrs
+            return windows(edit, node, found.x, *made, shape[2], [found.last])
         why = attrs.get("note")
     numbers = int8.numbers(found.w.reshape(rows, -1), found.zero, found.scale)
     w = edit.constant("weight", numbers.reshape(shape))
@@ -221,9 +224,9 @@ def why_not(node, shape):
     return None
 
 
-def windows(edit, node, x, weights, taps, outputs):
+def windows(edit, node, x, weights, attrs, taps, outputs):
     """The nodes of a convolution over one axis as a Linear of windows of x (N, C, T). weights: the
-    names of codes (M, taps C), bias and scales."""
+    names of codes (M, taps C), bias and scales; attrs: of the Linear, beside its window."""
     pads = list(node.attrs.get("pads") or [0, 0])
     if node.attrs.get("auto_pad") == "VALID":
         pads = [0, 0]
@@ -234,7 +237,7 @@ def windows(edit, node, x, weights, taps, outputs):
         axes = edit.constant("axes", np.array([1], np.int64))
         made.append(edit.node("Pad", [made[-1].outputs[0], ends, "", axes], 1, node))
     inputs = _with_scales(made[-1].outputs[0], *weights)
-    made.append(edit.node("Linear", inputs, 1, node, window=(taps, stride), codes=edit.inputs))
+    made.append(edit.node("Linear", inputs, 1, node, window=(taps, stride), **attrs))
     made.append(edit.node("Transpose", made[-1].outputs, outputs, node, perm=[0, 2, 1]))
     return made
 
@@ -280,7 +283,8 @@ def _conv_in_codes(edit, node):
         names, why = _codes(edit, node, w.transpose(0, 2, 1).reshape(len(w), -1))
     if why:
         return _noted(node, why)
-    return windows(edit, node, node.inputs[0], (names[0], bias, names[1]), w.shape[2], node.outputs)
+    made = (names[0], bias, names[1]), {"codes": edit.inputs}
+    return windows(edit, node, node.inputs[0], *made, w.shape[2], node.outputs)
 
 
 def _recurrent_in_codes(edit, node):

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import websockets
 from conftest import FULL
+from hostile import get
 from published import path_of
-from test_serve import get, served
+from test_serve import served
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)

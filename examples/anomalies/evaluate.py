@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: MIT
 """The detector beside a moving z-score and a matrix profile.
 
-python evaluate.py         # writes results.json, README's tables, scores.png and tests' outputs
+python evaluate.py         # writes results.json, README's tables, the pictures, tests' outputs
 """
 
 import sys
 import warnings
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import report, timing  # noqa: E402
-from common.scores import interval  # noqa: E402
+from common import pictures, report, timing  # noqa: E402
+from common.scores import events, interval, part_of  # noqa: E402
 
 from anomalies.data import SEGMENT, read_all, with_faults  # noqa: E402
 from anomalies.deploy import FAULTS, MODEL, SMOOTH, Detector, pulse, smoothed, surprise  # noqa: E402
+from anomalies.ranges import covered, harmonic, noticed, spans  # noqa: E402
 from anomalies.train import ABOVE, WARM, Network, forecasts  # noqa: E402
 
 NEAR = 100  # steps from an anomaly at which a score still counts as its, as in the UCR archive
@@ -67,93 +70,113 @@ def methods(name, series):
     }
 
 
-def spans(over, gap):
-    """[(first, after the last)] of alarms; those at most `gap` steps apart are one."""
-    found = []
-    for t in np.flatnonzero(over):
-        if found and t - found[-1][1] <= gap:
-            found[-1][1] = int(t) + 1
-        else:
-            found.append([int(t), int(t) + 1])
-    return found
+def warm_of(who, series):
+    """Steps at the beginning of a series before a method's scores mean something."""
+    return WARM if who.startswith("this LSTM") else max(WARM, series.period)
 
 
-def alarms(scores, threshold, anomalies, period):
+def threshold_of(who, score, series):
+    """Every method's threshold is made as train.py makes the LSTM's: from a clean part."""
+    return ABOVE * score(series.held)[warm_of(who, series) :].max()
+
+
+def ranges_over(who, scores, threshold, series):
+    """The alarms as ranges; those less than a beat apart are one."""
+    over = scores > threshold
+    over[: warm_of(who, series)] = False
+    return spans(over, max(SMOOTH, series.period))
+
+
+def alarms(found, anomalies, period):
     """(anomalies found, false alarms): ranges that touch, a period's delay allowed."""
-    found = spans(scores > threshold, max(SMOOTH, period))
-    touched = [any(first < b + period and last > a for first, last in found) for a, b in anomalies]
-    false = [
-        (first, last)
-        for first, last in found
-        if not any(first < b + period and last > a for a, b in anomalies)
-    ]
-    return sum(touched), len(false)
+    later = [(a, b + period) for a, b in anomalies]
+
+    def touches(own, others):
+        return any(own[0] < b and own[1] > a for a, b in others)
+
+    return sum(touches(a, found) for a in later), sum(not touches(a, later) for a in found)
 
 
 def labelled(all_series):
-    """{method: {series: anomalies found and false alarms in its test part}}. Every method's
-    threshold is made as train.py makes the LSTM's."""
-    counts = {}
+    """The labelled anomalies of the test parts: how many are found, how many alarms are false."""
+    counts, rows = {}, {}
     for name, series in all_series.items():
         for who, score in methods(name, series).items():
-            held = score(series.held)[max(WARM, series.period) if who[0] == "m" else WARM :]
-            threshold = ABOVE * held.max() if len(held) else np.inf
-            found, false = alarms(score(series.test), threshold, series.anomalies, series.period)
-            row = counts.setdefault(who, {})
-            row[name] = {"found": found, "of": len(series.anomalies), "false": false}
-    return counts
-
-
-def located(name, series):
-    """{method: [1 where the highest score of a segment is within NEAR steps of its fault]},
-    kinds."""
-    segments = with_faults(series)
-    found = {}
-    for who, score in methods(name, series).items():
-        hits = []
-        for values, at, length, _ in segments:
-            top = int(np.argmax(score(values)))
-            hits.append(at - NEAR <= top <= at + length + NEAR)
-        found[who] = np.array(hits, float)
-    return found, np.array([kind for *_, kind in segments])
-
-
-def fault_table(all_series):
-    """Percent located, by series and by kind, with intervals."""
-    series_table, kind_hits, all_kinds = {}, {}, []
-    for name, series in all_series.items():
-        found, kinds = located(name, series)
-        all_kinds.append(kinds)
-        for who, hits in found.items():
-            percent = interval(lambda i, h=hits: 100 * h[i].mean(), len(hits))
-            series_table.setdefault(who, {})[name] = percent
-            kind_hits.setdefault(who, []).append(hits)
-    kinds, by_kind = np.concatenate(all_kinds), {}
-    for who, parts in kind_hits.items():
-        hits = np.concatenate(parts)
-        series_table[who] = {
-            "all": interval(lambda i, h=hits: 100 * h[i].mean(), len(hits)), **series_table[who]
-        }  # fmt: skip
-        for kind in FAULTS:
-            own = hits[kinds == kind]
-            by_kind.setdefault(who, {})[kind] = interval(
-                lambda i, h=own: 100 * h[i].mean(), len(own)
-            )
-    return series_table, by_kind
-
-
-def count_table(counts):
-    """The labelled anomalies as plain figures."""
-    rows = {}
+            threshold = threshold_of(who, score, series)
+            found = ranges_over(who, score(series.test), threshold, series)
+            hits, false = alarms(found, series.anomalies, series.period)
+            counts.setdefault(who, {})[name] = (hits, len(series.anomalies), false)
     for who, row in counts.items():
-        total = {key: sum(v[key] for v in row.values()) for key in ("found", "of", "false")}
+        hits, of, false = (sum(part) for part in zip(*row.values(), strict=True))
         rows[who] = {
-            "found, of " + str(total["of"]): {"value": total["found"]},
-            "false alarms": {"value": total["false"]},
-            **{f"{name}: found": {"value": v["found"]} for name, v in row.items()},
-            **{f"{name}: false": {"value": v["false"]} for name, v in row.items()},
+            f"found, of {of}": part_of(hits, of),
+            "false alarms": events(false),
+            **{f"{name}: found, of {n}": part_of(k, n) for name, (k, n, _) in row.items()},
+            **{f"{name}: false": events(k) for name, (_, _, k) in row.items()},
         }
     return rows
+
+
+class Tried(NamedTuple):
+    """A method's answers to the segments with a fault each."""
+
+    hit: list  # 1 where the highest score is within NEAR steps of the fault
+    noticed: list  # what each fault adds to recall
+    right: list  # for each segment, how much of each of its alarms is the fault
+
+
+def tried(name, series):
+    """({method: Tried}, kind of each segment's fault)."""
+    segments, found = with_faults(series), {}
+    for who, score in methods(name, series).items():
+        threshold, own = threshold_of(who, score, series), Tried([], [], [])
+        for values, at, length, _ in segments:
+            scores = score(values)
+            top, fault = int(np.argmax(scores)), (at, at + length)
+            own.hit.append(float(at - NEAR <= top <= at + length + NEAR))
+            over = ranges_over(who, scores, threshold, series)
+            own.noticed.append(noticed(fault, over))
+            own.right.append([covered(alarm, [fault]) for alarm in over])
+        found[who] = own
+    return found, [kind for *_, kind in segments]
+
+
+def range_row(own):
+    """Precision (without an alarm 1), recall and F1 for ranges; draws whole segments."""
+    right = np.array([sum(each) for each in own.right])
+    count = np.array([len(each) for each in own.right])
+    found = np.array(own.noticed)
+
+    def precision(i):
+        return right[i].sum() / count[i].sum() if count[i].any() else 1.0
+
+    def f1(i):
+        return harmonic(precision(i), found[i].mean())
+
+    statistics = {"precision": precision, "recall": lambda i: found[i].mean(), "F1": f1}
+    return {name: interval(of, len(found)) for name, of in statistics.items()}
+
+
+def percent(hits):
+    hits = np.asarray(hits)
+    return interval(lambda i: 100 * hits[i].mean(), len(hits))
+
+
+def fault_tables(all_series):
+    """(percent located by series, by kind of fault; precision and recall for ranges)."""
+    answers = {name: tried(name, series) for name, series in all_series.items()}
+    kinds = np.concatenate([kinds for _, kinds in answers.values()])
+    by_series, by_kind, ranges = {}, {}, {}
+    for who in next(iter(answers.values()))[0]:
+        own = {name: found[who] for name, (found, _) in answers.items()}
+        every = Tried(*(list(chain(*parts)) for parts in zip(*own.values(), strict=True)))
+        by_series[who] = {"all": percent(every.hit)} | {n: percent(t.hit) for n, t in own.items()}
+        hits = np.array(every.hit)
+        by_kind[who] = {kind: percent(hits[kinds == kind]) for kind in FAULTS}
+        ranges[who] = range_row(every) | {
+            f"{name}: F1": range_row(part)["F1"] for name, part in own.items()
+        }
+    return by_series, by_kind, ranges
 
 
 def torch_network(name):
@@ -194,23 +217,10 @@ def said_difference(all_series, dtype):
 def speed(series):
     """Microseconds for a step that comes alone."""
     import torch
-    from common.peers import session
-    from torch import nn
+    from common.peers import one_step
 
-    values, network = series.test[:1000], torch_network("ecg")
-
-    class Step(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.lstm, self.head = network.lstm, network.head
-
-        def forward(self, x, h, c):
-            y, (h, c) = self.lstm(x, (h, c))
-            return self.head(y), h, c
-
-    step, zeros = Step().eval(), torch.zeros(1, 1, network.lstm.hidden_size)
-    example = (torch.zeros(1, 1, 2), zeros, zeros)
-    onnx = session(step, example, ["x", "h", "c"], ["y", "h1", "c1"], {})
+    values = series.test[:1000]
+    step, onnx, zeros = one_step(torch_network("ecg"))
 
     class Other(Detector):
         """deploy's detector with another engine's network."""
@@ -258,43 +268,58 @@ def speed(series):
     return {"what": "a step of the ecg", "engines": timing.microseconds(engines)}
 
 
-def picture(all_series, path):
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
+def draw(all_series):
+    """A drawing of a stretch of each signal with its score, for common.pictures."""
     windows = {"pressure": (2600, 3400), "ecg": (6300, 7200), "pulse": (5200, 6300)}
-    figure, axes = plt.subplots(
-        2, 3, figsize=(9, 3), layout="constrained", sharex="col", height_ratios=[2, 1]
-    )
-    for (top, bottom), (name, (a, b)) in zip(axes.T, windows.items(), strict=True):
-        detector = Detector(name)
-        scores = detector.scores(all_series[name].test)
-        top.plot(np.arange(a, b), all_series[name].test[a:b], lw=0.7)
-        bottom.semilogy(np.arange(a, b), scores[a:b], lw=0.8, color="C3")
-        bottom.axhline(detector.threshold, color="0.4", lw=0.8, ls="--")
-        for first, last in all_series[name].anomalies:
-            for axis in (top, bottom):
-                axis.axvspan(first, last, color="C1", alpha=0.35, lw=0)
-        top.set(title=name, xlim=(a, b), yticks=[])
-    axes[1, 0].set_ylabel("score")
-    figure.savefig(path, dpi=100)
+
+    def drawn(plt, colours):
+        figure, axes = plt.subplots(
+            2, 3, figsize=(9, 3.4), layout="constrained", sharex="col", height_ratios=[2, 1]
+        )
+        for (top, bottom), (name, (a, b)) in zip(axes.T, windows.items(), strict=True):
+            detector, values = Detector(name), all_series[name].test
+            scores, steps = detector.scores(values), np.arange(a, b)
+            top.plot(steps, values[a:b], lw=0.8, label="signal")
+            bottom.semilogy(steps, scores[a:b], lw=0.9, color=colours.lines[1], label="score")
+            bottom.axhline(
+                detector.threshold, color=colours.faint, lw=1, ls="--", label="threshold"
+            )
+            for n, (first, last) in enumerate(all_series[name].anomalies):
+                for axis in (top, bottom):
+                    label = "labelled anomaly" if axis is top and n == 0 else None
+                    axis.axvspan(first, last, color=colours.mark, lw=0, zorder=0, label=label)
+            top.set(title=name, xlim=(a, b), yticks=[])
+            bottom.set(xlabel="step")
+        axes[0, 0].set_ylabel("signal")
+        axes[1, 0].set_ylabel("score")
+        handles = [h for axis in axes[:, 0] for h in axis.get_legend_handles_labels()[0]]
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+        return figure
+
+    return drawn
+
+
+def scored(all_series):
+    by_series, by_kind, ranges = fault_tables(all_series)
+    where = f"located, % of 200 segments of {SEGMENT} steps with one fault"
+    rows = {
+        where: ("higher", 0, by_series),
+        "alarms and faults as ranges of steps (Tatbul), the same segments": ("higher", 2, ranges),
+        "located, %, by kind of fault": ("higher", 0, by_kind),
+        "labelled anomalies": ("found: higher, false alarms: lower", 0, labelled(all_series)),
+    }
+    return {
+        name: {"better": better, "digits": digits, "rows": part}
+        for name, (better, digits, part) in rows.items()
+    }
 
 
 def main():
     all_series = read_all()
-    by_series, by_kind = fault_table(all_series)
-    where = f"located, % of 200 segments of {SEGMENT} steps with one fault"
+    scores = scored(all_series)
     results = {
-        "scores": {
-            where: {"better": "higher", "digits": 0, "rows": by_series},
-            "located, %, by kind of fault": {"better": "higher", "digits": 0, "rows": by_kind},
-            "labelled anomalies": {
-                "better": "found: higher, false alarms: lower", "digits": 0,
-                "rows": count_table(labelled(all_series)),
-            },
-        },
+        "verdict": report.verdict("faults located", next(iter(scores.values())), "all", " %"),
+        "scores": scores,
         "training": report.read(HERE, "training.json"),
         "deployed": {
             "file_kb": MODEL.stat().st_size / 1e3,
@@ -304,10 +329,10 @@ def main():
         "speed": speed(all_series["ecg"]),
         "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch", "stumpy"),
         "made_with": report.made_with("torch", "onnxruntime", "stumpy"),
-    }  # fmt: skip
+    }
     own = pulse(600, 3, [(400, 20, "reversed")])
     report.keep(HERE / "outputs.json", {"scores": by_torch("pulse", own).tolist()})
-    picture(all_series, HERE / "scores.png")
+    pictures.save(HERE / "scores", draw(all_series))
     report.write(HERE, results)
     print("\n".join(report.lines(results)))
 

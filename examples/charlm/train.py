@@ -120,7 +120,8 @@ def rounded(model):
                 p.copy_(before)
 
 
-def train(model, ids, held, args):
+def train(model, ids, held, args, progress=lambda items, text: items):
+    """progress(items, text) gives the items, and may show how far they are."""
     rng = torch.Generator().manual_seed(args.seed)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     rows = args.batch
@@ -130,7 +131,7 @@ def train(model, ids, held, args):
         offset = int(torch.randint(args.steps, (), generator=rng))
         text = columns(ids[offset : len(ids) - args.steps + offset], rows)
         state, nats = None, 0.0
-        for at in range(0, len(text) - 1, args.steps):
+        for at in progress(range(0, len(text) - 1, args.steps), f"epoch {epoch}"):
             chunk = text[at : at + args.steps + 1]
             rate = min(1, (done + 1) / warm) * (1 + math.cos(math.pi * done / total)) / 2
             for group in optimizer.param_groups:

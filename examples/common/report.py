@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """training.json and results.json, and the tables of a README that are made of the latter.
 
-{"scores": {metric: {"better": "higher" or "lower", "digits": 2,
+{"verdict": the README's first sentence: better or worse than what?
+ "scores": {metric: {"better": "higher" or "lower", "digits": 2,
                      "rows": {who: {group: {"value", "low", "high"}}}}},
  "training": what beside_pytorch gave, "parameters", "cpu_seconds",
  "deployed": {"file_kb", "float32_difference", "int8_difference"},
@@ -16,7 +17,8 @@ from pathlib import Path
 
 from fastlstm.bench.machine import cpu_name
 
-BEGIN, END = "<!-- from results.json -->", "<!-- end -->"
+FIRST, BEGIN, END = "<!-- verdict -->", "<!-- from results.json -->", "<!-- end -->"
+OURS = "this LSTM, float32"
 
 
 def made_with(*packages):
@@ -42,16 +44,32 @@ def table(head, rows):
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def score_tables(results):
-    for metric, part in results["scores"].items():
-        rows = part["rows"]
-        groups = list(dict.fromkeys(group for row in rows.values() for group in row))
-        body = [
-            [who, *(score(row[g], part["digits"]) if g in row else "" for g in groups)]
-            for who, row in rows.items()
-        ]
-        better = f"{metric} ({part['better']} is better)"
-        yield from [*table([better, *groups], body), ""]
+def verdict(what, part, group, unit=""):
+    """The README's first sentence: whom the LSTM is ahead of, level with and behind. Two are level
+    if their 95 % intervals overlap."""
+    own, sides = part["rows"][OURS][group], {"ahead of": [], "level with": [], "behind": []}
+    for who, row in part["rows"].items():
+        if who.startswith("this LSTM") or group not in row:
+            continue
+        other = row[group]
+        above, below = own["low"] > other["high"], own["high"] < other["low"]
+        if part["better"] == "lower":
+            above, below = below, above
+        side = "ahead of" if above else "behind" if below else "level with"
+        sides[side].append(f"{who} ({number(other['value'], part['digits'])})")
+    said = [f"{side} {' and '.join(others)}" for side, others in sides.items() if others]
+    own = number(own["value"], part["digits"])
+    return f"**{what[0].upper()}{what[1:]}: {own}{unit}, {', '.join(said)}.**"
+
+
+def score_table(metric, part):
+    rows = part["rows"]
+    groups = list(dict.fromkeys(group for row in rows.values() for group in row))
+    body = [
+        [who, *(score(row[g], part["digits"]) if g in row else "" for g in groups)]
+        for who, row in rows.items()
+    ]
+    return [*table([f"{metric} ({part['better']} is better)", *groups], body), ""]
 
 
 def training_lines(results):
@@ -86,8 +104,13 @@ def deployed_lines(results):
 
 
 def lines(results):
-    """What stands between the two marks of a README."""
-    yield from score_tables(results)
+    """What stands between the two marks of a README: the first table, the rest folded."""
+    first, *others = results["scores"].items()
+    yield from score_table(*first)
+    yield "<details><summary>More scores, training, outputs, speed, size</summary>"
+    yield ""
+    for metric, part in others:
+        yield from score_table(metric, part)
     yield from training_lines(results)
     yield ""
     yield from deployed_lines(results)
@@ -97,19 +120,27 @@ def lines(results):
     made = results["made_with"]
     yield ""
     yield (
-        "Intervals: 95 %, by bootstrap over the test set. Made with "
+        "Intervals: 95 %, by bootstrap over the test set, exact ones of counts. Made with "
         + ", ".join(f"{k} {v}" for k, v in made.items() if k != "cpu")
-        + f" on one core of {made['cpu']}, which had other work to do."
+        + f" on one core of {made['cpu']}."
     )
+    yield ""
+    yield "</details>"
+
+
+def between(text, begin, content):
+    """The text with what stands between a mark and the next END made anew."""
+    before, _, rest = text.partition(begin)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the README has no part between {begin} and {END}")
+    return f"{before}{begin}\n{content}\n{END}{after}"
 
 
 def filled(readme, results):
-    """The README's text with what stands between the marks made anew."""
-    before, _, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"the README has no part between {BEGIN} and {END}")
-    return before + BEGIN + "\n" + "\n".join(lines(results)) + "\n" + END + after
+    """The README's text with its first sentence and what stands between the marks made anew."""
+    text = between(readme, FIRST, results["verdict"])
+    return between(text, BEGIN, "\n".join(lines(results)))
 
 
 def keep(path, values):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""95 % intervals by bootstrap: the statistic over and over, of examples drawn with replacement."""
+"""95 % intervals: by bootstrap, which takes the statistic over and over, of examples drawn with
+replacement; exact ones of a few counted things."""
 
 import numpy as np
 
@@ -26,3 +27,21 @@ def interval(statistic, n, block=1, draws=DRAWS, seed=0):
 def correlation(a, b):
     """Pearson's r of two arrays."""
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def part_of(count, n):
+    """`count` of n that were found, with its exact interval (Clopper and Pearson): what else the
+    count could have been for the same odds of finding one."""
+    from scipy.stats import beta
+
+    low = n * beta.ppf(0.025, count, n - count + 1) if count else 0.0
+    high = n * beta.ppf(0.975, count + 1, n - count) if count < n else float(n)
+    return {"value": count, "low": float(low), "high": float(high)}
+
+
+def events(count):
+    """A number of events that come by chance, with its exact interval (Poisson's)."""
+    from scipy.stats import chi2
+
+    low = chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
+    return {"value": count, "low": float(low), "high": float(chi2.ppf(0.975, 2 * count + 2) / 2)}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The sentence rater beside the lexicon, a bag of words and a single person, on the test sentences.
 
-python evaluate.py         # writes results.json, README's tables, words.png and tests' outputs
+python evaluate.py         # writes results.json, README's tables, the pictures, tests' outputs
 """
 
 import sys
@@ -12,7 +12,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import report, timing  # noqa: E402
+from common import pictures, report, timing  # noqa: E402
 from common.scores import correlation, interval  # noqa: E402
 
 from sentiment.data import GROUPS, TEST, TRAIN, one_rater, read_lexicon, read_sentences  # noqa: E402
@@ -166,28 +166,38 @@ def own_outputs():
     return {"sentences": OWN, "ratings": data.rated(torch_network(), np.arange(len(OWN))).tolist()}
 
 
-def picture(model, path):
-    """What each word of some sentences does to the rating."""
-    import matplotlib
+def draw(model):
+    """What each word of some sentences does to the rating, for common.pictures."""
+    limit = 1.5  # a change of the rating that has the full colour
 
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(OWN), 1, figsize=(8, 0.62 * len(OWN)), layout="constrained")
-    for axis, sentence in zip(axes, OWN, strict=True):
+    def boxes(plt, axis, sentence):
         found, shares = model.shares(sentence)
-        rating = model.rate([sentence])[0]
-        at, limit = 0.0, 1.5
+        at = 0.0
         for token, share in zip(found, shares, strict=True):
             colour = plt.get_cmap("PiYG")(0.5 + 0.5 * float(np.clip(share / limit, -1, 1)))
+            bright = np.dot(colour[:3], (0.3, 0.59, 0.11)) > 0.5
             width = 0.9 * len(token) + 1.1
             axis.add_patch(plt.Rectangle((at, 0), width - 0.25, 1, color=colour, lw=0))
-            axis.text(at + width / 2 - 0.12, 0.45, token, ha="center", va="center", fontsize=8.5)
+            axis.text(
+                at + width / 2 - 0.12, 0.45, token, ha="center", va="center", fontsize=9,
+                color="black" if bright else "white",
+            )  # fmt: skip
             at += width
-        axis.text(-1, 0.45, f"{rating:+.2f}", ha="right", va="center", fontsize=9, weight="bold")
+        rating = model.rate([sentence])[0]
+        axis.text(-1, 0.45, f"{rating:+.2f}", ha="right", va="center", weight="bold")
         axis.set(xlim=(-6, 66), ylim=(0, 1))
         axis.axis("off")
-    figure.savefig(path, dpi=110)
+
+    def drawn(plt, colours):
+        figure, axes = plt.subplots(len(OWN), 1, figsize=(8, 0.62 * len(OWN)), layout="constrained")
+        for axis, sentence in zip(axes, OWN, strict=True):
+            boxes(plt, axis, sentence)
+        scale = plt.cm.ScalarMappable(plt.Normalize(-limit, limit), "PiYG")
+        bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.01, ticks=[-1.5, 0, 1.5])
+        bar.set_label("what a word does to the rating", fontsize=9)
+        return figure
+
+    return drawn
 
 
 def main():
@@ -202,11 +212,11 @@ def main():
     rest = [s._replace(rating=r) for s, r in zip(test, others, strict=True)]
     correlations["a single person"] = by_group(rest, one, correlation)
     signs = {who: by_group(test, values, right_sign) for who, values in rated.items()}
+    table = {"better": "higher", "digits": 2, "rows": correlations}
     results = {
+        "verdict": report.verdict("correlation with people's mean rating", table, "all"),
         "scores": {
-            "correlation with people's mean rating": {
-                "better": "higher", "digits": 2, "rows": correlations,
-            },
+            "correlation with people's mean rating": table,
             "right sign, %, where that mean is beyond +-0.5": {
                 "better": "higher", "digits": 0, "rows": signs,
             },
@@ -220,7 +230,7 @@ def main():
         "made_with": report.made_with("torch", "onnxruntime", "scikit-learn", "vaderSentiment"),
     }  # fmt: skip
     report.keep(HERE / "outputs.json", own_outputs())
-    picture(models["float32"], HERE / "words.png")
+    pictures.save(HERE / "words", draw(models["float32"]))
     report.write(HERE, results)
     print("\n".join(report.lines(results)))
 

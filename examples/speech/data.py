@@ -130,6 +130,7 @@ def voice_of(people, rng):
         "rate": rng.uniform(120, 230),
         "pitch": rng.uniform(15, 85),
         "span": rng.uniform(20, 80),
+        "seed": int(rng.integers(1, 2**31)),
     }
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The digit recogniser beside pocketsphinx and dynamic time warping, on people it has never heard.
 
-python evaluate.py         # writes results.json, README's tables, heard.png, digits.wav, tests'
+python evaluate.py         # writes results.json, README's tables, the pictures, digits.wav, tests'
                            # outputs
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import report, timing  # noqa: E402
+from common import pictures, report, timing  # noqa: E402
 from common.scores import interval  # noqa: E402
 
 from fastlstm.demo.voice import DETECTOR, fetch  # noqa: E402
@@ -22,6 +22,7 @@ from speech import adapt  # noqa: E402
 from speech.baseline import Warper, templates_of  # noqa: E402
 from speech.data import allison, cepstra_of, people, synthesised, tidigits, trimmed  # noqa: E402
 from speech.deploy import (  # noqa: E402
+    BANDS,
     BLANK,
     COSINES,
     HOP,
@@ -195,27 +196,13 @@ def gate_note():
 def speed(cepstra):
     """Microseconds of the network for a step of 20 ms."""
     import torch
-    from common.peers import session
-    from torch import nn
+    from common.peers import one_step
 
     from speech.deploy import normalized, paired
 
-    network, model = torch_network(), Recogniser()
+    model = Recogniser()
     x = np.tile(paired(normalized(cepstra, model.mean, model.scale)), (3, 1))[:400]
-    layers, hidden = network.lstm.num_layers, network.lstm.hidden_size
-
-    class Step(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.lstm, self.head = network.lstm, network.head
-
-        def forward(self, x, h, c):
-            y, (h, c) = self.lstm(x, (h, c))
-            return self.head(y), h, c
-
-    step, zeros = Step().eval(), torch.zeros(layers, 1, hidden)
-    example = (torch.zeros(1, 1, x.shape[1]), zeros, zeros)
-    onnx = session(step, example, ["x", "h", "c"], ["y", "h1", "c1"], {})
+    step, onnx, zeros = one_step(torch_network())
 
     @torch.inference_mode()
     def torch_run():
@@ -246,12 +233,8 @@ def speed(cepstra):
     return {"what": "20 ms of sound, the network alone", "engines": timing.microseconds(engines)}
 
 
-def picture(path):
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
+def draw(plt, colours):
+    """digits.wav's mel bands and the odds of each word over time, for common.pictures."""
     samples = np.append(read_wave(RECORDING), np.zeros(RATE // 4))
     mel, model = log_mel(samples), Recogniser()
     scores = model.scores(mel @ COSINES)
@@ -261,16 +244,15 @@ def picture(path):
         2, 1, figsize=(8, 3.6), layout="constrained", sharex=True, height_ratios=[1, 1]
     )
     seconds = len(mel) * HOP / RATE
-    top.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, 4))
-    top.set_yticks([])
-    top.set_ylabel("mel bands")
+    top.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, BANDS))
+    top.set(yticks=[0, BANDS], yticklabels=["0", "4 kHz"], ylabel="mel bands")
     at = (np.arange(len(odds)) + 1) * 2 * HOP / RATE
     for k in range(BLANK):
         if odds[:, k].max() > 0.3:
-            bottom.plot(at, odds[:, k], lw=1.2)
-            bottom.annotate(WORDS[k], (at[odds[:, k].argmax()], 1.03), ha="center", fontsize=9)
-    bottom.set(ylim=(0, 1.25), yticks=[0, 1], xlabel="seconds", ylabel="odds of a word")
-    figure.savefig(path, dpi=100)
+            bottom.plot(at, odds[:, k], lw=1.4)
+            bottom.annotate(WORDS[k], (at[odds[:, k].argmax()], 1.05), ha="center")
+    bottom.set(ylim=(0, 1.3), yticks=[0, 1], xlabel="seconds", ylabel="odds of a word")
+    return figure
 
 
 def main():
@@ -309,13 +291,10 @@ def main():
         utterances, [s for *_, s in utterances]
     )
     lateness = delays()
+    table = {"better": "lower", "digits": 1, "rows": rates}
     results = {
-        "scores": {
-            "wrong words, %": {
-                "better": "lower", "digits": 1,
-                "rows": rates,
-            },
-        },
+        "verdict": report.verdict("wrong words of people never heard", table, "both", " %"),
+        "scores": {"wrong words, %": table},
         "stretches": surest,
         "utterances": len(utterances),
         "words": sum(len(said) for _, said, *_ in utterances),
@@ -339,7 +318,7 @@ def main():
     outputs = {"words": Recogniser().words(cepstra), "scores": by_torch(cepstra).round(6).tolist()}
     print(SPOKEN, "->", outputs["words"])
     report.keep(HERE / "outputs.json", outputs)
-    picture(HERE / "heard.png")
+    pictures.save(HERE / "heard", draw)
     report.write(HERE, results)
     print("\n".join(report.lines(results)))
 

@@ -3,6 +3,10 @@
 
 speaker = Speaker()
 samples = speaker.say("four two", "en-us+f3", rate=160, pitch=50)     # 8 kHz, float32
+
+eSpeak NG varies some voices at random, from a seed that it takes from the clock. say() sets that
+seed, and the C library's for the voices that use rand(). A sound also depends a little on what was
+said before it: the same calls in the same order give the same sounds.
 """
 
 import ctypes
@@ -36,6 +40,7 @@ class Speaker:
         kind = ctypes.CFUNCTYPE(
             ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
         )
+        self.library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
         self.parts, self.callback = [], kind(self._take)
         self.library.espeak_SetSynthCallback(self.callback)
 
@@ -44,12 +49,14 @@ class Speaker:
             self.parts.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    def say(self, text, voice, rate=160, pitch=50, span=50):
+    def say(self, text, voice, rate=160, pitch=50, span=50, seed=1):
         """The samples at 8 kHz, as 16-bit amplitudes in float32."""
         if self.library.espeak_SetVoiceByName(voice.encode()):
             raise ValueError(f"eSpeak NG has no voice {voice}")
         for what, value in ((RATE_OF_SPEECH, rate), (PITCH, pitch), (RANGE, span)):
             self.library.espeak_SetParameter(what, int(value), 0)
+        self.library.espeak_ng_SetRandSeed(seed)
+        ctypes.CDLL(None).srand(seed)
         self.parts.clear()
         content = text.encode() + b"\0"
         self.library.espeak_Synth(content, len(content), 0, 1, 0, UTF8, None, None)

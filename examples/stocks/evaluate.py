@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The walk-forward forecasts beside the random walk, AR(1), GARCH and others.
 
-python evaluate.py         # writes results.json, README's tables, volatility.png and tests' outputs
+python evaluate.py         # writes results.json, README's tables, the pictures, tests' outputs
 """
 
 import sys
@@ -14,7 +14,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import report, timing  # noqa: E402
+from common import pictures, report, timing  # noqa: E402
 from common.scores import interval  # noqa: E402
 
 from stocks.data import FIRST, LAST, Market  # noqa: E402
@@ -22,6 +22,15 @@ from stocks.deploy import MODEL, Forecaster, series, simulated  # noqa: E402
 
 BLOCK = 20  # days that are drawn together
 SPANS = {"2004 to 2018": (2004, 2018), "2004 to 2011": (2004, 2011), "2012 to 2018": (2012, 2018)}
+
+NOT_BEATEN = (
+    "**It does not beat the random walk.** The best forecast of tomorrow's price that this LSTM\n"
+    "makes is no better than today's price; what it can forecast is how much tomorrow will move."
+)
+BEATEN = (
+    "**It beats the random walk** by the squared error of tomorrow's return, on these days: be\n"
+    "suspicious. What it can forecast better is how much tomorrow will move."
+)
 
 
 def walk_forward(market, dtype="float32"):
@@ -164,25 +173,11 @@ def difference(market):
 def speed(market):
     """Microseconds for a day that comes alone: features, one step, head."""
     import torch
-    from common.peers import session
-    from torch import nn
+    from common.peers import one_step
 
     days = market.days[:500]
     network, model = torch_network(LAST), Forecaster(year=LAST)
-    hidden = model.lstm.hidden_size
-
-    class Step(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.lstm, self.head = network.lstm, network.head
-
-        def forward(self, x, h, c):
-            y, (h, c) = self.lstm(x, (h, c))
-            return self.head(y), h, c
-
-    step, zeros = Step().eval(), torch.zeros(1, 1, hidden)
-    example, names = (torch.zeros(1, 1, 5), zeros, zeros), ["x", "h", "c"]
-    onnx = session(step, example, names, ["y", "h1", "c1"], {})
+    step, onnx, zeros = one_step(network)
 
     def others(run, state):
         """A day by another engine, with deploy's features around it."""
@@ -226,22 +221,25 @@ def speed(market):
     return {"what": "a new day", "engines": timing.microseconds(engines)}
 
 
-def picture(market, of_all, path):
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
+def draw(market, of_all):
+    """The volatilities of the wildest years, for common.pictures."""
     chosen = (market.year >= 2007) & (market.year <= 2010)
     at = 2007 + 4 * np.arange(chosen.sum()) / chosen.sum()
-    figure, axis = plt.subplots(figsize=(8, 2.9), layout="constrained")
-    axis.plot(at, np.abs(market.y[chosen]), ".", ms=2, color="0.6", label="|return|")
-    for who, colour in (("GARCH(1,1)", "C1"), ("this LSTM, float32", "C0")):
-        axis.plot(at, np.sqrt(of_all[who][chosen]), color=colour, lw=1.2, label=who)
-    axis.set(ylabel="% a day", ylim=(0, 8), xlim=(2007, 2011), xticks=range(2007, 2012))
-    axis.set_title("S&P 500: volatility forecast the evening before", fontsize=10)
-    axis.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=100)
+
+    def drawn(plt, colours):
+        figure, axis = plt.subplots(figsize=(8, 3.1), layout="constrained")
+        moved = np.abs(market.y[chosen])
+        axis.plot(at, moved, ".", ms=2.5, color=colours.faint, label="what the day moved, |return|")
+        for n, who in ((1, "GARCH(1,1)"), (0, "this LSTM, float32")):
+            volatility = np.sqrt(of_all[who][chosen])
+            axis.plot(at, volatility, color=colours.lines[n], lw=1.3, label=who)
+        axis.set(ylabel="% a day", ylim=(0, 8), xlim=(2007, 2011), xticks=range(2007, 2012))
+        axis.set_xlabel("year")
+        axis.set_title("S&P 500: volatility forecast the evening before", fontsize=10)
+        axis.legend(frameon=False, fontsize=9)
+        return figure
+
+    return drawn
 
 
 def main():
@@ -250,6 +248,7 @@ def main():
     tables, of_all = scores(market, ours)
     beaten = tables[next(iter(tables))]["rows"]["this LSTM, float32"]["2004 to 2018"]["high"] < 1
     results = {
+        "verdict": BEATEN if beaten else NOT_BEATEN,
         "scores": tables,
         "beats_the_random_walk": beaten,
         "days": int((market.year >= FIRST).sum()),
@@ -265,7 +264,7 @@ def main():
         HERE / "outputs.json",
         {"means": mean[-20:].tolist(), "volatilities": volatility[-20:].tolist()},
     )
-    picture(market, of_all, HERE / "volatility.png")
+    pictures.save(HERE / "volatility", draw(market, of_all))
     report.write(HERE, results)
     print("\n".join(report.lines(results)))
     print(f"{time.process_time() - start:.0f} s of CPU")

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "charlm")]
 
 from common import report  # noqa: E402
-from common.beside import beside_pytorch, setup  # noqa: E402
+from common.beside import beside_pytorch, progress, setup  # noqa: E402
 from common.data import CACHE, Debian, archive, checked  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
@@ -76,7 +76,7 @@ def main():
         seed=SEED, batch=16, steps=64, epochs=args.epochs, rate=3e-3, clip=1.0, rounded=0.3
     )
     start = time.process_time()
-    module.train(model, ids, held, options)
+    module.train(model, ids, held, options, progress)
     seconds = time.process_time() - start
     module.round_weights(model)
     result = module.CharModel()

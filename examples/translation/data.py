@@ -1,16 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""Texts of user interfaces and their translations, out of the wheels of four projects with BSD
-licences: Django, Wagtail, django-oscar and django CMS (gettext's .po files)."""
+"""Texts of user interfaces and their translations: gettext's catalogues in the wheels of Django,
+Wagtail, django-oscar and django CMS, and what the telephone system Asterisk says, in Debian's
+asterisk-core-sounds-en, -es and -fr."""
 
+import gzip
 import hashlib
 import re
 from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
-from common.data import Wheel, read_many
+from common.data import Debian, Wheel, read, read_many
 
-from translation.deploy import END, FIRST, LANGUAGES, MARKS, Pieces, with_marks, words_of
+from translation.deploy import (
+    END,
+    FIRST,
+    LANGUAGES,
+    MARKS,
+    UNKNOWN,
+    Pieces,
+    with_marks,
+    words_of,
+)
 
 PACKAGES = {
     Wheel("django", "5.2.8"): "4ff7675a0c686e76dabf8465209ff56d2b8c488ae75d921b5483aabe0337ffe0",
@@ -23,6 +34,12 @@ PACKAGES = {
     ): "d41bcd54a47f0fee39975d46c12add5dc0c13f08ef72c6c5177c29a56550d213",
 }
 CATALOGUE = re.compile(rf".*/locale/({'|'.join(LANGUAGES)})/LC_MESSAGES/django\.po")
+PROMPTS = {  # a line each: the name of a recording, what it says; there are none in German
+    "en": "436538195b7c7361bd227036686f1a4039f694648c76573bdaca956655d34450",
+    "fr": "24830a518a6ee3b2bdeb97dbe6131f84ab21a864f4395ffeee076be6cff32882",
+    "es": "870e4ddf27b115ee22774fc4b35d62d13534a49ec41081f3ca6017931fceb076",
+}
+SPELLED = ("letters/", "phonetic/")  # recordings of single letters
 LONGEST = 100  # characters of a text or a translation
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLIT = [TRAIN] * 17 + [VALIDATION] + [TEST] * 2
@@ -33,6 +50,7 @@ class Pair(NamedTuple):
     language: str
     translation: str
     part: str
+    spoken: bool = False
 
 
 def part_of(english):
@@ -47,25 +65,52 @@ def tidy(text):
 
 
 def usable(text):
-    return 0 < len(text) <= LONGEST and "<" not in text and any(c.isalpha() for c in text)
+    """Short, with letters, and without markup, notes in brackets or sounds in words."""
+    return (
+        0 < len(text) <= LONGEST and not re.search(r"[<\[]", text) and re.search(r"[^\W\d_]", text)
+    )
 
 
-def read_pairs():
-    """[Pair]: the first translation of each text into each language."""
+def catalogue_texts():
+    """(English, language, translation) of all entries of the catalogues, plurals too."""
     import polib
 
-    found = {}
     for package, sha256 in PACKAGES.items():
         files = read_many(package, CATALOGUE.fullmatch, sha256)
         for name in sorted(files):
             language = CATALOGUE.fullmatch(name)[1]
             for entry in polib.pofile(files[name].decode()):
-                english, translation = tidy(entry.msgid), tidy(entry.msgstr)
-                if entry.obsolete or entry.fuzzy or not (usable(english) and usable(translation)):
+                if entry.obsolete or entry.fuzzy:
                     continue
-                found.setdefault(
-                    (english, language), Pair(english, language, translation, part_of(english))
-                )
+                plurals = entry.msgstr_plural
+                yield entry.msgid, language, plurals[0] if plurals else entry.msgstr
+                if plurals:
+                    yield entry.msgid_plural, language, plurals[max(plurals)]
+
+
+def spoken_texts():
+    """The same of Asterisk's prompts."""
+    said = {}
+    for language, sha256 in PROMPTS.items():
+        name = f"asterisk-core-sounds-{language}"
+        path = f"usr/share/doc/{name}/core-sounds-{language}.txt.gz"
+        text = gzip.decompress(read(Debian(name, "1.6.1-1"), path, sha256)).decode()
+        lines = [line.partition(": ") for line in text.splitlines() if line[:1] != ";"]
+        said[language] = {name: what for name, _, what in lines if not name.startswith(SPELLED)}
+    english = said.pop("en")
+    for language, prompts in said.items():
+        for name, what in prompts.items():
+            yield english.get(name, ""), language, what
+
+
+def read_pairs():
+    """[Pair]: the first translation of each text into each language."""
+    found = {}
+    for spoken, texts in ((False, catalogue_texts()), (True, spoken_texts())):
+        for english, language, translation in texts:
+            pair = Pair(tidy(english), language, tidy(translation), part_of(english), spoken)
+            if usable(pair.english) and usable(pair.translation):
+                found.setdefault((pair.english, language), pair)
     return list(found.values())
 
 
@@ -109,13 +154,49 @@ def learn_pieces(texts, size):
     return Pieces(pieces, merges), merges
 
 
+class Loose:
+    """Encodes as the pieces do, but leaves out some of their joins: each word in one of WAYS ways,
+    drawn anew each time. A network that sees a word cut in several ways learns more of its parts
+    (BPE-dropout, Provilkov et al. 2020)."""
+
+    WAYS = 8  # the first of them leaves nothing out
+
+    def __init__(self, pieces, left_out, rng):
+        self.pieces, self.left_out, self.rng, self.words = pieces, left_out, rng, {}
+
+    def cut(self, word):
+        parts, rank = list(word), self.pieces.rank
+        while True:
+            pairs = [
+                (rank[pair], at)
+                for at, pair in enumerate(pairwise(parts))
+                if pair in rank and self.rng.random() >= self.left_out
+            ]
+            if not pairs:
+                return [self.pieces.ids.get(part, UNKNOWN) for part in parts]
+            _, at = min(pairs)
+            parts[at : at + 2] = ["".join(parts[at : at + 2])]
+
+    def word(self, word):
+        ways = self.words.get(word)
+        if ways is None:
+            ways = [self.pieces.word(word), *(self.cut(word) for _ in range(self.WAYS - 1))]
+            self.words[word] = ways
+        return ways[self.rng.integers(self.WAYS)]
+
+    def encode(self, text):
+        return [piece for word in words_of(text) for piece in self.word(word)]
+
+
 def encoded(pairs, pieces):
-    """[(ids of the English text, ids of the translation)], holes as the same marks in both."""
+    """[(language, ids of the English text, ids of the translation)] by Pieces or Loose; holes as
+    the same marks in both."""
     found = []
     for pair in pairs:
         english, holes = with_marks(pair.english)
         translation = pair.translation
         for hole, mark in zip(holes, MARKS, strict=False):
             translation = translation.replace(hole, mark)
-        found.append((pieces.encode(english), [*pieces.encode(translation), END]))
+        row = (pair.language, pieces.encode(english), [*pieces.encode(translation), END])
+        found.append(row)
     return found

@@ -1,80 +1,130 @@
 # SPDX-License-Identifier: MIT
 """The translator beside copying and beside the nearest neighbour in the training set.
 
-python evaluate.py         # writes results.json, README's tables, looks.png and tests' outputs
+python evaluate.py         # writes results.json, README's tables, the pictures, tests' outputs
 """
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import report, timing  # noqa: E402
+from common import pictures, report, timing  # noqa: E402
 from common.beside import progress  # noqa: E402
 from common.scores import interval  # noqa: E402
 
-from translation.data import TEST, TRAIN, read_pairs  # noqa: E402
-from translation.deploy import BEGIN, END, LANGUAGES, MODEL, OWN, Translator, with_marks  # noqa: E402
+from translation.data import TEST, TRAIN, VALIDATION, read_pairs  # noqa: E402
+from translation.deploy import (  # noqa: E402
+    BEGIN,
+    END,
+    LANGUAGES,
+    LENGTH,
+    MODEL,
+    OWN,
+    Translator,
+    with_marks,
+)
 
 DRAWS, TIMED = 500, 60
+OURS = report.OURS
 
 
-def nearest(pairs, test):
-    """The translation of the training text that shares most stretches of one to four letters with
-    each (cosine)."""
+class Nearest(NamedTuple):
+    translation: str
+    alike: float  # cosine of the two English texts, 0 to 1
+
+
+def nearest(pairs, asked):
+    """For each the translation of the training text that shares most stretches of one to four
+    letters with it."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     found = {}
     for language in LANGUAGES:
         known = [p for p in pairs if p.part == TRAIN and p.language == language]
-        asked = [n for n, p in enumerate(test) if p.language == language]
+        own = [n for n, p in enumerate(asked) if p.language == language]
         stretches = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
         x = stretches.fit_transform([p.english for p in known])
-        alike = (stretches.transform([test[n].english for n in asked]) @ x.T).toarray()
-        found |= {n: known[k].translation for n, k in zip(asked, alike.argmax(1), strict=True)}
-    return [found[n] for n in range(len(test))]
+        alike = (stretches.transform([asked[n].english for n in own]) @ x.T).toarray()
+        best = zip(alike.argmax(1), alike.max(1), strict=True)
+        found |= {n: Nearest(known[k].translation, a) for n, (k, a) in zip(own, best, strict=True)}
+    return [found[n] for n in range(len(asked))]
 
 
-def chrf(test, answers):
-    """{language: chrF with its interval}, over all its sentences together as chrF is defined."""
+def either(near, ours, least):
+    """As a translator's memory does: the nearest where it is alike enough, or else ours."""
+    return [n.translation if n.alike >= least else o for n, o in zip(near, ours, strict=True)]
+
+
+def statistics_of(asked, answers):
+    """What chrF adds up over sentences, a row each, and the metric."""
     from sacrebleu.metrics import CHRF
 
-    metric, found = CHRF(), {}
-    statistics = np.array(
-        [
-            metric._extract_corpus_statistics([answer], [[p.translation]])[0]
-            for p, answer in zip(test, answers, strict=True)
-        ],
-        float,
-    )
-    languages = np.array([p.language for p in test])
-    for group in ("all", *LANGUAGES):
-        own = statistics if group == "all" else statistics[languages == group]
+    metric = CHRF()
+    rows = [
+        metric._extract_corpus_statistics([answer], [[p.translation]])[0]
+        for p, answer in zip(asked, answers, strict=True)
+    ]
+    return np.array(rows, float), metric
+
+
+def chrf_of(asked, answers):
+    """chrF over all sentences together, as it is defined."""
+    from sacrebleu.metrics import CHRF
+
+    return CHRF().corpus_score(answers, [[p.translation for p in asked]]).score
+
+
+def groups_of(asked):
+    """{column: indices}: all, each language, and Asterisk's spoken prompts."""
+    found = {"all": range(len(asked))}
+    for language in LANGUAGES:
+        found[language] = [n for n, p in enumerate(asked) if p.language == language]
+    found["spoken (fr, es)"] = [n for n, p in enumerate(asked) if p.spoken]
+    return {name: np.array(chosen) for name, chosen in found.items()}
+
+
+def chrf(asked, answers):
+    """{column: chrF with its interval}"""
+    (rows, metric), found = statistics_of(asked, answers), {}
+    for group, chosen in groups_of(asked).items():
+        own = rows[chosen]
 
         def of(i, own=own):
             return metric._compute_f_score(own[i].sum(0).tolist())
 
         found[group] = interval(of, len(own), draws=DRAWS)
-        chosen = [n for n in range(len(test)) if group in ("all", languages[n])]
-        whole = metric.corpus_score(
-            [answers[n] for n in chosen], [[test[n].translation for n in chosen]]
-        )
-        assert abs(whole.score - found[group]["value"]) < 1e-6, (whole.score, found[group])
+        whole = chrf_of([asked[n] for n in chosen], [answers[n] for n in chosen])
+        assert abs(whole - found[group]["value"]) < 1e-6, (whole, found[group])
     return found
 
 
-def exactly(test, answers):
-    """{language: percent that are the translation to the letter}"""
-    languages = np.array([p.language for p in test])
-    right = np.array([a == p.translation for p, a in zip(test, answers, strict=True)], float)
-    found = {}
-    for group in ("all", *LANGUAGES):
-        own = right if group == "all" else right[languages == group]
-        found[group] = interval(lambda i, own=own: 100 * own[i].mean(), len(own))
-    return found
+def exactly(asked, answers):
+    """{column: percent that are the translation to the letter}"""
+    right = np.array([a == p.translation for p, a in zip(asked, answers, strict=True)], float)
+    return {
+        group: interval(lambda i, own=right[chosen]: 100 * own[i].mean(), len(chosen))
+        for group, chosen in groups_of(asked).items()
+    }
+
+
+def translated(model, asked, **options):
+    return [
+        model.translate(p.english, p.language, **options)[0]
+        for p in progress(asked, model.decoder.dtype)
+    ]
+
+
+def chosen_on(pairs, asked, model):
+    """What is chosen on validation texts: ({length exponent: chrF}, {least likeness: chrF})."""
+    lengths = {n: translated(model, asked, length=n) for n in (0.0, 0.4, 0.8, 1.2)}
+    near = nearest(pairs, asked)
+    least = {n: either(near, lengths[LENGTH], n) for n in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)}
+    return [{n: chrf_of(asked, a) for n, a in found.items()} for found in (lengths, least)]
 
 
 def torch_network():
@@ -197,27 +247,27 @@ def speed(test):
     }
 
 
-def picture(model, path):
-    """Where the decoder looked for each piece."""
-    import matplotlib
+def draw(model):
+    """Where the decoder looked for each piece, for common.pictures."""
+    text = OWN[4]
 
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
+    def name(k):
+        return {END: "end"}.get(k, model.pieces.pieces[k].replace("\u2581", "_") or "to")
 
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
-    for axis, language in zip(axes, LANGUAGES, strict=True):
-        text = OWN[4]
-        translation, pieces, looks = model.translate(text, language)
-        source = [BEGIN[language], *model.pieces.encode(with_marks(text)[0]), END]
+    def drawn(plt, colours):
+        figure, axes = plt.subplots(1, 3, figsize=(9.5, 4.2), layout="constrained")
+        for axis, language in zip(axes, LANGUAGES, strict=True):
+            translation, pieces, looks = model.translate(text, language)
+            source = [BEGIN[language], *model.pieces.encode(with_marks(text)[0]), END]
+            axis.imshow(looks, cmap=colours.map(), vmin=0, vmax=1, aspect="auto")
+            axis.set_xticks(range(len(source)), [name(k) for k in source], rotation=90, fontsize=8)
+            axis.set_yticks(range(len(pieces)), [name(k) for k in pieces], fontsize=8)
+            axis.set_title(translation, fontsize=9)
+            axis.set_xlabel("pieces that were read", fontsize=9)
+        axes[0].set_ylabel("pieces that were written", fontsize=9)
+        return figure
 
-        def name(k):
-            return {END: "end"}.get(k, model.pieces.pieces[k].replace("\u2581", "_") or "to")
-
-        axis.imshow(looks, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axis.set_xticks(range(len(source)), [name(k) for k in source], rotation=90, fontsize=7)
-        axis.set_yticks(range(len(pieces)), [name(k) for k in pieces], fontsize=7)
-        axis.set_title(translation, fontsize=8)
-    figure.savefig(path, dpi=100)
+    return drawn
 
 
 def own_outputs(model):
@@ -243,41 +293,48 @@ def main():
 
     pairs = read_pairs()
     test = [p for p in pairs if p.part == TEST]
-    answers, models = {}, {}
-    for dtype in ("float32", "int8"):
-        models[dtype] = model = Translator(dtype=dtype)
-        answers[f"this LSTM, {dtype}"] = [
-            model.translate(p.english, p.language)[0] for p in progress(test, dtype)
-        ]
-    answers["nearest neighbour"] = nearest(pairs, test)
+    models = {dtype: Translator(dtype=dtype) for dtype in ("float32", "int8")}
+    own = models["float32"]
+    lengths, likeness = chosen_on(pairs, [p for p in pairs if p.part == VALIDATION], own)
+    answers = {f"this LSTM, {dtype}": translated(m, test) for dtype, m in models.items()}
+    near, least = nearest(pairs, test), max(likeness, key=likeness.get)
+    answers["nearest neighbour"] = [n.translation for n in near]
     answers["copying"] = [p.english for p in test]
-    rows = [(p.language, *ids) for p, ids in zip(test, encoded(test, model.pieces), strict=True)]
+    answers[f"this LSTM, or the nearest if {least} alike"] = either(near, answers[OURS], least)
+    tables = {
+        "chrF, 0 to 100": (1, {who: chrf(test, found) for who, found in answers.items()}),
+        "the same to the letter, %": (
+            0, {who: exactly(test, found) for who, found in answers.items()}),
+    }  # fmt: skip
+    tables = {
+        name: {"better": "higher", "digits": digits, "rows": rows}
+        for name, (digits, rows) in tables.items()
+    }
+    said = ", ".join(f"{value:.1f} at {n}" for n, value in lengths.items())
     results = {
-        "scores": {
-            "chrF, 0 to 100": {
-                "better": "higher", "digits": 1,
-                "rows": {who: chrf(test, found) for who, found in answers.items()},
-            },
-            "the same to the letter, %": {
-                "better": "higher", "digits": 0,
-                "rows": {who: exactly(test, found) for who, found in answers.items()},
-            },
-        },
+        "verdict": report.verdict("chrF, 0 to 100", tables["chrF, 0 to 100"], "all"),
+        "scores": tables,
         "pairs": {"test": len(test), "train": sum(p.part == TRAIN for p in pairs)},
+        "lengths": {str(n): value for n, value in lengths.items()},
         "training": report.read(HERE, "training.json"),
-        "deployed": {"file_kb": MODEL.stat().st_size / 1e3, **difference(rows[:200])},
+        "deployed": {
+            "file_kb": MODEL.stat().st_size / 1e3,
+            **difference(encoded(test, own.pieces)[:200]),
+        },
         "speed": speed(test),
         "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch"),
+        "notes": [
+            f"**Beam search** divides log odds by the number of pieces to the power of {LENGTH}. "
+            f"chrF on the validation texts by that power: {said}."
+        ],
         "made_with": report.made_with("torch", "onnxruntime", "sacrebleu", "scikit-learn"),
-    }  # fmt: skip
-    report.keep(HERE / "outputs.json", own_outputs(models["float32"]))
-    picture(models["float32"], HERE / "looks.png")
+    }
+    report.keep(HERE / "outputs.json", own_outputs(own))
+    pictures.save(HERE / "looks", draw(own))
     report.write(HERE, results)
     print("\n".join(report.lines(results)))
     for n in range(0, len(test), len(test) // 20):
-        print(
-            f"{test[n].english!r} -> {answers['this LSTM, float32'][n]!r} ({test[n].translation!r})"
-        )
+        print(f"{test[n].english!r} -> {answers[OURS][n]!r} ({test[n].translation!r})")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,22 @@ def test_anomalies():
         detector = deploy.Detector(name)
         over = detector.scores(series.test) > detector.threshold
         found = sum(over[a : b + series.period].any() for a, b in series.anomalies)
-        assert found == rows[f"{name}: found"]["value"], name
+        of = len(series.anomalies)
+        assert found == rows[f"{name}: found, of {of}"]["value"], name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_text(dtype):
+    pytest.importorskip("torch")
+    train, deploy = (importlib.import_module(f"text.{m}") for m in ("train", "deploy"))
+    held = train.charlm().split_novels(train.novels())[1].numpy()
+    writer = deploy.Writer(dtype=dtype)
+    y = writer.lstm(writer.embedding[held[:-1]][:, None])[0][:, 0]
+    said = (y @ writer.weight.T + writer.bias).astype(np.float64)
+    odds = np.exp(said - said.max(1, keepdims=True))
+    bits = -np.log2(odds[np.arange(len(odds)), held[1:]] / odds.sum(1)).mean()
+    rows = scores("text", "bits a letter")
+    assert abs(bits - rows[f"this LSTM, {dtype}"]["held out"]["value"]) < 1e-3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

@@ -17,7 +17,6 @@ from translation.deploy import (
     FIRST,
     LANGUAGES,
     MARKS,
-    UNKNOWN,
     Pieces,
     with_marks,
     words_of,
@@ -154,43 +153,9 @@ def learn_pieces(texts, size):
     return Pieces(pieces, merges), merges
 
 
-class Loose:
-    """Encodes as the pieces do, but leaves out some of their joins: each word in one of WAYS ways,
-    drawn anew each time. A network that sees a word cut in several ways learns more of its parts
-    (BPE-dropout, Provilkov et al. 2020)."""
-
-    WAYS = 8  # the first of them leaves nothing out
-
-    def __init__(self, pieces, left_out, rng):
-        self.pieces, self.left_out, self.rng, self.words = pieces, left_out, rng, {}
-
-    def cut(self, word):
-        parts, rank = list(word), self.pieces.rank
-        while True:
-            pairs = [
-                (rank[pair], at)
-                for at, pair in enumerate(pairwise(parts))
-                if pair in rank and self.rng.random() >= self.left_out
-            ]
-            if not pairs:
-                return [self.pieces.ids.get(part, UNKNOWN) for part in parts]
-            _, at = min(pairs)
-            parts[at : at + 2] = ["".join(parts[at : at + 2])]
-
-    def word(self, word):
-        ways = self.words.get(word)
-        if ways is None:
-            ways = [self.pieces.word(word), *(self.cut(word) for _ in range(self.WAYS - 1))]
-            self.words[word] = ways
-        return ways[self.rng.integers(self.WAYS)]
-
-    def encode(self, text):
-        return [piece for word in words_of(text) for piece in self.word(word)]
-
-
 def encoded(pairs, pieces):
-    """[(language, ids of the English text, ids of the translation)] by Pieces or Loose; holes as
-    the same marks in both."""
+    """[(language, ids of the English text, ids of the translation)]; holes as the same marks in
+    both."""
     found = []
     for pair in pairs:
         english, holes = with_marks(pair.english)

@@ -310,13 +310,14 @@ def main():
         name: {"better": "higher", "digits": digits, "rows": rows}
         for name, (digits, rows) in tables.items()
     }
+    training = report.read(HERE, "training.json")
     said = ", ".join(f"{value:.1f} at {n}" for n, value in lengths.items())
     results = {
         "verdict": report.verdict("chrF, 0 to 100", tables["chrF, 0 to 100"], "all"),
         "scores": tables,
         "pairs": {"test": len(test), "train": sum(p.part == TRAIN for p in pairs)},
         "lengths": {str(n): value for n, value in lengths.items()},
-        "training": report.read(HERE, "training.json"),
+        "training": training,
         "deployed": {
             "file_kb": MODEL.stat().st_size / 1e3,
             **difference(encoded(test, own.pieces)[:200]),
@@ -325,7 +326,9 @@ def main():
         "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch"),
         "notes": [
             f"**Beam search** divides log odds by the number of pieces to the power of {LENGTH}. "
-            f"chrF on the validation texts by that power: {said}."
+            f"chrF on the validation texts by that power: {said}.",
+            f"The model learned from {training['pairs']:,} translations, "
+            f"{training['spoken']:,} of them spoken prompts.",
         ],
         "made_with": report.made_with("torch", "onnxruntime", "sacrebleu", "scikit-learn"),
     }

@@ -5,7 +5,6 @@ python train.py            # three minutes of CPU; writes model.safetensors and 
 """
 
 import argparse
-import copy
 import math
 import sys
 import time
@@ -24,19 +23,10 @@ from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
-from translation.data import (  # noqa: E402
-    TRAIN,
-    VALIDATION,
-    Loose,
-    encoded,
-    learn_pieces,
-    read_pairs,
-)
+from translation.data import TRAIN, VALIDATION, encoded, learn_pieces, read_pairs  # noqa: E402
 from translation.deploy import BEGIN, END, PAD  # noqa: E402
 
-SEED, BATCH, PIECES = 3, 64, 1200
-LEFT_OUT = 0.1  # of the joins of pieces
-KEPT = 0.998  # of the mean of weights, at an update
+SEED, BATCH, PIECES = 3, 64, 2400
 
 
 class Network(nn.Module):
@@ -101,18 +91,12 @@ def epoch_of(rows, rng):
     return [batch_of([rows[i] for i in batches[n]]) for n in rng.permutation(len(batches))]
 
 
-def train(model, rows_of_epoch, validation, args, rng):
-    """(the running mean of the weights, which is better than the last ones; losses by epoch).
-
-    rows_of_epoch   f() -> the training set's rows, pieces drawn anew
-    """
+def train(model, rows, validation, args, rng):
     accelerate(model)
-    mean = copy.deepcopy(model).eval()
     optimizer = torch.optim.Adam(model.parameters(), args.rate, betas=(0.9, 0.98))
-    done, history = 0, []
+    total, done, history = args.epochs * math.ceil(len(rows) / BATCH), 0, []
     for epoch in range(1, args.epochs + 1):
-        losses, rows = [], rows_of_epoch()
-        total = args.epochs * math.ceil(len(rows) / BATCH)
+        losses = []
         for batch in progress(epoch_of(rows, rng), f"epoch {epoch}"):
             set_rate(optimizer, args.rate, done, total, warm=300)
             optimizer.zero_grad()
@@ -122,21 +106,19 @@ def train(model, rows_of_epoch, validation, args, rng):
             optimizer.step()
             done += 1
             losses.append(loss.item())
-            with torch.no_grad():
-                kept = min(KEPT, done / (done + 10))
-                for own, new in zip(mean.parameters(), model.parameters(), strict=True):
-                    own.lerp_(new, 1 - kept)
+        model.eval()
         with torch.inference_mode():
-            held = loss_of(mean, validation).item()
+            held = loss_of(model, validation).item()
+        model.train()
         history.append({"loss": float(np.mean(losses)), "validation": held})
         if epoch % 5 == 0 or epoch == args.epochs:
             print(f"epoch {epoch}: loss {np.mean(losses):.3f}, validation {held:.3f}", flush=True)
-    return mean, history
+    return history
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--rate", type=float, default=3e-3, help="Adam's, falls along a cosine")
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
@@ -145,15 +127,15 @@ def main():
     pairs = read_pairs()
     known = [p for p in pairs if p.part == TRAIN]
     pieces, merges = learn_pieces([t for p in known for t in (p.english, p.translation)], PIECES)
+    rows = encoded(known, pieces)
     validation = batch_of(encoded([p for p in pairs if p.part == VALIDATION], pieces))
-    print(f"{len(known)} translations to learn from, {len(pieces.pieces)} pieces")
+    spoken = sum(p.spoken for p in known)
+    print(f"{len(known)} translations to learn from, {spoken} of them spoken prompts")
     rng = np.random.default_rng(SEED)
-    loose = Loose(pieces, LEFT_OUT, rng)
     model = Network(len(pieces.pieces))
-    first = epoch_of(encoded(known, loose), rng)[:40]
-    beside = beside_pytorch(model, loss_of, first, args.rate)
+    beside = beside_pytorch(model, loss_of, epoch_of(rows, rng)[:40], args.rate)
     start = time.process_time()
-    model, history = train(model, lambda: encoded(known, loose), validation, args, rng)
+    history = train(model, rows, validation, args, rng)
     seconds = time.process_time() - start
     weights = {name: value.half() for name, value in model.state_dict().items()}
     texts = {"pieces": pieces.pieces, "merges": [" ".join(pair) for pair in merges]}
@@ -161,9 +143,10 @@ def main():
         weights[name] = torch.tensor(list("\n".join(lines).encode()), dtype=torch.uint8)
     save_file(weights, args.out / "model.safetensors")
     parameters = sum(p.numel() for p in model.parameters())
+    pairs = {"pairs": len(known), "spoken": spoken}
     report.keep(
         args.out / "training.json",
-        {"parameters": parameters, "cpu_seconds": seconds, "history": history, **beside},
+        {"parameters": parameters, "cpu_seconds": seconds, **pairs, "history": history, **beside},
     )
     print(f"{parameters:,} parameters, {seconds:.0f} s of CPU")
 

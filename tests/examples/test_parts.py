@@ -227,22 +227,6 @@ def test_the_exponent_of_the_translator_is_about_the_best():
     assert lengths[str(deploy.LENGTH)] > max(lengths.values()) - 0.3
 
 
-def test_words_are_cut_in_several_ways_that_spell_the_same():
-    data = module("translation.data")
-    texts = ["the user", "the users", "a user name", "the name", "user names"] * 3
-    pieces, _ = data.learn_pieces(texts, 40)
-    for left_out, ways in ((0.0, 1), (0.4, 3), (1.0, 2)):
-        loose = data.Loose(pieces, left_out, np.random.default_rng(1))
-        found = {tuple(loose.encode("users")) for _ in range(200)}
-        assert all(pieces.decode(ids) == "users" for ids in found)
-        assert tuple(pieces.encode("users")) in found
-        assert len(found) == ways if left_out in (0.0, 1.0) else len(found) >= ways
-    again = [
-        data.Loose(pieces, 0.4, np.random.default_rng(2)).encode(" ".join(texts)) for _ in range(2)
-    ]
-    assert again[0] == again[1]
-
-
 # Speech
 
 

@@ -104,3 +104,7 @@ def test_translations():
     found = metrics.CHRF().corpus_score(answers, [[p.translation for p in test]]).score
     rows = scores("translation", "chrF, 0 to 100")
     assert abs(found - rows["this LSTM, float32"]["de"]["value"]) < 0.3
+    spoken = [p for p in data.read_pairs() if p.part == data.TEST and p.spoken]
+    answers = [model.translate(p.english, p.language)[0] for p in spoken]
+    found = metrics.CHRF().corpus_score(answers, [[p.translation for p in spoken]]).score
+    assert abs(found - rows["this LSTM, float32"]["spoken (fr, es)"]["value"]) < 0.3

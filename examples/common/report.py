@@ -44,6 +44,12 @@ def table(head, rows):
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
+def listed(words):
+    """a, b and c"""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def verdict(what, part, group, unit=""):
     """The README's first sentence: whom the LSTM is ahead of, level with and behind. Two are level
     if their 95 % intervals overlap."""
@@ -57,7 +63,7 @@ def verdict(what, part, group, unit=""):
             above, below = below, above
         side = "ahead of" if above else "behind" if below else "level with"
         sides[side].append(f"{who} ({number(other['value'], part['digits'])})")
-    said = [f"{side} {' and '.join(others)}" for side, others in sides.items() if others]
+    said = [f"{side} {listed(others)}" for side, others in sides.items() if others]
     own = number(own["value"], part["digits"])
     return f"**{what[0].upper()}{what[1:]}: {own}{unit}, {', '.join(said)}.**"
 

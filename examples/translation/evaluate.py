@@ -313,7 +313,7 @@ def main():
     training = report.read(HERE, "training.json")
     said = ", ".join(f"{value:.1f} at {n}" for n, value in lengths.items())
     results = {
-        "verdict": report.verdict("chrF, 0 to 100", tables["chrF, 0 to 100"], "all"),
+        "verdict": report.verdict("translations' chrF (0 to 100)", tables["chrF, 0 to 100"], "all"),
         "scores": tables,
         "pairs": {"test": len(test), "train": sum(p.part == TRAIN for p in pairs)},
         "lengths": {str(n): value for n, value in lengths.items()},

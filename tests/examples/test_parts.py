@@ -119,13 +119,13 @@ def test_the_first_sentence_says_who_is_better():
 
     rows = {
         "this LSTM, float32": row(0.70, 0.68, 0.72), "this LSTM, int8": row(0.1, 0.1, 0.1),
-        "counting": row(0.60, 0.55, 0.65), "guessing": row(0.5, 0.4, 0.6),
+        "counting": row(0.60, 0.55, 0.65), "guessing": row(0.5, 0.4, 0.6), "n": row(0.2, 0.1, 0.3),
         "a lexicon": row(0.69, 0.67, 0.71), "a person": row(0.9, 0.89, 0.91),
     }  # fmt: skip
     part = {"better": "higher", "digits": 2, "rows": rows}
     assert report.verdict("right", part, "all") == (
-        "**Right: 0.70, ahead of counting (0.60) and guessing (0.50), level with a lexicon (0.69), "
-        "behind a person (0.90).**"
+        "**Right: 0.70, ahead of counting (0.60), guessing (0.50) and n (0.20), level with "
+        "a lexicon (0.69), behind a person (0.90).**"
     )
     said = report.verdict("wrong", {**part, "better": "lower"}, "all", " %")
     assert said.startswith("**Wrong: 0.70 %, ahead of a person (0.90), level with")

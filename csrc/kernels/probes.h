@@ -4,8 +4,8 @@
 #ifndef FL_PROBES_H
 #define FL_PROBES_H
 
+#include "kernels/activations.h"
 #include "kernels/cells.h"
-#include "kernels/variants.h"
 
 /* The value is that of the step: `back` may compute another, which is nearer (fl_gelu_near_0). */
 static void fl_activate(const fl_activation *f, float *y, float *slope, const float *x, size_t n)

@@ -20,7 +20,7 @@ C = [
     ("the reset gate's gradient of a GRU that resets first lacks r's slope", "csrc/kernels/cells.h",
      "vf dr = vf_mul(vf_mul(d, h), vf_fnma(reset, reset, reset));", "vf dr = vf_mul(d, h);",
      "training/test_backward.py::test_gradients_are_torchs_in_float64[gru_before]"),
-    ("clip lets its slope through", "csrc/kernels/variants.h",
+    ("clip lets its slope through", "csrc/kernels/activations.h",
      "*slope = vf_le(vf_abs(x), clip, *slope, vf_set1(0.0f));", "*slope = *slope;",
      "numbers/test_variants.py::test_outputs_and_gradients"),
     ("c's gradient lacks the output peephole's part", "csrc/kernels/variants.h",

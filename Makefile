@@ -58,7 +58,7 @@ test-full: $(VENV)/.test lint
 	FASTLSTM_FULL=1 $(BIN)/python -m pytest -q -n auto --dist worksteal tests --durations 60
 	$(MAKE) test-mutants
 
-# The sources broken in 52 ways, one after the other: the test named for each must fail.
+# The sources broken on purpose, in one way after the other: the test named for each must fail.
 test-mutants: $(VENV)/.test
 	$(BIN)/python tests/support/mutants.py $(MUTANTS)
 

@@ -4,14 +4,16 @@
 #ifndef FL_PROBES_H
 #define FL_PROBES_H
 
+#include "kernels/activations.h"
 #include "kernels/cells.h"
-#include "kernels/variants.h"
 
+/* The value is that of the step: `back` may compute another, which is nearer (fl_gelu_near_0). */
 static void fl_activate(const fl_activation *f, float *y, float *slope, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i += FL_LANES) {
-        vf d, v = fl_activation_of(f, fl_get(x, i, n), &d);
-        fl_put(y, i, n, v);
+        vf v = fl_get(x, i, n), d;
+        fl_put(y, i, n, fl_activation_of(f, v, NULL));
+        fl_activation_of(f, v, &d);
         fl_put(slope, i, n, d);
     }
 }

@@ -2,6 +2,7 @@
 """CONTRIBUTING.md says of every source file what it holds: none is missing, and none named that is
 gone."""
 
+import ast
 import fnmatch
 import re
 from pathlib import Path
@@ -63,6 +64,40 @@ def test_every_source_file_is_listed_and_no_other():
     names = listed((ROOT / "CONTRIBUTING.md").read_text())
     assert len(names) > 60, "the tables were not found"
     assert differences(names, sources()) == ([], [])
+
+
+def longest_function_of_c(folder):
+    """(lines, name, file) of the longest function: from its line of parameters or before to the
+    brace in the first column. `clang-format` puts both braces there."""
+    found = []
+    for file in folder.rglob("*.[ch]"):
+        lines = file.read_text().splitlines()
+        for start in (n for n, line in enumerate(lines) if line == "{"):
+            head = start
+            while head and lines[head - 1] and not lines[head - 1].endswith(("*/", "}", ";")):
+                head -= 1
+            end = lines.index("}", start)
+            name = re.search(r"(\w+)\(", " ".join(lines[head:start]))
+            found.append((end - start + 1, name and name[1], file.relative_to(ROOT).as_posix()))
+    return max(found)
+
+
+def longest_function_of_python(folder):
+    found = [
+        (node.end_lineno - node.lineno + 1, node.name, file.relative_to(ROOT).as_posix())
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return max(found)
+
+
+def test_the_longest_functions_are_named():
+    text = " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
+    for lines, name, file in (
+        longest_function_of_c(ROOT / "csrc"), longest_function_of_python(ROOT / "fastlstm"),
+    ):  # fmt: skip
+        assert f"`{name}` (`{file}`, {lines} lines" in text, (lines, name, file)
 
 
 def test_a_missing_file_and_a_stale_name_are_found():

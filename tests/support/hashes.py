@@ -33,6 +33,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import isas
 import numpy as np
 from configurations import COUNT, Arrays, Draws, configurations
 
@@ -125,10 +126,10 @@ def differing(ours, theirs):
     return found
 
 
-def write(isas, named):
+def write(names, named):
     old = saved() if PATH.exists() else {}
     made = {c.name: {} for c in configurations()}
-    for isa in isas:
+    for isa in names:
         for name, each in hashes(isa, named).items():
             for key, value in each.items():
                 if made[name].setdefault(key, value) != value:
@@ -150,11 +151,11 @@ def main():
     given = parser.parse_args()
     if fastlstm.config_dict()["backend"] != "c":
         raise SystemExit("the hashes are of the C backend")
-    isas = given.isa or fastlstm.runnable_isas()
+    names = given.isa or isas.FLOATS
     if given.write:
-        write(isas, given.named)
+        write(names, given.named)
         return
-    for isa in isas:
+    for isa in names:
         wrong = differing(hashes(isa, given.named), saved())
         print(f"{isa}: {len(wrong)} of {COUNT} configurations differ", *wrong, sep="\n    ")
 

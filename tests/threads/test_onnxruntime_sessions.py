@@ -126,7 +126,7 @@ def test_sessions_in_the_children_of_a_fork():
 
 
 WHOSE = """
-import os
+import itertools, os, time
 import numpy as np
 from recurrent_graphs import Case, session
 from fastlstm.engine import backend
@@ -148,7 +148,10 @@ due = len(threads() - before)
 before = threads()
 made = session(case.model(), **options)
 pool = threads() - before
-for _ in range(int(sys.argv[1])):
+give_up = time.monotonic() + 120
+for n in itertools.count():
+    if n >= int(sys.argv[1]) and (sum(map(ticks, pool)) >= 2 or time.monotonic() > give_up):
+        break
     made.run(None, case.feeds)
 print(due, len(pool), len(threads() - before), backend.worker_count(), sum(map(ticks, pool)))
 """
@@ -157,7 +160,8 @@ print(due, len(pool), len(threads() - before), backend.worker_count(), sum(map(t
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_calls_run_on_the_sessions_threads_alone():
     """It has as many threads as a session without register(), no others come, and these work:
-    without spinning, the CPU time they have had is that of the calls."""
+    without spinning, the CPU time they have had is that of the calls. Until they were seen to: on a
+    busy machine the caller may do a call's work before they get a CPU."""
     due, pool, after, workers, ticks = map(int, in_a_process(WHOSE, 20).split())
     assert due >= 2
     assert (pool, after, workers) == (due, due, 0)

@@ -10,6 +10,18 @@ import numpy as np
 
 from .infer import narrow, run_dtype
 
+_READY = 0x101  # of flags.num: contiguous and aligned
+
+
+def ready(array, dtype, shape):
+    """Is `array` one of this dtype and shape that the C core takes as it is?"""
+    return (
+        type(array) is np.ndarray
+        and array.dtype is dtype
+        and array.shape == shape
+        and array.flags.num & _READY == _READY
+    )
+
 
 class Input:
     """One input of a model and what is to be checked of an array that is given for it.
@@ -29,14 +41,13 @@ class Input:
         """`given` as a contiguous array of the C core's type. TypeError if values would be lost,
         ValueError, with both shapes, if its shape does not fit."""
         array = given if type(given) is np.ndarray else np.asarray(given)
-        if array.dtype != self.dtype:
+        if array.dtype is not self.dtype and array.dtype != self.dtype:
             array = self._converted(array)
         limits = self.limits
         if limits is not None and not self._within(array, limits):
             raise ValueError(f"input {self.value}: there are numbers beyond {limits.dtype}")
         self.check(array.shape)
-        flags = array.flags
-        return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
+        return array if array.flags.num & _READY == _READY else np.array(array, order="C")
 
     @staticmethod
     def _within(array, limits):
@@ -45,7 +56,9 @@ class Input:
     def check(self, shape):
         """ValueError, with both shapes, if an array of this shape does not fit."""
         fits = self.ndim is None or len(shape) == self.ndim
-        if not fits or any(shape[axis] != size for axis, size in self.fixed):
+        for axis, size in self.fixed:
+            fits = fits and shape[axis] == size
+        if not fits:
             raise ValueError(f"input {self.value}: an array of the shape {shape} does not fit")
 
     def _converted(self, array):

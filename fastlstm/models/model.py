@@ -96,7 +96,11 @@ class Model:
         of arrays if there are several. Arrays are converted to the inputs' dtypes, if no value is
         lost. ValueError or TypeError, with both shapes, for what does not fit; MemoryError for more
         than max_bytes; KeyboardInterrupt."""
-        made = self.run(self.named(args, kwargs, self._names))
+        if kwargs or len(args) != len(self._inputs):
+            made = self.run(self.named(args, kwargs, self._names))
+        else:  # as nearly all calls
+            arrays = [each.array(x) for each, x in zip(self._inputs, args, strict=True)]
+            made = self.run_planned(self._plans.of(arrays), arrays)
         return made[0] if len(made) == 1 else self._outputs(*made)
 
     @staticmethod
@@ -123,24 +127,31 @@ class Model:
             raise TypeError(f"missing inputs: {', '.join(missing)}") from None
         return self.run_planned(self.plan_of(arrays), arrays)
 
-    def run_planned(self, plan, arrays):
-        """The same for arrays that `array` made, in the inputs' order, by their Plan."""
-        made = plan.run(arrays, self.num_threads or 0)
-        for i, dtype in enumerate(plan.casts):
-            if dtype is not None:
-                with np.errstate(over="ignore"):  # to float16: infinite
-                    made[i] = made[i].astype(dtype)
+    def run_planned(self, plan, arrays, out=None):
+        """The same for arrays that `array` made, in the inputs' order, by their Plan. out: a list
+        with the arrays that some outputs go to, and None for the others; of plans without casts,
+        with the C core."""
+        made = plan.run(arrays, self.num_threads or 0, out)
+        if plan.casted:
+            for i, dtype in enumerate(plan.casts):
+                if dtype is not None:
+                    with np.errstate(over="ignore"):  # to float16: infinite
+                        made[i] = made[i].astype(dtype)
         return made
 
     def plan_of(self, arrays, fixed=()):
         """The plan.Plan for arrays that `array` made, in the inputs' order; see Plans.of."""
         return self._plans.of(arrays, fixed)
 
-    def array(self, name, given):
-        """`given` as the C core takes it for the input `name`; TypeError, ValueError."""
+    def input(self, name):
+        """The arguments.Input of this name; TypeError."""
         if name not in self._by_name:
             raise TypeError(f"there is no input {name!r}; there are {', '.join(self._names)}")
-        return self._by_name[name].array(given)
+        return self._by_name[name]
+
+    def array(self, name, given):
+        """`given` as the C core takes it for the input `name`; TypeError, ValueError."""
+        return self.input(name).array(given)
 
     def stream(self, batch_size=1, state=None, **constants):
         """A ModelStream, whose state starts as zeros.

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Where a whole model's time goes: each step of its program alone, on one thread and on several.
 
-    python benchmarks/operators.py FILE INPUT=SHAPE ... [--threads 2] [--rounds 30]
-    python benchmarks/operators.py nano_ocr.onnx x=1,1,32,128
+    python benchmarks/operators.py FILE [--size INPUT=SHAPE] [--value INPUT=NUMBER] [--threads 2]
+    python benchmarks/operators.py nano_ocr.onnx --size x=1,1,32,128
 
 A step is one operator with its weights (csrc/ops). It runs in a program of its own, on the values
-that it gets in the model, again and again: so its inputs are in caches, and some 2 us of each time
-are the call. Printed are medians, longest first; the last line is the model's own run. Numbers of
-threads alternate. Inputs are drawn; whole numbers are below 8.
+that it gets in the model, again and again: so its inputs are in caches, and some 1 us of each time
+is the call. Printed are medians, longest first; the last line is the model's own run. Numbers of
+threads alternate. Inputs are drawn as `fastlstm bench --model` draws them.
 """
 
 import argparse
@@ -15,9 +15,8 @@ import statistics
 import time
 from types import SimpleNamespace
 
-import numpy as np
-
 import fastlstm
+from fastlstm.bench.whole import Whole, inputs_of
 from fastlstm.engine import backend
 from fastlstm.models import lower
 
@@ -114,16 +113,15 @@ def line(title, one, more):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file")
-    parser.add_argument("inputs", nargs="*", metavar="INPUT=SHAPE")
+    parser.add_argument("--size", action="append", default=[], metavar="INPUT=1,576")
+    parser.add_argument("--value", action="append", default=[], metavar="INPUT=16000")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=30)
     asked = parser.parse_args()
-    sizes = dict(each.split("=") for each in asked.inputs)
-    model, rng, given = fastlstm.load_model(asked.file), np.random.default_rng(5), {}
-    for value in model.inputs:
-        shape = tuple(int(n) for n in sizes[value.name].split(",") if n)
-        draw = rng.standard_normal if value.dtype.kind == "f" else lambda s: rng.integers(0, 8, s)
-        given[value.name] = np.asarray(draw(shape)).astype(value.dtype)
+    sizes = {n: tuple(map(int, s.split(","))) for n, s in (each.split("=") for each in asked.size)}
+    values = {n: float(v) for n, v in (each.split("=") for each in asked.value)}
+    model = fastlstm.load_model(asked.file)
+    given = inputs_of(model, Whole(None, sizes, values))
     plan = model.planned_exactly(given)
     arrays = [given[value.name] for value in model.inputs]
     counts, rows = (1, asked.threads), []

@@ -62,7 +62,10 @@ class Plan:
     def run(self, arrays, threads, out=None):
         """The list of outputs of a list of arrays, all the model's inputs. out: as Program.run has
         it."""
-        given = [arrays[i] for i in self.inputs]
+        return self.run_given([arrays[i] for i in self.inputs], threads, out)
+
+    def run_given(self, given, threads, out=None):
+        """The same of the arrays for `inputs` alone."""
         if self.program is None:
             names = [self.graph.inputs[i].name for i in self.inputs]
             return self.interpret(dict(zip(names, given, strict=True)))

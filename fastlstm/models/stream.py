@@ -14,17 +14,19 @@ class _Like:
     """What a step needs whose inputs are like those of the step before: arrays of the same types
     and shapes, in the same order.
 
-    plan     the Plan         arrays   the model's inputs, of which this step gives those `at`
-    like     [(dtype, shape)] of these
-    spare    the outputs of the step before the last one: states, which nobody else has, and None
-             for what was returned; None where outputs cannot be written to given arrays
+    plan     the Plan, which gives no output another dtype than the C core's
+    given    what the plan takes, of which a step gives those `at`, and the state (number, name)
+    like     [(dtype, shape)] of what a step gives
+    spare    the outputs of the step before the last one that are states, which nobody else has, and
+             None for what was returned; None where outputs cannot be written to given arrays
     """
 
-    def __init__(self, plan, arrays, at, outputs):
-        self.plan, self.arrays, self.at = plan, arrays, at
-        self.like = [(arrays[i].dtype, arrays[i].shape) for i in at]
-        can = plan.program is not None and not plan.casted
-        self.spare = [None] * outputs if can else None
+    def __init__(self, plan, arrays, places, states, outputs):
+        self.plan, self.given = plan, [arrays[i] for i in plan.inputs]
+        self.at = [plan.inputs.index(i) for i, name in places if name not in states]
+        self.state = [(plan.inputs.index(i), name) for i, name in places if name in states]
+        self.like = [(self.given[i].dtype, self.given[i].shape) for i in self.at]
+        self.spare = [None] * outputs if plan.program is not None else None
 
     def fits(self, args):
         if len(args) != len(self.like):
@@ -205,9 +207,8 @@ class ModelStream:
                 )
             fresh[name] = array
         self._state = fresh
-        if self._alike and shapes in self._plans:
-            at = [at for at, name in self._at if name not in self.pairs]
-            self._last = _Like(plan, arrays, at, len(made))
+        if self._alike and not plan.casted and shapes in self._plans:
+            self._last = _Like(plan, arrays, self._at, self.pairs, len(made))
         return self._outputs(made)
 
     __call__ = step
@@ -216,13 +217,12 @@ class ModelStream:
         """A step that fits `_last`. The state's next values go to the arrays of the values before
         the present ones, which stay until the step is done."""
         last, state = self._last, self._state
-        arrays, spare = last.arrays.copy(), last.spare
+        given, spare = last.given.copy(), last.spare
         for at, array in zip(last.at, args, strict=True):
-            arrays[at] = array
-        for at, name in self._at:
-            if name in state:
-                arrays[at] = state[name]
-        made = self._model.run_planned(last.plan, arrays, spare)
+            given[at] = array
+        for at, name in last.state:
+            given[at] = state[name]
+        made = last.plan.run_given(given, self._model.num_threads or 0, spare)
         if spare is not None:
             for name, at in self._next:
                 spare[at] = state[name]

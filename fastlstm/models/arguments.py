@@ -13,14 +13,28 @@ from .infer import narrow, run_dtype
 _READY = 0x101  # of flags.num: contiguous and aligned
 
 
-def ready(array, dtype, shape):
-    """Is `array` one of this dtype and shape that the C core takes as it is?"""
-    return (
-        type(array) is np.ndarray
-        and array.dtype is dtype
-        and array.shape == shape
-        and array.flags.num & _READY == _READY
-    )
+class Like:
+    """Arrays that a call was given, for others like them: of the same dtypes and shapes, and such
+    as the C core takes as they are.
+
+    plan   the plan.Plan for them
+    """
+
+    def __init__(self, arrays, plan):
+        self.signs, self.plan = [(array.dtype, array.shape) for array in arrays], plan
+
+    def fits(self, arrays):
+        if len(arrays) != len(self.signs):
+            return False
+        for array, (dtype, shape) in zip(arrays, self.signs, strict=True):
+            if (
+                type(array) is not np.ndarray
+                or array.dtype is not dtype
+                or array.shape != shape
+                or array.flags.num & _READY != _READY
+            ):
+                return False
+        return True
 
 
 class Input:

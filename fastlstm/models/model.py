@@ -11,7 +11,7 @@ from ..config import check_isa, check_num_threads
 from ..layers.error import difference
 from ..layers.weights import checked_dtype, checked_inputs
 from . import half, saved, states
-from .arguments import Input, checked_size, tuple_class
+from .arguments import Input, Like, checked_size, tuple_class
 from .graph import ModelError
 from .plans import Plans
 from .stream import ModelStream
@@ -59,6 +59,8 @@ class Model:
                    "max_bytes": self.max_bytes}  # fmt: skip
         self._plans = Plans(self.graph, self._inputs, options)
         self._by_name = {each.name: each for each in self._inputs}
+        # The latest call's arrays; integers of fewer than 64 bits are looked at one by one.
+        self._last, self._alike = None, all(each.limits is None for each in self._inputs)
         self._names = list(self._by_name)
         self._outputs = tuple_class([v.name for v in self.graph.outputs])
 
@@ -96,11 +98,17 @@ class Model:
         of arrays if there are several. Arrays are converted to the inputs' dtypes, if no value is
         lost. ValueError or TypeError, with both shapes, for what does not fit; MemoryError for more
         than max_bytes; KeyboardInterrupt."""
+        last = self._last
         if kwargs or len(args) != len(self._inputs):
             made = self.run(self.named(args, kwargs, self._names))
-        else:  # as nearly all calls
+        elif last is not None and last.fits(args):
+            made = last.plan.run_given(list(args), self.num_threads or 0)
+        else:
             arrays = [each.array(x) for each, x in zip(self._inputs, args, strict=True)]
-            made = self.run_planned(self._plans.of(arrays), arrays)
+            plan = self._plans.of(arrays)
+            made = self.run_planned(plan, arrays)
+            if self._alike and not plan.casted and plan.inputs == list(range(len(arrays))):
+                self._last = Like(arrays, plan)
         return made[0] if len(made) == 1 else self._outputs(*made)
 
     @staticmethod

@@ -4,37 +4,27 @@
 import numpy as np
 
 from . import states
-from .arguments import ready, tuple_class
+from .arguments import Like, tuple_class
 from .graph import ModelError
 
 MOST_PLANS = 16  # kept by a stream
 
 
-class _Like:
-    """What a step needs whose inputs are like those of the step before: arrays of the same types
-    and shapes, in the same order.
+class _Like(Like):
+    """What a step needs whose inputs are like those of the step before.
 
-    plan     the Plan, which gives no output another dtype than the C core's
+    plan     gives no output another dtype than the C core's
     given    what the plan takes, of which a step gives those `at`, and the state (number, name)
-    like     [(dtype, shape)] of what a step gives
     spare    the outputs of the step before the last one that are states, which nobody else has, and
              None for what was returned; None where outputs cannot be written to given arrays
     """
 
     def __init__(self, plan, arrays, places, states, outputs):
-        self.plan, self.given = plan, [arrays[i] for i in plan.inputs]
+        self.given = [arrays[i] for i in plan.inputs]
         self.at = [plan.inputs.index(i) for i, name in places if name not in states]
         self.state = [(plan.inputs.index(i), name) for i, name in places if name in states]
-        self.like = [(self.given[i].dtype, self.given[i].shape) for i in self.at]
         self.spare = [None] * outputs if plan.program is not None else None
-
-    def fits(self, args):
-        if len(args) != len(self.like):
-            return False
-        for array, (dtype, shape) in zip(args, self.like, strict=True):
-            if not ready(array, dtype, shape):
-                return False
-        return True
+        super().__init__([self.given[i] for i in self.at], plan)
 
 
 class ModelStream:
@@ -223,10 +213,11 @@ class ModelStream:
         for at, name in last.state:
             given[at] = state[name]
         made = last.plan.run_given(given, self._model.num_threads or 0, spare)
-        if spare is not None:
-            for name, at in self._next:
+        self._state = fresh = {}
+        for name, at in self._next:
+            fresh[name] = made[at]
+            if spare is not None:
                 spare[at] = state[name]
-        self._state = {name: made[at] for name, at in self._next}
         return self._outputs(made)
 
     def _outputs(self, made):

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/run.h"
+#include "ops/convolve_rows.h"
 #include "ops/parallel.h"
 
 /*
@@ -13,7 +14,7 @@
  * more. SPAN_COLUMNS columns of the output are computed at a time, in a tile of 96
  * KiB.
  */
-enum { BLOCK = 24, FAR_BLOCK = 192, SPAN_COLUMNS = 1024 };
+enum { BLOCK = 24, FAR_BLOCK = 192, ROW_BLOCK = 512, SPAN_COLUMNS = 1024 };
 
 /* How the positions are divided: units of `unit` positions, each of which has `per_unit` blocks of
    `length` positions, the last one fewer. */
@@ -28,6 +29,7 @@ typedef struct scratch {
     const float **a;      /* by product: [call_pieces][length]; by channel: [k1][k2][Cg][length] */
     float *gathered;      /* by product: [call_pieces][length][piece_k] */
     float *tile;          /* [panels of a span][length][columns]; by channel: [length][M] */
+    fl_rows rows;
 } scratch;
 
 typedef struct job {
@@ -63,7 +65,7 @@ static double flop_of(const fl_convolution *c, size_t positions)
 static blocks divide(const fl_convolution *c, const fl_placement *p, size_t threads)
 {
     const size_t row = p->out[1], positions = p->images * p->out[0] * row;
-    size_t most = BLOCK;
+    size_t most = c->by_row ? ROW_BLOCK : BLOCK;
     if (c->far) {
         const size_t share = fl_ceil_div(positions, threads ? threads : 1);
         most = share < BLOCK ? BLOCK : min(share, FAR_BLOCK);
@@ -104,7 +106,9 @@ static scratch *carve_scratch(fl_carver *carver, const fl_convolution *c, const 
     for (size_t i = 0; i < threads && carver->used != SIZE_MAX; i++) {
         scratch s = {.segments = fl_carve(carver, n, sizeof *s.segments),
                      .y = fl_carve(carver, n, sizeof *s.y)};
-        if (c->by_channel) {
+        if (c->by_row)
+            s.rows = fl_rows_carve(carver, c, n);
+        else if (c->by_channel) {
             const size_t window = c->taps[0] * c->taps[1] * (c->in / c->groups);
             s.a = fl_carve(carver, fl_mul(window, n), sizeof *s.a);
             s.tile = fl_carve(carver, fl_mul(n, c->out), sizeof(float));
@@ -270,6 +274,22 @@ static int channels_block(const block *b)
     return fl_should_stop(b->context, b->slot, flop_of(c, count)) ? FL_INTERRUPTED : FL_OK;
 }
 
+/* ---- by row ---- */
+
+static int rows_block(const block *b)
+{
+    const fl_convolution *c = b->job->c;
+    for (size_t i = 0; i < b->at.segments; i++) {
+        const fl_segment *s = &b->at.segment[i];
+        float *const *const y = b->at.y + s->first;
+        fl_rows_run(c, b->at.place, s, &b->s->rows, b->job->least, b->job->most);
+        for (size_t m = 0; m < c->out; m++)
+            for (size_t j = 0; j < s->count; j++)
+                y[j][m] = b->s->rows.y[m * s->count + j];
+    }
+    return fl_should_stop(b->context, b->slot, flop_of(c, b->at.count)) ? FL_INTERRUPTED : FL_OK;
+}
+
 /* ---- a run ---- */
 
 static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t number,
@@ -287,7 +307,9 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
                .slot = slot};
     (void)count;
     fl_block_place(&b.at, unit + at, min(min(d->length, d->unit - at), d->positions - unit - at));
-    const int e = c->by_channel ? channels_block(&b) : product_block(&b);
+    const int e = c->by_row       ? rows_block(&b)
+                  : c->by_channel ? channels_block(&b)
+                                  : product_block(&b);
     if (e != FL_OK || job->limited)
         return e;
     if (job->dense)

@@ -9,7 +9,8 @@
  * x counts as 0 where i is outside of it. There are C channels of x, Cg = C / groups of a group,
  * and M of y, Mg = M / groups of a group.
  *
- * Every product is added by one fused multiply-add, and the sums are computed in one of two ways:
+ * Every product is added by one fused multiply-add, and the sums are computed in one of three
+ * ways:
  *
  *   by product   The window of a position is a row of numbers in the order (t1, t2, c), and the
  * sums of a block of positions are gemms. A window consists of pieces that are runs of x: its rows
@@ -23,7 +24,11 @@
  * If groups have several channels, x is first copied, Cg times, so that number m of copy i is
  * number i of m's group.
  *
- * Both add the same numbers in the same order.
+ *   by row   With one channel of x and few of y, whose products would leave most lanes of gemm
+ * empty: the kernel depthwise once more, on vectors of positions that are side by side
+ * (convolve_rows.h).
+ *
+ * All add the same numbers in the same order.
  */
 #ifndef FL_CONVOLVE_H
 #define FL_CONVOLVE_H

@@ -3,6 +3,7 @@
 #ifndef FL_CONVOLVE_PACK_H
 #define FL_CONVOLVE_PACK_H
 
+#include "kernels/contract.h"
 #include "kernels/panels.h"
 #include "ops/epilogue.h"
 
@@ -13,18 +14,18 @@ typedef struct fl_convolution {
     size_t taps[2], stride[2], dilation[2];
     fl_epilogue epilogue;
     /* What fl_convolution_carve fills in. */
-    int by_channel;
+    int by_channel, by_row;     /* otherwise by product */
     size_t row_pieces, piece_k; /* pieces of a row of taps, and numbers of each */
     size_t parts, part_k;       /* parts of a piece, and numbers of each, the last one fewer */
     size_t call_pieces, calls;  /* pieces of one gemm, 1 if they have parts; gemms of a window */
     size_t vectors, columns, count; /* of a panel; panels of a group and gemm */
     fl_panels w;                    /* by product: [groups][calls][count] panels */
-    float *bias;                    /* [groups][count][columns], or by channel [w_tap] */
-    float *taps_w;                  /* by channel: [k1][k2][Cg][w_tap] */
-    size_t w_tap;                   /* M, rounded up to whole vectors */
-    float *zeros;                   /* a piece outside of x */
-    int far;    /* by product: the weights of a group are too many for a near cache */
-    int finite; /* all weights are finite numbers: set when they are packed */
+    float *bias;   /* [groups][count][columns], by channel [w_tap], or by row [M][w_tap] */
+    float *taps_w; /* by channel: [k1][k2][Cg][w_tap]; by row: [M][k1][k2][w_tap] */
+    size_t w_tap;  /* M, rounded up to whole vectors; by row fl_rows_wide, of equal numbers */
+    float *zeros;  /* a piece outside of x */
+    int far;       /* by product: the weights of a group are too many for a near cache */
+    int finite;    /* all weights are finite numbers: set when they are packed */
 } fl_convolution;
 
 /* Where weights are: number (m, c, t1, t2) of group g is at w + g * group + m * out + c * in + t1 *
@@ -40,6 +41,9 @@ static inline size_t fl_part_numbers(const fl_convolution *c, size_t part)
     const size_t left = c->piece_k - part * c->part_k;
     return left < c->part_k ? left : c->part_k;
 }
+
+/* By row: positions of a piece, and how often each weight stands in taps_w. */
+static inline size_t fl_rows_wide(const fl_convolution *c) { return 2 * c->kernels->lanes; }
 
 /* Decides the way, and carves memory for the weights from a carver that may only count; if it does
    not, the memory is zeros already. */

@@ -128,7 +128,7 @@ FL_INLINE float pow_of(float a, float b)
        not real. */
     const int negative = copysignf(1.0f, a) < 0.0f;
     y = negative & odd ? -y : y;
-    y = (a < 0.0f) & (size <= 0x1.fffffep127f) & !whole ? NAN : y;
+    y = ((a < 0.0f) & (size <= 0x1.fffffep127f) & !whole) ? NAN : y;
     return b == 0.0f || a == 1.0f || (a == -1.0f && fabsf(b) > 0x1.fffffep127f) ? 1.0f : y;
 }
 

@@ -236,8 +236,10 @@ static int topk_lines(void *arg, size_t slot, size_t from, size_t to)
 {
     const job *job = arg;
     const size_t n = job->split.n, k = job->k, step = job->split.inner;
+    if (k == 0)
+        return FL_OK; /* the arena may be NULL */
     size_t *heap = (size_t *)(job->arena + slot * fl_whole_lines(k * sizeof *heap));
-    for (size_t line = from; line < to && k; line++) {
+    for (size_t line = from; line < to; line++) {
         const size_t first = first_of(job, line, n), y = first_of(job, line, k);
         for (size_t i = 0; i < k; i++)
             heap[i] = i;

@@ -11,7 +11,8 @@
 
 enum { AXES, AUTO_PAD, CEIL, NUMBER, WINDOW }; /* places in ints */
 enum { MAX, AVERAGE, LP };
-enum { BLOCK = 64 }; /* positions */
+enum { BLOCK = 64, BLOCK_NUMBERS = 4096 }; /* positions; and so many numbers of y at least */
+enum { FEW = 4 };                          /* channels */
 
 typedef struct pool {
     fl_operator op;
@@ -43,7 +44,7 @@ static int shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array
 static void take_max(float *restrict y, const float *restrict x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] = (x[i] > y[i]) | (x[i] != x[i]) ? x[i] : y[i];
+        y[i] = ((x[i] > y[i]) | (x[i] != x[i])) ? x[i] : y[i];
 }
 
 static void add(float *restrict y, const float *restrict x, size_t n)
@@ -120,10 +121,79 @@ static void position(const job *job, size_t n, size_t o1, size_t o2, float *y)
             y[i] = sqrtf(y[i]);
 }
 
+/* One tap of a maximum for n positions of few channels, whose windows are `step` floats apart. */
+static inline void take_few(float *restrict y, const float *restrict x, size_t n, size_t step,
+                            const size_t channels)
+{
+    for (size_t o = 0; o < n; o++)
+        take_max(y + o * channels, x + o * step, channels);
+}
+
+/* Maxima of positions first .. end - 1 of a row, whose windows are inside of x along the second
+   axis. A position of two channels took 19 ns alone. */
+static void few_channels(const job *job, size_t n, size_t o1, size_t first, size_t end, float *y)
+{
+    const fl_window *window = &job->layer->window;
+    const fl_windows *w = &job->w;
+    const size_t channels = w->channels, count = end - first, step = window->stride[1] * channels;
+    const ptrdiff_t at1 = (ptrdiff_t)(o1 * window->stride[0]) - (ptrdiff_t)w->begin[0];
+    const size_t at2 = first * window->stride[1] - w->begin[1];
+    size_t tap, last;
+    taps_within(at1, window->size[0], window->dilation[0], 0, (ptrdiff_t)w->in[0], &tap, &last);
+    for (size_t i = 0; i < count * channels; i++)
+        y[i] = -INFINITY;
+    for (; tap < last; tap++)
+        for (size_t t2 = 0; t2 < window->size[1]; t2++) {
+            const size_t i1 = (size_t)(at1 + (ptrdiff_t)(tap * window->dilation[0]));
+            const size_t i2 = at2 + t2 * window->dilation[1];
+            const float *x = job->x + ((n * w->in[0] + i1) * w->in[1] + i2) * channels;
+            if (channels == 1)
+                take_few(y, x, count, step, 1);
+            else if (channels == 2)
+                take_few(y, x, count, step, 2);
+            else
+                take_few(y, x, count, step, channels);
+        }
+}
+
+/* The positions of a row between which windows are inside of x along the second axis. */
+static void inside(const job *job, size_t *first, size_t *end)
+{
+    const fl_window *window = &job->layer->window;
+    const fl_windows *w = &job->w;
+    const size_t reach = fl_window_extent(window, 1) - 1;
+    *first = fl_ceil_div(w->begin[1], window->stride[1]);
+    *end = w->in[1] + w->begin[1] > reach
+               ? (w->in[1] + w->begin[1] - reach - 1) / window->stride[1] + 1
+               : 0;
+}
+
+/* Positions o2 .. end - 1 of a row. */
+static void row(const job *job, size_t n, size_t o1, size_t o2, size_t end, float *y)
+{
+    const size_t channels = job->w.channels;
+    size_t from = end, to = end;
+    if (job->layer->kind == MAX && channels <= FEW) {
+        inside(job, &from, &to);
+        from = from < o2 ? o2 : from;
+        to = to < end ? to : end;
+    }
+    for (; o2 < end; o2++, y += channels) {
+        if (o2 == from && from < to) {
+            few_channels(job, n, o1, from, to, y);
+            y += (to - from) * channels;
+            o2 = to;
+            if (o2 == end)
+                return;
+        }
+        position(job, n, o1, o2, y);
+    }
+}
+
 static double flop_of(const pool *layer, const fl_windows *w, size_t positions)
 {
-    return 4.0 * (double)positions * (double)layer->window.size[0] * (double)layer->window.size[1] *
-           (double)(w->channels + 8);
+    return 16.0 * (double)positions * (double)layer->window.size[0] *
+           (double)layer->window.size[1] * (double)(w->channels + 8);
 }
 
 static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t item,
@@ -131,15 +201,13 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
 {
     const job *job = arg;
     const fl_windows *w = &job->w;
-    size_t row = item / w->out[1], o2 = item % w->out[1];
     (void)worker;
-    for (size_t i = item; i < item + count; i++) {
-        position(job, row / w->out[0], row % w->out[0], o2, job->y + i * w->channels);
-        if (++o2 == w->out[1]) {
-            o2 = 0;
-            row++;
-        }
-        if (fl_should_stop(context, slot, flop_of(job->layer, w, 1)))
+    for (size_t i = item, end = item + count, here; i < end; i += here) {
+        const size_t o = i / w->out[1], o2 = i % w->out[1];
+        here = w->out[1] - o2 < end - i ? w->out[1] - o2 : end - i;
+        here = here < BLOCK ? here : BLOCK;
+        row(job, o / w->out[0], o % w->out[0], o2, o2 + here, job->y + i * w->channels);
+        if (fl_should_stop(context, slot, flop_of(job->layer, w, here)))
             return FL_INTERRUPTED;
     }
     return FL_OK;
@@ -154,9 +222,11 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
         return FL_OK;
     fl_windows_of(&job.layer->window, in, &job.w);
     const size_t positions = fl_windows_count(&job.w);
-    const size_t threads = fl_useful_threads(caller->threads, fl_ceil_div(positions, BLOCK),
+    const size_t few = BLOCK_NUMBERS / (job.w.channels ? job.w.channels : 1);
+    const size_t block = few > BLOCK ? few : BLOCK;
+    const size_t threads = fl_useful_threads(caller->threads, fl_ceil_div(positions, block),
                                              flop_of(job.layer, &job.w, positions));
-    return fl_parallel(job.layer->kernels, caller, threads, positions, BLOCK, run_block, &job);
+    return fl_parallel(job.layer->kernels, caller, threads, positions, block, run_block, &job);
 }
 
 static int make(const fl_operator_type *type, int kind, const fl_attributes *a, fl_operator **op)

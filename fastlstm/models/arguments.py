@@ -10,6 +10,32 @@ import numpy as np
 
 from .infer import narrow, run_dtype
 
+_READY = 0x101  # of flags.num: contiguous and aligned
+
+
+class Like:
+    """Arrays that a call was given, for others like them: of the same dtypes and shapes, and such
+    as the C core takes as they are.
+
+    plan   the plan.Plan for them
+    """
+
+    def __init__(self, arrays, plan):
+        self.signs, self.plan = [(array.dtype, array.shape) for array in arrays], plan
+
+    def fits(self, arrays):
+        if len(arrays) != len(self.signs):
+            return False
+        for array, (dtype, shape) in zip(arrays, self.signs, strict=True):
+            if (
+                type(array) is not np.ndarray
+                or array.dtype is not dtype
+                or array.shape != shape
+                or array.flags.num & _READY != _READY
+            ):
+                return False
+        return True
+
 
 class Input:
     """One input of a model and what is to be checked of an array that is given for it.
@@ -29,14 +55,13 @@ class Input:
         """`given` as a contiguous array of the C core's type. TypeError if values would be lost,
         ValueError, with both shapes, if its shape does not fit."""
         array = given if type(given) is np.ndarray else np.asarray(given)
-        if array.dtype != self.dtype:
+        if array.dtype is not self.dtype and array.dtype != self.dtype:
             array = self._converted(array)
         limits = self.limits
         if limits is not None and not self._within(array, limits):
             raise ValueError(f"input {self.value}: there are numbers beyond {limits.dtype}")
         self.check(array.shape)
-        flags = array.flags
-        return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
+        return array if array.flags.num & _READY == _READY else np.array(array, order="C")
 
     @staticmethod
     def _within(array, limits):
@@ -45,7 +70,9 @@ class Input:
     def check(self, shape):
         """ValueError, with both shapes, if an array of this shape does not fit."""
         fits = self.ndim is None or len(shape) == self.ndim
-        if not fits or any(shape[axis] != size for axis, size in self.fixed):
+        for axis, size in self.fixed:
+            fits = fits and shape[axis] == size
+        if not fits:
             raise ValueError(f"input {self.value}: an array of the shape {shape} does not fit")
 
     def _converted(self, array):

@@ -30,8 +30,9 @@ from .passes.parts import parts
 from .passes.products import batch_norm, epilogues, linear
 from .passes.recurrent import recurrent
 from .passes.simplify import FOLDED, MORE_FOLDED, simplify
+from .passes.stack import stack
 
-PASSES = (dynamic, recurrent, linear, cells, join, batch_norm, in_codes, integers)
+PASSES = (dynamic, recurrent, linear, cells, join, stack, batch_norm, in_codes, integers)
 FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
@@ -55,9 +56,16 @@ class Plan:
     max_bytes: int
     held: dict | None = None
 
+    def __post_init__(self):
+        self.casted = any(dtype is not None for dtype in self.casts)
+
     def run(self, arrays, threads, out=None):
-        """The list of outputs of a list of arrays, all the model's inputs."""
-        given = [arrays[i] for i in self.inputs]
+        """The list of outputs of a list of arrays, all the model's inputs. out: as Program.run has
+        it."""
+        return self.run_given([arrays[i] for i in self.inputs], threads, out)
+
+    def run_given(self, given, threads, out=None):
+        """The same of the arrays for `inputs` alone."""
         if self.program is None:
             names = [self.graph.inputs[i].name for i in self.inputs]
             return self.interpret(dict(zip(names, given, strict=True)))

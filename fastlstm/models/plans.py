@@ -43,7 +43,8 @@ class Plans:
         fixed   numbers of inputs that will have these very values in all calls: what follows from
                 them is computed once. Of large ones only types and sizes are used
         """
-        found = self._kept.get(self._key(arrays, self._pins_with(arrays, fixed)))
+        pins = self.pins if not fixed else self._pins_with(arrays, fixed)
+        found = self._kept.get(self._key(arrays, pins))
         if found is not None:
             return found
         with self._lock:
@@ -128,6 +129,8 @@ class Plans:
             yield from ((i, axis) for axis in range(array.ndim) if axis not in fixed)
 
     def _key(self, arrays, pins):
+        if not (pins.values or pins.axes or self._any_rank):
+            return (pins,)
         key = [a.ndim for a in arrays] if self._any_rank else []
         key += [arrays[i].tobytes() for i in pins.values]
         key += [arrays[i].shape[axis] for i, axis in pins.axes if axis < arrays[i].ndim]

@@ -4,10 +4,27 @@
 import numpy as np
 
 from . import states
-from .arguments import tuple_class
+from .arguments import Like, tuple_class
 from .graph import ModelError
 
 MOST_PLANS = 16  # kept by a stream
+
+
+class _Like(Like):
+    """What a step needs whose inputs are like those of the step before.
+
+    plan     gives no output another dtype than the C core's
+    given    what the plan takes, of which a step gives those `at`, and the state (number, name)
+    spare    the outputs of the step before the last one that are states, which nobody else has, and
+             None for what was returned; None where outputs cannot be written to given arrays
+    """
+
+    def __init__(self, plan, arrays, places, states, outputs):
+        self.given = [arrays[i] for i in plan.inputs]
+        self.at = [plan.inputs.index(i) for i, name in places if name not in states]
+        self.state = [(plan.inputs.index(i), name) for i, name in places if name in states]
+        self.spare = [None] * outputs if plan.program is not None else None
+        super().__init__([self.given[i] for i in self.at], plan)
 
 
 class ModelStream:
@@ -26,6 +43,7 @@ class ModelStream:
     def __init__(self, model, pairs, batch_size, constants):
         self._model, self._constants, self.batch_size = model, constants, batch_size
         self.pairs, self._state = None, {}
+        self._made()
         if pairs is not None:
             self._pair(states.checked(model.graph, pairs))
 
@@ -41,7 +59,7 @@ class ModelStream:
 
     def _made(self):
         """What follows from the pairs."""
-        model = self._model
+        model, self._last = self._model, None  # _last: a _Like
         if self.pairs is None:
             return
         outputs = [value.name for value in model.outputs]
@@ -60,9 +78,12 @@ class ModelStream:
         self._at = [(i, name) for i, name in enumerate(names) if name not in self._constants]
         # {shapes of all inputs: Plan}, of plans that do not depend on values that steps give
         self._plans = {}
+        # Integers of fewer than 64 bits are looked at one by one.
+        self._alike = all(model.input(name).limits is None for name in self._given)
 
     def __getstate__(self):
-        made = ("_given", "_returned", "_next", "_tuple", "_arrays", "_same", "_at", "_plans")
+        made = ("_given", "_returned", "_next", "_tuple", "_arrays", "_same", "_at", "_plans",
+                "_last", "_alike")  # fmt: skip
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def __setstate__(self, state):
@@ -98,6 +119,7 @@ class ModelStream:
         no shape is dropped, to be set before the next step."""
         if self.pairs is None:
             return
+        self._last = None
         values = [value for value in self._model.inputs if value.name in self.pairs]
         if rows is None:
             self._state = {v.name: self._zeros(v) for v in values if v.shape is not None}
@@ -135,12 +157,15 @@ class ModelStream:
             due = self._state[name].shape if name in self._state else array.shape
             if array.shape != due:
                 raise ValueError(f"the state {name!r} has the shape {due}, got {array.shape}")
+        self._last = None
         self._state.update((name, array.copy()) for name, array in fresh.items())
 
     def step(self, *args, **kwargs):
         """The outputs that are no state, for the inputs that are none and were not fixed: an array,
         or a named tuple of several. The inputs may hold one step or several, as the model takes
         them. A call that fails leaves the state as it was."""
+        if self._last is not None and not kwargs and self._last.fits(args):
+            return self._again(args)
         if self.pairs is None:
             self.find_pairs(*args, **kwargs)
         model, arrays = self._model, self._arrays.copy()
@@ -172,11 +197,34 @@ class ModelStream:
                 )
             fresh[name] = array
         self._state = fresh
+        if self._alike and not plan.casted and shapes in self._plans:
+            self._last = _Like(plan, arrays, self._at, self.pairs, len(made))
+        return self._outputs(made)
+
+    __call__ = step
+
+    def _again(self, args):
+        """A step that fits `_last`. The state's next values go to the arrays of the values before
+        the present ones, which stay until the step is done."""
+        last, state = self._last, self._state
+        given, spare = last.given.copy(), last.spare
+        for at, array in zip(last.at, args, strict=True):
+            given[at] = array
+        for at, name in last.state:
+            given[at] = state[name]
+        made = last.plan.run_given(given, self._model.num_threads or 0, spare)
+        self._state = fresh = {}
+        for name, at in self._next:
+            fresh[name] = made[at]
+            if spare is not None:
+                spare[at] = state[name]
+        return self._outputs(made)
+
+    def _outputs(self, made):
+        """What a step returns of all of the model's outputs."""
         if len(self._returned) == 1:
             return made[self._returned[0]]
         return self._tuple(*[made[i] for i in self._returned])
-
-    __call__ = step
 
     def __copy__(self):
         twin = object.__new__(ModelStream)

@@ -53,8 +53,9 @@ def build(folder, name):
     sanitize = [f for f in flags if f.startswith("-f")]
     team = folder / "team.o"
     driver = ROOT / "tests/c/threads_driver.c"
+    renamed = ["-Dpthread_create=may_create", "-Dpthread_setaffinity_np=set_cpus"]
     for arguments in (
-        [*flags, "-Dpthread_create=may_create", "-c", ROOT / "csrc/base/threads.c", "-o", team],
+        [*flags, *renamed, "-c", ROOT / "csrc/base/threads.c", "-o", team],
         [*sanitize, team, driver, "-lm", "-o", program],
     ):
         compiled = compile_c(*arguments)
@@ -123,6 +124,13 @@ def test_idle_workers_take_no_processor_time(drive):
     """They fall asleep and are not woken; in full, soon: less than 1 ms of 100."""
     out = drive("idle", 20 if FULL else 3)
     assert not FULL or int(out.split()[0]) < 1000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone moves threads")
+def test_a_sleeping_worker_is_woken_on_another_cpu_than_its_caller_s(drive):
+    """And may use all CPUs again before it works. The caller is on each of two CPUs in turn."""
+    times = int(drive("apart", 20).split()[0])
+    assert times >= 20 or len(os.sched_getaffinity(0)) == 1
 
 
 def test_sleeping_workers_are_taken_back_and_not_waited_for(drive):

@@ -9,6 +9,7 @@
  *     threads_driver nested N    calls within calls
  *     threads_driver idle N      workers fall asleep and stay so; and the processor time in
  *                                the 100 ms that begin 1 ms after a call, which is printed
+ *     threads_driver apart N     a sleeping worker is woken on another CPU than its caller's
  *     threads_driver back N      workers that are still asleep are taken back, not waited for
  *     threads_driver state N     workers' signals, name and floating-point environment
  *     threads_driver starved N   N calls with no memory for more threads
@@ -26,6 +27,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "threads_apart.h"
 #include "threads_calls.h"
 
 static void test_refused(size_t n)
@@ -345,9 +347,10 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(size_t n);
-    } tests[] = {{"calls", test_calls}, {"fork", test_fork},       {"nested", test_nested},
-                 {"idle", test_idle},   {"back", test_back},       {"state", test_state},
-                 {"exit", test_exit},   {"starved", test_starved}, {"refused", test_refused}};
+    } tests[] = {{"calls", test_calls},    {"fork", test_fork},   {"nested", test_nested},
+                 {"idle", test_idle},      {"apart", test_apart}, {"back", test_back},
+                 {"state", test_state},    {"exit", test_exit},   {"starved", test_starved},
+                 {"refused", test_refused}};
     for (size_t i = 0; argc == 3 && i < sizeof tests / sizeof *tests; i++)
         if (!strcmp(argv[1], tests[i].name)) {
             tests[i].run(strtoul(argv[2], NULL, 10));

@@ -339,3 +339,41 @@ def test_a_copy_before_the_pairs_are_known():
     for twin in (copy.copy(stream), pickle.loads(pickle.dumps(stream))):
         assert twin.pairs is None
         assert twin.step(x).shape == (1, 1)
+
+
+# ---- steps like the one before them
+
+
+def test_what_steps_gave_stays_as_it_was(small, rng):
+    """The state of later steps goes to memory of earlier ones, which nobody sees: outputs and
+    copies of the state of every step are those of streams that begin anew from that state."""
+    model = fastlstm.load_model(small("lstm")[0])
+    frames = rng.standard_normal((12, 1, 1, 6)).astype(np.float32)
+    stream, outputs, states = model.stream(), [], []
+    for i, frame in enumerate(frames):
+        if i == 5:
+            stream.state = {"h": stream.state["h"] / 2}
+        if i == 9:
+            stream.reset()
+        outputs.append(first(stream.step(frame)))
+        states.append(stream.state)
+    for i, frame in enumerate(frames):
+        fresh = model.stream()
+        if i not in (0, 9):
+            before = states[i - 1]
+            fresh.state = before if i != 5 else before | {"h": before["h"] / 2}
+        assert np.array_equal(first(fresh.step(frame)), outputs[i]), i
+        for name, array in fresh.state.items():
+            assert np.array_equal(array, states[i][name]), (i, name)
+
+
+def test_a_step_that_is_not_like_the_one_before_it_is_looked_at():
+    stream = counter().stream(state={"total": "next"})
+    one = np.ones((1, 1), np.float32)
+    assert [stream.step(one).item() for _ in range(3)] == [2, 4, 6]
+    assert stream.step(np.array([[1]])).item() == 8  # int64
+    assert stream.step(one[::-1]).item() == 10 and stream.step(x=one).item() == 12
+    for wrong in (np.ones((2, 1), np.float32), np.ones(1, np.float32), np.ones((1, 1), complex)):
+        with pytest.raises((ValueError, TypeError)):
+            stream.step(wrong)
+    assert stream.step(one).item() == 14 and stream.state["total"].item() == 7

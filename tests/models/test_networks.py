@@ -97,7 +97,7 @@ def plan_of(name, how, tmp_path):
 PLANS = {
     "VoiceFrame": {"Recurrent": 1, "ConvLast": 5, "Transpose": 2, "Pointwise": 1, "Linear": 0},
     "VoiceSequence": {"Recurrent": 1, "ConvLast": 1, "Linear": 1},
-    "Beats": {"Recurrent": 2, "ConvLast": 1, "MaxPoolLast": 1, "Linear": 2},
+    "Beats": {"Recurrent": 1, "ConvLast": 1, "MaxPoolLast": 1, "Linear": 2},
     "DeepFilter": {"Recurrent": 1, "ConvLast": 4, "ConvTransposeLast": 1, "MatMul": 1, "Linear": 1},
     "TextLine": {"Recurrent": 2, "ConvLast": 7, "MaxPoolLast": 4, "Transpose": 2, "Relu": 0},
     "LanguageId": {"Recurrent": 1, "Linear": 1, "Gather": 2},

@@ -107,8 +107,9 @@ def test_a_nan_stays_and_an_empty_window_is_the_least():
     assert operator("average_pool", wd, 1).run([x[:, 2:]])[0].ravel().tolist() == [0, 2.5]
 
 
-def test_threads_have_the_same_bits():
-    x = np.random.default_rng(2).normal(size=(2, 60, 70, 33)).astype(np.float32)
+@pytest.mark.parametrize("channels", [2, 33])
+def test_threads_have_the_same_bits(channels):
+    x = np.random.default_rng(2).normal(size=(2, 60, 70, channels)).astype(np.float32)
     wd = windows.Windows((5, 5), (1, 1), (1, 1), (2, 2), (2, 2))
     for name in ("max_pool", "average_pool"):
         found = [operator(name, wd).run([x], threads=n)[0] for n in (1, 2, 3, 4)]

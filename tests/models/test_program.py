@@ -220,6 +220,18 @@ def test_memory_is_bounded_before_it_is_taken():
     assert caught.value.step == 0
 
 
+def test_an_output_without_elements_that_numpy_cannot_hold():
+    """Its memory is nothing, but NumPy counts the other axes."""
+    program = core.Program()
+    x = program.input(np.float32, 1)
+    size = program.constant(np.array([1 << 40, 1 << 40, 0]))
+    program.output(*program.step(core.Operator("expand"), [x, size]))
+    with pytest.raises(MemoryError, match="larger than NumPy holds"):
+        program.run([np.ones(1, np.float32)])
+    with pytest.raises(MemoryError, match="larger than NumPy holds"):
+        core.Operator("expand").run([np.ones(1, np.float32), np.array([1 << 40, 1 << 40, 0])])
+
+
 def test_layouts_are_kept_and_the_oldest_forgotten():
     p, (x,) = program(1)
     p.output(p.step(pointwise([("neg", 0)]), [x])[0])

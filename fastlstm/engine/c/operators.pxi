@@ -52,8 +52,12 @@ cdef int describe(fl_array *to, object array, bint data, bint codes=False) excep
     return 0
 
 
-cdef object new_array(const fl_array *like):
-    return _empty(shape_of(like), _DTYPES[like.type])
+cdef object new_array(tuple shape, object dtype):
+    """An array that is not written yet. NumPy refuses some without an element, as (0, 2**62, 4)."""
+    try:
+        return _empty(shape, dtype)
+    except ValueError:
+        raise MemoryError(f"an array of the shape {shape} is larger than NumPy holds") from None
 
 
 cdef tuple shape_of(const fl_array *like):
@@ -128,7 +132,10 @@ cdef class Operator:
                      NULL, None)
         if self.op.type.is_view:
             return [inputs[0].reshape(shape_of(&arrays[ins]))]
-        made = [new_array(&arrays[ins + i]) for i in range(outputs)]
+        made = [
+            new_array(shape_of(&arrays[ins + i]), _DTYPES[arrays[ins + i].type])
+            for i in range(outputs)
+        ]
         for i in range(outputs):
             describe(&arrays[ins + i], made[i], True)
         if self.op.type.bytes != NULL:
@@ -163,6 +170,7 @@ cdef class Layout:
     """
 
     cdef fl_layout *layout
+    cdef size_t threads  # at most so many work on a run
     cdef readonly tuple shapes
     cdef tuple like  # (shape, dtype) of each output
 
@@ -191,6 +199,8 @@ cdef class Program:
     cdef list ndims, dtypes  # of the inputs
     cdef list outs  # places of the outputs
     cdef dict layouts  # {(shapes, threads): Layout}, the latest MOST_LAYOUTS
+    cdef Layout latest  # of the last run
+    cdef list input_places
     cdef list arenas  # [(bytes, address)] that no run uses now
     cdef public object memory_limit
 
@@ -199,6 +209,7 @@ cdef class Program:
         if self.program == NULL:
             raise MemoryError("no memory for a program")
         self.keep, self.ndims, self.dtypes, self.outs, self.arenas = [], [], [], [], []
+        self.input_places = []
         self.layouts = {}
         self.memory_limit = 1 << 30
 
@@ -218,6 +229,7 @@ cdef class Program:
                      "input", NULL, None)
         self.ndims.append(ndim)
         self.dtypes.append(numpy.dtype(dtype))
+        self.input_places.append(place)
         return place
 
     def constant(self, array):
@@ -275,6 +287,7 @@ cdef class Program:
         if <size_t>len(shapes) != count:
             raise OperatorError(f"{count} inputs are due, got {len(shapes)}")
         made = Layout()
+        made.threads = threads
         inputs = <fl_array *>fl_alloc((count + 1) * sizeof(fl_array))
         if inputs == NULL:
             raise MemoryError("no memory for a layout")
@@ -327,12 +340,28 @@ cdef class Program:
         capacity[0] = bytes
         return memory
 
+    cdef bint fits(self, Layout layout, const Py_buffer *views, size_t threads):
+        """Was the layout made for inputs of these shapes and so many threads?"""
+        cdef const fl_shape *shape
+        cdef size_t i
+        cdef int j
+        if layout is None or layout.threads != threads:
+            return False
+        for i in range(<size_t>len(self.ndims)):
+            shape = &fl_layout_place(layout.layout, self.input_places[i]).shape
+            if <size_t>views[i].ndim != shape.axes:
+                return False
+            for j in range(views[i].ndim):
+                if <size_t>views[i].shape[j] != shape.size[j]:
+                    return False
+        return True
+
     def run(self, list inputs, size_t threads=1, list out=None):
-        """The list of outputs, new arrays or those of `out`, of a list of arrays that have the
-        inputs' types and are contiguous. OperatorError, MemoryError; what a handler raised."""
+        """The list of outputs, new arrays or those of `out`, where None stands for a new one, of a
+        list of arrays that have the inputs' types and are contiguous. OperatorError, MemoryError;
+        what a handler raised."""
         cdef void *pointers[2 * MOST_PROGRAM_ARRAYS]
         cdef Py_buffer views[2 * MOST_PROGRAM_ARRAYS]
-        cdef Py_buffer *view
         cdef Layout layout
         cdef Poll poll
         cdef fl_caller caller
@@ -340,25 +369,37 @@ cdef class Program:
         cdef size_t capacity = 0, step = 0, ins = len(inputs), i, held = 0
         cdef size_t outs = len(self.outs)
         cdef int status
+        cdef list made
         if ins != <size_t>len(self.ndims):
             raise OperatorError(f"{len(self.ndims)} inputs are due, got {ins}")
         caller.threads = threads or <size_t>fastlstm_get_num_threads()
-        layout = self.layout(tuple([x.shape for x in inputs]), caller.threads)
-        made = [_empty(shape, dtype) for shape, dtype in layout.like] if out is None else out
+        if out is not None and <size_t>len(out) != outs:
+            raise OperatorError(f"{outs} outputs are due, got {len(out)}")
+        made = []
         try:
-            for i in range(ins + outs):
-                array = inputs[i] if i < ins else made[i - ins]
-                dtype = self.dtypes[i] if i < ins else layout.like[i - ins][1]
+            for i in range(ins):
+                array, dtype = inputs[i], self.dtypes[i]
                 if array.dtype is not dtype and array.dtype != dtype:
                     raise OperatorError(f"input {i} is {array.dtype}, {dtype} is due")
-                if i >= ins and array.shape != layout.like[i - ins][0]:
-                    raise OperatorError(f"output {i - ins} must be {layout.like[i - ins][0]}")
-                view = &views[held]
-                PyObject_GetBuffer(
-                    array, view, PyBUF_C_CONTIGUOUS | (0 if i < ins else PyBUF_WRITABLE)
-                )
+                PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS)
+                pointers[i] = views[held].buf
                 held += 1
-                pointers[i] = view.buf
+            layout = self.latest
+            if not self.fits(layout, views, caller.threads):
+                layout = self.latest = self.layout(
+                    tuple([x.shape for x in inputs]), caller.threads
+                )
+            for i in range(outs):
+                shape, dtype = layout.like[i]
+                array = None if out is None else out[i]
+                if array is None:
+                    array = new_array(shape, dtype)
+                elif array.dtype != dtype or array.shape != shape:
+                    raise OperatorError(f"output {i} must be {shape}, of {dtype}")
+                made.append(array)
+                PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+                pointers[ins + i] = views[held].buf
+                held += 1
             memory = self.arena(fl_layout_arena(layout.layout), &capacity)
             caller.poll = watch(&poll)
             caller.poll_arg = &poll

@@ -256,7 +256,7 @@ def test_codes_that_cannot_be_are_refused(tmp_path, rng):
         refused(arrays | {name: wrong}, config, why)
     text = json.dumps(config)
     refused(arrays, json.loads(text.replace('"weight_ih_l0_scale"', '"other"')), why)
-    refused(arrays | {codes: np.zeros((24, 4), np.int8)}, config, "weight_ih_l0")
+    refused(arrays | {codes: np.zeros((24, 4), np.int8)}, config, "weight_ih_l0|fit together")
     for version in (0, 3, 1 << 70, "2", 2.0, True, None):
         refused(arrays, config | {"version": version}, "this fastlstm reads 1 and 2")
     with pytest.raises(fastlstm.LoadError, match="a whole model"):

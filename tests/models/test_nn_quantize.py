@@ -113,7 +113,7 @@ def test_products_have_the_bits_of_whole_models(dtype, rng):
     assert np.array_equal(conv.quantize(dtype)(x[0]), by_conv(dtype, x)[0])
 
 
-@pytest.mark.needs("bits")
+@pytest.mark.needs("c", "bits")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_row_has_the_same_bits_in_any_batch(model, dtype):
     made = model.quantize(dtype)

@@ -14,6 +14,7 @@ is rounded to the scale again. BatchNormalization and alpha, which are folded in
 before, multiply whole rows.
 """
 
+import collections
 import dataclasses
 
 import numpy as np
@@ -34,9 +35,9 @@ def coded(graph):
     nodes = list(graph.walk())
     taken = {name for node in nodes for name in (*node.inputs, *node.outputs)}
     left = _GROWTH * sum(a.nbytes for a in _constants(graph))
-    graph = _moved(graph, weights(graph), {}, [left], {})
-    uses = {}
-    _find_uses(graph, {}, uses)
+    around, uses = collections.ChainMap(), {}
+    graph = _moved(graph, weights(graph), around, [left], {})
+    _find_uses(graph, around, uses)
     return _coded(graph, uses, taken, {})
 
 
@@ -69,11 +70,11 @@ def _same(array):
 
 def _moved(graph, names, around, left, kept):
     """The graph without the nodes that only move, cut and join constants to weights, `names`: their
-    outputs are constants. around: the constants around a branch; left: [bytes that may be made];
+    outputs are constants. around: a ChainMap of those around a branch; left: [bytes to be made];
     kept: {what is made of what: arrays}, since two branches make the same."""
     own, nodes = dict(graph.constants), []
+    known = around.new_child(own)
     for node in graph.nodes:
-        known = around | own
         made = None
         given = [known.get(n) if n else None for n in node.inputs]
         if (
@@ -87,7 +88,7 @@ def _moved(graph, names, around, left, kept):
             except (LoadError, *MALFORMED):
                 made = None  # the plan says why
         if made is None:
-            nodes.append(_with_branches(node, lambda b, k=known: _moved(b, names, k, left, kept)))
+            nodes.append(_with_branches(node, lambda b: _moved(b, names, known, left, kept)))
             continue
         if key not in kept:
             kept[key] = made = [np.asarray(a) for a in made]
@@ -124,7 +125,7 @@ def _ways(node, known):
 
 def _find_uses(graph, around, uses):
     """Adds to uses, {name: set of ways, None for all that are none}, what the graph reads."""
-    known = around | graph.constants
+    known = around.new_child(graph.constants)
     for node in graph.nodes:
         try:
             ways = _ways(node, known)

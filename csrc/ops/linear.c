@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/linear.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "kernels/bfloat16.h"
 #include "kernels/run.h"
 #include "network/pack_matrix.h"
 #include "network/subnormals.h"
@@ -36,7 +38,7 @@ typedef struct scratch {
     const float *a[BLOCK_ROWS]; /* the block's rows of x, or their copies */
     float *flushed;             /* [BLOCK_ROWS][I]: copies of rows that hold tiny values */
     float *tile;                /* [SPAN_PANELS][BLOCK_ROWS][group] */
-    char *codes;                /* FL_INT8: [BLOCK_ROWS] rows of codes */
+    char *codes;                /* [BLOCK_ROWS] rows of codes, or of numbers of bfloat16 */
     float *scales;              /* FL_INT8: [BLOCK_ROWS] */
     int32_t *sums;              /* FL_INT8: [BLOCK_ROWS], of the codes */
 } scratch;
@@ -65,12 +67,13 @@ static linear *carve_linear(fl_carver *carver, const linear *sizes)
     return layer;
 }
 
-/* Bytes of the codes of one row. */
+/* Bytes of one row as codes, or of FL_BFLOAT16 as rounded floats. */
 static size_t code_bytes(const linear *layer)
 {
-    if (layer->w.format != FL_INT8)
-        return 0;
-    return fl_format_lines(FL_INT8, layer->in) * 4 * (size_t)layer->bits / 8;
+    const size_t lines = fl_format_lines(layer->w.format, layer->in);
+    if (layer->w.format == FL_BFLOAT16)
+        return lines * 2 * sizeof(float);
+    return layer->w.format == FL_INT8 ? lines * 4 * (size_t)layer->bits / 8 : 0;
 }
 
 static size_t threads_of(const linear *layer, size_t rows, size_t threads)
@@ -154,6 +157,8 @@ static int pack(fl_operator *op, const fl_array *weights, size_t count)
     else
         memset(layer->bias, 0, layer->out * sizeof(float));
     fl_no_subnormals(layer->bias, layer->out);
+    for (size_t i = 0; i < layer->out && layer->w.format == FL_BFLOAT16; i++)
+        layer->bias[i] = fabsf(layer->bias[i]) < FL_TINY_BIAS ? 0.0f : layer->bias[i];
     return FL_OK;
 }
 
@@ -214,6 +219,11 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
     for (size_t r = 0; r < rows; r++) {
         const size_t at = row + r;
         s->a[r] = job->x + at / job->steps * job->image + at % job->steps * job->step;
+        if (layer->w.format == FL_BFLOAT16) { /* which makes tiny values zeros too */
+            layer->kernels->round_row((float *)(void *)(s->codes + r * code_bytes(layer)), s->a[r],
+                                      in);
+            continue;
+        }
         if (layer->kernels->has_tiny(s->a[r], in)) {
             layer->kernels->flush(s->flushed + r * in, s->a[r], in);
             s->a[r] = s->flushed + r * in;
@@ -271,8 +281,8 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
     const int64_t taps = count > 4 ? ints[4] : 1, stride = count > 5 ? ints[5] : 1;
     const int64_t bits = count > 6 ? ints[6] : 16;
     /* 127 * 127 * 2^17 is below 2^31: sums of fewer products of 8-bit codes fit in 32 bits. */
-    if (count < 3 || count > 7 || ints[0] < 0 || ints[0] > FL_INT8 || ints[1] < 1 || ints[2] < 1 ||
-        taps < 1 || stride < 1 || ints[1] % taps || (bits != 16 && bits != 8) ||
+    if (count < 3 || count > 7 || ints[0] < 0 || ints[0] > FL_BFLOAT16 || ints[1] < 1 ||
+        ints[2] < 1 || taps < 1 || stride < 1 || ints[1] % taps || (bits != 16 && bits != 8) ||
         (ints[0] == FL_INT8 && ints[1] >= 1 << 17) || !kernels->gemm[ints[0]] ||
         fl_epilogue_read(attributes, 3, &epilogue) != FL_OK)
         return FL_BAD_SHAPE;

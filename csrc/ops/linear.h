@@ -23,6 +23,9 @@
  *
  *     y[..][o] = f(fma(sum of products of codes, scale[o] * the row's scale, b[o]))
  *
+ * Of FL_BFLOAT16 W and the rows of x are rounded, and the sums have the order of
+ * kernels/bfloat16.h.
+ *
  * ints: the format of W, I and O, both at least 1, and then, as many as are not the default, the
  * activation's number (epilogue.h; -1: none), taps and stride (1 and 1), and bits (16, or 8).
  * floats: alpha and beta of the activation, or none.

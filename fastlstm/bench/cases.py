@@ -232,9 +232,10 @@ def model(name: str, what: whole.Whole, aims=()) -> Case:
     return Case(name, MODEL, aims=tuple(aims), whole=what)
 
 
-def of_file(path, sizes: dict, values: dict) -> list[Case]:
-    """The cases of a whole model's file: `sizes` {input: shape}, `values` {input: number}."""
-    return models.cases_of_file(path, sizes, values, model)
+def of_file(path, sizes: dict, values: dict, dtype: str | None = None) -> list[Case]:
+    """The cases of a whole model's file: `sizes` {input: shape}, `values` {input: number}, `dtype`
+    of fastlstm's weights."""
+    return models.cases_of_file(path, sizes, values, model, dtype)
 
 
 def odd() -> list[Case]:

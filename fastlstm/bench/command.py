@@ -53,6 +53,10 @@ def add_arguments(parser):
         help="of --model: an input that is this number",
     )  # fmt: skip
     parser.add_argument(
+        "--dtype", metavar="DTYPE",
+        help="of --model: of fastlstm's weights, beside the other engines' float32",
+    )  # fmt: skip
+    parser.add_argument(
         "--only", metavar="KINDS", help="of the suite, by comma: step, sequence, batch, stack, ..."
     )
     parser.add_argument(
@@ -122,7 +126,7 @@ def cases_of(args) -> list:
         texts = (text for argument in args.shape for text in argument.split())
         found = [cases.dense(shape) for text in texts for shape in shapes.parse(text, args.cell)]
     elif args.model:
-        found = cases.of_file(args.model, *inputs_of(args))
+        found = cases.of_file(args.model, *inputs_of(args), args.dtype)
     elif args.suite:
         found = cases.with_cell(cases.SUITES[args.suite](), args.cell)
     else:

@@ -7,6 +7,8 @@ the network that they belong to (networks.py).
 
 from __future__ import annotations
 
+import dataclasses
+
 from . import networks
 from .fetch import fetch
 from .rows import Aim
@@ -30,9 +32,9 @@ def silero(name):
     return lambda: fetch(*SILERO, f"silero_vad/data/{name}", SILERO_FILES[name])
 
 
-def cases_of_file(path, sizes, values, make):
+def cases_of_file(path, sizes, values, make, dtype=None):
     """[Case] of a file: in one call, and streamed if the model keeps a state. make(name, Whole,
-    aims) -> Case."""
+    aims) -> Case; dtype: of fastlstm's weights."""
     import fastlstm
     from fastlstm import ModelError
 
@@ -41,12 +43,13 @@ def cases_of_file(path, sizes, values, make):
     if unknown:
         names = ", ".join(value.name for value in model.inputs)
         raise ValueError(f"there is no input {sorted(unknown)[0]!r}; there are {names}")
-    found = [make("whole call", Whole(lambda: path, sizes, values), ())]
+    whole = Whole(lambda: path, sizes, values, dtype=dtype)
+    found = [make("whole call", whole, ())]
     try:
         model.stream(**values)
     except ModelError:
         return found
-    return [*found, make("streamed", Whole(lambda: path, sizes, values, streamed=True), ())]
+    return [*found, make("streamed", dataclasses.replace(whole, streamed=True), ())]
 
 
 def suite(make):

@@ -24,7 +24,7 @@ from .peers.runner import Call
 from .rows import Row, Target
 
 TOLERANCE = 1e-4  # of the largest absolute output
-OF_CODES = 0.05  # the same of a quantised model, whose inputs each engine rounds in its own way
+OF_CODES = 0.05  # the same of a model of fewer bits, whose inputs each engine rounds in its own way
 STEPS = 4  # calls before streamed outputs are compared
 
 
@@ -36,12 +36,14 @@ class Whole:
     sizes     {name of an input: shape}; free sizes that are not here are 1
     values    {name of an input: number}, the same in every call
     streamed  the state is kept
+    dtype     of fastlstm's weights; None: as the file has them, as every other engine does
     """
 
     file: Callable
     sizes: dict = field(default_factory=dict)
     values: dict = field(default_factory=dict)
     streamed: bool = False
+    dtype: str | None = None
 
 
 def inputs_of(model, whole):
@@ -64,7 +66,7 @@ class Ours(Call):
     """fastlstm: `y = model(...)`, or `y = step(...)` of a stream."""
 
     def __init__(self, path, whole, threads):
-        model = fastlstm.load_model(path, num_threads=threads)
+        model = fastlstm.load_model(path, dtype=whole.dtype, num_threads=threads)
         self.dtype = model.dtype
         given, self.pairs = inputs_of(model, whole), {}
         self.names = [value.name for value in model.outputs]
@@ -208,6 +210,8 @@ def model_rows(case, ctx):
         entries.append(Entry(name, build))
     for entry in entries:
         entry.runner.once(STEPS)
+    if whole.dtype is not None:
+        notes.append(f"weights of fastlstm alone are {whole.dtype}")
     _compare(entries, notes, ours.dtype)
     for entry in entries:
         entry.calibrate(ctx.rounds)
@@ -229,9 +233,10 @@ def _compare(entries, notes, dtype):
     """Marks what differs from ONNX Runtime, or if that is not there from OpenVINO. dtype: of the
     model's weights."""
     tolerance = TOLERANCE
-    if dtype == "int8":
+    if dtype in ("int8", "bfloat16"):
         tolerance = OF_CODES
-        notes.append(f"weights are codes: outputs may differ by {OF_CODES} of the largest")
+        what = "codes" if dtype == "int8" else dtype
+        notes.append(f"weights are {what}: outputs may differ by {OF_CODES} of the largest")
     reference = next((e for e in entries if e.who in PEERS), None)
     if reference is None:
         notes.append("no other engine reads it here: not compared")

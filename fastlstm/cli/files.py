@@ -14,6 +14,7 @@ from ..files.safetensors.layers import write
 from ..layers.build import ready
 from ..layers.load import left_out, refusal
 from ..layers.weights import DTYPES
+from ..models.load import load_model
 from ..onnxruntime import nodes
 from .inspect_model import Report, is_model, shown
 from .inspect_model import add_arguments as model_arguments
@@ -189,6 +190,10 @@ def convert_arguments(parser):
         "--dtype", choices=DTYPES, help="of the weight matrices; without it they stay as they are "
         "in a file of fastlstm's own, and are float32 from all others",
     )  # fmt: skip
+    parser.add_argument(
+        "--whole", action="store_true", help="the whole model of an ONNX or Keras file, as "
+        "Model.save writes it",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written")
     file_arguments(parser)
@@ -199,6 +204,8 @@ def convert(args):
     left out, and named, as they cannot be run. LoadError if none is left."""
     if os.path.lexists(args.output) and not args.force and not args.dry_run:
         raise ValueError(f"{args.output} is there already; --force replaces it")
+    if args.whole:
+        return _convert_whole(args)
     name, found = read.read_layers(args.input, file_options(args))
     if args.prefix is not None:
         prefix = read.choose_prefix(name, found.layers, args.prefix)
@@ -230,3 +237,16 @@ def convert(args):
     if refused:
         print(f"fastlstm: {said}", file=sys.stderr)
     return int(bool(refused))
+
+
+def _convert_whole(args):
+    """Write the whole model of the file. What does not fit together in it may show only when it
+    runs."""
+    if args.prefix is not None:
+        raise ValueError("--prefix names a layer: a whole model has none")
+    model = load_model(args.input, dtype=args.dtype, external_data=args.external_data)
+    if not args.dry_run:
+        model.save(args.output)
+    did = "would write" if args.dry_run else "wrote"
+    print(f"{did} {args.output}: {shown(str(model))}, {model.dtype}")
+    return 0

@@ -11,6 +11,7 @@ from ..files.source import Source
 from ..models.arguments import Input
 from ..models.describe import describe, flat_graph
 from ..models.drawing import svg
+from ..models.half import DTYPES
 from ..models.load import kind_of, load_model
 
 KINDS = {"fastlstm": "saved by fastlstm", "onnx": "ONNX", "keras": "Keras"}
@@ -31,6 +32,9 @@ def add_arguments(parser):
         "--value", action="append", default=[], metavar="NAME=16000",
         help="an input is this number, such as a sample rate (0 without it)",
     )  # fmt: skip
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of the weights: which operators compute in it, and how"
+    )
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the model's graph")
 
 
@@ -115,7 +119,7 @@ class Report:
         self.error, self.args = None, args
         self.kind = kind(args.file)
         try:
-            self.model = load_model(args.file, external_data=args.external_data)
+            self.model = load_model(args.file, dtype=args.dtype, external_data=args.external_data)
         except LoadError as error:
             self.error = str(error).removeprefix(f"{args.file}: ")
             return

@@ -15,6 +15,7 @@ from ..config import check_num_threads
 from ..files.read import read_state_dict
 from ..layers.load import load
 from ..models.graph import WeightsAlone
+from ..models.half import DTYPES
 from ..models.load import read_graph
 from . import run_model
 from .arrays import Progress, array_of, whole_files
@@ -52,6 +53,9 @@ def add_arguments(parser):
         "--batch-first",
         action=argparse.BooleanOptionalAction,
         help="the layout, if the file is wrong",
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of the weights; without it as the file has them"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument("--num-threads", type=int)
@@ -158,6 +162,8 @@ def run(args):
 
 def _run_layer(args, input_path, output_path):
     options = file_options(args) | {"num_threads": check_num_threads(args.num_threads)}
+    if args.dtype is not None:
+        options["dtype"] = args.dtype
     if args.batch_first is not None:
         options["batch_first"] = args.batch_first
     layer = load(args.file, args.prefix, **options)

@@ -104,11 +104,14 @@ _WITH_WEIGHTS = {"Linear", "Recurrent", "Conv", "ConvLast", "ConvTranspose", "Co
 
 def _precision(node, dtype):
     """The dtype of the weights of a node of a plan, of a model of `dtype`."""
+    own = "float32"
     if node.op == "Recurrent":
-        coded = node.attrs["layer"].dtype == "int8"
-    else:
-        coded = node.op == "Linear" and len(node.inputs) > 3
-    return "int8" if coded else "float16" if dtype == "float16" else "float32"
+        own = node.attrs["layer"].dtype
+    elif node.op == "Linear":
+        own = "int8" if len(node.inputs) > 3 else node.attrs.get("dtype", own)
+    elif dtype == "bfloat16":  # convolutions whose weights are rounded, and nothing else
+        own = dtype
+    return "float16" if own == "float32" and dtype == "float16" else own
 
 
 def _constants(graph):

@@ -28,8 +28,9 @@ OWN = {
     # Attributes, all optional, which go with constant W and b alone: activation, (name, alpha,
     # beta) of a function that is applied to y (lower/activation.py); window, (taps, stride): x is
     # (.., T, I / taps), and each row is `taps` consecutive ones of it, as of a Conv1d; codes,
-    # "int16" or "int8": what rows of x become; note: why the weights of a quantised file
-    # are floats here.
+    # "int16" or "int8": what rows of x become; dtype, "bfloat16": W and rows of x are rounded to
+    # it, and sums are float32's (engine/bfloat16.py); note: why weights stay floats where they were
+    # to be others.
     "Linear",
     # ONNX's Conv, ConvTranspose, MaxPool, AveragePool and LpPool over one or two axes, with their
     # attributes, but of arrays with channels last: x (N, S.., C) -> y (N, O.., M). Inputs of the

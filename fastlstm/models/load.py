@@ -50,9 +50,11 @@ def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=No
     """The whole model of an ONNX or Keras file, or of one that `Model.save` wrote, ready to run.
 
     dtype           of weights: "float32"; "float16", half the memory, with sums and values between
-                    operators in float32; or "int8": recurrent layers, products with matrices and
+                    operators in float32; "int8": recurrent layers, products with matrices and
                     convolutions over one axis in codes of 8 bits, as `fastlstm.LSTM.quantize` has
-                    them, and everything else in float32 (`fastlstm inspect` shows which). None: as
+                    them, and everything else in float32 (`fastlstm inspect` shows which); or
+                    "bfloat16": the same operators in bfloat16 as `quantize` has it, and float32
+                    elsewhere, with weights that are rounded. None: as
                     the file says; the codes of a file that is quantised stay what they are, while
                     "float32" takes the numbers that they stand for
     num_threads     at most so many threads work on a call; None: `fastlstm.get_num_threads()`

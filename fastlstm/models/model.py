@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..config import check_isa, check_num_threads
 from ..layers.error import difference
 from ..layers.weights import checked_dtype, checked_inputs
-from . import half, saved, states
+from . import coded, half, saved, states
 from .arguments import Input, Like, checked_size, tuple_class
 from .graph import ModelError
 from .plans import Plans
@@ -31,8 +31,9 @@ class Model:
     """A model that runs whole: see `load_model`. Any number of threads may call it at once.
 
     inputs, outputs   lists of graph.Value: name, dtype, shape with free axes named
-    graph             graph.Graph as it was read; a float16 model's with its weights rounded
-    dtype             of weights: "float32", "float16" or "int8"
+    graph             graph.Graph as it was read; with its weights rounded to float16 or bfloat16,
+                      or as codes where int8 is asked for (coded.py)
+    dtype             of weights: "float32", "float16", "bfloat16" or "int8"
     asked             the dtype that was asked for, or None: what the file has
     codes             of an int8 model, the codes that rows of inputs become: "int16" or "int8"
     num_threads       at most so many threads work on a call; None: `fastlstm.get_num_threads()`
@@ -45,7 +46,9 @@ class Model:
         graph.check()
         self.asked = None if dtype is None else checked_dtype(dtype, half.DTYPES)
         self.codes, self.isa = checked_inputs(codes), check_isa(isa)
-        self.graph = half.rounded(graph) if dtype == "float16" else graph
+        if dtype in ("float16", "bfloat16"):
+            graph = half.rounded(graph, dtype)
+        self.graph = coded.coded(graph) if dtype == "int8" else graph
         self.max_bytes = checked_size("max_bytes", max_bytes)
         self.num_threads = check_num_threads(num_threads)
         self._made()
@@ -261,8 +264,8 @@ class Model:
 
     def save(self, path):
         """Writes the model to one safetensors file, whole or not at all, that load_model maps:
-        processes share its memory. A float16 model's weights are float16 in it; an int8 model's
-        are as they were, and become the same codes again when it is loaded."""
+        processes share its memory. In it weights have the model's dtype, of int8 codes and scales:
+        half or a quarter of the bytes. Loaded again it gives the same bits."""
         saved.write(
             path, self.graph, self.asked if self.dtype == "int8" else self.dtype, self.codes
         )

@@ -20,9 +20,10 @@ from .graph import MALFORMED, Graph, ModelError, Value
 from .infer import run_dtype
 from .passes.cells import cells
 from .passes.channels_last import channels_last, transposes
-from .passes.codes import dynamic, in_codes
+from .passes.codes import dynamic
 from .passes.edit import Edit
 from .passes.einsum import einsum
+from .passes.few_bits import few_bits
 from .passes.fuse import fuse
 from .passes.integers import integers
 from .passes.join import join
@@ -32,7 +33,7 @@ from .passes.recurrent import recurrent
 from .passes.simplify import FOLDED, MORE_FOLDED, simplify
 from .passes.stack import stack
 
-PASSES = (dynamic, recurrent, linear, cells, join, stack, batch_norm, in_codes, integers)
+PASSES = (dynamic, recurrent, linear, cells, join, stack, batch_norm, few_bits, integers)
 FOR_C = (parts, einsum, channels_last, transposes, epilogues, fuse)  # what NumPy gains nothing by
 
 
@@ -123,8 +124,8 @@ def plan(graph, facts, *, isa=None, dtype=None, inputs="int16", max_bytes=1 << 3
     """The Plan of a graph for inputs of which `facts`, {name: infer.Fact}, is known.
 
     isa         the instruction set, None for the best
-    dtype       of weights: "float32", "float16", "int8", or None: as the file has them, codes or
-                float32; inputs: of "int8", the codes of rows of inputs
+    dtype       of weights: one of half.DTYPES, or None: as the file has them, codes or float32;
+                inputs: of "int8", the codes of rows of inputs
     max_bytes   of one array, or of all arrays of one run
 
     ModelError; graph.NotKnown if more has to be known of the inputs.

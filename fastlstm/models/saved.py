@@ -3,14 +3,16 @@
 is JSON in the metadata.
 
     "__metadata__": {"fastlstm": the text {"version": 1, "model": {"dtype": .., "graph": GRAPH}}}
-            dtype is "stored" where nothing was asked, and weights are codes; "codes" beside it is
-            "int8" where an int8 model's rows of inputs become codes of 8 bits
+            version is 2 where tensors are bfloat16, or a layer's are codes. dtype is "stored" where
+            nothing was asked, and weights are codes; "codes" beside it is "int8" where an int8
+            model's rows of inputs become codes of 8 bits
     GRAPH   {"name": .., "inputs": [VALUE], "outputs": [VALUE], "nodes": [NODE],
              "constants": {name: name of a tensor}}
     VALUE   [name, dtype, shape or null]
     NODE    [op, [inputs], [outputs], {name: ATTRIBUTE}, name]
     ATTRIBUTE   a number, a text, a list of these, or one of {"float": "inf"}, {"tensor": name},
             {"tensors": {key: name}}, {"graph": GRAPH}, {"layer": the fields of files' Layer};
+            a layer's tensors that are codes have their scales under <key>_scale;
             "built", which NumPy's interpreter keeps at a node, is not written
 
 Tensors are mapped, not read, so that processes share their memory.
@@ -22,36 +24,58 @@ import os
 
 import numpy as np
 
-from ..engine.int8 import INPUTS
+from ..engine.int8 import INPUTS, Codes, is_codes
 from ..files.description import Layer
 from ..files.safetensors import layers as layer_files
 from ..files.safetensors.file import MAX_CONFIG, MAX_TENSORS, array_in, layout
 from ..files.safetensors.write import write_arrays
 from ..files.source import show
 from .graph import Graph, Node, Value
-from .half import DTYPES, to_half, weights
+from .half import DTYPES, narrowed, weights
 
-VERSION = 1
+VERSIONS = (1, 2)
+_SCALE = "_scale"  # of a layer's codes, behind their name
 STORED = "stored"  # the dtype of a model that was asked for none, and has codes
 MAX_DEPTH = 64  # graphs in graphs
 MAX_LISTS = 8  # lists in lists
 
 
 class _Writer:
-    """halves: the names of constants that are written as float16; None: none of any kind."""
+    """narrow: the names of constants that are written as `dtype`, float16 or bfloat16; None: none
+    of any kind. version: of the format, which what is written needs."""
 
-    def __init__(self, halves):
-        self.tensors, self.halves = {}, halves
+    def __init__(self, narrow, dtype):
+        self.tensors, self.narrow, self.dtype, self.version = {}, narrow, dtype, 1
+        self.names = {}  # {id of an array, whether it is narrowed: (its tensor's name, the array)}
 
-    def tensor(self, array, half=False):
+    def tensor(self, array, narrow=False):
+        key = id(array), narrow
+        if key not in self.names:
+            self.names[key] = self.new_tensor(array, narrow), array
+        return self.names[key][0]
+
+    def new_tensor(self, array, narrow):
         name = f"t{len(self.tensors)}"
         array = np.ascontiguousarray(array).reshape(np.shape(array))
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        if half and array.dtype == np.float32:
-            rounded = to_half(array)
-            array = array if rounded is None else rounded
+        if narrow and array.dtype == np.float32:
+            made = narrowed(array, self.dtype)
+            array = array if made is None else made
+            self.version = 2 if array.dtype.name == "bfloat16" else self.version
         self.tensors[name] = array
         return name
+
+    def layer(self, arrays):
+        """The tensors of a layer's weights, {torch's name: array or Codes}."""
+        found = {}
+        for key, array in arrays.items():
+            if isinstance(array, Codes):
+                self.version = 2
+                found |= {key: self.tensor(array.codes), key + _SCALE: self.tensor(array.scales)}
+            else:
+                narrow = self.narrow is not None and key.startswith("weight_")
+                found[key] = self.tensor(array, narrow)
+        return found
 
     def attribute(self, value):
         if isinstance(value, Graph):
@@ -61,12 +85,7 @@ class _Writer:
         if isinstance(value, np.ndarray):
             return {"tensor": self.tensor(value)}
         if isinstance(value, dict):
-            return {
-                "tensors": {
-                    key: self.tensor(array, self.halves is not None and key.startswith("weight_"))
-                    for key, array in value.items()
-                }
-            }
+            return {"tensors": self.layer(value)}
         if isinstance(value, (list, tuple)):
             return [self.attribute(each) for each in value]
         if isinstance(value, np.generic):
@@ -85,7 +104,7 @@ class _Writer:
             "inputs": [self.value(value) for value in graph.inputs],
             "outputs": [self.value(value) for value in graph.outputs],
             "constants": {
-                name: self.tensor(array, name in (self.halves or ()))
+                name: self.tensor(array, name in (self.narrow or ()))
                 for name, array in graph.constants.items()
                 if name in wanted or self.outer(graph, name)
             },
@@ -117,10 +136,12 @@ class _Writer:
 
 def write(path, graph, dtype, codes="int16"):
     """Writes the graph to `path`, whole or not at all. dtype: of weights, as load_model has it; in
-    a float16 file they are float16 (half.weights). codes: of an int8 model's inputs."""
-    writer = _Writer(weights(graph) if dtype == "float16" else None)
+    a file of float16 or bfloat16 they have this dtype (half.weights). codes: of an int8 model's
+    inputs."""
+    writer = _Writer(weights(graph) if dtype in ("float16", "bfloat16") else None, dtype)
     model = {"dtype": dtype or STORED, "graph": writer.graph(graph)}
-    config = {"version": VERSION, "model": model | ({"codes": codes} if codes == "int8" else {})}
+    model |= {"codes": codes} if codes == "int8" else {}
+    config = {"version": writer.version, "model": model}
     text = json.dumps(config)
     if len(json.dumps(text)) > MAX_CONFIG or len(writer.tensors) > MAX_TENSORS:
         raise ValueError(
@@ -154,6 +175,16 @@ class _Reader:
         array = self.arrays[name]
         return array.astype(np.float32) if array.dtype == np.float16 else array
 
+    def layer(self, names):
+        """{torch's name: array or Codes}."""
+        found = {key: self.tensor(name) for key, name in names.items()}
+        for key in [k for k, a in found.items() if a.dtype == np.int8]:
+            scales = found.pop(key + _SCALE, np.empty(0))
+            if not is_codes(found[key], scales):
+                raise self.error(f"the codes of {show(key)} or their scales are none")
+            found[key] = Codes(found[key], scales)
+        return found
+
     def value(self, fields):
         if len(self.due(fields, list, "a value")) != 3:
             raise self.error("a value has three fields")
@@ -183,9 +214,7 @@ class _Reader:
         if kind == "tensor":
             return self.tensor(inner)
         if kind == "tensors":
-            return {
-                key: self.tensor(name) for key, name in self.due(inner, dict, "tensors").items()
-            }
+            return self.layer(self.due(inner, dict, "tensors"))
         if kind == "layer":
             return layer_files.described(self.source, self.due(inner, dict, "a layer"))
         if kind == "float" and inner in ("inf", "-inf", "nan"):
@@ -241,8 +270,9 @@ def read(source):
     except (ValueError, RecursionError):
         raise reader.error("fastlstm's entry is malformed") from None
     version = reader.due(config, dict, "fastlstm's entry").get("version")
-    if version != VERSION:
-        raise reader.error(f"version {show(str(version)[:20])}; this fastlstm reads {VERSION}")
+    if type(version) is not int or version not in VERSIONS:
+        read = " and ".join(map(str, VERSIONS))
+        raise reader.error(f"version {show(str(version)[:20])}; this fastlstm reads {read}")
     model = reader.due(config.get("model"), dict, "the model")
     dtype = model.get("dtype")
     if dtype not in (STORED, *DTYPES):

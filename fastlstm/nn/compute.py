@@ -30,14 +30,15 @@ class Packed:
 
     __slots__ = ("program", "run")
 
-    def __init__(self, nodes, constants, kinds, outputs=1):
-        """kinds: [(dtype, number of axes)] of the inputs."""
+    def __init__(self, nodes, constants, kinds, outputs=1, **few):
+        """kinds: [(dtype, number of axes)] of the inputs; few: dtype and inputs of plan.plan, if
+        weights are to have fewer bits."""
         names = [f"x{i}" for i in range(len(kinds))]
         results = ["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]
         values = [Value(n, k[0], None) for n, k in zip(names, kinds, strict=True)]
         graph = Graph(values, [Value(n, None, None) for n in results], nodes, constants)
         facts = {n: Fact(k[0], (None,) * k[1]) for n, k in zip(names, kinds, strict=True)}
-        made = plan(graph, facts, max_bytes=MAX_BYTES)
+        made = plan(graph, facts, max_bytes=MAX_BYTES, **few)
         for i, name in enumerate(made.graph.results):  # the interpreter asks for their types
             made.graph.outputs[i] = Value(results[i], made.facts[name].dtype, None)
         if made.program is not None and len(made.inputs) == len(kinds):

@@ -8,10 +8,11 @@ answers Tensors. There are no hooks, no gradients and no training: train() sets 
 
 import collections
 import itertools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from . import quantize as few_bits
 from . import state
 from .array import Parameter, Tensor, float32, held_dtype, lock, plain, wrap
 from .device import check_device
@@ -154,7 +155,7 @@ class Module:
             raise KeyError(f'{what} name can\'t contain "."')
         if name == "":
             raise KeyError(f'{what} name can\'t be empty string ""')
-        if hasattr(self, name) and name not in held:
+        if few_bits.taken(self, name) and name not in held:
             raise KeyError(f"attribute '{name}' already exists")
 
     def register_parameter(self, name, param):
@@ -186,7 +187,7 @@ class Module:
             raise TypeError(f"{_typename(module)} is not a Module subclass")
         if not isinstance(name, str):
             raise TypeError(f"module name should be a string. Got {_typename(name)}")
-        if hasattr(self, name) and name not in self._modules:
+        if few_bits.taken(self, name) and name not in self._modules:
             raise KeyError(f"attribute '{name}' already exists")
         if "." in name:
             raise KeyError(f'module name can\'t contain ".", got: {name}')
@@ -290,8 +291,16 @@ class Module:
         """Takes copies of the arrays (or torch tensors) of `state_dict`. Answers (missing_keys,
         unexpected_keys). RuntimeError in torch's words if a shape differs, or when strict and the
         names differ; then nothing has changed."""
+        if self._few:
+            name, dtype = self._get_name(), self._few["dtype"]
+            raise TypeError(f"load_state_dict: this {name} is {dtype}: load into the module that "
+                            "it was made of, then quantize that")  # fmt: skip
         made = state.load(self, state_dict, strict)
         return IncompatibleKeys(*made)
+
+    _few: ClassVar = {}  # of a quantized module, in itself: dtype and inputs
+    _matrices = ()  # the names of the module's own Parameters that `quantize` rounds
+    quantize, error = few_bits.Lent(few_bits.quantize), few_bits.Lent(few_bits.error)
 
     # ---- settings ----
 
@@ -347,6 +356,8 @@ class Module:
     def __repr__(self):
         extra = self.extra_repr()
         extra = extra.split("\n") if extra else []
+        if self._few and self._matrices:
+            extra[-1:] = [", ".join([*extra[-1:], f"dtype={self._few['dtype']}"])]
         children = [
             f"({name}): " + repr(module).replace("\n", "\n  ")
             for name, module in self._modules.items()

@@ -240,6 +240,18 @@ def test_verify(rng):
     assert "order z, r, n" in mixed.quantize("float16").verify(x, half(x)[0]).explanation
 
 
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_verify_knows_how_far_fewer_bits_are(rng, dtype):
+    """A difference that they alone make is no mistake in weights; a larger one is looked for."""
+    layer, x = fastlstm.LSTM(4, 6), rng.standard_normal((4, 2, 4)).astype(np.float32)
+    found = layer.quantize(dtype).verify(x, layer(x)[0])
+    assert not found and 0 < found.max_error < 0.03
+    assert f"weights are {dtype}, whose outputs are often that far" in found.explanation
+    assert layer.quantize(dtype).verify(x, layer(x)[0], tolerance=0.03)
+    other = layer.quantize(dtype).verify(x, layer(x)[0] + 1)
+    assert "known mistakes would explain" in other.explanation
+
+
 def test_training_and_new_weights_are_refused():
     layer = fastlstm.LSTM(3, 4)
     x = np.zeros((2, 1, 3), np.float32)

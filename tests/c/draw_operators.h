@@ -221,7 +221,7 @@ static attributes drawn_attributes(reader *r, const kind *what, const fl_array *
     for (size_t i = 0; i < a.float_count; i++)
         a.floats[i] = (float)in(r, 0, 255) / 64 - 1;
     if (what->how == LINEAR) {
-        put(&a, drawn_int(r, 'f', x->axes));
+        put(&a, (int64_t)in(r, 0, FL_FORMATS - 1));
         put(&a, x->axes ? (int64_t)x->size[x->axes - 1] : 1);
         put(&a, (int64_t)in(r, 1, 40));
         put(&a, drawn_int(r, 'e', x->axes));

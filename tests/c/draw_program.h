@@ -208,8 +208,18 @@ static void packed(drawing *d, fl_operator *op, const kind *what, const attribut
     const fl_shape shape = {.axes = 4, .size = {size[0], size[1], size[2], size[3]}};
     if (fl_shape_span(&shape, 0, 4) > MOST_ELEMENTS || out > MOST_ELEMENTS || in(d->r, 0, 15) == 15)
         return; /* they stay zeros */
-    const fl_array w[] = {weight(d, axes, size), in(d->r, 0, 3) ? weight(d, 1, &out) : ABSENT};
-    CHECK(op->type->pack(op, w, 2) == FL_OK);
+    const int coded = what->how == LINEAR && n[0] == FL_INT8;
+    fl_array w[] = {weight(d, axes, size), in(d->r, 0, 3) ? weight(d, 1, &out) : ABSENT,
+                    coded ? weight(d, 1, &out) : ABSENT};
+    if (coded) { /* codes in place of the numbers, and scales that may be */
+        float *const scale = w[2].at;
+        w[0].type = FL_CODES;
+        for (size_t i = 0; i < size[0] * size[1]; i++)
+            ((int8_t *)w[0].at)[i] = (int8_t)((int)(draw(&d->state) % 255) - 127);
+        for (size_t i = 0; i < out; i++)
+            scale[i] = isfinite(scale[i]) ? fabsf(scale[i]) : 0.0f;
+    }
+    CHECK(op->type->pack(op, w, 2 + (size_t)coded) == FL_OK);
 }
 
 /* A stack of recurrent layers with weights, and new inputs that fit; how many there are. */
@@ -221,7 +231,7 @@ static size_t recurrent(drawing *d, fl_operator **op, size_t *at)
     f.hidden = in(r, 1, 40);
     f.layers = in(r, 1, 2);
     f.dirs = in(r, 1, 2);
-    f.format = (int)in(r, 0, FL_FLOAT16);
+    f.format = (const int[]){FL_FLOAT32, FL_FLOAT16, FL_BFLOAT16}[in(r, 0, 2)];
     f.reverse = f.dirs == 1 && in(r, 0, 1);
     f.proj = f.cell == FL_LSTM && f.hidden > 1 && in(r, 0, 3) == 0 ? in(r, 1, f.hidden - 1) : 0;
     const size_t steps = in(r, 0, 7), batch = in(r, 0, 6), width = f.proj ? f.proj : f.hidden;

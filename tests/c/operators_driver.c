@@ -2,7 +2,7 @@
 /*
  * Operators of csrc/ops in memory of exactly their size, on every instruction set and for 0 ..
  * THREADS threads. Linear and recurrent ones against sums written out as loops, to the same bits,
- * in both formats, at sizes around the boundaries of panels and blocks; those of elements and along
+ * in every format, at sizes around the boundaries of panels and blocks; those of elements and along
  * axes against their own run on one thread. Every array and every arena ends before a page that may
  * not be touched, or begins after one.
  *
@@ -80,7 +80,7 @@ static size_t near(uint64_t *state, size_t unit, size_t multiples, size_t most)
 static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threads, size_t *count)
 {
     const size_t group = FL_NV * kernels->lanes;
-    const int format = (int)(draw(state) % FL_BFLOAT16), axes = (int)between(state, 1, 3);
+    const int format = (int)(draw(state) % FL_FORMATS), axes = (int)between(state, 1, 3);
     const size_t taps = axes > 1 && draw(state) % 2 ? between(state, 1, 4) : 1;
     const size_t stride = taps > 1 ? between(state, 1, 3) : 1;
     const size_t channels = near(state, 16, 5, 100), in = taps * channels;
@@ -127,7 +127,8 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
             ((float *)want.at)[r * out + o] =
                 flush(format == FL_INT8
                           ? sum_of_codes(b, row, codes.codes + o * in, codes.scales[o], in, top)
-                          : chain(b, row, w_at + o * in, in, format));
+                      : format == FL_BFLOAT16 ? in_pieces(b, row, w_at + o * in, in)
+                                              : chain(b, row, w_at + o * in, in, format));
         }
     drop_codes(codes);
     for (size_t n = 0; n <= threads; n++) {

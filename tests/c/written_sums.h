@@ -42,6 +42,27 @@ static float sum_of_codes(float b, const float *x, const int8_t *w, float scale,
     return fmaf((float)sum, scale * (most / top), b); /* fused on every set */
 }
 
+/* x as bfloat16 holds it, of 8 bits of precision, and below 2^-56 zero. */
+static float bfloat16_rounded(float x)
+{
+    int exponent;
+    const float part = frexpf(x, &exponent);
+    const float y = isfinite(x) ? ldexpf(rintf(ldexpf(part, 8)), exponent - 8) : x;
+    return fabsf(y) < 0x1p-56f ? 0.0f : y;
+}
+
+/* A sum in pieces of 32, as kernels/bfloat16.h says. Products are exact: fused on every set. */
+static float in_pieces(float sum, const float *x, const float *w, size_t n)
+{
+    for (size_t k = 0; k < n; k += 32) {
+        float half[2] = {0, 0};
+        for (size_t i = k; i < n && i < k + 32; i++)
+            half[i % 2] = fmaf(bfloat16_rounded(x[i]), bfloat16_rounded(w[i]), half[i % 2]);
+        sum = sum + (half[0] + half[1]);
+    }
+    return sum;
+}
+
 static float largest_code(const int8_t *w, size_t out, size_t in, float limit)
 {
     int64_t most = 1;

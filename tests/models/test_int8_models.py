@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Whole models in int8: files of onnxruntime.quantization against ONNX Runtime on the numbers that
-their codes stand for, models that are asked to be int8, and the bits of both."""
+their codes stand for, models that are asked to be int8, and the bits of both, and of bfloat16."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -220,9 +221,9 @@ def test_quantize_error_and_save(floats, tmp_path, rng):
         assert (again.dtype, again.codes) == ("int8", each.codes)
         assert np.array_equal(again(x), each(x))
         assert np.array_equal(pickle.loads(pickle.dumps(each))(x), each(x))
-    back = fastlstm.load_model(tmp_path / "saved", dtype="float32")
-    assert np.array_equal(back(x), model(x))
-    assert np.array_equal(fine.quantize("float32")(x), model(x))
+    back = fastlstm.load_model(tmp_path / "saved", dtype="float32")  # the numbers of the codes
+    assert np.array_equal(back(x), fine.quantize("float32")(x))
+    assert 0 < abs(back(x) - model(x)).max() < 0.02
     with pytest.raises(ValueError, match="pass it as reference"):
         model.error(x)
     with pytest.raises(ValueError, match="no floats to compare"):
@@ -265,7 +266,8 @@ def test_weights_that_are_not_finite_stay_floats(tmp_path, rng):
 def test_bits(floats, dynamic, rng):
     """Rows alone and in batches, threads, instruction sets, windows of a longer signal."""
     x = x_of(rng, 70, 40)
-    for path, dtype in ((floats, "int8"), (dynamic["plain"], None), (dynamic["channels"], None)):
+    for path, dtype in ((floats, "int8"), (floats, "bfloat16"), (dynamic["plain"], None),
+                        (dynamic["channels"], None)):  # fmt: skip
         due = fastlstm.load_model(path, dtype=dtype)(x)
         for isa in ISAS:
             for threads in (1, 2, 4):
@@ -288,8 +290,8 @@ def test_a_stream_is_the_whole_call(tmp_path, rng):
     nodes += [node("Squeeze", "f axis", "g"), node("MatMul", "g m", "y")]
     graph = graph_of(nodes, {"x": ("T", "N", 10), "h": (1, "N", hidden), "c": (1, "N", hidden)},
                      "y hn cn", constants)  # fmt: skip
-    for isa in ISAS:
-        model = load(model_of(graph), tmp_path, dtype="int8", isa=isa)
+    for isa, dtype in itertools.product(ISAS, ("int8", "bfloat16")):
+        model = load(model_of(graph), tmp_path, dtype=dtype, isa=isa)
         x = F(rng.standard_normal((40, 3, 10)))
         none = np.zeros((1, 3, hidden), F)
         whole = model(x, none, none)[0]

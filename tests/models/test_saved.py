@@ -34,7 +34,7 @@ def same(ours, theirs):
 # ---- the same model
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_saved_model_gives_the_same_bits(small, tmp_path, name, dtype, rng):
     model = fastlstm.load_model(small(name)[0], dtype=dtype)
@@ -50,7 +50,7 @@ def test_a_saved_model_gives_the_same_bits(small, tmp_path, name, dtype, rng):
     assert same(third(*inputs), model(*inputs)) and same(again(*inputs), model(*inputs))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
 @pytest.mark.parametrize("name", SILERO)
 def test_published_models(tmp_path, name, dtype, rng):
     """Branches of If, and weights that the graph cuts and joins."""
@@ -64,13 +64,14 @@ def test_published_models(tmp_path, name, dtype, rng):
 
 
 @pytest.mark.parametrize("name", ["wide", "silero_vad_half.onnx"])
-def test_a_float16_file_has_about_half_the_bytes(small, tmp_path, name):
+def test_a_file_of_fewer_bits_has_about_half_or_a_quarter_of_the_bytes(small, tmp_path, name):
     path = small(name)[0] if name in MODELS else path_of(name)
-    sizes = []
-    for dtype in ("float32", "float16"):
+    sizes = {}
+    for dtype in ("float32", "float16", "bfloat16", "int8"):
         fastlstm.load_model(path, dtype=dtype).save(tmp_path / dtype)
-        sizes.append(os.path.getsize(tmp_path / dtype))
-    assert 0.48 * sizes[0] < sizes[1] < 0.65 * sizes[0]
+        sizes[dtype] = os.path.getsize(tmp_path / dtype) / os.path.getsize(tmp_path / "float32")
+    assert 0.48 < sizes["float16"] < 0.65 and 0.48 < sizes["bfloat16"] < 0.65
+    assert 0.24 < sizes["int8"] < 0.32
 
 
 def test_the_dtype_of_a_saved_model_can_be_chosen(small, tmp_path, rng):
@@ -224,7 +225,9 @@ def model(key, value):
 
 
 HOSTILE = [
-    (config("version", 2), "version 2; this fastlstm reads 1"),
+    (config("version", 3), "version 3; this fastlstm reads 1 and 2"),
+    (config("version", 0), "version 0; this"),
+    (config("version", True), "version True; this"),
     (config("version", None), "version None"),
     (config("version", "1"), "version 1; this"),
     (config("model", 5), "the model must be a dict: 5"),

@@ -238,11 +238,13 @@ def test_a_row_with_a_nan_or_an_infinity_is_nan_and_no_other(rng, name, isa):
 
 
 def test_zeros_and_tiny_numbers(rng):
+    """And huge ones, with states of all of them: the same bits on every instruction set."""
     layer = drawn_weights(fastlstm.LSTM(9, 17), rng)
     weights = layer.state_dict()
     weights["weight_ih_l0"][3] = 0
     weights["weight_hh_l0"][5] = 1e-42  # subnormal: they count as zeros
     weights["weight_hh_l0"][6] = 1e-25
+    weights["weight_hh_l0"][7] = 3 * 2.0**-100  # of which a scale times another is subnormal
     layer.load_state_dict(weights)
     quick = layer.quantize("int8")
     codes = quick.packed.arrays
@@ -253,6 +255,16 @@ def test_zeros_and_tiny_numbers(rng):
     assert quick.error(x).max <= 0.02
     y = quick(x)[0]
     assert y[:, 1].tobytes() == quick(np.zeros_like(x))[0][:, 1].tobytes()  # below 2^-62: zeros
+    x[:, 2] *= F(1e37)
+    state = tuple(F(s * rng.standard_normal((1, 3, 17))) for s in (1e6, 1e-30))
+    made = set()
+    for isa in ISAS:
+        one = fastlstm.LSTM(9, 17, isa=isa)
+        one.load_state_dict(weights)
+        y, (h, c) = one.quantize("int8")(x, state)
+        assert np.isfinite(y).all()
+        made.add(y.tobytes() + h.tobytes() + c.tobytes())
+    assert len(made) == 1
 
 
 def test_weights_that_are_not_finite_are_refused():

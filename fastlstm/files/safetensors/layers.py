@@ -132,7 +132,7 @@ def described(source, fields):
 
 def _config(source, text):
     """{prefix: Layer} of the metadata."""
-    if text.startswith('{"version": 1, "model":'):
+    if text.startswith('{"version": ') and text[13:23] == ', "model":':
         raise source.error("metadata", "a whole model, which fastlstm.load_model reads")
     if len(text) > MAX_CONFIG:
         raise source.error("metadata", f"{len(text)} characters, {MAX_CONFIG} is the limit")

@@ -7,7 +7,7 @@ from ...engine import int8
 from . import activation
 from .builder import lowers
 
-INT8 = 2  # the format's number in csrc/fastlstm.h
+INT8, BFLOAT16 = 2, 3  # formats' numbers in csrc/fastlstm.h
 
 
 @lowers("Linear")
@@ -21,6 +21,8 @@ def linear(b, node):
         constant = None if constant is None else np.ascontiguousarray(constant, np.float32)
         weights = [w if scale else np.ascontiguousarray(w, np.float32), constant]
         ints = [b.format, w.shape[1], w.shape[0], number, *node.attrs.get("window", (1, 1))]
+        if node.attrs.get("dtype") == "bfloat16":
+            ints[0] = BFLOAT16
         if scale:
             weights.append(b.due(node, 3, "the scales of its weights"))
             if not int8.is_codes(weights[0], weights[2]):
@@ -29,8 +31,8 @@ def linear(b, node):
             ints.append(8 if node.attrs.get("codes") == "int8" else 16)
         b.emit(node, "linear", ints, floats, weights, [x])
         return
-    if number >= 0 or scale or "window" in node.attrs:
-        raise node.error("an activation, a window and scales go with constant weights alone")
+    if number >= 0 or scale or not {"window", "dtype"}.isdisjoint(node.attrs):
+        raise node.error("an activation, a window, a dtype, scales: go with constant weights alone")
     b.emit(node, "matmul", [0, 1], inputs=[x, weight, bias])
 
 

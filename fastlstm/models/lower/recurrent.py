@@ -12,7 +12,8 @@ _CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 def recurrent(b, node):
     layer, arrays = node.attrs["layer"], node.attrs["weights"]
     b.charge(node, arrays.values())
-    dtype = "int8" if layer.dtype == "int8" else "float16" if b.format else "float32"
+    dtype = "float16" if b.format else "float32"
+    dtype = layer.dtype if layer.dtype in ("int8", "bfloat16") else dtype
     try:
         made = build(
             _CLASSES[layer.kind], layer, ready(layer, arrays, dtype, keep=True), {"isa": b.isa}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Products in 8-bit codes: those of files whose weights are codes, and all of a model that is asked
-to have int8 weights.
+"""Products in 8-bit codes: those of files whose weights are codes. few_bits.py has those of a model
+that is asked to have them.
 
 A file that ONNX Runtime's quantize_dynamic made has, for a product with a matrix,
 
@@ -19,8 +19,6 @@ import numpy as np
 
 from ...engine import int8
 from ...files.onnx import gates
-from ...layers import build
-from ..graph import Node
 
 MOST_INPUTS = 1 << 17  # of a product in codes: csrc/ops/linear.h
 
@@ -210,23 +208,24 @@ def lstm(edit, node, b, p):
 # ---- convolutions over one axis ----
 
 
-def why_not(node, shape):
-    """Why a convolution with weights of that shape is not computed in codes; None if it is."""
-    get = node.attrs.get
+def why_not(node, shape, kind="codes"):
+    """Why a convolution with weights of that shape is not computed in codes, or in bfloat16, as
+    `kind` says; None if it is."""
+    get, what = node.attrs.get, f"convolutions in {kind}"
     if len(shape) != 3:
-        return f"convolutions in codes are over one axis, this one has {len(shape) - 2}"
+        return f"{what} are over one axis, this one has {len(shape) - 2}"
     if get("group", 1) != 1 or set(get("dilations") or [1]) != {1}:
-        return "convolutions in codes have one group and no dilation"
+        return f"{what} have one group and no dilation"
     if get("auto_pad", "NOTSET") not in ("NOTSET", "VALID", ""):
-        return "convolutions in codes have pads in numbers"
+        return f"{what} have pads in numbers"
     if not 0 < shape[1] * shape[2] < MOST_INPUTS:
-        return f"convolutions in codes have less than {MOST_INPUTS} numbers in a window"
+        return f"{what} have less than {MOST_INPUTS} numbers in a window"
     return None
 
 
 def windows(edit, node, x, weights, attrs, taps, outputs):
     """The nodes of a convolution over one axis as a Linear of windows of x (N, C, T). weights: the
-    names of codes (M, taps C), bias and scales; attrs: of the Linear, beside its window."""
+    names of W (M, taps C), bias and scales; attrs: of the Linear, beside its window."""
     pads = list(node.attrs.get("pads") or [0, 0])
     if node.attrs.get("auto_pad") == "VALID":
         pads = [0, 0]
@@ -240,94 +239,3 @@ def windows(edit, node, x, weights, attrs, taps, outputs):
     made.append(edit.node("Linear", inputs, 1, node, window=(taps, stride), **attrs))
     made.append(edit.node("Transpose", made[-1].outputs, outputs, node, perm=[0, 2, 1]))
     return made
-
-
-# ---- a model that is asked to have int8 weights ----
-
-
-def _noted(node, why):
-    node.attrs = node.attrs | {"note": why}
-    return [node]
-
-
-def _codes(edit, node, array):
-    """(the names of the codes and the scales of a float32 matrix, None), or (None, why not)."""
-    try:
-        made = int8.quantized("its weight", np.ascontiguousarray(array, np.float32))
-    except ValueError as error:
-        return None, str(error)
-    return (edit.constant("codes", made.codes), edit.constant("scales", made.scales)), None
-
-
-def _linear_in_codes(edit, node):
-    w = edit.value(node.inputs[1])
-    bias = node.inputs[2] if len(node.inputs) > 2 else ""
-    if len(node.inputs) > 3 and node.inputs[3]:
-        return [node]
-    if w is None or (bias and edit.value(bias) is None) or not 0 < w.shape[1] < MOST_INPUTS:
-        return _noted(node, "its weights are computed as the model runs, or too many")
-    names, why = _codes(edit, node, w)
-    if why:
-        return _noted(node, why)
-    inputs = [node.inputs[0], names[0], bias, names[1]]
-    attrs = {k: v for k, v in node.attrs.items() if k != "note"} | {"codes": edit.inputs}
-    return [Node("Linear", inputs, node.outputs, attrs, node.name)]
-
-
-def _conv_in_codes(edit, node):
-    w, bias = edit.value(node.inputs[1]), [*node.inputs, ""][2]
-    if w is None or (bias and edit.value(bias) is None):
-        return _noted(node, "its weights are computed as the model runs")
-    why = why_not(node, w.shape)
-    if why is None:
-        names, why = _codes(edit, node, w.transpose(0, 2, 1).reshape(len(w), -1))
-    if why:
-        return _noted(node, why)
-    made = (names[0], bias, names[1]), {"codes": edit.inputs}
-    return windows(edit, node, node.inputs[0], *made, w.shape[2], node.outputs)
-
-
-def _recurrent_in_codes(edit, node):
-    layer, weights = node.attrs["layer"], node.attrs["weights"]
-    if layer.dtype != "int8":
-        try:
-            weights = build.ready(layer, weights, "int8", keep=True)
-        except ValueError as error:
-            return _noted(node, str(error))
-        layer = dataclasses.replace(layer, dtype="int8")
-    attrs = {k: v for k, v in node.attrs.items() if k != "note"}
-    layer = dataclasses.replace(layer, inputs=edit.inputs)
-    node.attrs = attrs | {"layer": layer, "weights": weights}
-    return [node]
-
-
-_IN_CODES = {
-    "Linear": _linear_in_codes, "Conv": _conv_in_codes, "Recurrent": _recurrent_in_codes,
-}  # fmt: skip
-
-
-_VIEWS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
-
-
-def _is_upper(edit, node):
-    """Is the input of a Recurrent what another one gives?"""
-    maker = edit.makers.get(node.inputs[0])
-    while maker is not None and maker.op in _VIEWS:
-        maker = edit.makers.get(maker.inputs[0])
-    return maker is not None and maker.op == "Recurrent"
-
-
-def in_codes(edit):
-    """Recurrent layers, products with constant matrices and convolutions over one axis in codes, if
-    that is what the model is asked to have; and inputs of upper layers in codes of 8 bits, as in a
-    stack that is one layer."""
-    nodes = []
-    for node in edit.graph.nodes:
-        function = _IN_CODES.get(node.op) if edit.dtype == "int8" else None
-        nodes += [node] if function is None else function(edit, node)
-    edit.graph.nodes = nodes
-    edit.tidy()
-    for node in edit.graph.nodes:
-        layer = node.attrs.get("layer")
-        if node.op == "Recurrent" and layer.dtype == "int8" and _is_upper(edit, node):
-            node.attrs = node.attrs | {"layer": dataclasses.replace(layer, inputs="int8")}

@@ -73,7 +73,7 @@ class Edit:
     graph    the Graph; a pass gives `graph.nodes` anew
     facts    {name: infer.Fact}, kept up by `node` and `constant`
     bytes_left     bytes that new constants may still take
-    dtype    of weights, as the model was asked: None (the file's own), "float32", "float16", "int8"
+    dtype    of weights, as the model was asked: None (the file's own) or one of half.DTYPES
     inputs   "int16" or "int8": what rows of inputs become where weights become codes
     notes    a pass's own, of values of which the tables say the same all the time
     """

@@ -48,7 +48,7 @@ def _can_stack(edit, node):
         node.op == "Recurrent"
         and layer.num_layers == 1
         and layer.direction == "forward"
-        and layer.dtype != "int8"
+        and "int8" not in (layer.dtype, edit.dtype)  # a stack's upper layers read 8 bits, not 16
         and not (layer.initial_state or layer.peepholes or layer.cell)
         and "note" not in node.attrs
     )

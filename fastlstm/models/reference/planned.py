@@ -4,7 +4,7 @@ activation, windows over arrays with channels last, chains of elementwise work."
 
 import numpy as np
 
-from ...engine import int8
+from ...engine import bfloat16, int8
 from ...engine.shared.activations import VALUES
 from ...engine.variants import DEFAULTS, Activation
 from . import conv, pool  # noqa: F401 (their operators are used here)
@@ -48,6 +48,8 @@ def linear(call, x, weight, bias=None, scale=None):
         x = x[..., at, :].reshape(*x.shape[:-2], steps, taps * x.shape[-1])
     if scale is None:
         call.same(x, weight)
+        if call.attr("dtype") == "bfloat16":
+            x, weight = bfloat16.rounded(x), _rounded(call, weight)
         y = product(call, x, weight.T)
     else:
         if x.shape[-1:] != weight.shape[1:]:
@@ -59,6 +61,14 @@ def linear(call, x, weight, bias=None, scale=None):
             raise call.error(f"b of the shape {bias.shape} for W of {weight.shape}")
         y = y + bias
     return activated(call, y)
+
+
+def _rounded(call, weight):
+    """The weight rounded to bfloat16: once, and kept as that of `_matrix` is."""
+    kept = call.attr("built")
+    if kept is None or kept[0] is not weight:
+        kept = call.node.attrs["built"] = weight, bfloat16.rounded(weight)
+    return kept[1]
 
 
 def _matrix(call, weight, scale):

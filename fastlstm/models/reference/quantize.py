@@ -61,12 +61,11 @@ def dequantize_linear(call, x, scale, zero=None):
         call.same(x, zero)
         if zero.size != scale.size:
             raise call.error(f"a zero point of the shape {zero.shape}, scales of {scale.shape}")
-    call.allowed(x.shape, np.int64)
+    call.allowed(x.shape, np.float32 if zero is None else np.int64)
     block = call.attr("block_size", 0)
-    s = _along(call, scale, x, block)
-    y = x.astype(np.int64)
+    s, y = _along(call, scale, x, block), x
     if zero is not None:
-        y = y - _along(call, zero, x, block).astype(np.int64)
+        y = x.astype(np.int64) - _along(call, zero, x, block).astype(np.int64)
     y = y.astype(np.float32)
     code = call.attr("output_dtype", 0)
     dtype = call.dtype(code, "output_dtype") if code else scale.dtype

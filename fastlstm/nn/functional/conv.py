@@ -95,7 +95,7 @@ def check_transposed(shape, kernel, stride, padding, output_padding, dilation):
         )
 
 
-def pack_conv(weight, bias, stride, padding, dilation, groups, pad_mode="constant"):
+def pack_conv(weight, bias, stride, padding, dilation, groups, pad_mode="constant", **few):
     """The Packed of a convolution of x with a batch axis."""
     weight = plain(weight)
     kernel = weight.shape[2:]
@@ -113,7 +113,7 @@ def pack_conv(weight, bias, stride, padding, dilation, groups, pad_mode="constan
     attrs = {"kernel_shape": list(kernel), "strides": list(stride), "dilations": list(dilation),
              "pads": pads, "group": groups}  # fmt: skip
     nodes.append(Node("Conv", inputs, ["y"], attrs))
-    return Packed(nodes, constants, [(float32, weight.ndim)])
+    return Packed(nodes, constants, [(float32, weight.ndim)], **few)
 
 
 def pack_conv_transpose(weight, bias, stride, padding, output_padding, groups, dilation):

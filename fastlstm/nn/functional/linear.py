@@ -83,12 +83,13 @@ mm, bmm = _of_axes("mm", 2, 2), _of_axes("bmm", 3, 3)
 mv, dot = _of_axes("mv", 2, 1), _of_axes("dot", 1, 1)
 
 
-def pack_linear(weight, bias, ndim):
+def pack_linear(weight, bias, ndim, **few):
     """The Packed of x W^T + b for x of `ndim` axes."""
     constants = {"w": plain(weight)}
     if bias is not None:
         constants["b"] = plain(bias)
-    return Packed([Node("Linear", ["x0", *constants], ["y"])], constants, [(float32, ndim)])
+    node = Node("Linear", ["x0", *constants], ["y"])
+    return Packed([node], constants, [(float32, ndim)], **few)
 
 
 def check_linear(x, weight):

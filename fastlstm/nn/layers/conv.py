@@ -126,11 +126,14 @@ class _Forwards(_Conv):
         stride, dilation = self._numbers("stride", "dilation")
         padding = self.padding if isinstance(self.padding, str) else each(self.padding, self._axes)
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-        return pack_conv(self.weight, self.bias, stride, padding, dilation, self.groups, mode)
+        numbers = stride, padding, dilation, self.groups, mode
+        return pack_conv(self.weight, self.bias, *numbers, **self._few)
 
 
 class Conv1d(_Forwards):
     """x (N, C, L) or (C, L) -> (N, M, L'); weight (M, C / groups, k), bias (M,)."""
+
+    _matrices = ("weight",)
 
 
 class Conv2d(_Forwards):

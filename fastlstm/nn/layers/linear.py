@@ -31,8 +31,10 @@ class Linear(Layer):
             "bias", Parameter(init.default(out_features, in_features)) if bias else None
         )
 
+    _matrices = ("weight",)
+
     def _pack(self, ndim):
-        return pack_linear(self.weight, self.bias, ndim)
+        return pack_linear(self.weight, self.bias, ndim, **self._few)
 
     def _check(self, x):
         check_linear(x, self.weight)

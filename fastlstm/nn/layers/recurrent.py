@@ -4,6 +4,7 @@
 import numpy as np
 
 from ... import layers as own
+from ...layers.weights import as_dtype
 from .. import init
 from ..array import Parameter, Tensor, floats, lock, wrap
 from ..module import Layer
@@ -28,6 +29,10 @@ class _Recurrent(Layer):
     def _shapes(self, layer):
         return layer.weight_shapes()
 
+    @property
+    def _matrices(self):
+        return [name for name in self._parameters if name.startswith("weight_")]
+
     def _arguments(self):
         return {name: getattr(self, name) for name in self._names}
 
@@ -38,8 +43,10 @@ class _Recurrent(Layer):
         names = list(layer.weight_shapes())
         for p in self._parameters.values():
             lock(p)
-        arrays = (p.numpy() for p in self._parameters.values())
-        layer.take_weights(dict(zip(names, map(np.ascontiguousarray, arrays), strict=True)))
+        dtype = self._few.get("dtype", "float32")
+        layer.inputs = self._few["inputs"] if dtype == "int8" else layer.inputs
+        arrays = zip(names, self._parameters.values(), strict=True)
+        layer.take_weights({n: as_dtype(n, p.numpy(), dtype, keep=True) for n, p in arrays})
         ready["layer"] = layer
         return layer
 

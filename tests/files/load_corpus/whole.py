@@ -26,7 +26,9 @@ import quantized_models
 import small_models
 
 import fastlstm
+from fastlstm.files.description import Layer
 from fastlstm.models import plan
+from fastlstm.models.graph import Graph, Node, Value
 from fastlstm.models.model import Model
 from fastlstm.models.reference.call import TABLE
 
@@ -46,11 +48,22 @@ _OPERATORS = sorted(TABLE)
 # ---- files to begin with
 
 
-def _saved(onnx, folder):
+def _saved(onnx, folder, dtype=None):
     path = folder / "model"
     path.write_bytes(onnx)
-    fastlstm.load_model(path).save(path)
+    fastlstm.load_model(path, dtype=dtype).save(path)
     return path.read_bytes()
+
+
+def _own_layer(folder, dtype):
+    """A saved model of the package's own node of a layer, whose weights are an attribute."""
+    weights = fastlstm.GRU(3, 4).state_dict()
+    attrs = {"layer": Layer("GRU", input_size=3, hidden_size=4), "weights": weights}
+    x, y = (Value(n, np.dtype(np.float32), ("t", "n", k)) for n, k in (("x", 3), ("y", 4)))
+    Model(Graph([x], [y], [Node("Recurrent", ["x"], ["y"], attrs)], {}), dtype=dtype).save(
+        folder / "model"
+    )
+    return (folder / "model").read_bytes()
 
 
 def seeds():
@@ -62,6 +75,9 @@ def seeds():
         for each in ("lstm", "gru"):
             onnx.append(Path(small_models.export(each, folder)[0]).read_bytes())
         saved = [_saved(data, folder) for data in onnx[-SAVED:]]
+        for dtype in ("int8", "bfloat16"):
+            saved += [_saved(data, folder, dtype) for data in onnx[-SAVED // 3 :]]
+            saved.append(_own_layer(folder, dtype))
     onnx += [made.SerializeToString() for _, made in quantized_models.every()]
     for family in ("names_and_order", "types_and_ranks", "bombs", "windows", "branches"):
         onnx += [data for _, data in getattr(hostile_graphs, family)()][::MALFORMED]
@@ -194,12 +210,14 @@ def _given(model, rng):
 def use(path):
     """Loads the whole model at `path` and runs it once on inputs that follow from the file: on the
     C core, and one in four by NumPy's functions too, which must give the same types and shapes.
+    What runs is saved now and then, and loaded to the same bits.
 
     LoadError or MemoryError, in one printable sentence, for what is refused. What else is raised is
     a finding.
     """
     rng = random.Random(zlib.crc32(Path(path).read_bytes()))
-    both, dtype = rng.random() < 0.25, rng.choice((None, None, None, "int8", "float32"))
+    both, dtype = rng.random() < 0.25, rng.choice((None, None, None, "int8", "bfloat16", "float32"))
+    saves = rng.random() < 0.1
     try:
         model = fastlstm.load_model(path, dtype=dtype, max_bytes=MAX_BYTES, num_threads=1)
         given = _given(model, rng)
@@ -209,6 +227,8 @@ def use(path):
             warnings.simplefilter("ignore", RuntimeWarning)
             made = model.run(given)
             again = _by_numpy(model, given) if both else made
+            if saves:
+                _check_saved(model, path, given, made)
     except (fastlstm.LoadError, MemoryError) as error:
         said = str(error)
         assert said and said.isprintable() and len(said) < 1000, repr(error)
@@ -218,6 +238,14 @@ def use(path):
         assert isinstance(one, np.ndarray) and one.nbytes <= MAX_BYTES
         assert (one.dtype, one.shape) == (other.dtype, other.shape), "not what NumPy's are"
         one.tobytes()  # reads all of its memory, which must be there
+
+
+def _check_saved(model, path, given, made):
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
+        model.save(Path(folder, "saved"))
+        saved = fastlstm.load_model(Path(folder, "saved"), max_bytes=MAX_BYTES, num_threads=1)
+        again = saved.run(given)
+        assert [a.tobytes() for a in again] == [a.tobytes() for a in made], "saved to other bits"
 
 
 def _by_numpy(model, given):

@@ -57,6 +57,10 @@ DOT_KERNELS = [
     ("neon_dot", "neon", ["-march=armv8.2-a+dotprod"]),
 ]
 
+# Kernels whose products are of tiles: the name, the set they share all others with. Linux alone
+# gives a process tiles.
+TILED_KERNELS = [("avx512_amx", "avx512")] if sys.platform == "linux" else []
+
 WANTED = os.environ.get("FASTLSTM_KERNELS", "").split() or [name for name, _, _ in KERNELS]
 if unknown := set(WANTED) - {name for name, _, _ in KERNELS}:
     sys.exit(f"FASTLSTM_KERNELS: no kernels for this machine are called {', '.join(unknown)}")
@@ -65,6 +69,12 @@ KERNELS += [
     (dot, gcc + more, msvc)
     for name, gcc, msvc in KERNELS
     for dot, base, more in DOT_KERNELS
+    if base == name
+]
+KERNELS += [
+    (tiled, gcc, msvc)
+    for name, gcc, msvc in KERNELS
+    for tiled, base in TILED_KERNELS
     if base == name
 ]
 
@@ -101,8 +111,8 @@ def library(name, sources, flags, macros=()):
 
 
 def kernel_file(name):
-    dot = name in {n for n, _, _ in DOT_KERNELS}
-    return f"csrc/kernels/isa/{'int8' if dot else 'kernels'}_{name}.c"
+    kind = {**{n: "int8" for n, _, _ in DOT_KERNELS}, **{n: "tiled" for n, _ in TILED_KERNELS}}
+    return f"csrc/kernels/isa/{kind.get(name, 'kernels')}_{name}.c"
 
 
 libraries = [

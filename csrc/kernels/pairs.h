@@ -14,6 +14,8 @@
 #include "kernels/cells.h"
 #include "kernels/product.h"
 
+#define FL_BFLOAT16_KERNEL(name) fl_bfloat16_##name##_run
+
 /* The vectors of a panel of V that are summed in one pass over it, for M rows: all, or 2 of 4 if
    they would need more than FL_CHAINS registers. And the rows of the largest tile. */
 #define FL_PASS(V, M) (2 * (V) * (M) <= FL_CHAINS || (V) % 2 ? (V) : 2)
@@ -136,7 +138,7 @@ static FL_NOINLINE void fl_pairs_rows(size_t V, float *sums, size_t sums_row, si
     }
 }
 
-static void fl_gemm_bfloat16_run(const fl_gemm *g)
+static void fl_bfloat16_gemm_run(const fl_gemm *g)
 {
     const size_t group = g->vectors * FL_LANES;
     for (size_t i = 0; i < g->panels; i++) {
@@ -156,7 +158,7 @@ static void fl_gemm_bfloat16_run(const fl_gemm *g)
     for (size_t i = (s)->p0, p; p = (s)->descending ? (s)->p0 + (s)->p1 - 1 - i : i, i < (s)->p1;  \
          i++)
 
-static void fl_lstm_bfloat16_run(const fl_step *s)
+static void fl_bfloat16_lstm_run(const fl_step *s)
 {
     FL_STEP_PANELS(p, s)
     {
@@ -173,7 +175,7 @@ static void fl_lstm_bfloat16_run(const fl_step *s)
 }
 
 /* Of n the products of h are sums of their own, from b_hn on, beside those of x in z. */
-static void fl_gru_bfloat16_run(const fl_step *s)
+static void fl_bfloat16_gru_run(const fl_step *s)
 {
     enum { ROWS = FL_TILE_PAIRS(3), GROUP = 3 * FL_LANES };
     FL_STEP_PANELS(p, s)
@@ -195,5 +197,7 @@ static void fl_gru_bfloat16_run(const fl_step *s)
         }
     }
 }
+
+static void fl_bfloat16_round_row_run(float *y, const float *x, size_t n) { fl_round_row(y, x, n); }
 
 #endif

@@ -54,8 +54,10 @@ static inline int fl_stopped(const fl_context *context)
 }
 
 /* Operations after which a thread looks again whether to stop: about 1 ms with AVX-512, 20 ms on
-   the slowest target. */
+   the slowest target. Tests define fewer. */
+#if !defined(FL_POLL_FLOP)
 #define FL_POLL_FLOP 1e8
+#endif
 
 /* How many operations moving n floats counts as: more than one each, because a float may come from
    memory, or be the first that is touched on its page. */

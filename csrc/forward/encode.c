@@ -13,10 +13,11 @@ void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
     const int format = net->config.format;
     if (!fl_format_encoded(format))
         return;
-    const size_t upper = net->config.layers > 1 ? fl_code_bytes(net->kernels, format, fl_layer_in(net, 1), 8) : 0;
+    const size_t upper =
+        net->config.layers > 1 ? fl_code_bytes(net->kernels, format, fl_layer_in(net, 1), 8) : 0;
     const size_t first = fl_code_bytes(net->kernels, format, net->config.input, bits_of(net, 0));
-    const size_t state =
-        fl_code_bytes(net->kernels, format, net->width > net->config.hidden ? net->width : net->config.hidden, 8);
+    const size_t state = fl_code_bytes(
+        net->kernels, format, net->width > net->config.hidden ? net->width : net->config.hidden, 8);
     const size_t scales = format == FL_INT8 ? sizeof(float) : 0;
     scratch->x_codes =
         fl_carve(carver, fl_mul(plan->chunk_rows, first > upper ? first : upper), sizeof(int8_t));

@@ -10,7 +10,6 @@
 
 #include "kernels/codes.h"
 #include "kernels/gemm.h"
-#include "kernels/int8_end.h"
 #include "kernels/step.h"
 
 #define FL_INT8_KERNEL(name) fl_int8_##name##_run
@@ -111,8 +110,38 @@ FL_INLINE void fl_sum_rows_16(const int V, vi total[][FL_NV], size_t rows, size_
         (V == 4 ? fl_sum_codes_16_4_1 : fl_sum_codes_16_3_1)(total + j, k, codes, r + j, panel);
 }
 
-/* What a step makes of them. These are functions of their own: inlined in every tile they would be
-   most of int8's code. */
+/* start + total * (scales * scale), in one rounding after that of the scales' product. */
+FL_INLINE vf fl_scaled(vi total, const float *scales, float scale, vf start)
+{
+    return vf_fma(vi_float(total), vf_mul(vf_load(scales), vf_set1(scale)), start);
+}
+
+/* What gemm makes of the finished sums of panel p and row r, of V vectors. This and the next two
+   are functions of their own: inlined in every tile they would be most of int8's code. */
+#define FL_INT8_GEMM_END(V)                                                                        \
+    static FL_NOINLINE void fl_int8_gemm_end_##V(const fl_gemm *g, const vi total[FL_NV],          \
+                                                 size_t p, size_t r)                               \
+    {                                                                                              \
+        const vf least = vf_set1(g->least), most = vf_set1(g->most), tiny = vf_set1(FL_TINY);      \
+        const size_t columns = p * V * FL_LANES;                                                   \
+        float *const c = g->c + p * g->c_panel + r * g->c_row;                                     \
+        FL_FOR (v, V) {                                                                            \
+            const size_t at = v * FL_LANES;                                                        \
+            const vf before = g->add ? vf_load(c + at) : vf_set1(0.0f);                            \
+            vf sum = g->add == FL_ONTO ? before                                                    \
+                     : g->init         ? vf_load(g->init + columns + at)                           \
+                                       : vf_set1(0.0f);                                            \
+            sum = fl_scaled(total[v], g->scales + columns + at, g->codes.scale[r], sum);           \
+            if (g->add == FL_AFTER)                                                                \
+                sum = vf_add(sum, before);                                                         \
+            if (g->clip)                                                                           \
+                sum = vf_max(least, vf_min(most, vf_flush(sum, tiny)));                            \
+            vf_store(c + at, sum);                                                                 \
+        }                                                                                          \
+    }
+FL_INT8_GEMM_END(3)
+FL_INT8_GEMM_END(4)
+
 static FL_NOINLINE void fl_int8_lstm_end(const fl_step *s, const vi total[FL_NV], size_t p,
                                          size_t r)
 {

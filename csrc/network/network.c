@@ -26,8 +26,8 @@ static fl_track_weights carve_track(fl_carver *carver, const fl_net *net, size_t
     y.r = fl_panels_carve(carver, format, tiles, net->panels, net->group, net->width);
     y.bias = fl_carve(carver, fl_mul(net->panels, net->group), sizeof(float));
     if (net->proj_panels)
-        y.proj =
-            fl_panels_carve(carver, format, tiles, net->proj_panels, net->plain_group, config->hidden);
+        y.proj = fl_panels_carve(carver, format, tiles, net->proj_panels, net->plain_group,
+                                 config->hidden);
     if (config->cell == FL_GRU)
         y.b_hn = fl_carve(carver, padded, sizeof(float));
     if (peepholes)

@@ -29,8 +29,9 @@ static inline size_t fl_plain_vectors(int format, size_t vectors)
 }
 
 /* Carves memory for `panels` panels of `group` columns and `k` numbers a column, for kernels with
-   tiles or without, and sets nothing in it; data is NULL if the carver only counts. If the bytes are more than a size_t counts,
-   carver->used becomes SIZE_MAX, and panel_bytes too if those of one panel are. */
+   tiles or without, and sets nothing in it; data is NULL if the carver only counts. If the bytes
+   are more than a size_t counts, carver->used becomes SIZE_MAX, and panel_bytes too if those of one
+   panel are. */
 fl_panels fl_panels_carve(fl_carver *carver, int format, int tiles, size_t panels, size_t group,
                           size_t k);
 

@@ -179,7 +179,8 @@ static void multiply(int kind, int sum, int a, int b)
     demand(sum != a && sum != b && a != b, "a product of one tile twice");
     demand(state.rows[sum] == state.rows[a], "a product: rows of the sums and of the first factor");
     demand(state.width[sum] == state.width[b], "a product: width of the sums and of the second");
-    demand(state.width[a] == 4 * state.rows[b], "a product: width of the first, rows of the second");
+    demand(state.width[a] == 4 * state.rows[b],
+           "a product: width of the first, rows of the second");
     demand(state.width[a] % 4 == 0 && state.width[b] % 4 == 0, "a product: part of a number");
     if (kind == FL_AMX_TDPBF16PS) {
         _mm_setcsr(0x9fc0); /* DAZ, FTZ, to nearest; the handler's return restores it */

@@ -27,12 +27,13 @@
 #include "kernels/simd/vec_avx512.h"
 
 #include "kernels/bfloat16.h"
-#include "kernels/int8_end.h"
+#include "kernels/dispatch.h"
 
 void fl_avx512_amx_gemm_int8(const fl_gemm *g);
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g);
 void fl_avx512_amx_round_row(float *y, const float *x, size_t n);
 void fl_avx512_amx_leave(void);
+void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r);
 
 enum { ROWS = 16, WIDTH = 64 /* bytes of a row */ };
 
@@ -78,9 +79,9 @@ void fl_avx512_amx_leave(void)
 
 /* One or two tiles of rows, and one panel. Rows of a, from and to lie so many bytes apart. */
 typedef struct product {
-    size_t tiles;       /* of rows */
-    size_t blocks;      /* tiles that follow one another in k */
-    const char *a[2];   /* where each tile of rows begins */
+    size_t tiles;     /* of rows */
+    size_t blocks;    /* tiles that follow one another in k */
+    const char *a[2]; /* where each tile of rows begins */
     const char *panel;
     const char *from[2]; /* what the sums start from; NULL: 0 */
     char *to[2];
@@ -89,7 +90,7 @@ typedef struct product {
 
 #define START(tile, t, v)                                                                          \
     if (w->from[0])                                                                                \
-        LOAD(tile, w->from[t] + (v)*WIDTH, w->from_row);                                           \
+        LOAD(tile, w->from[t] + (v) * WIDTH, w->from_row);                                         \
     else                                                                                           \
         ZERO(tile)
 
@@ -218,7 +219,8 @@ void fl_avx512_amx_gemm_int8(const fl_gemm *g)
             multiply(FL_INT8, V, &w);
             for (size_t r = r0; r < end; r++) {
                 const int later = !wide && r >= first + b.rows;
-                const int8_t *sum = sums + later * ROWS * SUMS + (r - (later ? second : first)) * SUMS;
+                const int8_t *sum =
+                    sums + later * ROWS * SUMS + (r - (later ? second : first)) * SUMS;
                 vi total[FL_NV];
                 for (size_t v = 0; v < V; v++) {
                     vi pair[2] = {vi_load(sum + v * WIDTH)};
@@ -228,14 +230,14 @@ void fl_avx512_amx_gemm_int8(const fl_gemm *g)
                     }
                     total[v] = _mm512_add_epi32(pair[0], vi_start(g->codes.sum[r]));
                 }
-                (V == 4 ? fl_int8_gemm_end_4 : fl_int8_gemm_end_3)(g, total, p, r);
+                fl_avx512_vnni_gemm_end(g, total, p, r);
             }
         }
     }
 }
 
-/* The sums are in c from first to last, where the gemm leaves them. Both tiles of a block are loaded
-   before one is stored, so rows that are in both are right. */
+/* The sums are in c from first to last, where the gemm leaves them. Both tiles of a block are
+   loaded before one is stored, so rows that are in both are right. */
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
 {
     const size_t V = g->vectors, row = g->codes.row;
@@ -269,7 +271,7 @@ void fl_avx512_amx_round_row(float *y, const float *x, size_t n)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
     char *const to = (char *)y + fl_round_bytes(n);
-    fl_round_row(y, x, n);
+    fl_kernels_avx512_vnni.round_row(y, x, n);
     for (size_t i = 0; i < end; i += FL_LANES) {
         const size_t left = n > i ? n - i : 0;
         const vf numbers = vf_loadn(y + i, left < FL_LANES ? left : FL_LANES);

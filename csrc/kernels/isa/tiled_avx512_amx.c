@@ -188,9 +188,9 @@ static blocks divide(size_t rows, size_t most)
 }
 
 /*
- * The sums of a block go through memory to the functions that make floats of them, row by row. A
- * row of a block of one tile that is a row short is the last one of the block before once more. Of
- * codes of 16 bits, the two bytes of the same rows are the two tiles.
+ * The sums of a block go through memory to the function that makes floats of them, row by row. Of
+ * codes of 16 bits the two tiles are the first and the second bytes of the same rows. If such a
+ * block is a row short, its tiles take a row of the next block too, or of the one before.
  */
 void fl_avx512_amx_gemm_int8(const fl_gemm *g)
 {

@@ -12,12 +12,11 @@
  *
  * Here are the steps of the LSTM and the GRU on such sets. For one panel after the other the gemm
  * adds the products of h to z, or to sums beside it, and the gates are computed from there while
- * the sums are in L1.
+ * the sums are in L1: the steps of pairs.h, by another product.
  */
 #ifndef FL_TILED_H
 #define FL_TILED_H
 
-#include "kernels/cells.h"
 #include "kernels/pairs.h"
 
 void FL_TILED_KERNEL(gemm_int8)(const fl_gemm *);
@@ -36,13 +35,12 @@ void FL_TILED_KERNEL(leave)(void);
 #define FL_TILED_BFLOAT16_lstm fl_tiled_lstm_run
 #define FL_TILED_BFLOAT16_gru fl_tiled_gru_run
 
-/* sums += h . panel p, for rows r .. r + rows - 1 and `vectors` vectors. */
-static void fl_tiled_product(const fl_step *s, size_t vectors, size_t p, size_t r, size_t rows,
+static void fl_tiled_product(const fl_step *s, size_t V, size_t p, size_t r, size_t rows,
                              float *sums)
 {
-    const size_t group = vectors * FL_LANES;
+    const size_t group = V * FL_LANES;
     fl_gemm g = {.rows = rows,
-                 .vectors = vectors,
+                 .vectors = V,
                  .panels = 1,
                  .k = s->k,
                  .panel = (const char *)s->panel + p * s->panel_bytes,
@@ -60,42 +58,10 @@ static void fl_tiled_product(const fl_step *s, size_t vectors, size_t p, size_t 
     s->gemm(&g);
 }
 
-static void fl_tiled_lstm_run(const fl_step *s)
-{
-    FL_STEP_PANELS(p, s)
-    {
-        float *z = (float *)(uintptr_t)s->z + p * s->z_panel;
-        fl_tiled_product(s, FL_NV, p, 0, s->rows, z);
-        for (size_t r = 0; r < s->rows; r++, z += FL_GROUP) {
-            vf a[FL_NV];
-            FL_FOR (v, FL_NV)
-                a[v] = vf_load(z + v * FL_LANES);
-            fl_lstm_step(0, a, s, p, r);
-        }
-    }
-}
-
-/* Of n the products of h are sums of their own, from b_hn on, beside those of x in z. */
+static void fl_tiled_lstm_run(const fl_step *s) { fl_lstm_by(s, fl_tiled_product); }
 static void fl_tiled_gru_run(const fl_step *s)
 {
-    enum { ROWS = 2 * FL_TILE_LINES, GROUP = 3 * FL_LANES };
-    FL_STEP_PANELS(p, s)
-    for (size_t r0 = 0, m; r0 < s->rows; r0 += m) {
-        _Alignas(FL_ALIGN) float sums[ROWS * GROUP];
-        const float *z = s->z + p * s->z_panel + r0 * GROUP;
-        m = s->rows - r0 < ROWS ? s->rows - r0 : ROWS;
-        for (size_t r = 0; r < m; r++)
-            FL_FOR (v, 3)
-                vf_store(sums + r * GROUP + v * FL_LANES,
-                         vf_load(v == 2 ? s->b_hn + p * FL_LANES : z + r * GROUP + v * FL_LANES));
-        fl_tiled_product(s, 3, p, r0, m, sums);
-        for (size_t r = 0; r < m; r++) {
-            vf a[3];
-            FL_FOR (v, 3)
-                a[v] = vf_load(sums + r * GROUP + v * FL_LANES);
-            fl_gru_step(0, a, s, p, r0 + r);
-        }
-    }
+    fl_gru_by(s, fl_tiled_product, 2 * FL_TILE_LINES);
 }
 
 #endif

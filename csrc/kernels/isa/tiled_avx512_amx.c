@@ -228,7 +228,7 @@ void fl_avx512_amx_gemm_int8(const fl_gemm *g)
                         pair[1] = vi_load(sum + (ROWS * FL_NV + v) * WIDTH);
                         pair[0] = vi_columns(pair);
                     }
-                    total[v] = _mm512_add_epi32(pair[0], vi_start(g->codes.sum[r]));
+                    total[v] = vi_add(pair[0], vi_start(g->codes.sum[r]));
                 }
                 fl_avx512_vnni_gemm_end(g, total, p, r);
             }
@@ -270,12 +270,10 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
 void fl_avx512_amx_round_row(float *y, const float *x, size_t n)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
-    char *const to = (char *)y + fl_round_bytes(n);
+    uint16_t *const to = (uint16_t *)(void *)((char *)y + fl_round_bytes(n));
     fl_kernels_avx512_vnni.round_row(y, x, n);
     for (size_t i = 0; i < end; i += FL_LANES) {
         const size_t left = n > i ? n - i : 0;
-        const vf numbers = vf_loadn(y + i, left < FL_LANES ? left : FL_LANES);
-        const __m512i upper = _mm512_srli_epi32(_mm512_castps_si512(numbers), 16);
-        _mm256_store_si256((__m256i *)(void *)(to + i * 2), _mm512_cvtepi32_epi16(upper));
+        vf_store_upper(to + i, vf_loadn(y + i, left < FL_LANES ? left : FL_LANES));
     }
 }

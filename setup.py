@@ -16,8 +16,11 @@ import gzip
 import os
 import platform
 import shlex
+import subprocess
 import sys
+import sysconfig
 import tarfile
+import tempfile
 
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
@@ -57,6 +60,27 @@ DOT_KERNELS = [
     ("neon_dot", "neon", ["-march=armv8.2-a+dotprod"]),
 ]
 
+
+def compiles(text):
+    """Does the C compiler, with its assembler, know what this is?"""
+    cc = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "known.c")
+        with open(source, "w") as file:
+            file.write(text)
+        try:
+            done = subprocess.run([*cc, "-c", source, "-o", source + ".o"], capture_output=True)
+        except OSError:
+            return False
+    return done.returncode == 0
+
+
+# Kernels whose products are of tiles: the name, the set they share all others with. Linux alone
+# gives a process tiles, and assemblers know them since 2020.
+TILES = 'void f(void) { __asm__("tdpbf16ps %tmm0, %tmm1, %tmm2"); }'
+AMX = X86 and sys.platform == "linux" and not PURE and compiles(TILES)
+TILED_KERNELS = [("avx512_amx", "avx512")] if AMX else []
+
 WANTED = os.environ.get("FASTLSTM_KERNELS", "").split() or [name for name, _, _ in KERNELS]
 if unknown := set(WANTED) - {name for name, _, _ in KERNELS}:
     sys.exit(f"FASTLSTM_KERNELS: no kernels for this machine are called {', '.join(unknown)}")
@@ -65,6 +89,12 @@ KERNELS += [
     (dot, gcc + more, msvc)
     for name, gcc, msvc in KERNELS
     for dot, base, more in DOT_KERNELS
+    if base == name
+]
+KERNELS += [
+    (tiled, [*gcc, "-Os"], msvc)  # its loops are assembly
+    for name, gcc, msvc in KERNELS
+    for tiled, base in TILED_KERNELS
     if base == name
 ]
 
@@ -101,8 +131,8 @@ def library(name, sources, flags, macros=()):
 
 
 def kernel_file(name):
-    dot = name in {n for n, _, _ in DOT_KERNELS}
-    return f"csrc/kernels/isa/{'int8' if dot else 'kernels'}_{name}.c"
+    kind = {**{n: "int8" for n, _, _ in DOT_KERNELS}, **{n: "tiled" for n, _ in TILED_KERNELS}}
+    return f"csrc/kernels/isa/{kind.get(name, 'kernels')}_{name}.c"
 
 
 libraries = [

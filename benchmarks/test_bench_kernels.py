@@ -22,7 +22,7 @@ from fastlstm.engine.c import _core
 pytestmark = pytest.mark.skipif(
     not hasattr(_core, "KernelProbe"), reason="another backend: there are no C kernels to time"
 )
-ISAS = [name for name in fastlstm.runnable_isas() if not name.endswith(("-vnni", "-dot"))]
+ISAS = [name for name in fastlstm.runnable_isas() if not name.endswith(("-vnni", "-dot", "-amx"))]
 BEST = fastlstm.config_dict()["isa"]
 TARGET_SECONDS = 200e-6
 every_isa = pytest.mark.parametrize("isa", ISAS)

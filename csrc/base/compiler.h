@@ -11,6 +11,19 @@
 #define FL_NOINLINE __attribute__((noinline))
 #endif
 
+/* A function that takes another one as an argument, of which the compiler shall not make a copy for
+   each of these. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define FL_ONE_COPY __attribute__((noinline, noclone))
+#else
+#define FL_ONE_COPY FL_NOINLINE
+#endif
+
+/* FL_FOR is a loop of constant length that is unrolled early enough for its arrays to stay in
+   registers, FL_LOOP one that the compiler must not unroll. */
+#define FL_FOR(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+#define FL_LOOP(i, n) _Pragma("GCC unroll 1") for (int i = 0; i < (n); i++)
+
 /* FL_KEEP hides from the compiler where the value of x came from, so that it keeps x in a register
    instead of loading it again. `constraint` is the letter that GCC's inline assembly has for the
    class of the register. FL_PREFETCH asks for the cache line at p. */

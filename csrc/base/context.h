@@ -17,6 +17,8 @@
 
 typedef struct fl_context {
     const fl_kernels *kernels;
+    void (*enter)(void), (*leave)(void); /* around all work of a thread, but not around the poll;
+                                            NULL: there is nothing to do */
     int (*poll)(void *); /* the caller's; nonzero ends the call; NULL: nothing ends it */
     void *poll_arg;
     size_t forks;       /* fl_team_forks() of base/threads.h when the call began */
@@ -36,6 +38,7 @@ typedef struct fl_slot {
     int polls;   /* 1: this is the thread that made the call, which alone calls the poll; else 0 */
 } fl_slot;
 
+/* With nothing to enter or leave: fl_run_init of kernels/run.h knows what there is. */
 void fl_context_init(fl_context *context, const fl_kernels *kernels, int (*poll)(void *),
                      void *poll_arg);
 
@@ -51,8 +54,10 @@ static inline int fl_stopped(const fl_context *context)
 }
 
 /* Operations after which a thread looks again whether to stop: about 1 ms with AVX-512, 20 ms on
-   the slowest target. */
+   the slowest target. Tests define fewer. */
+#if !defined(FL_POLL_FLOP)
 #define FL_POLL_FLOP 1e8
+#endif
 
 /* How many operations moving n floats counts as: more than one each, because a float may come from
    memory, or be the first that is touched on its page. */

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "forward/encode.h"
 
-/* Bytes of a row of k numbers; bits: of codes of FL_INT8. */
-static size_t row_bytes(int format, size_t k, int bits)
-{
-    const size_t line = format == FL_INT8 ? 4 * (size_t)bits / 8 : 2 * sizeof(float);
-    return fl_mul(fl_format_lines(format, k), line);
-}
-
 static int bits_of(const fl_net *net, size_t layer)
 {
     return layer == 0 && net->config.input_bits == 16 ? 16 : 8;
@@ -20,10 +13,11 @@ void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
     const int format = net->config.format;
     if (!fl_format_encoded(format))
         return;
-    const size_t upper = net->config.layers > 1 ? row_bytes(format, fl_layer_in(net, 1), 8) : 0;
-    const size_t first = row_bytes(format, net->config.input, bits_of(net, 0));
-    const size_t state =
-        row_bytes(format, net->width > net->config.hidden ? net->width : net->config.hidden, 8);
+    const size_t upper =
+        net->config.layers > 1 ? fl_code_bytes(net->kernels, format, fl_layer_in(net, 1), 8) : 0;
+    const size_t first = fl_code_bytes(net->kernels, format, net->config.input, bits_of(net, 0));
+    const size_t state = fl_code_bytes(
+        net->kernels, format, net->width > net->config.hidden ? net->width : net->config.hidden, 8);
     const size_t scales = format == FL_INT8 ? sizeof(float) : 0;
     scratch->x_codes =
         fl_carve(carver, fl_mul(plan->chunk_rows, first > upper ? first : upper), sizeof(int8_t));
@@ -39,7 +33,7 @@ static fl_codes encode(const fl_net *net, const fl_panels *panels, const float *
                        int32_t *sums)
 {
     const fl_kernels *kernels = net->kernels;
-    const size_t row = row_bytes(panels->format, k, bits);
+    const size_t row = fl_code_bytes(kernels, panels->format, k, bits);
     for (size_t r = 0; r < n; r++) {
         void *at = (char *)to + r * row;
         if (panels->format == FL_BFLOAT16)

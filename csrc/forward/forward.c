@@ -15,6 +15,7 @@
 #include "forward/grid.h"
 #include "forward/row_order.h"
 #include "forward/split_units.h"
+#include "kernels/run.h"
 
 /* A workspace of at most so many bytes is on the stack. That is enough for one step of a few
    hundred units, of whose time malloc would take a tenth. */
@@ -112,7 +113,7 @@ int fl_forward(const fl_net *net, const fl_call *call)
         return FL_NO_MEMORY;
     forward *w = carve_workspace(&carver, &sizes);
     fl_job *job = &w->job;
-    fl_context_init(&job->context, net->kernels, call->poll, call->poll_arg);
+    fl_run_init(&job->context, net->kernels, call->poll, call->poll_arg);
     if (job->order)
         fl_sort_rows(job->order, call->lengths, call->batch);
     if (call->tape)

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/size.h"
 #include "fastlstm.h"
 #include "kernels/panels.h"
 
@@ -60,7 +61,8 @@ enum {
  * codes.h says how they are made of floats, and how codes of 16 bits lie.
  *
  * For panels of FL_BFLOAT16: rows of floats that bfloat16 holds, with a zero behind a row whose k
- * is odd; neither bits nor scale is read.
+ * is odd; neither bits nor scale is read. For sets with tiles each row is there once more, in the
+ * 2 bytes a number that tiles take: fl_code_bytes.
  */
 typedef struct fl_codes {
     const void *at;     /* int8_t, int16_t or float, aligned to one of them */
@@ -325,9 +327,14 @@ struct fl_kernels {
     int code_zero; /* the byte by which panels of FL_INT8 stand for a weight's code of 0: codes.h */
     /* A row of n floats for FL_BFLOAT16: fl_round_row of bfloat16.h. */
     void (*round_row)(float *y, const float *x, size_t n);
-    /* For sets that must set up state of a thread. Each thread that works on a call calls enter
-       before its first kernel and leave after its last one. NULL: there is nothing to do. */
+    /* For sets that set up state of a thread. Each thread that works on a call calls enter before
+       its first kernel and leave after its last one, and the thread that calls the poll leaves
+       before it and enters after it. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);
+    /* For sets whose products are of tiles: the set with the same kernels but for these, which
+       takes the same panels and codes. Few rows run on it (run.c), and all of them where the system
+       does not permit tiles (dispatch.h). NULL: a set without tiles. */
+    const fl_kernels *without_tiles;
     /* Is one of n floats strictly between 0 and FL_TINY in magnitude? */
     int (*has_tiny)(const float *x, size_t n);
     /* y = x, with floats below FL_TINY in magnitude set to 0; n floats; y may be x. */
@@ -345,5 +352,30 @@ struct fl_kernels {
     double (*probe_codes)(size_t n); /* the same of products of codes of 8 bits */
     float (*probe_read)(const float *x, size_t n);
 };
+
+/* Of a row of k numbers for FL_BFLOAT16, for sets with tiles: the bytes of its floats, to whole
+   tiles. */
+static inline size_t fl_round_bytes(size_t k)
+{
+    return fl_whole_lines(fl_mul(fl_format_lines(FL_BFLOAT16, k), 2 * sizeof(float)));
+}
+
+/*
+ * Bytes from one row of fl_codes to the next, of k numbers: `row`. Tiles are 64 bytes wide, so for
+ * sets that have them rows begin at multiples of 64 bytes, and as many can be read beyond the last
+ * tile's beginning. What is read there in FL_INT8 does not matter, since the panels hold zeros; in
+ * FL_BFLOAT16, where a zero times any bits may be a NaN, the rest of the last tile is zeros. The
+ * second half of such a row, fl_round_bytes after its beginning, has the numbers in 2 bytes each.
+ */
+static inline size_t fl_code_bytes(const fl_kernels *kernels, int format, size_t k, int bits)
+{
+    const size_t lines = fl_format_lines(format, k);
+    if (format == FL_BFLOAT16)
+        return kernels->without_tiles ? fl_add(fl_round_bytes(k), fl_whole_lines(fl_mul(lines, 4)))
+                                      : fl_mul(lines, 2 * sizeof(float));
+    const size_t first = bits == 16 ? fl_mul(lines, 4) : 0, last = fl_mul(lines, 4);
+    return kernels->without_tiles ? fl_whole_lines(fl_add(first, fl_whole_lines(last)))
+                                  : fl_add(first, last);
+}
 
 #endif

@@ -22,15 +22,22 @@
 #include <sys/auxv.h>
 #endif
 
+#if defined(__x86_64__) && defined(__linux__)
+#define FL_TILES_KNOWN 1
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 /* What a CPU and its system offer: FMA3; AVX2 with F16C; AVX-512 F, BW, DQ and VL; products of
-   codes as AVX-VNNI, AVX-512 VNNI, or Arm's sdot. */
+   codes as AVX-VNNI, AVX-512 VNNI, or Arm's sdot; products of tiles: AMX-TILE, INT8 and BF16. */
 enum {
     CPU_FMA = 1,
     CPU_AVX2 = 2,
     CPU_AVX512 = 4,
     CPU_AVX_VNNI = 8,
     CPU_AVX512_VNNI = 16,
-    CPU_SDOT = 32
+    CPU_SDOT = 32,
+    CPU_AMX = 64
 };
 
 #if defined(FL_X86)
@@ -56,6 +63,12 @@ static uint64_t saved_state(void)
 }
 #endif
 
+/* For builds that only tests make: does a model of the instructions, loaded beside this library,
+   carry them out (tests/c/amx_model.c)? */
+#if defined(FL_AMX_MODEL)
+extern int fl_amx_model(void) __attribute__((weak));
+#endif
+
 static int probe_cpu(void)
 {
     int have = 0;
@@ -79,6 +92,14 @@ static int probe_cpu(void)
         have |= CPU_AVX512;
     if ((have & CPU_AVX512) && (r[2] & 1u << 11))
         have |= CPU_AVX512_VNNI;
+    const uint32_t bf16_tile_int8 = 1u << 22 | 1u << 24 | 1u << 25;
+    const uint64_t tiles = 1u << 17 | 1u << 18; /* of XCR0: the system saves them */
+    if ((r[3] & bf16_tile_int8) == bf16_tile_int8 && (saved_state() & tiles) == tiles)
+        have |= CPU_AMX;
+#if defined(FL_AMX_MODEL)
+    if (fl_amx_model && fl_amx_model())
+        have |= CPU_AMX;
+#endif
     if ((have & CPU_AVX2) && r[0] >= 1) { /* the number of further parts of leaf 7 */
         cpuid(7, 1, r);
         have |= r[0] & 1u << 4 ? CPU_AVX_VNNI : 0;
@@ -110,6 +131,11 @@ static const struct {
     const fl_kernels *kernels;
     int needs;
 } isas[] = {
+#if defined(FL_BUILD_AVX512_AMX)
+    {"avx512-amx", &fl_kernels_avx512_amx, CPU_AVX512 | CPU_AVX512_VNNI | CPU_AMX},
+#else
+    {"avx512-amx", NULL, CPU_AVX512 | CPU_AVX512_VNNI | CPU_AMX},
+#endif
 #if defined(FL_BUILD_AVX512_VNNI)
     {"avx512-vnni", &fl_kernels_avx512_vnni, CPU_AVX512 | CPU_AVX512_VNNI},
 #else
@@ -173,4 +199,32 @@ int fl_isa_can_run(const fl_kernels *kernels, const fl_config *config)
     const int format = config->format;
     return format >= 0 && format < FL_FORMATS && kernels->gemm[format] &&
            kernels->cell[fl_cell_of(config)].step[format];
+}
+
+/*
+ * Linux gives a process tiles when it asks for them, by a system call that a sandbox may refuse.
+ * From then on the frames of signals are larger, and so must be the alternative stacks that signals
+ * run on. So they are asked for when the first network or operator is made that would use them,
+ * and not by the probe of the CPU: a process that stays with float32 is left as it is. The answer
+ * holds for all threads, and for children after a fork.
+ */
+static int tiles_permitted(void)
+{
+#if defined(FL_TILES_KNOWN)
+    enum { REQUEST = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA */
+    static atomic_int known;                   /* 1 + the answer; 0: not asked yet */
+    int permitted = atomic_load_explicit(&known, memory_order_relaxed) - 1;
+    if (permitted < 0) {
+        permitted = syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+        atomic_store_explicit(&known, 1 + permitted, memory_order_relaxed);
+    }
+    return permitted;
+#else
+    return 0;
+#endif
+}
+
+const fl_kernels *fl_permitted_kernels(const fl_kernels *kernels, int tiles)
+{
+    return tiles && kernels->without_tiles && !tiles_permitted() ? kernels->without_tiles : kernels;
 }

@@ -18,4 +18,11 @@ extern const fl_kernels fl_kernels_avx2_vnni;
 extern const fl_kernels fl_kernels_avx512_vnni;
 extern const fl_kernels fl_kernels_neon_dot;
 
+/* And with kernels of FL_INT8 and FL_BFLOAT16 for CPUs with AMX, whose products are of tiles. */
+extern const fl_kernels fl_kernels_avx512_amx;
+
+/* `kernels`, or those without tiles if they have tiles, the system does not permit them to this
+   process, and `tiles` says that they are wanted. */
+const fl_kernels *fl_permitted_kernels(const fl_kernels *kernels, int tiles);
+
 #endif

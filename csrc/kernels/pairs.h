@@ -14,6 +14,8 @@
 #include "kernels/cells.h"
 #include "kernels/product.h"
 
+#define FL_BFLOAT16_KERNEL(name) fl_bfloat16_##name##_run
+
 /* The vectors of a panel of V that are summed in one pass over it, for M rows: all, or 2 of 4 if
    they would need more than FL_CHAINS registers. And the rows of the largest tile. */
 #define FL_PASS(V, M) (2 * (V) * (M) <= FL_CHAINS || (V) % 2 ? (V) : 2)
@@ -136,7 +138,7 @@ static FL_NOINLINE void fl_pairs_rows(size_t V, float *sums, size_t sums_row, si
     }
 }
 
-static void fl_gemm_bfloat16_run(const fl_gemm *g)
+static void fl_bfloat16_gemm_run(const fl_gemm *g)
 {
     const size_t group = g->vectors * FL_LANES;
     for (size_t i = 0; i < g->panels; i++) {
@@ -156,13 +158,18 @@ static void fl_gemm_bfloat16_run(const fl_gemm *g)
     for (size_t i = (s)->p0, p; p = (s)->descending ? (s)->p0 + (s)->p1 - 1 - i : i, i < (s)->p1;  \
          i++)
 
-static void fl_lstm_bfloat16_run(const fl_step *s)
+/* sums += h . panel p, for rows r .. r + rows - 1 and a panel of V vectors. The sums of a row are V
+   vectors one after the other, and those of the next row follow. */
+typedef void fl_product_fn(const fl_step *s, size_t V, size_t p, size_t r, size_t rows,
+                           float *sums);
+
+/* The steps, by such a product. Each is one function for all products of a set. */
+static FL_ONE_COPY void fl_lstm_by(const fl_step *s, fl_product_fn *product)
 {
     FL_STEP_PANELS(p, s)
     {
         float *z = (float *)(uintptr_t)s->z + p * s->z_panel;
-        fl_pairs_rows(FL_NV, z, FL_GROUP, s->k, &s->codes, 0, s->rows,
-                      (const char *)s->panel + p * s->panel_bytes);
+        product(s, FL_NV, p, 0, s->rows, z);
         for (size_t r = 0; r < s->rows; r++, z += FL_GROUP) {
             vf a[FL_NV];
             FL_FOR (v, FL_NV)
@@ -172,21 +179,21 @@ static void fl_lstm_bfloat16_run(const fl_step *s)
     }
 }
 
-/* Of n the products of h are sums of their own, from b_hn on, beside those of x in z. */
-static void fl_gru_bfloat16_run(const fl_step *s)
+/* Of n the products of h are sums of their own, from b_hn on, beside those of x in z. `most` rows
+   are taken at a time, at most 32. */
+static FL_ONE_COPY void fl_gru_by(const fl_step *s, fl_product_fn *product, size_t most)
 {
-    enum { ROWS = FL_TILE_PAIRS(3), GROUP = 3 * FL_LANES };
+    enum { GROUP = 3 * FL_LANES };
     FL_STEP_PANELS(p, s)
     for (size_t r0 = 0, m; r0 < s->rows; r0 += m) {
-        _Alignas(FL_ALIGN) float sums[ROWS * GROUP];
+        _Alignas(FL_ALIGN) float sums[32 * GROUP];
         const float *z = s->z + p * s->z_panel + r0 * GROUP;
-        m = s->rows - r0 < ROWS ? s->rows - r0 : ROWS;
+        m = s->rows - r0 < most ? s->rows - r0 : most;
         for (size_t r = 0; r < m; r++)
             FL_FOR (v, 3)
                 vf_store(sums + r * GROUP + v * FL_LANES,
                          vf_load(v == 2 ? s->b_hn + p * FL_LANES : z + r * GROUP + v * FL_LANES));
-        fl_pairs_rows(3, sums, GROUP, s->k, &s->codes, r0, m,
-                      (const char *)s->panel + p * s->panel_bytes);
+        product(s, 3, p, r0, m, sums);
         for (size_t r = 0; r < m; r++) {
             vf a[3];
             FL_FOR (v, 3)
@@ -195,5 +202,18 @@ static void fl_gru_bfloat16_run(const fl_step *s)
         }
     }
 }
+
+static void fl_pairs_product(const fl_step *s, size_t V, size_t p, size_t r, size_t rows,
+                             float *sums)
+{
+    fl_pairs_rows(V, sums, V * FL_LANES, s->k, &s->codes, r, rows,
+                  (const char *)s->panel + p * s->panel_bytes);
+}
+static void fl_bfloat16_lstm_run(const fl_step *s) { fl_lstm_by(s, fl_pairs_product); }
+static void fl_bfloat16_gru_run(const fl_step *s)
+{
+    fl_gru_by(s, fl_pairs_product, FL_TILE_PAIRS(3));
+}
+static void fl_bfloat16_round_row_run(float *y, const float *x, size_t n) { fl_round_row(y, x, n); }
 
 #endif

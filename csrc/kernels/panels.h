@@ -27,6 +27,9 @@
  * so that a vector has 4 L bytes, and a group 4 G. Where k is no multiple of 4 the last codes are
  * zeros. In FL_BFLOAT16 a line is for two consecutive k in the same way, with two numbers of 2
  * bytes each in a place.
+ *
+ * A tile is one vector of 16 lines of such a panel. For sets that multiply by tiles panels of these
+ * two formats have a multiple of 16 lines, FL_TILE_LINES, of which the last are zeros.
  */
 #ifndef FL_PANELS_H
 #define FL_PANELS_H
@@ -42,6 +45,8 @@ typedef struct fl_panels {
     float *scales; /* FL_INT8: [panels][G], what a column's codes are multiplied by; else NULL */
     float top;     /* FL_INT8: the largest code that a row of inputs may have, see codes.h */
 } fl_panels;
+
+enum { FL_TILE_LINES = 16 };
 
 /* Bytes of one number. */
 static inline size_t fl_format_bytes(int format)

@@ -27,11 +27,6 @@
 #define FL_HAS_TILE(format, V, M)                                                                  \
     ((M) <= FL_TILE_ROWS_OF(format, V) && ((V) > 2 || (M) == 1 || (M) % 2 == 0))
 
-/* FL_FOR is a loop of constant length that is unrolled early enough for the sums to stay in
-   registers, FL_LOOP one that the compiler must not unroll. */
-#define FL_FOR(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
-#define FL_LOOP(i, n) _Pragma("GCC unroll 1") for (int i = 0; i < (n); i++)
-
 /* Panels that are larger than this, all of them together, are assumed not to be in L2 any more when
    they are read again. */
 #define FL_NEAR_BYTES (1u << 20)

@@ -1,16 +1,41 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/run.h"
 
+/* The policy of sets with tiles: calls of at most so many rows run on the kernels without them. A
+   tile of weights takes as long to load for one row as for 16; a prototype on Sapphire Rapids was
+   faster with tiles from more than 8 rows of codes on, and from 2 to 4 rows of bfloat16. Tests
+   define another number, so that tiles take every call. */
+#if defined(FL_TILE_ROWS)
+static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = FL_TILE_ROWS - 1,
+                                            [FL_BFLOAT16] = FL_TILE_ROWS - 1};
+#else
+static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = 8, [FL_BFLOAT16] = 1};
+#endif
+
+static const fl_kernels *kernels_for(const fl_context *context, int format, size_t rows)
+{
+    const fl_kernels *kernels = context->kernels;
+    return kernels->without_tiles && rows <= few_rows[format] ? kernels->without_tiles : kernels;
+}
+
+void fl_run_init(fl_context *context, const fl_kernels *kernels, int (*poll)(void *),
+                 void *poll_arg)
+{
+    fl_context_init(context, kernels, poll, poll_arg);
+    context->enter = kernels->enter;
+    context->leave = kernels->leave;
+}
+
 void fl_enter(const fl_context *context)
 {
-    if (context->kernels->enter)
-        context->kernels->enter();
+    if (context->enter)
+        context->enter();
 }
 
 void fl_leave(const fl_context *context)
 {
-    if (context->kernels->leave)
-        context->kernels->leave();
+    if (context->leave)
+        context->leave();
 }
 
 /* Operations that one panel of a kernel call counts for: its products, and about as much as the
@@ -32,9 +57,10 @@ int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g)
     const size_t panels = g.panels, group = g.vectors * context->kernels->lanes;
     const double each = panel_flop(g.rows, g.k * (g.pieces ? g.pieces : 1), group);
     const size_t span = panel_span(panels, each);
+    void (*const run)(const fl_gemm *) = kernels_for(context, format, g.rows)->gemm[format];
     for (size_t p = 0; p < panels; p += g.panels) {
         g.panels = panels - p < span ? panels - p : span;
-        context->kernels->gemm[format](&g);
+        run(&g);
         g.panel = (const char *)g.panel + g.panels * g.panel_bytes;
         g.init = g.init ? g.init + g.panels * group : NULL;
         g.scales = g.scales ? g.scales + g.panels * group : NULL;
@@ -50,9 +76,12 @@ int fl_run_step(fl_context *context, fl_slot *slot, const fl_cell *cell, int for
     const size_t first = s->p0, end = s->p1, group = cell->vectors * context->kernels->lanes;
     const double each = panel_flop(s->rows, s->k, group);
     const size_t span = panel_span(end - first, each);
+    const fl_kernels *kernels = kernels_for(context, format, s->rows);
+    if (kernels != context->kernels)
+        cell = &kernels->cell[cell - context->kernels->cell];
     void (*const run)(const fl_step *) = s->kept ? cell->keep : cell->step[format];
     int e = FL_OK;
-    s->gemm = context->kernels->gemm[format];
+    s->gemm = kernels->gemm[format];
     for (; s->p0 < end && e == FL_OK; s->p0 = s->p1) {
         s->p1 = end - s->p0 < span ? end : s->p0 + span;
         run(s);

@@ -10,6 +10,10 @@
 #include "base/context.h"
 #include "kernels/contract.h"
 
+/* A context for calls on `kernels`, whose enter and leave it knows. */
+void fl_run_init(fl_context *context, const fl_kernels *kernels, int (*poll)(void *),
+                 void *poll_arg);
+
 /* What every thread that works on a call does around its kernels: fl_enter once before the first of
    them, fl_leave once after the last, also when the call was stopped. */
 void fl_enter(const fl_context *context);

@@ -24,6 +24,12 @@
  *                  the name and the struct of the set with these instructions
  *   FL_DOT_KERNEL(k), FL_DOT_CODE_ZERO
  *                  their names (int8.h), and FL_CODE_ZERO for them (codes.h)
+ *
+ * and, where it has kernels whose products are of tiles beside both,
+ *
+ *   FL_TILED_NAME, FL_TILED_TABLE, FL_TILED_KERNEL(k)
+ *                  the name and the struct of the set with tiles, and the names of its kernels
+ *                  (tiled.h)
  */
 #include "kernels/contract.h"
 #include "kernels/depthwise.h"
@@ -48,6 +54,9 @@ FL_STEP(rnn_relu, fl_step_tile, FL_FLOAT32, FL_RNN_RELU)
 FL_STEP(lstm_float16, fl_step_tile, FL_FLOAT16, FL_LSTM)
 FL_STEP(gru_float16, fl_step_tile, FL_FLOAT16, FL_GRU)
 
+#define FL_TABLE_LEAVE NULL
+#define FL_TABLE_WITHOUT_TILES NULL
+
 const fl_kernels FL_TABLE = {
 #include "kernels/table_entries.h"
 };
@@ -64,6 +73,26 @@ const fl_kernels FL_TABLE = {
 FL_DECLARE_INT8_KERNELS
 
 const fl_kernels FL_DOT_TABLE = {
+#include "kernels/table_entries.h"
+};
+#endif
+
+/* The same for CPUs that multiply tiles too. Their file tiled_<name>.c makes the two gemms, of
+   which tiled.h makes the steps. */
+#ifdef FL_TILED_TABLE
+#include "kernels/tiled.h"
+#undef FL_NAME
+#undef FL_INT8_KERNEL
+#undef FL_BFLOAT16_KERNEL
+#undef FL_TABLE_LEAVE
+#undef FL_TABLE_WITHOUT_TILES
+#define FL_NAME FL_TILED_NAME
+#define FL_INT8_KERNEL(name) FL_TILED_INT8_##name
+#define FL_BFLOAT16_KERNEL(name) FL_TILED_BFLOAT16_##name
+#define FL_TABLE_LEAVE FL_TILED_KERNEL(leave)
+#define FL_TABLE_WITHOUT_TILES &FL_DOT_TABLE
+
+const fl_kernels FL_TILED_TABLE = {
 #include "kernels/table_entries.h"
 };
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The members of one struct fl_kernels, between its braces; table.h includes this for each. The
-   kernels of FL_INT8 are FL_INT8_KERNEL(name), all others are those that table.h made. */
+   kernels of FL_INT8 are FL_INT8_KERNEL(name), those of FL_BFLOAT16 FL_BFLOAT16_KERNEL(name), all
+   others are those that table.h made. */
 /* clang-format off */
     .name = FL_NAME,
     .lanes = FL_LANES,
@@ -12,7 +13,7 @@
                           .step = {[FL_FLOAT32] = fl_lstm_run,
                                    [FL_FLOAT16] = fl_lstm_float16_run,
                                    [FL_INT8] = FL_INT8_KERNEL(lstm),
-                                   [FL_BFLOAT16] = fl_lstm_bfloat16_run},
+                                   [FL_BFLOAT16] = FL_BFLOAT16_KERNEL(lstm)},
                           .keep = fl_lstm_keep_run,
                           .back = fl_lstm_back_run},
              [FL_GRU] = {.gates = 3,
@@ -22,7 +23,7 @@
                          .step = {[FL_FLOAT32] = fl_gru_run,
                                   [FL_FLOAT16] = fl_gru_float16_run,
                                   [FL_INT8] = FL_INT8_KERNEL(gru),
-                                  [FL_BFLOAT16] = fl_gru_bfloat16_run},
+                                  [FL_BFLOAT16] = FL_BFLOAT16_KERNEL(gru)},
                          .keep = fl_gru_keep_run,
                          .back = fl_gru_back_run},
              [FL_GRU_BEFORE] = {.gates = 3,
@@ -102,11 +103,13 @@
     .gemm = {[FL_FLOAT32] = fl_gemm_run,
              [FL_FLOAT16] = fl_gemm_float16_run,
              [FL_INT8] = FL_INT8_KERNEL(gemm),
-             [FL_BFLOAT16] = fl_gemm_bfloat16_run},
+             [FL_BFLOAT16] = FL_BFLOAT16_KERNEL(gemm)},
     .depthwise = fl_depthwise_run,
     .encode = FL_INT8_KERNEL(encode),
     .code_zero = FL_TABLE_CODE_ZERO,
-    .round_row = fl_round_row,
+    .round_row = FL_BFLOAT16_KERNEL(round_row),
+    .leave = FL_TABLE_LEAVE,
+    .without_tiles = FL_TABLE_WITHOUT_TILES,
     .has_tiny = fl_has_tiny,
     .flush = fl_flush_map,
     .sigmoid = fl_sigmoid_map,

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
+#include "kernels/dispatch.h"
 #include "network/pack_matrix.h"
 
 /* The policy: which format the panels of a network have. It is what the configuration asks for.
@@ -18,15 +19,15 @@ static fl_track_weights carve_track(fl_carver *carver, const fl_net *net, size_t
 {
     const fl_config *config = &net->config;
     const size_t lanes = net->kernels->lanes, padded = fl_mul(net->unit_panels, lanes);
-    const int format = choose_format(config);
+    const int format = choose_format(config), tiles = net->kernels->without_tiles != NULL;
     const int peepholes = config->variant.differs && config->variant.peepholes;
     fl_track_weights y = {.in = fl_layer_in(net, layer)};
-    y.w = fl_panels_carve(carver, format, net->panels, net->group, y.in);
-    y.r = fl_panels_carve(carver, format, net->panels, net->group, net->width);
+    y.w = fl_panels_carve(carver, format, tiles, net->panels, net->group, y.in);
+    y.r = fl_panels_carve(carver, format, tiles, net->panels, net->group, net->width);
     y.bias = fl_carve(carver, fl_mul(net->panels, net->group), sizeof(float));
     if (net->proj_panels)
-        y.proj =
-            fl_panels_carve(carver, format, net->proj_panels, net->plain_group, config->hidden);
+        y.proj = fl_panels_carve(carver, format, tiles, net->proj_panels, net->plain_group,
+                                 config->hidden);
     if (config->cell == FL_GRU)
         y.b_hn = fl_carve(carver, padded, sizeof(float));
     if (peepholes)
@@ -36,6 +37,7 @@ static fl_track_weights carve_track(fl_carver *carver, const fl_net *net, size_t
 
 fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
 {
+    kernels = fl_permitted_kernels(kernels, fl_format_encoded(choose_format(config)));
     const fl_cell *cell = &kernels->cell[fl_cell_of(config)];
     const size_t lanes = kernels->lanes, plain_group = FL_NV * lanes, units = cell->units * lanes;
     const size_t unit_panels = fl_add(config->hidden, units - 1) / units;

@@ -8,10 +8,13 @@
 #include "network/subnormals.h"
 #include "network/transpose.h"
 
-fl_panels fl_panels_carve(fl_carver *carver, int format, size_t panels, size_t group, size_t k)
+fl_panels fl_panels_carve(fl_carver *carver, int format, int tiles, size_t panels, size_t group,
+                          size_t k)
 {
     const size_t line = fl_format_k(format) * fl_format_bytes(format);
-    const size_t panel_bytes = fl_mul(fl_mul(fl_format_lines(format, k), group), line);
+    const size_t unit = tiles && fl_format_encoded(format) ? FL_TILE_LINES : 1;
+    const size_t lines = fl_mul(fl_ceil_div(fl_format_lines(format, k), unit), unit);
+    const size_t panel_bytes = fl_mul(fl_mul(lines, group), line);
     fl_panels p = {.panel_bytes = panel_bytes, .format = format};
     p.data = fl_carve(carver, panels, panel_bytes);
     if (format == FL_INT8)

@@ -28,10 +28,12 @@ static inline size_t fl_plain_vectors(int format, size_t vectors)
     return best;
 }
 
-/* Carves memory for `panels` panels of `group` columns and `k` numbers a column, and sets nothing
-   in it; data is NULL if the carver only counts. If the bytes are more than a size_t counts,
-   carver->used becomes SIZE_MAX, and panel_bytes too if those of one panel are. */
-fl_panels fl_panels_carve(fl_carver *carver, int format, size_t panels, size_t group, size_t k);
+/* Carves memory for `panels` panels of `group` columns and `k` numbers a column, for kernels with
+   tiles or without, and sets nothing in it; data is NULL if the carver only counts. If the bytes
+   are more than a size_t counts, carver->used becomes SIZE_MAX, and panel_bytes too if those of one
+   panel are. */
+fl_panels fl_panels_carve(fl_carver *carver, int format, int tiles, size_t panels, size_t group,
+                          size_t k);
 
 /* Packs n <= L rows of w, of k numbers each, as columns `column` .. `column` + n - 1 of the panels,
    counted through all panels of `group` columns. `column` is the first of a vector. */

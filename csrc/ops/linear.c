@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "kernels/bfloat16.h"
+#include "kernels/dispatch.h"
 #include "kernels/run.h"
 #include "network/pack_matrix.h"
 #include "network/subnormals.h"
@@ -57,7 +58,8 @@ static linear *carve_linear(fl_carver *carver, const linear *sizes)
 {
     linear *layer = fl_carve(carver, 1, sizeof *layer);
     const fl_panels w =
-        fl_panels_carve(carver, sizes->w.format, sizes->count, sizes->group, sizes->in);
+        fl_panels_carve(carver, sizes->w.format, sizes->kernels->without_tiles != NULL,
+                        sizes->count, sizes->group, sizes->in);
     float *bias = fl_carve(carver, fl_mul(sizes->count, sizes->group), sizeof(float));
     if (layer) {
         *layer = *sizes;
@@ -70,10 +72,9 @@ static linear *carve_linear(fl_carver *carver, const linear *sizes)
 /* Bytes of one row as codes, or of FL_BFLOAT16 as rounded floats. */
 static size_t code_bytes(const linear *layer)
 {
-    const size_t lines = fl_format_lines(layer->w.format, layer->in);
-    if (layer->w.format == FL_BFLOAT16)
-        return lines * 2 * sizeof(float);
-    return layer->w.format == FL_INT8 ? lines * 4 * (size_t)layer->bits / 8 : 0;
+    if (!fl_format_encoded(layer->w.format))
+        return 0;
+    return fl_code_bytes(layer->kernels, layer->w.format, layer->in, layer->bits);
 }
 
 static size_t threads_of(const linear *layer, size_t rows, size_t threads)
@@ -274,10 +275,11 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
                                           .bytes = bytes,
                                           .run = run,
                                           .free = free_linear};
-    const fl_kernels *kernels = attributes->kernels;
     const int64_t *ints = attributes->ints;
     fl_epilogue epilogue;
     const size_t count = attributes->int_count;
+    const fl_kernels *kernels =
+        fl_permitted_kernels(attributes->kernels, count && ints[0] == FL_INT8);
     const int64_t taps = count > 4 ? ints[4] : 1, stride = count > 5 ? ints[5] : 1;
     const int64_t bits = count > 6 ? ints[6] : 16;
     /* 127 * 127 * 2^17 is below 2^31: sums of fewer products of 8-bit codes fit in 32 bits. */

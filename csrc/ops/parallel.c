@@ -38,7 +38,7 @@ int fl_parallel(const fl_kernels *kernels, const fl_caller *caller, size_t threa
 {
     all a = {.count = count, .block = block, .work = fn, .job = job};
     do { /* again, in a child that the poll has forked */
-        fl_context_init(&a.context, kernels, caller->poll, caller->poll_arg);
+        fl_run_init(&a.context, kernels, caller->poll, caller->poll_arg);
         atomic_init(&a.next, 0);
         atomic_init(&a.result, FL_OK);
         if (threads > 1)

@@ -275,7 +275,7 @@ int fl_backward(const fl_net *net, const fl_backward_weights *weights, const fl_
     for (size_t i = 0; i < layers; i++)
         atomic_init(&job.parts_done[i], 0);
     atomic_init(&job.next_item, 0);
-    fl_context_init(&job.context, net->kernels, call->poll, call->poll_arg);
+    fl_run_init(&job.context, net->kernels, call->poll, call->poll_arg);
     fl_team_run(job.threads, enter_and_work, &job);
     const int e = fl_stopped(&job.context);
     fl_free(carver.base);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "kernels/contract.h"
+#include "kernels/dispatch.h"
 #include "network/network.h"
 #include "network/pack_matrix.h"
 #include "check.h"
@@ -38,20 +38,22 @@ static int gemm(const fl_kernels *kernels)
     uint32_t n[5];
     if (!take(n, 5))
         return 0;
-    const size_t rows = n[0], columns = n[1], k = n[2], row = k + k % 2;
+    const size_t rows = n[0], columns = n[1], k = n[2];
+    const int tiles = kernels->without_tiles != NULL;
+    const size_t row = fl_code_bytes(kernels, FL_BFLOAT16, k, 0) / sizeof(float);
     const size_t group = n[3] * kernels->lanes, panels = (columns + group - 1) / group;
     float *x = floats(rows * k), *w = floats(columns * k), *start = floats(rows * columns);
     float *a = floats(rows * row), *c = floats(panels * rows * group);
     float *init = floats(panels * group);
     fl_carver counted = {0};
-    fl_panels_carve(&counted, FL_BFLOAT16, panels, group, k);
+    fl_panels_carve(&counted, FL_BFLOAT16, tiles, panels, group, k);
     fl_carver carver = {.base = fl_alloc(counted.used)};
     CHECK(carver.base && take(x, rows * k) && take(w, columns * k));
     CHECK(take(start, n[4] ? rows * columns : columns));
     memset(carver.base, 0, counted.used);
     memset(init, 0, panels * group * sizeof(float));
     memset(c, 0, panels * rows * group * sizeof(float));
-    const fl_panels packed = fl_panels_carve(&carver, FL_BFLOAT16, panels, group, k);
+    const fl_panels packed = fl_panels_carve(&carver, FL_BFLOAT16, tiles, panels, group, k);
     fl_pack_plain(&packed, group, kernels->lanes, w, columns, k);
     for (size_t r = 0; r < rows; r++)
         kernels->round_row(a + r * row, x + r * k, k);
@@ -74,6 +76,8 @@ static int gemm(const fl_kernels *kernels)
                        .add = n[4] ? FL_ONTO : 0,
                        .codes = {.at = a, .row = row * sizeof(float)}};
     kernels->gemm[FL_BFLOAT16](&g);
+    if (kernels->leave)
+        kernels->leave();
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < columns; i++)
             CHECK(fwrite(c + i / group * rows * group + r * group + i % group, 4, 1, stdout) == 1);
@@ -86,7 +90,8 @@ enum { MOST = 1 << 20 };
 
 static void round_all(const fl_kernels *kernels)
 {
-    float *x = floats(MOST), *y = floats(MOST + 1);
+    float *x = floats(MOST);
+    float *y = floats(fl_code_bytes(kernels, FL_BFLOAT16, MOST, 0) / sizeof(float));
     for (size_t n; (n = fread(x, sizeof *x, MOST, stdin)) > 0;) {
         kernels->round_row(y, x, n);
         CHECK(n % 2 == 0 || y[n] == 0.0f);
@@ -120,8 +125,10 @@ int main(int argc, char **argv)
     CHECK(argc == 3);
     const int isa = atoi(argv[2]);
     CHECK(isa >= 0 && isa < fl_isa_count());
-    if (!runs_floats(isa))
+    const int tiles = fl_isa_runnable(isa) && fl_isa_kernels(isa)->without_tiles;
+    if (!runs_floats(isa) && !tiles)
         return 0;
+    CHECK(!tiles || fl_permitted_kernels(fl_isa_kernels(isa), 1) == fl_isa_kernels(isa));
     if (!strcmp(argv[1], "gemm"))
         while (gemm(fl_isa_kernels(isa)))
             ;

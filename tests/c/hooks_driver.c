@@ -158,7 +158,8 @@ static void interrupted(const fl_kernels *kernels, size_t batch, int backward, s
     give_back();
 }
 
-/* A set with kernels for products of codes has all others of the set that is called as it is. */
+/* A set with kernels for products of codes, or of tiles, has all others of the set that is called
+   as it is. */
 static void test_shared_kernels(void)
 {
     for (int i = 0; i < fl_isa_count(); i++)
@@ -171,7 +172,14 @@ static void test_shared_kernels(void)
             fl_kernels copy;
             memcpy(&copy, dot, sizeof copy);
             CHECK(copy.encode != base->encode && copy.gemm[FL_INT8] != base->gemm[FL_INT8]);
+            CHECK(!dot->without_tiles == (dot->gemm[FL_BFLOAT16] == base->gemm[FL_BFLOAT16]));
             copy.name = base->name;
+            copy.without_tiles = NULL;
+            copy.enter = copy.leave = NULL;
+            copy.round_row = base->round_row;
+            copy.gemm[FL_BFLOAT16] = base->gemm[FL_BFLOAT16];
+            copy.cell[FL_LSTM].step[FL_BFLOAT16] = base->cell[FL_LSTM].step[FL_BFLOAT16];
+            copy.cell[FL_GRU].step[FL_BFLOAT16] = base->cell[FL_GRU].step[FL_BFLOAT16];
             copy.encode = base->encode;
             copy.code_zero = base->code_zero;
             copy.probe_codes = base->probe_codes;

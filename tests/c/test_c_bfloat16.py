@@ -14,7 +14,7 @@ from conftest import FULL
 F, D = np.float32, np.float64
 # As dispatch.c lists them.
 SETS = (
-    *("avx512-vnni", "avx512", "avx2-vnni", "avx2"),
+    *("avx512-amx", "avx512-vnni", "avx512", "avx2-vnni", "avx2"),
     *("neon-dot", "neon", "generic-fma", "generic"),
 )
 CASES = 2400 if FULL else 80  # of some 4,500 sums
@@ -23,7 +23,7 @@ KINDS = ("plain", "wide", "cancelling", "zeros", "bounds", "special")
 
 @pytest.fixture(scope="module")
 def driver():
-    return [build("bfloat16_driver")]
+    return [build("bfloat16_driver", model=True)]
 
 
 def piped(driver, data, *arguments):

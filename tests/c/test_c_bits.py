@@ -39,7 +39,7 @@ def lines(command, cases, stride):
 
 @pytest.fixture(scope="module")
 def native():
-    return build("bits")
+    return build("bits", model=True)
 
 
 def fused(found):
@@ -109,7 +109,7 @@ def test_emulated_x86_runs_what_its_cpu_has(native, cpu, runnable):
 LACKING = """
 import fastlstm
 print(fastlstm.LSTM(2, 3))
-for isa in ("avx512-vnni", "avx512", "avx2-vnni", "avx2", "generic-fma", "neon"):
+for isa in ("avx512-amx", "avx512-vnni", "avx512", "avx2-vnni", "avx2", "generic-fma", "neon"):
     try:
         print(fastlstm.LSTM(2, 3, isa=isa))
     except ValueError as e:
@@ -140,7 +140,7 @@ def test_a_forced_instruction_set_that_the_cpu_lacks_is_refused(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "LSTM(2, 3, isa='generic')",
-        *(f"isa '{isa}' {lacks}" for isa in ("avx512-vnni", "avx512", "avx2-vnni")),
+        *(f"isa '{isa}' {lacks}" for isa in ("avx512-amx", "avx512-vnni", "avx512", "avx2-vnni")),
         *(f"isa '{isa}' {lacks}" for isa in ("avx2", "generic-fma")),
         "isa 'neon' is not built into this package; it can run: generic",
     ]

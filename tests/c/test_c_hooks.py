@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is w
 
 
 def test_threads_enter_before_their_kernels_and_leave_after_them():
-    driver = build("hooks_driver", flags=["-DFL_SPLIT_HOOK"])
+    driver = build("hooks_driver", flags=["-DFL_SPLIT_HOOK"], model=True)
     networks = 400 if FULL else 20
     done = subprocess.run(
         [driver, str(networks), "1", "3"], capture_output=True, text=True, env=CLEAN, timeout=3600

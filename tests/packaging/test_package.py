@@ -17,7 +17,7 @@ PACKAGE = Path(fastlstm.__file__).parent
 ROOT = PACKAGE.parent
 CSRC = ROOT / "csrc"
 ISAS = (
-    *("avx512-vnni", "avx512", "avx2-vnni", "avx2", "generic-fma", "generic"),
+    *("avx512-amx", "avx512-vnni", "avx512", "avx2-vnni", "avx2", "generic-fma", "generic"),
     *("neon-dot", "neon"),
 )
 
@@ -131,6 +131,7 @@ def test_runnable_agrees_with_the_kernels_flags():
         ("avx512", {"avx512f", "fma"}),
         ("avx2-vnni", {"avx2", "fma", "avx_vnni"}),
         ("avx512-vnni", {"avx512f", "fma", "avx512_vnni"}),
+        ("avx512-amx", {"avx512_vnni", "amx_tile", "amx_int8", "amx_bf16"}),
     ):
         if isas[isa] != "not built":
             if not needs <= flags:

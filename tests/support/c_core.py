@@ -10,6 +10,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -43,6 +44,11 @@ for _kernels in (X86_KERNELS, ARM_KERNELS):
         for name, (base, flags) in DOT_KERNELS.items()
         if base in _kernels
     }
+# Products of tiles, whose file is assembly where it is more than the base's. Linux alone gives a
+# process tiles; tests/c/amx_model.c carries the instructions out on CPUs that lack them.
+TILED_KERNELS = {"avx512_amx": "avx512"}
+if sys.platform == "linux":
+    X86_KERNELS |= {name: X86_KERNELS[base] for name, base in TILED_KERNELS.items()}
 SANITIZERS = {
     "plain": [],
     "thread": ["-fsanitize=thread"],
@@ -88,19 +94,27 @@ def compiled(compiler, flags, source):
     return target
 
 
-def kernels_of(arm, sanitizer):
+def kernels_of(arm, sanitizer, model):
     """{set: flags} of the instruction sets to compile; with a sanitizer those that run here."""
     if arm:
         return ARM_KERNELS
     runs = {name.replace("-", "_") for name in fastlstm.runnable_isas()}
+    runs |= {"avx512_amx"} if model and "avx512_vnni" in runs else set()
     return {k: v for k, v in X86_KERNELS.items() if sanitizer == "plain" or k in runs}
 
 
-def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", flags=(), link=()):
+def prefix(name):
+    """What the name of a set's file of kernels begins with."""
+    return "int8" if name in DOT_KERNELS else "tiled" if name in TILED_KERNELS else "kernels"
+
+
+def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", flags=(), link=(), model=False):
     """tests/c/DRIVER.c with the core for x86-64 or AArch64; `flags`: of both, but not of the
-    kernels; sanitizer: of SANITIZERS, or "libfuzzer"."""
+    kernels; sanitizer: of SANITIZERS, or "libfuzzer"; model: with that of AMX (amx_model.c), which
+    programs for other systems than x86-64 Linux do without."""
+    model = model and not arm and "avx512_amx" in X86_KERNELS
     compiler = shlex.split(compiler or os.environ.get("CC", "cc"))
-    kernels = kernels_of(arm, sanitizer)
+    kernels = kernels_of(arm, sanitizer, model)
     fuzzed = sanitizer == "libfuzzer"
     checks = [*LIBFUZZER, *LIBFUZZER_CORE] if fuzzed else SANITIZERS[sanitizer]
     linked = LIBFUZZER_LINK if fuzzed else checks
@@ -113,11 +127,15 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", flags=(), li
         plain = name.startswith("generic")
         own = LIBFUZZER if fuzzed else [] if plain else checks
         level = "-O2" if arm or plain else "-O1"
-        file = f"{'int8' if name in DOT_KERNELS else 'kernels'}_{name}.c"
+        file = f"{prefix(name)}_{name}.c"
         jobs.append(((*BASE, level, *own, *more, *macros), ROOT / "csrc/kernels/isa" / file))
     sources = [s for s in (ROOT / "csrc").rglob("*.c") if s.parent.name != "isa"]
     level = ["-O1"] if checks else VECTORISED
-    for source in [*sorted(sources), ROOT / f"tests/c/{driver}.c"]:
+    sources = [*sorted(sources), ROOT / f"tests/c/{driver}.c"]
+    if model:
+        flags = [*flags, "-DFL_AMX_MODEL"]
+        sources.append(ROOT / "tests/c/amx_model.c")
+    for source in sources:
         jobs.append(((*BASE, *level, *checks, *macros, *flags), source))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda job: compiled(compiler, *job), jobs))

@@ -19,3 +19,12 @@
 #define FL_TILE_P 2
 #define FL_WIDE_BYTES 131072
 #include "kernels/int8_kernels.h"
+
+/* What makes floats of the sums of codes, for tiled_avx512_amx.c too. */
+#ifdef FL_BUILD_AVX512_AMX
+void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r);
+void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r)
+{
+    (g->vectors == 4 ? fl_int8_gemm_end_4 : fl_int8_gemm_end_3)(g, total, p, r);
+}
+#endif

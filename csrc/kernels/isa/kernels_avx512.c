@@ -37,4 +37,9 @@
 #define FL_DOT_KERNEL(name) fl_avx512_vnni_##name
 #define FL_DOT_CODE_ZERO 128
 #endif
+#ifdef FL_BUILD_AVX512_AMX
+#define FL_TILED_NAME "avx512-amx"
+#define FL_TILED_TABLE fl_kernels_avx512_amx
+#define FL_TILED_KERNEL(name) fl_avx512_amx_##name
+#endif
 #include "kernels/table.h"

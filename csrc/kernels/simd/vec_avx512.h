@@ -96,6 +96,13 @@ FL_INLINE vi vi_four(const int8_t *p)
     memcpy(&four, p, sizeof four);
     return _mm512_set1_epi32(four);
 }
+/* For products of tiles: the upper 16 bits of each lane. */
+FL_INLINE void vf_store_upper(uint16_t *p, vf a)
+{
+    const __m512i upper = _mm512_srli_epi32(_mm512_castps_si512(a), 16);
+    _mm256_store_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(upper));
+}
+FL_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 #ifdef FL_DOT_PRODUCTS
 FL_INLINE vi vi_start(int32_t sum)
 {

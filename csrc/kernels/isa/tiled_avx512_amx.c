@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The gemms of FL_INT8 and FL_BFLOAT16 by Intel's AMX: tdpbsud, of codes with a sign and the
+ * panels' without one, and tdpbf16ps, whose order of sums bfloat16.h describes. A CPU has eight
+ * tiles of 16 rows of 64 bytes. A panel's 16 lines of one vector are a tile as they lie, and so are
+ * 16 rows of codes. Of 17 to 32 rows two tiles are multiplied by two vectors at a time:
+ *
+ *                    B 6     B 7               of up to 16 rows one tile by all vectors:
+ *           A 4      0       1
+ *           A 5      2       3                 A 4   times   6 7 6 7   gives   0 1 2 3
+ *
+ * so each tile that is loaded serves two products, or is used while the next one is loaded.
+ *
+ * The tiles of a thread are configured, for a number of rows, when a kernel needs other rows than
+ * the one before, and are given up when the thread leaves the call (fl_kernels.leave): another
+ * library on the thread may configure them in its own way.
+ *
+ * The instructions are inline assembly, in this order, since compilers do not agree on what the
+ * intrinsic functions read and write: gcc 12's _tile_loadconfig reads 8 bytes of 64 as far as the
+ * compiler knows. No compiler uses tiles of its own accord.
+ */
+#if !defined(__AVX512F__) || !defined(__AVX512DQ__) || !defined(__AVX512VL__) ||                   \
+    !defined(__AVX512BW__)
+#error "compile this file with kernels_avx512.c's flags"
+#endif
+#define FL_DOT_PRODUCTS 1
+#include "kernels/simd/vec_avx512.h"
+
+#include "kernels/bfloat16.h"
+#include "kernels/dispatch.h"
+
+void fl_avx512_amx_gemm_int8(const fl_gemm *g);
+void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g);
+void fl_avx512_amx_round_row(float *y, const float *x, size_t n);
+void fl_avx512_amx_leave(void);
+void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r);
+
+enum { ROWS = 16, WIDTH = 64 /* bytes of a row */ };
+
+#define LOAD(tile, at, row)                                                                        \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(at), "r"(row) : "memory")
+#define STORE(tile, at, row)                                                                       \
+    __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" : : "r"(at), "r"(row) : "memory")
+#define ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile :)
+#define MULTIPLY(sum, a, b)                                                                        \
+    do {                                                                                           \
+        if (format == FL_INT8)                                                                     \
+            __asm__ volatile("tdpbsud %%tmm" #b ", %%tmm" #a ", %%tmm" #sum :);                    \
+        else                                                                                       \
+            __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum :);                  \
+    } while (0)
+
+/* The rows that this thread's tiles of sums and of codes are configured for; 0: not at all. */
+static _Thread_local unsigned char configured;
+
+static void configure(size_t rows)
+{
+    if (configured == rows)
+        return;
+    struct {
+        uint8_t palette, start, zeros[14];
+        uint16_t width[16];
+        uint8_t rows[16];
+    } tiles = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        tiles.width[i] = WIDTH;
+        tiles.rows[i] = (uint8_t)(i < 6 ? rows : ROWS);
+    }
+    __asm__ volatile("ldtilecfg %0" : : "m"(tiles));
+    configured = (unsigned char)rows;
+}
+
+void fl_avx512_amx_leave(void)
+{
+    if (configured)
+        __asm__ volatile("tilerelease");
+    configured = 0;
+}
+
+/* One or two tiles of rows, and one panel. Rows of a, from and to lie so many bytes apart. */
+typedef struct product {
+    size_t tiles;     /* of rows */
+    size_t blocks;    /* tiles that follow one another in k */
+    const char *a[2]; /* where each tile of rows begins */
+    const char *panel;
+    const char *from[2]; /* what the sums start from; NULL: 0 */
+    char *to[2];
+    size_t a_row, line, from_row, to_row;
+} product;
+
+#define START(tile, t, v)                                                                          \
+    if (w->from[0])                                                                                \
+        LOAD(tile, w->from[t] + (v) * WIDTH, w->from_row);                                         \
+    else                                                                                           \
+        ZERO(tile)
+
+/* Two tiles of rows and the vectors v .. v + W - 1, W being 1 or 2. */
+FL_INLINE void two_tiles(const int format, const int W, const product *w, size_t v)
+{
+    const char *a = w->a[0], *b = w->panel + v * WIDTH;
+    const ptrdiff_t second = w->a[1] - a;
+    START(0, 0, v);
+    START(2, 1, v);
+    if (W == 2) {
+        START(1, 0, v + 1);
+        START(3, 1, v + 1);
+    }
+    for (size_t i = 0; i < w->blocks; i++, a += WIDTH, b += FL_TILE_LINES * w->line) {
+        LOAD(6, b, w->line);
+        LOAD(4, a, w->a_row);
+        MULTIPLY(0, 4, 6);
+        LOAD(5, a + second, w->a_row);
+        MULTIPLY(2, 5, 6);
+        if (W == 2) {
+            LOAD(7, b + WIDTH, w->line);
+            MULTIPLY(1, 4, 7);
+            MULTIPLY(3, 5, 7);
+        }
+    }
+    char *const first = w->to[0] + v * WIDTH, *const other = w->to[1] + v * WIDTH;
+    STORE(0, first, w->to_row);
+    STORE(2, other, w->to_row);
+    if (W == 2) {
+        STORE(1, first + WIDTH, w->to_row);
+        STORE(3, other + WIDTH, w->to_row);
+    }
+}
+
+/* One tile of rows and all V vectors, 3 or 4. */
+FL_INLINE void one_tile(const int format, size_t V, const product *w)
+{
+    const char *a = w->a[0], *b = w->panel;
+    START(0, 0, 0);
+    START(1, 0, 1);
+    START(2, 0, 2);
+    if (V == 4) {
+        START(3, 0, 3);
+    }
+    for (size_t i = 0; i < w->blocks; i++, a += WIDTH, b += FL_TILE_LINES * w->line) {
+        LOAD(4, a, w->a_row);
+        LOAD(6, b, w->line);
+        MULTIPLY(0, 4, 6);
+        LOAD(7, b + WIDTH, w->line);
+        MULTIPLY(1, 4, 7);
+        LOAD(6, b + 2 * WIDTH, w->line);
+        MULTIPLY(2, 4, 6);
+        if (V == 4) {
+            LOAD(7, b + 3 * WIDTH, w->line);
+            MULTIPLY(3, 4, 7);
+        }
+    }
+    STORE(0, w->to[0], w->to_row);
+    STORE(1, w->to[0] + WIDTH, w->to_row);
+    STORE(2, w->to[0] + 2 * WIDTH, w->to_row);
+    if (V == 4)
+        STORE(3, w->to[0] + 3 * WIDTH, w->to_row);
+}
+
+FL_INLINE void multiply(const int format, size_t V, const product *w)
+{
+    if (w->tiles == 1) {
+        one_tile(format, V, w);
+        return;
+    }
+    two_tiles(format, 2, w, 0);
+    if (V == 4)
+        two_tiles(format, 2, w, 2);
+    else
+        two_tiles(format, 1, w, 2);
+}
+
+/*
+ * Rows in blocks of nearly equal size, of at most `most` rows. All tiles have the same number of
+ * rows, `rows`, so that they are configured once: the second tile of a block ends with the block
+ * and may begin with one or two rows of the first, which are then computed twice.
+ */
+typedef struct blocks {
+    size_t count, tiles, rows;
+} blocks;
+
+static blocks divide(size_t rows, size_t most)
+{
+    blocks b = {.count = fl_ceil_div(rows, most)};
+    b.rows = fl_ceil_div(rows, b.count);
+    b.tiles = fl_ceil_div(b.rows, ROWS);
+    b.rows = fl_ceil_div(b.rows, b.tiles);
+    return b;
+}
+
+/*
+ * The sums of a block go through memory to the function that makes floats of them, row by row. Of
+ * codes of 16 bits the two tiles are the first and the second bytes of the same rows. If such a
+ * block is a row short, its tiles take a row of the next block too, or of the one before.
+ */
+void fl_avx512_amx_gemm_int8(const fl_gemm *g)
+{
+    enum { SUMS = FL_NV * WIDTH };
+    _Alignas(FL_ALIGN) int8_t sums[2 * ROWS * SUMS];
+    const size_t V = g->vectors, wide = g->codes.bits == 16, row = g->codes.row;
+    const size_t lines = fl_format_lines(FL_INT8, g->k);
+    const blocks b = divide(g->rows, wide ? ROWS : 2 * ROWS);
+    const char *const at = g->codes.at;
+    product w = {.tiles = wide ? 2 : b.tiles,
+                 .blocks = fl_ceil_div(lines, FL_TILE_LINES),
+                 .to = {(char *)sums, (char *)sums + ROWS * SUMS},
+                 .a_row = row,
+                 .line = V * WIDTH,
+                 .to_row = SUMS};
+    configure(b.rows);
+    for (size_t i = 0; i < g->panels; i++) {
+        const size_t p = g->descending ? g->panels - 1 - i : i;
+        w.panel = (const char *)g->panel + p * g->panel_bytes;
+        for (size_t n = 0; n < b.count; n++) {
+            const size_t r0 = g->rows * n / b.count, end = g->rows * (n + 1) / b.count;
+            const size_t first = r0 + b.rows > g->rows ? g->rows - b.rows : r0;
+            const size_t second = end - b.rows;
+            w.a[0] = at + first * row;
+            w.a[1] = wide ? w.a[0] + lines * 4 : at + second * row;
+            multiply(FL_INT8, V, &w);
+            for (size_t r = r0; r < end; r++) {
+                const int later = !wide && r >= first + b.rows;
+                const int8_t *sum =
+                    sums + later * ROWS * SUMS + (r - (later ? second : first)) * SUMS;
+                vi total[FL_NV];
+                for (size_t v = 0; v < V; v++) {
+                    vi pair[2] = {vi_load(sum + v * WIDTH)};
+                    if (wide) {
+                        pair[1] = vi_load(sum + (ROWS * FL_NV + v) * WIDTH);
+                        pair[0] = vi_columns(pair);
+                    }
+                    total[v] = vi_add(pair[0], vi_start(g->codes.sum[r]));
+                }
+                fl_avx512_vnni_gemm_end(g, total, p, r);
+            }
+        }
+    }
+}
+
+/* The sums are in c from first to last, where the gemm leaves them. Both tiles of a block are
+   loaded before one is stored, so rows that are in both are right. */
+void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
+{
+    const size_t V = g->vectors, row = g->codes.row;
+    const blocks b = divide(g->rows, 2 * ROWS);
+    const char *const at = (const char *)g->codes.at + fl_round_bytes(g->k);
+    product w = {.tiles = b.tiles,
+                 .blocks = fl_ceil_div(g->k, FL_PIECE),
+                 .a_row = row,
+                 .line = V * WIDTH,
+                 .from_row = g->add ? g->c_row * sizeof(float) : 0,
+                 .to_row = g->c_row * sizeof(float)};
+    configure(b.rows);
+    for (size_t i = 0; i < g->panels; i++) {
+        const size_t p = g->descending ? g->panels - 1 - i : i;
+        w.panel = (const char *)g->panel + p * g->panel_bytes;
+        for (size_t n = 0; n < b.count; n++) {
+            const size_t r0 = g->rows * n / b.count, end = g->rows * (n + 1) / b.count;
+            for (int t = 0; t < 2; t++) {
+                const size_t r = t ? end - b.rows : r0;
+                const char *init = (const char *)(g->init ? g->init + p * V * FL_LANES : NULL);
+                w.a[t] = at + r * row;
+                w.to[t] = (char *)(g->c + p * g->c_panel + r * g->c_row);
+                w.from[t] = g->add ? w.to[t] : init;
+            }
+            multiply(FL_BFLOAT16, V, &w);
+        }
+    }
+}
+
+void fl_avx512_amx_round_row(float *y, const float *x, size_t n)
+{
+    const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
+    uint16_t *const to = (uint16_t *)(void *)((char *)y + fl_round_bytes(n));
+    fl_kernels_avx512_vnni.round_row(y, x, n);
+    for (size_t i = 0; i < end; i += FL_LANES) {
+        const size_t left = n > i ? n - i : 0;
+        vf_store_upper(to + i, vf_loadn(y + i, left < FL_LANES ? left : FL_LANES));
+    }
+}

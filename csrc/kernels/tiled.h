@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sets whose products of FL_INT8 and FL_BFLOAT16 are of tiles: matrices of 16 rows in registers of
+ * their own. A file isa/tiled_<name>.c has what depends on such registers, under the names that
+ * FL_TILED_KERNEL(k) makes:
+ *
+ *   gemm_int8, gemm_bfloat16
+ *               the gemm of each format, for any number of rows
+ *   round_row   fl_round_row, and the row in 2 bytes a number behind it: fl_code_bytes of
+ *               contract.h
+ *   leave       gives up what a thread's tiles hold
+ *
+ * Here are the steps of the LSTM and the GRU on such sets. For one panel after the other the gemm
+ * adds the products of h to z, or to sums beside it, and the gates are computed from there while
+ * the sums are in L1: the steps of pairs.h, by another product.
+ */
+#ifndef FL_TILED_H
+#define FL_TILED_H
+
+#include "kernels/pairs.h"
+
+void FL_TILED_KERNEL(gemm_int8)(const fl_gemm *);
+void FL_TILED_KERNEL(gemm_bfloat16)(const fl_gemm *);
+void FL_TILED_KERNEL(round_row)(float *, const float *, size_t);
+void FL_TILED_KERNEL(leave)(void);
+
+/* What table_entries.h calls them. Codes are those of the set with products of codes. */
+#define FL_TILED_INT8_encode FL_DOT_KERNEL(encode)
+#define FL_TILED_INT8_probe FL_DOT_KERNEL(probe)
+#define FL_TILED_INT8_gemm FL_TILED_KERNEL(gemm_int8)
+#define FL_TILED_INT8_lstm fl_tiled_lstm_run
+#define FL_TILED_INT8_gru fl_tiled_gru_run
+#define FL_TILED_BFLOAT16_round_row FL_TILED_KERNEL(round_row)
+#define FL_TILED_BFLOAT16_gemm FL_TILED_KERNEL(gemm_bfloat16)
+#define FL_TILED_BFLOAT16_lstm fl_tiled_lstm_run
+#define FL_TILED_BFLOAT16_gru fl_tiled_gru_run
+
+static void fl_tiled_product(const fl_step *s, size_t V, size_t p, size_t r, size_t rows,
+                             float *sums)
+{
+    const size_t group = V * FL_LANES;
+    fl_gemm g = {.rows = rows,
+                 .vectors = V,
+                 .panels = 1,
+                 .k = s->k,
+                 .panel = (const char *)s->panel + p * s->panel_bytes,
+                 .panel_bytes = s->panel_bytes,
+                 .c = sums,
+                 .c_row = group,
+                 .add = FL_ONTO,
+                 .codes = s->codes};
+    g.codes.at = (const char *)s->codes.at + r * s->codes.row;
+    if (s->scales) { /* FL_INT8 */
+        g.scales = s->scales + p * group;
+        g.codes.scale += r;
+        g.codes.sum += r;
+    }
+    s->gemm(&g);
+}
+
+static void fl_tiled_lstm_run(const fl_step *s) { fl_lstm_by(s, fl_tiled_product); }
+static void fl_tiled_gru_run(const fl_step *s)
+{
+    fl_gru_by(s, fl_tiled_product, 2 * FL_TILE_LINES);
+}
+
+#endif

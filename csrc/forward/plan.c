@@ -29,8 +29,15 @@ enum { RING = 6 };
 static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
 
 /*
- * When units are split among threads (split_units.h): in calls of at least MIN_STEPS steps, into at
- * most FL_MAX_PARTS parts, of which each has at least the work of PART_UNITS units of an LSTM.
+ * When units are split among threads (split_units.h): in calls of at least MIN_STEPS steps, into
+ * two parts of at least HALF_UNITS units of an LSTM each, or into up to FL_MAX_PARTS of at least
+ * PART_UNITS each. What two parts gain over one thread (two cores of a Zen 4; 19 panels, say, are
+ * divided into 9 and 10, and a step's end costs some 0.3 us):
+ *
+ *     H            64     96    100    128    144    160    200    300
+ *     1 row      1.29   1.44   1.37   1.74          1.67          1.81
+ *     2 rows     1.32          1.46   1.69                        1.90
+ *     4 to 7     1.5    1.57   1.44          1.69          1.73
  *
  * A stack whose layers have at most WAVE_BYTES of recurrent weights runs as a wavefront of tiles
  * instead, where each core has one layer in its cache. What a second thread gains two layers, on
@@ -42,10 +49,10 @@ static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
  */
 enum { MIN_STEPS = 8 };
 #if defined(FL_SPLIT_HOOK)
-enum { PART_UNITS = 8 };
+enum { PART_UNITS = 8, HALF_UNITS = 8 };
 static const double WAVE_BYTES = 0;
 #else
-enum { PART_UNITS = 96 };
+enum { PART_UNITS = 96, HALF_UNITS = 32 };
 static const double WAVE_BYTES = 2.5e6;
 #endif
 
@@ -65,7 +72,10 @@ size_t fl_plan_chunk_steps(size_t rows_max) { return fl_ceil_div(CHUNK_ROWS, row
 static size_t split_parts(const fl_net *net, const fl_call *call, size_t threads)
 {
     const fl_config *config = &net->config;
-    size_t parts = config->hidden * net->cell->gates / 4 / PART_UNITS;
+    const size_t units = config->hidden * net->cell->gates / 4;
+    size_t parts = units / PART_UNITS;
+    if (parts < 2 && units >= 2 * HALF_UNITS)
+        parts = 2;
     const double weights = 8.0 * (double)(net->cell->gates * config->hidden * net->width);
     if (config->proj || net->cell->reset || call->tape || call->steps < MIN_STEPS ||
         (config->layers > 1 && weights <= WAVE_BYTES))

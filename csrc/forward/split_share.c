@@ -8,13 +8,10 @@
 #include "forward/split_wait.h"
 #include "kernels/run.h"
 
-/* The first panel of a share. Shares begin at even panels, as kernels take at least two panels of
-   one row together. Plain panels are few and wide, so with them shares begin at any panel. */
+/* The first panel of a share. */
 static size_t first_panel(const fl_job *job, const fl_span *span, size_t share)
 {
-    const size_t panels = job->net->panels;
-    const size_t by = job->net->panel_units == job->net->plain_group ? 1 : 2;
-    return share == span->shares ? panels : (panels * share / span->shares + by - 1) / by * by;
+    return job->net->panels * share / span->shares;
 }
 
 int fl_share_product(fl_job *job, fl_scratch *scratch, const fl_span *span, size_t share)

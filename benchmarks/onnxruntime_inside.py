@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""ONNX Runtime with fastlstm.onnxruntime in it beside ONNX Runtime alone: the same models, the same
-process, calls of the two in turn.
+"""ONNX Runtime with fastlstm.onnxruntime in it beside ONNX Runtime alone: the same models, in
+two processes that run in turn, the other stopped.
 
-    python benchmarks/onnxruntime_inside.py [--threads 1,2] [--seconds 1] [--only silero,grid]
+    python benchmarks/onnxruntime_inside.py [--threads 1,2] [--seconds 1] [--only silero grid]
+                                            [--quantized]
 
 A line for each model and number of threads: both medians, the ratio of the medians (above 1: with
-fastlstm it is faster), the quarters of the calls' ratios, the ratio of CPU times, and the largest
+fastlstm it is faster), the quarters of the turns' ratios, the ratio of CPU times, and the largest
 difference of the outputs. Files are those of tests/models/test_onnx_published.py that have such
-nodes, from the tests' cache; "grid" is bare nodes of drawn weights. At the end: the least ratio and
-the median.
+nodes, from the tests' cache; "grid" is bare nodes of drawn weights, with --quantized of
+DynamicQuantizeLSTM. At the end: the least ratio and the median.
 """
 
 import argparse
+import multiprocessing
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -45,51 +49,105 @@ GRID = [  # op, T, B, I, H, direction
 ] + [("RNN", 100, 1, 128, 128, "forward"), ("RNN", 100, 16, 128, 128, "forward")]  # fmt: skip
 
 
-def models():
+SPAWN = multiprocessing.get_context("spawn")
+TURNS = 5
+
+
+def models(quantized):
     """(name, a path or bytes, {input: array})"""
     rng = np.random.default_rng(0)
     for name in FILES:
         path, feeds = drawn(name, rng)
-        if fastlstm.onnxruntime.nodes(path):
+        nodes = fastlstm.onnxruntime.nodes(path, quantized=True)
+        if any((node.op == "DynamicQuantizeLSTM") == quantized for node in nodes):
             yield name, path, feeds
     for op, steps, batch, size, hidden, direction in GRID:
-        case = graphs.Case(rng, op, steps, batch, size, hidden, initial=True,
-                           scale=1 / np.sqrt(hidden), direction=direction)  # fmt: skip
+        drawn_as = {"initial": True, "scale": 1 / np.sqrt(hidden), "direction": direction}
+        if not quantized:
+            case = graphs.Case(rng, op, steps, batch, size, hidden, **drawn_as)
+        elif op == "LSTM":
+            case = graphs.Quantized(rng, steps, batch, size, hidden, **drawn_as)
+            op = "int8 LSTM"
+        else:
+            continue
         yield f"grid {op} {steps},{batch},{size},{hidden} {direction}", case.model(), case.feeds
 
 
-def measure(model, feeds, threads, seconds):
-    """Times and CPU times of calls, [plain, with fastlstm], and the largest difference."""
-    sessions = [graphs.session(model, ours, threads) for ours in (False, True)]
-    first, second = (session.run(None, feeds) for session in sessions)
+def serve(pipe):
+    """A child process. It is sent a session's arguments, and answers with its outputs; or seconds,
+    and answers with the times of calls for so long and the CPU time of one."""
+    while True:
+        asked = pipe.recv()
+        if not isinstance(asked, float):
+            session = None  # the one before it ends
+            model, feeds, ours, threads, quantized = asked
+            session = graphs.session(model, ours, threads, quantized)
+            pipe.send(session.run(None, feeds))
+            continue
+        for _ in range(3):
+            session.run(None, feeds)  # threads awake, weights in the caches
+        times, worked, end = [], time.process_time(), time.perf_counter() + asked
+        while not times or time.perf_counter() < end:
+            began = time.perf_counter()
+            session.run(None, feeds)
+            times.append(time.perf_counter() - began)
+        pipe.send((times, (time.process_time() - worked) / len(times)))
+
+
+class Child:
+    """A process that runs only while it is asked: ONNX Runtime's threads spin on after a call, and
+    would have the CPUs of the other session's."""
+
+    def __init__(self):
+        self.pipe, other = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=serve, args=(other,), daemon=True)
+        self.process.start()
+        other.close()
+
+    def ask(self, what):
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.pipe.send(what)
+        answer = self.pipe.recv()
+        os.kill(self.process.pid, signal.SIGSTOP)
+        return answer
+
+
+def measure(children, model, feeds, threads, seconds, quantized):
+    """Medians of the times of each turn's calls and CPU times, [plain, with fastlstm][turn], the
+    largest difference of the outputs, and how many calls there were."""
+    outputs = [
+        child.ask((model, feeds, ours, threads, quantized and ours))
+        for ours, child in enumerate(children)
+    ]
     differs = max(
         np.abs(a.astype(np.float64) - b).max(initial=0) / max(1, np.abs(a).max(initial=0))
-        for a, b in zip(first, second, strict=True)
+        for a, b in zip(*outputs, strict=True)
     )
-    times, cpu = ([], []), ([], [])
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 7:
-        for which, session in enumerate(sessions):
-            session.run(None, feeds)  # each begins with its own weights in the caches
-            began, worked = time.perf_counter(), time.process_time()
-            session.run(None, feeds)
-            times[which].append(time.perf_counter() - began)
-            cpu[which].append(time.process_time() - worked)
-    return np.array(times), np.array(cpu), differs
+    times, cpu, calls = ([], []), ([], []), 0
+    for _ in range(TURNS):
+        for which, child in enumerate(children):
+            each, worked = child.ask(seconds / 2 / TURNS)
+            times[which].append(np.median(each))
+            cpu[which].append(worked)
+            calls += len(each)
+    return np.array(times), np.array(cpu), differs, calls
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each line")
-    parser.add_argument("--only", default="", help="parts of names, by comma")
+    parser.add_argument("--only", default=[""], nargs="+", help="parts of names")
+    parser.add_argument("--quantized", action="store_true", help="DynamicQuantizeLSTM, in int8")
     args = parser.parse_args()
-    wanted, ratios = args.only.split(","), []
-    for name, model, feeds in models():
-        if not any(part in name for part in wanted):
+    ratios, children = [], [Child(), Child()]
+    for name, model, feeds in models(args.quantized):
+        if not any(part in name for part in args.only):
             continue
         for threads in map(int, args.threads.split(",")):
-            times, cpu, differs = measure(model, feeds, threads, args.seconds)
+            times, cpu, differs, calls = measure(
+                children, model, feeds, threads, args.seconds, args.quantized
+            )
             plain, ours = np.median(times, 1)
             low, high = np.quantile(times[0] / times[1], [0.25, 0.75])
             ratios.append((plain / ours, name, threads))
@@ -97,8 +155,10 @@ def main():
                 f"{name:40} threads {threads}: {1e6 * plain:9.1f} us, with fastlstm "
                 f"{1e6 * ours:9.1f}: {plain / ours:5.2f} ({low:.2f} .. {high:.2f}), CPU "
                 f"{np.median(cpu[0]) / np.median(cpu[1]):.2f}, differs by {differs:.1e}, "
-                f"{len(times[0])} calls", flush=True,
+                f"{calls} calls", flush=True,
             )  # fmt: skip
+    for child in children:
+        child.process.kill()
     least = min(ratios)
     print(f"least {least[0]:.2f} ({least[1]}, {least[2]} threads), "
           f"median {np.median([r[0] for r in ratios]):.2f}")  # fmt: skip

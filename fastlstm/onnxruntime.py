@@ -42,7 +42,7 @@ _PLACES = {("", "LSTM"), ("", "GRU"), ("", "RNN"), _MICROSOFT}
 _FLOAT32, _FLOAT16 = 1, 10  # element types, as ONNX numbers them
 
 
-def register(session_options: Any, *, quantized: bool = False) -> None:
+def register(session_options: Any, *, quantized: bool = False, inputs: str = "int8") -> None:
     """Has sessions that are made with these options run LSTM, GRU and RNN by this package. Options
     that have been registered already stay as they are.
 
@@ -50,15 +50,19 @@ def register(session_options: Any, *, quantized: bool = False) -> None:
                       is to be
     quantized         whether to run DynamicQuantizeLSTM too, whose numbers are then this package's
                       int8 (docs/onnxruntime.md), not ONNX Runtime's
+    inputs            of such nodes: "int8", codes of 8 bits of each row of X, or "int16", codes of
+                      16 bits, nearer to the numbers of X and slower
 
-    RuntimeError without the C core; TypeError for another object; ONNX Runtime's error for a
-    version of it that is too old.
+    ValueError for other inputs; RuntimeError without the C core; TypeError for another object; ONNX
+    Runtime's error for a version of it that is too old.
     """
     if NAME != "c":
         raise RuntimeError(
             f"fastlstm.onnxruntime needs the C core, and fastlstm runs on {NAME}: "
             "fastlstm.show_config() tells why"
         )
+    if inputs not in ("int8", "int16"):
+        raise ValueError(f"inputs must be 'int8' or 'int16', got {inputs!r}")
     for name in ("register_custom_ops_library", "add_session_config_entry", "intra_op_num_threads"):
         if not hasattr(session_options, name):
             raise TypeError(
@@ -74,7 +78,8 @@ def register(session_options: Any, *, quantized: bool = False) -> None:
     threads = session_options.intra_op_num_threads or config.usable_cpus()
     session_options.add_session_config_entry(_THREADS, str(threads))
     session_options.add_session_config_entry(_ISA, config.DEFAULT_ISA)
-    session_options.add_session_config_entry(_QUANTIZED, "1" if quantized else "0")
+    bits = inputs.removeprefix("int") if quantized else "0"
+    session_options.add_session_config_entry(_QUANTIZED, bits)
     session_options.register_custom_ops_library(os.fspath(backend.__file__))
     session_options.add_session_config_entry(_REGISTERED, "1")
 

@@ -15,6 +15,7 @@
 #include "forward/grid.h"
 #include "forward/row_order.h"
 #include "forward/split_units.h"
+#include "forward/split_wait.h"
 #include "kernels/run.h"
 
 /* A workspace of at most so many bytes is on the stack. That is enough for one step of a few
@@ -102,38 +103,87 @@ static void let_go(forward *w, size_t threads)
 /* For a helper that was still at work when its call ended, once it has returned. */
 static void helper_done(void *split) { let_go((forward *)(void *)((fl_split *)split)->job, 1); }
 
+/* A call that begins, and its workspace once it is there. */
+typedef struct beginning {
+    const fl_job *sizes;
+    size_t bytes;
+    char *small; /* memory that is used if it is enough; NULL: there is none */
+    forward *w;
+    atomic_int state; /* BEGINS until `w` has been made, or cannot be */
+} beginning;
+
+enum { BEGINS, BEGUN, NO_WORKSPACE };
+
+static void begin(beginning *b)
+{
+    const fl_net *net = b->sizes->net;
+    const fl_call *call = b->sizes->call;
+    HOOK("beginning");
+    fl_carver carver = {.base =
+                            b->small && b->bytes <= SMALL_BYTES ? b->small : fl_alloc(b->bytes)};
+    if (!carver.base) {
+        atomic_store_explicit(&b->state, NO_WORKSPACE, memory_order_release);
+        return;
+    }
+    forward *w = b->w = carve_workspace(&carver, b->sizes);
+    fl_run_init(&w->job.context, net->kernels, call->poll, call->poll_arg);
+    if (w->job.order)
+        fl_sort_rows(w->job.order, call->lengths, call->batch);
+    if (call->tape)
+        fl_tape_begin(call->tape, call, w->job.order);
+    if (w->split) {
+        atomic_init(&w->users, w->job.plan.threads);
+        fl_net_hold(net);
+    }
+    atomic_store_explicit(&b->state, BEGUN, memory_order_release);
+}
+
+/* What the threads of fl_call.run call. Worker 0 begins the call, while the others are on their
+   way: in a step of a few hundred units a tenth of the time. Once one of them has come, worker 0
+   runs, so the wait is for it alone. */
+static void begin_and_work(void *arg, size_t worker)
+{
+    beginning *b = arg;
+    if (!worker)
+        begin(b);
+    wait w = {0, 0};
+    while (atomic_load_explicit(&b->state, memory_order_acquire) == BEGINS)
+        if (pass(&w) > SPIN_SECONDS)
+            fl_nap(); /* worker 0 may need this CPU */
+    if (atomic_load_explicit(&b->state, memory_order_relaxed) == NO_WORKSPACE)
+        return;
+    if (b->w->split)
+        fl_split_work(b->w->split, worker);
+    else
+        fl_grid_work(b->w->grid, worker);
+}
+
 int fl_forward(const fl_net *net, const fl_call *call)
 {
     _Alignas(FL_ALIGN) char small[SMALL_BYTES];
     const fl_job sizes = {.net = net, .call = call, .plan = fl_plan_call(net, call)};
-    const size_t bytes = workspace_bytes(&sizes);
     const int outlives = sizes.plan.parts > 1; /* helpers may use the workspace after the call */
-    fl_carver carver = {.base = bytes <= sizeof small && !outlives ? small : fl_alloc(bytes)};
-    if (!carver.base)
-        return FL_NO_MEMORY;
-    forward *w = carve_workspace(&carver, &sizes);
-    fl_job *job = &w->job;
-    fl_run_init(&job->context, net->kernels, call->poll, call->poll_arg);
-    if (job->order)
-        fl_sort_rows(job->order, call->lengths, call->batch);
-    if (call->tape)
-        fl_tape_begin(call->tape, call, job->order);
+    beginning b = {
+        .sizes = &sizes, .bytes = workspace_bytes(&sizes), .small = outlives ? NULL : small};
     size_t left = 0; /* helpers that go on after the call */
-    if (outlives) {
-        atomic_init(&w->users, job->plan.threads);
-        fl_net_hold(net);
-    }
-    if (call->run && job->plan.threads > 1)
-        call->run(call->run_arg, job->plan.threads, outlives ? fl_split_work : fl_grid_work,
-                  outlives ? (void *)w->split : (void *)w->grid);
-    else if (outlives)
-        left = fl_team_lend(job->plan.threads, fl_split_work, w->split, helper_done);
+    atomic_init(&b.state, BEGINS);
+    if (call->run && sizes.plan.threads > 1)
+        call->run(call->run_arg, sizes.plan.threads, begin_and_work, &b);
     else
-        fl_team_run(job->plan.threads, fl_grid_work, w->grid);
-    const int e = fl_stopped(&job->context);
+        begin(&b);
+    forward *w = b.w;
+    if (!w)
+        return FL_NO_MEMORY;
+    if (!call->run || sizes.plan.threads == 1) {
+        if (outlives)
+            left = fl_team_lend(sizes.plan.threads, fl_split_work, w->split, helper_done);
+        else
+            fl_team_run(sizes.plan.threads, fl_grid_work, w->grid);
+    }
+    const int e = fl_stopped(&w->job.context);
     if (outlives)
-        let_go(w, job->plan.threads - left);
-    else if (carver.base != small)
+        let_go(w, sizes.plan.threads - left);
+    else if ((char *)w != small)
         fl_free(w);
     return e == FL_FORKED ? fl_forward(net, call) : e;
 }

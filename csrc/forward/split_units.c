@@ -10,13 +10,13 @@
  * and copies the state into the span.
  *
  * A span has two copies of h and of c. Step number i reads copy i % 2; each thread writes the units
- * of its share to the other copy, and then counts step i as done in its share. After each step
- * every thread waits for the counts of all others. So nobody is more than one step ahead, and
- * nobody writes to a copy that another thread still reads.
+ * of its share to the other copy. A step is one stage or two (split_share.h), and a thread counts
+ * each as done in its share. After each stage every thread waits for the counts of all others. So
+ * nobody is more than one stage ahead, and nobody writes to what another thread still reads.
  *
  * A helper that the system has taken off its CPU must not hold up the call. The leader waits a
  * little longer than its own share took, and then abandons the helper's share, by a
- * compare-and-exchange of the count that fails if the helper has counted the step after all. A
+ * compare-and-exchange of the count that fails if the helper has counted the stage after all. A
  * helper counts by a compare-and-exchange too; on an abandoned share that fails, and the helper
  * leaves the span. So when a share is abandoned, the copy that the step reads is whole, and nobody
  * will write to it. The leader copies the state from there to the block's memory and goes on alone.
@@ -42,6 +42,15 @@
    since the input product reads all of W each time. */
 enum { ALONE_ROWS = 24 };
 
+/* Sets what lies behind a state's rows to 0. The rows themselves are written before they are read,
+   and are often in no near cache when a call begins. */
+static void clear_padding(float *state, const fl_job *job)
+{
+    const size_t hidden = job->net->config.hidden, pad = job->plan.hidden_pad;
+    for (size_t r = 0; r < job->plan.rows_max && hidden < pad; r++)
+        memset(state + r * pad + hidden, 0, (pad - hidden) * sizeof *state);
+}
+
 void fl_split_carve(fl_carver *carver, fl_split *split, fl_job *job)
 {
     const fl_net *net = job->net;
@@ -61,14 +70,17 @@ void fl_split_carve(fl_carver *carver, fl_split *split, fl_job *job)
         split->memory = memory;
     for (size_t i = 0; i + 1 < plan->threads; i++) {
         float *state[4];
-        for (int n = 0; n < 4; n++)
+        for (int n = 0; n < 4; n++) {
             state[n] = fl_carve(carver, place, fs);
+            if (carver->base)
+                clear_padding(state[n], job);
+        }
         float *x = fl_carve(carver, fl_mul(plan->chunk_rows, wide), fs);
         if (!carver->base)
             continue;
         fl_span *span = &split->span[i];
         for (int n = 0; n < 4; n++)
-            *(n < 2 ? &span->h[n] : &span->c[n - 2]) = memset(state[n], 0, place * fs);
+            *(n < 2 ? &span->h[n] : &span->c[n - 2]) = state[n];
         span->x = x;
     }
 }
@@ -84,20 +96,21 @@ static void help_with_span(fl_split *split, size_t worker)
     const size_t share = split->helper[worker].share;
     if (count_of(span, share) & ABANDONED || fl_share_product(job, scratch, span, share) != FL_OK)
         return;
-    for (size_t step = 0; step < span->steps; step++) {
-        if (fl_share_step(job, scratch, span, share, step) != FL_OK)
+    const size_t stages = span->steps * fl_share_stages(job->net);
+    for (size_t stage = 0; stage < stages; stage++) {
+        if (fl_share_stage(job, scratch, span, share, stage) != FL_OK)
             return;
         HOOK("counting");
-        if (!atomic_compare_exchange_strong_explicit(&span->share[share].count, &(size_t){2 * step},
-                                                     2 * step + 2, memory_order_release,
-                                                     memory_order_relaxed))
+        if (!atomic_compare_exchange_strong_explicit(&span->share[share].count,
+                                                     &(size_t){2 * stage}, 2 * stage + 2,
+                                                     memory_order_release, memory_order_relaxed))
             return;
         HOOK("counted");
-        if (step + 1 == span->steps)
+        if (stage + 1 == stages)
             return;
         wait w = {0, 0};
         for (size_t q = 0; q < span->shares; q++)
-            while (count_of(span, q) / 2 <= step) {
+            while (count_of(span, q) / 2 <= stage) {
                 const double waited = pass(&w);
                 if (w.looks % 32)
                     continue;
@@ -106,7 +119,7 @@ static void help_with_span(fl_split *split, size_t worker)
                 if (waited > SPIN_SECONDS || in_the_way(split, worker))
                     fl_nap();
             }
-        fl_share_fetch(job, span, share, step);
+        fl_share_fetch(job, span, share, stage);
     }
 }
 
@@ -271,16 +284,16 @@ static void abandon(fl_span *span)
         atomic_fetch_or_explicit(&span->share[i].count, ABANDONED, memory_order_acq_rel);
 }
 
-/* Waits until all helpers have done a step. If one has not in time, all shares are abandoned, the
+/* Waits until all helpers have done a stage. If one has not in time, all shares are abandoned, the
    span stays as it was before the step, and 0 is returned. */
-static int all_done(fl_span *span, size_t step, double patience)
+static int all_done(fl_span *span, size_t stage, double patience)
 {
     wait w = {0, 0};
     for (size_t i = 1; i < span->shares; i++)
-        while (count_of(span, i) / 2 <= step)
+        while (count_of(span, i) / 2 <= stage)
             if (pass(&w) > patience &&
-                atomic_compare_exchange_strong_explicit(&span->share[i].count, &(size_t){2 * step},
-                                                        2 * step + ABANDONED, memory_order_acq_rel,
+                atomic_compare_exchange_strong_explicit(&span->share[i].count, &(size_t){2 * stage},
+                                                        2 * stage + ABANDONED, memory_order_acq_rel,
                                                         memory_order_acquire)) {
                 abandon(span);
                 HOOK("left behind");
@@ -297,27 +310,29 @@ static size_t lead_span(fl_split *split, fl_span *span, const fl_sequence *out)
     fl_scratch *scratch = &job->scratch[0];
     const size_t hidden = net->config.hidden, pad = job->plan.hidden_pad;
     const int reverse = net->config.reverse && !out->by_step;
-    double began = fl_clock(), share_seconds = 0; /* that the leader's share of a step takes */
-    size_t step = 0;
+    const size_t each = fl_share_stages(net), stages = each * span->steps;
+    double began = fl_clock(), share_seconds = 0; /* that the leader's share of a stage takes */
+    size_t stage = 0;
     int e = fl_share_product(job, scratch, span, 0);
-    for (; step < span->steps && e == FL_OK; step++) {
-        const double start = step < 2 ? fl_clock() : 0;
-        e = fl_share_step(job, scratch, span, 0, step);
+    for (; stage < stages && e == FL_OK; stage++) {
+        const double start = stage <= each ? fl_clock() : 0;
+        e = fl_share_stage(job, scratch, span, 0, stage);
         if (e != FL_OK)
             break;
-        atomic_store_explicit(&span->share[0].count, 2 * step + 2, memory_order_release);
+        atomic_store_explicit(&span->share[0].count, 2 * stage + 2, memory_order_release);
         HOOK("caller counted");
-        if (step < 2)
-            share_seconds = fl_clock() - (step ? start : began);
-        if (!all_done(span, step, LATE_SECONDS + share_seconds))
+        if (stage <= each)
+            share_seconds = fl_clock() - (stage ? start : began);
+        if (!all_done(span, stage, LATE_SECONDS + share_seconds))
             break;
-        fl_share_fetch(job, span, 0, step);
-        for (size_t r = 0; r < span->rows; r++) {
-            const size_t t = fl_sequence_time(split->block, reverse, r, span->s0 + step);
-            memcpy(fl_sequence_row(out, t, r), span->h[(step + 1) % 2] + r * pad,
-                   hidden * sizeof(float));
+        fl_share_fetch(job, span, 0, stage);
+        const size_t done = (stage + 1) / each;
+        for (size_t r = 0; r < span->rows && (stage + 1) % each == 0; r++) {
+            const size_t t = fl_sequence_time(split->block, reverse, r, span->s0 + done - 1);
+            memcpy(fl_sequence_row(out, t, r), span->h[done % 2] + r * pad, hidden * sizeof(float));
         }
     }
+    const size_t step = stage / each;
     if (e != FL_OK)
         abandon(span);
     if (step == span->steps)

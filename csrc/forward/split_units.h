@@ -30,7 +30,7 @@ typedef struct fl_helper {
     size_t span, share; /* what it works on; the leader writes them before the state is WORKING */
 } fl_helper;
 
-/* The progress of one thread in a span: 2 * (steps done), plus ABANDONED once the others have gone
+/* The progress of one thread in a span: 2 * (stages done), plus ABANDONED once the others have gone
    on without it. */
 typedef struct fl_share {
     _Alignas(64) atomic_size_t count;

@@ -57,6 +57,7 @@ OrtStatus *FL_ORT fl_ort_kernel_create(const OrtCustomOp *op, const fl_ort_api *
     atomic_flag_clear(&k->lock);
     OrtStatus *status = fl_ort_read_node(api, k->op->texts, k->op->kind, info, &k->node);
     k->node.kernels = k->op->kernels;
+    k->node.input_bits = k->op->input_bits;
     for (size_t i = 0; i < FL_ORT_ARRAYS && !status; i++) {
         int given, is_constant;
         status = constant(k, info, fl_ort_weight_inputs[i], &given, &is_constant, &arrays.at[i]);

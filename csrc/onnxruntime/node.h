@@ -38,6 +38,7 @@ extern const fl_ort_kind fl_ort_kinds[FL_ORT_KINDS];
 typedef struct fl_ort_node {
     const fl_ort_kind *kind;
     const fl_kernels *kernels; /* what its network is to run on */
+    int input_bits;            /* of the codes of X, 8 or 16, if its weights are codes */
     char name[64];             /* the node's own; "..." if it is longer */
     size_t dirs;               /* D */
     int64_t hidden;            /* H; 0: not said */

@@ -12,6 +12,7 @@ typedef struct fl_ort_op {
     int texts; /* 1: the table has attribute_texts */
     const fl_ort_kind *kind;
     const fl_kernels *kernels;
+    int input_bits; /* of the codes of X, 8 or 16, where the weights are codes */
     size_t threads; /* the most that a call is divided among: those of the session's pool */
 } fl_ort_op;
 

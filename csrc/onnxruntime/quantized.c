@@ -96,7 +96,7 @@ OrtStatus *fl_ort_quantized_format(const fl_ort_api *api, const fl_ort_node *nod
         engines &= is_engines(&m);
     }
     config->format = engines ? FL_INT8 : FL_FLOAT32;
-    config->input_bits = 16;
+    config->input_bits = node->input_bits;
     return NULL;
 }
 

@@ -92,8 +92,9 @@ static int FL_ORT last_version(const OrtCustomOp *op)
 /* ---- registrations ---- */
 
 /*
- * The operators for one table, number of threads and instruction set. Sessions may use them for as
- * long as the process lives, so they are never freed; those of the same three are made once.
+ * The operators for one table, number of threads, instruction set and number of bits of codes of X.
+ * Sessions may use them for as long as the process lives, so they are never freed; those of the
+ * same four are made once.
  *
  * Their domain is "ai.onnx". ONNX Runtime looks kernels up under that name of ONNX's domain, which
  * is "" in nodes, and those of operators that are registered come before its own. It does not look
@@ -145,7 +146,7 @@ static OrtStatus *find_or_make(const fl_ort_op *like, registration **found)
         fl_pause();
     registration *r = registrations;
     while (r && (r->ops[0].api != like->api || r->ops[0].threads != like->threads ||
-                 r->ops[0].kernels != like->kernels))
+                 r->ops[0].kernels != like->kernels || r->ops[0].input_bits != like->input_bits))
         r = r->next;
     if (r)
         *found = r;
@@ -219,6 +220,7 @@ OrtStatus *FL_ORT RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase
     for (const char *at = threads; *at >= '0' && *at <= '9' && op.threads < 1024; at++)
         op.threads = op.threads * 10 + (size_t)(*at - '0');
     op.threads = op.threads ? op.threads : fl_cpus();
+    op.input_bits = strcmp(quantized, "16") ? 8 : 16;
     for (int i = fl_isa_count() - 1; i >= 0; i--)
         if (fl_isa_runnable(i) && (!*isa || !strcmp(isa, fl_isa_name(i))))
             op.kernels = fl_isa_kernels(i);
@@ -228,5 +230,7 @@ OrtStatus *FL_ORT RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase
     status = find_or_make(&op, &found);
     if (!status)
         status = api->add_domain(options, found->domain);
-    return status || strcmp(quantized, "1") ? status : api->add_domain(options, found->microsoft);
+    if (status || (strcmp(quantized, "8") && strcmp(quantized, "16")))
+        return status;
+    return api->add_domain(options, found->microsoft);
 }

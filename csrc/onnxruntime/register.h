@@ -8,7 +8,8 @@
  *
  *     fastlstm.threads   how many threads the session has; without it as many as there are CPUs
  *     fastlstm.isa       an instruction set by name; without it the best
- *     fastlstm.quantized   1: ONNX Runtime's DynamicQuantizeLSTM too
+ *     fastlstm.quantized   8 or 16: ONNX Runtime's DynamicQuantizeLSTM too, with codes of X of so
+ *                          many bits
  */
 #ifndef FL_ORT_REGISTER_H
 #define FL_ORT_REGISTER_H

@@ -54,8 +54,9 @@ def test_lengths_and_threads(rng, isa, least):
 
 @pytest.mark.parametrize("hidden", [200, 260])
 def test_units_split_among_threads(rng, hidden):
-    for cls in (fastlstm.LSTM, fastlstm.GRU):
-        assert layer_bits.of_shared_units(cls(60, hidden).quantize("int8"), rng)
+    layers = fastlstm.LSTM(60, hidden), fastlstm.GRU(60, hidden)
+    for layer in (*layers, fastlstm.GRU(60, hidden, reset_after=False)):
+        assert layer_bits.of_shared_units(layer.quantize("int8"), rng)
 
 
 def test_every_instruction_set_gives_the_same_bits(rng, least):

@@ -172,7 +172,8 @@ def test_published_files(name, rng):
 
 SIZES = [  # T, B, I, H, direction: of one thread; divided by rows; by directions; by units
     (3, 2, 8, 16, "forward"), (40, 32, 64, 128, "forward"), (40, 3, 64, 160, "bidirectional"),
-    (30, 1, 64, 512, "forward"), (20, 2, 64, 640, "reverse"),
+    (30, 1, 64, 512, "forward"), (20, 2, 64, 640, "reverse"), (1, 1, 256, 256, "forward"),
+    (2, 3, 100, 201, "reverse"), (9, 1, 33, 130, "forward"),
 ]  # fmt: skip
 
 

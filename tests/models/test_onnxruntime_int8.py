@@ -2,6 +2,7 @@
 """fastlstm.onnxruntime with quantized=True: DynamicQuantizeLSTM by the int8 engine."""
 
 import numpy as np
+import onnxruntime
 import pytest
 from published import path_of
 from recurrent_graphs import Case, Quantized, session
@@ -13,6 +14,7 @@ from fastlstm.files.onnx.gates import in_torch_order
 
 pytestmark = [pytest.mark.needs("c"), pytest.mark.once]
 DIRECTIONS = ["forward", "reverse", "bidirectional"]
+INPUTS = ["int8", "int16"]
 
 
 def results(case, **options):
@@ -34,7 +36,7 @@ def of_numbers(case, **options):
         del case.nodes
 
 
-def of_engine(case, reverse):
+def of_engine(case, reverse, inputs):
     """The engine itself on the codes: Y, Y_h, Y_c as ONNX has them."""
     codes = case.weights
     count, size, gates = codes["W"].shape
@@ -44,7 +46,7 @@ def of_engine(case, reverse):
         from fastlstm.engine.variants import USUAL, Variant
 
         variant = Variant((USUAL["LSTM"],), reverse=True)
-    net = backend.Net("lstm", size, hidden, 0, 1, count, None, variant, "int8")
+    net = backend.Net("lstm", size, hidden, 0, 1, count, None, variant, "int8", inputs)
     for d in range(count):
         pair = []
         for name in "WR":
@@ -61,16 +63,17 @@ def of_engine(case, reverse):
     return [np.ascontiguousarray(a) for a in (y, h, c)]
 
 
+@pytest.mark.parametrize("inputs", INPUTS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("per_column", [False, True])
-def test_codes_of_the_engine_have_its_bits(per_column, direction, rng):
+def test_codes_of_the_engine_have_its_bits(per_column, direction, inputs, rng):
     """int8 with zero points of 0, as onnxruntime.quantization makes them."""
     for constant in (True, False):
         case = Quantized(rng, 9, 3, 20, 33, per_column=per_column, direction=direction,
                          initial=True, lengths=[9, 1, 4], constant=constant)  # fmt: skip
-        due = of_engine(case, direction == "reverse")
+        due = of_engine(case, direction == "reverse", inputs)
         for threads in (1, 2):
-            for one, other in zip(results(case, threads=threads), due, strict=True):
+            for one, other in zip(results(case, threads=threads, inputs=inputs), due, strict=True):
                 assert one.tobytes() == other.tobytes()
 
 
@@ -109,15 +112,22 @@ def test_nearer_to_the_numbers_of_the_codes_than_onnxruntime(rng):
     """Which makes 8-bit codes of X, all of it by one scale, and of each step's states. Root mean
     squares over ten nodes each."""
     for per_column in (False, True):
-        ours, theirs = [], []
+        ours, with_16_bits, theirs = [], [], []
         for _ in range(10):
             case = Quantized(rng, 20, 4, 32, 48, per_column=per_column, direction="bidirectional",
                              scale=0.15)  # fmt: skip
             due = of_numbers(case)[0]
             plain = session(case.model(), False).run(None, case.feeds)[0]
             ours.append(((results(case)[0] - due) ** 2).mean())
+            with_16_bits.append(((results(case, inputs="int16")[0] - due) ** 2).mean())
             theirs.append(((plain - due) ** 2).mean())
-        assert np.mean(ours) < np.mean(theirs) < 0.02**2
+        assert 2 * np.mean(with_16_bits) < np.mean(ours) < np.mean(theirs) < 0.02**2
+
+
+def test_other_inputs_are_refused():
+    options = onnxruntime.SessionOptions()
+    with pytest.raises(ValueError, match="inputs must be 'int8' or 'int16', got 'int4'"):
+        fastlstm.onnxruntime.register(options, quantized=True, inputs="int4")
 
 
 @pytest.mark.parametrize("name, shape", [

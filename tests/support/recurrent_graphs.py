@@ -98,9 +98,9 @@ class Case:
         return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def session(model, ours=True, threads=1, quantized=False, **entries):
+def session(model, ours=True, threads=1, quantized=False, inputs="int8", **entries):
     """An InferenceSession of ONNX Runtime's, with fastlstm's operators if `ours`, its int8 too if
-    `quantized`."""
+    `quantized`, whose codes of X are `inputs`."""
     import onnxruntime
 
     import fastlstm.onnxruntime
@@ -111,7 +111,7 @@ def session(model, ours=True, threads=1, quantized=False, **entries):
     for key, value in entries.items():
         options.add_session_config_entry(key.replace("__", "."), value)
     if ours:
-        fastlstm.onnxruntime.register(options, quantized=quantized)
+        fastlstm.onnxruntime.register(options, quantized=quantized, inputs=inputs)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -11,6 +11,8 @@ import pytest
 from cases import Case
 from conftest import FULL
 
+import fastlstm
+
 pytestmark = pytest.mark.needs("workers")
 
 THREADS = [2, 3, 4, 5, 8, 16]
@@ -42,6 +44,18 @@ def test_any_number_of_threads_gives_the_same_bits(T, B, I, H, L, isa):
         for n in THREADS:
             for _ in range(20 if FULL else 2):
                 assert bits(layer(x, num_threads=n, **arguments)) == want, (n, arguments.keys())
+
+
+@pytest.mark.parametrize("T, B, I, H", [(97, 1, 33, 201), (50, 2, 64, 288), (9, 3, 7, 513)])
+def test_a_gru_that_resets_h_first(T, B, I, H, isa):
+    """Its threads wait for one another twice in a step."""
+    layer, rng = fastlstm.GRU(I, H, reset_after=False, isa=isa), np.random.default_rng(T)
+    x, state = rng.standard_normal((T, B, I)).astype(np.float32), np.ones((1, B, H), np.float32)
+    for lengths in (None, rng.integers(1, T + 1, B)):
+        want = [a.tobytes() for a in layer(x, state, lengths=lengths, num_threads=1)]
+        for n in (2, 3, 4):
+            found = layer(x, state, lengths=lengths, num_threads=n)
+            assert [a.tobytes() for a in found] == want
 
 
 def test_tiny_inputs_and_a_strided_view():

@@ -19,11 +19,10 @@ was there, also if nobody came to it: a generator that waits for answers would h
 """
 
 import argparse
-import asyncio
-import base64
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -94,6 +93,8 @@ class Ort:
 # ---- generators: lateness of each frame, in seconds
 
 busy = [0.0, 0.0]  # seconds of CPU when the first frame came, and after the last
+client_busy = [None]  # and of the server's clients
+server_options = []
 
 
 def live(run, begins, seconds, batches):
@@ -185,95 +186,33 @@ def spread(streams):
 # ---- the server
 
 
-class Client(asyncio.Protocol):
-    """A WebSocket with hardly any work: frames are masked with zeros, so they are sent as they are,
-    and answers are 6 bytes each: two of a header, four of a float."""
-
-    HEAD = b"\x82\xfe" + (2 * FRAME).to_bytes(2, "big") + bytes(4)
-
-    def __init__(self):
-        self.ready = asyncio.get_running_loop().create_future()
-        self.due, self.late, self.left = [], [], b""
-
-    def connection_made(self, transport):
-        self.transport = transport
-        key = base64.b64encode(os.urandom(16)).decode()
-        transport.write(
-            "GET /stream?format=int16&answer=binary HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
-        )
-
-    def data_received(self, data):
-        self.left += data
-        if not self.ready.done():
-            head, blank, rest = self.left.partition(b"\r\n\r\n")
-            if blank and not head.startswith(b"HTTP/1.1 101"):
-                self.ready.set_exception(RuntimeError(head.decode()))
-            if not blank or len(rest) < 4:
-                return
-            size, skip = (rest[1], 2) if rest[1] < 126 else (int.from_bytes(rest[2:4], "big"), 4)
-            if len(rest) >= skip + size:  # the hello
-                self.left = rest[skip + size :]
-                self.ready.set_result(None)
-            return
-        now = time.perf_counter()
-        while len(self.left) >= 6:
-            assert self.left[:2] == b"\x82\x04", self.left[:64]
-            self.left = self.left[6:]
-            self.late.append(now - self.due[len(self.late)])
-
-    def send(self, payload, due):
-        self.due.append(due)
-        self.transport.write(self.HEAD + payload)
-
-
-async def clients(port, streams, seconds):
-    loop = asyncio.get_running_loop()
-    made = []
-    for _ in range(streams):
-        _, client = await loop.create_connection(Client, "127.0.0.1", port)
-        await asyncio.wait_for(client.ready, 30)
-        made.append(client)
-    payload = [(f[CONTEXT:] * 32767).clip(-32768, 32767).astype("<i2").tobytes()
-               for f in frames_of(streams)]  # fmt: skip
-    start, begins = time.perf_counter() + 0.05, spread(streams)
-    for k in range(round(seconds / PERIOD) * streams):
-        due = start + begins[k % streams] + k // streams * PERIOD
-        wait = due - time.perf_counter()
-        if wait > 0:
-            await asyncio.sleep(max(wait, GATHER))
-        elif k % 64 == 0:
-            await asyncio.sleep(0)  # answers are read, however late the frames are
-        made[k % streams].send(payload[k % streams], due)
-    until = time.perf_counter() + seconds + 5
-    while any(len(c.late) < len(c.due) for c in made) and time.perf_counter() < until:
-        await asyncio.sleep(0.01)
-    for client in made:
-        client.transport.abort()
-    return [late for client in made for late in client.late]
-
-
 def cpu_of(pid):
-    """Seconds of CPU that a process has taken; nan where there is no /proc."""
+    """Seconds of CPU that a process and its children have taken; nan where there is no /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return float("nan")
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(map(cpu_of, children))
 
 
 def live_server(streams, seconds):
+    from sockets import Clients
+
     command = [sys.executable, "-m", "fastlstm", "serve", model_path(), "--port", "0", "--value",
                f"sr={RATE}", "--frame", str(FRAME), "--context", str(CONTEXT), "--streams",
-               str(streams)]  # fmt: skip
+               str(streams), *server_options]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
     try:
         port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
-        busy[0] = cpu_of(process.pid)
-        late = asyncio.run(clients(port, streams, seconds))
-        busy[1] = cpu_of(process.pid)
+        samples = frames_of(streams)[:, CONTEXT:] * 32767
+        clients = Clients(port, samples.clip(-32768, 32767).astype("<i2"), PERIOD, GATHER)
+        busy[0], begun = cpu_of(process.pid), time.process_time()
+        late = clients.run(seconds)
+        busy[1], client_busy[0] = cpu_of(process.pid), time.process_time() - begun
+        clients.close()
         return late
     finally:
         process.terminate()
@@ -289,13 +228,17 @@ ENGINES = {
 
 def measured(engine, streams, seconds):
     """A row of the table: lateness in ms; cpu: microseconds of CPU for a frame, of the server's
-    process or, of the others, of this one, which also makes the frames."""
+    process or, of the others, of this one, which also makes the frames; clients_cpu: of the
+    server's clients."""
     late = np.array(ENGINES[engine](streams, seconds)) * 1e3
     expected = round(seconds / PERIOD) * streams
     row = {"engine": engine, "streams": streams, "frames": expected, "lost": expected - len(late)}
     for name, q in (("p50", 50), ("p99", 99), ("max", 100)):
         row[name] = round(float(np.percentile(late, q)), 2) if len(late) else None
-    return row | {"cpu": round((busy[1] - busy[0]) / expected * 1e6, 1)}
+    row["cpu"] = round((busy[1] - busy[0]) / expected * 1e6, 1)
+    if engine == "server":
+        row["clients_cpu"] = round(client_busy[0] / expected * 1e6, 1)
+    return row
 
 
 def held(row, limit):
@@ -322,7 +265,9 @@ def main(argv=None):
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--limit", type=float, default=20, help="of p99, in ms")
     parser.add_argument("--repeat", type=int, default=1, help="engines in turn, so many times")
+    parser.add_argument("--server", default="", metavar="'--max-delay 2'", help="its options")
     args = parser.parse_args(argv)
+    server_options[:] = shlex.split(args.server)
 
     def show(row):
         print(json.dumps(row), flush=True)

@@ -11,11 +11,14 @@ was there, also if nobody came to it: a generator that waits for answers would h
     submit      the same pool, every frame by `submit`, answers by callbacks
     ort-one     ONNX Runtime, a stream at a time, on two threads
     ort-batch   ONNX Runtime, what is due as one batch, states gathered and scattered by hand
-    server      `fastlstm serve` in a process of its own over WebSockets on loopback; the clients,
-                one thread, are in this one
+    server      `fastlstm serve`, two workers, over WebSockets on loopback; the clients, one thread
+                (sockets.py), are in this process and on the same two cores
 
---search doubles the streams, then halves the step, to find the most that are held: p99 under
---limit (20 ms) for --seconds. Two cores are taken; run it when nothing else runs.
+--search doubles the streams, then halves the step, to find the most that are held (p99 under
+--limit, 20 ms) for --probe seconds, and then for --seconds. Two cores are taken; run it when
+nothing else runs. All that docs/many.md says of live streams, in an hour:
+
+    python benchmarks/streams.py --out a.json && python benchmarks/streams.py --search --out b.json
 """
 
 import argparse
@@ -245,15 +248,22 @@ def held(row, limit):
     return row["lost"] == 0 and row["p99"] < limit
 
 
-def search(engine, seconds, limit, show):
-    """The most streams that are held, to 5 %."""
+def search(engine, seconds, limit, show, probe):
+    """The most streams that are held for `seconds`: looked for to 5 % by runs of `probe` seconds,
+    then fewer and fewer until they are held that long."""
     good, bad = 0, None
     n = 50
     while bad is None or bad - good > max(good // 20, 1):
-        row = measured(engine, n, seconds)
+        row = measured(engine, n, probe)
         show(row)
         good, bad = (n, bad) if held(row, limit) else (good, n)
         n = 2 * n if bad is None else (good + bad) // 2
+    while good > 0 and probe < seconds:
+        row = measured(engine, good, seconds)
+        show(row)
+        if held(row, limit):
+            break
+        good -= max(good // 20, 1)
     return good
 
 
@@ -265,17 +275,26 @@ def main(argv=None):
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--limit", type=float, default=20, help="of p99, in ms")
     parser.add_argument("--repeat", type=int, default=1, help="engines in turn, so many times")
-    parser.add_argument("--server", default="", metavar="'--max-delay 2'", help="its options")
+    parser.add_argument("--server", default="--workers 2 --num-threads 1", help="its options")
+    parser.add_argument("--probe", type=float, default=5, help="seconds of a search's first runs")
+    parser.add_argument("--out", type=Path, help="a JSON file of all rows, written after each")
     args = parser.parse_args(argv)
+    found = {
+        "date": time.strftime("%Y-%m-%d"), "cpus": os.cpu_count(), "server": args.server,
+        "rows": [],
+    }  # fmt: skip
     server_options[:] = shlex.split(args.server)
 
     def show(row):
         print(json.dumps(row), flush=True)
+        found["rows"].append(row)
+        if args.out:
+            args.out.write_text(json.dumps(found, indent=1) + "\n")
 
     for _ in range(args.repeat):
         for engine in args.engines:
             if args.search:
-                most = search(engine, args.seconds, args.limit, show)
+                most = search(engine, args.seconds, args.limit, show, args.probe)
                 show({"engine": engine, "most": most, "limit": args.limit})
             else:
                 show(measured(engine, args.streams, args.seconds))

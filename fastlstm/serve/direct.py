@@ -16,7 +16,7 @@ import asyncio
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-FIN, CONTROL, RESERVED, MASKED = 0x80, 0x08, 0x70, 0x80
+FIN, CONTROL, CLOSE, RESERVED, MASKED = 0x80, 0x08, 0x08, 0x70, 0x80
 
 
 def header(first, size, mask=0):
@@ -97,12 +97,7 @@ class Direct(asyncio.Protocol):
             first, size = self.held[0], self._size()
             if size is None:
                 break
-            if size == 0:  # uvicorn's protocol refuses it, and whatever follows
-                self.take = None
-                self.inner.data_received(bytes(self.held))
-                self.held.clear()
-                break
-            if first & CONTROL:
+            if size and first & CONTROL and first & 0x0F != CLOSE:
                 self.inner.data_received(self._cut(size))
                 continue
             if self.busy or self.full or self.given != self.handled:
@@ -110,9 +105,16 @@ class Direct(asyncio.Protocol):
                     self.stopped = True
                     self.transport.pause_reading()
                 return
+            if size == 0:  # uvicorn's protocol refuses it, and whatever follows
+                self.take = None
+                self.inner.data_received(bytes(self.held))
+                self.held.clear()
+                break
             if size == self.whole and self.held.startswith(self.plain) and not self.fragmented:
                 self.busy = True
                 self.take(self._cut(size)[len(self.plain) :])
+            elif first & CONTROL:
+                self.inner.data_received(self._cut(size))
             else:
                 self.fragmented = not first & FIN
                 self.given += not self.fragmented

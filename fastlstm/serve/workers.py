@@ -102,6 +102,8 @@ def serve(work, count, host, port, started):
         process.start()
         theirs.close()
         running[number] = process, mine
+        if ending:  # the signal came meanwhile
+            process.terminate()
 
     with _bound(host, port, False) as taken, tempfile.TemporaryDirectory() as folder:
         before = {s: signal.signal(s, end) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -128,9 +130,11 @@ def serve(work, count, host, port, started):
                             served.discard(number)
                             start(number)
                             continue
-                        code = code or process.exitcode
                         if not ending:  # it never began: nor would another one
+                            code = 1
                             end()
+                        elif number in served and process.exitcode:
+                            code = 1
             return code
         finally:
             end()

@@ -17,6 +17,7 @@ from test_serve import served
 from websockets.frames import Frame, Opcode
 
 import fastlstm
+from fastlstm.serve import direct
 from fastlstm.serve.served import FORMATS, Served
 from fastlstm.serve.workers import Shared
 
@@ -112,6 +113,8 @@ def test_frames_in_any_pieces_have_the_bits_of_a_stream_alone(layer):
             (b"\x82\x0c" + bytes(12), 1002),  # not masked
             (b"\xc2\x8c" + bytes(16), 1002),  # of an extension that there is not
             (b"\x83\x8c" + bytes(16), 1002),  # an opcode that there is not
+            # A message within another one
+            (masked(Opcode.BINARY, b"abcd", fin=False) + masked(Opcode.BINARY, bytes(12)), 1002),
             (b"\x82\xff" + (1 << 40).to_bytes(8, "big"), 1009),
             (b"\x82\xff" + b"\xff" * 8, 1009),
             (masked(Opcode.BINARY, bytes(16)), 1007),
@@ -125,6 +128,36 @@ def test_frames_in_any_pieces_have_the_bits_of_a_stream_alone(layer):
 
     with served(path) as (_, url):
         asyncio.run(asyncio.wait_for(talk(url), SECONDS))
+
+
+def test_a_piece_that_looks_like_a_frame(monkeypatch):
+    """The rest of a frame and the beginning of the next, together as long as a frame, and the first
+    bytes are those of one. And one frame at a time: the next is not read before the answer."""
+    transport, taken, reading = types.SimpleNamespace(), [], []
+    monkeypatch.setattr(direct, "WebSocketsSansIOProtocol", lambda *_: Quiet())
+    transport.pause_reading = lambda: reading.append(False)
+    transport.resume_reading = lambda: reading.append(True)
+    transport.is_closing, transport.write = (lambda: False), (lambda data: None)
+    made = direct.Direct(types.SimpleNamespace(ws_max_size=1024), None, {})
+    made.connection_made(transport)
+    made.data_received(b"the handshake")
+    made.attach(12, taken.append, None, 1)
+    first = bytes((0x82, 0x80 | 12)) + b"mask" + bytes((0x82, 0x80 | 12)) + bytes(10)
+    other = bytes((0x82, 0x80 | 12)) + b"abcd" + b"x" * 12
+    data = first + other
+    for piece in (data[:6], data[6:24], data[24:]):
+        made.data_received(piece)
+    assert taken == [first[2:]] and reading == [False]
+    made.answer(b"")
+    assert taken == [first[2:], other[2:]] and reading == [False, True]
+
+
+class Quiet:
+    def connection_made(self, transport):
+        pass
+
+    def data_received(self, data):
+        assert data == b"the handshake"
 
 
 def test_too_fast_by_the_short_way(layer):

@@ -11,19 +11,21 @@ was there, also if nobody came to it: a generator that waits for answers would h
     submit      the same pool, every frame by `submit`, answers by callbacks
     ort-one     ONNX Runtime, a stream at a time, on two threads
     ort-batch   ONNX Runtime, what is due as one batch, states gathered and scattered by hand
-    server      `fastlstm serve` in a process of its own over WebSockets on loopback; the clients,
-                one thread, are in this one
+    server      `fastlstm serve`, two workers, over WebSockets on loopback; the clients, one thread
+                (sockets.py), are in this process and on the same two cores
 
---search doubles the streams, then halves the step, to find the most that are held: p99 under
---limit (20 ms) for --seconds. Two cores are taken; run it when nothing else runs.
+--search doubles the streams, then halves the step, to find the most that are held (p99 under
+--limit, 20 ms) for --probe seconds, and then for --seconds. Two cores are taken; run it when
+nothing else runs. All that docs/many.md says of live streams, in an hour:
+
+    python benchmarks/streams.py --out a.json && python benchmarks/streams.py --search --out b.json
 """
 
 import argparse
-import asyncio
-import base64
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -94,6 +96,8 @@ class Ort:
 # ---- generators: lateness of each frame, in seconds
 
 busy = [0.0, 0.0]  # seconds of CPU when the first frame came, and after the last
+client_busy = [None]  # and of the server's clients
+server_options = []
 
 
 def live(run, begins, seconds, batches):
@@ -185,95 +189,33 @@ def spread(streams):
 # ---- the server
 
 
-class Client(asyncio.Protocol):
-    """A WebSocket with hardly any work: frames are masked with zeros, so they are sent as they are,
-    and answers are 6 bytes each: two of a header, four of a float."""
-
-    HEAD = b"\x82\xfe" + (2 * FRAME).to_bytes(2, "big") + bytes(4)
-
-    def __init__(self):
-        self.ready = asyncio.get_running_loop().create_future()
-        self.due, self.late, self.left = [], [], b""
-
-    def connection_made(self, transport):
-        self.transport = transport
-        key = base64.b64encode(os.urandom(16)).decode()
-        transport.write(
-            "GET /stream?format=int16&answer=binary HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
-        )
-
-    def data_received(self, data):
-        self.left += data
-        if not self.ready.done():
-            head, blank, rest = self.left.partition(b"\r\n\r\n")
-            if blank and not head.startswith(b"HTTP/1.1 101"):
-                self.ready.set_exception(RuntimeError(head.decode()))
-            if not blank or len(rest) < 4:
-                return
-            size, skip = (rest[1], 2) if rest[1] < 126 else (int.from_bytes(rest[2:4], "big"), 4)
-            if len(rest) >= skip + size:  # the hello
-                self.left = rest[skip + size :]
-                self.ready.set_result(None)
-            return
-        now = time.perf_counter()
-        while len(self.left) >= 6:
-            assert self.left[:2] == b"\x82\x04", self.left[:64]
-            self.left = self.left[6:]
-            self.late.append(now - self.due[len(self.late)])
-
-    def send(self, payload, due):
-        self.due.append(due)
-        self.transport.write(self.HEAD + payload)
-
-
-async def clients(port, streams, seconds):
-    loop = asyncio.get_running_loop()
-    made = []
-    for _ in range(streams):
-        _, client = await loop.create_connection(Client, "127.0.0.1", port)
-        await asyncio.wait_for(client.ready, 30)
-        made.append(client)
-    payload = [(f[CONTEXT:] * 32767).clip(-32768, 32767).astype("<i2").tobytes()
-               for f in frames_of(streams)]  # fmt: skip
-    start, begins = time.perf_counter() + 0.05, spread(streams)
-    for k in range(round(seconds / PERIOD) * streams):
-        due = start + begins[k % streams] + k // streams * PERIOD
-        wait = due - time.perf_counter()
-        if wait > 0:
-            await asyncio.sleep(max(wait, GATHER))
-        elif k % 64 == 0:
-            await asyncio.sleep(0)  # answers are read, however late the frames are
-        made[k % streams].send(payload[k % streams], due)
-    until = time.perf_counter() + seconds + 5
-    while any(len(c.late) < len(c.due) for c in made) and time.perf_counter() < until:
-        await asyncio.sleep(0.01)
-    for client in made:
-        client.transport.abort()
-    return [late for client in made for late in client.late]
-
-
 def cpu_of(pid):
-    """Seconds of CPU that a process has taken; nan where there is no /proc."""
+    """Seconds of CPU that a process and its children have taken; nan where there is no /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return float("nan")
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(map(cpu_of, children))
 
 
 def live_server(streams, seconds):
+    from sockets import Clients
+
     command = [sys.executable, "-m", "fastlstm", "serve", model_path(), "--port", "0", "--value",
                f"sr={RATE}", "--frame", str(FRAME), "--context", str(CONTEXT), "--streams",
-               str(streams)]  # fmt: skip
+               str(streams), *server_options]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
     try:
         port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
-        busy[0] = cpu_of(process.pid)
-        late = asyncio.run(clients(port, streams, seconds))
-        busy[1] = cpu_of(process.pid)
+        samples = frames_of(streams)[:, CONTEXT:] * 32767
+        clients = Clients(port, samples.clip(-32768, 32767).astype("<i2"), PERIOD, GATHER)
+        busy[0], begun = cpu_of(process.pid), time.process_time()
+        late = clients.run(seconds)
+        busy[1], client_busy[0] = cpu_of(process.pid), time.process_time() - begun
+        clients.close()
         return late
     finally:
         process.terminate()
@@ -289,28 +231,39 @@ ENGINES = {
 
 def measured(engine, streams, seconds):
     """A row of the table: lateness in ms; cpu: microseconds of CPU for a frame, of the server's
-    process or, of the others, of this one, which also makes the frames."""
+    process or, of the others, of this one, which also makes the frames; clients_cpu: of the
+    server's clients."""
     late = np.array(ENGINES[engine](streams, seconds)) * 1e3
     expected = round(seconds / PERIOD) * streams
     row = {"engine": engine, "streams": streams, "frames": expected, "lost": expected - len(late)}
     for name, q in (("p50", 50), ("p99", 99), ("max", 100)):
         row[name] = round(float(np.percentile(late, q)), 2) if len(late) else None
-    return row | {"cpu": round((busy[1] - busy[0]) / expected * 1e6, 1)}
+    row["cpu"] = round((busy[1] - busy[0]) / expected * 1e6, 1)
+    if engine == "server":
+        row["clients_cpu"] = round(client_busy[0] / expected * 1e6, 1)
+    return row
 
 
 def held(row, limit):
     return row["lost"] == 0 and row["p99"] < limit
 
 
-def search(engine, seconds, limit, show):
-    """The most streams that are held, to 5 %."""
+def search(engine, seconds, limit, show, probe):
+    """The most streams that are held for `seconds`: looked for to 5 % by runs of `probe` seconds,
+    then fewer and fewer until they are held that long."""
     good, bad = 0, None
     n = 50
     while bad is None or bad - good > max(good // 20, 1):
-        row = measured(engine, n, seconds)
+        row = measured(engine, n, probe)
         show(row)
         good, bad = (n, bad) if held(row, limit) else (good, n)
         n = 2 * n if bad is None else (good + bad) // 2
+    while good > 0 and probe < seconds:
+        row = measured(engine, good, seconds)
+        show(row)
+        if held(row, limit):
+            break
+        good -= max(good // 20, 1)
     return good
 
 
@@ -322,15 +275,26 @@ def main(argv=None):
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--limit", type=float, default=20, help="of p99, in ms")
     parser.add_argument("--repeat", type=int, default=1, help="engines in turn, so many times")
+    parser.add_argument("--server", default="--workers 2 --num-threads 1", help="its options")
+    parser.add_argument("--probe", type=float, default=5, help="seconds of a search's first runs")
+    parser.add_argument("--out", type=Path, help="a JSON file of all rows, written after each")
     args = parser.parse_args(argv)
+    found = {
+        "date": time.strftime("%Y-%m-%d"), "cpus": os.cpu_count(), "server": args.server,
+        "rows": [],
+    }  # fmt: skip
+    server_options[:] = shlex.split(args.server)
 
     def show(row):
         print(json.dumps(row), flush=True)
+        found["rows"].append(row)
+        if args.out:
+            args.out.write_text(json.dumps(found, indent=1) + "\n")
 
     for _ in range(args.repeat):
         for engine in args.engines:
             if args.search:
-                most = search(engine, args.seconds, args.limit, show)
+                most = search(engine, args.seconds, args.limit, show, args.probe)
                 show({"engine": engine, "most": most, "limit": args.limit})
             else:
                 show(measured(engine, args.streams, args.seconds))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`fastlstm serve`: the arguments; fastlstm/serve does the rest."""
 
+import functools
 import os
 
 from .inspect_model import numbers
@@ -26,18 +27,23 @@ def add_arguments(parser):
                        help="an input of the model that is this number")  # fmt: skip
     model.add_argument("--sample-rate", type=int, default=16000, help="of the page's microphone")
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--streams", type=int, default=1000, help="at a time (default: 1000)")
+    limits.add_argument("--streams", type=int, default=1000,
+                        help="at a time, of each worker (default: 1000)")  # fmt: skip
     limits.add_argument("--rate", type=float, default=1000, help="frames a second of a stream")
     limits.add_argument("--idle", type=float, default=60, help="seconds without a frame")
     limits.add_argument("--patience", type=float, default=10, help="seconds to read an answer")
     parser.add_argument("--max-delay", type=float, default=1.0, metavar="MS",
                         help="milliseconds that a frame waits for others (default: 1)")  # fmt: skip
-    parser.add_argument("--num-threads", type=int)
+    parser.add_argument("--workers", type=int, default=1, metavar="N",
+                        help="processes that share the port, each with a loop and a pool of its "
+                        "own (Linux; default: 1)")  # fmt: skip
+    parser.add_argument("--num-threads", type=int, help="of the model, in each worker")
 
 
 def run(args):
     try:
-        from ..serve.run import serve
+        from ..serve import workers
+        from ..serve.run import serve, serve_workers
         from ..serve.served import Served
     except ModuleNotFoundError as error:
         raise ValueError(f"{MISSING} ({error})") from None
@@ -48,15 +54,21 @@ def run(args):
             raise ValueError(f"--{name.replace('_', '-')} must be more than 0")
     if args.context < 0 or (args.frame is not None and args.frame < 1):
         raise ValueError("--frame must be at least 1, --context at least 0")
-    served = Served(
-        args.file, args.streams, frame=args.frame, context=args.context,
+    workers.check(args.workers)
+    make = functools.partial(
+        Served, args.file, args.streams, frame=args.frame, context=args.context,
         constants=numbers(args.value, "--value"), num_threads=args.num_threads,
-        pool={"max_delay": args.max_delay / 1000},
     )  # fmt: skip
-    serve(
-        served, host=args.host, port=args.port, token=args.token or None, rate=args.rate,
-        certificate=args.tls_certificate, key=args.tls_key, idle=args.idle,
-        patience=args.patience, sample_rate=args.sample_rate,
-        started=lambda url: print(f"serving {args.file} on {url}", flush=True),
-    )  # fmt: skip
-    return 0
+    options = {
+        "host": args.host, "port": args.port, "token": args.token or None, "rate": args.rate,
+        "certificate": args.tls_certificate, "key": args.tls_key, "idle": args.idle,
+        "patience": args.patience, "sample_rate": args.sample_rate,
+        "max_delay": args.max_delay / 1000,
+        "started": lambda url: print(f"serving {args.file} on {url}", flush=True),
+    }  # fmt: skip
+    served = make()  # also where workers follow, so that what is wrong is said once, and first
+    if args.workers == 1:
+        serve(served, **options)
+        return 0
+    served.pool.shutdown()
+    return serve_workers(args.workers, make, **options)

@@ -7,13 +7,12 @@
 
 A client that does something wrong is told what in the close frame's reason and loses its own stream
 alone: 1003 text instead of bytes, 1007 no frame, 1008 too fast, idle or too slow a reader, 1009 too
-large. A connection is refused with 401 (no token), 403 (another site's page, another host), 400 or
-503 (full, or ending). Each connection has one frame in the pool at a time: who sends faster than
-that waits in TCP.
+large, 1011 no memory. A connection is refused with 401 (no token), 403 (another site's page,
+another host), 400 or 503 (full, or ending). Each connection has one frame under way at a time: who
+sends faster than that waits in TCP. Under uvicorn with direct.Direct, frames go past ASGI.
 """
 
 import asyncio
-import collections
 import contextlib
 import hmac
 import json
@@ -29,21 +28,15 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 from ..pool import PoolFull
+from ..pool.metrics import BOUNDS
+from .batches import Batches, Connection, Wrong
 from .served import ANSWERS, FORMATS
+from .workers import EVERY
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-
-
-class Wrong(Exception):
-    """A client's fault: the close code and the reason."""
-
-
-class Connection:
-    def __init__(self, id):
-        self.id, self.task, self.receiving = id, asyncio.current_task(), False
 
 
 class Server:
@@ -53,16 +46,17 @@ class Server:
     idle         seconds without a frame after which a stream is closed
     patience     seconds that a client may take to read an answer
     sample_rate  of the page's microphone
+    max_delay    seconds that a frame waits at most for those of other streams
+    shared       a workers.Shared, if this is one of several processes
     """
 
     def __init__(self, served, *, token=None, hosts=None, rate=1000.0, idle=60.0, patience=10.0,
-                 sample_rate=16000):  # fmt: skip
+                 sample_rate=16000, max_delay=1e-3, shared=None):  # fmt: skip
         self.served, self.pool, self.token, self.hosts = served, served.pool, token, hosts
         self.rate, self.idle, self.patience = rate, idle, patience
-        self.sample_rate = sample_rate
+        self.sample_rate, self.shared = sample_rate, shared
         self.connections, self.ending = set(), False
-        self._done = collections.deque()  # (the loop's future, the pool's), not yet delivered
-        self._woken = False  # the loop will deliver
+        self.batches = Batches(served, max_delay, self.connections)
         self.refused, self.faults = {}, {}  # {status or code: how many}
         self.registry = prometheus_client.CollectorRegistry()
         self.registry.register(self)
@@ -109,7 +103,7 @@ class Server:
         return HTMLResponse(self.page, headers=policy)
 
     async def healthz(self, request):
-        found = {"status": "ending" if self.ending else "ok", "streams": len(self.connections)}
+        found = {"status": "ending" if self.ending else "ok", "streams": self.total()["open"]}
         return JSONResponse(found, 503 if self.ending else 200)
 
     async def metrics(self, request):
@@ -119,28 +113,50 @@ class Server:
         text = prometheus_client.generate_latest(self.registry)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
+    def counts(self):
+        """What this process has counted: numbers, and lists and dicts of them."""
+        pool, served = self.pool.metrics(), self.batches.metrics.as_dict()
+        return {
+            "open": pool["open"], "capacity": pool["capacity"], "rejected": pool["rejected"],
+            "waiting": len(self.batches.waiting), "frames": served["frames"],
+            "batches": served["batches"], "latencies": served["latency"]["counts"],
+            "seconds": served["latency"]["sum"],
+            "refused": {str(code): n for code, n in self.refused.items()},
+            "closed": {str(code): n for code, n in self.faults.items()},
+        }  # fmt: skip
+
+    def total(self):
+        """The counts of all workers."""
+        return self.shared.total(self.counts()) if self.shared else self.counts()
+
+    async def share(self):
+        """Tells the other workers, as long as it runs."""
+        while self.shared is not None:
+            self.shared.write(self.counts())
+            await asyncio.sleep(EVERY)
+
     def collect(self):
         """For prometheus_client."""
-        found = self.pool.metrics()
+        found = self.total()
         for name, text in (("open", "streams"), ("capacity", "streams"), ("waiting", "frames")):
             yield core.GaugeMetricFamily(f"fastlstm_{name}_{text}", f"{text}, {name}", found[name])
         for name in ("frames", "batches", "rejected"):
             text = f"{name} since the start"
             yield core.CounterMetricFamily(f"fastlstm_{name}", text, found[name])
-        for name, counts in (("refused", self.refused), ("closed", self.faults)):
+        for name in ("refused", "closed"):
             text = f"connections {name}, by code"
             family = core.CounterMetricFamily(f"fastlstm_{name}", text, labels=["code"])
-            for code, n in counts.items():
-                family.add_metric([str(code)], n)
+            for code, n in found[name].items():
+                family.add_metric([code], n)
             yield family
-        latency, total, buckets = found["latency"], 0, []
-        for bound, n in zip((*latency["bounds"], "+Inf"), latency["counts"], strict=True):
+        total, buckets = 0, []
+        for bound, n in zip((*BOUNDS, "+Inf"), found["latencies"], strict=True):
             total += n
             buckets.append((str(bound), total))
         family = core.HistogramMetricFamily(
-            "fastlstm_latency_seconds", "of a frame, from its arrival in the pool to its outputs"
+            "fastlstm_latency_seconds", "of a frame, from its arrival to its outputs"
         )
-        family.add_metric([], buckets, latency["sum"])
+        family.add_metric([], buckets, found["seconds"])
         yield family
 
     # ---- a stream
@@ -154,106 +170,104 @@ class Server:
             refusal = 503, "this server is ending"
         if refusal is None:
             try:
-                connection = Connection(self.pool.open())
+                id = self.pool.open()
             except PoolFull as error:
                 refusal = 503, str(error)
         if refusal is not None:
             self.refused[refusal[0]] = self.refused.get(refusal[0], 0) + 1
             await socket.send_denial_response(PlainTextResponse(refusal[1], refusal[0]))
             return
+        connection = Connection(id, format, answer, self.served.context_at_start(), self.rate)
         self.connections.add(connection)
         try:
             offered = socket.headers.get("sec-websocket-protocol", "")
             await socket.accept("fastlstm" if "fastlstm" in offered else None)
-            code, reason = await self._closing(self._talk(socket, connection, format, answer))
+            self._attach(socket, connection)
+            code, reason = await self._closing(self._talk(socket, connection), connection)
             self.faults[code] = self.faults.get(code, 0) + 1
             async with asyncio.timeout(self.patience):
                 await socket.close(code, reason)
         except (WebSocketDisconnect, TimeoutError, RuntimeError):
             pass  # the client is gone
         finally:
+            connection.gone = True
             self.connections.discard(connection)
-            asyncio.get_running_loop().run_in_executor(None, self._end, connection.id)
+            with contextlib.suppress(ValueError, RuntimeError):  # the pool has ended
+                self.pool.close(connection.id)
+            self.batches.look()  # what waited for this stream alone waits no more
 
-    def _end(self, id):
-        with contextlib.suppress(ValueError, RuntimeError):  # closed already, or the pool is
-            self.pool.close(id)
+    def _attach(self, socket, connection):
+        """Whole frames of this connection come by `take` from now on, if uvicorn runs Direct."""
+        direct = socket.scope.get("state", {}).get("direct")
+        if direct is None:
+            return
 
-    async def _closing(self, talk):
+        def take(given):
+            if not (self.ending or connection.gone):
+                try:
+                    connection.came()
+                except Wrong as wrong:
+                    connection.fail(wrong)
+                else:
+                    self.batches.add(connection, given)
+
+        def slow():
+            connection.fail(Wrong(1008, "answers are not read"))
+
+        connection.direct = direct
+        direct.attach(self.served.bytes[connection.format], take, slow, self.patience)
+
+    async def _closing(self, talk, connection):
         """(code, reason) with which a conversation ends, whoever ends it."""
         try:
             await talk
         except Wrong as wrong:
             return wrong.args
         except asyncio.CancelledError:
-            if not self.ending:
+            if not self.ending and connection.wrong is None:
                 raise
             asyncio.current_task().uncancel()
-        return 1001, "this server is ending"
+        finally:
+            connection.gone = True
+        return connection.wrong.args if connection.wrong else (1001, "this server is ending")
 
-    async def _talk(self, socket, connection, format, answer):
+    async def _talk(self, socket, connection):
         """Frames in, outputs out, until the server ends; Wrong, or WebSocketDisconnect."""
-        served, before = self.served, self.served.context_at_start()
         hello = {
-            "frame": served.shape, "format": format, "answer": answer, "outputs": served.names,
-            "sample_rate": self.sample_rate,
+            "frame": self.served.shape, "format": connection.format, "answer": connection.kind,
+            "outputs": self.served.names, "sample_rate": self.sample_rate,
         }  # fmt: skip
         await self._send(socket, json.dumps(hello))
-        credit, last = max(self.rate, 1.0), time.monotonic()
-        number = 0
         while not self.ending:
-            connection.receiving = True
-            try:
-                async with asyncio.timeout(self.idle):
-                    message = await socket.receive()
-            except TimeoutError:
-                raise Wrong(1008, f"no frame in {self.idle:g} seconds") from None
-            finally:
-                connection.receiving = False
+            message = await self._receive(socket, connection)
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code") or 1005)
-            now = time.monotonic()
-            credit, last = min(credit + (now - last) * self.rate, max(self.rate, 1.0)) - 1, now
-            if credit < 0:
-                raise Wrong(1008, f"more than {self.rate:g} frames a second")
-            if message.get("bytes") is None:
+            connection.came()
+            data = message.get("bytes")
+            if data is None:
                 raise Wrong(1003, "frames are binary messages")
             try:
-                frame, before = served.frame(message["bytes"], format, before)
-                future = self.pool.submit(connection.id, frame)
+                self.served.check(data, connection.format)
             except ValueError as error:
                 raise Wrong(1007, str(error)[:120]) from None
-            except RuntimeError:  # the pool has ended, since the frame came
-                return
+            future = asyncio.get_running_loop().create_future()
+            self.batches.add(connection, bytes(4) + data, future)
+            await self._send(socket, await future)
+            if connection.direct is not None:
+                connection.direct.message_done()
+
+    async def _receive(self, socket, connection):
+        """The next ASGI message; Wrong if meanwhile no frame came by any way for too long."""
+        while (left := connection.last + self.idle - time.monotonic()) > 0:
+            connection.receiving = True
             try:
-                made = await self._result(future)
-            except MemoryError:
-                raise Wrong(1011, "no memory for this frame") from None
-            await self._send(socket, served.answer(number, made, answer))
-            number += 1
-
-    async def _result(self, future):
-        """The result of a pool's future. The loop is woken once for a batch: asyncio.wrap_future
-        writes to its pipe for each frame, which took a quarter of the server's time."""
-        loop = asyncio.get_running_loop()
-        own = loop.create_future()
-
-        def done(future):  # in the pool's thread, or here if the result is there already
-            self._done.append((own, future))
-            if not self._woken:  # two threads at once may both see False: one call too many
-                self._woken = True
-                loop.call_soon_threadsafe(self._deliver)
-
-        future.add_done_callback(done)
-        return await own
-
-    def _deliver(self):
-        self._woken = False  # before the queue is emptied: what comes later wakes the loop again
-        while self._done:
-            own, future = self._done.popleft()
-            if not own.done():  # its client is still there
-                error = future.exception()
-                own.set_result(future.result()) if error is None else own.set_exception(error)
+                async with asyncio.timeout(left):
+                    return await socket.receive()
+            except TimeoutError:
+                pass
+            finally:
+                connection.receiving = False
+        raise Wrong(1008, f"no frame in {self.idle:g} seconds")
 
     async def _send(self, socket, data):
         try:
@@ -265,11 +279,12 @@ class Server:
     async def end(self, seconds=30.0):
         """Takes nothing more, answers what was taken, says goodbye; at most so many seconds."""
         self.ending = True
+        self.batches.run()
+        self.batches.ended = True
         for connection in list(self.connections):
             if connection.receiving:
                 connection.task.cancel()
-        # What waits for others to join its batch is done now.
-        asyncio.get_running_loop().run_in_executor(None, self.pool.shutdown)
+        self.pool.shutdown()
         until = time.monotonic() + seconds
         while self.connections and time.monotonic() < until:
             await asyncio.sleep(0.02)

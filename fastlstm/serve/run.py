@@ -2,10 +2,14 @@
 """uvicorn around the application: sockets, TLS, signals and an end that loses no answer."""
 
 import asyncio
+import functools
+import gc
 
 import uvicorn
 
+from . import workers
 from .app import Server
+from .direct import Direct
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -28,42 +32,73 @@ class _Uvicorn(uvicorn.Server):
         self.should_exit = True
 
 
-def configured(server, host, port, certificate=None, key=None):
+def configured(server, certificate=None, key=None):
     """The uvicorn.Config of a Server."""
     return uvicorn.Config(
-        server.app, host=host, port=port, log_level="warning", access_log=False, lifespan="off",
-        ws_max_size=max(4 * server.served.numbers, 1024), ws_max_queue=4, ws_ping_interval=20,
+        server.app, ws=Direct, log_level="warning", access_log=False,
+        lifespan="off", ws_max_size=max(4 * server.served.numbers, 1024), ws_ping_interval=20,
         ws_ping_timeout=20, ws_per_message_deflate=False, server_header=False,
         timeout_graceful_shutdown=5, ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
 
 
-def serve(served, *, host="127.0.0.1", port=8000, token=None, certificate=None, key=None,
-          started=None, **limits):  # fmt: skip
-    """Serves until SIGINT or SIGTERM. port 0: a free one. started: called with the URL. ValueError
-    for a host that others reach without a token; OSError for a port that is taken."""
+def _check(host, token):
     if host not in LOOPBACK and token is None:
         raise ValueError(f"--host {host}: others reach it, so --token is due")
+
+
+def serve(served, *, host="127.0.0.1", port=8000, started=None, token=None, **options):
+    """Serves until SIGINT or SIGTERM. port 0: a free one. started: called with the URL. ValueError
+    for a host that others reach without a token; OSError for a port that is taken."""
+    _check(host, token)
+    serve_on(lambda: _bound(host, port), served, host, started=started, token=token, **options)
+
+
+def serve_on(bound, served, host, *, certificate=None, key=None, started=None, shared=None,
+             **limits):  # fmt: skip
+    """The same on the socket that bound() gives. shared: a workers.Shared, if this is a worker."""
     hosts = set(LOOPBACK) if host in LOOPBACK else None
-    server = Server(served, token=token, hosts=hosts, **limits)
-    config = configured(server, host, port, certificate, key)
+    server = Server(served, hosts=hosts, shared=shared, **limits)
+    config = configured(server, certificate, key)
     config.load()
-    socket = _bound(host, port)
+    socket = bound()
     own = _Uvicorn(config, server)
-    name = f"[{host}]" if ":" in host else host
-    url = f"http{'s' if certificate else ''}://{name}:{socket.getsockname()[1]}/"
+    url = url_of(host, socket.getsockname()[1], certificate)
 
     async def run():
+        sharing = asyncio.create_task(server.share())
         if started:
             started(url)
         await own.serve(sockets=[socket])
+        sharing.cancel()
 
+    gc.collect()
+    gc.freeze()  # what is there now stays: looking through it would stop all streams for a while
     try:
         # uvloop where it is installed.
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(run())
     finally:
+        gc.unfreeze()
         served.pool.shutdown()
+
+
+def serve_workers(count, make, *, host="127.0.0.1", port=8000, certificate=None, key=None,
+                  started=None, **options):  # fmt: skip
+    """serve, in so many processes: make() gives each its Served, and is pickled. The exit code."""
+    _check(host, options.get("token"))
+    work = functools.partial(_work, make, host, {"certificate": certificate, "key": key, **options})
+    told = started and (lambda port: started(url_of(host, port, certificate)))
+    return workers.serve(work, count, host, port, told)
+
+
+def _work(make, host, options, socket, shared, started):
+    serve_on(lambda: socket, make(), host, shared=shared, started=started, **options)
+
+
+def url_of(host, port, certificate):
+    name = f"[{host}]" if ":" in host else host
+    return f"http{'s' if certificate else ''}://{name}:{port}/"
 
 
 def _bound(host, port):

@@ -50,6 +50,45 @@ def test_dask(rows_and_want):
     assert list(empty.columns) == ["y"] and len(empty) == 0
 
 
+def test_dask_with_a_worker_killed_in_the_middle(rows_and_want, tmp_path):
+    """Two processes of a LocalCluster, of which one is killed in its first partition."""
+    distributed = pytest.importorskip("distributed", reason="dask[distributed] is not installed")
+    dd = pytest.importorskip("dask.dataframe")
+    import dask
+
+    import fastlstm.dask
+
+    path, rows, want = rows_and_want
+    mark = tmp_path / "killed"
+
+    def dies(frame, path, mark):
+        try:
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # one worker alone makes it
+        except FileExistsError:
+            return fastlstm.dask.score(frame, path, column="x", keep=["id"])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    frame = pd.DataFrame({"x": [r.tolist() for r in rows], "id": range(400)})
+    options = {
+        "dataframe.convert-string": False, "distributed.scheduler.allowed-failures": 10,
+        "temporary-directory": str(tmp_path), "distributed.admin.system-monitor.log-length": 10,
+    }  # fmt: skip
+    with (
+        dask.config.set(options),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        before = set(client.scheduler_info()["workers"])
+        parts = dd.from_pandas(frame, npartitions=8)
+        meta = {"id": "i8", "y": object}
+        made = parts.map_partitions(dies, str(path), str(mark), meta=meta).compute()
+        assert mark.exists() and len(before) == 2
+    assert made["id"].tolist() == list(range(400)) and made.index.tolist() == list(range(400))
+    assert bits(made["y"]) == want
+
+
 def test_ray_with_a_worker_killed_in_the_middle(rows_and_want, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.data")

@@ -22,10 +22,12 @@
 /* The same for panels of codes, for which a row needs registers besides its sums. */
 #define FL_TILE_ROWS_OF(format, V) ((format) == FL_INT8 ? FL_TILE_CODES : FL_TILE_ROWS(V))
 #define FL_TILE_PANELS(V) ((V) > 2 ? FL_TILE_P : 2 * FL_TILE_P)
-/* Is there a tile of M rows? For small panels there is none of 3, 5 or 7, which saves code: such a
-   rest takes one more tile. */
+/* Is there a tile of M rows? For small panels and for float16, which is there to save memory, there
+   is none of 3, 5 or 7 but the largest, which saves code: such a rest takes one more tile. */
+#define FL_FEW_TILES(format, V) ((V) < 3 || (format) == FL_FLOAT16)
 #define FL_HAS_TILE(format, V, M)                                                                  \
-    ((M) <= FL_TILE_ROWS_OF(format, V) && ((V) > 2 || (M) == 1 || (M) % 2 == 0))
+    ((M) <= FL_TILE_ROWS_OF(format, V) &&                                                          \
+     (!FL_FEW_TILES(format, V) || (M) == 1 || (M) % 2 == 0 || (M) == FL_TILE_ROWS_OF(format, V)))
 
 /* Panels that are larger than this, all of them together, are assumed not to be in L2 any more when
    they are read again. */
@@ -158,7 +160,7 @@ static void fl_run_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows
         const int fetch_next = (far || bytes > FL_NEAR_BYTES) && i + 1 < n && share > 1;
         for (size_t r = 0, t = 0, left = tiles_of; r < rows; t++, left -= left > 1) {
             size_t m = (rows - r + left - 1) / left;
-            if (vectors < 3 && m > 1 && m % 2)
+            if (m > 1 && !FL_HAS_TILE(all->format, vectors, m))
                 m = r + m < rows ? m + 1 : m - 1;
             fl_prefetch prefetch = {(const char *)fl_panel(all, p) + 32 * group_bytes, group_bytes};
             if (fetch_next && t < share)

@@ -79,7 +79,7 @@ static float fl_int8_encode_run(void *codes, const float *x, size_t n, int bits,
     int8_t *const first = codes, *const second = first + end;
     int16_t *const wide = codes;
     uint32_t total = 0;
-    for (size_t i = 0; i < n && FL_CODE_ZERO; i++)
+    for (size_t i = 0; FL_CODE_ZERO != 0 && i < n; i++)
         total += (uint32_t)fl_nearest(x[i] * by);
     *sum = (int32_t)total;
     if (bits == 8)

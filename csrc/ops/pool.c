@@ -43,7 +43,7 @@ static int shape(const fl_operator *op, const fl_array *in, size_t ins, fl_array
 static void take_max(float *restrict y, const float *restrict x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] = (x[i] > y[i]) | (x[i] != x[i]) ? x[i] : y[i];
+        y[i] = ((x[i] > y[i]) | (x[i] != x[i])) ? x[i] : y[i];
 }
 
 static void add(float *restrict y, const float *restrict x, size_t n)

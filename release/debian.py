@@ -95,7 +95,8 @@ def python(folder, architecture, suite, version):
     root = Path(folder).resolve() / f"python{version}-{architecture}"
     program = root / "usr" / "bin" / "python-here"
     if not program.exists():
-        names = (f"python{version}", f"libpython{version}-dev")
+        # NumPy's wheels need the last
+        names = (f"python{version}", f"libpython{version}-dev", "libstdc++6")
         Packages(folder, architecture, suite).unpack(root, *names)
         binary, loader = root / "usr" / "bin" / f"python{version}", root / LOADERS[architecture]
         if architecture == "amd64":

@@ -102,6 +102,9 @@ class Target:
         source = WORK / f"source-{self.name}"
         copy_sources(source)
         (source / "settings").mkdir()
+        # the core's objects are the same for every Python, and compiled once
+        objects = WORK / f"objects-{self.libc}-{self.machine}"
+        (source / "setup.cfg").write_text(f"[build]\nbuild_temp = {objects}\n")
         name = "_sysconfigdata_of_the_target"
         (source / "settings" / f"{name}.py").write_text(f"build_time_vars = {self.settings()!r}\n")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTLSTM_")}

@@ -57,7 +57,7 @@ TYPED = (
     "__init__.pyi", "errors.py", "variants.py", "engine/__init__.py", "engine/variants.py",
     "engine/c/__init__.py", "engine/c/_core.pyi", "files/__init__.py", "files/description.py",
     "nn/__init__.pyi", "nn/functional/__init__.pyi", "nn/init.pyi", "nn/tensor.pyi",
-    "nn/utils/__init__.pyi", "nn/utils/rnn.pyi", *NN, "score/__init__.py", "ray.py", "dask.py",
+    "nn/utils/__init__.pyi", "nn/utils/rnn.pyi", *NN,
 )  # fmt: skip
 
 

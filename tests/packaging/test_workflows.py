@@ -58,8 +58,8 @@ def test_what_is_published_was_attested():
     assert publish["permissions"]["attestations"] == "write"
 
 
-def test_every_released_python_has_its_classifier():
+def test_every_python_with_a_classifier_has_a_wheel():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     built = re.findall(r"cp3(\d\d)-", project["tool"]["cibuildwheel"]["build"])
     named = re.findall(r":: 3\.(\d+)", " ".join(project["project"]["classifiers"]))
-    assert built == named
+    assert named and set(named) <= set(built)

@@ -11,6 +11,7 @@
 #   make fuzz        the loaders under atheris, SECONDS=60 for each of the targets
 #   make coverage    lines of C and branches of Python that the tests take; TESTS="tests/test_x.py ..."
 #   make lint        formatters and linters, Python and C
+#   make wheels      wheels for Linux, x86-64 and AArch64, each tried; WHEELS="--only cp311"
 #   make docs        the documentation as a site, in build/site; every warning is an error
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ C_FILES := $(shell find csrc tests/c -name "*.[ch]")
 SOURCES := $(wildcard csrc/*.h csrc/*/*.[ch] csrc/*/*/*.[ch] fastlstm/engine/c/*.p* setup.py pyproject.toml)
 
 .PHONY: demo example test test-backends test-nocompiler test-full test-mutants bench study asan tsan fuzz coverage lint format \
-	docs wheel clean
+	docs wheel wheels clean
 
 demo: $(VENV)/.built
 	$(if $(NAME),$(BIN)/python examples/$(NAME)/deploy.py $(ARGS),$(BIN)/fastlstm demo)
@@ -134,6 +135,12 @@ wheel: $(VENV)/.built
 	$(BIN)/pip install -q build
 	$(BIN)/python -m build --wheel
 	ls -l dist
+
+# For Linux, of several Pythons, each installed and tried, AArch64 under qemu; then the C core compiled for
+# macOS and Windows. release/wheels.py says what it needs; WHEELS="--musl --write" and others are its options.
+wheels: $(VENV)/.test
+	$(BIN)/python release/wheels.py $(WHEELS)
+	$(BIN)/python release/targets.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -16,6 +16,7 @@ import gzip
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -32,25 +33,35 @@ REQUIRE_C = os.environ.get("FASTLSTM_REQUIRE_C", "") not in ("", "0")
 if PURE and REQUIRE_C:
     sys.exit("FASTLSTM_PURE and FASTLSTM_REQUIRE_C are both set: with C or without?")
 
-MSVC = sys.platform == "win32"
-X86 = platform.machine().lower() in ("x86_64", "amd64")
-ARM = platform.machine().lower() in ("aarch64", "arm64")
+# The platform that is built for, which need not be the one that builds. A Python for macOS that is
+# made for both kinds of CPUs builds for this machine's, unless it is told which.
+if sysconfig.get_platform().endswith("-universal2"):
+    one = sysconfig.get_platform().replace("universal2", platform.machine())
+    os.environ.setdefault("_PYTHON_HOST_PLATFORM", one)
+    os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
+PLATFORM = sysconfig.get_platform()
+X86 = PLATFORM.endswith(("x86_64", "amd64"))
+ARM = PLATFORM.endswith(("aarch64", "arm64"))
+LINUX = PLATFORM.startswith("linux")
 
-# name, flags for gcc and clang, flags for MSVC. -O3 gains plain C nothing. Of CPUs with fused
-# multiply-add only some of 2012 to 2014 lack AVX2.
-KERNELS = [("generic", [] if MSVC else ["-O2"], [])]
+# On Windows the core is compiled by clang-cl, which has vectors and atomics that Microsoft's
+# compiler has not; that one's linker and headers are used.
+WINDOWS = PLATFORM.startswith("win")
+
+# name, flags. -O3 gains plain C nothing. Of CPUs with fused multiply-add only some of 2012 to 2014
+# lack AVX2.
+KERNELS = [("generic", ["-O2"])]
 if X86:
     KERNELS += [
-        ("generic_fma", ["-mfma", "-O2"], ["/arch:AVX2"]),
-        ("avx2", ["-mavx2", "-mfma", "-mf16c"], ["/arch:AVX2"]),
+        ("generic_fma", ["-mfma", "-O2"]),
+        ("avx2", ["-mavx2", "-mfma", "-mf16c"]),
         (
             "avx512",
             ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
-            ["/arch:AVX512"],
         ),
     ]
 elif ARM:
-    KERNELS += [("neon", [], [])]
+    KERNELS += [("neon", [])]
 
 # The kernels of int8 for CPUs that have instructions for products of codes: the name of the set
 # with them, the set that has all other kernels, flags added to those of that set.
@@ -78,22 +89,22 @@ def compiles(text):
 # Kernels whose products are of tiles: the name, the set they share all others with. Linux alone
 # gives a process tiles, and assemblers know them since 2020.
 TILES = 'void f(void) { __asm__("tdpbf16ps %tmm0, %tmm1, %tmm2"); }'
-AMX = X86 and sys.platform == "linux" and not PURE and compiles(TILES)
+AMX = X86 and LINUX and not PURE and compiles(TILES)
 TILED_KERNELS = [("avx512_amx", "avx512")] if AMX else []
 
-WANTED = os.environ.get("FASTLSTM_KERNELS", "").split() or [name for name, _, _ in KERNELS]
-if unknown := set(WANTED) - {name for name, _, _ in KERNELS}:
+WANTED = os.environ.get("FASTLSTM_KERNELS", "").split() or [name for name, _ in KERNELS]
+if unknown := set(WANTED) - {name for name, _ in KERNELS}:
     sys.exit(f"FASTLSTM_KERNELS: no kernels for this machine are called {', '.join(unknown)}")
 KERNELS = [kernels for kernels in KERNELS if kernels[0] in WANTED]
 KERNELS += [
-    (dot, gcc + more, msvc)
-    for name, gcc, msvc in KERNELS
+    (dot, flags + more)
+    for name, flags in KERNELS
     for dot, base, more in DOT_KERNELS
     if base == name
 ]
 KERNELS += [
-    (tiled, [*gcc, "-Os"], msvc)  # its loops are assembly
-    for name, gcc, msvc in KERNELS
+    (tiled, [*flags, "-Os"])  # its loops are assembly
+    for name, flags in KERNELS
     for tiled, base in TILED_KERNELS
     if base == name
 ]
@@ -101,14 +112,13 @@ KERNELS += [
 extra = shlex.split(os.environ.get("FASTLSTM_CFLAGS", ""))
 kernel_extra = shlex.split(os.environ.get("FASTLSTM_KERNEL_CFLAGS", shlex.join(extra)))
 # A fused multiply-add happens where the code names one and nowhere else.
-c11 = ["/std:c11", "/experimental:c11atomics"] if MSVC else []
-common = ["/O2", "/fp:precise", *c11] if MSVC else ["-std=gnu11", "-O3", "-g0", "-ffp-contract=off"]
-common += [] if MSVC else ["-fvisibility=hidden", "-Wall", "-Wextra"]
+common = ["-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"]
+common += ["-Wall", "-Wextra"]
 # No C++ exception passes through the extension: its tables for unwinding the stack would be 35 kB
 # of a wheel. Sanitizers and whoever gives flags of their own keep them.
-TABLES = [] if extra or sys.platform != "linux" else ["-fno-asynchronous-unwind-tables"]
+TABLES = [] if extra or not LINUX else ["-fno-asynchronous-unwind-tables"]
 common += TABLES
-macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _, _ in KERNELS if name != "generic"]
+macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _ in KERNELS if name != "generic"]
 macros += [] if "generic" in WANTED else [("FL_WITHOUT_GENERIC", "1")]
 
 HEADERS = sorted(glob.glob("csrc/**/*.h", recursive=True))
@@ -117,12 +127,17 @@ SOURCES = sorted(glob.glob("csrc/**/*.c", recursive=True))
 BOUNDARY = "fastlstm/engine/c"  # Cython
 
 
+def spelled(flags):
+    """Flags as the compiler takes them."""
+    return [f"/clang:{flag}" for flag in flags] if WINDOWS else flags
+
+
 def library(name, sources, flags, macros=()):
     return (
         name,
         {
             "sources": sources,
-            "cflags": common + flags,
+            "cflags": spelled(common + flags),
             "include_dirs": ["csrc"],
             "macros": list(macros),
             "obj_deps": {"": HEADERS, **dict.fromkeys(sources, HEADERS)},
@@ -136,13 +151,13 @@ def kernel_file(name):
 
 
 libraries = [
-    library(f"fl_{name}", [kernel_file(name)], (msvc if MSVC else gcc) + kernel_extra, macros)
-    for name, gcc, msvc in KERNELS
+    library(f"fl_{name}", [kernel_file(name)], flags + kernel_extra, macros)
+    for name, flags in KERNELS
 ]
 CORE = [name for name in SOURCES if "/isa/" not in name]
 # Values are as without these two, which let gcc vectorise loops that choose between floats or take
 # square roots: nothing here reads floating-point exceptions or errno.
-QUIET = [] if MSVC else ["-fno-trapping-math", "-fno-math-errno"]
+QUIET = ["-fno-trapping-math", "-fno-math-errno"]
 # The operators of whole models are many, and -O3 makes them twice as large as -O2 does. At -O2 gcc
 # 12 leaves loops over elements without vector instructions, so the files that have them get -O3.
 LOOPS = ["csrc/ops/opcodes.c", "csrc/ops/pool.c", "csrc/ops/sums.c"]
@@ -150,8 +165,8 @@ OPS = [name for name in CORE if "/ops/" in name and name.replace(os.sep, "/") no
 # What ONNX Runtime calls checks a node and calls the core: -Os, as the boundary to Python.
 ORT = [name for name in CORE if "onnxruntime" in name]
 REST = [name for name in CORE if name not in OPS + ORT]
-libraries.append(library("fl_ops", OPS, ([] if MSVC else ["-O2"]) + QUIET + extra, macros))
-libraries.append(library("fl_onnxruntime", ORT, ([] if MSVC else ["-Os"]) + extra, macros))
+libraries.append(library("fl_ops", OPS, ["-O2", *QUIET, *extra], macros))
+libraries.append(library("fl_onnxruntime", ORT, ["-Os", *extra], macros))
 libraries.append(library("fl_core", REST, QUIET + extra, macros))
 
 extension = Extension(
@@ -164,15 +179,28 @@ extension = Extension(
     + [f"{BOUNDARY}/{n}" for n in sorted(os.listdir(BOUNDARY)) if n.endswith((".pxd", ".pxi"))],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
     libraries=["fl_onnxruntime", "fl_ops", "fl_core"]
-    + [f"fl_{name}" for name, _, _ in KERNELS]
-    + ([] if MSVC else ["m"]),
+    + [f"fl_{name}" for name, _ in KERNELS]
+    + ([] if WINDOWS else ["m"]),
     # -Os: the boundary checks arguments and calls C; it is a third smaller than with -O2.
-    extra_compile_args=c11 if MSVC else ["-Os", "-g0", "-fvisibility=hidden", *TABLES, *extra],
+    extra_compile_args=spelled(["-Os", "-g0", "-fvisibility=hidden", *TABLES, *extra]),
     # -s leaves out the names of static functions, 18 kB of a wheel; sanitizers show them.
-    extra_link_args=["-pthread", "-Wl,-z,noexecstack", *(extra or ["-Wl,-s"])]
-    if sys.platform == "linux"
-    else extra,
+    extra_link_args=["-pthread", "-Wl,-z,noexecstack", *(extra or ["-Wl,-s"])] if LINUX else extra,
 )
+
+
+def by_clang(compiler):
+    """On Windows the compiler of setuptools, made to call clang-cl."""
+    if WINDOWS:
+        compiler.initialize()
+        compiler.cc = shutil.which("clang-cl")
+        if not compiler.cc:
+            raise RuntimeError("clang-cl, LLVM's compiler for Windows, is not in PATH")
+
+
+class Libraries(build_clib):
+    def build_libraries(self, libraries):
+        by_clang(self.compiler)
+        super().build_libraries(libraries)
 
 
 class Extensions(build_ext):
@@ -182,6 +210,10 @@ class Extensions(build_ext):
         self.run_command("build_clib")
         if not getattr(self.distribution, "without_c", False):
             super().run()
+
+    def build_extensions(self):
+        by_clang(self.compiler)
+        super().build_extensions()
 
 
 def optional(command):
@@ -241,7 +273,7 @@ else:
         libraries=libraries,
         ext_modules=cythonize([extension], build_dir="build"),
         cmdclass={
-            "build_clib": optional(build_clib),
+            "build_clib": optional(Libraries),
             "build_ext": optional(Extensions),
             "sdist": Sdist,
         },

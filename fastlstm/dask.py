@@ -7,6 +7,8 @@ frame.map_partitions(fastlstm.dask.score, "model.onnx", column="x", meta={"y": o
 
 import functools
 import json
+from os import PathLike
+from typing import Any
 
 from .score import scorer_class
 
@@ -14,11 +16,11 @@ __all__ = ["score"]
 
 
 @functools.lru_cache(maxsize=8)
-def _scorer(text):
+def _scorer(text: str) -> Any:
     return scorer_class()(**json.loads(text))
 
 
-def score(frame, model, column="x", **options):
+def score(frame: Any, model: str | PathLike[str], column: str = "x", **options: Any) -> Any:
     """A pandas.DataFrame of the kept columns and the outputs, lists, of the rows of one partition,
     with its index. A worker keeps the model for its next partitions.
 

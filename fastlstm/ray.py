@@ -9,12 +9,24 @@ when workers do not keep up, and a block done again where its worker died. The r
 depend on how they are cut into blocks, so a repeated block is the same block.
 """
 
+from os import PathLike
+from typing import Any
+
 from .score import scorer_class
 
 __all__ = ["score"]
 
 
-def score(dataset, model, column="x", *, workers=(1, 64), batch_size=4096, num_cpus=1, **options):
+def score(
+    dataset: Any,
+    model: str | PathLike[str],
+    column: str = "x",
+    *,
+    workers: int | tuple[int, int] = (1, 64),
+    batch_size: int = 4096,
+    num_cpus: float = 1,
+    **options: Any,
+) -> Any:
     """A ray.data.Dataset: the kept columns and the outputs of each row of `dataset`.
 
     model       the path of a layer's or a model's file, which every node can read

@@ -36,16 +36,16 @@ class Controller(threadpoolctl.LibController):
     filename_prefixes = ("_core.",)
     check_symbols = ("fastlstm_get_num_threads", "fastlstm_set_num_threads")
 
-    def get_num_threads(self):
-        return self.dynlib.fastlstm_get_num_threads()
+    def get_num_threads(self) -> int:
+        return int(self.dynlib.fastlstm_get_num_threads())
 
-    def set_num_threads(self, num_threads):
+    def set_num_threads(self, num_threads: int) -> None:
         self.dynlib.fastlstm_set_num_threads(num_threads)
 
-    def get_version(self):
+    def get_version(self) -> str:
         return fastlstm.__version__
 
-    def set_additional_attributes(self):
+    def set_additional_attributes(self) -> None:
         self.workers = backend.worker_count()
 
 

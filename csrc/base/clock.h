@@ -13,7 +13,11 @@
 #define FL_CLOCK_H
 
 #if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#define NOUSER /* its INPUT is a name of ours */
 #include <windows.h>
+#undef far /* macros of the 16-bit past, which are names of ours too */
+#undef near
 #define fl_pause() YieldProcessor()
 static inline void fl_nap(void) { Sleep(0); }
 static inline void fl_doze(void) { Sleep(1); }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* What the core asks of a compiler beyond C11, each with a harmless meaning where it is missing. */
+/* What the core asks of a compiler beyond C11: gcc and clang have it, on Windows clang-cl. Their
+   vectors are used too, in kernels/simd/vec_generic.h and kernels/bfloat16.h. */
 #ifndef FL_COMPILER_H
 #define FL_COMPILER_H
 
-#if defined(_MSC_VER) && !defined(__clang__)
-#define FL_INLINE static __forceinline
-#define FL_NOINLINE __declspec(noinline)
-#else
+#if !defined(__GNUC__) && !defined(__clang__)
+#error "fastlstm's C core is compiled by gcc or clang; on Windows by clang-cl"
+#endif
+
 #define FL_INLINE static inline __attribute__((always_inline))
 #define FL_NOINLINE __attribute__((noinline))
-#endif
 
 /* A function that takes another one as an argument, of which the compiler shall not make a copy for
    each of these. */
@@ -27,12 +27,7 @@
 /* FL_KEEP hides from the compiler where the value of x came from, so that it keeps x in a register
    instead of loading it again. `constraint` is the letter that GCC's inline assembly has for the
    class of the register. FL_PREFETCH asks for the cache line at p. */
-#if defined(__GNUC__)
 #define FL_KEEP(constraint, x) __asm__("" : "+" constraint(x))
 #define FL_PREFETCH(p) __builtin_prefetch(p)
-#else
-#define FL_KEEP(constraint, x) (void)0
-#define FL_PREFETCH(p) (void)(p)
-#endif
 
 #endif

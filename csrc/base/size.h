@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 /* a * b and a + b; SIZE_MAX if that overflows or if an operand of a sum is SIZE_MAX already. */
-#if defined(__GNUC__)
 static inline size_t fl_mul(size_t a, size_t b)
 {
     size_t product;
@@ -19,11 +18,6 @@ static inline size_t fl_add(size_t a, size_t b)
     size_t sum;
     return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
 }
-#else
-static inline size_t fl_mul(size_t a, size_t b) { return a && b > SIZE_MAX / a ? SIZE_MAX : a * b; }
-
-static inline size_t fl_add(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
-#endif
 
 /* a / b, rounded up. */
 static inline size_t fl_ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }

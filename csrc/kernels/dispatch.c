@@ -9,13 +9,9 @@
 
 #include <stdatomic.h>
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
 #define FL_X86 1
-#if defined(_MSC_VER)
-#include <intrin.h>
-#else
 #include <cpuid.h>
-#endif
 #endif
 
 #if defined(__aarch64__) && defined(__linux__)
@@ -43,23 +39,15 @@ enum {
 #if defined(FL_X86)
 static void cpuid(uint32_t leaf, uint32_t part, uint32_t r[4])
 {
-#if defined(_MSC_VER)
-    __cpuidex((int *)r, (int)leaf, (int)part);
-#else
     __cpuid_count(leaf, part, r[0], r[1], r[2], r[3]);
-#endif
 }
 
 /* Register state the system saves: XCR0 (Intel SDM vol. 1, 13.3). */
 static uint64_t saved_state(void)
 {
-#if defined(_MSC_VER)
-    return _xgetbv(0);
-#else
     uint32_t lo, hi;
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     return (uint64_t)hi << 32 | lo;
-#endif
 }
 #endif
 

@@ -127,7 +127,7 @@ FL_INLINE float pow_of(float a, float b)
     /* Negative numbers, -0 included, have odd powers; powers of finite ones that are not whole are
        not real. */
     const int negative = copysignf(1.0f, a) < 0.0f;
-    y = negative & odd ? -y : y;
+    y = (negative & odd) ? -y : y;
     y = ((a < 0.0f) & (size <= 0x1.fffffep127f) & !whole) ? NAN : y;
     return b == 0.0f || a == 1.0f || (a == -1.0f && fabsf(b) > 0x1.fffffep127f) ? 1.0f : y;
 }

@@ -6,10 +6,8 @@
 
 #if defined(__clang__)
 #define FL_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
-#define FL_INDEPENDENT _Pragma("GCC ivdep")
 #else
-#define FL_INDEPENDENT
+#define FL_INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
 /* FL_EACH (n) y[i] = f(x[i]); with i counting from 0. */

@@ -85,3 +85,5 @@ for rows in (1, ROWS):
 # stream belongs to one thread at a time, while any number of streams of one layer run at once.
 #
 # Whole models do the same: `model.stream(batch_size=200)`, `stream.reset(rows=[3])`.
+#
+# Next: [scoring Parquet](parquet.py), [a container of under 100 MB](container.py).

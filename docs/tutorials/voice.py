@@ -54,7 +54,7 @@ with wave.open(str(recording)) as file:
 samples = np.frombuffer(raw, "<i2").astype(np.float32) / 32768
 samples = np.concatenate([np.zeros(64, np.float32), samples])
 
-voice = []
+voice: list[float] = []
 for at in range(64, len(samples) - 511, 512):
     p = stream.step(samples[None, at - 64 : at + 512])
     voice.append(float(p[0, 0]))
@@ -69,7 +69,7 @@ for at in range(64, len(samples) - 511, 512):
 # quarter of a second.
 
 start, quiet = None, 0
-spoken = []
+spoken: list[tuple[float, float]] = []
 for n, p in enumerate([*voice, *[0.0] * 8]):
     quiet = 0 if p >= 0.35 else quiet + 1
     if start is None and p > 0.5:

@@ -22,6 +22,7 @@ class _Cell:
 
     @property
     def kind(self):
+        """The class's name: "LSTMCell", "GRUCell" or "RNNCell"."""
         return f"{self._layer.kind}Cell"
 
     @property

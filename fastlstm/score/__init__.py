@@ -7,10 +7,14 @@ which is asked for when something is scored, not when this is imported.
     parts.py     files of any size part by part, whole or not at all, resumed where they stopped
 """
 
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any
+
 __all__ = ["score"]
 
 
-def scorer_class():
+def scorer_class() -> Any:
     """scorer.Scorer; ModuleNotFoundError that says what to install."""
     try:
         from .scorer import Scorer
@@ -21,8 +25,17 @@ def scorer_class():
     return Scorer
 
 
-def score(model, inputs, output, column="x", *, resume=False, force=False, progress=None,
-          **options):  # fmt: skip
+def score(
+    model: str | PathLike[str],
+    inputs: Sequence[str | PathLike[str]],
+    output: str | PathLike[str],
+    column: str = "x",
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> int:
     """Scores `column` of the Parquet files and folders `inputs`, a list of paths, by the layer or
     whole model of the file `model`, and writes the file `output`: rows in the inputs' order. The
     number of rows.
@@ -38,4 +51,5 @@ def score(model, inputs, output, column="x", *, resume=False, force=False, progr
     scorer = scorer_class()(model, column, **options)
     from .parts import run
 
-    return run(scorer, model, inputs, output, options, resume, force, progress)
+    rows: int = run(scorer, model, inputs, output, options, resume, force, progress)
+    return rows

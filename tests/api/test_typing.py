@@ -2,6 +2,8 @@
 """The stubs: what programs may rely on (mypy --strict over typing_usage.py), and that they say what
 the code does (mypy's stubtest: every name, argument and default)."""
 
+import importlib.util
+import json
 import os
 import re
 import shutil
@@ -78,12 +80,55 @@ def test_typed_programs(tmp_path):
 
 @pytest.mark.skipif(not TUTORIALS.exists(), reason="the documents are not here")
 def test_typed_tutorials(tmp_path):
-    """As a reader's editor sees them: errors inside the package and inside torch do not count."""
+    """As a reader's editor sees them: errors inside the package and inside torch do not count, nor
+    that pyarrow has no types."""
     done = mypy(
         ["-m", "mypy"], "--strict", "--follow-imports=silent", "--untyped-calls-exclude=torch",
+        "--disable-error-code=import-untyped",
         *sorted(TUTORIALS.glob("*.py")), cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Of torch and pyarrow much has no type, which is not this package's to change.
+PYRIGHT = {
+    "include": ["programs"],
+    "typeCheckingMode": "strict",
+    "reportMissingTypeStubs": False,
+    "reportUnknownArgumentType": False,
+    "reportUnknownMemberType": False,
+    "reportUnknownVariableType": False,
+}
+
+
+def pyright(folder):
+    """pyright in its strict mode over the programs of a folder."""
+    (folder / "pyrightconfig.json").write_text(
+        json.dumps(PYRIGHT | {"extraPaths": [str(PACKAGE.parent)]})
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", folder],
+        capture_output=True, text=True, cwd=folder,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not TUTORIALS.exists(), reason="the documents are not here")
+@pytest.mark.skipif(
+    not (shutil.which("node") and importlib.util.find_spec("pyright")),
+    reason="pyright is not installed, or node, which it would download",
+)
+def test_typed_for_pyright(tmp_path):
+    """The tutorials and typing_usage.py; and a program that is wrong is found."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for file in (*TUTORIALS.glob("*.py"), HERE / "typing_usage.py"):
+        shutil.copy(file, programs)
+    wrong = "import fastlstm\nfastlstm.LSTM(3, 4).hidden_size.upper()\n"
+    (programs / "wrong.py").write_text(wrong)
+    code, said = pyright(tmp_path)
+    errors = [line for line in said.splitlines() if " - error: " in line]
+    assert code == 1 and len(errors) == 1 and "wrong.py:2" in errors[0], said
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#if !defined(_MSC_VER) && !defined(__AVXVNNI__)
+#if !defined(__AVXVNNI__)
 #error "compile this file with kernels_avx2.c's flags and -mavxvnni"
 #endif
 #define FL_DOT_PRODUCTS 1

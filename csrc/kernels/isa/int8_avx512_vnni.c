@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#if !defined(_MSC_VER) && !defined(__AVX512VNNI__)
+#if !defined(__AVX512VNNI__)
 #error "compile this file with kernels_avx512.c's flags and -mavx512vnni"
 #endif
 #define FL_DOT_PRODUCTS 1

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#if !defined(__AVX2__) || (!defined(_MSC_VER) && (!defined(__FMA__) || !defined(__F16C__)))
+#if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
 #error "compile this file with -mavx2 -mfma -mf16c"
 #endif
 #include "kernels/simd/vec_avx2.h"

@@ -111,12 +111,8 @@ FL_INLINE vi vi_start(int32_t sum)
 /* gcc 12 copies the sums around the intrinsic, and in large tiles keeps some of them in memory. */
 FL_INLINE vi vi_dot(vi sum, vi w, vi a)
 {
-#ifdef _MSC_VER
-    return _mm512_dpbusd_epi32(sum, w, a);
-#else
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
     return sum;
-#endif
 }
 FL_INLINE void vi_dot_16(vi sums[2], const int8_t *w, const int8_t *row, size_t line, size_t lines)
 {

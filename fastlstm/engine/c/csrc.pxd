@@ -299,10 +299,6 @@ cdef extern from *:
     #define FL_COMPILER "clang " __clang_version__
     #elif defined(__GNUC__)
     #define FL_COMPILER "gcc " __VERSION__
-    #elif defined(_MSC_VER)
-    #define FL_STRING2(x) #x
-    #define FL_STRING(x) FL_STRING2(x)
-    #define FL_COMPILER "msvc " FL_STRING(_MSC_VER)
     #else
     #define FL_COMPILER "unknown"
     #endif

@@ -103,7 +103,7 @@ PLANS = {
     "LanguageId": {"Recurrent": 1, "Linear": 1, "Gather": 2},
     "Morphology": {"Recurrent": 1, "Linear": 2},
     "PhonemeStep": {"Recurrent": 1, "Linear": 1, "Pointwise": 0},
-    "SpeechQuality": {"Recurrent": 2, "ConvLast": 2, "MaxPoolLast": 2, "LeakyRelu": 0},
+    "SpeechQuality": {"Recurrent": 1, "ConvLast": 2, "MaxPoolLast": 2, "LeakyRelu": 0},
     "Attention": {"Recurrent": 1, "Linear": 3, "MatMul": 1, "Tanh": 0},
     "Residual": {"Recurrent": 3, "LayerNormalization": 3, "Linear": 2},
     "Dilated": {"Recurrent": 1, "ConvLast": 3, "Mul": 0},
@@ -111,7 +111,7 @@ PLANS = {
     "GruLoop": {"Recurrent": 1, "Sigmoid": 0, "Pointwise": 0, "Split": 0, "Linear": 0},
     "RnnLoop": {"Recurrent": 1, "Tanh": 0, "Linear": 0},
     "TwoCells": {"Recurrent": 6, "Sigmoid": 0, "Pointwise": 0, "Linear": 3},
-    "Denoiser": {"Recurrent": 2, "ConvLast": 2, "ConvTransposeLast": 2, "Relu": 0},
+    "Denoiser": {"Recurrent": 1, "ConvLast": 2, "ConvTransposeLast": 2, "Relu": 0},
     "Gated": {"Recurrent": 1, "Linear": 1, "Pointwise": 2},
 }
 GONE = {"LSTM", "GRU", "RNN", "Conv", "ConvTranspose", "MaxPool", "AveragePool", "Einsum", "Gemm",

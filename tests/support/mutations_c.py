@@ -42,6 +42,9 @@ C = [
     ("tiles are used although the system refuses them", "csrc/kernels/dispatch.c",
      "&& !tiles_permitted() ?", "&& !tiles_permitted() && 0 ?",
      "c/test_c_amx.py::test_refused_tiles_are_done_without"),
+    ("a linear operator of bfloat16 does not ask for tiles", "csrc/ops/linear.c",
+     "count && ints[0] >= FL_INT8", "count && ints[0] == FL_INT8",
+     "c/test_c_amx.py::test_a_linear_operator_asks_for_tiles"),
     # ---- forward
     ("the last row's state is not kept from one tile to the next", "csrc/forward/tile.c",
      "for (size_t r = 0; r < rows0 && e == FL_OK; r++)\n        memcpy(h",

@@ -31,7 +31,8 @@ static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
 /*
  * When units are split among threads (split_units.h): in calls of at least MIN_STEPS steps, into
  * two parts of at least HALF_UNITS units of an LSTM each (LONE_UNITS if there is one row, since
- * small streams shall take no second core), or into up to FL_MAX_PARTS of at least PART_UNITS. What two parts gain over one thread (two cores of a Zen 4; 19 panels, say, are
+ * small streams shall take no second core), or into up to FL_MAX_PARTS of at least PART_UNITS.
+ * What two parts gain over one thread (two cores of a Zen 4; 19 panels, say, are
  * divided into 9 and 10, and a step's end costs some 0.3 us):
  *
  *     H            64     96    100    128    144    160    200    300

@@ -74,10 +74,9 @@ def mypy(module, *arguments, cwd, **environment):
 
 
 def test_typed_programs(tmp_path):
-    """Errors inside the package do not count: of its stubs the tests below say whether they are right."""
-    done = mypy(
-        ["-m", "mypy"], "--strict", "--follow-imports=silent", HERE / "typing_usage.py", cwd=tmp_path
-    )
+    """Errors inside the package do not count; the tests of its stubs are below."""
+    program = HERE / "typing_usage.py"
+    done = mypy(["-m", "mypy"], "--strict", "--follow-imports=silent", program, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

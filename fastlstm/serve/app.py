@@ -194,6 +194,8 @@ class Server:
             self.connections.discard(connection)
             with contextlib.suppress(ValueError, RuntimeError):  # the pool has ended
                 self.pool.close(connection.id)
+            if connection.direct is not None:
+                connection.direct.detach(self.patience)
             self.batches.look()  # what waited for this stream alone waits no more
 
     def _attach(self, socket, connection):

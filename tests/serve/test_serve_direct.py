@@ -2,6 +2,7 @@
 """The short way of whole frames past ASGI, batches of many connections, and several workers."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -158,6 +159,104 @@ class Quiet:
 
     def data_received(self, data):
         assert data == b"the handshake"
+
+
+class Inner:
+    """Stands for uvicorn's protocol, and keeps what it is given."""
+
+    def __init__(self, *_):
+        self.given = []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.given.append(data)
+
+    def pause_writing(self):
+        pass
+
+    resume_writing = pause_writing
+
+
+@pytest.fixture
+def attached(monkeypatch):
+    """(a Direct for frames of 12 bytes, what happened to its transport)"""
+    happened = []
+    monkeypatch.setattr(direct, "WebSocketsSansIOProtocol", Inner)
+    made = direct.Direct(types.SimpleNamespace(ws_max_size=1024), None, {})
+    names = "pause_reading", "resume_reading", "abort"
+    calls = {name: lambda name=name: happened.append(name) for name in names}
+    made.connection_made(types.SimpleNamespace(**calls))
+    made.data_received(b"the handshake")
+    made.attach(12, lambda given: None, lambda: None, 1000)
+    made.inner.given.clear()
+    return made, happened
+
+
+def test_uvicorn_does_not_read_on_while_a_message_waits(attached):
+    """Else what a client sends while its messages are under way would pile up."""
+    made, happened = attached
+    text, other = masked(Opcode.TEXT, b"x"), masked(Opcode.TEXT, b"y")
+    made.data_received(text + other)
+    made.inner.transport.pause_reading()
+    made.inner.transport.resume_reading()  # as it does when the application takes the first one
+    assert made.inner.given == [text] and happened == ["pause_reading"]
+    made.message_done()
+    assert made.inner.given == [text, other] and happened == ["pause_reading", "resume_reading"]
+
+
+def test_who_does_not_read_has_no_pings_answered(attached):
+    made, happened = attached
+    ping = masked(Opcode.PING, bytes(125))
+
+    async def talk():
+        made.pause_writing()
+        made.data_received(ping)
+        assert made.inner.given == [] and happened == ["pause_reading"]
+        made.resume_writing()
+        assert made.inner.given == [ping] and happened == ["pause_reading", "resume_reading"]
+
+    asyncio.run(talk())
+
+
+def test_the_end_of_a_faulty_client_is_heard_at_once(attached):
+    """A message that the application is never done with, one that waits behind it, a close."""
+    made, happened = attached
+    text, close = masked(Opcode.TEXT, b"x"), masked(Opcode.CLOSE, b"\x03\xeb")
+
+    async def talk():
+        made.data_received(text + masked(Opcode.BINARY, bytes(12)))
+        made.data_received(close)
+        assert made.inner.given == [text] and set(happened) == {"pause_reading"}
+        made.detach(1000)
+        assert made.inner.given == [text, close] and happened[-1] == "resume_reading"
+
+    asyncio.run(talk())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_who_never_reads_is_cut_off(layer):
+    """A transport with something left to be sent does not end by being closed."""
+
+    def sockets(process):
+        folder = Path(f"/proc/{process.pid}/fd")
+        return sum("socket:" in os.path.realpath(each) for each in folder.iterdir())
+
+    async def talk(process, url):
+        before = sockets(process)
+        _, writer = await opened(url, "answer=json")
+        assert sockets(process) > before
+        frames = masked(Opcode.BINARY, bytes(12)) * 1000
+        with contextlib.suppress(ConnectionError):
+            while sockets(process) > before:
+                with contextlib.suppress(TimeoutError):
+                    writer.write(frames)
+                    await asyncio.wait_for(writer.drain(), 0.05)
+        writer.close()
+
+    with served(layer[0], "--rate", "1e9", "--patience", "0.2") as (process, url):
+        asyncio.run(asyncio.wait_for(talk(process, url), SECONDS))
 
 
 def test_too_fast_by_the_short_way(layer):

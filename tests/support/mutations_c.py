@@ -103,8 +103,8 @@ C = [
     ("a model's outputs are not counted as memory", "fastlstm/engine/c/operators.pxi",
      "            needed += <object>fl_array_bytes(a)\n", "",
      "models/test_model.py::test_memory_is_what_a_run_takes_and_its_bound"),
-    ("rows of a product in bfloat16 overlap", "csrc/ops/linear.c",
-     "return lines * 2 * sizeof(float);", "return lines * sizeof(float);",
+    ("rows of a product in bfloat16 overlap", "csrc/kernels/contract.h",
+     ": fl_mul(lines, 2 * sizeof(float));", ": fl_mul(lines, sizeof(float));",
      "models/test_few_bits.py::test_a_linear_of_bfloat16_bit_by_bit"),
     # ---- int8
     ("a state's scale follows numbers below 1 too", "csrc/kernels/codes.h",

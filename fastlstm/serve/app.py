@@ -132,7 +132,8 @@ class Server:
     async def share(self):
         """Tells the other workers, as long as it runs."""
         while self.shared is not None:
-            self.shared.write(self.counts())
+            with contextlib.suppress(OSError):  # a full disk: the next time, then
+                self.shared.write(self.counts())
             await asyncio.sleep(EVERY)
 
     def collect(self):

@@ -18,7 +18,8 @@ from test_serve import served
 from websockets.frames import Frame, Opcode
 
 import fastlstm
-from fastlstm.serve import direct
+from fastlstm.serve import direct, run
+from fastlstm.serve.app import Server
 from fastlstm.serve.served import FORMATS, Served
 from fastlstm.serve.workers import Shared
 
@@ -330,10 +331,46 @@ def test_counts_of_workers_add_up(tmp_path):
     counts = {"frames": 3, "latencies": [1, 2], "closed": {"1000": 2}}
     other = {"frames": 4, "latencies": [0, 5], "closed": {"1000": 1, "1008": 1}}
     Shared(tmp_path, 1).write(other)
-    Shared(tmp_path, 0).write({"frames": 1000})  # its own of a moment ago
-    assert Shared(tmp_path, 0).total(counts) == {
+    own = Shared(tmp_path, 0)
+    own.write({"frames": 1000, "open": 8})  # its own of a moment ago
+    assert own.total(counts) == {
         "frames": 7, "latencies": [1, 7], "closed": {"1000": 3, "1008": 1},
     }  # fmt: skip
+    # What a dead worker has counted is not lost; its streams are.
+    after = Shared(tmp_path, 0)
+    assert after.total({"frames": 2, "open": 1})["frames"] == 2 + 1000 + 4
+    assert after.total({"frames": 2, "open": 1})["open"] == 1
+    after.write({"frames": 2, "open": 1})
+    assert Shared(tmp_path, 1).total({"frames": 1, "open": 0})["frames"] == 1 + 4 + 1002
+
+
+def test_counts_are_written_again_after_a_full_disk(layer):
+    served, written = Served(layer[0], 1), []
+
+    class Full:
+        def write(self, counts):
+            written.append(counts)
+            if len(written) == 3:
+                server.shared = None  # ends it
+            raise OSError(28, "No space left on device")
+
+    server = Server(served, shared=Full())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastlstm.serve.app.EVERY", 0)
+        asyncio.run(server.share())
+    served.pool.shutdown()
+    assert len(written) == 3
+
+
+def test_a_model_that_fails_at_the_end_does_not_keep_it_from_ending():
+    async def end():
+        raise ArithmeticError
+
+    made = object.__new__(run._Uvicorn)
+    made.server, made.should_exit = types.SimpleNamespace(end=end), False
+    with pytest.raises(ArithmeticError):
+        asyncio.run(made._end())
+    assert made.should_exit
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="--workers is for Linux")

@@ -213,11 +213,12 @@ class ModelStream:
         for at, name in last.state:
             given[at] = state[name]
         made = last.plan.run_given(given, self._model.num_threads or 0, spare)
-        self._state = fresh = {}
-        for name, at in self._next:
-            fresh[name] = made[at]
-            if spare is not None:
-                spare[at] = state[name]
+        # An interrupt at any place from here on finds a whole state, and none of its arrays spare.
+        last.spare = None if spare is None else [None] * len(made)
+        self._state = {name: made[at] for name, at in self._next}
+        if spare is not None:
+            for name, at in self._next:
+                last.spare[at] = state[name]
         return self._outputs(made)
 
     def _outputs(self, made):

@@ -188,7 +188,7 @@ class Direct(asyncio.Protocol):
         self.inner.connection_made(Lent(self, transport))
 
     def connection_lost(self, exc):
-        self.take, self.lost = None, True
+        self.take, self.lost, self.stopped = None, True, False
         self.held.clear()
         self._readable()
         if self.cut_off is not None:

@@ -3,7 +3,9 @@
 
 import contextlib
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -381,6 +383,17 @@ def test_an_interrupt_leaves_a_whole_state(small, at, rng):
     for t in range(4, 8):
         assert first(stream.step(x[t : t + 1])).tobytes() == first(other(x[t : t + 1])).tobytes()
         other.state = other.state  # without what is kept of the step before
+
+
+def test_a_stream_does_not_keep_what_it_was_given(small, rng):
+    stream, (x, *_) = fastlstm.load_model(small("lstm")[0]).stream(3), drawn("lstm", 8, 3, rng)
+    given = [x[t : t + 1].copy() for t in range(4)]
+    references = [weakref.ref(array) for array in given]
+    for array in given:
+        stream.step(array)
+    del array, given[:]
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 4
 
 
 def test_what_steps_gave_stays_as_it_was(small, rng):

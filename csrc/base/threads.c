@@ -72,6 +72,9 @@ static int start(worker *w)
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
 
 typedef pthread_mutex_t mutex;
 typedef pthread_cond_t condition;
@@ -188,14 +191,15 @@ static int fork_safe(void) { return !pthread_once(&fork_once, handle_fork) && fo
  * other. The worker then waits there until the scheduler's next look, which is milliseconds away:
  * on two CPUs one model in three ran on one of them, for 10 ms instead of 6. So where CPUs are few
  * a caller keeps a worker off its own CPU while it wakes it, and the worker itself ends that. It
- * takes 1 to 2 us. Among many CPUs the system finds an idle one.
+ * takes 1 to 2 us. Among many CPUs the system finds an idle one. Where system calls are filtered
+ * (seccomp), a change of affinity may be what ends the process, so there all is left as it is.
  */
 #if defined(__linux__)
 enum { FEW_CPUS = 4 };
 
 static void keep_off(worker *w, int cpu)
 {
-    if (pthread_getaffinity_np(w->thread, sizeof w->cpus, &w->cpus))
+    if (prctl(PR_GET_SECCOMP) || pthread_getaffinity_np(w->thread, sizeof w->cpus, &w->cpus))
         return;
     const int count = CPU_COUNT(&w->cpus);
     if (count > FEW_CPUS || w->index >= (size_t)count || !CPU_ISSET(cpu, &w->cpus))

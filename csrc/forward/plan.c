@@ -30,8 +30,9 @@ static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
 
 /*
  * When units are split among threads (split_units.h): in calls of at least MIN_STEPS steps, into
- * two parts of at least HALF_UNITS units of an LSTM each, or into up to FL_MAX_PARTS of at least
- * PART_UNITS each. What two parts gain over one thread (two cores of a Zen 4; 19 panels, say, are
+ * two parts of at least HALF_UNITS units of an LSTM each (LONE_UNITS if there is one row, since
+ * small streams shall take no second core), or into up to FL_MAX_PARTS of at least PART_UNITS.
+ * What two parts gain over one thread (two cores of a Zen 4; 19 panels, say, are
  * divided into 9 and 10, and a step's end costs some 0.3 us):
  *
  *     H            64     96    100    128    144    160    200    300
@@ -52,10 +53,10 @@ static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
  */
 enum { MIN_STEPS = 8 };
 #if defined(FL_SPLIT_HOOK)
-enum { PART_UNITS = 8, HALF_UNITS = 8, RUN_UNITS = 8 };
+enum { PART_UNITS = 8, HALF_UNITS = 8, LONE_UNITS = 8, RUN_UNITS = 8 };
 static const double WAVE_BYTES = 0;
 #else
-enum { PART_UNITS = 96, HALF_UNITS = 32, RUN_UNITS = 48 };
+enum { PART_UNITS = 96, HALF_UNITS = 32, LONE_UNITS = 56, RUN_UNITS = 48 };
 static const double WAVE_BYTES = 2.5e6;
 #endif
 
@@ -77,7 +78,7 @@ static size_t split_parts(const fl_net *net, const fl_call *call, size_t threads
     const fl_config *config = &net->config;
     const size_t units = config->hidden * net->cell->gates / 4;
     size_t parts = units / (call->run ? RUN_UNITS : PART_UNITS);
-    if (parts < 2 && !call->run && units >= 2 * HALF_UNITS)
+    if (parts < 2 && !call->run && units >= 2 * (call->batch > 1 ? HALF_UNITS : LONE_UNITS))
         parts = 2;
     const double weights = 8.0 * (double)(net->cell->gates * config->hidden * net->width);
     if (config->proj || call->tape || call->steps < (call->run ? 1 : MIN_STEPS) ||

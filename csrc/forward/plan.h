@@ -25,7 +25,8 @@ typedef struct fl_plan {
 /* The most parts of split units. */
 enum { FL_MAX_PARTS = 4 };
 
-/* The plan of a call. Of the call, batch, steps, threads and tape are read. */
+/* The plan of a call. Of the call, batch, steps, threads, tape and whether there is a run are read.
+ */
 fl_plan fl_plan_call(const fl_net *net, const fl_call *call);
 
 /* A call of fewer floating-point operations runs on one thread. 3e6 take about 30 us of AVX-512,

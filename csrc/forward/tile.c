@@ -34,7 +34,7 @@ static int input_product(fl_job *job, fl_scratch *scratch, const fl_track_weight
     return fl_run_gemm(&job->context, &scratch->slot, weights->w.format, g);
 }
 
-/* One step of a cell that resets h before the product of its last gate: the five calls that fl_step
+/* One step of a cell that resets h before the product of its last gate: the four calls that fl_step
    in kernels/contract.h names. */
 static int reset_step(fl_job *job, fl_scratch *scratch, const fl_track_weights *weights,
                       const fl_step *s)

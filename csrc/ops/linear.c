@@ -279,7 +279,7 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
     fl_epilogue epilogue;
     const size_t count = attributes->int_count;
     const fl_kernels *kernels =
-        fl_permitted_kernels(attributes->kernels, count && ints[0] == FL_INT8);
+        fl_permitted_kernels(attributes->kernels, count && ints[0] >= FL_INT8);
     const int64_t taps = count > 4 ? ints[4] : 1, stride = count > 5 ? ints[5] : 1;
     const int64_t bits = count > 6 ? ints[6] : 16;
     /* 127 * 127 * 2^17 is below 2^31: sums of fewer products of 8-bit codes fit in 32 bits. */

@@ -201,11 +201,14 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
 {
     const job *job = arg;
     const fl_windows *w = &job->w;
+    /* Of large windows fewer positions, so that the next look whether to stop is never far off. */
+    const double few = FL_POLL_FLOP / flop_of(job->layer, w, 1);
+    const size_t most = few < BLOCK ? (size_t)few + 1 : BLOCK;
     (void)worker;
     for (size_t i = item, end = item + count, here; i < end; i += here) {
         const size_t o = i / w->out[1], o2 = i % w->out[1];
         here = w->out[1] - o2 < end - i ? w->out[1] - o2 : end - i;
-        here = here < BLOCK ? here : BLOCK;
+        here = here < most ? here : most;
         row(job, o / w->out[0], o % w->out[0], o2, o2 + here, job->y + i * w->channels);
         if (fl_should_stop(context, slot, flop_of(job->layer, w, here)))
             return FL_INTERRUPTED;

@@ -13,6 +13,7 @@
  *                                tiles for itself, as other libraries do between calls as well
  *     amx_driver signals N       calls during which N signals arrive
  *     amx_driver refused         a filter refuses the system call that asks for tiles
+ *     amx_driver linear FORMAT   a linear operator in a process that has no network, 1 to 65 rows
  *     amx_driver policy          how many rows the tiles are for
  */
 #include <linux/audit.h>
@@ -28,6 +29,7 @@
 
 #include "kernels/dispatch.h"
 #include "network/network.h"
+#include "ops/registry.h"
 #include "amx.h"
 #include "on_the_heap.h"
 #include "vary.h"
@@ -306,10 +308,58 @@ static void refuse(void)
     CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
+/* The outputs of a linear operator on `kernels`, to y[rows][OUT]. */
+enum { IN = 45, OUT = 70 };
+
+static void linear(const fl_kernels *kernels, int format, size_t rows, float *y)
+{
+    static float w[OUT * IN], scales[OUT], x[65 * IN];
+    static int8_t codes[OUT * IN];
+    const int64_t ints[] = {format, IN, OUT};
+    const fl_attributes attributes = {.kernels = kernels, .ints = ints, .int_count = 3};
+    const fl_caller caller = {.threads = 2};
+    const int coded = format == FL_INT8;
+    uint64_t drawn_from = 7;
+    for (size_t i = 0; i < OUT * IN; i++) {
+        codes[i] = (int8_t)(draw(&drawn_from) % 255 - 127);
+        w[i] = (float)codes[i] / 300.0f;
+    }
+    for (size_t i = 0; i < 65 * IN; i++)
+        x[i] = (float)(draw(&drawn_from) % 2001) / 1000.0f - 1.0f;
+    for (size_t i = 0; i < OUT; i++)
+        scales[i] = 0.01f + (float)i / 1000.0f;
+    const fl_array weights[] = {{.shape = {2, {OUT, IN}},
+                                 .type = coded ? FL_CODES : FL_F32,
+                                 .at = coded ? (void *)codes : w},
+                                {.shape = {1, {OUT}}, .type = FL_F32, .at = scales},
+                                {.shape = {1, {OUT}}, .type = FL_F32, .at = scales}};
+    const fl_array in = {.shape = {2, {rows, IN}}, .type = FL_F32, .at = x};
+    fl_array out;
+    fl_operator *op;
+    CHECK(fl_operator_new("linear", &attributes, &op) == FL_OK);
+    CHECK(op->type->pack(op, weights, coded ? 3 : 2) == FL_OK);
+    CHECK(op->type->shape(op, &in, 1, &out, 1) == FL_OK);
+    out.at = y;
+    const size_t bytes = fl_whole_lines(op->type->bytes(op, &in, 1, 2));
+    void *arena = aligned_alloc(64, bytes);
+    CHECK(arena && op->type->run(op, &in, 1, &out, 1, arena, &caller) == FL_OK);
+    free(arena);
+    op->type->free(op);
+}
+
+static void compare_linear(int format, size_t rows)
+{
+    static float y[2][65 * OUT];
+    linear(tiled, format, rows, y[0]);
+    linear(other, format, rows, y[1]);
+    CHECK(!memcmp(y[0], y[1], rows * OUT * sizeof(float)));
+}
+
 static void refused(void)
 {
     refuse();
     for (int format = FL_INT8; format <= FL_BFLOAT16; format++) {
+        compare_linear(format, 30);
         const shape s = plain(FL_LSTM, format, 30);
         trial x;
         prepare(&x, &s);
@@ -363,6 +413,14 @@ int main(int argc, char **argv)
     if (!strcmp(mode, "refused")) {
         refused();
         printf("refused\n");
+        return 0;
+    }
+    if (!strcmp(mode, "linear")) { /* which asks for tiles itself */
+        CHECK(n == FL_INT8 || n == FL_BFLOAT16);
+        for (size_t rows = 1; rows <= 65; rows++)
+            compare_linear((int)n, rows);
+        CHECK(none_configured() && (!fl_amx_model() || products()));
+        printf("%zu\n", products());
         return 0;
     }
     CHECK(fl_permitted_kernels(tiled, 1) == tiled);

@@ -4,6 +4,7 @@
  *
  *     half_driver round    float32 numbers on the standard input: what packing rounds them to, as
  *                          binary16 patterns, on the standard output
+ *     half_driver sets     how many instruction sets there are
  *     half_driver load I   binary16 patterns: the float32 numbers that the gemm of instruction set
  *                          I makes of them, each times 1 and added to -0, so that -0 stays; from
  *                          one row of several panels, and from more rows than a tile has
@@ -69,6 +70,8 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "round"))
         return round_all(), 0;
+    if (argc == 2 && !strcmp(argv[1], "sets"))
+        return printf("%d\n", fl_isa_count()), 0;
     CHECK(argc == 3 && !strcmp(argv[1], "load"));
     const int isa = atoi(argv[2]);
     CHECK(isa >= 0 && isa < fl_isa_count());

@@ -428,6 +428,10 @@ int main(int argc, char **argv)
                     (fl_shape){.axes = 2, .size = {1000, 512}}, threads);
         interrupted(made(kernels, "softmax", (const int64_t[]){1}, 1, NULL, 0),
                     (fl_shape){.axes = 2, .size = {4000, 1000}}, threads);
+        /* 60 windows of 8192 taps, side by side */
+        interrupted(
+            made(kernels, "max_pool", (const int64_t[]){1, 0, 0, 0, 8192, 1, 1, 0, 0}, 9, NULL, 0),
+            (fl_shape){.axes = 3, .size = {1, 8251, 56}}, threads);
         const fl_config f = {
             .cell = FL_RNN_TANH, .input = 8, .hidden = 256, .layers = 2, .dirs = 1};
         interrupted(fl_recurrent_new(&f, kernels), (fl_shape){.axes = 3, .size = {300, 5, 8}},

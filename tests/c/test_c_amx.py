@@ -95,5 +95,11 @@ def test_refused_tiles_are_done_without(networks):
     assert drive(networks, "refused") == ["refused"]
 
 
+@pytest.mark.parametrize("number", [2, 3], ids=["int8", "bfloat16"])
+def test_a_linear_operator_asks_for_tiles(networks, number):
+    """Of each format alone, in a process in which no network has asked; 1 to 65 rows."""
+    drive(networks, "linear", number)
+
+
 def test_few_rows_run_without_tiles():
     drive(build("amx_driver", model=True), "policy")

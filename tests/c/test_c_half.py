@@ -49,12 +49,13 @@ def test_packing_rounds_as_numpy_does(driver):
     assert np.isnan(got[~number]).all() and (~number).any()
 
 
-def assert_loads(driver, isas):
+def assert_loads(driver):
     """Checks each instruction set that runs under `driver`; how many do."""
     want = ALL.view(np.float16).astype(np.float32)
     number = ~np.isnan(want)
     ran = 0
-    for isa in range(isas):
+    sets = subprocess.run([*driver, "sets"], capture_output=True, text=True, check=True).stdout
+    for isa in range(int(sets)):
         got = piped(driver, ALL, np.float32, "load", str(isa))
         if len(got):
             ran += 1
@@ -64,11 +65,11 @@ def assert_loads(driver, isas):
 
 
 def test_kernels_read_every_float16_number_exactly(driver):
-    assert assert_loads(driver, 8) >= 1
+    assert assert_loads(driver) >= 1
 
 
 @pytest.mark.skipif(not X86, reason="native already")
 def test_aarch64_reads_every_float16_number_exactly():
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")
     arm = build("half_driver", arm=True, compiler="aarch64-linux-gnu-gcc", link=["-static"])
-    assert assert_loads(["qemu-aarch64", "-cpu", "cortex-a53", arm], 8) == 2
+    assert assert_loads(["qemu-aarch64", "-cpu", "cortex-a53", arm]) == 2

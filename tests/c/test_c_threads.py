@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from c_core import CLEAN
@@ -129,6 +130,8 @@ def test_idle_workers_take_no_processor_time(drive):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone moves threads")
 def test_a_sleeping_worker_is_woken_on_another_cpu_than_its_caller_s(drive):
     """And may use all CPUs again before it works. The caller is on each of two CPUs in turn."""
+    if "Seccomp:\t0" not in Path("/proc/self/status").read_text():
+        pytest.skip("where system calls are filtered, threads are left where they are")
     times = int(drive("apart", 20).split()[0])
     assert times >= 20 or len(os.sched_getaffinity(0)) == 1
 

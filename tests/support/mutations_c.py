@@ -42,6 +42,9 @@ C = [
     ("tiles are used although the system refuses them", "csrc/kernels/dispatch.c",
      "&& !tiles_permitted() ?", "&& !tiles_permitted() && 0 ?",
      "c/test_c_amx.py::test_refused_tiles_are_done_without"),
+    ("a linear operator of bfloat16 does not ask for tiles", "csrc/ops/linear.c",
+     "count && ints[0] >= FL_INT8", "count && ints[0] == FL_INT8",
+     "c/test_c_amx.py::test_a_linear_operator_asks_for_tiles"),
     # ---- forward
     ("the last row's state is not kept from one tile to the next", "csrc/forward/tile.c",
      "for (size_t r = 0; r < rows0 && e == FL_OK; r++)\n        memcpy(h",
@@ -103,8 +106,8 @@ C = [
     ("a model's outputs are not counted as memory", "fastlstm/engine/c/operators.pxi",
      "            needed += <object>fl_array_bytes(a)\n", "",
      "models/test_model.py::test_memory_is_what_a_run_takes_and_its_bound"),
-    ("rows of a product in bfloat16 overlap", "csrc/kernels/contract.h",
-     ": fl_mul(lines, 2 * sizeof(float));", ": fl_mul(lines, sizeof(float));",
+    ("rows of a product in bfloat16 overlap", "csrc/ops/linear.c",
+     "layer->w.format, layer->in, layer->bits);", "layer->w.format, layer->in, layer->bits) / 2;",
      "models/test_few_bits.py::test_a_linear_of_bfloat16_bit_by_bit"),
     # ---- int8
     ("a state's scale follows numbers below 1 too", "csrc/kernels/codes.h",

@@ -2,10 +2,9 @@
 """Runs the code of one page of the documents: python run_page.py PAGE, in a folder of its own.
 
 Blocks of Python run in order, in one namespace. Of commands, `fastlstm info`, `inspect` and
-`convert` run, but of files that a reader has to fetch, and the arguments of the others are parsed;
-programs, make's targets and extras that other commands name are looked up. A block marked
-title="printed" must be what the page printed. A tutorial (.py) is a program with such a page in its
-comments.
+`convert` run and the arguments of the others are parsed; programs, make's targets and extras that
+other commands name are looked up. A block marked title="printed" must be what the page printed. A
+tutorial (.py) is a program with such a page in its comments.
 """
 
 import contextlib
@@ -16,8 +15,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+# Files that a reader downloads: of commands on them the options alone are checked.
+DOWNLOADED = {"silero_vad.onnx"}
 OTHERS = {"keras", "tensorflow"}  # frameworks that pages may show and tests do not install
-FETCHED = {"silero_vad.onnx"}
 WORDS = re.compile(r"(?:fastlstm|pip|python|make|arecord|pytest) ")
 
 
@@ -49,7 +49,7 @@ def command(line):
     if name == "fastlstm":
         from fastlstm.cli.main import build_parser, main
 
-        if words[0] in ("info", "inspect", "convert") and FETCHED.isdisjoint(words):
+        if words[0] in ("info", "inspect", "convert") and not DOWNLOADED & {*words}:
             assert main(words) == 0, line
         else:
             build_parser().parse_args(words)

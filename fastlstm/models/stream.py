@@ -14,7 +14,7 @@ class _Like(Like):
     """What a step needs whose inputs are like those of the step before.
 
     plan     gives no output another dtype than the C core's
-    given    what the plan takes, of which a step gives those `at`, and the state (number, name)
+    given    what the plan takes; None for what a step gives, `at`, and for the state (number, name)
     spare    the outputs of the step before the last one that are states, which nobody else has, and
              None for what was returned; None where outputs cannot be written to given arrays
     """
@@ -25,6 +25,8 @@ class _Like(Like):
         self.state = [(plan.inputs.index(i), name) for i, name in places if name in states]
         self.spare = [None] * outputs if plan.program is not None else None
         super().__init__([self.given[i] for i in self.at], plan)
+        for i in (*self.at, *(i for i, _ in self.state)):
+            self.given[i] = None  # the caller's, perhaps large, and a state that will be an old one
 
 
 class ModelStream:
@@ -213,11 +215,12 @@ class ModelStream:
         for at, name in last.state:
             given[at] = state[name]
         made = last.plan.run_given(given, self._model.num_threads or 0, spare)
-        self._state = fresh = {}
-        for name, at in self._next:
-            fresh[name] = made[at]
-            if spare is not None:
-                spare[at] = state[name]
+        # An interrupt at any place from here on finds a whole state, and none of its arrays spare.
+        last.spare = None if spare is None else [None] * len(made)
+        self._state = {name: made[at] for name, at in self._next}
+        if spare is not None:
+            for name, at in self._next:
+                last.spare[at] = state[name]
         return self._outputs(made)
 
     def _outputs(self, made):

@@ -132,7 +132,8 @@ class Server:
     async def share(self):
         """Tells the other workers, as long as it runs."""
         while self.shared is not None:
-            self.shared.write(self.counts())
+            with contextlib.suppress(OSError):  # a full disk: the next time, then
+                self.shared.write(self.counts())
             await asyncio.sleep(EVERY)
 
     def collect(self):
@@ -194,6 +195,8 @@ class Server:
             self.connections.discard(connection)
             with contextlib.suppress(ValueError, RuntimeError):  # the pool has ended
                 self.pool.close(connection.id)
+            if connection.direct is not None:
+                connection.direct.detach(self.patience)
             self.batches.look()  # what waited for this stream alone waits no more
 
     def _attach(self, socket, connection):

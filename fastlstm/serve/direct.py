@@ -28,6 +28,26 @@ def header(first, size, mask=0):
     return bytes((first, mask | 127)) + size.to_bytes(8, "big")
 
 
+class Lent:
+    """A Direct's transport as uvicorn's protocol has it. When to read from it Direct alone decides
+    as long as it looks at the bytes first: uvicorn would go on reading when the application has
+    taken a message, and what comes then would pile up in `held`."""
+
+    def __init__(self, direct, transport):
+        self._direct, self._transport = direct, transport
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+    def pause_reading(self):
+        if self._direct.take is None:
+            self._transport.pause_reading()
+
+    def resume_reading(self):
+        if self._direct.take is None:
+            self._transport.resume_reading()
+
+
 class Direct(asyncio.Protocol):
     """Made by uvicorn for each connection; the application finds it in its scope's state as
     "direct", and may `attach` when the handshake is done.
@@ -48,6 +68,8 @@ class Direct(asyncio.Protocol):
         self.fragmented = False  # more of a message is to come
         self.stopped = False  # reading is paused here
         self.full = None  # a timer: so long may the client take to read its answers
+        self.cut_off = None  # a timer, from the application's end on
+        self.lost = False
 
     def attach(self, size, take, slow, patience):
         """Whole frames of `size` bytes go to take(4 bytes of mask + payload) from now on, and
@@ -57,6 +79,15 @@ class Direct(asyncio.Protocol):
             self.plain = header(0x82, size, MASKED)
             self.whole = len(self.plain) + 4 + size
             self.take, self.slow, self.patience = take, slow, patience
+
+    def detach(self, patience):
+        """The application is done with the connection. Of what still comes, the client's closing
+        alone matters; and a client that has not closed, or not read what it was sent, is cut off
+        after `patience` seconds: a transport that is closed waits for its reader for ever."""
+        if self.cut_off is None and not self.lost:
+            loop = asyncio.get_running_loop()
+            self.cut_off = loop.call_later(patience, self.transport.abort)
+            self._go_on()
 
     def answer(self, data):
         """The answer to the frame that was taken: bytes, or text."""
@@ -82,7 +113,7 @@ class Direct(asyncio.Protocol):
         elif (
             len(data) == self.whole
             and data.startswith(self.plain)
-            and not (self.held or self.busy or self.fragmented or self.full)
+            and not (self.held or self.busy or self.fragmented or self.full or self.cut_off)
             and self.given == self.handled
         ):
             self.busy = True
@@ -97,10 +128,16 @@ class Direct(asyncio.Protocol):
             first, size = self.held[0], self._size()
             if size is None:
                 break
-            if size and first & CONTROL and first & 0x0F != CLOSE:
+            if size and self.cut_off:
+                data = self._cut(size)
+                if first & 0x0F == CLOSE:
+                    self.inner.data_received(data)
+                continue
+            # What answers a ping is written too: not to who does not read.
+            if size and first & CONTROL and first & 0x0F != CLOSE and not self.full:
                 self.inner.data_received(self._cut(size))
                 continue
-            if self.busy or self.full or self.given != self.handled:
+            if not self.cut_off and (self.busy or self.full or self.given != self.handled):
                 if not self.stopped:
                     self.stopped = True
                     self.transport.pause_reading()
@@ -148,12 +185,14 @@ class Direct(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
-        self.inner.connection_made(transport)
+        self.inner.connection_made(Lent(self, transport))
 
     def connection_lost(self, exc):
-        self.take = None
+        self.take, self.lost, self.stopped = None, True, False
         self.held.clear()
         self._readable()
+        if self.cut_off is not None:
+            self.cut_off.cancel()
         self.inner.connection_lost(exc)
 
     def eof_received(self):

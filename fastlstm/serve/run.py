@@ -28,8 +28,10 @@ class _Uvicorn(uvicorn.Server):
         self._ending = asyncio.run_coroutine_threadsafe(self._end(), asyncio.get_running_loop())
 
     async def _end(self):
-        await self.server.end()
-        self.should_exit = True
+        try:
+            await self.server.end()
+        finally:  # also where the model fails on the last batch
+            self.should_exit = True
 
 
 def configured(server, certificate=None, key=None):

@@ -19,21 +19,27 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 EVERY = 1.0  # seconds between two writings of a worker's counts
+NOW = {"open", "capacity", "waiting"}  # of these, what is, not what was since the start
 
 
 class Shared:
-    """The counts of all workers, of which this is one."""
+    """The counts of all workers, of which this is one. It goes on from what a dead one of its
+    number has counted: a sum that fell would look like a start of all of them from nothing."""
 
     def __init__(self, folder, number):
-        self.folder, self.own = Path(folder), f"{number}.json"
+        self.folder, self.own, self.before = Path(folder), f"{number}.json", {}
+        if (self.folder / self.own).exists():
+            left = json.loads((self.folder / self.own).read_text())
+            self.before = {name: n for name, n in left.items() if name not in NOW}
 
     def write(self, counts):
         temporary = self.folder / f".{self.own}"
-        temporary.write_text(json.dumps(counts))
+        temporary.write_text(json.dumps(_added(counts, self.before)))
         os.replace(temporary, self.folder / self.own)
 
     def total(self, counts):
         """Of this worker's counts of now and the others' of a moment ago."""
+        counts = _added(counts, self.before)
         for path in self.folder.glob("[0-9]*.json"):
             if path.name != self.own:
                 counts = _added(counts, json.loads(path.read_text()))

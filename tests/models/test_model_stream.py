@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A model's stream: pairs, state, rows, copies, bits; a step that fails leaves the state."""
 
+import contextlib
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -342,6 +345,55 @@ def test_a_copy_before_the_pairs_are_known():
 
 
 # ---- steps like the one before them
+
+
+class Interrupted(list):
+    """A list that is interrupted at the item number `at` of all that are taken from it."""
+
+    def __init__(self, items, at):
+        super().__init__(items)
+        self.left = at
+
+    def __iter__(self):
+        for each in super().__iter__():
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+            yield each
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_an_interrupt_leaves_a_whole_state(small, at, rng):
+    """That before the step or that behind it, and the stream goes on from it."""
+    model, x = fastlstm.load_model(small("lstm")[0]), drawn("lstm", 8, 3, rng)[0]
+    stream, states = model.stream(3), []
+    for t in range(4):
+        stream.step(x[t : t + 1])
+        states.append({name: a.tobytes() for name, a in stream.state.items()})
+    stream.state = dict(model.stream(3).state)
+    for t in range(3):
+        stream.step(x[t : t + 1])
+    following, stream._next = stream._next, Interrupted(stream._next, at)
+    with contextlib.suppress(KeyboardInterrupt):
+        stream.step(x[3:4])
+    stream._next = following
+    left = {name: a.tobytes() for name, a in stream.state.items()}
+    assert left in states[2:]
+    other = copy.copy(stream)
+    for t in range(4, 8):
+        assert first(stream.step(x[t : t + 1])).tobytes() == first(other(x[t : t + 1])).tobytes()
+        other.state = other.state  # without what is kept of the step before
+
+
+def test_a_stream_does_not_keep_what_it_was_given(small, rng):
+    stream, (x, *_) = fastlstm.load_model(small("lstm")[0]).stream(3), drawn("lstm", 8, 3, rng)
+    given = [x[t : t + 1].copy() for t in range(4)]
+    references = [weakref.ref(array) for array in given]
+    for array in given:
+        stream.step(array)
+    del array, given[:]
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 4
 
 
 def test_what_steps_gave_stays_as_it_was(small, rng):

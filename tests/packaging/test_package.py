@@ -59,6 +59,19 @@ def test_importing_leaves_the_gil_off():
     assert (done.stdout, done.stderr) == ("False c\n", "")
 
 
+def test_what_calls_set_anew_is_guarded():
+    """Attributes that a method sets which many threads may call at once: without a GIL two that set
+    one, or one that reads it, would lose a reference to the object that was there."""
+    text = (PACKAGE / "engine" / "c" / "operators.pxi").read_text()
+    program = text.partition("cdef class Program")[2].partition("def __dealloc__")
+    calls = program[2].splitlines()
+    anew = set(re.findall(r"self\.(\w+) = ", program[2]))
+    assert anew == {"latest"}
+    uses = [n for n, line in enumerate(calls) if re.search(r"self\.latest\b", line)]
+    assert len(uses) == 2
+    assert all("with cython.critical_section(self):" in calls[n - 1] for n in uses)
+
+
 def declared(stub):
     """The public names that a stub's text declares at its top, not those it imports for itself."""
     names = set()

@@ -2,6 +2,7 @@
 """The short way of whole frames past ASGI, batches of many connections, and several workers."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -17,7 +18,8 @@ from test_serve import served
 from websockets.frames import Frame, Opcode
 
 import fastlstm
-from fastlstm.serve import direct
+from fastlstm.serve import direct, run
+from fastlstm.serve.app import Server
 from fastlstm.serve.served import FORMATS, Served
 from fastlstm.serve.workers import Shared
 
@@ -160,6 +162,104 @@ class Quiet:
         assert data == b"the handshake"
 
 
+class Inner:
+    """Stands for uvicorn's protocol, and keeps what it is given."""
+
+    def __init__(self, *_):
+        self.given = []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.given.append(data)
+
+    def pause_writing(self):
+        pass
+
+    resume_writing = pause_writing
+
+
+@pytest.fixture
+def attached(monkeypatch):
+    """(a Direct for frames of 12 bytes, what happened to its transport)"""
+    happened = []
+    monkeypatch.setattr(direct, "WebSocketsSansIOProtocol", Inner)
+    made = direct.Direct(types.SimpleNamespace(ws_max_size=1024), None, {})
+    names = "pause_reading", "resume_reading", "abort"
+    calls = {name: lambda name=name: happened.append(name) for name in names}
+    made.connection_made(types.SimpleNamespace(**calls))
+    made.data_received(b"the handshake")
+    made.attach(12, lambda given: None, lambda: None, 1000)
+    made.inner.given.clear()
+    return made, happened
+
+
+def test_uvicorn_does_not_read_on_while_a_message_waits(attached):
+    """Else what a client sends while its messages are under way would pile up."""
+    made, happened = attached
+    text, other = masked(Opcode.TEXT, b"x"), masked(Opcode.TEXT, b"y")
+    made.data_received(text + other)
+    made.inner.transport.pause_reading()
+    made.inner.transport.resume_reading()  # as it does when the application takes the first one
+    assert made.inner.given == [text] and happened == ["pause_reading"]
+    made.message_done()
+    assert made.inner.given == [text, other] and happened == ["pause_reading", "resume_reading"]
+
+
+def test_who_does_not_read_has_no_pings_answered(attached):
+    made, happened = attached
+    ping = masked(Opcode.PING, bytes(125))
+
+    async def talk():
+        made.pause_writing()
+        made.data_received(ping)
+        assert made.inner.given == [] and happened == ["pause_reading"]
+        made.resume_writing()
+        assert made.inner.given == [ping] and happened == ["pause_reading", "resume_reading"]
+
+    asyncio.run(talk())
+
+
+def test_the_end_of_a_faulty_client_is_heard_at_once(attached):
+    """A message that the application is never done with, one that waits behind it, a close."""
+    made, happened = attached
+    text, close = masked(Opcode.TEXT, b"x"), masked(Opcode.CLOSE, b"\x03\xeb")
+
+    async def talk():
+        made.data_received(text + masked(Opcode.BINARY, bytes(12)))
+        made.data_received(close)
+        assert made.inner.given == [text] and set(happened) == {"pause_reading"}
+        made.detach(1000)
+        assert made.inner.given == [text, close] and happened[-1] == "resume_reading"
+
+    asyncio.run(talk())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_who_never_reads_is_cut_off(layer):
+    """A transport with something left to be sent does not end by being closed."""
+
+    def sockets(process):
+        folder = Path(f"/proc/{process.pid}/fd")
+        return sum("socket:" in os.path.realpath(each) for each in folder.iterdir())
+
+    async def talk(process, url):
+        before = sockets(process)
+        _, writer = await opened(url, "answer=json")
+        assert sockets(process) > before
+        frames = masked(Opcode.BINARY, bytes(12)) * 1000
+        with contextlib.suppress(ConnectionError):
+            while sockets(process) > before:
+                with contextlib.suppress(TimeoutError):
+                    writer.write(frames)
+                    await asyncio.wait_for(writer.drain(), 0.05)
+        writer.close()
+
+    with served(layer[0], "--rate", "1e9", "--patience", "0.2") as (process, url):
+        asyncio.run(asyncio.wait_for(talk(process, url), SECONDS))
+
+
 def test_too_fast_by_the_short_way(layer):
     async def talk(url):
         reader, writer = await opened(url, "answer=binary")
@@ -231,10 +331,46 @@ def test_counts_of_workers_add_up(tmp_path):
     counts = {"frames": 3, "latencies": [1, 2], "closed": {"1000": 2}}
     other = {"frames": 4, "latencies": [0, 5], "closed": {"1000": 1, "1008": 1}}
     Shared(tmp_path, 1).write(other)
-    Shared(tmp_path, 0).write({"frames": 1000})  # its own of a moment ago
-    assert Shared(tmp_path, 0).total(counts) == {
+    own = Shared(tmp_path, 0)
+    own.write({"frames": 1000, "open": 8})  # its own of a moment ago
+    assert own.total(counts) == {
         "frames": 7, "latencies": [1, 7], "closed": {"1000": 3, "1008": 1},
     }  # fmt: skip
+    # What a dead worker has counted is not lost; its streams are.
+    after = Shared(tmp_path, 0)
+    assert after.total({"frames": 2, "open": 1})["frames"] == 2 + 1000 + 4
+    assert after.total({"frames": 2, "open": 1})["open"] == 1
+    after.write({"frames": 2, "open": 1})
+    assert Shared(tmp_path, 1).total({"frames": 1, "open": 0})["frames"] == 1 + 4 + 1002
+
+
+def test_counts_are_written_again_after_a_full_disk(layer):
+    served, written = Served(layer[0], 1), []
+
+    class Full:
+        def write(self, counts):
+            written.append(counts)
+            if len(written) == 3:
+                server.shared = None  # ends it
+            raise OSError(28, "No space left on device")
+
+    server = Server(served, shared=Full())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastlstm.serve.app.EVERY", 0)
+        asyncio.run(server.share())
+    served.pool.shutdown()
+    assert len(written) == 3
+
+
+def test_a_model_that_fails_at_the_end_does_not_keep_it_from_ending():
+    async def end():
+        raise ArithmeticError
+
+    made = object.__new__(run._Uvicorn)
+    made.server, made.should_exit = types.SimpleNamespace(end=end), False
+    with pytest.raises(ArithmeticError):
+        asyncio.run(made._end())
+    assert made.should_exit
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="--workers is for Linux")

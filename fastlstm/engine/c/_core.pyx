@@ -18,6 +18,7 @@ All of it is one extension module because each module that links csrc/ would hav
 what csrc/ keeps for the process: worker threads, memory blocks for reuse, the number of threads.
 """
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
     PyBUF_WRITABLE,

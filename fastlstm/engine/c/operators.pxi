@@ -340,6 +340,18 @@ cdef class Program:
         capacity[0] = bytes
         return memory
 
+    # Threads run one program at once, and without a GIL an attribute that is set anew while it is
+    # read, or twice, loses a reference.
+
+    cdef Layout last_layout(self):
+        with cython.critical_section(self):
+            return self.latest
+
+    cdef int keep_layout(self, Layout layout) except -1:
+        with cython.critical_section(self):
+            self.latest = layout
+        return 0
+
     cdef bint fits(self, Layout layout, const Py_buffer *views, size_t threads):
         """Was the layout made for inputs of these shapes and so many threads?"""
         cdef const fl_shape *shape
@@ -384,11 +396,10 @@ cdef class Program:
                 PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS)
                 pointers[i] = views[held].buf
                 held += 1
-            layout = self.latest
+            layout = self.last_layout()
             if not self.fits(layout, views, caller.threads):
-                layout = self.latest = self.layout(
-                    tuple([x.shape for x in inputs]), caller.threads
-                )
+                layout = self.layout(tuple([x.shape for x in inputs]), caller.threads)
+                self.keep_layout(layout)
             for i in range(outs):
                 shape, dtype = layout.like[i]
                 array = None if out is None else out[i]

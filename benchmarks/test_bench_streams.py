@@ -16,7 +16,7 @@ def test_every_frame_is_answered(engine, capsys):
 
 
 def test_the_search_ends_at_the_limit(monkeypatch):
-    """Short runs find the most that are held; where a long one does not hold them, fewer are tried."""
+    """Short runs find the most that are held; where a long run does not hold them, it is fewer."""
     shown = []
 
     def measured(engine, n, seconds):

@@ -162,11 +162,19 @@ QUIET = ["-fno-trapping-math", "-fno-math-errno"]
 # 12 leaves loops over elements without vector instructions, so the files that have them get -O3.
 LOOPS = ["csrc/ops/opcodes.c", "csrc/ops/pool.c", "csrc/ops/sums.c"]
 OPS = [name for name in CORE if "/ops/" in name and name.replace(os.sep, "/") not in LOOPS]
-# What ONNX Runtime calls checks a node and calls the core: -Os, as the boundary to Python.
-ORT = [name for name in CORE if "onnxruntime" in name]
-REST = [name for name in CORE if name not in OPS + ORT]
+# What ONNX Runtime calls checks a node and calls the core: -Os, as the boundary to Python. So do
+# files that call kernels and move rows, with few loops of their own.
+SMALL = ["csrc/onnxruntime/", "csrc/tape/", "csrc/training/backward.c", "csrc/network/network.c"]
+SMALL += [f"csrc/forward/{name}.c" for name in ("blocks", "encode", "record", "row_order")]
+SMALL += [f"csrc/ops/{name}.c" for name in ("convolve_pack", "gather", "order", "pad", "reshape",
+          "resize", "scatter", "conv_transposed", "strided", "program")]  # fmt: skip
+ROWS = [name for name in CORE if name.replace(os.sep, "/").startswith(tuple(SMALL))]
+# -O3 gains these nothing; -Os would cost a training step 5 %.
+LESS = [name for name in CORE if "/training/" in name or "/network/pack" in name]
+OPS = [name for name in [*OPS, *LESS] if name not in ROWS]
+REST = [name for name in CORE if name not in OPS + ROWS]
 libraries.append(library("fl_ops", OPS, ["-O2", *QUIET, *extra], macros))
-libraries.append(library("fl_onnxruntime", ORT, ["-Os", *extra], macros))
+libraries.append(library("fl_rows", ROWS, ["-Os", *QUIET, *extra], macros))
 libraries.append(library("fl_core", REST, QUIET + extra, macros))
 
 extension = Extension(
@@ -178,7 +186,7 @@ extension = Extension(
     + SOURCES
     + [f"{BOUNDARY}/{n}" for n in sorted(os.listdir(BOUNDARY)) if n.endswith((".pxd", ".pxi"))],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
-    libraries=["fl_onnxruntime", "fl_ops", "fl_core"]
+    libraries=["fl_rows", "fl_ops", "fl_core"]
     + [f"fl_{name}" for name, _ in KERNELS]
     + ([] if WINDOWS else ["m"]),
     # -Os: the boundary checks arguments and calls C; it is a third smaller than with -O2.

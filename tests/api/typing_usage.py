@@ -8,10 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastlstm
-import fastlstm.dask
-import fastlstm.onnxruntime
-import fastlstm.ray
-from fastlstm.score import score
 
 Array = NDArray[np.float32]
 x = np.zeros((5, 2, 3), np.float32)
@@ -89,14 +85,6 @@ model = fastlstm.load_model("model.onnx", dtype="float16")
 assert_type(model, fastlstm.Model)
 assert_type(model.stream(sr=16000), fastlstm.ModelStream)
 print([value.name for value in model.inputs])
-assert_type(score("model.onnx", ["in.parquet"], "out.parquet", keep=["id"]), int)
-fastlstm.ray.score(None, "model.onnx", workers=4)
-fastlstm.dask.score(None, "model.onnx", column="x")
-fastlstm.onnxruntime.register(None, quantized=True)
-for node in fastlstm.onnxruntime.nodes("model.onnx"):
-    assert_type(node, fastlstm.onnxruntime.Node)
-
-score("model.onnx", "in.parquet", 5)  # type: ignore[arg-type]
 fastlstm.LSTM(3, "4")  # type: ignore[arg-type]
 fastlstm.LSTM(3, 4, reset_after=True)  # type: ignore[call-arg]
 fastlstm.RNN(3, 4, nonlinearity="sin")  # type: ignore[arg-type]

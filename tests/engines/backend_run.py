@@ -34,9 +34,8 @@ def flat(state):
     return state if isinstance(state, tuple) else (state,)
 
 
-def drawn(n):
-    """Layer number n and what is done with it: x, lengths, the initial state, and the gradients of
-    the outputs and of the final state."""
+def results(n):
+    """{name: array}, names beginning with "forward" or "gradient"."""
     rng = np.random.default_rng(n)
     net = layer(rng, n)
     T, B = int(rng.integers(1, 25)), int(rng.integers(1, 12))
@@ -46,27 +45,19 @@ def drawn(n):
 
     x = draw(*((B, T) if net.batch_first else (T, B)), net.input_size)
     lengths = rng.integers(0, T + 1, B) if n % 3 == 0 else None
-    y, state = net(x)
-    first = tuple(draw(*s.shape) for s in flat(state))
+    first = tuple(draw(*s.shape) for s in flat(net(x)[1]))
     up = tuple(draw(*s.shape) for s in first)
     first, up = (s if isinstance(net, fastlstm.LSTM) else s[0] for s in (first, up))
-    return net, x, lengths, first, draw(*y.shape), up
-
-
-def results(n):
-    """{name: array}, names beginning with "forward" or "gradient"."""
-    net, x, lengths, first, dy, up = drawn(n)
     y, state = net(x, first if n % 2 else None, lengths=lengths)
     y2, state2, tape = net.forward_train(x, first, lengths=lengths, seed=n)
-    grads = net.backward(tape, dy, up)
+    grads = net.backward(tape, draw(*y.shape), up)
     forward = [y, *flat(state), y2, *flat(state2)]
     if net.num_directions == 1:
-        stream = net.stream(batch_size=x.shape[0 if net.batch_first else 1])
+        stream = net.stream(batch_size=B)
         forward += [stream(x), *flat(stream.state)]
-    gradients = {"x": grads.x, **{f"state {i}": s for i, s in enumerate(flat(grads.state))}}
-    gradients |= grads.params
+    gradients = [grads.x, *flat(grads.state), *grads.params.values()]
     named = {f"forward {n} {i}": a for i, a in enumerate(forward)}
-    return named | {f"gradient {n} {name}": a for name, a in gradients.items()}
+    return named | {f"gradient {n} {i}": a for i, a in enumerate(gradients)}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ EXTENSION = Path(getattr(fastlstm.engine.backend, "__file__", ""))
 BUILT = EXTENSION.suffix == ".so"
 EPOCH = "1700000000"
 MOST_BYTES = 1_000_000  # of a wheel
-NOW = 1_415_000  # what it may not grow beyond while it is above that
+NOW = 1_390_000  # what it may not grow beyond while it is above that
 # Bytes of a wheel's dist-info, at most: README and LICENSE are there as text, and RECORD has a line
 # with a digest for each file.
 METADATA = (

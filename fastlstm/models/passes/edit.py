@@ -104,6 +104,17 @@ class Edit:
         graph.constants = {n: a for n, a in graph.constants.items() if n in needed}
         self.look()
 
+    def replace(self, made, gone):
+        """Puts `made`, {id of a node: the node that it becomes}, into the graph; the other nodes
+        whose ids are in `gone` go."""
+        if not made:
+            return
+        nodes = []
+        for node in self.graph.nodes:
+            nodes += made.get(id(node), [] if id(node) in gone else [node])
+        self.graph.nodes = in_order(nodes)
+        self.tidy()
+
     def fresh(self, base):
         """A name that the graph does not have."""
         self._count += 1

@@ -6,7 +6,7 @@ Loops whose inputs are made of what earlier steps gave, as a decoder's, stay as 
 import numpy as np
 
 from ..graph import Node
-from .edit import circles, in_order
+from .edit import circles
 
 _VIEWS = ("Squeeze", "Unsqueeze")
 
@@ -157,10 +157,4 @@ def join(edit):
     for chain in _loose(edit, chains) if chains else ():
         made[id(chain[-1])] = _joined(edit, chain)
         gone.update(id(node) for node in chain)
-    if not made:
-        return
-    nodes = []
-    for node in edit.graph.nodes:
-        nodes += made.get(id(node), [] if id(node) in gone else [node])
-    edit.graph.nodes = in_order(nodes)
-    edit.tidy()
+    edit.replace(made, gone)

@@ -11,8 +11,6 @@ import dataclasses
 
 import numpy as np
 
-from .edit import in_order
-
 _AXES = ("Unsqueeze", "Squeeze")
 
 
@@ -48,7 +46,7 @@ def _can_stack(edit, node):
         node.op == "Recurrent"
         and layer.num_layers == 1
         and layer.direction == "forward"
-        and "int8" not in (layer.dtype, edit.dtype)  # a stack's upper layers read 8 bits, not 16
+        and layer.dtype != "int8"
         and not (layer.initial_state or layer.peepholes or layer.cell)
         and "note" not in node.attrs
     )
@@ -193,10 +191,4 @@ def stack(edit):
         if new is not None:
             made[id(chain[-1])] = new
             gone.update(id(node) for node in chain)
-    if not made:
-        return
-    nodes = []
-    for node in edit.graph.nodes:
-        nodes += made.get(id(node), [] if id(node) in gone else [node])
-    edit.graph.nodes = in_order(nodes)
-    edit.tidy()
+    edit.replace(made, gone)

@@ -141,3 +141,9 @@ def test_the_site_builds_strictly(tmp_path):
     text = (tmp_path / "reference" / "layers.html").read_text()
     assert "with torch.nn.LSTM's arguments" in text and "batch_first" in text
     assert (tmp_path / "tutorials" / "voice.html").exists()
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="the documents are not here")
+def test_the_containers_page_shows_its_file():
+    shown = (DOCS / "tutorials/container.py").read_text()
+    assert (DOCS / "tutorials/Containerfile").read_text() in shown

@@ -6,7 +6,7 @@
  *
  *   gemm_int8, gemm_bfloat16
  *               the gemm of each format, for any number of rows
- *   round_row   fl_round_row, and the row in 2 bytes a number behind it: fl_code_bytes of
+ *   split_row   fl_split_row, and the parts in 2 bytes a number behind them: fl_code_bytes of
  *               contract.h
  *   leave       gives up what a thread's tiles hold
  *
@@ -21,7 +21,7 @@
 
 void FL_TILED_KERNEL(gemm_int8)(const fl_gemm *);
 void FL_TILED_KERNEL(gemm_bfloat16)(const fl_gemm *);
-void FL_TILED_KERNEL(round_row)(float *, const float *, size_t);
+void FL_TILED_KERNEL(split_row)(void *, const float *, size_t, int, float);
 void FL_TILED_KERNEL(leave)(void);
 
 /* What table_entries.h calls them. Codes are those of the set with products of codes. */
@@ -30,7 +30,7 @@ void FL_TILED_KERNEL(leave)(void);
 #define FL_TILED_INT8_gemm FL_TILED_KERNEL(gemm_int8)
 #define FL_TILED_INT8_lstm fl_tiled_lstm_run
 #define FL_TILED_INT8_gru fl_tiled_gru_run
-#define FL_TILED_BFLOAT16_round_row FL_TILED_KERNEL(round_row)
+#define FL_TILED_BFLOAT16_split_row FL_TILED_KERNEL(split_row)
 #define FL_TILED_BFLOAT16_gemm FL_TILED_KERNEL(gemm_bfloat16)
 #define FL_TILED_BFLOAT16_lstm fl_tiled_lstm_run
 #define FL_TILED_BFLOAT16_gru fl_tiled_gru_run

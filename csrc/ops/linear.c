@@ -25,7 +25,7 @@ typedef struct linear {
     const fl_kernels *kernels;
     size_t in, out;
     size_t taps, stride; /* of a window; 1 and 1 without one */
-    int bits;            /* of FL_INT8: of the codes that rows of x become */
+    int bits;            /* of a number of x as a code: fl_codes */
     size_t vectors;      /* across a plain panel: FL_NV, or 3 if fewer columns are padding then */
     size_t group;        /* columns of a plain panel: vectors * L */
     size_t count;        /* panels that hold all columns */
@@ -57,9 +57,8 @@ typedef struct job {
 static linear *carve_linear(fl_carver *carver, const linear *sizes)
 {
     linear *layer = fl_carve(carver, 1, sizeof *layer);
-    const fl_panels w =
-        fl_panels_carve(carver, sizes->w.format, sizes->kernels->without_tiles != NULL,
-                        sizes->count, sizes->group, sizes->in);
+    const fl_panels w = fl_panels_carve(carver, sizes->w.format, sizes->w.parts, sizes->kernels,
+                                        sizes->count, sizes->group, sizes->in);
     float *bias = fl_carve(carver, fl_mul(sizes->count, sizes->group), sizeof(float));
     if (layer) {
         *layer = *sizes;
@@ -221,8 +220,8 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
         const size_t at = row + r;
         s->a[r] = job->x + at / job->steps * job->image + at % job->steps * job->step;
         if (layer->w.format == FL_BFLOAT16) { /* which makes tiny values zeros too */
-            layer->kernels->round_row((float *)(void *)(s->codes + r * code_bytes(layer)), s->a[r],
-                                      in);
+            layer->kernels->split_row(s->codes + r * code_bytes(layer), s->a[r], in, layer->w.parts,
+                                      FL_TINY_PART);
             continue;
         }
         if (layer->kernels->has_tiny(s->a[r], in)) {
@@ -284,7 +283,8 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
     const int64_t bits = count > 6 ? ints[6] : 16;
     /* 127 * 127 * 2^17 is below 2^31: sums of fewer products of 8-bit codes fit in 32 bits. */
     if (count < 3 || count > 7 || ints[0] < 0 || ints[0] > FL_BFLOAT16 || ints[1] < 1 ||
-        ints[2] < 1 || taps < 1 || stride < 1 || ints[1] % taps || (bits != 16 && bits != 8) ||
+        ints[2] < 1 || taps < 1 || stride < 1 || ints[1] % taps ||
+        (bits != 16 && (ints[0] == FL_BFLOAT16 ? bits != 32 && bits != 48 : bits != 8)) ||
         (ints[0] == FL_INT8 && ints[1] >= 1 << 17) || !kernels->gemm[ints[0]] ||
         fl_epilogue_read(attributes, 3, &epilogue) != FL_OK)
         return FL_BAD_SHAPE;
@@ -302,7 +302,7 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
                           .group = group,
                           .epilogue = epilogue,
                           .count = fl_ceil_div(out, group),
-                          .w = {.format = (int)ints[0]}};
+                          .w = {.format = (int)ints[0], .parts = (int)(bits / 16)}};
     fl_carver carver = {0};
     carve_linear(&carver, &sizes);
     void *base = fl_alloc_lasting(carver.used);

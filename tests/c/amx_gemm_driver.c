@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernels/bfloat16.h"
 #include "kernels/dispatch.h"
 #include "network/pack_matrix.h"
 #include "amx.h"
@@ -78,7 +79,7 @@ static float *solved(const problem *q, const fl_kernels *kernels, const fl_kerne
 {
     const size_t group = q->g.vectors * 16, size = q->g.panels * q->g.c_panel;
     fl_carver none = {0};
-    fl_panels w = fl_panels_carve(&none, q->format, layout->without_tiles != NULL, 1, group, q->k);
+    fl_panels w = fl_panels_carve(&none, q->format, q->bits / 16, layout, 1, group, q->k);
     w.data = get(&state, q->g.panels * w.panel_bytes);
     w.scales = get(&state, q->columns * sizeof(float));
     memset(w.data, 0, q->g.panels * w.panel_bytes);
@@ -98,7 +99,7 @@ static float *solved(const problem *q, const fl_kernels *kernels, const fl_kerne
             scales[r] =
                 layout->encode(a + r * row, q->x + r * q->k, q->k, q->bits, 0.0f, w.top, &sums[r]);
         else
-            layout->round_row((float *)(void *)(a + r * row), q->x + r * q->k, q->k);
+            layout->split_row(a + r * row, q->x + r * q->k, q->k, q->bits / 16, FL_TINY_PART);
     fl_gemm g = q->g;
     g.codes = (fl_codes){.at = a, .row = row, .bits = q->bits, .scale = scales, .sum = sums};
     g.panel = w.data;
@@ -127,7 +128,8 @@ int main(int argc, char **argv)
     const fl_kernels *tiled = tiled_kernels(), *other = tiled->without_tiles;
     CHECK(fl_permitted_kernels(tiled, 1) == tiled && fl_permitted_kernels(tiled, 0) == tiled);
     for (size_t i = 0; i < 3 * n; i++) {
-        const problem q = drawn(i % 3 == 2 ? FL_BFLOAT16 : FL_INT8, i % 3 == 1 ? 16 : 8);
+        const problem q = i % 3 == 2 ? drawn(FL_BFLOAT16, 16 * (int)between(&state, 1, 3))
+                                     : drawn(FL_INT8, i % 3 == 1 ? 16 : 8);
         const size_t size = q.g.panels * q.g.c_panel;
         const float *before = floats(size, 2);
         const float *due = solved(&q, other, other, before);

@@ -9,7 +9,8 @@
  *           A 4      0       1
  *           A 5      2       3                 A 4   times   6 7 6 7   gives   0 1 2 3
  *
- * so each tile that is loaded serves two products, or is used while the next one is loaded.
+ * so each tile that is loaded serves two products, or is used while the next one is loaded. Of
+ * numbers in several parts a tile of weights stays for its products with all parts of the rows.
  *
  * The tiles of a thread are configured, for a number of rows, when a kernel needs other rows than
  * the one before, and are given up when the thread leaves the call (fl_kernels.leave): another
@@ -31,7 +32,7 @@
 
 void fl_avx512_amx_gemm_int8(const fl_gemm *g);
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g);
-void fl_avx512_amx_round_row(float *y, const float *x, size_t n);
+void fl_avx512_amx_split_row(void *to, const float *x, size_t n, int parts, float bound);
 void fl_avx512_amx_leave(void);
 void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r);
 
@@ -77,15 +78,19 @@ void fl_avx512_amx_leave(void)
     configured = 0;
 }
 
-/* One or two tiles of rows, and one panel. Rows of a, from and to lie so many bytes apart. */
+/* One or two tiles of rows, and one panel. All distances are in bytes. */
 typedef struct product {
     size_t tiles;     /* of rows */
     size_t blocks;    /* tiles that follow one another in k */
+    size_t parts;     /* of each number: 1 to 3 */
     const char *a[2]; /* where each tile of rows begins */
     const char *panel;
     const char *from[2]; /* what the sums start from; NULL: 0 */
     char *to[2];
-    size_t a_row, line, from_row, to_row;
+    size_t a_row, a_part; /* from one row to the next, and of a row from part to part */
+    size_t line, vector;  /* of the panel: from line to line of a tile, and from tile to tile
+                             of its vectors */
+    size_t from_row, to_row;
 } product;
 
 #define START(tile, t, v)                                                                          \
@@ -94,10 +99,13 @@ typedef struct product {
     else                                                                                           \
         ZERO(tile)
 
-/* Two tiles of rows and the vectors v .. v + W - 1, W being 1 or 2. */
-FL_INLINE void two_tiles(const int format, const int W, const product *w, size_t v)
+/* Two tiles of rows and the vectors v .. v + W - 1 of V, W being 1 or 2. */
+FL_INLINE void two_tiles(const int format, const int W, size_t V, const product *w, size_t v)
 {
-    const char *a = w->a[0], *b = w->panel + v * WIDTH;
+    const size_t parts = format == FL_INT8 ? 1 : w->parts;
+    const size_t part = V * w->vector,
+                 block = format == FL_INT8 ? FL_TILE_LINES * w->line : part * parts;
+    const char *a = w->a[0], *b = w->panel + v * w->vector;
     const ptrdiff_t second = w->a[1] - a;
     START(0, 0, v);
     START(2, 1, v);
@@ -105,18 +113,24 @@ FL_INLINE void two_tiles(const int format, const int W, const product *w, size_t
         START(1, 0, v + 1);
         START(3, 1, v + 1);
     }
-    for (size_t i = 0; i < w->blocks; i++, a += WIDTH, b += FL_TILE_LINES * w->line) {
-        LOAD(6, b, w->line);
-        LOAD(4, a, w->a_row);
-        MULTIPLY(0, 4, 6);
-        LOAD(5, a + second, w->a_row);
-        MULTIPLY(2, 5, 6);
-        if (W == 2) {
-            LOAD(7, b + WIDTH, w->line);
-            MULTIPLY(1, 4, 7);
-            MULTIPLY(3, 5, 7);
+    for (size_t n = 0; n < w->blocks; n++, a += WIDTH, b += block)
+        for (size_t j = parts; j-- > 0;) {
+            const char *const weights = b + j * part;
+            LOAD(6, weights, w->line);
+            if (W == 2)
+                LOAD(7, weights + w->vector, w->line);
+            for (size_t i = parts - j; i-- > 0;) {
+                const char *const rows = a + i * w->a_part;
+                LOAD(4, rows, w->a_row);
+                MULTIPLY(0, 4, 6);
+                LOAD(5, rows + second, w->a_row);
+                MULTIPLY(2, 5, 6);
+                if (W == 2) {
+                    MULTIPLY(1, 4, 7);
+                    MULTIPLY(3, 5, 7);
+                }
+            }
         }
-    }
     char *const first = w->to[0] + v * WIDTH, *const other = w->to[1] + v * WIDTH;
     STORE(0, first, w->to_row);
     STORE(2, other, w->to_row);
@@ -129,6 +143,9 @@ FL_INLINE void two_tiles(const int format, const int W, const product *w, size_t
 /* One tile of rows and all V vectors, 3 or 4. */
 FL_INLINE void one_tile(const int format, size_t V, const product *w)
 {
+    const size_t parts = format == FL_INT8 ? 1 : w->parts;
+    const size_t part = V * w->vector,
+                 block = format == FL_INT8 ? FL_TILE_LINES * w->line : part * parts;
     const char *a = w->a[0], *b = w->panel;
     START(0, 0, 0);
     START(1, 0, 1);
@@ -136,19 +153,22 @@ FL_INLINE void one_tile(const int format, size_t V, const product *w)
     if (V == 4) {
         START(3, 0, 3);
     }
-    for (size_t i = 0; i < w->blocks; i++, a += WIDTH, b += FL_TILE_LINES * w->line) {
-        LOAD(4, a, w->a_row);
-        LOAD(6, b, w->line);
-        MULTIPLY(0, 4, 6);
-        LOAD(7, b + WIDTH, w->line);
-        MULTIPLY(1, 4, 7);
-        LOAD(6, b + 2 * WIDTH, w->line);
-        MULTIPLY(2, 4, 6);
-        if (V == 4) {
-            LOAD(7, b + 3 * WIDTH, w->line);
-            MULTIPLY(3, 4, 7);
-        }
-    }
+    for (size_t n = 0; n < w->blocks; n++, a += WIDTH, b += block)
+        for (size_t j = parts; j-- > 0;)
+            for (size_t i = parts - j; i-- > 0;) {
+                const char *const weights = b + j * part;
+                LOAD(4, a + i * w->a_part, w->a_row);
+                LOAD(6, weights, w->line);
+                MULTIPLY(0, 4, 6);
+                LOAD(7, weights + w->vector, w->line);
+                MULTIPLY(1, 4, 7);
+                LOAD(6, weights + 2 * w->vector, w->line);
+                MULTIPLY(2, 4, 6);
+                if (V == 4) {
+                    LOAD(7, weights + 3 * w->vector, w->line);
+                    MULTIPLY(3, 4, 7);
+                }
+            }
     STORE(0, w->to[0], w->to_row);
     STORE(1, w->to[0] + WIDTH, w->to_row);
     STORE(2, w->to[0] + 2 * WIDTH, w->to_row);
@@ -162,11 +182,11 @@ FL_INLINE void multiply(const int format, size_t V, const product *w)
         one_tile(format, V, w);
         return;
     }
-    two_tiles(format, 2, w, 0);
+    two_tiles(format, 2, V, w, 0);
     if (V == 4)
-        two_tiles(format, 2, w, 2);
+        two_tiles(format, 2, V, w, 2);
     else
-        two_tiles(format, 1, w, 2);
+        two_tiles(format, 1, V, w, 2);
 }
 
 /*
@@ -205,6 +225,7 @@ void fl_avx512_amx_gemm_int8(const fl_gemm *g)
                  .to = {(char *)sums, (char *)sums + ROWS * SUMS},
                  .a_row = row,
                  .line = V * WIDTH,
+                 .vector = WIDTH,
                  .to_row = SUMS};
     configure(b.rows);
     for (size_t i = 0; i < g->panels; i++) {
@@ -241,12 +262,16 @@ void fl_avx512_amx_gemm_int8(const fl_gemm *g)
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
 {
     const size_t V = g->vectors, row = g->codes.row;
+    const int parts = fl_parts(&g->codes);
     const blocks b = divide(g->rows, 2 * ROWS);
-    const char *const at = (const char *)g->codes.at + fl_round_bytes(g->k);
+    const char *const at = (const char *)g->codes.at + fl_floats_bytes(g->k, parts);
     product w = {.tiles = b.tiles,
                  .blocks = fl_ceil_div(g->k, FL_PIECE),
+                 .parts = (size_t)parts,
                  .a_row = row,
-                 .line = V * WIDTH,
+                 .a_part = fl_tiles_bytes(g->k),
+                 .line = WIDTH,
+                 .vector = FL_TILE_LINES * WIDTH,
                  .from_row = g->add ? g->c_row * sizeof(float) : 0,
                  .to_row = g->c_row * sizeof(float)};
     configure(b.rows);
@@ -267,13 +292,15 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     }
 }
 
-void fl_avx512_amx_round_row(float *y, const float *x, size_t n)
+void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
-    uint16_t *const to = (uint16_t *)(void *)((char *)y + fl_round_bytes(n));
-    fl_kernels_avx512_vnni.round_row(y, x, n);
-    for (size_t i = 0; i < end; i += FL_LANES) {
-        const size_t left = n > i ? n - i : 0;
-        vf_store_upper(to + i, vf_loadn(y + i, left < FL_LANES ? left : FL_LANES));
-    }
+    const float *y = row;
+    uint16_t *to = (uint16_t *)(void *)((char *)row + fl_floats_bytes(n, parts));
+    fl_kernels_avx512_vnni.split_row(row, x, n, parts, bound);
+    for (int part = 0; part < parts; part++, y += fl_part_floats(n), to += end)
+        for (size_t i = 0; i < end; i += FL_LANES) {
+            const size_t left = n > i ? n - i : 0;
+            vf_store_upper(to + i, left >= FL_LANES ? vf_loadu(y + i) : vf_loadn(y + i, left));
+        }
 }

@@ -241,7 +241,10 @@ static void fl_bfloat16_gru_run(const fl_step *s)
 }
 static void fl_bfloat16_split_row_run(void *to, const float *x, size_t n, int parts, float bound)
 {
-    fl_split_row(to, fl_part_floats(n), x, n, parts, bound);
+    if (parts == 1)
+        fl_split_row(to, fl_part_floats(n), x, n, 1, bound);
+    else
+        fl_split_row(to, fl_part_floats(n), x, n, parts, bound);
 }
 
 #endif

@@ -34,7 +34,15 @@ void fl_avx512_amx_gemm_int8(const fl_gemm *g);
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g);
 void fl_avx512_amx_split_row(void *to, const float *x, size_t n, int parts, float bound);
 void fl_avx512_amx_leave(void);
-void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r);
+void fl_avx512_amx_lstm_int8(const fl_step *s);
+void fl_avx512_amx_gru_int8(const fl_step *s);
+
+/* What is made of finished sums by int8_avx512_vnni.c: total[m] are those of row r + m and panel p,
+   without what codes of 0 in the panel stand for; of codes of 16 bits, those of the first bytes,
+   and total[ROWS + m] those of the second. */
+typedef void fl_tiled_end(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,
+                          size_t rows);
+fl_tiled_end fl_avx512_vnni_gemm_ends, fl_avx512_vnni_lstm_ends, fl_avx512_vnni_gru_ends;
 
 enum { ROWS = 16, WIDTH = 64 /* bytes of a row */ };
 
@@ -208,54 +216,63 @@ static blocks divide(size_t rows, size_t most)
 }
 
 /*
- * The sums of a block go through memory to the function that makes floats of them, row by row. Of
- * codes of 16 bits the two tiles are the first and the second bytes of the same rows. If such a
- * block is a row short, its tiles take a row of the next block too, or of the one before.
+ * The sums of panels p0 .. p1 - 1 and all rows of g, whose `panel` is panel 0. Those of a block go
+ * through memory to `end`, which makes floats or new states of them. Of codes of 16 bits the two
+ * tiles are the first and the second bytes of the same rows. If such a block is a row short, its
+ * tiles take a row of the next block too, or of the one before.
  */
-void fl_avx512_amx_gemm_int8(const fl_gemm *g)
+static void sum_codes(const fl_gemm *g, size_t p0, size_t p1, fl_tiled_end *end, const void *args)
 {
     enum { SUMS = FL_NV * WIDTH };
-    _Alignas(FL_ALIGN) int8_t sums[2 * ROWS * SUMS];
+    vi sums[2 * ROWS][FL_NV];
     const size_t V = g->vectors, wide = g->codes.bits == 16, row = g->codes.row;
     const size_t lines = fl_format_lines(FL_INT8, g->k);
     const blocks b = divide(g->rows, wide ? ROWS : 2 * ROWS);
     const char *const at = g->codes.at;
     product w = {.tiles = wide ? 2 : b.tiles,
                  .blocks = fl_ceil_div(lines, FL_TILE_LINES),
-                 .to = {(char *)sums, (char *)sums + ROWS * SUMS},
+                 .to = {(char *)sums, (char *)(sums + ROWS)},
                  .a_row = row,
                  .line = V * WIDTH,
                  .vector = WIDTH,
                  .to_row = SUMS};
     configure(b.rows);
-    for (size_t i = 0; i < g->panels; i++) {
-        const size_t p = g->descending ? g->panels - 1 - i : i;
+    for (size_t i = p0; i < p1; i++) {
+        const size_t p = g->descending ? p0 + p1 - 1 - i : i;
         w.panel = (const char *)g->panel + p * g->panel_bytes;
         for (size_t n = 0; n < b.count; n++) {
-            const size_t r0 = g->rows * n / b.count, end = g->rows * (n + 1) / b.count;
+            const size_t r0 = g->rows * n / b.count, r1 = g->rows * (n + 1) / b.count;
             const size_t first = r0 + b.rows > g->rows ? g->rows - b.rows : r0;
-            const size_t second = end - b.rows;
+            const size_t second = r1 - b.rows;
+            const size_t later = r1 - first > b.rows ? first + b.rows : r1; /* of the other tile */
             w.a[0] = at + first * row;
             w.a[1] = wide ? w.a[0] + lines * 4 : at + second * row;
             multiply(FL_INT8, V, &w);
-            for (size_t r = r0; r < end; r++) {
-                const int later = !wide && r >= first + b.rows;
-                const int8_t *sum =
-                    sums + later * ROWS * SUMS + (r - (later ? second : first)) * SUMS;
-                vi total[FL_NV];
-                for (size_t v = 0; v < V; v++) {
-                    vi pair[2] = {vi_load(sum + v * WIDTH)};
-                    if (wide) {
-                        pair[1] = vi_load(sum + (ROWS * FL_NV + v) * WIDTH);
-                        pair[0] = vi_columns(pair);
-                    }
-                    total[v] = vi_add(pair[0], vi_start(g->codes.sum[r]));
-                }
-                fl_avx512_vnni_gemm_end(g, total, p, r);
-            }
+            end(args, sums + (r0 - first), p, r0, later - r0);
+            if (later < r1)
+                end(args, sums + ROWS + (later - second), p, later, r1 - later);
         }
     }
 }
+
+void fl_avx512_amx_gemm_int8(const fl_gemm *g)
+{
+    sum_codes(g, 0, g->panels, fl_avx512_vnni_gemm_ends, g);
+}
+
+static void step_codes(const fl_step *s, size_t vectors, fl_tiled_end *end)
+{
+    const fl_gemm g = {.rows = s->rows,
+                       .vectors = vectors,
+                       .k = s->k,
+                       .descending = s->descending,
+                       .panel = s->panel,
+                       .panel_bytes = s->panel_bytes,
+                       .codes = s->codes};
+    sum_codes(&g, s->p0, s->p1, end, s);
+}
+void fl_avx512_amx_lstm_int8(const fl_step *s) { step_codes(s, 4, fl_avx512_vnni_lstm_ends); }
+void fl_avx512_amx_gru_int8(const fl_step *s) { step_codes(s, 3, fl_avx512_vnni_gru_ends); }
 
 /* The sums are in c from first to last, where the gemm leaves them. Both tiles of a block are
    loaded before one is stored, so rows that are in both are right. */
@@ -292,15 +309,30 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     }
 }
 
+/* Both forms of a vector's numbers are written while they are in registers. */
+FL_INLINE void split_row(float *y, uint16_t *to, const float *x, size_t n, size_t end, int parts,
+                         float bound)
+{
+    const size_t stride = fl_part_floats(n);
+    for (size_t i = 0; i < end; i += FL_LANES) {
+        const size_t left = n > i ? n - i : 0;
+        fl_words rest = (fl_words)(left >= FL_LANES ? vf_loadu(x + i) : vf_loadn(x + i, left));
+        for (int part = 0; part < parts; part++) {
+            const vf taken = (vf)fl_take_part(&rest, parts > 1, bound);
+            vf_store_upper(to + (size_t)part * end + i, taken);
+            if (left >= FL_LANES)
+                vf_storeu(y + (size_t)part * stride + i, taken);
+            else
+                vf_storen(y + (size_t)part * stride + i, taken, left + left % 2);
+        }
+    }
+}
 void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
-    const float *y = row;
     uint16_t *to = (uint16_t *)(void *)((char *)row + fl_floats_bytes(n, parts));
-    fl_kernels_avx512_vnni.split_row(row, x, n, parts, bound);
-    for (int part = 0; part < parts; part++, y += fl_part_floats(n), to += end)
-        for (size_t i = 0; i < end; i += FL_LANES) {
-            const size_t left = n > i ? n - i : 0;
-            vf_store_upper(to + i, left >= FL_LANES ? vf_loadu(y + i) : vf_loadn(y + i, left));
-        }
+    if (parts == 1)
+        split_row(row, to, x, n, end, 1, bound);
+    else
+        split_row(row, to, x, n, end, parts, bound);
 }

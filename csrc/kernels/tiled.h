@@ -6,8 +6,7 @@
  *
  *   gemm_int8, gemm_bfloat16
  *               the gemm of each format, for any number of rows
- *   split_row   fl_split_row, and the parts in 2 bytes a number behind them: fl_code_bytes of
- *               contract.h
+ *   split_row   fl_split_row, to 2 bytes a number: fl_codes of contract.h
  *   leave       gives up what a thread's tiles hold
  *
  * Here are the steps of the LSTM and the GRU on such sets. For one panel after the other the gemm

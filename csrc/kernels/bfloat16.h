@@ -93,30 +93,28 @@ static inline fl_words fl_take_part(fl_words *x, int whole, float bound)
     return part;
 }
 
-/* The parts of n floats x, at most as many as a vector has: part i of x[j] to y[i * stride + j]. */
-static inline void fl_split_words(float *y, size_t stride, const float *x, size_t n, int parts,
-                                  float bound)
-{
-    fl_words rest = {0};
-    memcpy(&rest, x, n * sizeof(float));
-    for (int part = 0; part < parts; part++) {
-        const fl_words taken = fl_take_part(&rest, parts > 1, bound);
-        memcpy(y + (size_t)part * stride, &taken, n * sizeof(float));
-    }
-}
-
-/* The same of any n, and a zero behind each part's numbers if n is odd. Whole vectors come first,
-   since to move a number of floats that is not constant costs as much as the rest of it. */
+/* The parts of n floats x: part i of x[j] to y[i * stride + j], and a zero behind each part's
+   numbers if n is odd. */
 static inline void fl_split_row(float *y, size_t stride, const float *x, size_t n, int parts,
                                 float bound)
 {
-    const size_t whole = n / FL_WORDS * FL_WORDS;
-    for (size_t i = 0; i < whole; i += FL_WORDS)
-        fl_split_words(y + i, stride, x + i, FL_WORDS, parts, bound);
-    for (size_t i = whole; i < n; i++)
-        fl_split_words(y + i, stride, x + i, 1, parts, bound);
-    for (int part = 0; part < parts && n % 2; part++)
-        y[(size_t)part * stride + n] = 0;
+    size_t i = 0;
+    for (; i + FL_WORDS <= n; i += FL_WORDS) {
+        fl_words rest;
+        memcpy(&rest, x + i, sizeof rest);
+        for (int part = 0; part < parts; part++) {
+            const fl_words taken = fl_take_part(&rest, parts > 1, bound);
+            memcpy(y + (size_t)part * stride + i, &taken, sizeof taken);
+        }
+    }
+    if (i < n) {
+        fl_words rest = {0};
+        memcpy(&rest, x + i, (n - i) * sizeof(float));
+        for (int part = 0; part < parts; part++) {
+            const fl_words taken = fl_take_part(&rest, parts > 1, bound);
+            memcpy(y + (size_t)part * stride + i, &taken, (n - i + n % 2) * sizeof(float));
+        }
+    }
 }
 
 /* The tiles, of FL_PIECE / 2 lines of `lanes` places, of FL_PIECE lines of floats x, which lie

@@ -361,13 +361,9 @@ struct fl_kernels {
 /* Of a row of k numbers for FL_BFLOAT16: floats from one part to the next. */
 static inline size_t fl_part_floats(size_t k) { return fl_mul(fl_format_lines(FL_BFLOAT16, k), 2); }
 
-/* Of such a row, for sets with tiles: the bytes of all its floats, behind which the 2-byte numbers
-   begin, and of one part's 2-byte numbers, which follow one another. Both are whole tiles. */
-static inline size_t fl_floats_bytes(size_t k, int parts)
-{
-    return fl_whole_lines(fl_mul(fl_part_floats(k), (size_t)parts * sizeof(float)));
-}
-static inline size_t fl_tiles_bytes(size_t k)
+/* Of such a row for sets with tiles: bytes from one part's numbers to the next's, which are whole
+   tiles. */
+static inline size_t fl_part_bytes(size_t k)
 {
     return fl_whole_lines(fl_mul(fl_format_lines(FL_BFLOAT16, k), 4));
 }
@@ -376,24 +372,30 @@ static inline size_t fl_tiles_bytes(size_t k)
  * Bytes from one row of fl_codes to the next, of k numbers: `row`. Tiles are 64 bytes wide, so for
  * sets that have them rows begin at multiples of 64 bytes, and as many can be read beyond the last
  * tile's beginning. What is read there in FL_INT8 does not matter, since the panels hold zeros; in
- * FL_BFLOAT16, where a zero times any bits may be a NaN, the rest of the last tile is zeros. The
- * second half of such a row has the parts' numbers in 2 bytes each. It is an odd number of cache
- * lines long: the rows of a tile, multiples of 4096 bytes apart, would share the 12 places of a few
- * sets of L1.
+ * FL_BFLOAT16, where a zero times any bits may be a NaN, the rest of the last tile is zeros. Such a
+ * row of FL_BFLOAT16 is an odd number of cache lines long: the rows of a tile, multiples of 4096
+ * bytes apart, would share the 12 places of a few sets of L1.
  */
 static inline size_t fl_code_bytes(const fl_kernels *kernels, int format, size_t k, int bits)
 {
     const size_t lines = fl_format_lines(format, k);
-    if (format == FL_BFLOAT16) {
-        const int parts = bits / 16;
+    if (format == FL_BFLOAT16)
         return kernels->without_tiles
-                   ? fl_add(fl_floats_bytes(k, parts), fl_mul(fl_tiles_bytes(k), (size_t)parts)) |
-                         64
-                   : fl_mul(fl_part_floats(k), (size_t)parts * sizeof(float));
-    }
+                   ? fl_mul(fl_part_bytes(k), (size_t)bits / 16) | 64
+                   : fl_mul(fl_part_floats(k), (size_t)bits / 16 * sizeof(float));
     const size_t first = bits == 16 ? fl_mul(lines, 4) : 0, last = fl_mul(lines, 4);
     return kernels->without_tiles ? fl_whole_lines(fl_add(first, fl_whole_lines(last)))
                                   : fl_add(first, last);
+}
+
+/* The memory of such a row, whichever of the kernels it is for: `kernels` or those without tiles.
+ */
+static inline size_t fl_most_code_bytes(const fl_kernels *kernels, int format, size_t k, int bits)
+{
+    const size_t bytes = fl_code_bytes(kernels, format, k, bits);
+    const size_t other =
+        kernels->without_tiles ? fl_code_bytes(kernels->without_tiles, format, k, bits) : 0;
+    return bytes > other ? bytes : other;
 }
 
 #endif

@@ -8,8 +8,7 @@
  *               the gemm of each format, for any number of rows
  *   lstm_int8, gru_int8
  *               the steps of codes, whose sums go from the tiles to the gates
- *   split_row   fl_split_row, and the parts in 2 bytes a number behind them: fl_code_bytes of
- *               contract.h
+ *   split_row   fl_split_row, to 2 bytes a number: fl_codes of contract.h
  *   leave       gives up what a thread's tiles hold
  *
  * Here are the steps of FL_BFLOAT16. For one panel after the other the gemm adds the products of h

@@ -281,12 +281,12 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     const size_t V = g->vectors, row = g->codes.row;
     const int parts = fl_parts(&g->codes);
     const blocks b = divide(g->rows, 2 * ROWS);
-    const char *const at = (const char *)g->codes.at + fl_floats_bytes(g->k, parts);
+    const char *const at = g->codes.at;
     product w = {.tiles = b.tiles,
                  .blocks = fl_ceil_div(g->k, FL_PIECE),
                  .parts = (size_t)parts,
                  .a_row = row,
-                 .a_part = fl_tiles_bytes(g->k),
+                 .a_part = fl_part_bytes(g->k),
                  .line = WIDTH,
                  .vector = FL_TILE_LINES * WIDTH,
                  .from_row = g->add ? g->c_row * sizeof(float) : 0,
@@ -309,30 +309,20 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     }
 }
 
-/* Both forms of a vector's numbers are written while they are in registers. */
-FL_INLINE void split_row(float *y, uint16_t *to, const float *x, size_t n, size_t end, int parts,
-                         float bound)
+FL_INLINE void split_row(uint16_t *to, const float *x, size_t n, int parts, float bound)
 {
-    const size_t stride = fl_part_floats(n);
-    for (size_t i = 0; i < end; i += FL_LANES) {
+    const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
+    for (size_t i = 0; i < end; i += FL_LANES, to += FL_LANES) {
         const size_t left = n > i ? n - i : 0;
         fl_words rest = (fl_words)(left >= FL_LANES ? vf_loadu(x + i) : vf_loadn(x + i, left));
-        for (int part = 0; part < parts; part++) {
-            const vf taken = (vf)fl_take_part(&rest, parts > 1, bound);
-            vf_store_upper(to + (size_t)part * end + i, taken);
-            if (left >= FL_LANES)
-                vf_storeu(y + (size_t)part * stride + i, taken);
-            else
-                vf_storen(y + (size_t)part * stride + i, taken, left + left % 2);
-        }
+        for (int part = 0; part < parts; part++)
+            vf_store_upper(to + (size_t)part * end, (vf)fl_take_part(&rest, parts > 1, bound));
     }
 }
 void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
 {
-    const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
-    uint16_t *to = (uint16_t *)(void *)((char *)row + fl_floats_bytes(n, parts));
     if (parts == 1)
-        split_row(row, to, x, n, end, 1, bound);
+        split_row(row, x, n, 1, bound);
     else
-        split_row(row, to, x, n, end, parts, bound);
+        split_row(row, x, n, parts, bound);
 }

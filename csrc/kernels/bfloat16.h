@@ -54,6 +54,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/compiler.h"
+
 enum { FL_PIECE = 32 }; /* numbers of a piece */
 
 /* Biases below it in magnitude are 0. */
@@ -75,7 +77,7 @@ typedef float fl_word_floats __attribute__((vector_size(FL_WORDS * 4)));
 /* Takes the next part of x: returns it, as the bits of floats, and leaves the rest in x. A part is
    rounded to the nearest, ties to even, and is 0 below `bound`. `whole`: the rest matters, since
    there are several parts. */
-static inline fl_words fl_take_part(fl_words *x, int whole, float bound)
+FL_INLINE fl_words fl_take_part(fl_words *x, int whole, float bound)
 {
     const fl_words u = *x, magnitude = u & 0x7fffffffu;
     const int32_t largest = 0x7f7f0000, infinity = 0x7f800000; /* of bfloat16 */

@@ -188,17 +188,25 @@ static void fl_bfloat16_gemm_run(const fl_gemm *g)
 typedef void fl_product_fn(const fl_step *s, size_t V, size_t p, size_t r, size_t rows,
                            float *sums);
 
-/* The steps, by such a product. Each is one function for all products of a set. */
+/* The steps, by such a product. Each is one function for all products of a set. A panel's product
+   comes before the gates of the panel before it, which wait for nothing that is still at work. */
 static FL_ONE_COPY void fl_lstm_by(const fl_step *s, fl_product_fn *product)
 {
-    FL_STEP_PANELS(p, s)
-    {
-        float *z = (float *)(uintptr_t)s->z + p * s->z_panel;
-        product(s, FL_NV, p, 0, s->rows, z);
-        for (size_t r = 0; r < s->rows; r++, z += FL_GROUP) {
+    float *const z = (float *)(uintptr_t)s->z;
+    for (size_t i = s->p0; i <= s->p1; i++) {
+        const size_t sum = s->p0 + s->p1 - 1;
+        if (i < s->p1) {
+            const size_t p = s->descending ? sum - i : i;
+            product(s, FL_NV, p, 0, s->rows, z + p * s->z_panel);
+        }
+        if (i == s->p0)
+            continue;
+        const size_t p = s->descending ? sum - (i - 1) : i - 1;
+        const float *sums = z + p * s->z_panel;
+        for (size_t r = 0; r < s->rows; r++, sums += FL_GROUP) {
             vf a[FL_NV];
             FL_FOR (v, FL_NV)
-                a[v] = vf_load(z + v * FL_LANES);
+                a[v] = vf_load(sums + v * FL_LANES);
             fl_lstm_step(0, a, s, p, r);
         }
     }

@@ -22,7 +22,7 @@
 
 /* What tiled_avx512_amx.c does with sums of codes. */
 #ifdef FL_BUILD_AVX512_AMX
-enum { TILE_ROWS = 16 };
+enum { TILE_ROWS = 16, AHEAD = 4 /* rows of z that are fetched before they are used */ };
 typedef void fl_tiled_end(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,
                           size_t rows);
 fl_tiled_end fl_avx512_vnni_gemm_ends, fl_avx512_vnni_lstm_ends, fl_avx512_vnni_gru_ends;
@@ -74,8 +74,11 @@ void fl_avx512_vnni_gemm_ends(const void *args, const vi (*total)[FL_NV], size_t
 FL_INLINE void step_ends(const int V, const fl_step *s, const vi (*total)[FL_NV], size_t p,
                          size_t r, size_t rows)
 {
-    for (size_t m = 0; m < rows; m++) {
+    const float *ahead = s->z + p * s->z_panel + (r + AHEAD) * V * FL_LANES;
+    for (size_t m = 0; m < rows; m++, ahead += V * FL_LANES) {
         vi sums[FL_NV];
+        FL_FOR (v, V)
+            FL_PREFETCH(ahead + v * FL_LANES);
         finished(V, sums, total, m, &s->codes, r + m);
         (V == 4 ? fl_int8_lstm_end : fl_int8_gru_end)(s, sums, p, r + m);
     }

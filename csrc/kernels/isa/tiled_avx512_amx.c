@@ -215,44 +215,65 @@ static blocks divide(size_t rows, size_t most)
     return b;
 }
 
+/* Sums of codes that wait for their end: those of rows r0 .. r1 - 1 of panel p. Row r's are number
+   r - first, or from row `later` on number ROWS + r - second. */
+typedef struct waiting {
+    vi sums[2 * ROWS][FL_NV];
+    size_t p, r0, r1, first, second, later;
+} waiting;
+
+static void finish(const waiting *w, fl_tiled_end *end, const void *args)
+{
+    if (w->r0 < w->later)
+        end(args, w->sums + (w->r0 - w->first), w->p, w->r0, w->later - w->r0);
+    if (w->later < w->r1)
+        end(args, w->sums + ROWS + (w->later - w->second), w->p, w->later, w->r1 - w->later);
+}
+
 /*
  * The sums of panels p0 .. p1 - 1 and all rows of g, whose `panel` is panel 0. Those of a block go
- * through memory to `end`, which makes floats or new states of them. Of codes of 16 bits the two
- * tiles are the first and the second bytes of the same rows. If such a block is a row short, its
- * tiles take a row of the next block too, or of the one before.
+ * through memory to `end`, which makes floats or new states of them, after the products of the next
+ * block have begun: so it does not wait for the tiles. Of codes of 16 bits the two tiles are the
+ * first and the second bytes of the same rows. If such a block is a row short, its tiles take a row
+ * of the next block too, or of the one before.
  */
 static void sum_codes(const fl_gemm *g, size_t p0, size_t p1, fl_tiled_end *end, const void *args)
 {
-    enum { SUMS = FL_NV * WIDTH };
-    vi sums[2 * ROWS][FL_NV];
+    waiting two[2], *now = two, *before = two + 1;
     const size_t V = g->vectors, wide = g->codes.bits == 16, row = g->codes.row;
     const size_t lines = fl_format_lines(FL_INT8, g->k);
     const blocks b = divide(g->rows, wide ? ROWS : 2 * ROWS);
     const char *const at = g->codes.at;
     product w = {.tiles = wide ? 2 : b.tiles,
                  .blocks = fl_ceil_div(lines, FL_TILE_LINES),
-                 .to = {(char *)sums, (char *)(sums + ROWS)},
                  .a_row = row,
                  .line = V * WIDTH,
                  .vector = WIDTH,
-                 .to_row = SUMS};
+                 .to_row = FL_NV * WIDTH};
     configure(b.rows);
+    before->r0 = before->r1 = before->later = 0;
     for (size_t i = p0; i < p1; i++) {
         const size_t p = g->descending ? p0 + p1 - 1 - i : i;
         w.panel = (const char *)g->panel + p * g->panel_bytes;
         for (size_t n = 0; n < b.count; n++) {
-            const size_t r0 = g->rows * n / b.count, r1 = g->rows * (n + 1) / b.count;
-            const size_t first = r0 + b.rows > g->rows ? g->rows - b.rows : r0;
-            const size_t second = r1 - b.rows;
-            const size_t later = r1 - first > b.rows ? first + b.rows : r1; /* of the other tile */
-            w.a[0] = at + first * row;
-            w.a[1] = wide ? w.a[0] + lines * 4 : at + second * row;
+            now->p = p;
+            now->r0 = g->rows * n / b.count;
+            now->r1 = g->rows * (n + 1) / b.count;
+            now->first = now->r0 + b.rows > g->rows ? g->rows - b.rows : now->r0;
+            now->second = now->r1 - b.rows;
+            now->later = now->r1 - now->first > b.rows ? now->first + b.rows : now->r1;
+            w.a[0] = at + now->first * row;
+            w.a[1] = wide ? w.a[0] + lines * 4 : at + now->second * row;
+            w.to[0] = (char *)now->sums;
+            w.to[1] = (char *)(now->sums + ROWS);
             multiply(FL_INT8, V, &w);
-            end(args, sums + (r0 - first), p, r0, later - r0);
-            if (later < r1)
-                end(args, sums + ROWS + (later - second), p, later, r1 - later);
+            finish(before, end, args);
+            waiting *const other = before;
+            before = now;
+            now = other;
         }
     }
+    finish(before, end, args);
 }
 
 void fl_avx512_amx_gemm_int8(const fl_gemm *g)

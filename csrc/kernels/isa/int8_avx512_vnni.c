@@ -74,13 +74,23 @@ void fl_avx512_vnni_gemm_ends(const void *args, const vi (*total)[FL_NV], size_t
 FL_INLINE void step_ends(const int V, const fl_step *s, const vi (*total)[FL_NV], size_t p,
                          size_t r, size_t rows)
 {
-    const float *ahead = s->z + p * s->z_panel + (r + AHEAD) * V * FL_LANES;
-    for (size_t m = 0; m < rows; m++, ahead += V * FL_LANES) {
-        vi sums[FL_NV];
-        FL_FOR (v, V)
-            FL_PREFETCH(ahead + v * FL_LANES);
-        finished(V, sums, total, m, &s->codes, r + m);
-        (V == 4 ? fl_int8_lstm_end : fl_int8_gru_end)(s, sums, p, r + m);
+    const float *z = s->z + p * s->z_panel + r * V * FL_LANES;
+    vf scales[FL_NV], sums[FL_NV];
+    FL_FOR (v, V)
+        scales[v] = vf_load(s->scales + (p * V + v) * FL_LANES);
+    for (size_t end = r + rows; r < end; r++, total++, z += V * FL_LANES) {
+        const vf scale = vf_set1(s->codes.scale[r]);
+        vi whole[FL_NV];
+        finished(V, whole, total, 0, &s->codes, r);
+        FL_FOR (v, V) {
+            const float *start = V == 3 && v == 2 ? s->b_hn + p * FL_LANES : z + v * FL_LANES;
+            FL_PREFETCH(z + (AHEAD * V + v) * FL_LANES);
+            sums[v] = vf_fma(vi_float(whole[v]), vf_mul(scales[v], scale), vf_load(start));
+        }
+        if (V == 4)
+            fl_lstm_step(0, sums, s, p, r);
+        else
+            fl_gru_step(0, sums, s, p, r);
     }
 }
 void fl_avx512_vnni_lstm_ends(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,

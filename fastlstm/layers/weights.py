@@ -84,6 +84,18 @@ def checked_precision(precision):
     return precision
 
 
+def checked_pair(dtype, precision):
+    """A dtype and a precision, each of which may be None, that weights are asked to have: TypeError
+    or ValueError if there is no such, or if they do not go together."""
+    dtype = None if dtype is None else checked_dtype(dtype)
+    precision = None if precision is None else checked_precision(precision)
+    if precision not in (None, "float32") and dtype not in (None, "float32"):
+        raise ValueError(
+            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
+        )
+    return dtype, precision
+
+
 def checked_inputs(inputs):
     """`inputs` if an int8 layer's x may become such codes: TypeError or ValueError otherwise."""
     if not isinstance(inputs, str):

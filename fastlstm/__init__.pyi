@@ -433,6 +433,7 @@ def load_model(
     path: _File,
     *,
     dtype: _DType | None = None,
+    precision: _Precision | None = None,
     num_threads: int | None = None,
     isa: str | None = None,
     external_data: bool | None = None,

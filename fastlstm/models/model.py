@@ -43,8 +43,8 @@ class Model:
     _original = None  # a weak reference to the model that `quantize` made this one of
     precision = "float32"
 
-    def __init__(self, graph, *, dtype=None, codes="int16", isa=None, num_threads=None,
-                 max_bytes=1 << 30, precision="float32"):  # fmt: skip
+    def __init__(self, graph, *, dtype=None, codes="int16", precision="float32", isa=None,
+                 num_threads=None, max_bytes=1 << 30):  # fmt: skip
         graph.check()
         self.precision = checked_precision(precision)
         self.asked = None if dtype is None else checked_dtype(dtype, half.DTYPES)

@@ -35,8 +35,8 @@ SIDE = 512  # of the probe's matrices, which stay in L2
 
 
 class Probe:
-    """How fast AMX is: Gop/s of the fastest of four products of bfloat16 matrices. The first of them
-    brings these into the cache."""
+    """How fast AMX is: Gop/s of the fastest of four products of bfloat16 matrices. The first brings
+    these into the cache."""
 
     def __init__(self):
         self.a, self.b = (torch.randn(SIDE, SIDE).bfloat16() for _ in range(2))

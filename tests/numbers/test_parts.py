@@ -83,16 +83,16 @@ def configuration(seed):
 
 
 def test_errors_beside_float32_s():
-    """x6 has no larger ones. x3 keeps 16 bits of each number, while a float32 sum loses more of its
-    24 the longer it is: at most 20 times as large from 256 inputs and units on, and 50 times for
-    any. Root mean squares over each layer's outputs; where float32's own is below that of rounding
-    the outputs, 2^-26, this is in its place."""
+    """x6 has no larger ones. Those of x3 are some 2^-18 of each product, while a float32 sum, of
+    2^-24, loses more the longer it is: at most 20 times as large from 256 inputs and units on, and
+    2^6 times for any. Root mean squares over each layer's outputs; where float32's own is below
+    that of rounding the outputs, 2^-26, this is in its place."""
     for seed in range(CONFIGURATIONS):
         layer, x, state = configuration(seed)
         errors = parts.rms_errors(layer, x, state)
         least, size = 2.0**-26, min(layer.input_size, layer.hidden_size)
         assert errors["bfloat16x6"] <= max(errors["float32"], least), (seed, errors)
-        most = (20 if size >= 256 else 50) * max(errors["float32"], least)
+        most = (20 if size >= 256 else 64) * max(errors["float32"], least)
         assert errors["bfloat16x3"] <= most, (seed, errors)
         assert BACKEND != "c" or errors["bfloat16x3"] != errors["float32"]
 

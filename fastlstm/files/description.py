@@ -10,7 +10,7 @@ import dataclasses
 from ..engine.variants import RELU, USUAL, Activations
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")  # that a layer's weight matrices may have
-PRECISIONS = ("float32", "bfloat16x3", "bfloat16x6")  # in which products of float32 weights are made
+PRECISIONS = ("float32", "bfloat16x3", "bfloat16x6")  # of products of float32 weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,8 +79,21 @@ def checked_precision(precision):
     if not isinstance(precision, str):
         raise TypeError(f"precision must be a str, got {type(precision).__name__}")
     if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is not known; there are: {', '.join(PRECISIONS)}")
+        known = ", ".join(PRECISIONS)
+        raise ValueError(f"precision {precision!r} is not known; there are: {known}")
     return precision
+
+
+def checked_pair(dtype, precision):
+    """A dtype and a precision, each of which may be None, that weights are asked to have: TypeError
+    or ValueError if there is no such, or if they do not go together."""
+    dtype = None if dtype is None else checked_dtype(dtype)
+    precision = None if precision is None else checked_precision(precision)
+    if precision not in (None, "float32") and dtype not in (None, "float32"):
+        raise ValueError(
+            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
+        )
+    return dtype, precision
 
 
 def checked_inputs(inputs):

@@ -98,6 +98,8 @@ typedef struct fl_config {
     int reverse;                /* with dirs = 1: go from each row's last step to its first */
     int format;                 /* of the packed weight matrices */
     int input_bits;             /* with FL_INT8: 16 or 8, of the codes of the first layer's input */
+    int parts;                  /* with FL_BFLOAT16: into how many such numbers each is split, 1 to
+                                   3 (kernels/bfloat16.h); 0 counts as 1 */
     fl_variant variant;         /* with variant.differs FL_RNN_TANH and FL_RNN_RELU are the same */
 } fl_config;
 

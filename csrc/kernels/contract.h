@@ -60,17 +60,21 @@ enum {
  * code. The codes of row r begin at `at` + r * row, and end in zeros from k to a multiple of 4.
  * codes.h says how they are made of floats, and how codes of 16 bits lie.
  *
- * For panels of FL_BFLOAT16: rows of floats that bfloat16 holds, with a zero behind a row whose k
- * is odd; neither bits nor scale is read. For sets with tiles each row is there once more, in the
- * 2 bytes a number that tiles take: fl_code_bytes.
+ * For panels of FL_BFLOAT16: the parts of rows of floats, one after the other, themselves as
+ * floats, with a zero behind each part if k is odd; bits is 16 for each part, and scale is not
+ * read. For sets with tiles each row is there once more, in the 2 bytes a number that tiles take:
+ * fl_code_bytes.
  */
 typedef struct fl_codes {
     const void *at;     /* int8_t, int16_t or float, aligned to one of them */
     size_t row;         /* in bytes */
-    int bits;           /* 8 or 16 */
+    int bits;           /* of a number: 8 or 16; FL_BFLOAT16: 16, 32 or 48 */
     const float *scale; /* [rows] */
     const int32_t *sum; /* [rows], of a row's codes, for sets with a code_zero of 128 */
 } fl_codes;
+
+/* FL_BFLOAT16: into how many parts the numbers of rows and panels are split. */
+static inline int fl_parts(const fl_codes *codes) { return codes->bits / 16; }
 
 /*
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
@@ -325,8 +329,9 @@ struct fl_kernels {
     float (*encode)(void *codes, const float *x, size_t n, int bits, float least, float top,
                     int32_t *sum);
     int code_zero; /* the byte by which panels of FL_INT8 stand for a weight's code of 0: codes.h */
-    /* A row of n floats for FL_BFLOAT16: fl_round_row of bfloat16.h. */
-    void (*round_row)(float *y, const float *x, size_t n);
+    /* The parts of one row of n floats for FL_BFLOAT16, those below `bound` being 0 (bfloat16.h),
+       to fl_code_bytes bytes. */
+    void (*split_row)(void *to, const float *x, size_t n, int parts, float bound);
     /* For sets that set up state of a thread. Each thread that works on a call calls enter before
        its first kernel and leave after its last one, and the thread that calls the poll leaves
        before it and enters after it. NULL: there is nothing to do. */
@@ -353,29 +358,44 @@ struct fl_kernels {
     float (*probe_read)(const float *x, size_t n);
 };
 
-/* Of a row of k numbers for FL_BFLOAT16, for sets with tiles: the bytes of its floats, to whole
+/* Of a row of k numbers for FL_BFLOAT16: floats from one part to the next. */
+static inline size_t fl_part_floats(size_t k) { return fl_mul(fl_format_lines(FL_BFLOAT16, k), 2); }
+
+/* Of such a row for sets with tiles: bytes from one part's numbers to the next's, which are whole
    tiles. */
-static inline size_t fl_round_bytes(size_t k)
+static inline size_t fl_part_bytes(size_t k)
 {
-    return fl_whole_lines(fl_mul(fl_format_lines(FL_BFLOAT16, k), 2 * sizeof(float)));
+    return fl_whole_lines(fl_mul(fl_format_lines(FL_BFLOAT16, k), 4));
 }
 
 /*
  * Bytes from one row of fl_codes to the next, of k numbers: `row`. Tiles are 64 bytes wide, so for
  * sets that have them rows begin at multiples of 64 bytes, and as many can be read beyond the last
  * tile's beginning. What is read there in FL_INT8 does not matter, since the panels hold zeros; in
- * FL_BFLOAT16, where a zero times any bits may be a NaN, the rest of the last tile is zeros. The
- * second half of such a row, fl_round_bytes after its beginning, has the numbers in 2 bytes each.
+ * FL_BFLOAT16, where a zero times any bits may be a NaN, the rest of the last tile is zeros. Such a
+ * row of FL_BFLOAT16 is an odd number of cache lines long: the rows of a tile, multiples of 4096
+ * bytes apart, would share the 12 places of a few sets of L1.
  */
 static inline size_t fl_code_bytes(const fl_kernels *kernels, int format, size_t k, int bits)
 {
     const size_t lines = fl_format_lines(format, k);
     if (format == FL_BFLOAT16)
-        return kernels->without_tiles ? fl_add(fl_round_bytes(k), fl_whole_lines(fl_mul(lines, 4)))
-                                      : fl_mul(lines, 2 * sizeof(float));
+        return kernels->without_tiles
+                   ? fl_mul(fl_part_bytes(k), (size_t)bits / 16) | 64
+                   : fl_mul(fl_part_floats(k), (size_t)bits / 16 * sizeof(float));
     const size_t first = bits == 16 ? fl_mul(lines, 4) : 0, last = fl_mul(lines, 4);
     return kernels->without_tiles ? fl_whole_lines(fl_add(first, fl_whole_lines(last)))
                                   : fl_add(first, last);
+}
+
+/* The memory of such a row, whichever of the kernels it is for: `kernels` or those without tiles.
+ */
+static inline size_t fl_most_code_bytes(const fl_kernels *kernels, int format, size_t k, int bits)
+{
+    const size_t bytes = fl_code_bytes(kernels, format, k, bits);
+    const size_t other =
+        kernels->without_tiles ? fl_code_bytes(kernels->without_tiles, format, k, bits) : 0;
+    return bytes > other ? bytes : other;
 }
 
 #endif

@@ -4,8 +4,8 @@
  * the other cells are a gemm and then their gates (elementwise.h). Included once for each
  * instruction set by table.h.
  *
- * Registers hold the two chains of each sum, for a piece of 32 k. The sums are in memory, where z
- * or c is, since each is touched once in a piece.
+ * Registers hold the two chains of each sum, for one product of parts of a piece of 32 k. The sums
+ * are in memory, where z or c is, since each is touched once in such a product.
  */
 #ifndef FL_PAIRS_H
 #define FL_PAIRS_H
@@ -21,11 +21,14 @@
 #define FL_PASS(V, M) (2 * (V) * (M) <= FL_CHAINS || (V) % 2 ? (V) : 2)
 #define FL_TILE_PAIRS(V) (FL_CHAINS / (2 * FL_PASS(V, 2)))
 
-/* Pieces that are summed at a time: two of one row, if there are registers for their chains. The
-   chains of the vectors alone are fewer than hide the latency of a multiply-add. */
-#define FL_PIECES(V, M) ((M) == 1 && 4 * (V) <= FL_CHAINS ? 2 : 1)
+/* Products of parts that are summed at a time: two of one row, if there are registers for their
+   chains. The chains of the vectors alone are fewer than hide the latency of a multiply-add. */
+#define FL_PRODUCTS(V, M) ((M) == 1 && 4 * (V) <= FL_CHAINS ? 2 : 1)
 
-/* chain[m][v] += x of row m times vector v, for the even or the odd numbers of one line. The fewer
+enum { FL_TILE_NUMBERS = FL_TILE_LINES * 2 * FL_LANES };
+
+/* chain[m][v] += x of row m times vector v, for the even or the odd numbers of one line, whose
+   vectors lie a tile apart. The fewer
    are held in registers, rows or vectors, and the others are taken in turn. */
 FL_INLINE void fl_sum_line(const int odd, const int W, const int M, vf (*chain)[FL_NV],
                            const float *x, size_t row, const uint16_t *line)
@@ -33,8 +36,8 @@ FL_INLINE void fl_sum_line(const int odd, const int W, const int M, vf (*chain)[
     vf a[4], b[FL_NV];
     if (M > W) {
         FL_FOR (v, W)
-            b[v] =
-                odd ? vf_load_odd(line + v * 2 * FL_LANES) : vf_load_even(line + v * 2 * FL_LANES);
+            b[v] = odd ? vf_load_odd(line + v * FL_TILE_NUMBERS)
+                       : vf_load_even(line + v * FL_TILE_NUMBERS);
         FL_FOR (m, M) {
             a[m] = vf_set1(x[(size_t)m * row + (size_t)odd]);
             FL_FOR (v, W)
@@ -45,27 +48,30 @@ FL_INLINE void fl_sum_line(const int odd, const int W, const int M, vf (*chain)[
     FL_FOR (m, M)
         a[m] = vf_set1(x[(size_t)m * row + (size_t)odd]);
     FL_FOR (v, W) {
-        b[v] = odd ? vf_load_odd(line + v * 2 * FL_LANES) : vf_load_even(line + v * 2 * FL_LANES);
+        b[v] = odd ? vf_load_odd(line + v * FL_TILE_NUMBERS)
+                   : vf_load_even(line + v * FL_TILE_NUMBERS);
         FL_FOR (m, M)
             chain[m][v] = vf_mad(a[m], b[v], chain[m][v]);
     }
 }
 
-/* S pieces of n lines each, S or M being 1, for W of a panel's V vectors. */
-FL_INLINE void fl_sum_pieces(const int V, const int W, const int M, const int S, float *sums,
-                             size_t sums_row, size_t n, const float *x, size_t row,
-                             const uint16_t *w)
+/* S products of n lines each, S or M being 1, for W of a panel's vectors: the numbers of the rows
+   begin at x[s], those of the panel at w[s]. */
+FL_INLINE void fl_sum_products(const int W, const int M, const int S, float *sums, size_t sums_row,
+                               size_t n, const float *const x[2], size_t row,
+                               const uint16_t *const w[2])
 {
     vf even[4][FL_NV], odd[4][FL_NV];
-    const size_t next =
-        (size_t)FL_PIECE * V * FL_LANES; /* numbers from one piece's w to the next's */
     FL_FOR (j, M * S)
         FL_FOR (v, W)
             even[j][v] = odd[j][v] = vf_set1(0.0f);
-    for (const float *end = x + 2 * n; x != end; w += V * 2 * FL_LANES, x += 2)
+    const float *a = x[0];
+    const uint16_t *b = w[0];
+    const ptrdiff_t next_a = x[S - 1] - a, next_b = w[S - 1] - b;
+    for (const float *end = a + 2 * n; a != end; a += 2, b += 2 * FL_LANES)
         FL_FOR (s, S) {
-            fl_sum_line(0, W, M, even + s, x + s * FL_PIECE, row, w + (size_t)s * next);
-            fl_sum_line(1, W, M, odd + s, x + s * FL_PIECE, row, w + (size_t)s * next);
+            fl_sum_line(0, W, M, even + s, a + s * next_a, row, b + s * next_b);
+            fl_sum_line(1, W, M, odd + s, a + s * next_a, row, b + s * next_b);
         }
     FL_FOR (m, M)
         FL_FOR (v, W) {
@@ -80,35 +86,48 @@ FL_INLINE void fl_sum_pieces(const int V, const int W, const int M, const int S,
 /*
  * sums[m][v] += sum_k a[m][k] * panel[k][v]
  *
- * for M rows and the V vectors of a panel. Row m of a begins `row` floats after row m - 1; the sums
- * of a row lie V vectors one after the other, those of the next row sums_row floats further on.
+ * for M rows and the V vectors of a panel, of `parts` parts. Row m of a begins `row` floats after
+ * row m - 1; the sums of a row lie V vectors one after the other, those of the next row sums_row
+ * floats further on.
  */
 FL_INLINE void fl_sum_pairs(const int V, const int M, float *sums, size_t sums_row, size_t k,
-                            const float *a, size_t row, const uint16_t *panel)
+                            int parts, const float *a, size_t row, const uint16_t *panel)
 {
-    const int W = FL_PASS(V, M), S = FL_PIECES(V, M);
-    const size_t lines = fl_format_lines(FL_BFLOAT16, k), piece = FL_PIECE / 2;
+    const int W = FL_PASS(V, M), S = FL_PRODUCTS(V, M);
+    const size_t part = V * FL_TILE_NUMBERS, a_part = fl_part_floats(k);
     for (int pass = 0; pass < V / W; pass++) {
-        size_t at = 0;
-        for (; S == 2 && at + 2 * piece <= lines; at += 2 * piece)
-            fl_sum_pieces(V, W, M, 2, sums, sums_row, piece, a + 2 * at, row,
-                          panel + at * V * 2 * FL_LANES);
-        for (; at < lines; at += piece)
-            fl_sum_pieces(V, W, M, 1, sums, sums_row, lines - at < piece ? lines - at : piece,
-                          a + 2 * at, row, panel + at * V * 2 * FL_LANES);
+        const float *x[2];
+        const uint16_t *w[2];
+        int waiting = 0; /* of the S products of a time one is in x and w already */
+        for (size_t at = 0; at < a_part; at += FL_PIECE) {
+            const size_t left = a_part - at, lines = left < FL_PIECE ? left / 2 : FL_PIECE / 2;
+            for (int j = parts; j-- > 0;)
+                for (int i = parts - j; i-- > 0;) {
+                    x[waiting] = a + at + (size_t)i * a_part;
+                    w[waiting] = panel + (at / FL_PIECE * (size_t)parts + (size_t)j) * part;
+                    if (S == 2 && waiting)
+                        fl_sum_products(W, M, S, sums, sums_row, lines, x, row, w);
+                    else if (S == 2 && (j || i || left >= 2 * FL_PIECE)) {
+                        waiting = 1; /* the next product has as many lines */
+                        continue;
+                    } else
+                        fl_sum_products(W, M, 1, sums, sums_row, lines, x, row, w);
+                    waiting = 0;
+                }
+        }
         sums += W * FL_LANES;
-        panel += W * 2 * FL_LANES;
+        panel += W * FL_TILE_NUMBERS;
     }
 }
 
-typedef void fl_pairs_fn(float *sums, size_t sums_row, size_t k, const float *a, size_t row,
-                         const uint16_t *panel);
+typedef void fl_pairs_fn(float *sums, size_t sums_row, size_t k, int parts, const float *a,
+                         size_t row, const uint16_t *panel);
 #define FL_SUM_PAIRS(V, M)                                                                         \
-    static void fl_sum_pairs_##V##_##M(float *sums, size_t sums_row, size_t k, const float *a,     \
-                                       size_t row, const uint16_t *panel)                          \
+    static void fl_sum_pairs_##V##_##M(float *sums, size_t sums_row, size_t k, int parts,          \
+                                       const float *a, size_t row, const uint16_t *panel)          \
     {                                                                                              \
         if (M <= FL_TILE_PAIRS(V))                                                                 \
-            fl_sum_pairs(V, M, sums, sums_row, k, a, row, panel);                                  \
+            fl_sum_pairs(V, M, sums, sums_row, k, parts, a, row, panel);                           \
     }
 FL_SUM_PAIRS(3, 1)
 FL_SUM_PAIRS(3, 2)
@@ -131,7 +150,8 @@ static FL_NOINLINE void fl_pairs_rows(size_t V, float *sums, size_t sums_row, si
     for (size_t tiles = (rows + most - 1) / most; tiles; tiles--) {
         const size_t m = (rows + tiles - 1) / tiles;
         const void *a = (const char *)codes->at + r * codes->row;
-        tile[V - 3][m - 1](sums, sums_row, k, a, codes->row / sizeof(float), panel);
+        tile[V - 3][m - 1](sums, sums_row, k, fl_parts(codes), a, codes->row / sizeof(float),
+                           panel);
         sums += m * sums_row;
         r += m;
         rows -= m;
@@ -163,17 +183,25 @@ static void fl_bfloat16_gemm_run(const fl_gemm *g)
 typedef void fl_product_fn(const fl_step *s, size_t V, size_t p, size_t r, size_t rows,
                            float *sums);
 
-/* The steps, by such a product. Each is one function for all products of a set. */
+/* The steps, by such a product. Each is one function for all products of a set. A panel's product
+   comes before the gates of the panel before it, which wait for nothing that is still at work. */
 static FL_ONE_COPY void fl_lstm_by(const fl_step *s, fl_product_fn *product)
 {
-    FL_STEP_PANELS(p, s)
-    {
-        float *z = (float *)(uintptr_t)s->z + p * s->z_panel;
-        product(s, FL_NV, p, 0, s->rows, z);
-        for (size_t r = 0; r < s->rows; r++, z += FL_GROUP) {
+    float *const z = (float *)(uintptr_t)s->z;
+    for (size_t i = s->p0; i <= s->p1; i++) {
+        const size_t sum = s->p0 + s->p1 - 1;
+        if (i < s->p1) {
+            const size_t p = s->descending ? sum - i : i;
+            product(s, FL_NV, p, 0, s->rows, z + p * s->z_panel);
+        }
+        if (i == s->p0)
+            continue;
+        const size_t p = s->descending ? sum - (i - 1) : i - 1;
+        const float *sums = z + p * s->z_panel;
+        for (size_t r = 0; r < s->rows; r++, sums += FL_GROUP) {
             vf a[FL_NV];
             FL_FOR (v, FL_NV)
-                a[v] = vf_load(z + v * FL_LANES);
+                a[v] = vf_load(sums + v * FL_LANES);
             fl_lstm_step(0, a, s, p, r);
         }
     }
@@ -214,6 +242,12 @@ static void fl_bfloat16_gru_run(const fl_step *s)
 {
     fl_gru_by(s, fl_pairs_product, FL_TILE_PAIRS(3));
 }
-static void fl_bfloat16_round_row_run(float *y, const float *x, size_t n) { fl_round_row(y, x, n); }
+static void fl_bfloat16_split_row_run(void *to, const float *x, size_t n, int parts, float bound)
+{
+    if (parts == 1)
+        fl_split_row(to, fl_part_floats(n), x, n, 1, bound);
+    else
+        fl_split_row(to, fl_part_floats(n), x, n, parts, bound);
+}
 
 #endif

@@ -25,11 +25,19 @@
  *     k = 0 .. 3  [ i of L units, 4 codes each ][ f of L units ][ g of L units ][ o of L units ]
  *
  * so that a vector has 4 L bytes, and a group 4 G. Where k is no multiple of 4 the last codes are
- * zeros. In FL_BFLOAT16 a line is for two consecutive k in the same way, with two numbers of 2
- * bytes each in a place.
+ * zeros.
  *
- * A tile is one vector of 16 lines of such a panel. For sets that multiply by tiles panels of these
- * two formats have a multiple of 16 lines, FL_TILE_LINES, of which the last are zeros.
+ * In FL_BFLOAT16 a line is for two consecutive k in the same way, with two numbers of 2 bytes each
+ * in a place, and lines come in tiles: a tile is one vector of FL_TILE_LINES = 16 lines, one line
+ * after the other without a gap. Of numbers that are in several parts (bfloat16.h) every part has
+ * its tiles:
+ *
+ *     k = 0 .. 31   [ part 0: tile i, tile f, tile g, tile o ][ part 1: tile i, tile f, ... ] ...
+ *     k = 32 .. 63  [ part 0: tile i, tile f, tile g, tile o ][ part 1: tile i, tile f, ... ] ...
+ *
+ * Where k is no multiple of 32 the last lines are zeros. Sets that multiply by tiles read these as
+ * they are. Of FL_INT8 they take a vector of 16 lines where it lies, so for such sets these panels
+ * have a multiple of 16 lines too, of which the last are zeros.
  */
 #ifndef FL_PANELS_H
 #define FL_PANELS_H
@@ -42,6 +50,8 @@ typedef struct fl_panels {
     void *data; /* panel p begins at data + p * panel_bytes; aligned to 64 bytes */
     size_t panel_bytes;
     int format;    /* of the numbers */
+    int parts;     /* FL_BFLOAT16: of each number; else 1 */
+    size_t lanes;  /* FL_BFLOAT16: numbers in a line of a tile */
     float *scales; /* FL_INT8: [panels][G], what a column's codes are multiplied by; else NULL */
     float top;     /* FL_INT8: the largest code that a row of inputs may have, see codes.h */
 } fl_panels;

@@ -1,21 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/run.h"
 
-/* The policy of sets with tiles: calls of at most so many rows run on the kernels without them. A
-   tile of weights takes as long to load for one row as for 16; a prototype on Sapphire Rapids was
-   faster with tiles from more than 8 rows of codes on, and from 2 to 4 rows of bfloat16. Tests
-   define another number, so that tiles take every call. */
+/*
+ * The policy of sets with tiles: calls of at most so many rows run on the kernels without them. A
+ * tile of weights takes as long to load for one row as for 16. The time without tiles over that
+ * with them (Emerald Rapids, 100 steps, as many inputs as units; from 4 rows on of whole calls,
+ * below of calls whose input products are on tiles):
+ *
+ *     rows              1      2      3      4      6      8     12
+ *     int8, H = 64     0.68   0.84   0.88
+ *           H = 128                         1.17          1.46
+ *           H = 256    0.80   0.87   0.88   1.37   1.52   1.68   1.54
+ *           H = 512    0.82   0.88          1.47   1.62   1.80
+ *     bfloat16, 64     1.03   0.95
+ *           H = 256    1.13   1.29   1.50   2.90   3.25   3.54   3.64
+ *           H = 512    1.18   1.24          2.45   2.77   3.09
+ *
+ * Tests define another number, so that tiles take every call.
+ */
 #if defined(FL_TILE_ROWS)
 static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = FL_TILE_ROWS - 1,
                                             [FL_BFLOAT16] = FL_TILE_ROWS - 1};
 #else
-static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = 8, [FL_BFLOAT16] = 1};
+static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = 3, [FL_BFLOAT16] = 0};
 #endif
 
-static const fl_kernels *kernels_for(const fl_context *context, int format, size_t rows)
+const fl_kernels *fl_run_kernels(const fl_kernels *kernels, int format, int bits, size_t rows)
 {
-    const fl_kernels *kernels = context->kernels;
-    return kernels->without_tiles && rows <= few_rows[format] ? kernels->without_tiles : kernels;
+    const int parts = format == FL_BFLOAT16 && bits > 16;
+    return kernels->without_tiles && rows <= few_rows[format] && !parts ? kernels->without_tiles
+                                                                        : kernels;
 }
 
 void fl_run_init(fl_context *context, const fl_kernels *kernels, int (*poll)(void *),
@@ -57,7 +71,8 @@ int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g)
     const size_t panels = g.panels, group = g.vectors * context->kernels->lanes;
     const double each = panel_flop(g.rows, g.k * (g.pieces ? g.pieces : 1), group);
     const size_t span = panel_span(panels, each);
-    void (*const run)(const fl_gemm *) = kernels_for(context, format, g.rows)->gemm[format];
+    void (*const run)(const fl_gemm *) =
+        fl_run_kernels(context->kernels, format, g.codes.bits, g.rows)->gemm[format];
     for (size_t p = 0; p < panels; p += g.panels) {
         g.panels = panels - p < span ? panels - p : span;
         run(&g);
@@ -76,7 +91,7 @@ int fl_run_step(fl_context *context, fl_slot *slot, const fl_cell *cell, int for
     const size_t first = s->p0, end = s->p1, group = cell->vectors * context->kernels->lanes;
     const double each = panel_flop(s->rows, s->k, group);
     const size_t span = panel_span(end - first, each);
-    const fl_kernels *kernels = kernels_for(context, format, s->rows);
+    const fl_kernels *kernels = fl_run_kernels(context->kernels, format, s->codes.bits, s->rows);
     if (kernels != context->kernels)
         cell = &kernels->cell[cell - context->kernels->cell];
     void (*const run)(const fl_step *) = s->kept ? cell->keep : cell->step[format];

@@ -107,7 +107,7 @@
     .depthwise = fl_depthwise_run,
     .encode = FL_INT8_KERNEL(encode),
     .code_zero = FL_TABLE_CODE_ZERO,
-    .round_row = FL_BFLOAT16_KERNEL(round_row),
+    .split_row = FL_BFLOAT16_KERNEL(split_row),
     .leave = FL_TABLE_LEAVE,
     .without_tiles = FL_TABLE_WITHOUT_TILES,
     .has_tiny = fl_has_tiny,

@@ -6,13 +6,14 @@
  *
  *   gemm_int8, gemm_bfloat16
  *               the gemm of each format, for any number of rows
- *   round_row   fl_round_row, and the row in 2 bytes a number behind it: fl_code_bytes of
- *               contract.h
+ *   lstm_int8, gru_int8
+ *               the steps of codes, whose sums go from the tiles to the gates
+ *   split_row   fl_split_row, to 2 bytes a number: fl_codes of contract.h
  *   leave       gives up what a thread's tiles hold
  *
- * Here are the steps of the LSTM and the GRU on such sets. For one panel after the other the gemm
- * adds the products of h to z, or to sums beside it, and the gates are computed from there while
- * the sums are in L1: the steps of pairs.h, by another product.
+ * Here are the steps of FL_BFLOAT16. For one panel after the other the gemm adds the products of h
+ * to z, or to sums beside it, and the gates are computed from there while the sums are in L1: the
+ * steps of pairs.h, by another product.
  */
 #ifndef FL_TILED_H
 #define FL_TILED_H
@@ -20,17 +21,19 @@
 #include "kernels/pairs.h"
 
 void FL_TILED_KERNEL(gemm_int8)(const fl_gemm *);
+void FL_TILED_KERNEL(lstm_int8)(const fl_step *);
+void FL_TILED_KERNEL(gru_int8)(const fl_step *);
 void FL_TILED_KERNEL(gemm_bfloat16)(const fl_gemm *);
-void FL_TILED_KERNEL(round_row)(float *, const float *, size_t);
+void FL_TILED_KERNEL(split_row)(void *, const float *, size_t, int, float);
 void FL_TILED_KERNEL(leave)(void);
 
 /* What table_entries.h calls them. Codes are those of the set with products of codes. */
 #define FL_TILED_INT8_encode FL_DOT_KERNEL(encode)
 #define FL_TILED_INT8_probe FL_DOT_KERNEL(probe)
 #define FL_TILED_INT8_gemm FL_TILED_KERNEL(gemm_int8)
-#define FL_TILED_INT8_lstm fl_tiled_lstm_run
-#define FL_TILED_INT8_gru fl_tiled_gru_run
-#define FL_TILED_BFLOAT16_round_row FL_TILED_KERNEL(round_row)
+#define FL_TILED_INT8_lstm FL_TILED_KERNEL(lstm_int8)
+#define FL_TILED_INT8_gru FL_TILED_KERNEL(gru_int8)
+#define FL_TILED_BFLOAT16_split_row FL_TILED_KERNEL(split_row)
 #define FL_TILED_BFLOAT16_gemm FL_TILED_KERNEL(gemm_bfloat16)
 #define FL_TILED_BFLOAT16_lstm fl_tiled_lstm_run
 #define FL_TILED_BFLOAT16_gru fl_tiled_gru_run
@@ -50,11 +53,6 @@ static void fl_tiled_product(const fl_step *s, size_t V, size_t p, size_t r, siz
                  .add = FL_ONTO,
                  .codes = s->codes};
     g.codes.at = (const char *)s->codes.at + r * s->codes.row;
-    if (s->scales) { /* FL_INT8 */
-        g.scales = s->scales + p * group;
-        g.codes.scale += r;
-        g.codes.sum += r;
-    }
     s->gemm(&g);
 }
 

@@ -19,14 +19,15 @@ static fl_track_weights carve_track(fl_carver *carver, const fl_net *net, size_t
 {
     const fl_config *config = &net->config;
     const size_t lanes = net->kernels->lanes, padded = fl_mul(net->unit_panels, lanes);
-    const int format = choose_format(config), tiles = net->kernels->without_tiles != NULL;
+    const int format = choose_format(config), parts = config->parts;
+    const fl_kernels *kernels = net->kernels;
     const int peepholes = config->variant.differs && config->variant.peepholes;
     fl_track_weights y = {.in = fl_layer_in(net, layer)};
-    y.w = fl_panels_carve(carver, format, tiles, net->panels, net->group, y.in);
-    y.r = fl_panels_carve(carver, format, tiles, net->panels, net->group, net->width);
+    y.w = fl_panels_carve(carver, format, parts, kernels, net->panels, net->group, y.in);
+    y.r = fl_panels_carve(carver, format, parts, kernels, net->panels, net->group, net->width);
     y.bias = fl_carve(carver, fl_mul(net->panels, net->group), sizeof(float));
     if (net->proj_panels)
-        y.proj = fl_panels_carve(carver, format, tiles, net->proj_panels, net->plain_group,
+        y.proj = fl_panels_carve(carver, format, parts, kernels, net->proj_panels, net->plain_group,
                                  config->hidden);
     if (config->cell == FL_GRU)
         y.b_hn = fl_carve(carver, padded, sizeof(float));

@@ -14,7 +14,7 @@
 static fl_panels carve_panels(fl_carver *carver, const fl_net *net, size_t columns, size_t k)
 {
     const size_t panels = fl_plain_pad(net, columns) / net->plain_group;
-    return fl_panels_carve(carver, FL_FLOAT32, 0, panels, net->plain_group, k);
+    return fl_panels_carve(carver, FL_FLOAT32, 1, NULL, panels, net->plain_group, k);
 }
 
 static fl_backward_track carve_track(fl_carver *carver, const fl_net *net, size_t layer)

@@ -8,18 +8,38 @@
 #include "network/subnormals.h"
 #include "network/transpose.h"
 
-fl_panels fl_panels_carve(fl_carver *carver, int format, int tiles, size_t panels, size_t group,
-                          size_t k)
+fl_panels fl_panels_carve(fl_carver *carver, int format, int parts, const fl_kernels *kernels,
+                          size_t panels, size_t group, size_t k)
 {
+    const int pairs = format == FL_BFLOAT16;
     const size_t line = fl_format_k(format) * fl_format_bytes(format);
-    const size_t unit = tiles && fl_format_encoded(format) ? FL_TILE_LINES : 1;
+    const size_t unit = pairs || (format == FL_INT8 && kernels->without_tiles) ? FL_TILE_LINES : 1;
     const size_t lines = fl_mul(fl_ceil_div(fl_format_lines(format, k), unit), unit);
-    const size_t panel_bytes = fl_mul(fl_mul(lines, group), line);
-    fl_panels p = {.panel_bytes = panel_bytes, .format = format};
+    fl_panels p = {.format = format, .parts = pairs && parts > 1 ? parts : 1};
+    p.panel_bytes = fl_mul(fl_mul(fl_mul(lines, group), line), (size_t)p.parts);
+    p.lanes = pairs ? kernels->lanes : 0;
+    const size_t panel_bytes = p.panel_bytes;
     p.data = fl_carve(carver, panels, panel_bytes);
     if (format == FL_INT8)
         p.scales = fl_carve(carver, fl_mul(panels, group), sizeof(float));
     return p;
+}
+
+/* A vector of columns of a panel: 32 k at a time to lines of float32, and these to tiles. */
+static void pack_parts(const fl_panels *panels, size_t group, uint32_t *panel, size_t vector,
+                       const float *w, size_t k, size_t n)
+{
+    const size_t lanes = panels->lanes, tile = FL_TILE_LINES * lanes;
+    const size_t part = FL_TILE_LINES * group;
+    _Alignas(FL_ALIGN) float lines[FL_PIECE * FL_MAX_LANES] = {0};
+    panel += vector * tile;
+    for (size_t i = 0; i < k; i += FL_PIECE, panel += part * (size_t)panels->parts) {
+        const size_t here = k - i < FL_PIECE ? k - i : FL_PIECE;
+        if (here < FL_PIECE)
+            memset(lines, 0, sizeof lines);
+        fl_transpose(lines, lanes, w + i, k, n, here);
+        fl_split_tile(panel, part, lines, lanes, lanes, panels->parts, FL_TINY_PART);
+    }
 }
 
 void fl_pack_vector(const fl_panels *panels, size_t group, size_t column, const float *w, size_t k,
@@ -31,13 +51,7 @@ void fl_pack_vector(const fl_panels *panels, size_t group, size_t column, const 
         return;
     }
     if (panels->format == FL_BFLOAT16) {
-        uint16_t *to = (uint16_t *)panel + column % group * 2;
-        for (size_t j = 0; j < n; j++)
-            for (size_t i = 0; i < k; i++) {
-                uint32_t bits[2];
-                fl_round_row((float *)bits, w + j * k + i, 1);
-                to[(i / 2 * group + j) * 2 + i % 2] = (uint16_t)(bits[0] >> 16);
-            }
+        pack_parts(panels, group, (uint32_t *)panel, column % group / panels->lanes, w, k, n);
         return;
     }
     uint16_t *to = (uint16_t *)panel + column % group;

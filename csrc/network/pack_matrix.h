@@ -11,7 +11,7 @@
 #define FL_PACK_MATRIX_H
 
 #include "base/size.h"
-#include "kernels/panels.h"
+#include "kernels/contract.h"
 
 /* How many vectors across a plain panel of a format, of those that gemm has, take the least time,
    if all columns are `vectors` vectors: the time of so many vectors as the panels have, of which
@@ -28,12 +28,12 @@ static inline size_t fl_plain_vectors(int format, size_t vectors)
     return best;
 }
 
-/* Carves memory for `panels` panels of `group` columns and `k` numbers a column, for kernels with
-   tiles or without, and sets nothing in it; data is NULL if the carver only counts. If the bytes
-   are more than a size_t counts, carver->used becomes SIZE_MAX, and panel_bytes too if those of one
-   panel are. */
-fl_panels fl_panels_carve(fl_carver *carver, int format, int tiles, size_t panels, size_t group,
-                          size_t k);
+/* Carves memory for `panels` panels of `group` columns and `k` numbers a column, and sets nothing
+   in it; data is NULL if the carver only counts. `parts` is read for FL_BFLOAT16, where 0 counts as
+   1, `kernels`, which the panels are for, for FL_INT8 and FL_BFLOAT16. If the bytes are more than a
+   size_t counts, carver->used becomes SIZE_MAX, and panel_bytes too if those of one panel are. */
+fl_panels fl_panels_carve(fl_carver *carver, int format, int parts, const fl_kernels *kernels,
+                          size_t panels, size_t group, size_t k);
 
 /* Packs n <= L rows of w, of k numbers each, as columns `column` .. `column` + n - 1 of the panels,
    counted through all panels of `group` columns. `column` is the first of a vector. */

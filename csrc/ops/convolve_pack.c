@@ -88,7 +88,7 @@ void fl_convolution_carve(fl_carver *carver, fl_convolution *c)
     const size_t panels = fl_mul(c->groups, c->count);
     c->bias = fl_carve(carver, fl_mul(panels, c->columns), sizeof(float));
     c->zeros = fl_carve(carver, c->piece_k, sizeof(float));
-    c->w = fl_panels_carve(carver, c->format, 0, fl_mul(panels, c->calls), c->columns,
+    c->w = fl_panels_carve(carver, c->format, 1, NULL, fl_mul(panels, c->calls), c->columns,
                            c->call_pieces * c->part_k);
 }
 

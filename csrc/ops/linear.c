@@ -25,7 +25,7 @@ typedef struct linear {
     const fl_kernels *kernels;
     size_t in, out;
     size_t taps, stride; /* of a window; 1 and 1 without one */
-    int bits;            /* of FL_INT8: of the codes that rows of x become */
+    int bits;            /* of a number of x as a code: fl_codes */
     size_t vectors;      /* across a plain panel: FL_NV, or 3 if fewer columns are padding then */
     size_t group;        /* columns of a plain panel: vectors * L */
     size_t count;        /* panels that hold all columns */
@@ -57,9 +57,8 @@ typedef struct job {
 static linear *carve_linear(fl_carver *carver, const linear *sizes)
 {
     linear *layer = fl_carve(carver, 1, sizeof *layer);
-    const fl_panels w =
-        fl_panels_carve(carver, sizes->w.format, sizes->kernels->without_tiles != NULL,
-                        sizes->count, sizes->group, sizes->in);
+    const fl_panels w = fl_panels_carve(carver, sizes->w.format, sizes->w.parts, sizes->kernels,
+                                        sizes->count, sizes->group, sizes->in);
     float *bias = fl_carve(carver, fl_mul(sizes->count, sizes->group), sizeof(float));
     if (layer) {
         *layer = *sizes;
@@ -69,12 +68,15 @@ static linear *carve_linear(fl_carver *carver, const linear *sizes)
     return layer;
 }
 
-/* Bytes of one row as codes, or of FL_BFLOAT16 as rounded floats. */
-static size_t code_bytes(const linear *layer)
+/* Bytes of one row as codes for `rows` rows; 0 rows: for any number of them. */
+static size_t code_bytes(const linear *layer, size_t rows)
 {
-    if (!fl_format_encoded(layer->w.format))
+    const int format = layer->w.format;
+    if (!fl_format_encoded(format))
         return 0;
-    return fl_code_bytes(layer->kernels, layer->w.format, layer->in, layer->bits);
+    return rows ? fl_code_bytes(fl_run_kernels(layer->kernels, format, layer->bits, rows), format,
+                                layer->in, layer->bits)
+                : fl_most_code_bytes(layer->kernels, format, layer->in, layer->bits);
 }
 
 static size_t threads_of(const linear *layer, size_t rows, size_t threads)
@@ -89,7 +91,7 @@ static scratch *carve_scratch(fl_carver *carver, const linear *layer, size_t thr
     for (size_t i = 0; i < threads && carver->used != SIZE_MAX; i++) {
         float *flushed = fl_carve(carver, fl_mul(BLOCK_ROWS, layer->in), sizeof(float));
         float *tile = fl_carve(carver, SPAN_PANELS * BLOCK_ROWS * layer->group, sizeof(float));
-        char *codes = fl_carve(carver, fl_mul(BLOCK_ROWS, code_bytes(layer)), 1);
+        char *codes = fl_carve(carver, fl_mul(BLOCK_ROWS, code_bytes(layer, 0)), 1);
         float *scales = fl_carve(carver, BLOCK_ROWS, sizeof(float));
         int32_t *sums = fl_carve(carver, BLOCK_ROWS, sizeof(int32_t));
         if (all) {
@@ -191,7 +193,7 @@ static int run_span(const linear *layer, fl_context *context, fl_slot *slot, scr
                        .c_panel = rows * group,
                        .c_row = group,
                        .codes = {.at = s->codes,
-                                 .row = code_bytes(layer),
+                                 .row = code_bytes(layer, rows),
                                  .bits = layer->bits,
                                  .scale = s->scales,
                                  .sum = s->sums},
@@ -216,13 +218,13 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
     const linear *layer = job->layer;
     scratch *s = &job->scratch[worker];
     float *y = job->y + row * layer->out;
-    const size_t in = layer->in;
+    const size_t in = layer->in, row_bytes = code_bytes(layer, rows);
+    const fl_kernels *kernels = fl_run_kernels(layer->kernels, layer->w.format, layer->bits, rows);
     for (size_t r = 0; r < rows; r++) {
         const size_t at = row + r;
         s->a[r] = job->x + at / job->steps * job->image + at % job->steps * job->step;
         if (layer->w.format == FL_BFLOAT16) { /* which makes tiny values zeros too */
-            layer->kernels->round_row((float *)(void *)(s->codes + r * code_bytes(layer)), s->a[r],
-                                      in);
+            kernels->split_row(s->codes + r * row_bytes, s->a[r], in, layer->w.parts, FL_TINY_PART);
             continue;
         }
         if (layer->kernels->has_tiny(s->a[r], in)) {
@@ -230,8 +232,8 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
             s->a[r] = s->flushed + r * in;
         }
         if (layer->w.format == FL_INT8)
-            s->scales[r] = layer->kernels->encode(s->codes + r * code_bytes(layer), s->a[r], in,
-                                                  layer->bits, 0.0f, layer->w.top, &s->sums[r]);
+            s->scales[r] = kernels->encode(s->codes + r * row_bytes, s->a[r], in, layer->bits, 0.0f,
+                                           layer->w.top, &s->sums[r]);
     }
     for (size_t p = 0; p < layer->count; p += SPAN_PANELS) {
         const size_t n = layer->count - p < SPAN_PANELS ? layer->count - p : SPAN_PANELS;
@@ -284,7 +286,8 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
     const int64_t bits = count > 6 ? ints[6] : 16;
     /* 127 * 127 * 2^17 is below 2^31: sums of fewer products of 8-bit codes fit in 32 bits. */
     if (count < 3 || count > 7 || ints[0] < 0 || ints[0] > FL_BFLOAT16 || ints[1] < 1 ||
-        ints[2] < 1 || taps < 1 || stride < 1 || ints[1] % taps || (bits != 16 && bits != 8) ||
+        ints[2] < 1 || taps < 1 || stride < 1 || ints[1] % taps ||
+        (bits != 16 && (ints[0] == FL_BFLOAT16 ? bits != 32 && bits != 48 : bits != 8)) ||
         (ints[0] == FL_INT8 && ints[1] >= 1 << 17) || !kernels->gemm[ints[0]] ||
         fl_epilogue_read(attributes, 3, &epilogue) != FL_OK)
         return FL_BAD_SHAPE;
@@ -302,7 +305,7 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
                           .group = group,
                           .epilogue = epilogue,
                           .count = fl_ceil_div(out, group),
-                          .w = {.format = (int)ints[0]}};
+                          .w = {.format = (int)ints[0], .parts = (int)(bits / 16)}};
     fl_carver carver = {0};
     carve_linear(&carver, &sizes);
     void *base = fl_alloc_lasting(carver.used);

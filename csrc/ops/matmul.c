@@ -169,7 +169,7 @@ static scratch *carve_scratch(fl_carver *carver, const sizes *s, size_t threads)
     scratch *all = fl_carve(carver, threads, sizeof *all);
     for (size_t i = 0; i < threads && carver->used != SIZE_MAX; i++) {
         float *flushed = fl_carve(carver, fl_mul(BLOCK_ROWS, s->k), sizeof(float));
-        const fl_panels b = fl_panels_carve(carver, FL_FLOAT32, 0, panels, s->group, s->k);
+        const fl_panels b = fl_panels_carve(carver, FL_FLOAT32, 1, NULL, panels, s->group, s->k);
         float *tile = fl_carve(carver, panels * BLOCK_ROWS * s->group, sizeof(float));
         if (all) {
             all[i].flushed = flushed;

@@ -10,6 +10,7 @@ import dataclasses
 from ..engine.variants import RELU, USUAL, Activations
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")  # that a layer's weight matrices may have
+PRECISIONS = ("float32", "bfloat16x3", "bfloat16x6")  # of products of float32 weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Layer:
     dtype           of the weight matrices as the layer computes with them: "float32", or "float16",
                     "bfloat16" or "int8" where fastlstm's own file says so; whatever the arrays of
                     other files are
+    precision       of the products of float32 weights: one of PRECISIONS
     inputs          of an int8 layer: the codes of its first layer's inputs, "int16" or "int8"
     problem         why the weights do not fit together, or None
     assumed         what the file does not say and is taken to be the usual, by the names of the
@@ -56,6 +58,7 @@ class Layer:
     merge: str = "concat"
     cell: bool = False
     dtype: str = "float32"
+    precision: str = "float32"
     inputs: str = "int16"
     problem: str | None = None
     assumed: tuple[str, ...] = ()
@@ -91,6 +94,8 @@ class Layer:
             text += ", nonlinearity='relu'"
         if self.dtype != "float32":
             text += f", dtype={self.dtype!r}"
+        if self.precision != "float32":
+            text += f", precision={self.precision!r}"
         if self.inputs != "int16":
             text += f", inputs={self.inputs!r}"
         found = variants(self)

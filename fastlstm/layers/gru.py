@@ -41,13 +41,14 @@ class GRU(Recurrent):
         clip=None,
         reverse=False,
         merge="concat",
+        precision="float32",
         isa=None,
         num_threads=None,
     ):
         self._configure(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             isa=isa, num_threads=num_threads, reset_after=reset_after, activations=activations,
-            clip=clip, reverse=reverse, merge=merge,
+            clip=clip, reverse=reverse, merge=merge, precision=precision,
         )  # fmt: skip
         self.take_weights(self._random())
 

@@ -15,13 +15,13 @@ from .build import build, constructor_arguments, ready
 from .gru import GRU
 from .lstm import LSTM
 from .rnn import RNN
-from .weights import checked_dtype
+from .weights import checked_pair
 
 _NAMED = 50  # layers that one warning or error names, of those that cannot be run
 _CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 
 
-def load(path, prefix=None, *, dtype=None, **options):
+def load(path, prefix=None, *, dtype=None, precision=None, **options):
     """The recurrent layer in a file; sizes, layers and directions are read off the file.
 
     path      of the file; or its content, as bytes, bytearray or memoryview; or an open binary file
@@ -34,6 +34,9 @@ def load(path, prefix=None, *, dtype=None, **options):
               rounded to, see LSTM.quantize; None: as a file that `save` wrote says; int8, with the
               file's own codes and scales, of a dynamically quantised PyTorch or ONNX model; float32
               of all others
+    precision "float32", "bfloat16x3" or "bfloat16x6": in which products of float32 weights are
+              made, see LSTM; None: as a file that `save` wrote says, else float32. ValueError with
+              a dtype other than float32
     options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
               what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
               reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
@@ -47,7 +50,7 @@ def load(path, prefix=None, *, dtype=None, **options):
     """
     if not isinstance(prefix, str | None):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
-    dtype = None if dtype is None else checked_dtype(dtype)
+    dtype, precision = checked_pair(dtype, precision)
     name, found, rest = _read(path, options)
     prefix, groups = (
         choose_prefix(name, found.layers, prefix),
@@ -56,16 +59,16 @@ def load(path, prefix=None, *, dtype=None, **options):
     fault = _fault(found, groups, prefix)
     if fault:
         raise LoadError(f"{name}: prefix {show(prefix)}: {fault}")
-    return _layer(name, found, groups, prefix, rest, dtype)
+    return _layer(name, found, groups, prefix, rest, dtype, precision)
 
 
-def load_all(path, *, dtype=None, **options):
+def load_all(path, *, dtype=None, precision=None, **options):
     """Every recurrent layer in a file: {prefix: layer} in the file's order. See `load`.
 
     Layers that `load` would refuse are left out, and a UserWarning names each with the reason.
     LoadError if none is left.
     """
-    dtype = None if dtype is None else checked_dtype(dtype)
+    dtype, precision = checked_pair(dtype, precision)
     name, found, rest = _read(path, options)
     groups = group_by_prefix(found.weights(dtype))
     faults = {prefix: _fault(found, groups, prefix) for prefix in found.layers}
@@ -74,7 +77,7 @@ def load_all(path, *, dtype=None, **options):
         said = left_out(name, refused, len(faults))
         warnings.warn(said, UserWarning, stacklevel=2)
     return {
-        prefix: _layer(name, found, groups, prefix, rest, dtype)
+        prefix: _layer(name, found, groups, prefix, rest, dtype, precision)
         for prefix, fault in faults.items()
         if not fault
     }
@@ -143,18 +146,20 @@ def _fault(found, groups, prefix):
     return None
 
 
-def _layer(name, found, groups, prefix, options, dtype):
+def _layer(name, found, groups, prefix, options, dtype, precision):
     """The layer that found.layers[prefix] describes, which has no _fault. Arguments: those of the
     functions that call it."""
     description = found.layers[prefix]
     weights, cls = layer_weights(groups, prefix, description), _CLASSES[description.kind]
+    dtype = dtype or ("float32" if precision not in (None, "float32") else description.dtype)
+    precision = precision or (description.precision if dtype == "float32" else "float32")
     try:
-        arrays = ready(description, weights, dtype or description.dtype, keep=found.shared)
+        arrays = ready(description, weights, dtype, keep=found.shared)
     except ValueError as e:
         raise LoadError(f"{name}: prefix {show(prefix)}: {e}") from None
     # an argument that only another class has is not for this layer
     options = {k: v for k, v in options.items() if k != "nonlinearity" or k in cls.cell_arguments}
-    made = build(cls, description, arrays, options)
+    made = build(cls, description, arrays, options | {"precision": precision})
     made.output_order = description.output_order
     if description.initial_state:
         made.initial_state = _initial_state(made, weights)

@@ -33,6 +33,9 @@ class LSTM(Recurrent):
     merge          of two directions' outputs in the last layer: "concat" puts them side by side;
                    "sum", "mul" and "ave" make (.., K) of them, as Keras' Bidirectional does.
                    Layers below pass them on side by side
+    precision      of the products: "float32"; or "bfloat16x3" or "bfloat16x6", which make them of
+                   2 or 3 bfloat16 parts of each number, for batches on CPUs with AMX: x3 has 16
+                   bits of precision, x6 float32's. Weights are float32 all the same. For inference
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best
     num_threads    threads a call may use; None: `fastlstm.get_num_threads()`. Small work takes one
 
@@ -66,6 +69,7 @@ class LSTM(Recurrent):
         peepholes=False,
         reverse=False,
         merge="concat",
+        precision="float32",
         isa=None,
         num_threads=None,
     ):
@@ -73,5 +77,6 @@ class LSTM(Recurrent):
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             proj_size, isa, num_threads, activations=activations, clip=clip,
             input_forget=input_forget, peepholes=peepholes, reverse=reverse, merge=merge,
+            precision=precision,
         )  # fmt: skip
         self.take_weights(self._random())

@@ -35,13 +35,14 @@ class RNN(Recurrent):
         clip=None,
         reverse=False,
         merge="concat",
+        precision="float32",
         isa=None,
         num_threads=None,
     ):
         self._configure(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             isa=isa, num_threads=num_threads, nonlinearity=nonlinearity, activations=activations,
-            clip=clip, reverse=reverse, merge=merge,
+            clip=clip, reverse=reverse, merge=merge, precision=precision,
         )  # fmt: skip
         self.take_weights(self._random())
 

@@ -20,7 +20,7 @@ def describe(layer):
         initial_state=() if layer.initial_state is None else start,
         output_order=layer.output_order, reset_after=getattr(layer, "reset_after", True),
         batch_first=layer.batch_first, merge=layer.merge, dtype=layer.dtype,
-        inputs=layer.inputs,
+        precision=layer.precision, inputs=layer.inputs,
     )  # fmt: skip
 
 

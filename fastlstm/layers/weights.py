@@ -4,7 +4,7 @@
 import numpy as np
 
 from ..engine import arguments, backend, bfloat16, int8
-from ..files.description import DTYPES
+from ..files.description import DTYPES, PRECISIONS
 from ..files.weight_shapes import tracks
 
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.
@@ -31,7 +31,8 @@ class PackedWeights:
         self._for_backward = None
         self.net = backend.Net(
             layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
-            layer.num_directions, layer.isa, variant=layer.variant, dtype=self.dtype,
+            layer.num_directions, layer.isa, variant=layer.variant,
+            dtype=self.dtype if layer.precision == "float32" else layer.precision,
             inputs=layer.inputs,
         )  # fmt: skip
         for number, direction, end in self._tracks:
@@ -70,6 +71,29 @@ def checked_dtype(dtype, known=DTYPES):
     if dtype not in known:
         raise ValueError(f"dtype {dtype!r} is not known; there are: {', '.join(known)}")
     return dtype
+
+
+def checked_precision(precision):
+    """`precision` if products of float32 weights may be made in it: TypeError or ValueError
+    otherwise."""
+    if not isinstance(precision, str):
+        raise TypeError(f"precision must be a str, got {type(precision).__name__}")
+    if precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise ValueError(f"precision {precision!r} is not known; there are: {known}")
+    return precision
+
+
+def checked_pair(dtype, precision):
+    """A dtype and a precision, each of which may be None, that weights are asked to have: TypeError
+    or ValueError if there is no such, or if they do not go together."""
+    dtype = None if dtype is None else checked_dtype(dtype)
+    precision = None if precision is None else checked_precision(precision)
+    if precision not in (None, "float32") and dtype not in (None, "float32"):
+        raise ValueError(
+            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
+        )
+    return dtype, precision
 
 
 def checked_inputs(inputs):

@@ -3,7 +3,7 @@
 
 import torch
 
-from ..layers.weights import checked_dtype
+from ..layers.weights import checked_pair
 from .modules import STANDING
 
 
@@ -15,7 +15,9 @@ def _modules(model, kinds):
     return [m for m in model.modules() if any(type(m) is kind for kind in kinds)]
 
 
-def accelerate(model: torch.nn.Module, dtype: str | None = None) -> int:
+def accelerate(
+    model: torch.nn.Module, dtype: str | None = None, precision: str | None = None
+) -> int:
     """Make every torch.nn.LSTM, GRU, RNN, LSTMCell, GRUCell and RNNCell in `model` (itself
     included) one of this package, in place, and return how many there were. Parameters, hooks and
     state_dict stay as they are; subclasses of them are left alone, since they may do something else
@@ -28,13 +30,18 @@ def accelerate(model: torch.nn.Module, dtype: str | None = None) -> int:
             runs there in float32, with a warning. None or "float32": nothing is rounded, but None
             leaves modules that are there already as they are. ValueError or TypeError for others
 
+    precision   "bfloat16x3" or "bfloat16x6": products of the float32 weights are made of parts, see
+            LSTM. For inference alone, as dtype. None or "float32": products are float32's, as a
+            dtype of None and "float32" are told apart. ValueError with a dtype other than float32
+
     torch.jit.script and trace, torch.fx and torch.ao.quantization work as before: what they make is
     PyTorch's own. A module that torch.fx keeps as a leaf runs here.
     """
     ours = {kind._torchs: kind for kind in STANDING}
-    wanted = None if dtype is None or checked_dtype(dtype) == "float32" else dtype
+    checked_pair(dtype, precision)
+    wanted = next((name for name in (dtype, precision) if name not in (None, "float32")), None)
     found = _modules(model, ours)
-    there = [] if dtype is None else _modules(model, STANDING)
+    there = [] if dtype is None and precision is None else _modules(model, STANDING)
     there = [module for module in there if module._dtype != wanted]
     for module in found:
         module.__class__ = ours[type(module)]

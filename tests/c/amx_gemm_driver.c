@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernels/bfloat16.h"
 #include "kernels/dispatch.h"
 #include "network/pack_matrix.h"
 #include "amx.h"
@@ -72,13 +73,13 @@ static problem drawn(int format, int bits)
     return q;
 }
 
-/* The gemm by `kernels`, on panels and codes that are laid out for `layout`. */
+/* The gemm by `kernels`, on panels that are laid out for `layout`. */
 static float *solved(const problem *q, const fl_kernels *kernels, const fl_kernels *layout,
                      const float *before)
 {
     const size_t group = q->g.vectors * 16, size = q->g.panels * q->g.c_panel;
     fl_carver none = {0};
-    fl_panels w = fl_panels_carve(&none, q->format, layout->without_tiles != NULL, 1, group, q->k);
+    fl_panels w = fl_panels_carve(&none, q->format, q->bits / 16, layout, 1, group, q->k);
     w.data = get(&state, q->g.panels * w.panel_bytes);
     w.scales = get(&state, q->columns * sizeof(float));
     memset(w.data, 0, q->g.panels * w.panel_bytes);
@@ -89,16 +90,16 @@ static float *solved(const problem *q, const fl_kernels *kernels, const fl_kerne
         else
             fl_pack_vector(&w, group, i, q->w + i * q->k, q->k, 16);
     w.top = q->format == FL_INT8 ? fl_codes_top(&codes, q->columns, q->k, q->bits) : 0;
-    const size_t row = fl_code_bytes(layout, q->format, q->k, q->bits);
+    const size_t row = fl_code_bytes(kernels, q->format, q->k, q->bits);
     char *a = get(&state, q->rows * row);
     float *scales = get(&state, q->rows * sizeof *scales);
     int32_t *sums = get(&state, q->rows * sizeof *sums);
     for (size_t r = 0; r < q->rows; r++)
         if (q->format == FL_INT8)
             scales[r] =
-                layout->encode(a + r * row, q->x + r * q->k, q->k, q->bits, 0.0f, w.top, &sums[r]);
+                kernels->encode(a + r * row, q->x + r * q->k, q->k, q->bits, 0.0f, w.top, &sums[r]);
         else
-            layout->round_row((float *)(void *)(a + r * row), q->x + r * q->k, q->k);
+            kernels->split_row(a + r * row, q->x + r * q->k, q->k, q->bits / 16, FL_TINY_PART);
     fl_gemm g = q->g;
     g.codes = (fl_codes){.at = a, .row = row, .bits = q->bits, .scale = scales, .sum = sums};
     g.panel = w.data;
@@ -127,7 +128,8 @@ int main(int argc, char **argv)
     const fl_kernels *tiled = tiled_kernels(), *other = tiled->without_tiles;
     CHECK(fl_permitted_kernels(tiled, 1) == tiled && fl_permitted_kernels(tiled, 0) == tiled);
     for (size_t i = 0; i < 3 * n; i++) {
-        const problem q = drawn(i % 3 == 2 ? FL_BFLOAT16 : FL_INT8, i % 3 == 1 ? 16 : 8);
+        const problem q = i % 3 == 2 ? drawn(FL_BFLOAT16, 16 * (int)between(&state, 1, 3))
+                                     : drawn(FL_INT8, i % 3 == 1 ? 16 : 8);
         const size_t size = q.g.panels * q.g.c_panel;
         const float *before = floats(size, 2);
         const float *due = solved(&q, other, other, before);

@@ -9,7 +9,10 @@
  *
  * Linked into a program of tests/c, or loaded before a Python extension by LD_PRELOAD; then
  * FL_AMX_PRELOAD is defined, and SIGILL cannot be taken away from the model. Only cores that are
- * compiled with FL_AMX_MODEL look for it. On a CPU that has AMX it does nothing.
+ * compiled with FL_AMX_MODEL look for it. On a CPU that has AMX it does nothing, unless
+ * FL_AMX_MODEL is in the environment: then the system is not asked for tiles, and without its
+ * permission the instructions that touch tiles raise SIGILL there too. Those of configurations do
+ * not, and are the CPU's; the model then finds the configuration in the signal's frame.
  */
 #define _GNU_SOURCE
 #include "amx_model.h"
@@ -44,6 +47,7 @@ static _Thread_local tile_state state __attribute__((tls_model("initial-exec")))
 static atomic_int permitted;
 static atomic_size_t counts[FL_AMX_INSTRUCTIONS];
 static int active; /* the CPU has no AMX, and the handler is set */
+static int beside; /* ... or has it, and the model takes its place */
 
 int fl_amx_model(void) { return active; }
 
@@ -100,9 +104,15 @@ static void usable(int tile)
     demand(tile < TILES && state.rows[tile] && state.width[tile], "there is no such tile");
 }
 
-static void load_tile(int tile, const uint8_t *from, ptrdiff_t row)
+static void movable(int tile)
 {
     usable(tile);
+    demand(state.width[tile] % 4 == 0, "a tile is moved whose rows are no multiple of 4 bytes");
+}
+
+static void load_tile(int tile, const uint8_t *from, ptrdiff_t row)
+{
+    movable(tile);
     memset(state.at[tile], 0, sizeof state.at[tile]);
     for (int r = 0; r < state.rows[tile]; r++)
         memcpy(state.at[tile][r], from + r * row, state.width[tile]);
@@ -110,7 +120,7 @@ static void load_tile(int tile, const uint8_t *from, ptrdiff_t row)
 
 static void store_tile(int tile, uint8_t *to, ptrdiff_t row)
 {
-    usable(tile);
+    movable(tile);
     for (int r = 0; r < state.rows[tile]; r++)
         memcpy(to + r * row, state.at[tile][r], state.width[tile]);
 }
@@ -305,6 +315,22 @@ static int carry_out(const decoded *d)
     return -1;
 }
 
+/* The CPU's own configuration, which is part 17 of the state that a signal's frame keeps. */
+static void take_configuration(const ucontext_t *u)
+{
+    const uint8_t *const saved = (const uint8_t *)u->uc_mcontext.fpregs;
+    static const uint8_t none[64];
+    uint8_t now[64];
+    uint64_t parts;
+    unsigned bytes, at = 0, c, d;
+    memcpy(&parts, saved + 512, sizeof parts);
+    __get_cpuid_count(13, 17, &bytes, &at, &c, &d);
+    const uint8_t *const theirs = parts >> 17 & 1 ? saved + at : none;
+    store_configuration(now);
+    if (memcmp(now, theirs, sizeof now))
+        load_configuration(theirs);
+}
+
 /* What has SIGILL beside the model: the default, or what a program has set. */
 static struct sigaction other;
 
@@ -317,6 +343,8 @@ static void handle(int number, siginfo_t *info, void *context)
     if (active && decode(&d, u)) {
         demand(atomic_load(&permitted) || (d.opcode == 0x49 && d.mod == 3),
                "the process has not asked for tiles");
+        if (beside)
+            take_configuration(u);
         which = carry_out(&d);
     }
     if (which >= 0) {
@@ -346,12 +374,14 @@ long syscall(long number, ...)
         a[i] = va_arg(list, long);
     va_end(list);
     register long r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
-    long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    if (active && number == SYS_arch_prctl && a[0] == REQUEST && a[1] == TILE_DATA) {
+    const int asks = number == SYS_arch_prctl && a[0] == REQUEST && a[1] == TILE_DATA;
+    long result = 0;
+    if (!asks || !beside)
+        __asm__ volatile("syscall"
+                         : "=a"(result)
+                         : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
+                         : "rcx", "r11", "memory");
+    if (active && asks) {
         if (result == -EINVAL || result == -EOPNOTSUPP)
             result = 0;
         atomic_store(&permitted, result == 0);
@@ -391,8 +421,11 @@ static int has_amx(void)
 
 __attribute__((constructor)) static void start(void)
 {
-    if (has_amx())
+    beside = has_amx();
+    if (beside && !getenv("FL_AMX_MODEL")) {
+        beside = 0;
         return;
+    }
     struct sigaction mine = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigfillset(&mine.sa_mask);
     sigdelset(&mine.sa_mask, SIGSEGV); /* of memory that an instruction may not touch */

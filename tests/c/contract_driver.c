@@ -150,6 +150,7 @@ static shape case_of(size_t number)
         s.wants &= ~(unsigned)NO_LAST;
     s.f.format = draw(state) % 3 ? FL_FLOAT32 : 1 + (int)(number % (FL_FORMATS - 1));
     s.f.input_bits = number % 4 < 2 ? 16 : 8;
+    s.f.parts = 1 + (int)(number / FL_FORMATS % 3);
     return s;
 }
 

@@ -176,7 +176,7 @@ static void test_shared_kernels(void)
             copy.name = base->name;
             copy.without_tiles = NULL;
             copy.enter = copy.leave = NULL;
-            copy.round_row = base->round_row;
+            copy.split_row = base->split_row;
             copy.gemm[FL_BFLOAT16] = base->gemm[FL_BFLOAT16];
             copy.cell[FL_LSTM].step[FL_BFLOAT16] = base->cell[FL_LSTM].step[FL_BFLOAT16];
             copy.cell[FL_GRU].step[FL_BFLOAT16] = base->cell[FL_GRU].step[FL_BFLOAT16];

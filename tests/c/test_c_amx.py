@@ -23,15 +23,16 @@ pytestmark = [
 
 EVERY_ROW = ["-DFL_TILE_ROWS=1", "-DFL_SPLIT_HOOK", "-DFL_POLL_FLOP=1e6"]
 TIMES = 100 if FULL else 1
+HAS_AMX = "avx512-amx" in fastlstm.runnable_isas()
 
 
-def drive(driver, *arguments):
+def drive(driver, *arguments, **environment):
     done = subprocess.run(
         [driver, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=None if FULL else 900,
-        env=CLEAN,
+        env=CLEAN | environment,
     )
     assert done.returncode == 0, (done.returncode, done.stdout, done.stderr[-5000:])
     return done.stdout.split()
@@ -56,8 +57,21 @@ def test_each_instruction_does_what_its_description_says(instructions, mode, cou
         assert counts[-5:] == 5 * [str(count * TIMES)]
 
 
+def test_ten_million_results_are_fused_multiply_adds_and_exact_sums():
+    """Of TDPBF16PS with all exponents, zeros, terms that cancel, subnormals, and the bounds below
+    which the kernels' numbers are zeros, where plain fused multiply-adds give the same; of TDPBSUD.
+    The CPU's where it has AMX, and then the model's are the same."""
+    driver = build("amx_results_driver", model=True)
+    count, due, *_, whom = drive(driver, 10_000_000 if FULL or HAS_AMX else 300_000, 1)
+    assert whom == ("CPU" if HAS_AMX else "model")
+    if HAS_AMX:
+        assert int(count) >= 10_000_000
+        *few, _ = drive(driver, 300_000, 2)
+        assert drive(driver, 300_000, 2, FL_AMX_MODEL="1") == [*few, "model"]
+
+
 def test_wrong_uses_end_the_process(instructions):
-    assert drive(instructions, "faults") == ["17"]
+    assert drive(instructions, "faults") == ["19"]
 
 
 def test_gemms_read_nothing_beyond_their_rows_and_panels():

@@ -36,14 +36,31 @@ def piped(driver, data, *arguments):
 # ---- the rules
 
 
-def rounded(x):
+LARGEST = 255 * 2.0**120  # of bfloat16
+
+
+def rounded(x, bound=2.0**-56):
     """To the nearest of 8 bits of precision, ties to even, by arithmetic of doubles."""
     x = np.asarray(x, F).astype(D)
     m, e = np.frexp(x)
     near = np.ldexp(np.rint(m * 256), e - 8)  # exact, and rint takes ties to even
     near = np.where(np.abs(near) >= 2.0**128, np.copysign(np.inf, x), near)
-    near = np.where(np.abs(near) < 2.0**-56, 0.0, near)
+    near = np.where(np.abs(near) < bound, 0.0, near)
     return np.where(np.isfinite(x), near, x).astype(F)
+
+
+def split(x, parts, bound=2.0**-56):
+    """(parts, ...): each part is what the ones before it leave, rounded."""
+    x = np.asarray(x, F)
+    if parts == 1:
+        return rounded(x, bound)[None]
+    rest, taken = np.where(np.isfinite(x), x, 0).astype(F), []
+    for _ in range(parts):
+        part = np.clip(rounded(rest, bound), -LARGEST, LARGEST).astype(F)
+        rest = rest - part
+        taken.append(part)
+    taken[0] = np.where(np.isfinite(x), taken[0], F(np.nan))
+    return np.array(taken)
 
 
 def fma(a, b, c):
@@ -62,20 +79,25 @@ def fma(a, b, c):
 
 
 def sums(x, w, start):
-    """(rows, columns): the sums of rounded x (rows, k) and w (columns, k), and the smallest of
-    all that is met and is not 0."""
-    total, least = np.broadcast_to(start, (len(x), len(w))).astype(F), np.inf
-    for k0 in range(0, x.shape[1], 32):
-        chains = []
-        for first in (0, 1):
-            chain = np.zeros_like(total)
-            for k in range(k0 + first, min(k0 + 32, x.shape[1]), 2):
-                chain = fma(np.broadcast_to(x[:, k : k + 1], total.shape), w[:, k], chain)
-                least = min(least, np.abs(chain[chain != 0]).min(initial=np.inf))
-            chains.append(chain)
-        piece = chains[0] + chains[1]
-        total = total + piece
-        least = min(least, *(np.abs(a[a != 0]).min(initial=np.inf) for a in (piece, total)))
+    """(rows, columns): the sums of the parts x (parts, rows, k) and w (parts, columns, k), and the
+    smallest of all that is met and is not 0."""
+    parts, rows, columns = len(x), x.shape[1], w.shape[1]
+    total, least = np.broadcast_to(start, (rows, columns)).astype(F), np.inf
+    # smallest products first: the weights' part, and the row's
+    pairs = [(i, j) for j in reversed(range(parts)) for i in reversed(range(parts - j))]
+    for k0 in range(0, x.shape[2], 32):
+        for i, j in pairs:
+            chains = []
+            for first in (0, 1):
+                chain = np.zeros_like(total)
+                for k in range(k0 + first, min(k0 + 32, x.shape[2]), 2):
+                    a, b = x[i, :, k : k + 1], w[j, :, k]
+                    chain = fma(np.broadcast_to(a, total.shape), b, chain)
+                    least = min(least, np.abs(chain[chain != 0]).min(initial=np.inf))
+                chains.append(chain)
+            piece = chains[0] + chains[1]
+            total = total + piece
+            least = min(least, *(np.abs(a[a != 0]).min(initial=np.inf) for a in (piece, total)))
     return total, least
 
 
@@ -110,7 +132,7 @@ def drawn(kind, rng):
     return F(values[:rows]), F(values[rows:]), F(start)
 
 
-def check_sums(driver, sets, cases, seed):
+def check_sums(driver, sets, cases, seed, parts=1):
     """The numbers of the sets that ran, and of sums that each gave."""
     rng, data, due, kinds = np.random.default_rng(seed), [], [], []
     for case in range(cases):
@@ -121,14 +143,14 @@ def check_sums(driver, sets, cases, seed):
         header = np.array([len(x), len(w), x.shape[1], 3 + case // 2 % 2, onto], np.uint32)
         data += [header.tobytes(), *(a.tobytes() for a in (x, w, start))]
         with np.errstate(all="ignore"):
-            total, least = sums(rounded(x), rounded(w), start)
+            total, least = sums(split(x, parts), split(w, parts), start)
         if kind != "special":
             assert np.isfinite(total).all() and least >= 2.0**-126  # no subnormal anywhere
         due.append(total.reshape(-1))
         kinds += [kind] * total.size
     due, kinds, ran = np.concatenate(due), np.array(kinds), 0
     for number, name in enumerate(SETS[:sets]):
-        got = piped(driver, b"".join(data), "gemm", str(number))
+        got = piped(driver, b"".join(data), "gemm", str(number), str(parts))
         if not len(got):
             continue
         ran += 1
@@ -142,9 +164,11 @@ def check_sums(driver, sets, cases, seed):
     return ran, len(due)
 
 
-def test_sums_are_fused_multiply_adds_in_amx_s_order(driver):
-    ran, count = check_sums(driver, len(SETS), CASES, 1)
-    assert ran >= 1 and count >= (10_000_000 if FULL else 300_000)
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_sums_are_fused_multiply_adds_in_amx_s_order(driver, parts):
+    cases = CASES if parts == 1 or FULL else CASES // (2 * parts)
+    ran, count = check_sums(driver, len(SETS), cases, parts, parts)
+    assert ran >= 1 and count >= (10_000_000 if FULL else 300_000 if parts == 1 else 40_000)
 
 
 @pytest.mark.skipif(not X86, reason="native already")
@@ -167,7 +191,7 @@ def test_every_bfloat16_number_and_its_neighbours_are_rounded(driver):
     number = ~np.isnan(x)
     ran = 0
     for isa in range(len(SETS)):
-        got = piped(driver, x.tobytes(), "round", str(isa))
+        got = piped(driver, x.tobytes(), "split", str(isa))
         if len(got):
             ran += 1
             assert np.array_equal(
@@ -178,12 +202,44 @@ def test_every_bfloat16_number_and_its_neighbours_are_rounded(driver):
     assert ran >= 1
 
 
+def test_parts_are_what_is_left_rounded(driver):
+    """Drawn patterns, those beside the largest of bfloat16 and the bounds, of two and three parts;
+    three are the number itself. The bounds that gradients take, too."""
+    rng = np.random.default_rng(5)
+    near = [LARGEST, 2.0**-56, 2.0**-40, 2.0**-72, 2.0**-47, 2.0**-64, 1.0, 2.0**127]
+    near = (F(near).view(np.uint32) + np.arange(-70_000, 70_000, 7).reshape(-1, 1)).reshape(-1)
+    drawn = rng.integers(0, 1 << 32, 400_000, dtype=np.uint32)
+    x = np.concatenate([np.uint32(near), drawn]).view(F)
+    x = np.concatenate([x, -x])[: 1 << 20]
+    tame = np.isfinite(x)
+    ran = 0
+    for isa in range(len(SETS)):
+        for parts in (2, 3):
+            for bound in (2.0**-56, 2.0**-40, 2.0**-72):
+                got = piped(driver, x.tobytes(), "split", str(isa), str(parts), str(bound))
+                if not len(got):
+                    continue
+                ran += 1
+                got = got.reshape(parts, -1)
+                due = split(x, parts, bound)
+                assert np.array_equal(got[:, tame], due[:, tame])
+                assert np.isnan(got[0, ~tame]).all() and not got[1:, ~tame].any()
+                assert not (got.view(np.uint32) & 0xFFFF).any() and np.isfinite(got[:, tame]).all()
+                whole = got[:, tame].astype(D).sum(0)
+                error = np.abs(whole - x[tame])
+                assert (error <= np.maximum(2.0**-16 * np.abs(x[tame]), bound)).all()
+                if parts == 3:
+                    large = np.abs(x[tame]) >= bound * 2**24
+                    assert large.sum() > 1000 and not error[large].any()
+    assert ran >= 6
+
+
 def test_the_package_s_own_rounding_of_weights_is_the_kernels_(driver):
     from fastlstm.engine import bfloat16
 
     x = np.random.default_rng(4).integers(0, 1 << 32, 1_000_000, dtype=np.uint32).view(F)
     ours = bfloat16.rounded(x)
-    kernels = piped(driver, x.tobytes(), "round", str(SETS.index("generic")))
+    kernels = piped(driver, x.tobytes(), "split", str(SETS.index("generic")))
     assert np.array_equal(ours.view(np.uint32), kernels.view(np.uint32))
 
 

@@ -20,11 +20,87 @@
 #define FL_WIDE_BYTES 131072
 #include "kernels/int8_kernels.h"
 
-/* What makes floats of the sums of codes, for tiled_avx512_amx.c too. */
+/* What tiled_avx512_amx.c does with sums of codes. */
 #ifdef FL_BUILD_AVX512_AMX
-void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r);
-void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r)
+enum { TILE_ROWS = 16, AHEAD = 4 /* rows of z that are fetched before they are used */ };
+typedef void fl_tiled_end(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,
+                          size_t rows);
+fl_tiled_end fl_avx512_vnni_gemm_ends, fl_avx512_vnni_lstm_ends, fl_avx512_vnni_gru_ends;
+
+/* Row m's sums of V vectors. */
+FL_INLINE void finished(const int V, vi sums[FL_NV], const vi (*total)[FL_NV], size_t m,
+                        const fl_codes *codes, size_t r)
 {
-    (g->vectors == 4 ? fl_int8_gemm_end_4 : fl_int8_gemm_end_3)(g, total, p, r);
+    const vi start = vi_start(codes->sum[r]);
+    FL_FOR (v, V) {
+        const vi pair[2] = {total[m][v], total[m + (codes->bits == 16) * TILE_ROWS][v]};
+        sums[v] = vi_add(codes->bits == 16 ? vi_columns(pair) : pair[0], start);
+    }
+}
+
+/* What is added to, or cut off, one by one; else each column's scale and start are loaded once. */
+FL_INLINE void gemm_ends(const int V, const fl_gemm *g, const vi (*total)[FL_NV], size_t p,
+                         size_t r, size_t rows)
+{
+    const size_t columns = p * V * FL_LANES;
+    float *c = g->c + p * g->c_panel + r * g->c_row;
+    vf scales[FL_NV], start[FL_NV];
+    vi sums[FL_NV];
+    FL_FOR (v, V) {
+        scales[v] = vf_load(g->scales + columns + v * FL_LANES);
+        start[v] = g->init ? vf_load(g->init + columns + v * FL_LANES) : vf_set1(0.0f);
+    }
+    for (size_t m = 0; m < rows; m++, c += g->c_row) {
+        finished(V, sums, total, m, &g->codes, r + m);
+        if (g->add || g->clip) {
+            (V == 4 ? fl_int8_gemm_end_4 : fl_int8_gemm_end_3)(g, sums, p, r + m);
+            continue;
+        }
+        const vf scale = vf_set1(g->codes.scale[r + m]);
+        FL_FOR (v, V)
+            vf_store(c + v * FL_LANES,
+                     vf_fma(vi_float(sums[v]), vf_mul(scales[v], scale), start[v]));
+    }
+}
+void fl_avx512_vnni_gemm_ends(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,
+                              size_t rows)
+{
+    if (((const fl_gemm *)args)->vectors == 4)
+        gemm_ends(4, args, total, p, r, rows);
+    else
+        gemm_ends(3, args, total, p, r, rows);
+}
+
+FL_INLINE void step_ends(const int V, const fl_step *s, const vi (*total)[FL_NV], size_t p,
+                         size_t r, size_t rows)
+{
+    const float *z = s->z + p * s->z_panel + r * V * FL_LANES;
+    vf scales[FL_NV], sums[FL_NV];
+    FL_FOR (v, V)
+        scales[v] = vf_load(s->scales + (p * V + v) * FL_LANES);
+    for (size_t end = r + rows; r < end; r++, total++, z += V * FL_LANES) {
+        const vf scale = vf_set1(s->codes.scale[r]);
+        vi whole[FL_NV];
+        finished(V, whole, total, 0, &s->codes, r);
+        FL_FOR (v, V) {
+            const float *start = V == 3 && v == 2 ? s->b_hn + p * FL_LANES : z + v * FL_LANES;
+            FL_PREFETCH(z + (AHEAD * V + v) * FL_LANES);
+            sums[v] = vf_fma(vi_float(whole[v]), vf_mul(scales[v], scale), vf_load(start));
+        }
+        if (V == 4)
+            fl_lstm_step(0, sums, s, p, r);
+        else
+            fl_gru_step(0, sums, s, p, r);
+    }
+}
+void fl_avx512_vnni_lstm_ends(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,
+                              size_t rows)
+{
+    step_ends(4, args, total, p, r, rows);
+}
+void fl_avx512_vnni_gru_ends(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,
+                             size_t rows)
+{
+    step_ends(3, args, total, p, r, rows);
 }
 #endif

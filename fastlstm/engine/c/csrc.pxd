@@ -42,7 +42,7 @@ cdef extern from "fastlstm.h" nogil:
     enum:
         FL_FLOAT32
         FL_FLOAT16
-        FL_INT8
+        FL_INT8, FL_BFLOAT16
 
     ctypedef struct fl_activation:
         int function
@@ -57,7 +57,7 @@ cdef extern from "fastlstm.h" nogil:
     ctypedef struct fl_config:
         int cell
         size_t input, hidden, proj, layers, dirs
-        int reverse, format, input_bits
+        int reverse, format, input_bits, parts
         fl_variant variant
 
     ctypedef struct fl_net:

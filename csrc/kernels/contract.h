@@ -64,6 +64,8 @@ enum {
  * floats, with a zero behind each part if k is odd; bits is 16 for each part, and scale is not
  * read. For sets with tiles each row is there once more, in the 2 bytes a number that tiles take:
  * fl_code_bytes.
+ * Rows of such sets may also have nothing but the numbers of 2 bytes, which `tiled` says. They are
+ * multiplied by tiles however few they are: fl_tiled_row_bytes.
  */
 typedef struct fl_codes {
     const void *at;     /* int8_t, int16_t or float, aligned to one of them */
@@ -71,6 +73,7 @@ typedef struct fl_codes {
     int bits;           /* of a number: 8 or 16; FL_BFLOAT16: 16, 32 or 48 */
     const float *scale; /* [rows] */
     const int32_t *sum; /* [rows], of a row's codes, for sets with a code_zero of 128 */
+    int tiled;          /* FL_BFLOAT16: 1 for rows of split_tiled_row */
 } fl_codes;
 
 /* FL_BFLOAT16: into how many parts the numbers of rows and panels are split. */
@@ -332,6 +335,13 @@ struct fl_kernels {
     /* The parts of one row of n floats for FL_BFLOAT16, those below `bound` being 0 (bfloat16.h),
        to fl_code_bytes bytes. */
     void (*split_row)(void *to, const float *x, size_t n, int parts, float bound);
+    /* The same to fl_tiled_row_bytes bytes; of sets without tiles it is split_row. */
+    void (*split_tiled_row)(void *to, const float *x, size_t n, int parts, float bound);
+    /* n rows of `vectors` vectors of floats, `row` floats apart, as the numbers k = 0 .. n - 1 of
+       one panel of FL_BFLOAT16, in so many parts, those below `bound` being 0. Lines behind them,
+       to the end of a tile, become zeros. The rows are aligned to vectors. */
+    void (*split_lines)(void *panel, const float *x, size_t row, size_t n, size_t vectors,
+                        int parts, float bound);
     /* For sets that set up state of a thread. Each thread that works on a call calls enter before
        its first kernel and leave after its last one, and the thread that calls the poll leaves
        before it and enters after it. NULL: there is nothing to do. */
@@ -394,6 +404,14 @@ static inline size_t fl_code_bytes(const fl_kernels *kernels, int format, size_t
     const size_t first = bits == 16 ? fl_mul(lines, 4) : 0, last = fl_mul(lines, 4);
     return kernels->without_tiles ? fl_whole_lines(fl_add(first, fl_whole_lines(last)))
                                   : fl_add(first, last);
+}
+
+/* Bytes from one row of fl_codes for FL_BFLOAT16 to the next if they are multiplied by tiles alone
+   where a set has tiles: split_tiled_row. */
+static inline size_t fl_tiled_row_bytes(const fl_kernels *kernels, size_t k, int parts)
+{
+    return kernels->without_tiles ? fl_mul(fl_tiles_bytes(k), (size_t)parts) | 64
+                                  : fl_code_bytes(kernels, FL_BFLOAT16, k, 16 * parts);
 }
 
 #endif

@@ -412,18 +412,10 @@ class Recurrent(Variants):
         The tape keeps copies, `tape.nbytes` bytes in all (see Tape): x, the states and y may be
         changed in place before `backward`. Raises as a call does.
         """
-        self._check_trains("forward_train")
+        self._check_float32("forward_train", "quantize('float32') gives a layer that trains")
         threads = self._threads(num_threads)
         state = state if hx is None else _one_of(state, hx)
         return training.forward(self, x, state, lengths, seed, threads, every=checkpoint)
-
-    def _check_trains(self, method):
-        self._check_float32(method, "quantize('float32') gives a layer that trains")
-        if self.precision != "float32":
-            raise TypeError(
-                f"{method}: this {self.kind} has precision {self.precision!r}, which is for "
-                "inference alone: make one of precision 'float32' with its state_dict"
-            )
 
     def _threads(self, for_call):
         return (self.num_threads or 0) if for_call is None else check_num_threads(for_call)
@@ -444,7 +436,7 @@ class Recurrent(Variants):
         Source: backpropagation through time of the class' formulas, Graves and Schmidhuber 2005,
         without truncation.
         """
-        self._check_trains("backward")
+        self._check_float32("backward", "quantize('float32') gives a layer that trains")
         return training.backward(
             self, tape, dy, dstate, bool(input_grad), self._threads(num_threads)
         )

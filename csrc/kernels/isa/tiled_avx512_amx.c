@@ -33,6 +33,7 @@
 void fl_avx512_amx_gemm_int8(const fl_gemm *g);
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g);
 void fl_avx512_amx_split_row(void *to, const float *x, size_t n, int parts, float bound);
+void fl_avx512_amx_split_tiled_row(void *to, const float *x, size_t n, int parts, float bound);
 void fl_avx512_amx_leave(void);
 void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r);
 
@@ -264,7 +265,8 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     const size_t V = g->vectors, row = g->codes.row;
     const int parts = fl_parts(&g->codes);
     const blocks b = divide(g->rows, 2 * ROWS);
-    const char *const at = (const char *)g->codes.at + fl_floats_bytes(g->k, parts);
+    const char *const at =
+        (const char *)g->codes.at + (g->codes.tiled ? 0 : fl_floats_bytes(g->k, parts));
     product w = {.tiles = b.tiles,
                  .blocks = fl_ceil_div(g->k, FL_PIECE),
                  .parts = (size_t)parts,
@@ -303,4 +305,16 @@ void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, flo
             const size_t left = n > i ? n - i : 0;
             vf_store_upper(to + i, left >= FL_LANES ? vf_loadu(y + i) : vf_loadn(y + i, left));
         }
+}
+
+void fl_avx512_amx_split_tiled_row(void *row, const float *x, size_t n, int parts, float bound)
+{
+    const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
+    for (size_t i = 0; i < end; i += FL_LANES) {
+        const size_t left = n > i ? n - i : 0;
+        fl_words rest = (fl_words)(left >= FL_LANES ? vf_loadu(x + i) : vf_loadn(x + i, left));
+        uint16_t *to = (uint16_t *)row + i;
+        for (int part = 0; part < parts; part++, to += end)
+            vf_store_upper(to, (vf)fl_take_part(&rest, parts > 1, bound));
+    }
 }

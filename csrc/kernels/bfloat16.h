@@ -132,17 +132,17 @@ static inline void fl_split_tile(uint32_t *y, size_t part, const float *x, size_
         }
 }
 
-/* Sets those of n floats to 0 that are below `bound` in magnitude: what sums start from. */
+/* Sets those of n floats to 0 that are below `bound` in magnitude: what sums start from. n is a
+   multiple of FL_WORDS. */
 static inline void fl_no_tiny_floats(float *x, size_t n, float bound)
 {
     uint32_t least;
     memcpy(&least, &bound, sizeof least);
     for (size_t i = 0; i < n; i += FL_WORDS) {
-        const size_t here = n - i < FL_WORDS ? n - i : FL_WORDS;
-        fl_words u = {0};
-        memcpy(&u, x + i, here * sizeof(float));
+        fl_words u;
+        memcpy(&u, x + i, sizeof u);
         u &= (fl_words)((fl_signed_words)(u & 0x7fffffffu) >= (int32_t)least);
-        memcpy(x + i, &u, here * sizeof(float));
+        memcpy(x + i, &u, sizeof u);
     }
 }
 

@@ -66,19 +66,25 @@ size_t fl_weight_gradients_strips(const fl_net *net, size_t in, size_t span)
     return fl_mul(fl_mul(strips, STRIP), span);
 }
 
+/* Copies the STRIP floats from float `at` on of each of n rows to a strip, or `columns`, if they
+   are fewer. */
+static void gather_strip(float *strip, const float *const *rows, size_t n, size_t at,
+                         size_t columns)
+{
+    if (columns >= STRIP)
+        for (size_t i = 0; i < n; i++)
+            memcpy(strip + i * STRIP, rows[i] + at, STRIP * sizeof(float));
+    else
+        for (size_t i = 0; i < n; i++)
+            memcpy(strip + i * STRIP, rows[i] + at, columns * sizeof(float));
+}
+
 /* Copies `columns` floats of each of n rows to strips of span rows. Returns the end of the strips.
  */
 static float *gather(float *strips, const float *const *rows, size_t n, size_t columns, size_t span)
 {
-    for (size_t at = 0; at < columns; at += STRIP, strips += span * STRIP) {
-        const size_t left = columns - at;
-        if (left >= STRIP)
-            for (size_t i = 0; i < n; i++)
-                memcpy(strips + i * STRIP, rows[i] + at, STRIP * sizeof(float));
-        else
-            for (size_t i = 0; i < n; i++)
-                memcpy(strips + i * STRIP, rows[i] + at, left * sizeof(float));
-    }
+    for (size_t at = 0; at < columns; at += STRIP, strips += span * STRIP)
+        gather_strip(strips, rows, n, at, columns - at);
     return strips;
 }
 
@@ -123,8 +129,7 @@ static void split_columns(const fl_backward_job *job, fl_backward_scratch *scrat
     char *to = scratch->codes + at * row;
     for (size_t c = 0; c < columns; c += STRIP) {
         const size_t here = columns - c < STRIP ? columns - c : STRIP;
-        for (size_t i = 0; i < n; i++)
-            memcpy(strip + i * STRIP, rows[i] + c, here * sizeof(float));
+        gather_strip(strip, rows, n, c, here);
         fl_transpose(turned, span, strip, STRIP, n, here);
         for (size_t j = 0; j < here; j++, to += row)
             kernels->split_tiled_row(to, turned + j * span, n, parts, bound);

@@ -10,7 +10,8 @@ import dataclasses
 from ..engine.variants import RELU, USUAL, Activations
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")  # that a layer's weight matrices may have
-PRECISIONS = ("float32", "bfloat16x3", "bfloat16x6")  # in which products of float32 weights are made
+# In which products of float32 weights are made.
+PRECISIONS = ("float32", "bfloat16x6", "bfloat16x3", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)

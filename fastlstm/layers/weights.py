@@ -10,6 +10,8 @@ from ..files.weight_shapes import tracks
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peephole")
 _MATRICES = ("weight_ih", "weight_hh", "weight_hr")
+# By precisions: the engine's dtypes of float32 weights whose products are of bfloat16 parts.
+_NETS = {"bfloat16": "bfloat16x1", "bfloat16x3": "bfloat16x3", "bfloat16x6": "bfloat16x6"}
 
 
 class PackedWeights:
@@ -32,8 +34,7 @@ class PackedWeights:
         self.net = backend.Net(
             layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
             layer.num_directions, layer.isa, variant=layer.variant,
-            dtype=self.dtype if layer.precision == "float32" else layer.precision,
-            inputs=layer.inputs,
+            dtype=_NETS.get(layer.precision, self.dtype), inputs=layer.inputs,
         )  # fmt: skip
         for number, direction, end in self._tracks:
             self.net.set(number, direction, *(self._for_engine(part + end) for part in PARTS))

@@ -3,7 +3,7 @@
 
 import torch
 
-from ..layers.weights import checked_dtype
+from ..layers.weights import checked_dtype, checked_precision
 from .modules import STANDING
 
 
@@ -15,7 +15,9 @@ def _modules(model, kinds):
     return [m for m in model.modules() if any(type(m) is kind for kind in kinds)]
 
 
-def accelerate(model: torch.nn.Module, dtype: str | None = None) -> int:
+def accelerate(
+    model: torch.nn.Module, dtype: str | None = None, precision: str | None = None
+) -> int:
     """Make every torch.nn.LSTM, GRU, RNN, LSTMCell, GRUCell and RNNCell in `model` (itself
     included) one of this package, in place, and return how many there were. Parameters, hooks and
     state_dict stay as they are; subclasses of them are left alone, since they may do something else
@@ -27,19 +29,32 @@ def accelerate(model: torch.nn.Module, dtype: str | None = None) -> int:
             that are in `model` already get the dtype too, and count. What has to run in PyTorch
             runs there in float32, with a warning. None or "float32": nothing is rounded, but None
             leaves modules that are there already as they are. ValueError or TypeError for others
+    precision   "bfloat16x6", "bfloat16x3" or "bfloat16": products of float32 weights are made of 3,
+            2 or 1 bfloat16 parts of each number, in calls and in training, see LSTM; for batches on
+            CPUs with AMX. Parameters, their gradients and outputs are float32. None or "float32":
+            they are float32's. Modules that are there already get it as they get a dtype. Cells
+            whose gradients are wanted run in PyTorch, in float32. ValueError with a dtype other
+            than float32, and for other precisions
 
     torch.jit.script and trace, torch.fx and torch.ao.quantization work as before: what they make is
     PyTorch's own. A module that torch.fx keeps as a leaf runs here.
     """
     ours = {kind._torchs: kind for kind in STANDING}
+    asked = dtype is not None or precision is not None
     wanted = None if dtype is None or checked_dtype(dtype) == "float32" else dtype
+    if precision is None or checked_precision(precision) == "float32":
+        precision = None
+    if wanted is not None and precision is not None:
+        raise ValueError(
+            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has products of its own"
+        )
     found = _modules(model, ours)
-    there = [] if dtype is None else _modules(model, STANDING)
-    there = [module for module in there if module._dtype != wanted]
+    there = _modules(model, STANDING) if asked else []
+    there = [m for m in there if (m._dtype, m._precision) != (wanted, precision)]
     for module in found:
         module.__class__ = ours[type(module)]
     for module in (*found, *there):
-        module.compute_in(wanted)
+        module.compute_in(wanted, precision)
     return len(found) + len(there)
 
 

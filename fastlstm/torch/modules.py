@@ -78,6 +78,7 @@ class _Module(metaclass=_Standing):
     _fastlstm = None  # weights.Packed, once there was a call
     _frozen = None  # "trusted" or "checked" between freeze and unfreeze
     _dtype = None  # what calls round the weights to; None: they are float32
+    _precision = None  # of the products of float32 weights; None: float32
 
     def _taken(self, x, sizes, hx):
         """(the state hx as a tuple, () for zeros; the weights) if the engine can run this call.
@@ -123,23 +124,30 @@ class _Module(metaclass=_Standing):
         return packed.layer
 
     def _with_weights(self, arrays):
-        layer = self._class.without_weights(**{name: getattr(self, name) for name in self._names})
+        arguments = {name: getattr(self, name) for name in self._names}
+        if self._precision is not None:
+            arguments["precision"] = self._precision
+        layer = self._class.without_weights(**arguments)
         layer.take_weights(arrays)
         return layer if self._dtype is None else layer.quantize(self._dtype)
 
-    def compute_in(self, dtype):
-        """Calls round the weights to `dtype` from now on; None: to float32, which they are."""
-        for name in ("_fastlstm", "_dtype"):
+    def compute_in(self, dtype, precision):
+        """Calls round the weights to `dtype` from now on, or make products in `precision`; None: of
+        float32, which they are."""
+        for name in ("_fastlstm", "_dtype", "_precision"):
             self.__dict__.pop(name, None)
         if dtype is not None:
             self.__dict__["_dtype"] = dtype
+        if precision is not None:
+            self.__dict__["_precision"] = precision
 
     def extra_repr(self):
-        return super().extra_repr() + (f", dtype={self._dtype!r}" if self._dtype else "")
+        asked = (("dtype", self._dtype), ("precision", self._precision))
+        return super().extra_repr() + "".join(f", {n}={v!r}" for n, v in asked if v)
 
     def become_torchs(self):
         """This module becomes the torch.nn module that it stands for."""
-        for name in ("_fastlstm", "_frozen", "_dtype"):
+        for name in ("_fastlstm", "_frozen", "_dtype", "_precision"):
             self.__dict__.pop(name, None)
         self.__class__ = self._torchs
 

@@ -2,6 +2,7 @@
 #include "forward/encode.h"
 
 #include "kernels/bfloat16.h"
+#include "kernels/run.h"
 
 /* The bits of a number of a layer's input, or of a state for any layer but the first. */
 static int bits_of(const fl_net *net, size_t layer)
@@ -20,10 +21,11 @@ void fl_encode_carve(fl_carver *carver, const fl_job *job, fl_scratch *scratch)
         return;
     const size_t upper =
         net->config.layers > 1
-            ? fl_code_bytes(net->kernels, format, fl_layer_in(net, 1), bits_of(net, 1))
+            ? fl_most_code_bytes(net->kernels, format, fl_layer_in(net, 1), bits_of(net, 1))
             : 0;
-    const size_t first = fl_code_bytes(net->kernels, format, net->config.input, bits_of(net, 0));
-    const size_t state = fl_code_bytes(
+    const size_t first =
+        fl_most_code_bytes(net->kernels, format, net->config.input, bits_of(net, 0));
+    const size_t state = fl_most_code_bytes(
         net->kernels, format, net->width > net->config.hidden ? net->width : net->config.hidden,
         bits_of(net, 1));
     const size_t scales = format == FL_INT8 ? sizeof(float) : 0;
@@ -40,7 +42,7 @@ static fl_codes encode(const fl_net *net, const fl_panels *panels, const float *
                        size_t n, size_t k, int bits, float least, void *to, float *scales,
                        int32_t *sums)
 {
-    const fl_kernels *kernels = net->kernels;
+    const fl_kernels *kernels = fl_run_kernels(net->kernels, panels->format, n);
     const size_t row = fl_code_bytes(kernels, panels->format, k, bits);
     for (size_t r = 0; r < n; r++) {
         void *at = (char *)to + r * row;

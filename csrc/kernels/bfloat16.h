@@ -102,13 +102,21 @@ static inline fl_words fl_take_part(fl_words *x, int whole, float bound)
 static inline void fl_split_row(float *y, size_t stride, const float *x, size_t n, int parts,
                                 float bound)
 {
-    for (size_t i = 0; i < n; i += FL_WORDS) {
-        const size_t here = n - i < FL_WORDS ? n - i : FL_WORDS;
-        fl_words rest = {0};
-        memcpy(&rest, x + i, here * sizeof(float));
+    size_t i = 0;
+    for (; i + FL_WORDS <= n; i += FL_WORDS) {
+        fl_words rest;
+        memcpy(&rest, x + i, sizeof rest);
         for (int part = 0; part < parts; part++) {
             const fl_words taken = fl_take_part(&rest, parts > 1, bound);
-            memcpy(y + (size_t)part * stride + i, &taken, (here + here % 2) * sizeof(float));
+            memcpy(y + (size_t)part * stride + i, &taken, sizeof taken);
+        }
+    }
+    if (i < n) {
+        fl_words rest = {0};
+        memcpy(&rest, x + i, (n - i) * sizeof(float));
+        for (int part = 0; part < parts; part++) {
+            const fl_words taken = fl_take_part(&rest, parts > 1, bound);
+            memcpy(y + (size_t)part * stride + i, &taken, (n - i + n % 2) * sizeof(float));
         }
     }
 }

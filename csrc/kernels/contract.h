@@ -64,8 +64,6 @@ enum {
  * floats, with a zero behind each part if k is odd; bits is 16 for each part, and scale is not
  * read. For sets with tiles each row is there once more, in the 2 bytes a number that tiles take:
  * fl_code_bytes.
- * Rows of such sets may also have nothing but the numbers of 2 bytes, which `tiled` says. They are
- * multiplied by tiles however few they are: fl_tiled_row_bytes.
  */
 typedef struct fl_codes {
     const void *at;     /* int8_t, int16_t or float, aligned to one of them */
@@ -73,7 +71,6 @@ typedef struct fl_codes {
     int bits;           /* of a number: 8 or 16; FL_BFLOAT16: 16, 32 or 48 */
     const float *scale; /* [rows] */
     const int32_t *sum; /* [rows], of a row's codes, for sets with a code_zero of 128 */
-    int tiled;          /* FL_BFLOAT16: 1 for rows of split_tiled_row */
 } fl_codes;
 
 /* FL_BFLOAT16: into how many parts the numbers of rows and panels are split. */
@@ -335,8 +332,6 @@ struct fl_kernels {
     /* The parts of one row of n floats for FL_BFLOAT16, those below `bound` being 0 (bfloat16.h),
        to fl_code_bytes bytes. */
     void (*split_row)(void *to, const float *x, size_t n, int parts, float bound);
-    /* The same to fl_tiled_row_bytes bytes; of sets without tiles it is split_row. */
-    void (*split_tiled_row)(void *to, const float *x, size_t n, int parts, float bound);
     /* n rows of `vectors` vectors of floats, `row` floats apart, as the numbers k = 0 .. n - 1 of
        one panel of FL_BFLOAT16, in so many parts, those below `bound` being 0. Lines behind them,
        to the end of a tile, become zeros. The rows are aligned to vectors. */
@@ -371,13 +366,9 @@ struct fl_kernels {
 /* Of a row of k numbers for FL_BFLOAT16: floats from one part to the next. */
 static inline size_t fl_part_floats(size_t k) { return fl_mul(fl_format_lines(FL_BFLOAT16, k), 2); }
 
-/* Of such a row, for sets with tiles: the bytes of all its floats, behind which the 2-byte numbers
-   begin, and of one part's 2-byte numbers, which follow one another. Both are whole tiles. */
-static inline size_t fl_floats_bytes(size_t k, int parts)
-{
-    return fl_whole_lines(fl_mul(fl_part_floats(k), (size_t)parts * sizeof(float)));
-}
-static inline size_t fl_tiles_bytes(size_t k)
+/* Of such a row for sets with tiles: bytes from one part's numbers to the next's, which are whole
+   tiles. */
+static inline size_t fl_part_bytes(size_t k)
 {
     return fl_whole_lines(fl_mul(fl_format_lines(FL_BFLOAT16, k), 4));
 }
@@ -386,32 +377,30 @@ static inline size_t fl_tiles_bytes(size_t k)
  * Bytes from one row of fl_codes to the next, of k numbers: `row`. Tiles are 64 bytes wide, so for
  * sets that have them rows begin at multiples of 64 bytes, and as many can be read beyond the last
  * tile's beginning. What is read there in FL_INT8 does not matter, since the panels hold zeros; in
- * FL_BFLOAT16, where a zero times any bits may be a NaN, the rest of the last tile is zeros. The
- * second half of such a row has the parts' numbers in 2 bytes each. It is an odd number of cache
- * lines long: the rows of a tile, multiples of 4096 bytes apart, would share the 12 places of a few
- * sets of L1.
+ * FL_BFLOAT16, where a zero times any bits may be a NaN, the rest of the last tile is zeros. Such a
+ * row of FL_BFLOAT16 is an odd number of cache lines long: the rows of a tile, multiples of 4096
+ * bytes apart, would share the 12 places of a few sets of L1.
  */
 static inline size_t fl_code_bytes(const fl_kernels *kernels, int format, size_t k, int bits)
 {
     const size_t lines = fl_format_lines(format, k);
-    if (format == FL_BFLOAT16) {
-        const int parts = bits / 16;
+    if (format == FL_BFLOAT16)
         return kernels->without_tiles
-                   ? fl_add(fl_floats_bytes(k, parts), fl_mul(fl_tiles_bytes(k), (size_t)parts)) |
-                         64
-                   : fl_mul(fl_part_floats(k), (size_t)parts * sizeof(float));
-    }
+                   ? fl_mul(fl_part_bytes(k), (size_t)bits / 16) | 64
+                   : fl_mul(fl_part_floats(k), (size_t)bits / 16 * sizeof(float));
     const size_t first = bits == 16 ? fl_mul(lines, 4) : 0, last = fl_mul(lines, 4);
     return kernels->without_tiles ? fl_whole_lines(fl_add(first, fl_whole_lines(last)))
                                   : fl_add(first, last);
 }
 
-/* Bytes from one row of fl_codes for FL_BFLOAT16 to the next if they are multiplied by tiles alone
-   where a set has tiles: split_tiled_row. */
-static inline size_t fl_tiled_row_bytes(const fl_kernels *kernels, size_t k, int parts)
+/* The memory of such a row, whichever of the kernels it is for: `kernels` or those without tiles.
+ */
+static inline size_t fl_most_code_bytes(const fl_kernels *kernels, int format, size_t k, int bits)
 {
-    return kernels->without_tiles ? fl_mul(fl_tiles_bytes(k), (size_t)parts) | 64
-                                  : fl_code_bytes(kernels, FL_BFLOAT16, k, 16 * parts);
+    const size_t bytes = fl_code_bytes(kernels, format, k, bits);
+    const size_t other =
+        kernels->without_tiles ? fl_code_bytes(kernels->without_tiles, format, k, bits) : 0;
+    return bytes > other ? bytes : other;
 }
 
 #endif

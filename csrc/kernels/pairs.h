@@ -243,7 +243,6 @@ static void fl_bfloat16_split_row_run(void *to, const float *x, size_t n, int pa
 {
     fl_split_row(to, fl_part_floats(n), x, n, parts, bound);
 }
-#define fl_bfloat16_split_tiled_row_run fl_bfloat16_split_row_run
 
 static void fl_bfloat16_split_lines_run(void *panel, const float *x, size_t row, size_t n,
                                         size_t vectors, int parts, float bound)

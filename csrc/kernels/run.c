@@ -12,11 +12,9 @@ static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = FL_TILE_ROWS - 1,
 static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = 8, [FL_BFLOAT16] = 1};
 #endif
 
-static const fl_kernels *kernels_for(const fl_context *context, int format, size_t rows, int tiled)
+const fl_kernels *fl_run_kernels(const fl_kernels *kernels, int format, size_t rows)
 {
-    const fl_kernels *kernels = context->kernels;
-    return kernels->without_tiles && !tiled && rows <= few_rows[format] ? kernels->without_tiles
-                                                                        : kernels;
+    return kernels->without_tiles && rows <= few_rows[format] ? kernels->without_tiles : kernels;
 }
 
 void fl_run_init(fl_context *context, const fl_kernels *kernels, int (*poll)(void *),
@@ -59,7 +57,7 @@ int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g)
     const double each = panel_flop(g.rows, g.k * (g.pieces ? g.pieces : 1), group);
     const size_t span = panel_span(panels, each);
     void (*const run)(const fl_gemm *) =
-        kernels_for(context, format, g.rows, g.codes.tiled)->gemm[format];
+        fl_run_kernels(context->kernels, format, g.rows)->gemm[format];
     for (size_t p = 0; p < panels; p += g.panels) {
         g.panels = panels - p < span ? panels - p : span;
         run(&g);
@@ -78,7 +76,7 @@ int fl_run_step(fl_context *context, fl_slot *slot, const fl_cell *cell, int for
     const size_t first = s->p0, end = s->p1, group = cell->vectors * context->kernels->lanes;
     const double each = panel_flop(s->rows, s->k, group);
     const size_t span = panel_span(end - first, each);
-    const fl_kernels *kernels = kernels_for(context, format, s->rows, 0);
+    const fl_kernels *kernels = fl_run_kernels(context->kernels, format, s->rows);
     if (kernels != context->kernels)
         cell = &kernels->cell[cell - context->kernels->cell];
     const int keep = s->kept && (format == FL_FLOAT32 || cell->reset);

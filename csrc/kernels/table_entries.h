@@ -108,7 +108,6 @@
     .encode = FL_INT8_KERNEL(encode),
     .code_zero = FL_TABLE_CODE_ZERO,
     .split_row = FL_BFLOAT16_KERNEL(split_row),
-    .split_tiled_row = FL_BFLOAT16_KERNEL(split_tiled_row),
     .split_lines = fl_bfloat16_split_lines_run,
     .leave = FL_TABLE_LEAVE,
     .without_tiles = FL_TABLE_WITHOUT_TILES,

@@ -6,10 +6,7 @@
  *
  *   gemm_int8, gemm_bfloat16
  *               the gemm of each format, for any number of rows
- *   split_row   fl_split_row, and the parts in 2 bytes a number behind them: fl_code_bytes of
- *               contract.h
- *   split_tiled_row
- *               the parts in 2 bytes a number alone: fl_tiled_row_bytes
+ *   split_row   fl_split_row, to 2 bytes a number: fl_codes of contract.h
  *   leave       gives up what a thread's tiles hold
  *
  * Here are the steps of the LSTM and the GRU on such sets. For one panel after the other the gemm
@@ -24,7 +21,6 @@
 void FL_TILED_KERNEL(gemm_int8)(const fl_gemm *);
 void FL_TILED_KERNEL(gemm_bfloat16)(const fl_gemm *);
 void FL_TILED_KERNEL(split_row)(void *, const float *, size_t, int, float);
-void FL_TILED_KERNEL(split_tiled_row)(void *, const float *, size_t, int, float);
 void FL_TILED_KERNEL(leave)(void);
 
 /* What table_entries.h calls them. Codes are those of the set with products of codes. */
@@ -34,7 +30,6 @@ void FL_TILED_KERNEL(leave)(void);
 #define FL_TILED_INT8_lstm fl_tiled_lstm_run
 #define FL_TILED_INT8_gru fl_tiled_gru_run
 #define FL_TILED_BFLOAT16_split_row FL_TILED_KERNEL(split_row)
-#define FL_TILED_BFLOAT16_split_tiled_row FL_TILED_KERNEL(split_tiled_row)
 #define FL_TILED_BFLOAT16_gemm FL_TILED_KERNEL(gemm_bfloat16)
 #define FL_TILED_BFLOAT16_lstm fl_tiled_lstm_run
 #define FL_TILED_BFLOAT16_gru fl_tiled_gru_run

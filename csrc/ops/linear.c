@@ -68,12 +68,15 @@ static linear *carve_linear(fl_carver *carver, const linear *sizes)
     return layer;
 }
 
-/* Bytes of one row as codes, or of FL_BFLOAT16 as rounded floats. */
-static size_t code_bytes(const linear *layer)
+/* Bytes of one row as codes for `rows` rows; 0 rows: for any number of them. */
+static size_t code_bytes(const linear *layer, size_t rows)
 {
-    if (!fl_format_encoded(layer->w.format))
+    const int format = layer->w.format;
+    if (!fl_format_encoded(format))
         return 0;
-    return fl_code_bytes(layer->kernels, layer->w.format, layer->in, layer->bits);
+    return rows ? fl_code_bytes(fl_run_kernels(layer->kernels, format, rows), format, layer->in,
+                                layer->bits)
+                : fl_most_code_bytes(layer->kernels, format, layer->in, layer->bits);
 }
 
 static size_t threads_of(const linear *layer, size_t rows, size_t threads)
@@ -88,7 +91,7 @@ static scratch *carve_scratch(fl_carver *carver, const linear *layer, size_t thr
     for (size_t i = 0; i < threads && carver->used != SIZE_MAX; i++) {
         float *flushed = fl_carve(carver, fl_mul(BLOCK_ROWS, layer->in), sizeof(float));
         float *tile = fl_carve(carver, SPAN_PANELS * BLOCK_ROWS * layer->group, sizeof(float));
-        char *codes = fl_carve(carver, fl_mul(BLOCK_ROWS, code_bytes(layer)), 1);
+        char *codes = fl_carve(carver, fl_mul(BLOCK_ROWS, code_bytes(layer, 0)), 1);
         float *scales = fl_carve(carver, BLOCK_ROWS, sizeof(float));
         int32_t *sums = fl_carve(carver, BLOCK_ROWS, sizeof(int32_t));
         if (all) {
@@ -190,7 +193,7 @@ static int run_span(const linear *layer, fl_context *context, fl_slot *slot, scr
                        .c_panel = rows * group,
                        .c_row = group,
                        .codes = {.at = s->codes,
-                                 .row = code_bytes(layer),
+                                 .row = code_bytes(layer, rows),
                                  .bits = layer->bits,
                                  .scale = s->scales,
                                  .sum = s->sums},
@@ -215,13 +218,13 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
     const linear *layer = job->layer;
     scratch *s = &job->scratch[worker];
     float *y = job->y + row * layer->out;
-    const size_t in = layer->in;
+    const size_t in = layer->in, row_bytes = code_bytes(layer, rows);
+    const fl_kernels *kernels = fl_run_kernels(layer->kernels, layer->w.format, rows);
     for (size_t r = 0; r < rows; r++) {
         const size_t at = row + r;
         s->a[r] = job->x + at / job->steps * job->image + at % job->steps * job->step;
         if (layer->w.format == FL_BFLOAT16) { /* which makes tiny values zeros too */
-            layer->kernels->split_row(s->codes + r * code_bytes(layer), s->a[r], in, layer->w.parts,
-                                      FL_TINY_PART);
+            kernels->split_row(s->codes + r * row_bytes, s->a[r], in, layer->w.parts, FL_TINY_PART);
             continue;
         }
         if (layer->kernels->has_tiny(s->a[r], in)) {
@@ -229,8 +232,8 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
             s->a[r] = s->flushed + r * in;
         }
         if (layer->w.format == FL_INT8)
-            s->scales[r] = layer->kernels->encode(s->codes + r * code_bytes(layer), s->a[r], in,
-                                                  layer->bits, 0.0f, layer->w.top, &s->sums[r]);
+            s->scales[r] = kernels->encode(s->codes + r * row_bytes, s->a[r], in, layer->bits, 0.0f,
+                                           layer->w.top, &s->sums[r]);
     }
     for (size_t p = 0; p < layer->count; p += SPAN_PANELS) {
         const size_t n = layer->count - p < SPAN_PANELS ? layer->count - p : SPAN_PANELS;

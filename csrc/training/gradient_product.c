@@ -7,6 +7,17 @@
 #include "kernels/bfloat16.h"
 #include "kernels/run.h"
 
+fl_codes fl_split_rows(const fl_net *net, char *to, const float *const *rows, size_t n, size_t k,
+                       float bound)
+{
+    const int parts = net->track[0].w.parts, bits = 16 * parts;
+    const fl_kernels *kernels = fl_run_kernels(net->kernels, FL_BFLOAT16, n);
+    const size_t row = fl_code_bytes(kernels, FL_BFLOAT16, k, bits);
+    for (size_t r = 0; r < n; r++)
+        kernels->split_row(to + r * row, rows[r], k, parts, bound);
+    return (fl_codes){.at = to, .row = row, .bits = bits};
+}
+
 int fl_gradient_product(fl_backward_job *job, fl_backward_scratch *scratch,
                         const fl_panels *weights, fl_gemm g)
 {
@@ -20,17 +31,9 @@ int fl_gradient_product(fl_backward_job *job, fl_backward_scratch *scratch,
     if (!g.rows)
         return FL_OK;
     if (fl_by_parts(net)) {
-        const int parts = weights->parts;
-        g.codes = (fl_codes){.at = scratch->codes,
-                             .row = fl_tiled_row_bytes(net->kernels, g.k, parts),
-                             .bits = 16 * parts,
-                             .tiled = 1};
-        for (size_t r = 0; r < g.rows; r++) {
-            net->kernels->split_tiled_row(scratch->codes + r * g.codes.row, g.a[r], g.k, parts,
-                                          FL_TINY_GRADIENT_PART);
-            if (g.add == FL_ONTO)
-                fl_no_tiny_floats(g.c + r * g.c_row, g.c_row, FL_TINY_BIAS);
-        }
+        g.codes = fl_split_rows(net, scratch->codes, g.a, g.rows, g.k, FL_TINY_GRADIENT_PART);
+        for (size_t r = 0; r < g.rows && g.add == FL_ONTO; r++)
+            fl_no_tiny_floats(g.c + r * g.c_row, g.c_row, FL_TINY_BIAS);
     }
     return fl_run_gemm(&job->context, &scratch->slot, weights->format, g);
 }
@@ -54,11 +57,14 @@ size_t fl_gradient_codes(const fl_backward_job *job, size_t in_max)
     const fl_net *net = job->net;
     if (!fl_by_parts(net))
         return 0;
-    const int parts = net->track[0].w.parts;
-    const size_t sizes[] = {
-        fl_mul(job->chunk_rows, fl_tiled_row_bytes(net->kernels, fl_gate_columns(net), parts)),
-        fl_mul(job->rows_max, fl_tiled_row_bytes(net->kernels, net->width, parts)),
-        fl_mul(fl_add(in_max, net->width), fl_tiled_row_bytes(net->kernels, job->span, parts))};
-    size_t most = sizes[0] > sizes[1] ? sizes[0] : sizes[1];
-    return most > sizes[2] ? most : sizes[2];
+    const int bits = 16 * net->track[0].w.parts;
+    const size_t lengths[] = {fl_gate_columns(net), net->width, job->span};
+    const size_t rows[] = {job->chunk_rows, job->rows_max, fl_add(in_max, net->width)};
+    size_t most = 0;
+    for (int i = 0; i < 3; i++) {
+        const size_t row = fl_most_code_bytes(net->kernels, FL_BFLOAT16, lengths[i], bits);
+        const size_t bytes = fl_mul(rows[i], row);
+        most = bytes > most ? bytes : most;
+    }
+    return fl_add(most, FL_ALIGN); /* of two sets of rows the second begins a cache line */
 }

@@ -116,46 +116,46 @@ static void find_rows(const fl_backward_job *job, fl_backward_scratch *scratch, 
     }
 }
 
-/* Splits `columns` columns of n rows into parts: the rows of a gemm of which scratch->codes has the
-   first from row `at` on. */
-static void split_columns(const fl_backward_job *job, fl_backward_scratch *scratch,
-                          const float *const *rows, size_t n, size_t columns, size_t at,
-                          float bound)
+/* Splits `columns` columns of n rows into parts, to `to`: the rows of a gemm. */
+static fl_codes split_columns(const fl_backward_job *job, fl_backward_scratch *scratch,
+                              const float *const *rows, size_t n, size_t columns, float bound,
+                              char *to)
 {
-    const fl_kernels *kernels = job->net->kernels;
-    const int parts = job->net->track[0].w.parts;
-    const size_t row = fl_tiled_row_bytes(kernels, n, parts), span = job->span;
+    const fl_net *net = job->net;
+    const int parts = net->track[0].w.parts;
+    const fl_kernels *kernels = fl_run_kernels(net->kernels, FL_BFLOAT16, columns);
+    const fl_codes codes = {
+        .at = to, .row = fl_code_bytes(kernels, FL_BFLOAT16, n, 16 * parts), .bits = 16 * parts};
+    const size_t span = job->span;
     float *const strip = scratch->strips, *const turned = strip + STRIP * span;
-    char *to = scratch->codes + at * row;
     for (size_t c = 0; c < columns; c += STRIP) {
         const size_t here = columns - c < STRIP ? columns - c : STRIP;
         gather_strip(strip, rows, n, c, here);
         fl_transpose(turned, span, strip, STRIP, n, here);
-        for (size_t j = 0; j < here; j++, to += row)
-            kernels->split_tiled_row(to, turned + j * span, n, parts, bound);
+        for (size_t j = 0; j < here; j++, to += codes.row)
+            kernels->split_row(to, turned + j * span, n, parts, bound);
     }
+    return codes;
 }
 
-/* sums [rows][G] = or, with `add`, += the product of `rows` split columns, from row `at` of
-   scratch->codes on, and n rows of a panel of `vectors` vectors. FL_OK or FL_INTERRUPTED. */
-static int product_of_parts(fl_backward_job *job, fl_backward_scratch *scratch, size_t at,
+/* sums [rows][G] = or, with `add`, += the product of `rows` split columns and n rows of a panel of
+   `vectors` vectors. FL_OK or FL_INTERRUPTED. */
+static int product_of_parts(fl_backward_job *job, fl_backward_scratch *scratch, fl_codes columns,
                             size_t rows, size_t n, const float *panel, size_t vectors, float bound,
                             int add, float *sums)
 {
     const fl_kernels *kernels = job->net->kernels;
-    const int parts = job->net->track[0].w.parts;
-    const size_t group = vectors * kernels->lanes, row = fl_tiled_row_bytes(kernels, n, parts);
-    kernels->split_lines(scratch->lines, panel, group, n, vectors, parts, bound);
-    const fl_gemm g = {
-        .rows = rows,
-        .vectors = vectors,
-        .panels = 1,
-        .k = n,
-        .panel = scratch->lines,
-        .c = sums,
-        .c_row = group,
-        .add = add ? FL_ONTO : 0,
-        .codes = {.at = scratch->codes + at * row, .row = row, .bits = 16 * parts, .tiled = 1}};
+    const size_t group = vectors * kernels->lanes;
+    kernels->split_lines(scratch->lines, panel, group, n, vectors, fl_parts(&columns), bound);
+    const fl_gemm g = {.rows = rows,
+                       .vectors = vectors,
+                       .panels = 1,
+                       .k = n,
+                       .panel = scratch->lines,
+                       .c = sums,
+                       .c_row = group,
+                       .add = add ? FL_ONTO : 0,
+                       .codes = columns};
     return fl_run_gemm(&job->context, &scratch->slot, FL_BFLOAT16, g);
 }
 
@@ -186,9 +186,10 @@ static int projection_gradient(fl_backward_job *job, fl_backward_scratch *scratc
                 scratch->from[0][i] = delta->dh + (n0 + i) * rows;
             const float *const panel = delta->h + (q * tape->total + n0) * group;
             if (fl_by_parts(net)) {
-                split_columns(job, scratch, scratch->from[0], n, rows, 0, FL_TINY_GRADIENT_PART);
-                if (product_of_parts(job, scratch, 0, rows, n, panel, FL_NV, FL_TINY_FACTOR_PART,
-                                     n0 != 0, scratch->sums) != FL_OK)
+                const fl_codes columns = split_columns(job, scratch, scratch->from[0], n, rows,
+                                                       FL_TINY_GRADIENT_PART, scratch->codes);
+                if (product_of_parts(job, scratch, columns, rows, n, panel, FL_NV,
+                                     FL_TINY_FACTOR_PART, n0 != 0, scratch->sums) != FL_OK)
                     return FL_INTERRUPTED;
                 continue;
             }
@@ -271,9 +272,9 @@ static int unpack_gradients(fl_backward_job *job, fl_backward_scratch *scratch, 
 }
 
 /* Adds the products of n rows of the tape, from row n0 on, to the sums of panels p0 .. p1 - 1, by
-   parts. scratch->codes has the columns, scratch->a a pointer to a column of ones for each bias. */
+   parts. x and h are the columns of the inputs and states, scratch->a points to one of ones. */
 static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const fl_delta *delta,
-                     size_t in, size_t n0, size_t n, size_t p0, size_t p1)
+                     size_t in, fl_codes x, fl_codes h, size_t n0, size_t n, size_t p0, size_t p1)
 {
     const fl_net *net = job->net;
     const size_t group = net->group, vectors = net->cell->vectors, width = net->width;
@@ -297,10 +298,10 @@ static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const f
         if (e == FL_OK && has_dzh)
             e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, bias);
         if (e == FL_OK)
-            e = product_of_parts(job, scratch, 0, in, n, delta->dz + at, vectors,
+            e = product_of_parts(job, scratch, x, in, n, delta->dz + at, vectors,
                                  FL_TINY_GRADIENT_PART, n0 != 0, sums);
         if (e == FL_OK)
-            e = product_of_parts(job, scratch, in, width, n, delta->dzh + at, vectors,
+            e = product_of_parts(job, scratch, h, width, n, delta->dzh + at, vectors,
                                  FL_TINY_GRADIENT_PART, n0 != 0, sums + (in + 1) * group);
         if (e != FL_OK)
             return e;
@@ -354,9 +355,12 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
         const size_t n = tape->total - n0 < span ? tape->total - n0 : span;
         find_rows(job, scratch, layer, dir, reset, n0, n0 + n, &s);
         if (by_parts) {
-            split_columns(job, scratch, scratch->from[0], n, in, 0, FL_TINY_FACTOR_PART);
-            split_columns(job, scratch, scratch->from[1], n, width, in, FL_TINY_FACTOR_PART);
-            if (sum_parts(job, scratch, delta, in, n0, n, p0, p1) != FL_OK)
+            const fl_codes x = split_columns(job, scratch, scratch->from[0], n, in,
+                                             FL_TINY_FACTOR_PART, scratch->codes);
+            const fl_codes h =
+                split_columns(job, scratch, scratch->from[1], n, width, FL_TINY_FACTOR_PART,
+                              scratch->codes + fl_whole_lines(in * x.row));
+            if (sum_parts(job, scratch, delta, in, x, h, n0, n, p0, p1) != FL_OK)
                 return FL_INTERRUPTED;
             continue;
         }

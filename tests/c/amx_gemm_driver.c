@@ -73,7 +73,7 @@ static problem drawn(int format, int bits)
     return q;
 }
 
-/* The gemm by `kernels`, on panels and codes that are laid out for `layout`. */
+/* The gemm by `kernels`, on panels that are laid out for `layout`. */
 static float *solved(const problem *q, const fl_kernels *kernels, const fl_kernels *layout,
                      const float *before)
 {
@@ -90,16 +90,16 @@ static float *solved(const problem *q, const fl_kernels *kernels, const fl_kerne
         else
             fl_pack_vector(&w, group, i, q->w + i * q->k, q->k, 16);
     w.top = q->format == FL_INT8 ? fl_codes_top(&codes, q->columns, q->k, q->bits) : 0;
-    const size_t row = fl_code_bytes(layout, q->format, q->k, q->bits);
+    const size_t row = fl_code_bytes(kernels, q->format, q->k, q->bits);
     char *a = get(&state, q->rows * row);
     float *scales = get(&state, q->rows * sizeof *scales);
     int32_t *sums = get(&state, q->rows * sizeof *sums);
     for (size_t r = 0; r < q->rows; r++)
         if (q->format == FL_INT8)
             scales[r] =
-                layout->encode(a + r * row, q->x + r * q->k, q->k, q->bits, 0.0f, w.top, &sums[r]);
+                kernels->encode(a + r * row, q->x + r * q->k, q->k, q->bits, 0.0f, w.top, &sums[r]);
         else
-            layout->split_row(a + r * row, q->x + r * q->k, q->k, q->bits / 16, FL_TINY_PART);
+            kernels->split_row(a + r * row, q->x + r * q->k, q->k, q->bits / 16, FL_TINY_PART);
     fl_gemm g = q->g;
     g.codes = (fl_codes){.at = a, .row = row, .bits = q->bits, .scale = scales, .sum = sums};
     g.panel = w.data;

@@ -91,19 +91,35 @@ static int gemm(const fl_kernels *kernels, int parts)
 
 enum { MOST = 1 << 20 };
 
+/* n numbers of 2 bytes, and one more, as floats. */
+static void widen(float *to, const void *from, size_t n)
+{
+    for (size_t i = 0; i <= n; i++) {
+        uint16_t half = 0;
+        if (i < (n + 1) / 2 * 2)
+            memcpy(&half, (const char *)from + 2 * i, sizeof half);
+        const uint32_t bits = (uint32_t)half << 16;
+        memcpy(to + i, &bits, sizeof bits);
+    }
+}
+
 static void split_all(const fl_kernels *kernels, int parts, float bound)
 {
-    float *x = floats(MOST);
+    float *x = floats(MOST), *wide = floats(MOST);
     float *y = floats(fl_code_bytes(kernels, FL_BFLOAT16, MOST, 16 * parts) / sizeof(float));
     for (size_t n; (n = fread(x, sizeof *x, MOST, stdin)) > 0;) {
         kernels->split_row(y, x, n, parts, bound);
         for (int part = 0; part < parts; part++) {
             const float *at = y + (size_t)part * fl_part_floats(n);
+            if (kernels->without_tiles) {
+                widen(wide, (const char *)y + (size_t)part * fl_part_bytes(n), n);
+                at = wide;
+            }
             CHECK(n % 2 == 0 || at[n] == 0.0f);
             CHECK(fwrite(at, sizeof *at, n, stdout) == n);
         }
     }
-    fl_free(x), fl_free(y);
+    fl_free(x), fl_free(y), fl_free(wide);
 }
 
 static void biases(const fl_kernels *kernels)

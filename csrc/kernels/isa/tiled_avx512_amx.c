@@ -33,7 +33,6 @@
 void fl_avx512_amx_gemm_int8(const fl_gemm *g);
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g);
 void fl_avx512_amx_split_row(void *to, const float *x, size_t n, int parts, float bound);
-void fl_avx512_amx_split_tiled_row(void *to, const float *x, size_t n, int parts, float bound);
 void fl_avx512_amx_leave(void);
 void fl_avx512_vnni_gemm_end(const fl_gemm *g, const vi total[FL_NV], size_t p, size_t r);
 
@@ -265,13 +264,12 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     const size_t V = g->vectors, row = g->codes.row;
     const int parts = fl_parts(&g->codes);
     const blocks b = divide(g->rows, 2 * ROWS);
-    const char *const at =
-        (const char *)g->codes.at + (g->codes.tiled ? 0 : fl_floats_bytes(g->k, parts));
+    const char *const at = g->codes.at;
     product w = {.tiles = b.tiles,
                  .blocks = fl_ceil_div(g->k, FL_PIECE),
                  .parts = (size_t)parts,
                  .a_row = row,
-                 .a_part = fl_tiles_bytes(g->k),
+                 .a_part = fl_part_bytes(g->k),
                  .line = WIDTH,
                  .vector = FL_TILE_LINES * WIDTH,
                  .from_row = g->add ? g->c_row * sizeof(float) : 0,
@@ -297,24 +295,14 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
 void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
-    const float *y = row;
-    uint16_t *to = (uint16_t *)(void *)((char *)row + fl_floats_bytes(n, parts));
-    fl_kernels_avx512_vnni.split_row(row, x, n, parts, bound);
-    for (int part = 0; part < parts; part++, y += fl_part_floats(n), to += end)
-        for (size_t i = 0; i < end; i += FL_LANES) {
-            const size_t left = n > i ? n - i : 0;
-            vf_store_upper(to + i, left >= FL_LANES ? vf_loadu(y + i) : vf_loadn(y + i, left));
-        }
-}
-
-void fl_avx512_amx_split_tiled_row(void *row, const float *x, size_t n, int parts, float bound)
-{
-    const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
-    for (size_t i = 0; i < end; i += FL_LANES) {
-        const size_t left = n > i ? n - i : 0;
-        fl_words rest = (fl_words)(left >= FL_LANES ? vf_loadu(x + i) : vf_loadn(x + i, left));
-        uint16_t *to = (uint16_t *)row + i;
-        for (int part = 0; part < parts; part++, to += end)
-            vf_store_upper(to, (vf)fl_take_part(&rest, parts > 1, bound));
+    uint16_t *to = row;
+    for (size_t i = 0; i < end; i += FL_LANES, to += FL_LANES) {
+        fl_words rest = {0};
+        if (i + FL_LANES <= n)
+            memcpy(&rest, x + i, sizeof rest);
+        else if (i < n)
+            memcpy(&rest, x + i, (n - i) * sizeof *x);
+        for (int part = 0; part < parts; part++)
+            vf_store_upper(to + (size_t)part * end, (vf)fl_take_part(&rest, parts > 1, bound));
     }
 }

@@ -8,11 +8,10 @@ Two tasks, each trained in float32, bfloat16x3 and bfloat16 from the same first 
 batches, through fastlstm.torch.accelerate(model, precision=), one thread:
 
     austen   the character model of `fastlstm demo` over an epoch of its text (examples/charlm)
-    copy     a sequence of 10 symbols of 8 is to be repeated 200 blank steps later, by an LSTM of 128
-             units whose forget gates are open at first; what lies between is forgotten by whoever
-             rounds too much
+    copy     a sequence of 10 symbols of 8 is to be repeated 200 blank steps later, by an LSTM of
+             128 units whose forget gates are open at first
 
-STEM.json has the losses, averaged over 50 updates, and STEM-light.png and STEM-dark.png the picture.
+STEM.json has the losses, averaged over 50 updates, STEM-light.png and STEM-dark.png the picture.
 Printed is, for each task and precision, the mean of the last tenth of the losses and the largest
 distance of its curve from float32's. Two runs in float32 whose sums have another order, the second
 being PyTorch's own, part as well: that is how far a curve may be from another by rounding alone.

@@ -6,16 +6,20 @@
 One step is forward, loss.backward() and a change of every weight, so that packing them is in it.
 PyTorch's nn.LSTM in float32 and under torch.autocast in bfloat16; the same module after
 fastlstm.torch.accelerate in float32, bfloat16x6, bfloat16x3 and bfloat16. Each round runs every one
-of them once, one after the other, from another one on in each round. Printed is a table in
-Markdown: medians in ms, the quartiles' distance in % of them, how many times as fast as PyTorch's
-float32, as the median of the rounds' own ratios, and the largest errors of the gradients of the
-weights and of the input, each against float64 as a part of its largest element. ROUNDS of 0: the
-errors alone. Beside each table stand the multiply-adds per second of one core before and after it
-and, where the CPU has AMX, those of its tiles: a core whose neighbour is busy has fewer.
+of them once, one after the other, from another one on in each round.
+
+A core whose neighbour is busy has a quarter of its products of tiles, and whether it is changes
+from second to second. So a short call whose products are of tiles is timed before and after each
+step, and a step counts only if both took at most 1.3 times as long as the fastest ever did. Where a
+step does not count it is taken once more, up to three times.
+
+Printed is a table in Markdown: medians in ms of the steps that count, how many these are of all,
+the quartiles' distance in %, how many times as fast as PyTorch's float32 and autocast by these
+medians, and the largest errors of the gradients of the weights and of the input, each against
+float64 as a part of its largest element. ROUNDS of 0: the errors alone.
 """
 
 import copy
-import statistics
 import sys
 import time
 
@@ -23,9 +27,9 @@ import numpy as np
 import torch
 
 import fastlstm.torch
-from fastlstm.engine import backend
 
 SHAPES = [(100, 24, 300, 300), (100, 32, 256, 256), (100, 32, 512, 512), (50, 128, 256, 256)]
+AUTOCAST = "bfloat16 autocast"
 PRECISIONS = ("float32", "bfloat16x6", "bfloat16x3", "bfloat16")
 SECONDS = 20  # of one shape, at most about so many
 
@@ -70,41 +74,55 @@ def contestants(module, x, up):
     """{name: Trained}."""
     made = {
         "PyTorch float32": Trained(copy.deepcopy(module), x, up),
-        "PyTorch bfloat16 autocast": Trained(copy.deepcopy(module), x, up, autocast=True),
+        f"PyTorch {AUTOCAST}": Trained(copy.deepcopy(module), x, up, autocast=True),
     }
     for precision in PRECISIONS:
         holder = torch.nn.Sequential(copy.deepcopy(module))
-        options = {} if precision == "float32" else {"precision": precision}
-        try:
-            fastlstm.torch.accelerate(holder, **options)
-        except TypeError as e:
-            print(f"{precision} is left out: {e}", file=sys.stderr)
-            continue
+        fastlstm.torch.accelerate(holder, precision=precision)
         made[f"fastlstm {precision}"] = Trained(holder[0], x, up)
     return made
 
 
+class Probe:
+    """Whether the core has its full rate of products of tiles now."""
+
+    def __init__(self):
+        self.layer = fastlstm.LSTM(256, 256, precision="bfloat16x3")
+        self.x = np.zeros((2, 64, 256), np.float32)
+        self.fastest = min(self.seconds() for _ in range(200))
+
+    def seconds(self):
+        begun = time.perf_counter()
+        self.layer(self.x)
+        return time.perf_counter() - begun
+
+    def quiet(self):
+        took = self.seconds()
+        self.fastest = min(self.fastest, took)
+        return took <= 1.3 * self.fastest
+
+
 def timed(made, rounds, seconds):
-    """{name: [seconds of each round]}; fewer rounds if they would take longer than `seconds`."""
-    samples = {name: [] for name in made}
-    names = list(made)
+    """({name: [seconds of each step that counts]}, how many did of how many); fewer rounds if they
+    would take longer than `seconds`."""
+    samples, names, count, probe = {name: [] for name in made}, list(made), 0, Probe()
     for name in names:
         made[name].step()
     end = time.monotonic() + seconds
     for i in range(rounds):
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            begun = time.perf_counter()
-            made[name].step()
-            samples[name].append(time.perf_counter() - begun)
-        if i >= 4 and time.monotonic() > end:
+            for _ in range(3):
+                count += 1
+                before = probe.quiet()
+                begun = time.perf_counter()
+                made[name].step()
+                took = time.perf_counter() - begun
+                if probe.quiet() and before:
+                    samples[name].append(took)
+                    break
+        if time.monotonic() > end:
             break
-    return samples
-
-
-def probes():
-    """What one core does now, in words."""
-    fma = backend.fma_rate() if hasattr(backend, "fma_rate") else 0
-    return f"{fma / 1e9:.0f} GFLOP/s" if fma else ""
+    return samples, sum(map(len, samples.values())), count
 
 
 def table(shape, rounds):
@@ -115,21 +133,17 @@ def table(shape, rounds):
     due = double_gradients(module, x, up)
     made = contestants(module, x, up)
     errors = {name: one.errors(due) for name, one in made.items()}
-    samples = timed(made, rounds, SECONDS) if rounds else {}
-    print(f"\n### T, B, I, H = {T}, {B}, {I}, {H}\n")
+    samples, kept, count = timed(made, rounds, SECONDS) if rounds else ({}, 0, 0)
+    print(f"\n### T, B, I, H = {T}, {B}, {I}, {H}; {kept} of {count} steps count\n")
     print("| | ms | spread % | over PyTorch f32 | over autocast | weights' error | input's error |")
     print("|---|---:|---:|---:|---:|---:|---:|")
+    base = [np.median(samples.get(f"PyTorch {n}") or [np.nan]) for n in ("float32", AUTOCAST)]
     for name in made:
-        cells = ["", "", "", ""]
-        if samples:
-            mine = samples[name]
-            low, middle, high = np.percentile(mine, (25, 50, 75))
-            over = [
-                statistics.median(b / a for a, b in zip(mine, samples[base], strict=True))
-                for base in ("PyTorch float32", "PyTorch bfloat16 autocast")
-            ]
+        cells = [""] * 4
+        if samples.get(name):
+            low, middle, high = np.percentile(samples[name], (25, 50, 75))
             cells = [f"{middle * 1e3:.1f}", f"{(high - low) / middle * 100:.0f}"]
-            cells += [f"{ratio:.2f}" for ratio in over]
+            cells += [f"{other / middle:.2f}" for other in base]
         print(f"| {name} | {' | '.join(cells)} | {errors[name][0]:.1e} | {errors[name][1]:.1e} |")
     sys.stdout.flush()
 

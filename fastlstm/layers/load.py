@@ -89,7 +89,7 @@ def _checked(dtype, precision):
     precision = None if precision is None else checked_precision(precision)
     if precision not in (None, "float32") and dtype not in (None, "float32"):
         raise ValueError(
-            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has products of its own"
+            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
         )
     return dtype, precision
 

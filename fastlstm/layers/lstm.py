@@ -78,6 +78,7 @@ class LSTM(Recurrent):
         self._configure(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             proj_size, isa, num_threads, activations=activations, clip=clip,
-            input_forget=input_forget, peepholes=peepholes, reverse=reverse, merge=merge, precision=precision,
+            input_forget=input_forget, peepholes=peepholes, reverse=reverse, merge=merge,
+            precision=precision,
         )  # fmt: skip
         self.take_weights(self._random())

@@ -261,8 +261,15 @@ class Recurrent(Variants):
 
     @classmethod
     def from_state_dict(
-        cls, state_dict, prefix="", batch_first=False, *, isa=None, num_threads=None,
-        precision="float32", **arguments,
+        cls,
+        state_dict,
+        prefix="",
+        batch_first=False,
+        *,
+        isa=None,
+        num_threads=None,
+        precision="float32",
+        **arguments,
     ):
         """A layer made for the weights in `state_dict` whose names start with `prefix` ("encoder."
         or "encoder"): sizes, layers, directions, bias and projection are read off their shapes,

@@ -80,7 +80,8 @@ def checked_precision(precision):
     if not isinstance(precision, str):
         raise TypeError(f"precision must be a str, got {type(precision).__name__}")
     if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is not known; there are: {', '.join(PRECISIONS)}")
+        known = ", ".join(PRECISIONS)
+        raise ValueError(f"precision {precision!r} is not known; there are: {known}")
     return precision
 
 

@@ -46,7 +46,7 @@ def accelerate(
         precision = None
     if wanted is not None and precision is not None:
         raise ValueError(
-            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has products of its own"
+            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
         )
     found = _modules(model, ours)
     there = _modules(model, STANDING) if asked else []

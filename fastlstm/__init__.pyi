@@ -55,6 +55,7 @@ _File: TypeAlias = _Path | bytearray | memoryview | _BinaryFile  # bytes: see lo
 _Nonlinearity: TypeAlias = Literal["tanh", "relu"]
 _Merge: TypeAlias = Literal["concat", "sum", "mul", "ave"]
 _DType: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
+_Precision: TypeAlias = Literal["float32", "bfloat16x3", "bfloat16x6"]
 _Inputs: TypeAlias = Literal["int16", "int8"]
 _Names: TypeAlias = Sequence[str | Activation]
 _Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of each
@@ -84,6 +85,7 @@ class _Layer(Generic[_State, _Given, _Up]):
     reverse: bool
     merge: _Merge
     output_order: str
+    precision: _Precision
     isa: str
     num_threads: int | None
     @property
@@ -110,6 +112,7 @@ class _Layer(Generic[_State, _Given, _Up]):
         prefix: str = "",
         batch_first: bool = False,
         *,
+        precision: _Precision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
         **arguments: Any,
@@ -185,6 +188,7 @@ class LSTM(
         peepholes: bool = False,
         reverse: bool = False,
         merge: _Merge = "concat",
+        precision: _Precision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -206,6 +210,7 @@ class GRU(_Layer[_Array, ArrayLike, ArrayLike]):
         clip: float | None = None,
         reverse: bool = False,
         merge: _Merge = "concat",
+        precision: _Precision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -227,6 +232,7 @@ class RNN(_Layer[_Array, ArrayLike, ArrayLike]):
         clip: float | None = None,
         reverse: bool = False,
         merge: _Merge = "concat",
+        precision: _Precision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -340,10 +346,15 @@ class Verification:
     def __bool__(self) -> bool: ...
 
 def load(
-    path: _File, prefix: str | None = None, *, dtype: _DType | None = None, **options: Any
+    path: _File,
+    prefix: str | None = None,
+    *,
+    dtype: _DType | None = None,
+    precision: _Precision | None = None,
+    **options: Any,
 ) -> LSTM | GRU | RNN: ...
 def load_all(
-    path: _File, *, dtype: _DType | None = None, **options: Any
+    path: _File, *, dtype: _DType | None = None, precision: _Precision | None = None, **options: Any
 ) -> dict[str, LSTM | GRU | RNN]: ...
 
 class ModelError(LoadError): ...
@@ -357,6 +368,7 @@ class Model:
     dtype: _DType
     asked: _DType | None
     codes: _Inputs
+    precision: _Precision
     isa: str
     num_threads: int | None
     max_bytes: int
@@ -366,6 +378,7 @@ class Model:
         *,
         dtype: _DType | None = None,
         codes: _Inputs = "int16",
+        precision: _Precision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
         max_bytes: int = ...,
@@ -420,6 +433,7 @@ def load_model(
     path: _File,
     *,
     dtype: _DType | None = None,
+    precision: _Precision | None = None,
     num_threads: int | None = None,
     isa: str | None = None,
     external_data: bool | None = None,

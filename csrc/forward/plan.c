@@ -122,7 +122,8 @@ fl_plan fl_plan_call(const fl_net *net, const fl_call *call)
     plan.rows_max = fl_ceil_div(call->batch, plan.blocks);
     plan.open_blocks = plan.threads < plan.blocks ? plan.threads : plan.blocks;
     plan.chunk_steps = fl_plan_chunk_steps(plan.rows_max);
-    if (config->format == FL_BFLOAT16 && net->kernels->without_tiles && plan.rows_max > 1)
+    if (config->format == FL_BFLOAT16 && net->kernels->without_tiles &&
+        (plan.rows_max > 1 || config->parts > 1))
         plan.chunk_steps = fl_ceil_div(TILED_CHUNK_ROWS, plan.rows_max);
     if (plan.threads > 1 && plan.parts == 1) {
         plan.ring = RING;

@@ -104,18 +104,20 @@ static int project(fl_job *job, fl_scratch *scratch, const fl_track_weights *wei
 
 /* Points scratch->a to the input rows of steps s0 .. s1 - 1, step after step, and returns how many
    there are. Of the call's x, rows that hold values below FL_TINY are copied without them; the
-   outputs of layers hold none, and those of x on a tape are gone already. */
+   outputs of layers hold none, those of x on a tape are gone already, and of FL_BFLOAT16 they
+   vanish when rows are split. */
 static size_t point_to_inputs(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t layer,
                               size_t features, const fl_sequence *in, int reverse, size_t s0,
                               size_t s1)
 {
     const fl_kernels *kernels = job->net->kernels;
+    const int flushed = layer == 0 && !job->call->tape && job->net->config.format != FL_BFLOAT16;
     size_t n = 0;
     for (size_t s = s0, rows = block->rows; s < s1; s++) {
         rows = fl_running_rows(block, rows, s);
         for (size_t r = 0; r < rows; r++, n++) {
             scratch->a[n] = fl_sequence_row(in, fl_sequence_time(block, reverse, r, s), r);
-            if (layer == 0 && !job->call->tape && kernels->has_tiny(scratch->a[n], features)) {
+            if (flushed && kernels->has_tiny(scratch->a[n], features)) {
                 float *copy = scratch->flushed + n * features;
                 kernels->flush(copy, scratch->a[n], features);
                 scratch->a[n] = copy;

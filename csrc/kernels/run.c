@@ -3,8 +3,10 @@
 
 /* The policy of sets with tiles: calls of at most so many rows run on the kernels without them. A
    tile of weights takes as long to load for one row as for 16; a prototype on Sapphire Rapids was
-   faster with tiles from more than 8 rows of codes on, and from 2 to 4 rows of bfloat16. Tests
-   define another number, so that tiles take every call. */
+   faster with tiles from more than 8 rows of codes on, and from 2 to 4 rows of bfloat16. Products
+   of two and three parts, 3 and 6 times as many, always run on tiles: one row of H = 256 takes 10
+   us there and 22 without (Emerald Rapids). Tests define another number, so that tiles take every
+   call. */
 #if defined(FL_TILE_ROWS)
 static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = FL_TILE_ROWS - 1,
                                             [FL_BFLOAT16] = FL_TILE_ROWS - 1};
@@ -12,9 +14,11 @@ static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = FL_TILE_ROWS - 1,
 static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = 8, [FL_BFLOAT16] = 1};
 #endif
 
-const fl_kernels *fl_run_kernels(const fl_kernels *kernels, int format, size_t rows)
+const fl_kernels *fl_run_kernels(const fl_kernels *kernels, int format, int bits, size_t rows)
 {
-    return kernels->without_tiles && rows <= few_rows[format] ? kernels->without_tiles : kernels;
+    const int parts = format == FL_BFLOAT16 && bits > 16;
+    return kernels->without_tiles && rows <= few_rows[format] && !parts ? kernels->without_tiles
+                                                                        : kernels;
 }
 
 void fl_run_init(fl_context *context, const fl_kernels *kernels, int (*poll)(void *),
@@ -57,7 +61,7 @@ int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g)
     const double each = panel_flop(g.rows, g.k * (g.pieces ? g.pieces : 1), group);
     const size_t span = panel_span(panels, each);
     void (*const run)(const fl_gemm *) =
-        fl_run_kernels(context->kernels, format, g.rows)->gemm[format];
+        fl_run_kernels(context->kernels, format, g.codes.bits, g.rows)->gemm[format];
     for (size_t p = 0; p < panels; p += g.panels) {
         g.panels = panels - p < span ? panels - p : span;
         run(&g);
@@ -76,7 +80,7 @@ int fl_run_step(fl_context *context, fl_slot *slot, const fl_cell *cell, int for
     const size_t first = s->p0, end = s->p1, group = cell->vectors * context->kernels->lanes;
     const double each = panel_flop(s->rows, s->k, group);
     const size_t span = panel_span(end - first, each);
-    const fl_kernels *kernels = fl_run_kernels(context->kernels, format, s->rows);
+    const fl_kernels *kernels = fl_run_kernels(context->kernels, format, s->codes.bits, s->rows);
     if (kernels != context->kernels)
         cell = &kernels->cell[cell - context->kernels->cell];
     const int keep = s->kept && (format == FL_FLOAT32 || cell->reset);

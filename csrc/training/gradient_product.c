@@ -11,7 +11,7 @@ fl_codes fl_split_rows(const fl_net *net, char *to, const float *const *rows, si
                        float bound)
 {
     const int parts = net->track[0].w.parts, bits = 16 * parts;
-    const fl_kernels *kernels = fl_run_kernels(net->kernels, FL_BFLOAT16, n);
+    const fl_kernels *kernels = fl_run_kernels(net->kernels, FL_BFLOAT16, bits, n);
     const size_t row = fl_code_bytes(kernels, FL_BFLOAT16, k, bits);
     for (size_t r = 0; r < n; r++)
         kernels->split_row(to + r * row, rows[r], k, parts, bound);

@@ -123,7 +123,7 @@ static fl_codes split_columns(const fl_backward_job *job, fl_backward_scratch *s
 {
     const fl_net *net = job->net;
     const int parts = net->track[0].w.parts;
-    const fl_kernels *kernels = fl_run_kernels(net->kernels, FL_BFLOAT16, columns);
+    const fl_kernels *kernels = fl_run_kernels(net->kernels, FL_BFLOAT16, 16 * parts, columns);
     const fl_codes codes = {
         .at = to, .row = fl_code_bytes(kernels, FL_BFLOAT16, n, 16 * parts), .bits = 16 * parts};
     const size_t span = job->span;

@@ -13,7 +13,7 @@ from ..files.contents import group_by_prefix, layer_weights
 from ..files.safetensors.layers import write
 from ..layers.build import ready
 from ..layers.load import left_out, refusal
-from ..layers.weights import DTYPES
+from ..layers.weights import DTYPES, PRECISIONS, checked_pair
 from ..models.load import load_model
 from ..onnxruntime import nodes
 from .inspect_model import Report, is_model, shown
@@ -191,6 +191,10 @@ def convert_arguments(parser):
         "in a file of fastlstm's own, and are float32 from all others",
     )  # fmt: skip
     parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of products of float32 weights; without it as the "
+        "file has them",
+    )  # fmt: skip
+    parser.add_argument(
         "--whole", action="store_true", help="the whole model of an ONNX or Keras file, as "
         "Model.save writes it",
     )  # fmt: skip
@@ -206,6 +210,7 @@ def convert(args):
         raise ValueError(f"{args.output} is there already; --force replaces it")
     if args.whole:
         return _convert_whole(args)
+    _, precision = checked_pair(args.dtype, args.precision)
     name, found = read.read_layers(args.input, file_options(args))
     if args.prefix is not None:
         prefix = read.choose_prefix(name, found.layers, args.prefix)
@@ -221,8 +226,9 @@ def convert(args):
         if layer.problem:
             continue
         weights = layer_weights(groups, old, layer)
-        if args.dtype is not None:
-            layer = dataclasses.replace(layer, dtype=args.dtype)
+        dtype = args.dtype or ("float32" if precision not in (None, "float32") else layer.dtype)
+        kept = precision or (layer.precision if dtype == "float32" else "float32")
+        layer = dataclasses.replace(layer, dtype=dtype, precision=kept)
         try:
             weights |= ready(layer, weights, layer.dtype, keep=True)
         except ValueError as error:
@@ -244,7 +250,9 @@ def _convert_whole(args):
     runs."""
     if args.prefix is not None:
         raise ValueError("--prefix names a layer: a whole model has none")
-    model = load_model(args.input, dtype=args.dtype, external_data=args.external_data)
+    model = load_model(
+        args.input, dtype=args.dtype, precision=args.precision, external_data=args.external_data
+    )
     if not args.dry_run:
         model.save(args.output)
     did = "would write" if args.dry_run else "wrote"

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import LoadError
 from ..files.source import Source
+from ..layers.weights import PRECISIONS
 from ..models.arguments import Input
 from ..models.describe import describe, flat_graph
 from ..models.drawing import svg
@@ -35,6 +36,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--dtype", choices=DTYPES, help="of the weights: which operators compute in it, and how"
     )
+    parser.add_argument("--precision", choices=PRECISIONS, help="of products of float32 weights")
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the model's graph")
 
 
@@ -119,7 +121,10 @@ class Report:
         self.error, self.args = None, args
         self.kind = kind(args.file)
         try:
-            self.model = load_model(args.file, dtype=args.dtype, external_data=args.external_data)
+            self.model = load_model(
+                args.file, dtype=args.dtype, precision=args.precision,
+                external_data=args.external_data,
+            )  # fmt: skip
         except LoadError as error:
             self.error = str(error).removeprefix(f"{args.file}: ")
             return

@@ -14,6 +14,7 @@ import numpy as np
 from ..config import check_num_threads
 from ..files.read import read_state_dict
 from ..layers.load import load
+from ..layers.weights import PRECISIONS
 from ..models.graph import WeightsAlone
 from ..models.half import DTYPES
 from ..models.load import read_graph
@@ -57,6 +58,10 @@ def add_arguments(parser):
     parser.add_argument(
         "--dtype", choices=DTYPES, help="of the weights; without it as the file has them"
     )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of products of float32 weights; without it as the "
+        "file has them",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument("--num-threads", type=int)
     run_model.add_arguments(parser)
@@ -164,6 +169,8 @@ def _run_layer(args, input_path, output_path):
     options = file_options(args) | {"num_threads": check_num_threads(args.num_threads)}
     if args.dtype is not None:
         options["dtype"] = args.dtype
+    if args.precision is not None:
+        options["precision"] = args.precision
     if args.batch_first is not None:
         options["batch_first"] = args.batch_first
     layer = load(args.file, args.prefix, **options)

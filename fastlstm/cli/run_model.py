@@ -238,7 +238,11 @@ def _targets(texts, names):
 def run(args):
     """Runs the model as the arguments say."""
     model = load_model(
-        args.file, dtype=args.dtype, num_threads=args.num_threads, external_data=args.external_data
+        args.file,
+        dtype=args.dtype,
+        precision=args.precision,
+        num_threads=args.num_threads,
+        external_data=args.external_data,
     )
     values = numbers(args.value, "--value")
     names = [value.name for value in model.inputs if value.name not in values]

@@ -15,7 +15,7 @@ from .build import build, constructor_arguments, ready
 from .gru import GRU
 from .lstm import LSTM
 from .rnn import RNN
-from .weights import checked_dtype, checked_precision
+from .weights import checked_pair
 
 _NAMED = 50  # layers that one warning or error names, of those that cannot be run
 _CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
@@ -50,7 +50,7 @@ def load(path, prefix=None, *, dtype=None, precision=None, **options):
     """
     if not isinstance(prefix, str | None):
         raise TypeError(f"prefix must be a str, got {type(prefix).__name__}")
-    dtype, precision = _checked(dtype, precision)
+    dtype, precision = checked_pair(dtype, precision)
     name, found, rest = _read(path, options)
     prefix, groups = (
         choose_prefix(name, found.layers, prefix),
@@ -68,7 +68,7 @@ def load_all(path, *, dtype=None, precision=None, **options):
     Layers that `load` would refuse are left out, and a UserWarning names each with the reason.
     LoadError if none is left.
     """
-    dtype, precision = _checked(dtype, precision)
+    dtype, precision = checked_pair(dtype, precision)
     name, found, rest = _read(path, options)
     groups = group_by_prefix(found.weights(dtype))
     faults = {prefix: _fault(found, groups, prefix) for prefix in found.layers}
@@ -81,17 +81,6 @@ def load_all(path, *, dtype=None, precision=None, **options):
         for prefix, fault in faults.items()
         if not fault
     }
-
-
-def _checked(dtype, precision):
-    """The arguments of `load` of these names; ValueError or TypeError."""
-    dtype = None if dtype is None else checked_dtype(dtype)
-    precision = None if precision is None else checked_precision(precision)
-    if precision not in (None, "float32") and dtype not in (None, "float32"):
-        raise ValueError(
-            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
-        )
-    return dtype, precision
 
 
 def left_out(name, refused, count):

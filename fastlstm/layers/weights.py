@@ -74,15 +74,26 @@ def checked_dtype(dtype, known=DTYPES):
     return dtype
 
 
-def checked_precision(precision):
+def checked_precision(precision, known=PRECISIONS):
     """`precision` if products of float32 weights may be made in it: TypeError or ValueError
     otherwise."""
     if not isinstance(precision, str):
         raise TypeError(f"precision must be a str, got {type(precision).__name__}")
-    if precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise ValueError(f"precision {precision!r} is not known; there are: {known}")
+    if precision not in known:
+        raise ValueError(f"precision {precision!r} is not known; there are: {', '.join(known)}")
     return precision
+
+
+def checked_pair(dtype, precision, known=PRECISIONS):
+    """A dtype and a precision, each of which may be None, that weights are asked to have: TypeError
+    or ValueError if there is no such, or if they do not go together."""
+    dtype = None if dtype is None else checked_dtype(dtype)
+    precision = None if precision is None else checked_precision(precision, known)
+    if precision not in (None, "float32") and dtype not in (None, "float32"):
+        raise ValueError(
+            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
+        )
+    return dtype, precision
 
 
 def checked_inputs(inputs):

@@ -6,7 +6,7 @@ from ..files.keras import file as keras_files
 from ..files.onnx.file import is_onnx
 from ..files.source import Source
 from ..layers.load import load
-from ..layers.weights import checked_dtype
+from ..layers.weights import checked_dtype, checked_pair
 from . import onnx, saved
 from .graph import WeightsAlone
 from .half import DTYPES
@@ -45,7 +45,7 @@ def read_graph(path, external_data=None):
         )
 
 
-def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=None,
+def load_model(path, *, dtype=None, precision=None, num_threads=None, isa=None, external_data=None,
                max_bytes=MAX_BYTES):  # fmt: skip
     """The whole model of an ONNX or Keras file, or of one that `Model.save` wrote, ready to run.
 
@@ -57,6 +57,10 @@ def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=No
                     elsewhere, with weights that are rounded. None: as
                     the file says; the codes of a file that is quantised stay what they are, while
                     "float32" takes the numbers that they stand for
+    precision       of products of float32 weights: "float32"; or "bfloat16x3" or "bfloat16x6", as
+                    `fastlstm.LSTM` has them, of recurrent layers and products with constant
+                    matrices; convolutions and all else stay float32. None: as the file says, else
+                    float32. ValueError with a dtype other than float32
     num_threads     at most so many threads work on a call; None: `fastlstm.get_num_threads()`
     isa             an instruction set of `fastlstm.runnable_isas()`; None: the best
     external_data   ONNX: whether tensors may be read from other files of the model's folder
@@ -68,8 +72,14 @@ def load_model(path, *, dtype=None, num_threads=None, isa=None, external_data=No
     """
     if dtype is not None:
         checked_dtype(dtype, DTYPES)
+    dtype, precision = checked_pair(dtype, precision)
     graph, own = read_graph(path, external_data)
     own |= {"dtype": dtype} if dtype else {}
+    if precision not in (None, "float32") and own.get("dtype") not in (None, "float32"):
+        own["dtype"] = "float32"
+    own |= {"precision": precision} if precision else {}
+    if own.get("dtype") not in (None, "float32"):
+        own.pop("precision", None)
     return Model(graph, num_threads=num_threads, isa=isa, max_bytes=max_bytes, **own)
 
 

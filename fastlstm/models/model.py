@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..config import check_isa, check_num_threads
 from ..layers.error import difference
-from ..layers.weights import checked_dtype, checked_inputs
+from ..layers.weights import checked_dtype, checked_inputs, checked_precision
 from . import coded, half, saved, states
 from .arguments import Input, Like, checked_size, tuple_class
 from .graph import ModelError
@@ -34,16 +34,19 @@ class Model:
     graph             graph.Graph as it was read; with its weights rounded to float16 or bfloat16,
                       or as codes where int8 is asked for (coded.py)
     dtype             of weights: "float32", "float16", "bfloat16" or "int8"
+    precision         of products of float32 weights: "float32", "bfloat16x3" or "bfloat16x6"
     asked             the dtype that was asked for, or None: what the file has
     codes             of an int8 model, the codes that rows of inputs become: "int16" or "int8"
     num_threads       at most so many threads work on a call; None: `fastlstm.get_num_threads()`
     """
 
     _original = None  # a weak reference to the model that `quantize` made this one of
+    precision = "float32"
 
-    def __init__(self, graph, *, dtype=None, codes="int16", isa=None, num_threads=None,
-                 max_bytes=1 << 30):  # fmt: skip
+    def __init__(self, graph, *, dtype=None, codes="int16", precision="float32", isa=None,
+                 num_threads=None, max_bytes=1 << 30):  # fmt: skip
         graph.check()
+        self.precision = checked_precision(precision)
         self.asked = None if dtype is None else checked_dtype(dtype, half.DTYPES)
         self.codes, self.isa = checked_inputs(codes), check_isa(isa)
         if dtype in ("float16", "bfloat16"):
@@ -59,7 +62,7 @@ class Model:
         of_codes = any(node.op in _OF_CODES for node in self.graph.walk())
         self.dtype = self.asked or ("int8" if of_codes else "float32")
         options = {"isa": self.isa, "dtype": self.asked, "inputs": self.codes,
-                   "max_bytes": self.max_bytes}  # fmt: skip
+                   "max_bytes": self.max_bytes, "precision": self.precision}  # fmt: skip
         self._plans = Plans(self.graph, self._inputs, options)
         self._by_name = {each.name: each for each in self._inputs}
         # The latest call's arrays; integers of fewer than 64 bits are looked at one by one.
@@ -70,7 +73,7 @@ class Model:
     def __getstate__(self):
         return {
             name: getattr(self, name)
-            for name in ("graph", "asked", "codes", "isa", "num_threads", "max_bytes")
+            for name in ("graph", "asked", "codes", "isa", "num_threads", "max_bytes", "precision")
         }
 
     def __setstate__(self, state):
@@ -234,8 +237,10 @@ class Model:
 
     def quantize(self, dtype, inputs="int16"):
         """A new model, otherwise like this one, with weights of `dtype`: see `load_model`. Of
-        "int8", rows of inputs become codes of 16 bits, or of 8 with inputs="int8"."""
+        "int8", rows of inputs become codes of 16 bits, or of 8 with inputs="int8". Its precision is
+        this one's if the dtype is "float32", else "float32"."""
         kept = {name: getattr(self, name) for name in ("isa", "num_threads", "max_bytes")}
+        kept |= {"precision": self.precision} if dtype == "float32" else {}
         made = Model(self.graph, dtype=checked_dtype(dtype, half.DTYPES), codes=inputs, **kept)
         made._original = weakref.ref(self)
         return made
@@ -267,7 +272,11 @@ class Model:
         processes share its memory. In it weights have the model's dtype, of int8 codes and scales:
         half or a quarter of the bytes. Loaded again it gives the same bits."""
         saved.write(
-            path, self.graph, self.asked if self.dtype == "int8" else self.dtype, self.codes
+            path,
+            self.graph,
+            self.asked if self.dtype == "int8" else self.dtype,
+            self.codes,
+            self.precision,
         )
 
     def memory(self, *shapes, **values):

@@ -120,12 +120,14 @@ def lowered(builder, node):
         raise node.error(f"its inputs and attributes do not fit together ({error!r})") from error
 
 
-def plan(graph, facts, *, isa=None, dtype=None, inputs="int16", max_bytes=1 << 30):
+def plan(graph, facts, *, isa=None, dtype=None, inputs="int16", max_bytes=1 << 30,
+         precision="float32"):  # fmt: skip
     """The Plan of a graph for inputs of which `facts`, {name: infer.Fact}, is known.
 
     isa         the instruction set, None for the best
     dtype       of weights: one of half.DTYPES, or None: as the file has them, codes or float32;
                 inputs: of "int8", the codes of rows of inputs
+    precision   of products of float32 weights: one of description.PRECISIONS
     max_bytes   of one array, or of all arrays of one run
 
     ModelError; graph.NotKnown if more has to be known of the inputs.
@@ -149,7 +151,9 @@ def plan(graph, facts, *, isa=None, dtype=None, inputs="int16", max_bytes=1 << 3
     ]
     if NAME != "c":
         return Plan(flat, edit.facts, inputs, None, [], casts, max_bytes)
-    builder = lower.Builder(backend, edit.facts, isa, int(dtype == "float16"), bytes_left)
+    builder = lower.Builder(
+        backend, edit.facts, isa, int(dtype == "float16"), bytes_left, precision
+    )
     for i in inputs:
         name = graph.inputs[i].name
         builder.input(name, known[name])

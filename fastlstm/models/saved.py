@@ -25,7 +25,7 @@ import os
 import numpy as np
 
 from ..engine.int8 import INPUTS, Codes, is_codes
-from ..files.description import Layer
+from ..files.description import PRECISIONS, Layer
 from ..files.safetensors import layers as layer_files
 from ..files.safetensors.file import MAX_CONFIG, MAX_TENSORS, array_in, layout
 from ..files.safetensors.write import write_arrays
@@ -134,13 +134,14 @@ class _Writer:
         return [value.name, np.dtype(value.dtype).name, shape]
 
 
-def write(path, graph, dtype, codes="int16"):
+def write(path, graph, dtype, codes="int16", precision="float32"):
     """Writes the graph to `path`, whole or not at all. dtype: of weights, as load_model has it; in
     a file of float16 or bfloat16 they have this dtype (half.weights). codes: of an int8 model's
-    inputs."""
+    inputs. precision: of its products."""
     writer = _Writer(weights(graph) if dtype in ("float16", "bfloat16") else None, dtype)
     model = {"dtype": dtype or STORED, "graph": writer.graph(graph)}
     model |= {"codes": codes} if codes == "int8" else {}
+    model |= {"precision": precision} if precision != "float32" else {}
     config = {"version": writer.version, "model": model}
     text = json.dumps(config)
     if len(json.dumps(text)) > MAX_CONFIG or len(writer.tensors) > MAX_TENSORS:
@@ -280,6 +281,10 @@ def read(source):
     codes = model.get("codes", "int16")
     if codes not in INPUTS:
         raise reader.error(f"the codes {show(str(codes)[:50])}")
+    precision = model.get("precision", "float32")
+    if precision not in PRECISIONS:
+        raise reader.error(f"the precision {show(str(precision)[:50])}")
     graph = reader.graph(model.get("graph"))
     graph.name = source.name
-    return graph, {"dtype": None if dtype == STORED else dtype, "codes": codes}
+    dtype = None if dtype == STORED else dtype
+    return graph, {"dtype": dtype, "codes": codes, "precision": precision}

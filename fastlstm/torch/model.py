@@ -3,7 +3,8 @@
 
 import torch
 
-from ..layers.weights import checked_dtype, checked_precision
+from ..files.description import LAYER_PRECISIONS
+from ..layers.weights import checked_pair
 from .modules import STANDING
 
 
@@ -41,13 +42,8 @@ def accelerate(
     """
     ours = {kind._torchs: kind for kind in STANDING}
     asked = dtype is not None or precision is not None
-    wanted = None if dtype is None or checked_dtype(dtype) == "float32" else dtype
-    if precision is None or checked_precision(precision) == "float32":
-        precision = None
-    if wanted is not None and precision is not None:
-        raise ValueError(
-            f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
-        )
+    checked_pair(dtype, precision, LAYER_PRECISIONS)
+    wanted, precision = (None if n == "float32" else n for n in (dtype, precision))
     found = _modules(model, ours)
     there = _modules(model, STANDING) if asked else []
     there = [m for m in there if (m._dtype, m._precision) != (wanted, precision)]

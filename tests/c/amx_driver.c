@@ -45,7 +45,8 @@ static shape drawn(void)
                      .layers = between(&state, 1, 3),
                      .dirs = between(&state, 1, 2),
                      .format = draw(&state) % 2 ? FL_INT8 : FL_BFLOAT16,
-                     .input_bits = draw(&state) % 2 ? 16 : 8},
+                     .input_bits = draw(&state) % 2 ? 16 : 8,
+                     .parts = (int)between(&state, 1, 3)},
                .steps = between(&state, 1, 8),
                .batch = between(&state, 1, 65),
                .wants = draw(&state) % (NO_BIAS << 1) & ~(unsigned)(NO_Y | NO_LAST | IN_PLACE),
@@ -383,19 +384,21 @@ static size_t products(void)
 }
 
 /* Steps of at most 8 rows of int8, and of one of bfloat16, run without tiles; so does their input
-   product here, which is of as many rows. */
+   product here, which is of as many rows. Of several parts all run on tiles. */
 static void policy(void)
 {
-    for (int format = FL_INT8; format <= FL_BFLOAT16; format++)
+    for (int parts = 0; parts <= 3; parts++)
         for (size_t batch = 1; batch <= 12; batch++) {
+            const int format = parts ? FL_BFLOAT16 : FL_INT8;
             shape s = plain(FL_GRU, format, batch);
+            s.f.parts = parts;
             trial x;
             s.steps = 1;
             prepare(&x, &s);
             const uint64_t due = result(&x, other, 1);
             const size_t before = products();
             CHECK(result(&x, tiled, 1) == due);
-            const int used = products() > before, meant = batch > (format == FL_INT8 ? 8 : 1);
+            const int used = products() > before, meant = batch > (parts == 0 ? 8 : parts == 1);
             CHECK(!fl_amx_model() || used == meant);
             give_back();
         }

@@ -88,7 +88,7 @@ static void round_to_half(float *p, size_t n)
 
 /* The hash of a drawn call's outputs. Every third network has float16 weights; with `twin`, those
    of float32 whose matrices were rounded to float16 instead. Of the others every fourth has int8
-   weights, and every fourth bfloat16. */
+   weights, and every fourth bfloat16, in 1, 2 or 3 parts. */
 static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
 {
     const int half = number % 3 == 0, codes = !half && number % 4 == 1;
@@ -103,7 +103,8 @@ static uint64_t forward(const fl_kernels *k, unsigned number, int twin)
                              : half && !twin ? FL_FLOAT16
                              : pairs         ? FL_BFLOAT16
                                              : FL_FLOAT32,
-                   .input_bits = number % 8 == 1 ? 16 : 8};
+                   .input_bits = number % 8 == 1 ? 16 : 8,
+                   .parts = 1 + (int)(number / 4 % 3)};
     f.proj = draw(&state) % 3 == 0 && f.hidden > 1 ? between(&state, 1, f.hidden - 1) : 0;
     f.proj = f.cell == FL_LSTM ? f.proj : 0;
     const size_t gates[] = {4, 3, 3, 1, 1}, rows_of = gates[f.cell] * f.hidden;

@@ -50,6 +50,7 @@ static fl_config config_of(reader *r, size_t most)
     fl_config f = {.cell = (int)(first % FL_CELLS),
                    .format = (int)(first / FL_CELLS % FL_FORMATS),
                    .input_bits = first / FL_CELLS % 2 ? 16 : 8,
+                   .parts = 1 + (int)(first / FL_CELLS / FL_FORMATS % 3),
                    .layers = in(r, 1, 3),
                    .dirs = in(r, 1, 2),
                    .input = in(r, 1, most),

@@ -51,12 +51,15 @@ enum { ROWS = 16, WIDTH = 64 /* bytes of a row */ };
             __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum :);                  \
     } while (0)
 
-/* The rows that this thread's tiles of sums and of codes are configured for; 0: not at all. */
+/* What this thread's tiles are configured for; 0: not at all. */
 static _Thread_local unsigned char configured;
 
-static void configure(size_t rows)
+/* Tiles 0 .. rows_end - 1, those of sums and of the rows, get `rows` rows, the others 16. rows_end
+   is 6 or 7. */
+static void configure(size_t rows, int rows_end)
 {
-    if (configured == rows)
+    const unsigned char wanted = (unsigned char)(rows + (rows_end == 7 ? 32 : 0));
+    if (configured == wanted)
         return;
     struct {
         uint8_t palette, start, zeros[14];
@@ -65,10 +68,10 @@ static void configure(size_t rows)
     } tiles = {.palette = 1};
     for (int i = 0; i < 8; i++) {
         tiles.width[i] = WIDTH;
-        tiles.rows[i] = (uint8_t)(i < 6 ? rows : ROWS);
+        tiles.rows[i] = (uint8_t)(i < rows_end ? rows : ROWS);
     }
     __asm__ volatile("ldtilecfg %0" : : "m"(tiles));
-    configured = (unsigned char)rows;
+    configured = wanted;
 }
 
 void fl_avx512_amx_leave(void)
@@ -99,7 +102,8 @@ typedef struct product {
     else                                                                                           \
         ZERO(tile)
 
-/* Two tiles of rows and the vectors v .. v + W - 1 of V, W being 1 or 2. */
+/* Two tiles of rows and the vectors v .. v + W - 1 of V, W being 1 or 2. With the loops
+   over the parts unrolled the code is twice as large and up to 5 % faster. */
 FL_INLINE void two_tiles(const int format, const int W, size_t V, const product *w, size_t v)
 {
     const size_t parts = format == FL_INT8 ? 1 : w->parts;
@@ -140,6 +144,24 @@ FL_INLINE void two_tiles(const int format, const int W, size_t V, const product 
     }
 }
 
+/* The weights' tile of a vector and part; and all products of a vector where there are two or three
+   parts, the rows' in tiles 4, 5 and 6. */
+#define WEIGHTS(tile, v, p) LOAD(tile, b + (p) * part + (v) * w->vector, w->line)
+#define ALL_PARTS(v)                                                                               \
+    if (parts == 3) {                                                                              \
+        WEIGHTS(7, v, 2);                                                                          \
+        MULTIPLY(v, 4, 7);                                                                         \
+    }                                                                                              \
+    WEIGHTS(7, v, 1);                                                                              \
+    if (parts == 3)                                                                                \
+        MULTIPLY(v, 5, 7);                                                                         \
+    MULTIPLY(v, 4, 7);                                                                             \
+    WEIGHTS(7, v, 0);                                                                              \
+    if (parts == 3)                                                                                \
+        MULTIPLY(v, 6, 7);                                                                         \
+    MULTIPLY(v, 5, 7);                                                                             \
+    MULTIPLY(v, 4, 7)
+
 /* One tile of rows and all V vectors, 3 or 4. */
 FL_INLINE void one_tile(const int format, size_t V, const product *w)
 {
@@ -153,22 +175,31 @@ FL_INLINE void one_tile(const int format, size_t V, const product *w)
     if (V == 4) {
         START(3, 0, 3);
     }
-    for (size_t n = 0; n < w->blocks; n++, a += WIDTH, b += block)
-        for (size_t j = parts; j-- > 0;)
-            for (size_t i = parts - j; i-- > 0;) {
-                const char *const weights = b + j * part;
-                LOAD(4, a + i * w->a_part, w->a_row);
-                LOAD(6, weights, w->line);
-                MULTIPLY(0, 4, 6);
-                LOAD(7, weights + w->vector, w->line);
-                MULTIPLY(1, 4, 7);
-                LOAD(6, weights + 2 * w->vector, w->line);
-                MULTIPLY(2, 4, 6);
-                if (V == 4) {
-                    LOAD(7, weights + 3 * w->vector, w->line);
-                    MULTIPLY(3, 4, 7);
-                }
+    for (size_t n = 0; n < w->blocks; n++, a += WIDTH, b += block) {
+        LOAD(4, a, w->a_row);
+        if (parts == 1) {
+            WEIGHTS(6, 0, 0);
+            MULTIPLY(0, 4, 6);
+            WEIGHTS(7, 1, 0);
+            MULTIPLY(1, 4, 7);
+            WEIGHTS(6, 2, 0);
+            MULTIPLY(2, 4, 6);
+            if (V == 4) {
+                WEIGHTS(7, 3, 0);
+                MULTIPLY(3, 4, 7);
             }
+            continue;
+        }
+        LOAD(5, a + w->a_part, w->a_row);
+        if (parts == 3)
+            LOAD(6, a + 2 * w->a_part, w->a_row);
+        ALL_PARTS(0);
+        ALL_PARTS(1);
+        ALL_PARTS(2);
+        if (V == 4) {
+            ALL_PARTS(3);
+        }
+    }
     STORE(0, w->to[0], w->to_row);
     STORE(1, w->to[0] + WIDTH, w->to_row);
     STORE(2, w->to[0] + 2 * WIDTH, w->to_row);
@@ -227,7 +258,7 @@ void fl_avx512_amx_gemm_int8(const fl_gemm *g)
                  .line = V * WIDTH,
                  .vector = WIDTH,
                  .to_row = SUMS};
-    configure(b.rows);
+    configure(b.rows, 6);
     for (size_t i = 0; i < g->panels; i++) {
         const size_t p = g->descending ? g->panels - 1 - i : i;
         w.panel = (const char *)g->panel + p * g->panel_bytes;
@@ -262,19 +293,18 @@ void fl_avx512_amx_gemm_int8(const fl_gemm *g)
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
 {
     const size_t V = g->vectors, row = g->codes.row;
-    const int parts = fl_parts(&g->codes);
     const blocks b = divide(g->rows, 2 * ROWS);
     const char *const at = g->codes.at;
     product w = {.tiles = b.tiles,
                  .blocks = fl_ceil_div(g->k, FL_PIECE),
-                 .parts = (size_t)parts,
+                 .parts = (size_t)fl_parts(&g->codes),
                  .a_row = row,
                  .a_part = fl_part_bytes(g->k),
                  .line = WIDTH,
                  .vector = FL_TILE_LINES * WIDTH,
                  .from_row = g->add ? g->c_row * sizeof(float) : 0,
                  .to_row = g->c_row * sizeof(float)};
-    configure(b.rows);
+    configure(b.rows, b.tiles == 1 && w.parts == 3 ? 7 : 6);
     for (size_t i = 0; i < g->panels; i++) {
         const size_t p = g->descending ? g->panels - 1 - i : i;
         w.panel = (const char *)g->panel + p * g->panel_bytes;
@@ -292,17 +322,42 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     }
 }
 
+/* fl_take_part of numbers none of which is 0x7f7f0000 or larger in magnitude, where it needs a
+   third of the time. */
+FL_INLINE __m512i take_usual(__m512i *x, __m512i least)
+{
+    const __m512i magnitudes = _mm512_set1_epi32(0x7fffffff);
+    const __m512i last = _mm512_and_si512(_mm512_srli_epi32(*x, 16), _mm512_set1_epi32(1));
+    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(*x, _mm512_set1_epi32(0x7fff)), last);
+    const __m512i near = _mm512_and_si512(sum, _mm512_set1_epi32((int)0xffff0000u));
+    const __mmask16 large = _mm512_cmpge_epi32_mask(_mm512_and_si512(near, magnitudes), least);
+    const __m512i part = _mm512_maskz_mov_epi32(large, near);
+    *x = _mm512_castps_si512(_mm512_sub_ps(_mm512_castsi512_ps(*x), _mm512_castsi512_ps(part)));
+    return part;
+}
+
 void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
+    const __m512i least = _mm512_castps_si512(_mm512_set1_ps(bound));
+    const __m512i magnitudes = _mm512_set1_epi32(0x7fffffff);
     uint16_t *to = row;
     for (size_t i = 0; i < end; i += FL_LANES, to += FL_LANES) {
-        fl_words rest = {0};
-        if (i + FL_LANES <= n)
-            memcpy(&rest, x + i, sizeof rest);
-        else if (i < n)
-            memcpy(&rest, x + i, (n - i) * sizeof *x);
-        for (int part = 0; part < parts; part++)
-            vf_store_upper(to + (size_t)part * end, (vf)fl_take_part(&rest, parts > 1, bound));
+        const size_t left = i < n ? n - i : 0;
+        const __mmask16 there = (__mmask16)(left < FL_LANES ? (1u << left) - 1 : 0xffff);
+        __m512i rest = _mm512_maskz_loadu_epi32(there, x + i);
+        const int usual = !_mm512_cmpge_epi32_mask(_mm512_and_si512(rest, magnitudes),
+                                                   _mm512_set1_epi32(0x7f7f0000));
+        for (int part = 0; part < parts; part++) {
+            __m512i taken;
+            if (usual)
+                taken = take_usual(&rest, least);
+            else {
+                fl_words words = (fl_words)rest;
+                taken = (__m512i)fl_take_part(&words, parts > 1, bound);
+                rest = (__m512i)words;
+            }
+            vf_store_upper(to + (size_t)part * end, _mm512_castsi512_ps(taken));
+        }
     }
 }

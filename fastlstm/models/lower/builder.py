@@ -43,12 +43,16 @@ class Builder:
     core      the C extension's module
     isa       the instruction set, or None for the best
     format    0: weights are packed as float32; 1: as float16
+    precision of products of weights that are packed as float32: one of description.PRECISIONS
     facts     {name: infer.Fact}: type, shape and value of every name, as far as known
     titles    [Node] of each step, for messages
     bytes_left      bytes of weights that steps may still have
     """
 
-    def __init__(self, core, facts, isa=None, format=0, bytes_left=1 << 40):
+    def __init__(
+        self, core, facts, isa=None, format=0, bytes_left=1 << 40, precision="float32"
+    ):  # fmt: skip
+        self.precision = precision
         self.core, self.isa, self.format, self.facts, self.bytes_left = (
             core,
             isa,

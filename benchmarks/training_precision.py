@@ -10,7 +10,7 @@ of them once, one after the other, from another one on in each round.
 
 A core whose neighbour is busy has a quarter of its products of tiles, and whether it is changes
 from second to second. So a short call whose products are of tiles is timed before and after each
-step, and a step counts only if both took at most 1.3 times as long as the fastest ever did. Where a
+step, and a step counts only if both took at most 1.4 times as long as the fastest ever did. Where a
 step does not count it is taken once more, up to three times.
 
 Printed is a table in Markdown: medians in ms of the steps that count, how many these are of all,
@@ -20,6 +20,7 @@ float64 as a part of its largest element. ROUNDS of 0: the errors alone.
 """
 
 import copy
+import math
 import sys
 import time
 
@@ -31,7 +32,7 @@ import fastlstm.torch
 SHAPES = [(100, 24, 300, 300), (100, 32, 256, 256), (100, 32, 512, 512), (50, 128, 256, 256)]
 AUTOCAST = "bfloat16 autocast"
 PRECISIONS = ("float32", "bfloat16x6", "bfloat16x3", "bfloat16")
-SECONDS = 20  # of one shape, at most about so many
+SECONDS = 16  # of one shape, at most about so many
 
 
 class Trained:
@@ -89,17 +90,21 @@ class Probe:
     def __init__(self):
         self.layer = fastlstm.LSTM(256, 256, precision="bfloat16x3")
         self.x = np.zeros((2, 64, 256), np.float32)
-        self.fastest = min(self.seconds() for _ in range(200))
+        self.fastest = min(self.seconds() for _ in range(100))
 
     def seconds(self):
-        begun = time.perf_counter()
-        self.layer(self.x)
-        return time.perf_counter() - begun
+        """Of the fastest of a few calls: the first of them fetches the weights."""
+        fastest = math.inf
+        for _ in range(5):
+            begun = time.perf_counter()
+            self.layer(self.x)
+            fastest = min(fastest, time.perf_counter() - begun)
+        return fastest
 
     def quiet(self):
         took = self.seconds()
         self.fastest = min(self.fastest, took)
-        return took <= 1.3 * self.fastest
+        return took <= 1.4 * self.fastest
 
 
 def timed(made, rounds, seconds):

@@ -7,6 +7,7 @@
  *   gemm_int8, gemm_bfloat16
  *               the gemm of each format, for any number of rows
  *   split_row   fl_split_row, to 2 bytes a number: fl_codes of contract.h
+ *   split_lines what contract.h says
  *   leave       gives up what a thread's tiles hold
  *
  * Here are the steps of the LSTM and the GRU on such sets. For one panel after the other the gemm
@@ -21,6 +22,7 @@
 void FL_TILED_KERNEL(gemm_int8)(const fl_gemm *);
 void FL_TILED_KERNEL(gemm_bfloat16)(const fl_gemm *);
 void FL_TILED_KERNEL(split_row)(void *, const float *, size_t, int, float);
+void FL_TILED_KERNEL(split_lines)(void *, const float *, size_t, size_t, size_t, int, float);
 void FL_TILED_KERNEL(leave)(void);
 
 /* What table_entries.h calls them. Codes are those of the set with products of codes. */
@@ -30,6 +32,7 @@ void FL_TILED_KERNEL(leave)(void);
 #define FL_TILED_INT8_lstm fl_tiled_lstm_run
 #define FL_TILED_INT8_gru fl_tiled_gru_run
 #define FL_TILED_BFLOAT16_split_row FL_TILED_KERNEL(split_row)
+#define FL_TILED_BFLOAT16_split_lines FL_TILED_KERNEL(split_lines)
 #define FL_TILED_BFLOAT16_gemm FL_TILED_KERNEL(gemm_bfloat16)
 #define FL_TILED_BFLOAT16_lstm fl_tiled_lstm_run
 #define FL_TILED_BFLOAT16_gru fl_tiled_gru_run

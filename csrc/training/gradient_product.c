@@ -46,9 +46,14 @@ void fl_order_gates(const fl_net *net, float *to, const float *from, size_t rows
             size_t units;
             float *first = to + fl_gate_row(net, p, v, &units);
             const float *at = from + (p * vectors + v) * lanes;
-            for (size_t r = 0; r < rows && units; r++)
-                memcpy(first + r * net->cell->gates * net->config.hidden,
-                       at + r * net->panels * net->group, units * sizeof(float));
+            if (units == FL_MAX_LANES) /* a copy of constant size is one move */
+                for (size_t r = 0; r < rows; r++)
+                    memcpy(first + r * net->cell->gates * net->config.hidden,
+                           at + r * net->panels * net->group, FL_MAX_LANES * sizeof(float));
+            else
+                for (size_t r = 0; r < rows && units; r++)
+                    memcpy(first + r * net->cell->gates * net->config.hidden,
+                           at + r * net->panels * net->group, units * sizeof(float));
         }
 }
 

@@ -43,7 +43,7 @@ enum { SPAN_LEAST = 64, SPAN_MOST = 256 };
 
 /* Rows of a chunk of steps whose products are of bfloat16 parts. They take so little time that
    reading the weights, which are as many bytes as in float32, has to serve more rows. */
-enum { PART_CHUNK_ROWS = 192 };
+enum { PART_CHUNK_ROWS = 96 };
 
 enum { THROUGH_TIME, WEIGHTS, INPUT, END };
 typedef struct fl_item {

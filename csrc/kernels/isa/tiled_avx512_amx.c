@@ -355,7 +355,7 @@ FL_INLINE __m512i take(int usual, __m512i *x, int parts, float bound, __m512i le
     return taken;
 }
 
-void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
+FL_INLINE void split_row(void *row, const float *x, size_t n, const int parts, float bound)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
     const __m512i least = _mm512_castps_si512(_mm512_set1_ps(bound));
@@ -365,10 +365,21 @@ void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, flo
         const __mmask16 there = (__mmask16)(left < FL_LANES ? (1u << left) - 1 : 0xffff);
         __m512i rest = _mm512_maskz_loadu_epi32(there, x + i);
         const int usual = are_usual(rest);
-        for (int part = 0; part < parts; part++)
+        FL_FOR (part, parts)
             vf_store_upper(to + (size_t)part * end,
                            _mm512_castsi512_ps(take(usual, &rest, parts, bound, least)));
     }
+}
+
+/* Training splits each row of gradients twice, so the number of parts is a constant here. */
+void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
+{
+    if (parts == 1)
+        split_row(row, x, n, 1, bound);
+    else if (parts == 2)
+        split_row(row, x, n, 2, bound);
+    else
+        split_row(row, x, n, 3, bound);
 }
 
 void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n, size_t vectors,

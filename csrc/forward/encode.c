@@ -42,7 +42,7 @@ static fl_codes encode(const fl_net *net, const fl_panels *panels, const float *
                        size_t n, size_t k, int bits, float least, void *to, float *scales,
                        int32_t *sums)
 {
-    const fl_kernels *kernels = fl_run_kernels(net->kernels, panels->format, bits, n);
+    const fl_kernels *kernels = fl_run_kernels(net->kernels, panels->format, n);
     const size_t row = fl_code_bytes(kernels, panels->format, k, bits);
     for (size_t r = 0; r < n; r++) {
         void *at = (char *)to + r * row;

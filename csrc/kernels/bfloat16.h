@@ -74,6 +74,10 @@ typedef float fl_word_floats __attribute__((vector_size(FL_WORDS * 4)));
 /* The bound below which parts of weights, inputs and states are 0. */
 #define FL_TINY_PART 0x1p-56f
 
+/* In backward: of gradients, and of the weights, inputs and states that they are multiplied by. */
+#define FL_TINY_GRADIENT_PART 0x1p-72f
+#define FL_TINY_FACTOR_PART 0x1p-40f
+
 /* Takes the next part of x: returns it, as the bits of floats, and leaves the rest in x. A part is
    rounded to the nearest, ties to even, and is 0 below `bound`. `whole`: the rest matters, since
    there are several parts. */
@@ -136,6 +140,20 @@ static inline void fl_split_tile(uint32_t *y, size_t part, const float *x, size_
                 memcpy(y + (size_t)i * part + lane, &pair, sizeof pair);
             }
         }
+}
+
+/* Sets those of n floats to 0 that are below `bound` in magnitude: what sums start from. n is a
+   multiple of FL_WORDS. */
+static inline void fl_no_tiny_floats(float *x, size_t n, float bound)
+{
+    uint32_t least;
+    memcpy(&least, &bound, sizeof least);
+    for (size_t i = 0; i < n; i += FL_WORDS) {
+        fl_words u;
+        memcpy(&u, x + i, sizeof u);
+        u &= (fl_words)((fl_signed_words)(u & 0x7fffffffu) >= (int32_t)least);
+        memcpy(x + i, &u, sizeof u);
+    }
 }
 
 #endif

@@ -332,6 +332,11 @@ struct fl_kernels {
     /* The parts of one row of n floats for FL_BFLOAT16, those below `bound` being 0 (bfloat16.h),
        to fl_code_bytes bytes. */
     void (*split_row)(void *to, const float *x, size_t n, int parts, float bound);
+    /* n rows of `vectors` vectors of floats, `row` floats apart, as the numbers k = 0 .. n - 1 of
+       one panel of FL_BFLOAT16, in so many parts, those below `bound` being 0. Lines behind them,
+       to the end of a tile, become zeros. The rows are aligned to vectors. */
+    void (*split_lines)(void *panel, const float *x, size_t row, size_t n, size_t vectors,
+                        int parts, float bound);
     /* For sets that set up state of a thread. Each thread that works on a call calls enter before
        its first kernel and leave after its last one, and the thread that calls the poll leaves
        before it and enters after it. NULL: there is nothing to do. */

@@ -202,7 +202,7 @@ static FL_ONE_COPY void fl_lstm_by(const fl_step *s, fl_product_fn *product)
             vf a[FL_NV];
             FL_FOR (v, FL_NV)
                 a[v] = vf_load(sums + v * FL_LANES);
-            fl_lstm_step(0, a, s, p, r);
+            fl_lstm_step(s->kept != NULL, a, s, p, r);
         }
     }
 }
@@ -226,7 +226,7 @@ static FL_ONE_COPY void fl_gru_by(const fl_step *s, fl_product_fn *product, size
             vf a[3];
             FL_FOR (v, 3)
                 a[v] = vf_load(sums + r * GROUP + v * FL_LANES);
-            fl_gru_step(0, a, s, p, r0 + r);
+            fl_gru_step(s->kept != NULL, a, s, p, r0 + r);
         }
     }
 }
@@ -248,6 +248,23 @@ static void fl_bfloat16_split_row_run(void *to, const float *x, size_t n, int pa
         fl_split_row(to, fl_part_floats(n), x, n, 1, bound);
     else
         fl_split_row(to, fl_part_floats(n), x, n, parts, bound);
+}
+
+static void fl_bfloat16_split_lines_run(void *panel, const float *x, size_t row, size_t n,
+                                        size_t vectors, int parts, float bound)
+{
+    enum { TILE = FL_TILE_LINES * FL_LANES }; /* words of one */
+    _Alignas(FL_ALIGN) float last[FL_PIECE * FL_LANES] = {0};
+    uint32_t *to = panel;
+    for (size_t k = 0; k < n; k += FL_PIECE, to += vectors * TILE * ((size_t)parts - 1))
+        for (size_t v = 0; v < vectors; v++, to += TILE) {
+            const float *from = x + k * row + v * FL_LANES;
+            const int whole = n - k >= FL_PIECE;
+            for (size_t i = 0; !whole && i < n - k; i++)
+                vf_store(last + i * FL_LANES, vf_load(from + i * row));
+            fl_split_tile(to, vectors * TILE, whole ? from : last, whole ? row : FL_LANES, FL_LANES,
+                          parts, bound);
+        }
 }
 
 #endif

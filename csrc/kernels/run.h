@@ -19,9 +19,9 @@ void fl_run_init(fl_context *context, const fl_kernels *kernels, int (*poll)(voi
 void fl_enter(const fl_context *context);
 void fl_leave(const fl_context *context);
 
-/* The kernels that calls of so many rows of codes, of so many bits (fl_codes), run on: `kernels`,
-   or the set without tiles. They are the ones to make the codes. */
-const fl_kernels *fl_run_kernels(const fl_kernels *kernels, int format, int bits, size_t rows);
+/* The kernels that calls of so many rows run on: `kernels`, or the set without tiles. They are the
+   ones to make the codes of the rows. */
+const fl_kernels *fl_run_kernels(const fl_kernels *kernels, int format, size_t rows);
 
 /* All panels of g, whose weights have the given format. */
 int fl_run_gemm(fl_context *context, fl_slot *slot, int format, fl_gemm g);

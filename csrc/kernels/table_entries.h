@@ -108,6 +108,7 @@
     .encode = FL_INT8_KERNEL(encode),
     .code_zero = FL_TABLE_CODE_ZERO,
     .split_row = FL_BFLOAT16_KERNEL(split_row),
+    .split_lines = FL_BFLOAT16_KERNEL(split_lines),
     .leave = FL_TABLE_LEAVE,
     .without_tiles = FL_TABLE_WITHOUT_TILES,
     .has_tiny = fl_has_tiny,

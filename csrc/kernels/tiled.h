@@ -9,6 +9,7 @@
  *   lstm_int8, gru_int8
  *               the steps of codes, whose sums go from the tiles to the gates
  *   split_row   fl_split_row, to 2 bytes a number: fl_codes of contract.h
+ *   split_lines what contract.h says
  *   leave       gives up what a thread's tiles hold
  *
  * Here are the steps of FL_BFLOAT16. For one panel after the other the gemm adds the products of h
@@ -25,6 +26,7 @@ void FL_TILED_KERNEL(lstm_int8)(const fl_step *);
 void FL_TILED_KERNEL(gru_int8)(const fl_step *);
 void FL_TILED_KERNEL(gemm_bfloat16)(const fl_gemm *);
 void FL_TILED_KERNEL(split_row)(void *, const float *, size_t, int, float);
+void FL_TILED_KERNEL(split_lines)(void *, const float *, size_t, size_t, size_t, int, float);
 void FL_TILED_KERNEL(leave)(void);
 
 /* What table_entries.h calls them. Codes are those of the set with products of codes. */
@@ -34,6 +36,7 @@ void FL_TILED_KERNEL(leave)(void);
 #define FL_TILED_INT8_lstm FL_TILED_KERNEL(lstm_int8)
 #define FL_TILED_INT8_gru FL_TILED_KERNEL(gru_int8)
 #define FL_TILED_BFLOAT16_split_row FL_TILED_KERNEL(split_row)
+#define FL_TILED_BFLOAT16_split_lines FL_TILED_KERNEL(split_lines)
 #define FL_TILED_BFLOAT16_gemm FL_TILED_KERNEL(gemm_bfloat16)
 #define FL_TILED_BFLOAT16_lstm fl_tiled_lstm_run
 #define FL_TILED_BFLOAT16_gru fl_tiled_gru_run

@@ -5,9 +5,11 @@
  *     dh = dz R      dx = dz W      with R = weight_hh, W = weight_ih and dz the gradients of the
  *                                   gates' sums
  *
- * They are plain float32 panels (kernels/panels.h). Their columns are the features of h or x. Their
- * k counts the columns of the panels for forward calls, in which dz lies too: lane l of vector v of
- * panel p has k = kk(p, v, l) = p * G + v * L + l. Weights are zeros where a lane holds no unit.
+ * They are plain panels (kernels/panels.h). Their columns are the features of h or x. In float32
+ * their k counts the columns of the panels for forward calls, in which dz lies too: lane l of
+ * vector v of panel p has k = kk(p, v, l) = p * G + v * L + l. Weights are zeros where a lane holds
+ * no unit. Of bfloat16 parts k is a row's number in PyTorch's layout, g * H + u: the order of the
+ * sums is then the same for vectors of every length. Parts below 2^-40 are 0 (kernels/bfloat16.h).
  */
 #ifndef FL_PACK_BACKWARD_H
 #define FL_PACK_BACKWARD_H

@@ -74,8 +74,8 @@ static size_t code_bytes(const linear *layer, size_t rows)
     const int format = layer->w.format;
     if (!fl_format_encoded(format))
         return 0;
-    return rows ? fl_code_bytes(fl_run_kernels(layer->kernels, format, layer->bits, rows), format,
-                                layer->in, layer->bits)
+    return rows ? fl_code_bytes(fl_run_kernels(layer->kernels, format, rows), format, layer->in,
+                                layer->bits)
                 : fl_most_code_bytes(layer->kernels, format, layer->in, layer->bits);
 }
 
@@ -219,7 +219,7 @@ static int run_block(void *arg, fl_context *context, fl_slot *slot, size_t worke
     scratch *s = &job->scratch[worker];
     float *y = job->y + row * layer->out;
     const size_t in = layer->in, row_bytes = code_bytes(layer, rows);
-    const fl_kernels *kernels = fl_run_kernels(layer->kernels, layer->w.format, layer->bits, rows);
+    const fl_kernels *kernels = fl_run_kernels(layer->kernels, layer->w.format, rows);
     for (size_t r = 0; r < rows; r++) {
         const size_t at = row + r;
         s->a[r] = job->x + at / job->steps * job->image + at % job->steps * job->step;

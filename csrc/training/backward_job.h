@@ -40,13 +40,18 @@ typedef struct fl_delta {
 typedef struct fl_backward_scratch {
     fl_slot slot;
     const float **a; /* a gemm's row pointers: to a chunk's rows, or to the columns of strips */
-    /* [2][chunk_rows][panels * G]: dz of this chunk, and of the chunk after it in time, by rows */
+    /* [2][chunk_rows][fl_gate_columns]: dz of this chunk, and of the chunk after it in time, by
+       rows */
     float *dz_rows, *dzh_rows;
-    float *dh;             /* [rows_max][plain_pad(K)] */
-    float *dh_full;        /* [rows_max][plain_pad(H)]: before a projection, or of r * h */
-    float *dc;             /* [rows_max][hidden_pad] */
-    float *dx;             /* [chunk_rows][plain_pad(in)] */
-    float *strips;         /* columns of inputs and states, see weight_gradients.c */
+    float *step_rows; /* [2][rows_max][panels * G]: dz and dzh of one step, as `back` writes them,
+                         where dz_rows has another order */
+    char *codes;      /* rows split into parts, see gradient_product.h */
+    char *lines;      /* [span] rows of one panel of dz in parts */
+    float *dh;        /* [rows_max][plain_pad(K)] */
+    float *dh_full;   /* [rows_max][plain_pad(H)]: before a projection, or of r * h */
+    float *dc;        /* [rows_max][hidden_pad] */
+    float *dx;        /* [chunk_rows][plain_pad(in)] */
+    float *strips;    /* columns of inputs and states, see weight_gradients.c */
     const float **from[2]; /* [span] rows of the input and of the state */
     const float **h[2];    /* [rows_max] rows of h before and after a step, for cells without c */
     float *sums;           /* [part_panels][in + 1 + K + 1][G]: sums over the spans so far */

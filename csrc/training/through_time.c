@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#include "kernels/run.h"
+#include "training/gradient_product.h"
 
 /* Writes to dh [K] the gradient of direction dir's part of a layer's output at time t, row r of the
    tape: the caller's dy for the top layer, the dx of the layer above for the others. */
@@ -53,24 +53,17 @@ static int add_state_gradient(fl_backward_job *job, fl_backward_scratch *scratch
                               size_t step)
 {
     const fl_net *net = job->net;
-    const size_t gate_columns = net->panels * net->group, pad = fl_plain_pad(net, net->width);
+    const size_t gate_columns = fl_gate_columns(net), pad = fl_plain_pad(net, net->width);
     for (size_t r = 0; r < rows; r++)
         scratch->a[r] = dz_rows + r * gate_columns;
     fl_gemm g = {.rows = rows,
-                 .vectors = FL_NV,
-                 .panels = pad / net->plain_group,
-                 .k = weights->last.data ? gate_columns - net->unit_panels * net->group
-                                         : gate_columns,
+                 .k = gate_columns - (weights->last.data ? fl_last_gate_columns(net) : 0),
                  .a = scratch->a,
-                 .a_step = 1,
-                 .panel = weights->r.data,
-                 .panel_bytes = weights->r.panel_bytes,
                  .c = scratch->dh,
-                 .c_panel = net->plain_group,
                  .c_row = pad,
                  .descending = (int)(step & 1),
                  .add = FL_ONTO};
-    return rows ? fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, g) : FL_OK;
+    return fl_gradient_product(job, scratch, &weights->r, g);
 }
 
 /* dh_full = dh W_hr: the gradient of h before the projection. dh itself is copied to delta->dh,
@@ -85,42 +78,23 @@ static int project_gradient(fl_backward_job *job, fl_backward_scratch *scratch,
         scratch->a[r] = scratch->dh + r * pad;
         memcpy(delta->dh + (n + r) * net->width, scratch->a[r], net->width * sizeof(float));
     }
-    fl_gemm g = {.rows = rows,
-                 .vectors = FL_NV,
-                 .panels = full / net->plain_group,
-                 .k = net->width,
-                 .a = scratch->a,
-                 .a_step = 1,
-                 .panel = weights->proj.data,
-                 .panel_bytes = weights->proj.panel_bytes,
-                 .c = scratch->dh_full,
-                 .c_panel = net->plain_group,
-                 .c_row = full};
-    return fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, g);
+    fl_gemm g = {
+        .rows = rows, .k = net->width, .a = scratch->a, .c = scratch->dh_full, .c_row = full};
+    return fl_gradient_product(job, scratch, &weights->proj, g);
 }
 
-/* For a cell that resets h, after `back`: dh_full = dz R of the last gate, which is the gradient of
-   r h, and then `back_reset`. */
+/* For a cell that resets h, after `back`, whose rows of dz are at dz_rows: dh_full = dz R of the
+   last gate, which is the gradient of r h, and then `back_reset`. */
 static int reset_gradient(fl_backward_job *job, fl_backward_scratch *scratch,
-                          const fl_backward_track *weights, fl_back *s)
+                          const fl_backward_track *weights, fl_back *s, const float *dz_rows)
 {
     const fl_net *net = job->net;
-    const size_t gate = net->unit_panels * net->group; /* columns of one gate */
+    const size_t columns = fl_gate_columns(net), last = fl_last_gate_columns(net);
     const size_t pad = fl_plain_pad(net, net->width);
     for (size_t r = 0; r < s->rows; r++)
-        scratch->a[r] = s->dz_rows + (r + 1) * s->dz_row - gate;
-    fl_gemm g = {.rows = s->rows,
-                 .vectors = FL_NV,
-                 .panels = pad / net->plain_group,
-                 .k = gate,
-                 .a = scratch->a,
-                 .a_step = 1,
-                 .panel = weights->last.data,
-                 .panel_bytes = weights->last.panel_bytes,
-                 .c = scratch->dh_full,
-                 .c_panel = net->plain_group,
-                 .c_row = pad};
-    int e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, g);
+        scratch->a[r] = dz_rows + (r + 1) * columns - last;
+    fl_gemm g = {.rows = s->rows, .k = last, .a = scratch->a, .c = scratch->dh_full, .c_row = pad};
+    const int e = fl_gradient_product(job, scratch, &weights->last, g);
     s->dh = scratch->dh_full;
     s->dh_row = pad;
     net->cell->back_reset(s);
@@ -137,7 +111,7 @@ static int input_gradient(fl_backward_job *job, fl_backward_scratch *scratch, si
     const fl_net *net = job->net;
     const fl_tape *tape = job->tape;
     const size_t in = fl_layer_in(net, layer), pad = fl_plain_pad(net, in);
-    const size_t gate_columns = net->panels * net->group;
+    const size_t gate_columns = fl_gate_columns(net);
     const fl_delta *delta = &job->delta[layer % 2][dir];
     const int direct = layer == 0 && net->config.dirs == 1;
     const fl_panels *w = &job->weights->track[layer * net->config.dirs + dir].w;
@@ -147,18 +121,8 @@ static int input_gradient(fl_backward_job *job, fl_backward_scratch *scratch, si
     for (size_t s = s1; s-- > s0;)
         for (size_t r = 0; r < rows0 && tape->length[first + r] > s; r++, n++)
             scratch->a[n] = dz_rows + n * gate_columns;
-    fl_gemm g = {.rows = n,
-                 .vectors = FL_NV,
-                 .panels = pad / net->plain_group,
-                 .k = gate_columns,
-                 .a = scratch->a,
-                 .a_step = 1,
-                 .panel = w->data,
-                 .panel_bytes = w->panel_bytes,
-                 .c = scratch->dx,
-                 .c_panel = net->plain_group,
-                 .c_row = pad};
-    int e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, g);
+    fl_gemm g = {.rows = n, .k = gate_columns, .a = scratch->a, .c = scratch->dx, .c_row = pad};
+    const int e = fl_gradient_product(job, scratch, w, g);
     n = 0;
     for (size_t s = s1; s-- > s0;)
         for (size_t r = 0; r < rows0 && tape->length[first + r] > s; r++, n++) {
@@ -224,9 +188,20 @@ static int before_projection(fl_pass *pass, size_t n)
     return project_gradient(pass->job, pass->scratch, pass->weights, pass->delta, pass->running, n);
 }
 
+/* Copies what `back` has written of a step to its rows, where their order is another one. */
+static void order_step(const fl_pass *pass, const fl_back *g, float *dz, float *dzh)
+{
+    const fl_net *net = pass->job->net;
+    if (!fl_by_parts(net))
+        return;
+    fl_order_gates(net, dz, g->dz_rows, g->rows);
+    if (fl_has_dzh(net))
+        fl_order_gates(net, dzh, g->dzh_rows, g->rows);
+}
+
 /* Step s, whose rows have the numbers n .. on the tape: dz and dc of dh. `at` is where the step's
-   rows begin in dz_rows. Returns `back`'s arguments by `g`; FL_OK or FL_INTERRUPTED. */
-static int step_back(fl_pass *pass, size_t s, size_t n, size_t at, fl_back *g)
+   rows begin in dz_rows. FL_OK or FL_INTERRUPTED. */
+static int step_back(fl_pass *pass, size_t s, size_t n, size_t at)
 {
     fl_backward_job *job = pass->job;
     fl_backward_scratch *scratch = pass->scratch;
@@ -238,33 +213,41 @@ static int step_back(fl_pass *pass, size_t s, size_t n, size_t at, fl_back *g)
     for (size_t r = 0; r < pass->running && !has_c; r++)
         for (size_t i = 0; i < 2; i++)
             scratch->h[i][r] = fl_tape_h(tape, net, pass->layer, pass->dir, s + i, first + r);
-    *g = (fl_back){
-        .rows = pass->running,
-        .panels = net->unit_panels,
-        .hidden = net->config.hidden,
-        .kept = tape->track[pass->track].kept + n * kept,
-        .kept_panel = tape->total * kept,
-        .before = scratch->h[0],
-        .after = scratch->h[1],
-        .c = has_c ? fl_tape_c(tape, pass->track, s + 1) + first * tape->hidden_pad : NULL,
-        .c_prev = has_c ? fl_tape_c(tape, pass->track, s) + first * tape->hidden_pad : NULL,
-        .dc = scratch->dc,
-        .c_row = tape->hidden_pad,
-        .dh = has_proj ? scratch->dh_full : scratch->dh,
-        .dh_row = fl_plain_pad(net, has_proj ? net->config.hidden : net->width),
-        .dz = delta->dz + n * net->group,
-        .dzh = delta->dzh + n * net->group,
-        .dz_panel = tape->total * net->group,
-        .dz_rows = scratch->dz_rows + at,
-        .dzh_rows = scratch->dzh_rows + at,
-        .dz_row = net->panels * net->group,
-        .h = has_proj ? delta->h + n * net->plain_group : NULL,
-        .h_panel = tape->total * net->plain_group,
-        .variant = &net->config.variant,
-        .activation = net->config.variant.activation[pass->dir],
-        .peep = net->track[pass->track].peep};
-    net->cell->back(g);
-    return net->cell->reset ? reset_gradient(job, scratch, pass->weights, g) : FL_OK;
+    float *const dz = scratch->dz_rows + at, *const dzh = scratch->dzh_rows + at;
+    const int by_parts = fl_by_parts(net);
+    const size_t step = job->rows_max * net->panels * net->group;
+    fl_back g = {.rows = pass->running,
+                 .panels = net->unit_panels,
+                 .hidden = net->config.hidden,
+                 .kept = tape->track[pass->track].kept + n * kept,
+                 .kept_panel = tape->total * kept,
+                 .before = scratch->h[0],
+                 .after = scratch->h[1],
+                 .c = has_c ? fl_tape_c(tape, pass->track, s + 1) + first * tape->hidden_pad : NULL,
+                 .c_prev =
+                     has_c ? fl_tape_c(tape, pass->track, s) + first * tape->hidden_pad : NULL,
+                 .dc = scratch->dc,
+                 .c_row = tape->hidden_pad,
+                 .dh = has_proj ? scratch->dh_full : scratch->dh,
+                 .dh_row = fl_plain_pad(net, has_proj ? net->config.hidden : net->width),
+                 .dz = delta->dz + n * net->group,
+                 .dzh = delta->dzh + n * net->group,
+                 .dz_panel = tape->total * net->group,
+                 .dz_rows = by_parts ? scratch->step_rows : dz,
+                 .dzh_rows = by_parts ? scratch->step_rows + step : dzh,
+                 .dz_row = net->panels * net->group,
+                 .h = has_proj ? delta->h + n * net->plain_group : NULL,
+                 .h_panel = tape->total * net->plain_group,
+                 .variant = &net->config.variant,
+                 .activation = net->config.variant.activation[pass->dir],
+                 .peep = net->track[pass->track].peep};
+    net->cell->back(&g);
+    order_step(pass, &g, dz, dzh);
+    if (!net->cell->reset)
+        return FL_OK;
+    const int e = reset_gradient(job, scratch, pass->weights, &g, dz);
+    order_step(pass, &g, dz, dzh);
+    return e;
 }
 
 /* The gradients of the initial states, after the first step, whose dz towards h is `after`. A row
@@ -305,7 +288,7 @@ int fl_through_time(fl_backward_job *job, fl_backward_scratch *scratch, size_t l
     const fl_net *net = job->net;
     const fl_tape *tape = job->tape;
     const size_t hidden = net->config.hidden, track = layer * net->config.dirs + dir;
-    const size_t chunk_steps = job->chunk_rows / rows, gate_columns = net->panels * net->group;
+    const size_t chunk_steps = job->chunk_rows / rows, gate_columns = fl_gate_columns(net);
     const float *dcn = job->call->dcn;
     const float *after = scratch->dzh_rows;
     fl_pass pass = {.job = job,
@@ -332,15 +315,14 @@ int fl_through_time(fl_backward_job *job, fl_backward_scratch *scratch, size_t l
         const float *const chunk = scratch->dz_rows + at;
         for (size_t s = s1; s-- > s0;) {
             const size_t n = tape->offset[s] + first;
-            fl_back g;
             int e = gather_dh(&pass, s, after);
             if (e == FL_OK && net->config.proj)
                 e = before_projection(&pass, n);
             if (e == FL_OK)
-                e = step_back(&pass, s, n, at, &g);
+                e = step_back(&pass, s, n, at);
             if (e != FL_OK)
                 return e;
-            after = g.dzh_rows;
+            after = scratch->dzh_rows + at;
             at += pass.running * gate_columns;
         }
         const int e = input_gradient(job, scratch, layer, dir, first, pass.running, s0, s1, chunk);

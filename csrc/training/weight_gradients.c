@@ -16,38 +16,75 @@
  * The columns of [x | 1 | h_before] are copied into strips of STRIP columns, [strip][n][STRIP]. The
  * rows of a register tile then share a cache line at each n, and copying moves whole lines; a
  * transposed copy would take 16 times as many moves.
+ *
+ * By bfloat16 parts (gradient_product.h) the rows of the gemm are those columns split into parts,
+ * and its panels are dz split likewise, a span of one panel at a time. A span is then as long as
+ * the columns' parts stay in L2, and its sums start from those of the spans before it: their chains
+ * are of 32 rows each. The bias' column alone is summed in float32, as above.
  */
 #include "training/weight_gradients.h"
 
 #include <string.h>
 
 #include "base/size.h"
+#include "kernels/bfloat16.h"
 #include "kernels/run.h"
 #include "network/transpose.h"
+#include "training/gradient_product.h"
 
 enum { STRIP = 16 };
 
 static size_t strips_of(size_t columns) { return (columns + STRIP - 1) / STRIP; }
 
+/* The parts of a span's columns have at most so many bytes, half of an L2 of 2 MiB. */
+enum { COLUMN_BYTES = 1 << 20, PART_SPAN_LEAST = 128, PART_SPAN_MOST = 1024 };
+
+size_t fl_weight_gradients_span(const fl_net *net)
+{
+    const size_t upper = net->config.layers > 1 ? fl_layer_in(net, 1) : 0;
+    const size_t in = upper > net->config.input ? upper : net->config.input;
+    const size_t column = 2 * (size_t)net->track[0].w.parts; /* bytes of one of its numbers */
+    size_t span = PART_SPAN_MOST;
+    while (span > PART_SPAN_LEAST &&
+           fl_mul(fl_mul(fl_add(in, net->width), column), span) > COLUMN_BYTES)
+        span /= 2;
+    return span;
+}
+
+size_t fl_weight_gradients_lines(const fl_net *net, size_t span)
+{
+    return fl_by_parts(net) ? fl_mul(fl_mul(span, 2 * (size_t)net->track[0].w.parts),
+                                     FL_NV * net->kernels->lanes)
+                            : 0;
+}
+
 size_t fl_weight_gradients_strips(const fl_net *net, size_t in, size_t span)
 {
     size_t strips = fl_add(fl_add(strips_of(in), strips_of(net->width)), 1);
+    if (fl_by_parts(net))
+        strips = 3; /* a strip, the same transposed, and ones */
     return fl_mul(fl_mul(strips, STRIP), span);
+}
+
+/* Copies the STRIP floats from float `at` on of each of n rows to a strip, or `columns`, if they
+   are fewer. */
+static void gather_strip(float *strip, const float *const *rows, size_t n, size_t at,
+                         size_t columns)
+{
+    if (columns >= STRIP)
+        for (size_t i = 0; i < n; i++)
+            memcpy(strip + i * STRIP, rows[i] + at, STRIP * sizeof(float));
+    else
+        for (size_t i = 0; i < n; i++)
+            memcpy(strip + i * STRIP, rows[i] + at, columns * sizeof(float));
 }
 
 /* Copies `columns` floats of each of n rows to strips of span rows. Returns the end of the strips.
  */
 static float *gather(float *strips, const float *const *rows, size_t n, size_t columns, size_t span)
 {
-    for (size_t at = 0; at < columns; at += STRIP, strips += span * STRIP) {
-        const size_t left = columns - at;
-        if (left >= STRIP)
-            for (size_t i = 0; i < n; i++)
-                memcpy(strips + i * STRIP, rows[i] + at, STRIP * sizeof(float));
-        else
-            for (size_t i = 0; i < n; i++)
-                memcpy(strips + i * STRIP, rows[i] + at, left * sizeof(float));
-    }
+    for (size_t at = 0; at < columns; at += STRIP, strips += span * STRIP)
+        gather_strip(strips, rows, n, at, columns - at);
     return strips;
 }
 
@@ -79,6 +116,49 @@ static void find_rows(const fl_backward_job *job, fl_backward_scratch *scratch, 
     }
 }
 
+/* Splits `columns` columns of n rows into parts, to `to`: the rows of a gemm. */
+static fl_codes split_columns(const fl_backward_job *job, fl_backward_scratch *scratch,
+                              const float *const *rows, size_t n, size_t columns, float bound,
+                              char *to)
+{
+    const fl_net *net = job->net;
+    const int parts = net->track[0].w.parts;
+    const fl_kernels *kernels = fl_run_kernels(net->kernels, FL_BFLOAT16, columns);
+    const fl_codes codes = {
+        .at = to, .row = fl_code_bytes(kernels, FL_BFLOAT16, n, 16 * parts), .bits = 16 * parts};
+    const size_t span = job->span;
+    float *const strip = scratch->strips, *const turned = strip + STRIP * span;
+    for (size_t c = 0; c < columns; c += STRIP) {
+        const size_t here = columns - c < STRIP ? columns - c : STRIP;
+        gather_strip(strip, rows, n, c, here);
+        fl_transpose(turned, span, strip, STRIP, n, here);
+        for (size_t j = 0; j < here; j++, to += codes.row)
+            kernels->split_row(to, turned + j * span, n, parts, bound);
+    }
+    return codes;
+}
+
+/* sums [rows][G] = or, with `add`, += the product of `rows` split columns and n rows of a panel of
+   `vectors` vectors. FL_OK or FL_INTERRUPTED. */
+static int product_of_parts(fl_backward_job *job, fl_backward_scratch *scratch, fl_codes columns,
+                            size_t rows, size_t n, const float *panel, size_t vectors, float bound,
+                            int add, float *sums)
+{
+    const fl_kernels *kernels = job->net->kernels;
+    const size_t group = vectors * kernels->lanes;
+    kernels->split_lines(scratch->lines, panel, group, n, vectors, fl_parts(&columns), bound);
+    const fl_gemm g = {.rows = rows,
+                       .vectors = vectors,
+                       .panels = 1,
+                       .k = n,
+                       .panel = scratch->lines,
+                       .c = sums,
+                       .c_row = group,
+                       .add = add ? FL_ONTO : 0,
+                       .codes = columns};
+    return fl_run_gemm(&job->context, &scratch->slot, FL_BFLOAT16, g);
+}
+
 /* Copies a panel's sums, [n][G], to a matrix in PyTorch's layout, whose rows have n columns. */
 static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n, float *to)
 {
@@ -104,6 +184,15 @@ static int projection_gradient(fl_backward_job *job, fl_backward_scratch *scratc
             const size_t n = tape->total - n0 < span ? tape->total - n0 : span;
             for (size_t i = 0; i < n; i++)
                 scratch->from[0][i] = delta->dh + (n0 + i) * rows;
+            const float *const panel = delta->h + (q * tape->total + n0) * group;
+            if (fl_by_parts(net)) {
+                const fl_codes columns = split_columns(job, scratch, scratch->from[0], n, rows,
+                                                       FL_TINY_GRADIENT_PART, scratch->codes);
+                if (product_of_parts(job, scratch, columns, rows, n, panel, FL_NV,
+                                     FL_TINY_FACTOR_PART, n0 != 0, scratch->sums) != FL_OK)
+                    return FL_INTERRUPTED;
+                continue;
+            }
             gather(scratch->strips, scratch->from[0], n, rows, span);
             fl_gemm g = {.rows = rows,
                          .vectors = FL_NV,
@@ -111,7 +200,7 @@ static int projection_gradient(fl_backward_job *job, fl_backward_scratch *scratc
                          .k = n,
                          .a = scratch->a,
                          .a_step = STRIP,
-                         .panel = delta->h + (q * tape->total + n0) * group,
+                         .panel = panel,
                          .c = scratch->sums,
                          .c_row = group,
                          .add = n0 ? FL_AFTER : 0};
@@ -182,6 +271,44 @@ static int unpack_gradients(fl_backward_job *job, fl_backward_scratch *scratch, 
     return FL_OK;
 }
 
+/* Adds the products of n rows of the tape, from row n0 on, to the sums of panels p0 .. p1 - 1, by
+   parts. x and h are the columns of the inputs and states, scratch->a points to one of ones. */
+static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const fl_delta *delta,
+                     size_t in, fl_codes x, fl_codes h, size_t n0, size_t n, size_t p0, size_t p1)
+{
+    const fl_net *net = job->net;
+    const size_t group = net->group, vectors = net->cell->vectors, width = net->width;
+    const size_t has_dzh = (size_t)fl_has_dzh(net), rows = in + 1 + width + has_dzh;
+    for (size_t p = p0; p < p1; p++) {
+        const size_t at = (p * job->tape->total + n0) * group;
+        float *const sums = scratch->sums + (p - p0) * rows * group;
+        fl_gemm bias = {.rows = 1,
+                        .vectors = vectors,
+                        .panels = 1,
+                        .k = n,
+                        .a = scratch->a,
+                        .a_step = STRIP,
+                        .panel = delta->dz + at,
+                        .c = sums + in * group,
+                        .c_row = group,
+                        .add = n0 ? FL_AFTER : 0};
+        int e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, bias);
+        bias.panel = delta->dzh + at;
+        bias.c = sums + (rows - 1) * group;
+        if (e == FL_OK && has_dzh)
+            e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, bias);
+        if (e == FL_OK)
+            e = product_of_parts(job, scratch, x, in, n, delta->dz + at, vectors,
+                                 FL_TINY_GRADIENT_PART, n0 != 0, sums);
+        if (e == FL_OK)
+            e = product_of_parts(job, scratch, h, width, n, delta->dzh + at, vectors,
+                                 FL_TINY_GRADIENT_PART, n0 != 0, sums + (in + 1) * group);
+        if (e != FL_OK)
+            return e;
+    }
+    return FL_OK;
+}
+
 int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
                         size_t dir, size_t p0, size_t p1)
 {
@@ -194,9 +321,11 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
                  rows = in + 1 + width + has_dzh;
     const size_t hidden = net->config.hidden, last = net->panels - net->unit_panels;
     const int reset = net->cell->reset && p0 >= last;
+    const int by_parts = fl_by_parts(net);
     float *const x_strips = scratch->strips,
                  *const h_strips = x_strips + strips_of(in) * STRIP * span,
-                 *const ones = h_strips + strips_of(width) * STRIP * span;
+                 *const ones = by_parts ? x_strips + 2 * STRIP * span
+                                        : h_strips + strips_of(width) * STRIP * span;
 
     if (net->cell->reset && p0 < last && p1 > last) {
         int e = fl_weight_gradients(job, scratch, layer, dir, p0, last);
@@ -211,9 +340,12 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
     if (to->w_hr && p0 == 0 && !tape->total)
         memset(to->w_hr, 0, width * hidden * sizeof(float));
 
-    const float **a = strip_rows(scratch->a, x_strips, in, span);
+    const float **a = scratch->a;
+    if (!by_parts)
+        a = strip_rows(a, x_strips, in, span);
     *a++ = ones;
-    a = strip_rows(a, h_strips, width, span);
+    if (!by_parts)
+        a = strip_rows(a, h_strips, width, span);
     *a = ones;
     for (size_t i = 0; i < span; i++)
         ones[i * STRIP] = 1.0f;
@@ -222,6 +354,16 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
     for (size_t n0 = 0, s = 0; n0 < tape->total; n0 += span) {
         const size_t n = tape->total - n0 < span ? tape->total - n0 : span;
         find_rows(job, scratch, layer, dir, reset, n0, n0 + n, &s);
+        if (by_parts) {
+            const fl_codes x = split_columns(job, scratch, scratch->from[0], n, in,
+                                             FL_TINY_FACTOR_PART, scratch->codes);
+            const fl_codes h =
+                split_columns(job, scratch, scratch->from[1], n, width, FL_TINY_FACTOR_PART,
+                              scratch->codes + fl_whole_lines(in * x.row));
+            if (sum_parts(job, scratch, delta, in, x, h, n0, n, p0, p1) != FL_OK)
+                return FL_INTERRUPTED;
+            continue;
+        }
         gather(x_strips, scratch->from[0], n, in, span);
         gather(h_strips, scratch->from[1], n, width, span);
         for (size_t p = p0; p < p1; p++) {

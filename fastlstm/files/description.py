@@ -11,6 +11,9 @@ from ..engine.variants import RELU, USUAL, Activations
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")  # that a layer's weight matrices may have
 PRECISIONS = ("float32", "bfloat16x3", "bfloat16x6")  # of products of float32 weights
+# Of a layer's. Calls in one part are those of dtype "bfloat16", whose weights take half the memory:
+# it is for training.
+LAYER_PRECISIONS = (*PRECISIONS, "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Layer:
     dtype           of the weight matrices as the layer computes with them: "float32", or "float16",
                     "bfloat16" or "int8" where fastlstm's own file says so; whatever the arrays of
                     other files are
-    precision       of the products of float32 weights: one of PRECISIONS
+    precision       of the products of float32 weights: one of LAYER_PRECISIONS
     inputs          of an int8 layer: the codes of its first layer's inputs, "int16" or "int8"
     problem         why the weights do not fit together, or None
     assumed         what the file does not say and is taken to be the usual, by the names of the

@@ -33,9 +33,11 @@ class LSTM(Recurrent):
     merge          of two directions' outputs in the last layer: "concat" puts them side by side;
                    "sum", "mul" and "ave" make (.., K) of them, as Keras' Bidirectional does.
                    Layers below pass them on side by side
-    precision      of the products: "float32"; or "bfloat16x3" or "bfloat16x6", which make them of
-                   2 or 3 bfloat16 parts of each number, for batches on CPUs with AMX: x3 has 16
-                   bits of precision, x6 float32's. Weights are float32 all the same. For inference
+    precision      of the products, in calls and in training: "float32"; or "bfloat16x6",
+                   "bfloat16x3" or "bfloat16", which make them of 3, 2 or 1 bfloat16 parts of each
+                   number, for batches on CPUs with AMX: x6 has float32's precision, x3 16 bits, and
+                   one part 8, as torch.autocast has. Weights, sums, gates and gradients are float32
+                   all the same
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best
     num_threads    threads a call may use; None: `fastlstm.get_num_threads()`. Small work takes one
 

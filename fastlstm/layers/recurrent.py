@@ -11,6 +11,7 @@ import numpy as np
 from .. import training
 from ..config import check_isa, check_num_threads
 from ..engine import arguments, backend
+from ..files.description import LAYER_PRECISIONS
 from ..files.weight_shapes import weight_shapes
 from ..training.merge import merged
 from .stream import Stream
@@ -64,7 +65,7 @@ class Recurrent(Variants):
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout should be a number in range [0, 1], got {dropout}")
         self.dropout = float(dropout)
-        self.precision = checked_precision(precision)
+        self.precision = checked_precision(precision, LAYER_PRECISIONS)
         self.isa = check_isa(isa)
         self.num_threads = check_num_threads(num_threads)
         for name, default in self.cell_arguments.items():
@@ -419,18 +420,10 @@ class Recurrent(Variants):
         The tape keeps copies, `tape.nbytes` bytes in all (see Tape): x, the states and y may be
         changed in place before `backward`. Raises as a call does.
         """
-        self._check_trains("forward_train")
+        self._check_float32("forward_train", "quantize('float32') gives a layer that trains")
         threads = self._threads(num_threads)
         state = state if hx is None else _one_of(state, hx)
         return training.forward(self, x, state, lengths, seed, threads, every=checkpoint)
-
-    def _check_trains(self, method):
-        self._check_float32(method, "quantize('float32') gives a layer that trains")
-        if self.precision != "float32":
-            raise TypeError(
-                f"{method}: this {self.kind} has precision {self.precision!r}, which is for "
-                "inference alone: make one of precision 'float32' with its state_dict"
-            )
 
     def _threads(self, for_call):
         return (self.num_threads or 0) if for_call is None else check_num_threads(for_call)
@@ -451,7 +444,7 @@ class Recurrent(Variants):
         Source: backpropagation through time of the class' formulas, Graves and Schmidhuber 2005,
         without truncation.
         """
-        self._check_trains("backward")
+        self._check_float32("backward", "quantize('float32') gives a layer that trains")
         return training.backward(
             self, tape, dy, dstate, bool(input_grad), self._threads(num_threads)
         )

@@ -10,6 +10,8 @@ from ..files.weight_shapes import tracks
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peephole")
 _MATRICES = ("weight_ih", "weight_hh", "weight_hr")
+# By precisions: the engine's dtypes of float32 weights whose products are of bfloat16 parts.
+_NETS = {"bfloat16": "bfloat16x1", "bfloat16x3": "bfloat16x3", "bfloat16x6": "bfloat16x6"}
 
 
 class PackedWeights:
@@ -32,8 +34,7 @@ class PackedWeights:
         self.net = backend.Net(
             layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
             layer.num_directions, layer.isa, variant=layer.variant,
-            dtype=self.dtype if layer.precision == "float32" else layer.precision,
-            inputs=layer.inputs,
+            dtype=_NETS.get(layer.precision, self.dtype), inputs=layer.inputs,
         )  # fmt: skip
         for number, direction, end in self._tracks:
             self.net.set(number, direction, *(self._for_engine(part + end) for part in PARTS))
@@ -73,22 +74,21 @@ def checked_dtype(dtype, known=DTYPES):
     return dtype
 
 
-def checked_precision(precision):
+def checked_precision(precision, known=PRECISIONS):
     """`precision` if products of float32 weights may be made in it: TypeError or ValueError
     otherwise."""
     if not isinstance(precision, str):
         raise TypeError(f"precision must be a str, got {type(precision).__name__}")
-    if precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise ValueError(f"precision {precision!r} is not known; there are: {known}")
+    if precision not in known:
+        raise ValueError(f"precision {precision!r} is not known; there are: {', '.join(known)}")
     return precision
 
 
-def checked_pair(dtype, precision):
+def checked_pair(dtype, precision, known=PRECISIONS):
     """A dtype and a precision, each of which may be None, that weights are asked to have: TypeError
     or ValueError if there is no such, or if they do not go together."""
     dtype = None if dtype is None else checked_dtype(dtype)
-    precision = None if precision is None else checked_precision(precision)
+    precision = None if precision is None else checked_precision(precision, known)
     if precision not in (None, "float32") and dtype not in (None, "float32"):
         raise ValueError(
             f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"

@@ -3,6 +3,7 @@
 
 import torch
 
+from ..files.description import LAYER_PRECISIONS
 from ..layers.weights import checked_pair
 from .modules import STANDING
 
@@ -29,24 +30,27 @@ def accelerate(
             that are in `model` already get the dtype too, and count. What has to run in PyTorch
             runs there in float32, with a warning. None or "float32": nothing is rounded, but None
             leaves modules that are there already as they are. ValueError or TypeError for others
-
-    precision   "bfloat16x3" or "bfloat16x6": products of the float32 weights are made of parts, see
-            LSTM. For inference alone, as dtype. None or "float32": products are float32's, as a
-            dtype of None and "float32" are told apart. ValueError with a dtype other than float32
+    precision   "bfloat16x6", "bfloat16x3" or "bfloat16": products of float32 weights are made of 3,
+            2 or 1 bfloat16 parts of each number, in calls and in training, see LSTM; for batches on
+            CPUs with AMX. Parameters, their gradients and outputs are float32. None or "float32":
+            they are float32's. Modules that are there already get it as they get a dtype. Cells
+            whose gradients are wanted run in PyTorch, in float32. ValueError with a dtype other
+            than float32, and for other precisions
 
     torch.jit.script and trace, torch.fx and torch.ao.quantization work as before: what they make is
     PyTorch's own. A module that torch.fx keeps as a leaf runs here.
     """
     ours = {kind._torchs: kind for kind in STANDING}
-    checked_pair(dtype, precision)
-    wanted = next((name for name in (dtype, precision) if name not in (None, "float32")), None)
+    asked = dtype is not None or precision is not None
+    checked_pair(dtype, precision, LAYER_PRECISIONS)
+    wanted, precision = (None if n == "float32" else n for n in (dtype, precision))
     found = _modules(model, ours)
-    there = [] if dtype is None and precision is None else _modules(model, STANDING)
-    there = [module for module in there if module._dtype != wanted]
+    there = _modules(model, STANDING) if asked else []
+    there = [m for m in there if (m._dtype, m._precision) != (wanted, precision)]
     for module in found:
         module.__class__ = ours[type(module)]
     for module in (*found, *there):
-        module.compute_in(wanted)
+        module.compute_in(wanted, precision)
     return len(found) + len(there)
 
 

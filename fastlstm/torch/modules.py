@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from .. import layers, training
 from ..config import CHECK_FROZEN
-from ..layers.weights import DTYPES, PRECISIONS
 from .autograd import _Run, array_of
 from .weights import Packed
 from .why_not import of_tensors, of_the_call, warn
@@ -78,7 +77,8 @@ class _Module(metaclass=_Standing):
 
     _fastlstm = None  # weights.Packed, once there was a call
     _frozen = None  # "trusted" or "checked" between freeze and unfreeze
-    _dtype = None  # what calls round the weights to, or the precision of products; None: float32
+    _dtype = None  # what calls round the weights to; None: they are float32
+    _precision = None  # of the products of float32 weights; None: float32
 
     def _taken(self, x, sizes, hx):
         """(the state hx as a tuple, () for zeros; the weights) if the engine can run this call.
@@ -93,7 +93,7 @@ class _Module(metaclass=_Standing):
         if self._dtype is not None and (self.training or _needs_grad(x, parts, weights)):
             what = "in training mode" if self.training else "whose gradients are wanted"
             raise RuntimeError(
-                f"fastlstm.torch.{type(self).__name__}: its {self._what()}, which is "
+                f"fastlstm.torch.{type(self).__name__}: its weights are {self._dtype}, which is "
                 f"for inference alone, and this is a call {what}: use .eval() and "
                 "torch.no_grad(), or fastlstm.torch.restore(model) to train"
             )
@@ -125,31 +125,29 @@ class _Module(metaclass=_Standing):
 
     def _with_weights(self, arrays):
         arguments = {name: getattr(self, name) for name in self._names}
-        if self._dtype in PRECISIONS:
-            arguments["precision"] = self._dtype
+        if self._precision is not None:
+            arguments["precision"] = self._precision
         layer = self._class.without_weights(**arguments)
         layer.take_weights(arrays)
-        return layer.quantize(self._dtype) if self._dtype in DTYPES else layer
+        return layer if self._dtype is None else layer.quantize(self._dtype)
 
-    def compute_in(self, dtype):
-        """Calls round the weights to `dtype`, or make their products in it if it is a precision,
-        from now on; None: they compute in float32, which the weights are."""
-        for name in ("_fastlstm", "_dtype"):
+    def compute_in(self, dtype, precision):
+        """Calls round the weights to `dtype` from now on, or make products in `precision`; None: of
+        float32, which they are."""
+        for name in ("_fastlstm", "_dtype", "_precision"):
             self.__dict__.pop(name, None)
         if dtype is not None:
             self.__dict__["_dtype"] = dtype
+        if precision is not None:
+            self.__dict__["_precision"] = precision
 
     def extra_repr(self):
-        name = "precision" if self._dtype in PRECISIONS else "dtype"
-        return super().extra_repr() + (f", {name}={self._dtype!r}" if self._dtype else "")
-
-    def _what(self):
-        of_products = self._dtype in PRECISIONS
-        return f"precision is {self._dtype}" if of_products else f"weights are {self._dtype}"
+        asked = (("dtype", self._dtype), ("precision", self._precision))
+        return super().extra_repr() + "".join(f", {n}={v!r}" for n, v in asked if v)
 
     def become_torchs(self):
         """This module becomes the torch.nn module that it stands for."""
-        for name in ("_fastlstm", "_frozen", "_dtype"):
+        for name in ("_fastlstm", "_frozen", "_dtype", "_precision"):
             self.__dict__.pop(name, None)
         self.__class__ = self._torchs
 

@@ -218,7 +218,10 @@ static void prepare(trial *x, const shape *s)
 }
 
 /* Only networks of float32 weights are trained. */
-static int trains(const trial *x) { return x->s.f.format == FL_FLOAT32; }
+static int trains(const trial *x)
+{
+    return x->s.f.format == FL_FLOAT32 || x->s.f.format == FL_BFLOAT16;
+}
 
 /* The net with its weights, and if it trains those for backward; 0 when memory was short, and
    nothing is left. */

@@ -33,6 +33,8 @@
 void fl_avx512_amx_gemm_int8(const fl_gemm *g);
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g);
 void fl_avx512_amx_split_row(void *to, const float *x, size_t n, int parts, float bound);
+void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n, size_t vectors,
+                               int parts, float bound);
 void fl_avx512_amx_leave(void);
 void fl_avx512_amx_lstm_int8(const fl_step *s);
 void fl_avx512_amx_gru_int8(const fl_step *s);
@@ -374,28 +376,70 @@ FL_INLINE __m512i take_usual(__m512i *x, __m512i least)
     return part;
 }
 
-void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
+/* Numbers that take_usual takes. */
+FL_INLINE int are_usual(__m512i x)
+{
+    return !_mm512_cmpge_epi32_mask(_mm512_and_si512(x, _mm512_set1_epi32(0x7fffffff)),
+                                    _mm512_set1_epi32(0x7f7f0000));
+}
+
+FL_INLINE __m512i take(int usual, __m512i *x, int parts, float bound, __m512i least)
+{
+    if (usual)
+        return take_usual(x, least);
+    fl_words words = (fl_words)*x;
+    const __m512i taken = (__m512i)fl_take_part(&words, parts > 1, bound);
+    *x = (__m512i)words;
+    return taken;
+}
+
+FL_INLINE void split_row(void *row, const float *x, size_t n, const int parts, float bound)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
     const __m512i least = _mm512_castps_si512(_mm512_set1_ps(bound));
-    const __m512i magnitudes = _mm512_set1_epi32(0x7fffffff);
     uint16_t *to = row;
     for (size_t i = 0; i < end; i += FL_LANES, to += FL_LANES) {
         const size_t left = i < n ? n - i : 0;
         const __mmask16 there = (__mmask16)(left < FL_LANES ? (1u << left) - 1 : 0xffff);
         __m512i rest = _mm512_maskz_loadu_epi32(there, x + i);
-        const int usual = !_mm512_cmpge_epi32_mask(_mm512_and_si512(rest, magnitudes),
-                                                   _mm512_set1_epi32(0x7f7f0000));
-        for (int part = 0; part < parts; part++) {
-            __m512i taken;
-            if (usual)
-                taken = take_usual(&rest, least);
-            else {
-                fl_words words = (fl_words)rest;
-                taken = (__m512i)fl_take_part(&words, parts > 1, bound);
-                rest = (__m512i)words;
-            }
-            vf_store_upper(to + (size_t)part * end, _mm512_castsi512_ps(taken));
-        }
+        const int usual = are_usual(rest);
+        FL_FOR (part, parts)
+            vf_store_upper(to + (size_t)part * end,
+                           _mm512_castsi512_ps(take(usual, &rest, parts, bound, least)));
     }
+}
+
+/* Training splits each row of gradients twice, so the number of parts is a constant here. */
+void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
+{
+    if (parts == 1)
+        split_row(row, x, n, 1, bound);
+    else if (parts == 2)
+        split_row(row, x, n, 2, bound);
+    else
+        split_row(row, x, n, 3, bound);
+}
+
+void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n, size_t vectors,
+                               int parts, float bound)
+{
+    const __m512i least = _mm512_castps_si512(_mm512_set1_ps(bound));
+    const size_t tile = FL_TILE_LINES * FL_LANES, part = vectors * tile; /* words */
+    uint32_t *block = panel;
+    for (size_t k0 = 0; k0 < n; k0 += FL_PIECE, block += part * (size_t)parts)
+        for (size_t v = 0; v < vectors; v++)
+            for (size_t line = 0; line < FL_TILE_LINES; line++) {
+                const size_t k = k0 + 2 * line;
+                const float *from = x + k * row + v * FL_LANES;
+                const __m512i zero = _mm512_setzero_si512();
+                __m512i even = k < n ? _mm512_load_si512(from) : zero;
+                __m512i odd = k + 1 < n ? _mm512_load_si512(from + row) : zero;
+                const int usual = are_usual(even) && are_usual(odd);
+                uint32_t *to = block + v * tile + line * FL_LANES;
+                for (int i = 0; i < parts; i++, to += part) {
+                    const __m512i low = take(usual, &even, parts, bound, least);
+                    const __m512i high = take(usual, &odd, parts, bound, least);
+                    _mm512_store_si512(to, _mm512_or_si512(_mm512_srli_epi32(low, 16), high));
+                }
+            }
 }

@@ -44,7 +44,8 @@ cdef object _float32 = numpy.dtype(numpy.float32)
 
 CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")  # in the order of fastlstm.h
 # Of packed matrices: the formats of fastlstm.h; those of bfloat16 with 1, 2 and 3 parts.
-DTYPES = ("float32", "float16", "int8", "bfloat16", "bfloat16x3", "bfloat16x6")
+DTYPES = ("float32", "float16", "int8", "bfloat16", "bfloat16x1", "bfloat16x3", "bfloat16x6")
+cdef dict _PARTS = {"bfloat16x3": 2, "bfloat16x6": 3}
 
 
 include "machine.pxi"
@@ -79,9 +80,10 @@ cdef class Net:
     dtype    what set() rounds the weight matrices to: "float32", or "float16", which takes half the
              memory and is for inference alone; sums and states are float32 in both. "int8": set()
              takes engine.int8.Codes, also for inference alone. "bfloat16": set() rounds the
-             matrices, calls round x and h; for inference alone too. "bfloat16x3" and "bfloat16x6":
-             float32 matrices, x and h are split into 2 and 3 parts of bfloat16, and products are
-             made of parts; for inference alone
+             matrices, calls round x and h; for inference alone too. "bfloat16x1", "bfloat16x3" and
+             "bfloat16x6": weights are float32 numbers, and they, x, h and gradients are split into
+             1, 2 and 3 parts of bfloat16, of which products are made. Of one part calls are those
+             of "bfloat16", but it trains
     inputs   with "int8": what a first layer's x is made into, "int16" or "int8" codes
 
     ValueError for a cell, isa, variant or dtype that there is not; MemoryError.
@@ -106,7 +108,7 @@ cdef class Net:
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
         self.config.format = min(DTYPES.index(dtype), FL_BFLOAT16)
-        self.config.parts = max(DTYPES.index(dtype) - FL_BFLOAT16 + 1, 1)
+        self.config.parts = _PARTS.get(dtype, 1)
         self.config.input_bits = 16 if inputs == "int16" else 8
         self.cell = cell
         self.dtype = dtype

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # A part of _core.pyx: training. Arrays come in canonical (fastlstm/training/ sees to that); what is
-# not is a ValueError. Networks of float16 weights are refused with TypeError.
+# not is a ValueError. Networks whose weights are not float32 are refused with TypeError.
 
 
 cdef int check_trainable(Net net) except -1:
-    if net.config.format != FL_FLOAT32:
+    if net.dtype in ("float16", "int8", "bfloat16"):
         raise TypeError(f"a {net.dtype} network is for inference alone: train one of float32")
     return 0
 

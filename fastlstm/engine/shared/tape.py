@@ -77,7 +77,7 @@ def chunks(a):
 
 
 def _check_trainable(net):
-    if net.dtype != "float32":
+    if net.dtype in ("float16", "int8", "bfloat16"):
         raise TypeError(f"a {net.dtype} network is for inference alone: train one of float32")
 
 

@@ -15,9 +15,9 @@ ACTIVATIONS = {
     "rnn_tanh": USUAL["RNN"], "rnn_relu": (RELU,),
 }  # fmt: skip
 FUNCTIONS = {cell: [Function(one) for one in usual] for cell, usual in ACTIVATIONS.items()}
-# Of weight matrices; the last two are float32 matrices and, in C, products of parts: here they are
-# float32's, which are no less accurate.
-DTYPES = ("float32", "float16", "int8", "bfloat16", "bfloat16x3", "bfloat16x6")
+# Of weight matrices; the last three are float32 matrices and, in C, products of bfloat16 parts.
+# Here these are float32's, which are no less accurate.
+DTYPES = ("float32", "float16", "int8", "bfloat16", "bfloat16x1", "bfloat16x3", "bfloat16x6")
 
 
 class Track:

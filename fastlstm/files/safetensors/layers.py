@@ -22,7 +22,7 @@ from ...engine.bfloat16 import Bfloat16
 from ...engine.int8 import INPUTS, Codes
 from ...engine.variants import USUAL, Activation
 from ..contents import Contents, group_by_prefix, layer_weights
-from ..description import DTYPES, PRECISIONS, Layer
+from ..description import DTYPES, LAYER_PRECISIONS, Layer
 from ..source import show
 from ..weight_shapes import misfit, parse_name, weight_shapes
 from .file import array_in, layout
@@ -121,7 +121,7 @@ def described(source, fields):
         if (
             layer.direction not in ("forward", "reverse", "bidirectional")
             or layer.dtype not in DTYPES
-            or layer.precision not in PRECISIONS
+            or layer.precision not in LAYER_PRECISIONS
             or "float32" not in (layer.dtype, layer.precision)
             or layer.inputs not in INPUTS
             or any(len(each) != len(USUAL[layer.kind]) for each in layer.directions)

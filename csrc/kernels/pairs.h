@@ -65,14 +65,13 @@ FL_INLINE void fl_sum_products(const int W, const int M, const int S, float *sum
     FL_FOR (j, M * S)
         FL_FOR (v, W)
             even[j][v] = odd[j][v] = vf_set1(0.0f);
-    const float *a[2] = {x[0], x[S - 1]};
-    const uint16_t *b[2] = {w[0], w[S - 1]};
-    for (const float *end = x[0] + 2 * n; a[0] != end;)
+    const float *a = x[0];
+    const uint16_t *b = w[0];
+    const ptrdiff_t next_a = x[S - 1] - a, next_b = w[S - 1] - b;
+    for (const float *end = a + 2 * n; a != end; a += 2, b += 2 * FL_LANES)
         FL_FOR (s, S) {
-            fl_sum_line(0, W, M, even + s, a[s], row, b[s]);
-            fl_sum_line(1, W, M, odd + s, a[s], row, b[s]);
-            a[s] += 2;
-            b[s] += 2 * FL_LANES;
+            fl_sum_line(0, W, M, even + s, a + s * next_a, row, b + s * next_b);
+            fl_sum_line(1, W, M, odd + s, a + s * next_a, row, b + s * next_b);
         }
     FL_FOR (m, M)
         FL_FOR (v, W) {
@@ -99,27 +98,23 @@ FL_INLINE void fl_sum_pairs(const int V, const int M, float *sums, size_t sums_r
     for (int pass = 0; pass < V / W; pass++) {
         const float *x[2];
         const uint16_t *w[2];
-        size_t lines = 0; /* of the products that wait in x and w */
-        int waiting = 0;
+        int waiting = 0; /* of the S products of a time one is in x and w already */
         for (size_t at = 0; at < a_part; at += FL_PIECE) {
-            const size_t here = a_part - at < FL_PIECE ? (a_part - at) / 2 : FL_PIECE / 2;
+            const size_t left = a_part - at, lines = left < FL_PIECE ? left / 2 : FL_PIECE / 2;
             for (int j = parts; j-- > 0;)
                 for (int i = parts - j; i-- > 0;) {
-                    if (waiting && here != lines) {
-                        fl_sum_products(W, M, 1, sums, sums_row, lines, x, row, w);
-                        waiting = 0;
-                    }
                     x[waiting] = a + at + (size_t)i * a_part;
                     w[waiting] = panel + (at / FL_PIECE * (size_t)parts + (size_t)j) * part;
-                    lines = here;
-                    if (++waiting == S) {
+                    if (S == 2 && waiting)
                         fl_sum_products(W, M, S, sums, sums_row, lines, x, row, w);
-                        waiting = 0;
-                    }
+                    else if (S == 2 && (j || i || left >= 2 * FL_PIECE)) {
+                        waiting = 1; /* the next product has as many lines */
+                        continue;
+                    } else
+                        fl_sum_products(W, M, 1, sums, sums_row, lines, x, row, w);
+                    waiting = 0;
                 }
         }
-        if (waiting)
-            fl_sum_products(W, M, 1, sums, sums_row, lines, x, row, w);
         sums += W * FL_LANES;
         panel += W * FL_TILE_NUMBERS;
     }

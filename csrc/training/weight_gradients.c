@@ -19,8 +19,9 @@
  *
  * By bfloat16 parts (gradient_product.h) the rows of the gemm are those columns split into parts,
  * and its panels are dz split likewise, a span of one panel at a time. A span is then as long as
- * the columns' parts stay in L2, and its sums start from those of the spans before it: their chains
- * are of 32 rows each. The bias' column alone is summed in float32, as above.
+ * the columns' parts stay in L2, and its sums start from those of the spans before it, since chains
+ * of parts are of 32 rows each. After CHAIN_ROWS rows the sums begin anew, and are then added to
+ * those of the rows before. The bias' column alone is summed in float32, as above.
  */
 #include "training/weight_gradients.h"
 
@@ -37,7 +38,7 @@ enum { STRIP = 16 };
 static size_t strips_of(size_t columns) { return (columns + STRIP - 1) / STRIP; }
 
 /* The parts of a span's columns have at most so many bytes, half of an L2 of 2 MiB. */
-enum { COLUMN_BYTES = 1 << 20, PART_SPAN_LEAST = 128, PART_SPAN_MOST = 1024 };
+enum { COLUMN_BYTES = 1 << 20, PART_SPAN_LEAST = 128, PART_SPAN_MOST = 1024, CHAIN_ROWS = 1024 };
 
 size_t fl_weight_gradients_span(const fl_net *net)
 {
@@ -169,6 +170,19 @@ static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n,
     }
 }
 
+/* By parts, after rows n0 .. n - 1 of the tape: if a chain of sums ends there, adds its `count`
+   sums to those of the chains before it. After the last row the whole is in `sums`. */
+static void end_chain(const fl_tape *tape, size_t n0, size_t n, float *sums, float *before,
+                      size_t count)
+{
+    if (n < tape->total && n % CHAIN_ROWS)
+        return;
+    for (size_t i = 0; i < count && n0 >= CHAIN_ROWS; i++)
+        sums[i] += before[i];
+    if (n < tape->total)
+        memcpy(before, sums, count * sizeof(float));
+}
+
 /* dW_hr[p][u] = sum_n dh[n][p] h[n][u], to `to` [P][H]. h, before the projection, is the gemm's
    panels. */
 static int projection_gradient(fl_backward_job *job, fl_backward_scratch *scratch,
@@ -189,8 +203,10 @@ static int projection_gradient(fl_backward_job *job, fl_backward_scratch *scratc
                 const fl_codes columns = split_columns(job, scratch, scratch->from[0], n, rows,
                                                        FL_TINY_GRADIENT_PART, scratch->codes);
                 if (product_of_parts(job, scratch, columns, rows, n, panel, FL_NV,
-                                     FL_TINY_FACTOR_PART, n0 != 0, scratch->sums) != FL_OK)
+                                     FL_TINY_FACTOR_PART, n0 % CHAIN_ROWS != 0,
+                                     scratch->sums) != FL_OK)
                     return FL_INTERRUPTED;
+                end_chain(tape, n0, n0 + n, scratch->sums, scratch->before, rows * group);
                 continue;
             }
             gather(scratch->strips, scratch->from[0], n, rows, span);
@@ -291,7 +307,7 @@ static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const f
                         .panel = delta->dz + at,
                         .c = sums + in * group,
                         .c_row = group,
-                        .add = n0 ? FL_AFTER : 0};
+                        .add = n0 % CHAIN_ROWS ? FL_AFTER : 0};
         int e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, bias);
         bias.panel = delta->dzh + at;
         bias.c = sums + (rows - 1) * group;
@@ -299,10 +315,11 @@ static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const f
             e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, bias);
         if (e == FL_OK)
             e = product_of_parts(job, scratch, x, in, n, delta->dz + at, vectors,
-                                 FL_TINY_GRADIENT_PART, n0 != 0, sums);
+                                 FL_TINY_GRADIENT_PART, n0 % CHAIN_ROWS != 0, sums);
         if (e == FL_OK)
             e = product_of_parts(job, scratch, h, width, n, delta->dzh + at, vectors,
-                                 FL_TINY_GRADIENT_PART, n0 != 0, sums + (in + 1) * group);
+                                 FL_TINY_GRADIENT_PART, n0 % CHAIN_ROWS != 0,
+                                 sums + (in + 1) * group);
         if (e != FL_OK)
             return e;
     }
@@ -362,6 +379,7 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
                               scratch->codes + fl_whole_lines(in * x.row));
             if (sum_parts(job, scratch, delta, in, x, h, n0, n, p0, p1) != FL_OK)
                 return FL_INTERRUPTED;
+            end_chain(tape, n0, n0 + n, scratch->sums, scratch->before, (p1 - p0) * rows * group);
             continue;
         }
         gather(x_strips, scratch->from[0], n, in, span);

@@ -66,7 +66,8 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--precision", default="float32", metavar="P,P",
-        help="of dense calls, by comma: float32, bfloat16, int8 (default float32)",
+        help="of dense calls, by comma: float32, bfloat16, int8, bfloat16x3, "
+        "bfloat16x6 (default float32)",
     )  # fmt: skip
     parser.add_argument("--cell", choices=list(shapes.GATES), default="lstm")
     parser.add_argument("--threads", metavar="N,N", help="for every engine (default 1)")

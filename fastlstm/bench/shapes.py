@@ -57,7 +57,7 @@ class Shape:
 
     def moved_bytes(self, precision: str = "float32") -> int:
         """The least a call can read and write: recurrent weights once a step, the others once."""
-        size = {"float32": 4, "bfloat16": 2, "int8": 1}[precision]
+        size = {"float32": 4, "bfloat16": 2, "int8": 1, "bfloat16x3": 4, "bfloat16x6": 6}[precision]
         once = sum(size * self.gates * self.H * width * self.D for width in self.layer_inputs)
         steps = self.T * self.L * self.D * self.recurrent_bytes() * size // 4
         return once + steps + 4 * self.T * self.B * (self.I + self.D * self.H)

@@ -96,6 +96,15 @@ def checked_pair(dtype, precision, known=PRECISIONS):
     return dtype, precision
 
 
+def check_trains(layer, method):
+    """TypeError unless `method` of the layer, which is of training, can be called."""
+    if layer.dtype != "float32":
+        raise TypeError(
+            f"{method}: this {layer.kind} is {layer.dtype}, which is for inference alone: "
+            "quantize('float32') gives a layer that trains"
+        )
+
+
 def checked_inputs(inputs):
     """`inputs` if an int8 layer's x may become such codes: TypeError or ValueError otherwise."""
     if not isinstance(inputs, str):

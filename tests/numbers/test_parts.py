@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlstm
+from fastlstm.files.read import inspect
 
 F = np.float32
 ISAS = isas.FLOATS
@@ -61,15 +62,17 @@ def test_a_relu_layer_s_sums_bit_by_bit(sizes, batch, seed, scale, isa, precisio
 
 def configuration(seed):
     """A drawn layer, its x, and a state or None: weights as torch's layers begin with, or as after
-    training, up to 3, with cells up to 20."""
+    training, up to 3, with cells up to 20. Every second one has 256 units or more, whose sums are
+    those that parts are for."""
     rng = np.random.default_rng(seed)
     cls, options = LAYERS[list(LAYERS)[seed % len(LAYERS)]]
-    sizes = rng.integers(8, 130), rng.integers(8, 200)
+    least, most = ((256, 400), (8, 256))[seed // len(LAYERS) % 2]
+    sizes = rng.integers(least, most), rng.integers(least, most)
     layer = cls(
         *map(int, sizes), num_layers=int(rng.integers(1, 3)), bidirectional=bool(rng.integers(2)),
         isa=ISAS[0], **options,
     )  # fmt: skip
-    steps, batch = int(rng.integers(5, 40)), int(rng.integers(1, 40))
+    steps, batch = int(rng.integers(5, 30)), int(rng.integers(1, 20))
     x, state = F(rng.standard_normal((steps, batch, layer.input_size))), None
     if seed % 3 == 0 and "nonlinearity" not in options:
         parts.as_trained(layer, rng, 3.0)
@@ -80,15 +83,17 @@ def configuration(seed):
 
 
 def test_errors_beside_float32_s():
-    """x6 has no larger ones, x3 at most 20 times as large: root mean squares over each layer's
-    outputs. Where float32's own is below that of one rounding of the outputs, this is in its
-    place."""
+    """x6 has no larger ones. Those of x3 are some 2^-18 of each product, while a float32 sum, of
+    2^-24, loses more the longer it is: at most 20 times as large from 256 inputs and units on, and
+    2^6 times for any. Root mean squares over each layer's outputs; where float32's own is below
+    that of rounding the outputs, 2^-26, this is in its place."""
     for seed in range(CONFIGURATIONS):
         layer, x, state = configuration(seed)
         errors = parts.rms_errors(layer, x, state)
-        least = 2.0**-26
-        assert errors["bfloat16x6"] <= 1.05 * max(errors["float32"], least), (seed, errors)
-        assert errors["bfloat16x3"] <= 20 * max(errors["float32"], least), (seed, errors)
+        least, size = 2.0**-26, min(layer.input_size, layer.hidden_size)
+        assert errors["bfloat16x6"] <= max(errors["float32"], least), (seed, errors)
+        most = (20 if size >= 256 else 64) * max(errors["float32"], least)
+        assert errors["bfloat16x3"] <= most, (seed, errors)
         assert BACKEND != "c" or errors["bfloat16x3"] != errors["float32"]
 
 
@@ -156,6 +161,9 @@ def test_the_precision_of_a_layer():
         layer.load_state_dict(weights)
         assert layer(x)[0].tobytes() == due and layer.stream().step(x[0]).tobytes() == due[:16]
         assert layer.quantize("int8").precision == "float32"
+        for method, argument in (("forward_train", x), ("backward", None)):
+            with pytest.raises(TypeError, match="is of precision bfloat16x3, which is for"):
+                getattr(layer, method)(argument)
         with pytest.raises(ValueError, match="there are: float32, bfloat16x3, bfloat16x6"):
             cls(3, 4, precision="bfloat16")
         with pytest.raises(TypeError, match="precision must be a str, got int"):
@@ -172,7 +180,7 @@ def test_files_keep_it(tmp_path, precision):
     assert loaded.precision == precision and loaded(x)[0].tobytes() == layer(x)[0].tobytes()
     assert fastlstm.load(path, precision="float32").precision == "float32"
     assert fastlstm.load(path, dtype="float16").precision == "float32"
-    assert f"precision='{precision}'" in str(fastlstm.inspect(path)[""])
+    assert f"precision='{precision}'" in str(inspect(path)[2][""])
     fastlstm.LSTM(5, 6).quantize("int8").save(path)
     again = fastlstm.load(path, precision=precision)
     assert again.precision == precision and again.dtype == "float32"

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 from . import ncnn_net, ort, ort_ours, ours, ov, pytorch
 
-# What products are computed in; sums, gates and states may be in more.
-PRECISIONS = ("float32", "bfloat16", "int8")
+# What products are computed in; sums, gates and states may be in more. Of bfloat16 parts fastlstm
+# alone makes products.
+PARTS = ("bfloat16x3", "bfloat16x6")
+PRECISIONS = ("float32", "bfloat16", "int8", *PARTS)
 
 # In the order of the tables. fastlstm comes first: every ratio is against it.
 PEERS = {

@@ -37,8 +37,9 @@ def ways(shape, threads, carry=False, lengths=None, precision="float32"):
 
 
 def make_layer(weights, shape, threads, precision):
-    layer = LAYERS[shape.cell].from_state_dict(weights, num_threads=threads)
-    return layer if precision == "float32" else layer.quantize(precision)
+    products = "float32" if precision in ("bfloat16", "int8") else precision
+    layer = LAYERS[shape.cell].from_state_dict(weights, num_threads=threads, precision=products)
+    return layer if precision == products else layer.quantize(precision)
 
 
 class CallRunner(Runner):

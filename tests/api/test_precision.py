@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""precision="bfloat16x3" and "bfloat16x6" where layers and models are reached: accelerate, whole
+models and their files, the command line. tests/numbers/test_parts.py has the numbers."""
+
+import copy
+import pickle
+import re
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from parts import PARTS
+
+import fastlstm
+import fastlstm.torch
+from fastlstm.cli import main as cli
+from fastlstm.models.load import load_model
+
+F = np.float32
+each = pytest.mark.parametrize("precision", PARTS)
+
+
+@each
+def test_accelerate(precision):
+    model = torch.nn.Sequential(torch.nn.GRU(5, 33)).eval()
+    x = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        exact = model(x)[0]
+        assert fastlstm.torch.accelerate(model, precision=precision) == 1
+        y = model(x)[0]
+        weights = {n: a.numpy() for n, a in model[0].state_dict().items()}
+        layer = fastlstm.GRU.from_state_dict(weights, precision=precision)
+        assert np.array_equal(y.numpy(), layer(x.numpy())[0]) and (y - exact).abs().max() < 1e-4
+        assert f"precision='{precision}'" in repr(model)
+        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(other(x)[0], y)
+        assert fastlstm.torch.accelerate(model) == 0  # stays as it is
+        assert torch.equal(model(x)[0], y)
+        assert fastlstm.torch.accelerate(model, precision="float32") == 1
+        assert "precision" not in repr(model)
+        fastlstm.torch.accelerate(model, precision=precision)
+    said = f"its precision is {precision}, which is for inference alone, and this is a call whose"
+    with pytest.raises(RuntimeError, match=re.escape(said)):
+        model(x)
+    with pytest.raises(ValueError, match="dtype 'int8' has its own products"):
+        fastlstm.torch.accelerate(model, dtype="int8", precision=precision)
+    fastlstm.torch.restore(model)
+    model.train()(x)[0].sum().backward()
+
+
+def graph_of(path, rng):
+    """An ONNX file: an LSTM and a product with a matrix, and the float64 weights of both."""
+    w, r = F(rng.standard_normal((1, 80, 9)) / 3), F(rng.standard_normal((1, 80, 20)) / 4)
+    m = F(rng.standard_normal((20, 7)))
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r"], ["h4"], hidden_size=20),
+        helper.make_node("Squeeze", ["h4", "one"], ["h"]),
+        helper.make_node("MatMul", ["h", "m"], ["y"]),
+    ]
+    arrays = {"w": w, "r": r, "m": m, "one": np.array([1], np.int64)}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["t", "b", 9])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["t", "b", 7])],
+        [numpy_helper.from_array(a, n) for n, a in arrays.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return w, r, m
+
+
+@each
+@pytest.mark.needs("c")
+def test_whole_models_and_their_files(tmp_path, precision, rng):
+    path, saved = str(tmp_path / "m.onnx"), str(tmp_path / "m.fl")
+    w, r, m = graph_of(path, rng)
+    x = F(rng.standard_normal((5, 3, 9)))
+    plain, model = load_model(path), load_model(path, precision=precision)
+    y = model(x)
+    assert model.precision == precision and model.dtype == "float32"
+    assert 0 < np.abs(y - plain(x)).max() < 1e-4
+    order = np.concatenate([np.arange(20) + 20 * g for g in (0, 2, 3, 1)])  # torch's gates
+    zeros = np.zeros(80, F)
+    layer = fastlstm.LSTM.from_state_dict(
+        {"weight_ih_l0": w[0][order], "weight_hh_l0": r[0][order], "bias_ih_l0": zeros,
+         "bias_hh_l0": zeros}, precision=precision,
+    )  # fmt: skip
+    h = layer(x)[0]
+    # a product with a matrix is a relu layer's that starts from zero, where it is not negative
+    weights = {"weight_ih_l0": m.T.copy(), "weight_hh_l0": np.zeros((7, 7), F)}
+    product = fastlstm.RNN.from_state_dict(
+        weights, nonlinearity="relu", precision=precision
+    )  # fmt: skip
+    due = product(h.reshape(1, 15, 20))[0].reshape(5, 3, 7)
+    assert np.array_equal(np.maximum(y, 0), due)
+    model.save(saved)
+    again = load_model(saved)
+    assert again.precision == precision and np.array_equal(again(x), y)
+    assert np.array_equal(pickle.loads(pickle.dumps(again))(x), y)
+    assert np.array_equal(load_model(saved, precision="float32")(x), plain(x))
+    assert load_model(saved, dtype="int8").precision == "float32"
+    assert again.quantize("bfloat16").precision == "float32"
+    assert again.quantize("float32").precision == precision
+    with pytest.raises(ValueError, match="dtype 'int8' has its own products"):
+        load_model(path, dtype="int8", precision=precision)
+
+
+@each
+def test_the_command_line(tmp_path, precision, capsys, rng):
+    layer, names = fastlstm.LSTM(4, 6), ("a", "b", "x.npy", "y.npy")
+    a, b, x_path, y_path = (str(tmp_path / name) for name in names)
+    layer.save(a)
+    x = F(rng.standard_normal((5, 2, 4)))
+    np.save(x_path, x)
+    assert cli.main(["convert", a, b, "--precision", precision]) == 0
+    assert fastlstm.load(b).precision == precision
+    assert f"precision='{precision}'" in capsys.readouterr().out
+    due = fastlstm.load(a, precision=precision)(x)[0]
+    assert (
+        cli.main(["run", a, "--input", x_path, "--output", y_path, "--precision", precision]) == 0
+    )
+    assert np.array_equal(np.load(y_path), due)
+    assert cli.main(["run", b, "--input", x_path, "--output", y_path, "--force"]) == 0
+    assert np.array_equal(np.load(y_path), due)
+    assert cli.main(["inspect", b]) == 0
+    assert f"precision='{precision}'" in capsys.readouterr().out

@@ -288,13 +288,17 @@ static int unpack_gradients(fl_backward_job *job, fl_backward_scratch *scratch, 
 }
 
 /* Adds the products of n rows of the tape, from row n0 on, to the sums of panels p0 .. p1 - 1, by
-   parts. x and h are the columns of the inputs and states, scratch->a points to one of ones. */
+   parts. scratch->from has the rows, scratch->a points to a column of ones. */
 static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const fl_delta *delta,
-                     size_t in, fl_codes x, fl_codes h, size_t n0, size_t n, size_t p0, size_t p1)
+                     size_t in, size_t n0, size_t n, size_t p0, size_t p1)
 {
     const fl_net *net = job->net;
     const size_t group = net->group, vectors = net->cell->vectors, width = net->width;
     const size_t has_dzh = (size_t)fl_has_dzh(net), rows = in + 1 + width + has_dzh;
+    const fl_codes x =
+        split_columns(job, scratch, scratch->from[0], n, in, FL_TINY_FACTOR_PART, scratch->codes);
+    const fl_codes h = split_columns(job, scratch, scratch->from[1], n, width, FL_TINY_FACTOR_PART,
+                                     scratch->codes + fl_whole_lines(in * x.row));
     for (size_t p = p0; p < p1; p++) {
         const size_t at = (p * job->tape->total + n0) * group;
         float *const sums = scratch->sums + (p - p0) * rows * group;
@@ -323,6 +327,7 @@ static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const f
         if (e != FL_OK)
             return e;
     }
+    end_chain(job->tape, n0, n0 + n, scratch->sums, scratch->before, (p1 - p0) * rows * group);
     return FL_OK;
 }
 
@@ -372,14 +377,8 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
         const size_t n = tape->total - n0 < span ? tape->total - n0 : span;
         find_rows(job, scratch, layer, dir, reset, n0, n0 + n, &s);
         if (by_parts) {
-            const fl_codes x = split_columns(job, scratch, scratch->from[0], n, in,
-                                             FL_TINY_FACTOR_PART, scratch->codes);
-            const fl_codes h =
-                split_columns(job, scratch, scratch->from[1], n, width, FL_TINY_FACTOR_PART,
-                              scratch->codes + fl_whole_lines(in * x.row));
-            if (sum_parts(job, scratch, delta, in, x, h, n0, n, p0, p1) != FL_OK)
+            if (sum_parts(job, scratch, delta, in, n0, n, p0, p1) != FL_OK)
                 return FL_INTERRUPTED;
-            end_chain(tape, n0, n0 + n, scratch->sums, scratch->before, (p1 - p0) * rows * group);
             continue;
         }
         gather(x_strips, scratch->from[0], n, in, span);

@@ -11,7 +11,6 @@ import numpy as np
 from .. import training
 from ..config import check_isa, check_num_threads
 from ..engine import arguments, backend
-from ..files.description import LAYER_PRECISIONS
 from ..files.weight_shapes import weight_shapes
 from ..training.merge import merged
 from . import weights
@@ -58,9 +57,7 @@ class Recurrent(Variants):
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout should be a number in range [0, 1], got {dropout}")
         self.dropout = float(dropout)
-        self.precision = weights.checked_precision(
-            others.pop("precision", "float32"), LAYER_PRECISIONS
-        )
+        self.precision = weights.layer_precision(others)
         self.isa = check_isa(isa)
         self.num_threads = check_num_threads(num_threads)
         for name, default in self.cell_arguments.items():

@@ -4,7 +4,7 @@
 import numpy as np
 
 from ..engine import arguments, backend, bfloat16, int8
-from ..files.description import DTYPES, PRECISIONS
+from ..files.description import DTYPES, LAYER_PRECISIONS, PRECISIONS
 from ..files.weight_shapes import tracks
 
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.
@@ -82,6 +82,11 @@ def checked_precision(precision, known=PRECISIONS):
     if precision not in known:
         raise ValueError(f"precision {precision!r} is not known; there are: {', '.join(known)}")
     return precision
+
+
+def layer_precision(arguments):
+    """A layer's precision, taken out of `arguments`, {name: value}, and checked."""
+    return checked_precision(arguments.pop("precision", "float32"), LAYER_PRECISIONS)
 
 
 def checked_pair(dtype, precision, known=PRECISIONS):

@@ -331,17 +331,34 @@ static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const f
     return FL_OK;
 }
 
+/* The gradients of a projection, which belongs to panel 0, and of peepholes. FL_OK or
+   FL_INTERRUPTED. */
+static int other_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
+                           size_t dir, size_t p0, size_t p1)
+{
+    const fl_net *net = job->net;
+    const fl_delta *delta = &job->delta[layer % 2][dir];
+    const fl_grads *to = &job->call->grads[layer * net->config.dirs + dir];
+    int e = FL_OK;
+    if (to->w_hr && p0 == 0 && job->tape->total)
+        e = projection_gradient(job, scratch, delta, to->w_hr);
+    else if (to->w_hr && p0 == 0)
+        memset(to->w_hr, 0, net->width * net->config.hidden * sizeof(float));
+    if (e == FL_OK && to->peepholes)
+        e = peephole_gradient(job, scratch, layer, dir, p0, p1, to->peepholes);
+    return e;
+}
+
 int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
                         size_t dir, size_t p0, size_t p1)
 {
     const fl_net *net = job->net;
     const fl_tape *tape = job->tape;
     const fl_delta *delta = &job->delta[layer % 2][dir];
-    const fl_grads *to = &job->call->grads[layer * net->config.dirs + dir];
     const size_t in = fl_layer_in(net, layer), width = net->width, group = net->group;
     const size_t span = job->span, has_dzh = (size_t)fl_has_dzh(net),
                  rows = in + 1 + width + has_dzh;
-    const size_t hidden = net->config.hidden, last = net->panels - net->unit_panels;
+    const size_t last = net->panels - net->unit_panels;
     const int reset = net->cell->reset && p0 >= last;
     const int by_parts = fl_by_parts(net);
     float *const x_strips = scratch->strips,
@@ -353,14 +370,8 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
         int e = fl_weight_gradients(job, scratch, layer, dir, p0, last);
         return e == FL_OK ? fl_weight_gradients(job, scratch, layer, dir, last, p1) : e;
     }
-    if (to->w_hr && p0 == 0 && tape->total &&
-        projection_gradient(job, scratch, delta, to->w_hr) != FL_OK)
+    if (other_gradients(job, scratch, layer, dir, p0, p1) != FL_OK)
         return FL_INTERRUPTED;
-    if (to->peepholes &&
-        peephole_gradient(job, scratch, layer, dir, p0, p1, to->peepholes) != FL_OK)
-        return FL_INTERRUPTED;
-    if (to->w_hr && p0 == 0 && !tape->total)
-        memset(to->w_hr, 0, width * hidden * sizeof(float));
 
     const float **a = scratch->a;
     if (!by_parts)
@@ -404,5 +415,6 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
                 return FL_INTERRUPTED;
         }
     }
-    return unpack_gradients(job, scratch, in, p0, p1, to);
+    return unpack_gradients(job, scratch, in, p0, p1,
+                            &job->call->grads[layer * net->config.dirs + dir]);
 }

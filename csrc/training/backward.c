@@ -141,6 +141,7 @@ static void carve_workspace(fl_carver *carver, fl_backward_job *job)
             .h = {fl_carve(carver, job->rows_max, sizeof(float *)),
                   fl_carve(carver, job->rows_max, sizeof(float *))},
             .sums = fl_carve(carver, sums, fs),
+            .before = fl_carve(carver, fl_by_parts(net) ? sums : 0, fs),
         };
         if (!has_dzh)
             scratch.dzh_rows = scratch.dz_rows;

@@ -46,6 +46,7 @@ typedef struct fl_backward_scratch {
     float *step_rows; /* [2][rows_max][panels * G]: dz and dzh of one step, as `back` writes them,
                          where dz_rows has another order */
     char *codes;      /* rows split into parts, see gradient_product.h */
+    float *before;    /* by parts: as many sums as `sums` */
     char *lines;      /* [span] rows of one panel of dz in parts */
     float *dh;        /* [rows_max][plain_pad(K)] */
     float *dh_full;   /* [rows_max][plain_pad(H)]: before a projection, or of r * h */

@@ -19,8 +19,9 @@
  *
  * By bfloat16 parts (gradient_product.h) the rows of the gemm are those columns split into parts,
  * and its panels are dz split likewise, a span of one panel at a time. A span is then as long as
- * the columns' parts stay in L2, and its sums start from those of the spans before it: their chains
- * are of 32 rows each. The bias' column alone is summed in float32, as above.
+ * the columns' parts stay in L2, and its sums start from those of the spans before it, since chains
+ * of parts are of 32 rows each. After CHAIN_ROWS rows the sums begin anew, and are then added to
+ * those of the rows before. The bias' column alone is summed in float32, as above.
  */
 #include "training/weight_gradients.h"
 
@@ -37,7 +38,7 @@ enum { STRIP = 16 };
 static size_t strips_of(size_t columns) { return (columns + STRIP - 1) / STRIP; }
 
 /* The parts of a span's columns have at most so many bytes, half of an L2 of 2 MiB. */
-enum { COLUMN_BYTES = 1 << 20, PART_SPAN_LEAST = 128, PART_SPAN_MOST = 1024 };
+enum { COLUMN_BYTES = 1 << 20, PART_SPAN_LEAST = 128, PART_SPAN_MOST = 1024, CHAIN_ROWS = 1024 };
 
 size_t fl_weight_gradients_span(const fl_net *net)
 {
@@ -169,6 +170,19 @@ static void unpack(const fl_net *net, const float *sums, size_t panel, size_t n,
     }
 }
 
+/* By parts, after rows n0 .. n - 1 of the tape: if a chain of sums ends there, adds its `count`
+   sums to those of the chains before it. After the last row the whole is in `sums`. */
+static void end_chain(const fl_tape *tape, size_t n0, size_t n, float *sums, float *before,
+                      size_t count)
+{
+    if (n < tape->total && n % CHAIN_ROWS)
+        return;
+    for (size_t i = 0; i < count && n0 >= CHAIN_ROWS; i++)
+        sums[i] += before[i];
+    if (n < tape->total)
+        memcpy(before, sums, count * sizeof(float));
+}
+
 /* dW_hr[p][u] = sum_n dh[n][p] h[n][u], to `to` [P][H]. h, before the projection, is the gemm's
    panels. */
 static int projection_gradient(fl_backward_job *job, fl_backward_scratch *scratch,
@@ -189,8 +203,10 @@ static int projection_gradient(fl_backward_job *job, fl_backward_scratch *scratc
                 const fl_codes columns = split_columns(job, scratch, scratch->from[0], n, rows,
                                                        FL_TINY_GRADIENT_PART, scratch->codes);
                 if (product_of_parts(job, scratch, columns, rows, n, panel, FL_NV,
-                                     FL_TINY_FACTOR_PART, n0 != 0, scratch->sums) != FL_OK)
+                                     FL_TINY_FACTOR_PART, n0 % CHAIN_ROWS != 0,
+                                     scratch->sums) != FL_OK)
                     return FL_INTERRUPTED;
+                end_chain(tape, n0, n0 + n, scratch->sums, scratch->before, rows * group);
                 continue;
             }
             gather(scratch->strips, scratch->from[0], n, rows, span);
@@ -272,13 +288,17 @@ static int unpack_gradients(fl_backward_job *job, fl_backward_scratch *scratch, 
 }
 
 /* Adds the products of n rows of the tape, from row n0 on, to the sums of panels p0 .. p1 - 1, by
-   parts. x and h are the columns of the inputs and states, scratch->a points to one of ones. */
+   parts. scratch->from has the rows, scratch->a points to a column of ones. */
 static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const fl_delta *delta,
-                     size_t in, fl_codes x, fl_codes h, size_t n0, size_t n, size_t p0, size_t p1)
+                     size_t in, size_t n0, size_t n, size_t p0, size_t p1)
 {
     const fl_net *net = job->net;
     const size_t group = net->group, vectors = net->cell->vectors, width = net->width;
     const size_t has_dzh = (size_t)fl_has_dzh(net), rows = in + 1 + width + has_dzh;
+    const fl_codes x =
+        split_columns(job, scratch, scratch->from[0], n, in, FL_TINY_FACTOR_PART, scratch->codes);
+    const fl_codes h = split_columns(job, scratch, scratch->from[1], n, width, FL_TINY_FACTOR_PART,
+                                     scratch->codes + fl_whole_lines(in * x.row));
     for (size_t p = p0; p < p1; p++) {
         const size_t at = (p * job->tape->total + n0) * group;
         float *const sums = scratch->sums + (p - p0) * rows * group;
@@ -291,7 +311,7 @@ static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const f
                         .panel = delta->dz + at,
                         .c = sums + in * group,
                         .c_row = group,
-                        .add = n0 ? FL_AFTER : 0};
+                        .add = n0 % CHAIN_ROWS ? FL_AFTER : 0};
         int e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, bias);
         bias.panel = delta->dzh + at;
         bias.c = sums + (rows - 1) * group;
@@ -299,14 +319,34 @@ static int sum_parts(fl_backward_job *job, fl_backward_scratch *scratch, const f
             e = fl_run_gemm(&job->context, &scratch->slot, FL_FLOAT32, bias);
         if (e == FL_OK)
             e = product_of_parts(job, scratch, x, in, n, delta->dz + at, vectors,
-                                 FL_TINY_GRADIENT_PART, n0 != 0, sums);
+                                 FL_TINY_GRADIENT_PART, n0 % CHAIN_ROWS != 0, sums);
         if (e == FL_OK)
             e = product_of_parts(job, scratch, h, width, n, delta->dzh + at, vectors,
-                                 FL_TINY_GRADIENT_PART, n0 != 0, sums + (in + 1) * group);
+                                 FL_TINY_GRADIENT_PART, n0 % CHAIN_ROWS != 0,
+                                 sums + (in + 1) * group);
         if (e != FL_OK)
             return e;
     }
+    end_chain(job->tape, n0, n0 + n, scratch->sums, scratch->before, (p1 - p0) * rows * group);
     return FL_OK;
+}
+
+/* The gradients of a projection, which belongs to panel 0, and of peepholes. FL_OK or
+   FL_INTERRUPTED. */
+static int other_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
+                           size_t dir, size_t p0, size_t p1)
+{
+    const fl_net *net = job->net;
+    const fl_delta *delta = &job->delta[layer % 2][dir];
+    const fl_grads *to = &job->call->grads[layer * net->config.dirs + dir];
+    int e = FL_OK;
+    if (to->w_hr && p0 == 0 && job->tape->total)
+        e = projection_gradient(job, scratch, delta, to->w_hr);
+    else if (to->w_hr && p0 == 0)
+        memset(to->w_hr, 0, net->width * net->config.hidden * sizeof(float));
+    if (e == FL_OK && to->peepholes)
+        e = peephole_gradient(job, scratch, layer, dir, p0, p1, to->peepholes);
+    return e;
 }
 
 int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
@@ -315,11 +355,10 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
     const fl_net *net = job->net;
     const fl_tape *tape = job->tape;
     const fl_delta *delta = &job->delta[layer % 2][dir];
-    const fl_grads *to = &job->call->grads[layer * net->config.dirs + dir];
     const size_t in = fl_layer_in(net, layer), width = net->width, group = net->group;
     const size_t span = job->span, has_dzh = (size_t)fl_has_dzh(net),
                  rows = in + 1 + width + has_dzh;
-    const size_t hidden = net->config.hidden, last = net->panels - net->unit_panels;
+    const size_t last = net->panels - net->unit_panels;
     const int reset = net->cell->reset && p0 >= last;
     const int by_parts = fl_by_parts(net);
     float *const x_strips = scratch->strips,
@@ -331,14 +370,8 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
         int e = fl_weight_gradients(job, scratch, layer, dir, p0, last);
         return e == FL_OK ? fl_weight_gradients(job, scratch, layer, dir, last, p1) : e;
     }
-    if (to->w_hr && p0 == 0 && tape->total &&
-        projection_gradient(job, scratch, delta, to->w_hr) != FL_OK)
+    if (other_gradients(job, scratch, layer, dir, p0, p1) != FL_OK)
         return FL_INTERRUPTED;
-    if (to->peepholes &&
-        peephole_gradient(job, scratch, layer, dir, p0, p1, to->peepholes) != FL_OK)
-        return FL_INTERRUPTED;
-    if (to->w_hr && p0 == 0 && !tape->total)
-        memset(to->w_hr, 0, width * hidden * sizeof(float));
 
     const float **a = scratch->a;
     if (!by_parts)
@@ -355,12 +388,7 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
         const size_t n = tape->total - n0 < span ? tape->total - n0 : span;
         find_rows(job, scratch, layer, dir, reset, n0, n0 + n, &s);
         if (by_parts) {
-            const fl_codes x = split_columns(job, scratch, scratch->from[0], n, in,
-                                             FL_TINY_FACTOR_PART, scratch->codes);
-            const fl_codes h =
-                split_columns(job, scratch, scratch->from[1], n, width, FL_TINY_FACTOR_PART,
-                              scratch->codes + fl_whole_lines(in * x.row));
-            if (sum_parts(job, scratch, delta, in, x, h, n0, n, p0, p1) != FL_OK)
+            if (sum_parts(job, scratch, delta, in, n0, n, p0, p1) != FL_OK)
                 return FL_INTERRUPTED;
             continue;
         }
@@ -387,5 +415,6 @@ int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size
                 return FL_INTERRUPTED;
         }
     }
-    return unpack_gradients(job, scratch, in, p0, p1, to);
+    return unpack_gradients(job, scratch, in, p0, p1,
+                            &job->call->grads[layer * net->config.dirs + dir]);
 }

@@ -4,7 +4,7 @@
 import numpy as np
 
 from ..engine import arguments, backend, bfloat16, int8
-from ..files.description import DTYPES, PRECISIONS
+from ..files.description import DTYPES, LAYER_PRECISIONS, PRECISIONS
 from ..files.weight_shapes import tracks
 
 # The parts of a track's weights, in the order in which the engine takes them; not all are there.
@@ -84,6 +84,11 @@ def checked_precision(precision, known=PRECISIONS):
     return precision
 
 
+def layer_precision(arguments):
+    """A layer's precision, taken out of `arguments`, {name: value}, and checked."""
+    return checked_precision(arguments.pop("precision", "float32"), LAYER_PRECISIONS)
+
+
 def checked_pair(dtype, precision, known=PRECISIONS):
     """A dtype and a precision, each of which may be None, that weights are asked to have: TypeError
     or ValueError if there is no such, or if they do not go together."""
@@ -94,6 +99,15 @@ def checked_pair(dtype, precision, known=PRECISIONS):
             f"precision {precision!r} is of float32 weights: dtype {dtype!r} has its own products"
         )
     return dtype, precision
+
+
+def check_trains(layer, method):
+    """TypeError unless `method` of the layer, which is of training, can be called."""
+    if layer.dtype != "float32":
+        raise TypeError(
+            f"{method}: this {layer.kind} is {layer.dtype}, which is for inference alone: "
+            "quantize('float32') gives a layer that trains"
+        )
 
 
 def checked_inputs(inputs):

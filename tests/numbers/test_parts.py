@@ -161,8 +161,10 @@ def test_the_precision_of_a_layer():
         layer.load_state_dict(weights)
         assert layer(x)[0].tobytes() == due and layer.stream().step(x[0]).tobytes() == due[:16]
         assert layer.quantize("int8").precision == "float32"
-        with pytest.raises(ValueError, match="there are: float32, bfloat16x3, bfloat16x6"):
-            cls(3, 4, precision="bfloat16")
+        y, _, tape = layer.forward_train(x)
+        assert y.tobytes() == due and layer.backward(tape, y).x.shape == x.shape
+        with pytest.raises(ValueError, match="there are: float32, bfloat16x3, bfloat16x6, bf"):
+            cls(3, 4, precision="bfloat16x2")
         with pytest.raises(TypeError, match="precision must be a str, got int"):
             cls(3, 4, precision=3)
 

@@ -362,50 +362,27 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     }
 }
 
-/* fl_take_part of numbers none of which is 0x7f7f0000 or larger in magnitude, where it needs a
-   third of the time. */
-FL_INLINE __m512i take_usual(__m512i *x, __m512i least)
-{
-    const __m512i magnitudes = _mm512_set1_epi32(0x7fffffff);
-    const __m512i last = _mm512_and_si512(_mm512_srli_epi32(*x, 16), _mm512_set1_epi32(1));
-    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(*x, _mm512_set1_epi32(0x7fff)), last);
-    const __m512i near = _mm512_and_si512(sum, _mm512_set1_epi32((int)0xffff0000u));
-    const __mmask16 large = _mm512_cmpge_epi32_mask(_mm512_and_si512(near, magnitudes), least);
-    const __m512i part = _mm512_maskz_mov_epi32(large, near);
-    *x = _mm512_castps_si512(_mm512_sub_ps(_mm512_castsi512_ps(*x), _mm512_castsi512_ps(part)));
-    return part;
-}
-
-/* Numbers that take_usual takes. */
-FL_INLINE int are_usual(__m512i x)
-{
-    return !_mm512_cmpge_epi32_mask(_mm512_and_si512(x, _mm512_set1_epi32(0x7fffffff)),
-                                    _mm512_set1_epi32(0x7f7f0000));
-}
-
-FL_INLINE __m512i take(int usual, __m512i *x, int parts, float bound, __m512i least)
+/* The next part of x, as vf_take_usual or fl_take_part gives it. */
+FL_INLINE vf take(int usual, vf *x, int parts, float bound)
 {
     if (usual)
-        return take_usual(x, least);
+        return vf_take_usual(x, vf_set1(bound));
     fl_words words = (fl_words)*x;
-    const __m512i taken = (__m512i)fl_take_part(&words, parts > 1, bound);
-    *x = (__m512i)words;
+    const vf taken = (vf)fl_take_part(&words, parts > 1, bound);
+    *x = (vf)words;
     return taken;
 }
 
 FL_INLINE void split_row(void *row, const float *x, size_t n, const int parts, float bound)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
-    const __m512i least = _mm512_castps_si512(_mm512_set1_ps(bound));
     uint16_t *to = row;
     for (size_t i = 0; i < end; i += FL_LANES, to += FL_LANES) {
         const size_t left = i < n ? n - i : 0;
-        const __mmask16 there = (__mmask16)(left < FL_LANES ? (1u << left) - 1 : 0xffff);
-        __m512i rest = _mm512_maskz_loadu_epi32(there, x + i);
-        const int usual = are_usual(rest);
+        vf rest = left >= FL_LANES ? vf_loadu(x + i) : left ? vf_loadn(x + i, left) : vf_set1(0);
+        const int usual = vf_all_usual(rest);
         FL_FOR (part, parts)
-            vf_store_upper(to + (size_t)part * end,
-                           _mm512_castsi512_ps(take(usual, &rest, parts, bound, least)));
+            vf_store_upper(to + (size_t)part * end, take(usual, &rest, parts, bound));
     }
 }
 
@@ -423,7 +400,6 @@ void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, flo
 void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n, size_t vectors,
                                int parts, float bound)
 {
-    const __m512i least = _mm512_castps_si512(_mm512_set1_ps(bound));
     const size_t tile = FL_TILE_LINES * FL_LANES, part = vectors * tile; /* words */
     uint32_t *block = panel;
     for (size_t k0 = 0; k0 < n; k0 += FL_PIECE, block += part * (size_t)parts)
@@ -431,15 +407,14 @@ void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n
             for (size_t line = 0; line < FL_TILE_LINES; line++) {
                 const size_t k = k0 + 2 * line;
                 const float *from = x + k * row + v * FL_LANES;
-                const __m512i zero = _mm512_setzero_si512();
-                __m512i even = k < n ? _mm512_load_si512(from) : zero;
-                __m512i odd = k + 1 < n ? _mm512_load_si512(from + row) : zero;
-                const int usual = are_usual(even) && are_usual(odd);
+                vf even = k < n ? vf_load(from) : vf_set1(0);
+                vf odd = k + 1 < n ? vf_load(from + row) : vf_set1(0);
+                const int usual = vf_all_usual(even) && vf_all_usual(odd);
                 uint32_t *to = block + v * tile + line * FL_LANES;
                 for (int i = 0; i < parts; i++, to += part) {
-                    const __m512i low = take(usual, &even, parts, bound, least);
-                    const __m512i high = take(usual, &odd, parts, bound, least);
-                    _mm512_store_si512(to, _mm512_or_si512(_mm512_srli_epi32(low, 16), high));
+                    const fl_words low = (fl_words)take(usual, &even, parts, bound);
+                    const fl_words pair = low >> 16 | (fl_words)take(usual, &odd, parts, bound);
+                    memcpy(to, &pair, sizeof pair);
                 }
             }
 }

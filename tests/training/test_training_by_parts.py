@@ -32,7 +32,7 @@ DRAWS = 500 if FULL else fewer(60)
 SHAPES = [(7, 5, 11, 20), (9, 33, 40, 50), (5, 64, 16, 16), (3, 1, 1, 1), (70, 20, 3, 33)]
 # Sets whose kernels of gradients by parts are their own: those for products of codes have others'.
 FUSED = [n for n in isas.EVERY if n != "generic" and not n.endswith(("-vnni", "-dot"))]
-BY_PARTS = pytest.mark.needs("c")  # the other backends compute in float32
+BY_PARTS = pytest.mark.needs("c")  # the other backends compute in float32, whose limits are others
 
 
 def layer_of(case, precision, isa=None):
@@ -63,6 +63,7 @@ def all_bits(outputs, grads):
 # ---- the numbers ----
 
 
+@BY_PARTS
 @pytest.mark.parametrize("precision", PRECISIONS[:2])
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_are_torchs_in_float64(cell, precision):
@@ -88,6 +89,7 @@ def test_gradients_are_torchs_in_float64(cell, precision):
     assert error <= (2 if precision == "bfloat16x6" else 64) * theirs
 
 
+@BY_PARTS
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_networks_of_hundreds_of_units(cell, precision):

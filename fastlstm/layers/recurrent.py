@@ -13,16 +13,10 @@ from ..config import check_isa, check_num_threads
 from ..engine import arguments, backend
 from ..files.weight_shapes import weight_shapes
 from ..training.merge import merged
+from . import weights
 from .stream import Stream
 from .variants import Variants, flag
-from .weights import (
-    PackedWeights,
-    as_dtype,
-    checked_dtype,
-    checked_inputs,
-    checked_precision,
-    updated,
-)
+from .weights import PackedWeights, as_dtype, checked_dtype, checked_inputs, updated
 
 
 class Recurrent(Variants):
@@ -44,8 +38,7 @@ class Recurrent(Variants):
 
     def _configure(
         self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-        bidirectional=False, proj_size=0, isa=None, num_threads=None, precision="float32",
-        **others,
+        bidirectional=False, proj_size=0, isa=None, num_threads=None, **others,
     ):  # fmt: skip
         """Check all arguments of the class and take them; others: those of the cell and variant."""
         self.input_size = arguments.size("input_size", input_size)
@@ -64,7 +57,7 @@ class Recurrent(Variants):
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout should be a number in range [0, 1], got {dropout}")
         self.dropout = float(dropout)
-        self.precision = checked_precision(precision)
+        self.precision = weights.checked_precision(others.pop("precision", "float32"))
         self.isa = check_isa(isa)
         self.num_threads = check_num_threads(num_threads)
         for name, default in self.cell_arguments.items():
@@ -201,8 +194,7 @@ class Recurrent(Variants):
             )
 
     _original = None  # a weak reference to the layer that `quantize` made this one of
-    precision = "float32"  # in which products of float32 weights are made
-    inputs = "int16"  # of int8 weights: the codes that a first layer's x is made into
+    precision, inputs = "float32", "int16"  # of products; of int8 weights: a first layer's codes
 
     def quantize(self, dtype, inputs="int16"):
         """A new layer, otherwise like this one, whose weight matrices are rounded to `dtype`.
@@ -222,15 +214,12 @@ class Recurrent(Variants):
                     Each has the same bits on every instruction set, and whatever the batch and the
                     cuts of time: sums are added in the order of AMX's instruction. An x or h beyond
                     3.3962e38 becomes infinite, below 2^-56 zero. For inference, as float16
-        "float32"   the same numbers in float32, which train again
-
-        `precision` is of products of float32 weights, so it is "float32" in the new layer unless
-        the dtype is.
+        "float32"   the same numbers in float32, which train again. For all others the new layer's
+                    `precision` is "float32"
 
         ValueError, which names the weight, if a finite one is 65520 or more in magnitude, beyond
         float16, or beyond bfloat16's 3.3962e38, or if one is not finite and is to become int8;
-        ValueError or TypeError for another
-        dtype or inputs.
+        ValueError or TypeError for another dtype or inputs.
         """
         dtype, inputs = checked_dtype(dtype), checked_inputs(inputs)
         inputs = inputs if dtype == "int8" else type(self).inputs
@@ -261,26 +250,16 @@ class Recurrent(Variants):
 
     @classmethod
     def from_state_dict(
-        cls,
-        state_dict,
-        prefix="",
-        batch_first=False,
-        *,
-        isa=None,
-        num_threads=None,
-        precision="float32",
-        **arguments,
+        cls, state_dict, prefix="", batch_first=False, *, isa=None, num_threads=None, **arguments
     ):
         """A layer made for the weights in `state_dict` whose names start with `prefix` ("encoder."
         or "encoder"): sizes, layers, directions, bias and projection are read off their shapes,
         peepholes are found by their names; what is not in them may be given: a GRU's reset_after,
-        an RNN's nonlinearity, activations, clip, input_forget and reverse. precision: as in the
-        class. Names without
+        an RNN's nonlinearity, activations, clip, input_forget, reverse; precision. Names without
         the prefix are left alone. ValueError if they make up no layer of this class."""
         from .build import from_state_dict
 
         arguments |= {"batch_first": batch_first, "isa": isa, "num_threads": num_threads}
-        arguments["precision"] = precision
         return from_state_dict(cls, state_dict, prefix, arguments)
 
     def save(self, path):
@@ -419,18 +398,10 @@ class Recurrent(Variants):
         The tape keeps copies, `tape.nbytes` bytes in all (see Tape): x, the states and y may be
         changed in place before `backward`. Raises as a call does.
         """
-        self._check_trains("forward_train")
+        weights.check_trains(self, "forward_train")
         threads = self._threads(num_threads)
         state = state if hx is None else _one_of(state, hx)
         return training.forward(self, x, state, lengths, seed, threads, every=checkpoint)
-
-    def _check_trains(self, method):
-        self._check_float32(method, "quantize('float32') gives a layer that trains")
-        if self.precision != "float32":
-            raise TypeError(
-                f"{method}: this {self.kind} has precision {self.precision!r}, which is for "
-                "inference alone: make one of precision 'float32' with its state_dict"
-            )
 
     def _threads(self, for_call):
         return (self.num_threads or 0) if for_call is None else check_num_threads(for_call)
@@ -451,7 +422,7 @@ class Recurrent(Variants):
         Source: backpropagation through time of the class' formulas, Graves and Schmidhuber 2005,
         without truncation.
         """
-        self._check_trains("backward")
+        weights.check_trains(self, "backward")
         return training.backward(
             self, tape, dy, dstate, bool(input_grad), self._threads(num_threads)
         )

@@ -96,6 +96,19 @@ def checked_pair(dtype, precision):
     return dtype, precision
 
 
+def check_trains(layer, method):
+    """TypeError unless `method` of the layer, which is of training, can be called."""
+    way_out = "quantize('float32')"
+    what = layer.dtype
+    if layer.precision != "float32":
+        what, way_out = f"of precision {layer.precision}", "from_state_dict(layer.state_dict())"
+    if what != "float32":
+        raise TypeError(
+            f"{method}: this {layer.kind} is {what}, which is for inference alone: {way_out} gives "
+            "a layer that trains"
+        )
+
+
 def checked_inputs(inputs):
     """`inputs` if an int8 layer's x may become such codes: TypeError or ValueError otherwise."""
     if not isinstance(inputs, str):

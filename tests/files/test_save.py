@@ -106,7 +106,8 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
                     dtype="float16"),
         "c.": Layer("RNN", 3, 4, direction="bidirectional", activations=((RELU,), (TANH,)),
                     merge="sum"),
-        "d.": Layer("LSTM", 3, 4, direction="bidirectional", initial_state=("initial_h",)),
+        "d.": Layer("LSTM", 3, 4, direction="bidirectional", initial_state=("initial_h",),
+                    precision="bfloat16x6"),
         "e.": Layer("RNN", 3, 4, dtype="int8", inputs="int8"),
     }  # fmt: skip
     assert {f.name for f in dataclasses.fields(Layer)} - {"problem", "assumed", "cell"} <= {

@@ -161,6 +161,9 @@ def test_the_precision_of_a_layer():
         layer.load_state_dict(weights)
         assert layer(x)[0].tobytes() == due and layer.stream().step(x[0]).tobytes() == due[:16]
         assert layer.quantize("int8").precision == "float32"
+        for method, argument in (("forward_train", x), ("backward", None)):
+            with pytest.raises(TypeError, match="is of precision bfloat16x3, which is for"):
+                getattr(layer, method)(argument)
         with pytest.raises(ValueError, match="there are: float32, bfloat16x3, bfloat16x6"):
             cls(3, 4, precision="bfloat16")
         with pytest.raises(TypeError, match="precision must be a str, got int"):

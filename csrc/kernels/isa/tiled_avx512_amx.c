@@ -360,42 +360,21 @@ void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g)
     }
 }
 
-/* fl_take_part of numbers none of which is 0x7f7f0000 or larger in magnitude, where it needs a
-   third of the time. */
-FL_INLINE __m512i take_usual(__m512i *x, __m512i least)
-{
-    const __m512i magnitudes = _mm512_set1_epi32(0x7fffffff);
-    const __m512i last = _mm512_and_si512(_mm512_srli_epi32(*x, 16), _mm512_set1_epi32(1));
-    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(*x, _mm512_set1_epi32(0x7fff)), last);
-    const __m512i near = _mm512_and_si512(sum, _mm512_set1_epi32((int)0xffff0000u));
-    const __mmask16 large = _mm512_cmpge_epi32_mask(_mm512_and_si512(near, magnitudes), least);
-    const __m512i part = _mm512_maskz_mov_epi32(large, near);
-    *x = _mm512_castps_si512(_mm512_sub_ps(_mm512_castsi512_ps(*x), _mm512_castsi512_ps(part)));
-    return part;
-}
-
 void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, float bound)
 {
     const size_t end = fl_ceil_div(n, FL_PIECE) * FL_PIECE;
-    const __m512i least = _mm512_castps_si512(_mm512_set1_ps(bound));
-    const __m512i magnitudes = _mm512_set1_epi32(0x7fffffff);
+    const vf least = vf_set1(bound);
     uint16_t *to = row;
     for (size_t i = 0; i < end; i += FL_LANES, to += FL_LANES) {
         const size_t left = i < n ? n - i : 0;
-        const __mmask16 there = (__mmask16)(left < FL_LANES ? (1u << left) - 1 : 0xffff);
-        __m512i rest = _mm512_maskz_loadu_epi32(there, x + i);
-        const int usual = !_mm512_cmpge_epi32_mask(_mm512_and_si512(rest, magnitudes),
-                                                   _mm512_set1_epi32(0x7f7f0000));
+        vf rest = left >= FL_LANES ? vf_loadu(x + i) : left ? vf_loadn(x + i, left) : vf_set1(0);
+        const int usual = vf_all_usual(rest);
         for (int part = 0; part < parts; part++) {
-            __m512i taken;
-            if (usual)
-                taken = take_usual(&rest, least);
-            else {
-                fl_words words = (fl_words)rest;
-                taken = (__m512i)fl_take_part(&words, parts > 1, bound);
-                rest = (__m512i)words;
-            }
-            vf_store_upper(to + (size_t)part * end, _mm512_castsi512_ps(taken));
+            fl_words words = (fl_words)rest;
+            const vf taken =
+                usual ? vf_take_usual(&rest, least) : (vf)fl_take_part(&words, parts > 1, bound);
+            rest = usual ? rest : (vf)words;
+            vf_store_upper(to + (size_t)part * end, taken);
         }
     }
 }

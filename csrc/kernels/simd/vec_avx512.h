@@ -102,6 +102,24 @@ FL_INLINE void vf_store_upper(uint16_t *p, vf a)
     const __m512i upper = _mm512_srli_epi32(_mm512_castps_si512(a), 16);
     _mm256_store_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(upper));
 }
+/* fl_take_part of kernels/bfloat16.h in a third of its time, for vectors whose lanes are all of a
+   magnitude below 0x7f7f0000, the largest bfloat16: vf_all_usual. */
+FL_INLINE int vf_all_usual(vf x)
+{
+    return !_mm512_cmpge_epu32_mask(_mm512_slli_epi32(_mm512_castps_si512(x), 1),
+                                    _mm512_set1_epi32((int)0xfefe0000u));
+}
+FL_INLINE vf vf_take_usual(vf *x, vf least)
+{
+    const __m512i u = _mm512_castps_si512(*x);
+    const __m512i last = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), last);
+    const vf near = _mm512_castsi512_ps(_mm512_and_si512(sum, _mm512_set1_epi32((int)0xffff0000u)));
+    const __mmask16 counts = _mm512_cmp_ps_mask(_mm512_abs_ps(near), least, _CMP_GE_OQ);
+    const vf part = _mm512_maskz_mov_ps(counts, near);
+    *x = _mm512_sub_ps(*x, part);
+    return part;
+}
 FL_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 #ifdef FL_DOT_PRODUCTS
 FL_INLINE vi vi_start(int32_t sum)

@@ -64,8 +64,8 @@ class Draw:
 
 
 def states(drawn, n):
-    """[(h, c)] of each track, (T + 1, B, K or H) of float32: the states before each of its steps and
-    the last one. A tape of segments of one step keeps them."""
+    """[(h, c)] of each track, (T + 1, B, K or H) of float32: the states before each of its steps
+    and the last one. A tape of segments of one step keeps them."""
     net, T = drawn.net, drawn.x.shape[1 if drawn.net.batch_first else 0]
     y, final, tape = net.forward_train(
         drawn.x, drawn.state(drawn.first), lengths=drawn.lengths, seed=n, checkpoint=1

@@ -53,8 +53,8 @@ def results(tmp_path_factory):
 
 
 class Exact:
-    """Gradients of draw n in float64, each {name: array}: `plain` at the exact states, `at(found)` at
-    those that a backend gave."""
+    """Gradients of draw n in float64, each {name: array}: `plain` at the exact states, `at(found)`
+    at those that a backend gave."""
 
     def __init__(self, n):
         self.n, self.cell = n, backend_run.CELLS[n % 5]
@@ -106,13 +106,14 @@ def rounded(results, exact):
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_gradients_are_exact_at_the_states_that_forward_gave(results, exact, rounded, name):
-    """A backward gets states that are rounded to float32, and what it can promise is the gradient at
-    these: every draw's is within 1e-5 of it, of each gradient's largest element. Where the terms of a
-    gradient's sum cancel, that is another number than the gradient at the exact states. In draw 53, a
-    tanh RNN of one unit in three layers, 240 terms are together 557 times as large as their sum, and
-    slopes 1 - h^2 of an h that is right to its last bit move it by 1.9e-5. Such draws, which are told
-    by two float64 computations that no backend has a part in but for h and c, are named in `rounded`
-    and must be rare. All others are within 1e-5 of the gradient at the exact states too."""
+    """A backward gets states that are rounded to float32, and what it can promise is the gradient
+    at these: every draw's is within 1e-5 of it, of each gradient's largest element. Where the terms
+    of a gradient's sum cancel, that is another number than the gradient at the exact states. In
+    draw 53, a tanh RNN of one unit in three layers, 240 terms are together 557 times as large as
+    their sum, and slopes 1 - h^2 of an h that is right to its last bit move it by 1.9e-5. Such
+    draws, which are told by two float64 computations that no backend has a part in but for h and c,
+    are named in `rounded` and must be rare. All others are within 1e-5 of the gradient at the exact
+    states too."""
     assert len(rounded) <= MOST_ROUNDED, rounded
     worst = {"given": 0.0, "exact": 0.0}
     for n, e in enumerate(exact):

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Backward of every cell in float64 NumPy, at states that may be given: a step of one direction of one
-layer at a time, written from the equations of oracle.py.
+"""Backward of every cell in float64 NumPy, at states that may be given: a step of one direction of
+one layer at a time, written from the equations of oracle.py.
 
 The gradient of a weight is a sum over steps whose terms are products of states, slopes and the
-gradients that came back so far. Its value follows from the states alone, in float64, so there are two of
-them: at the exact states, which is the gradient of the function, and at the float32 states that a
-forward call gave, which is the most that its backward can compute from what it was handed. Gates are
-computed here from the states before their step, and not taken from the call.
+gradients that came back so far. Its value follows from the states alone, in float64, so there are
+two of them: at the exact states, which is the gradient of the function, and at the float32 states
+that a forward call gave, which is the most that its backward can compute from what it was handed.
+Gates are computed here from the states before their step, and not taken from the call.
 
-A track, one direction of one layer, has its steps in the order in which it takes them; h and c are (T +
-1, B, n): before the first step, then after each. `test_exact_backward.py` holds all of it to autograd.
+A track, one direction of one layer, has its steps in the order in which it takes them; h and c are
+(T + 1, B, n): before the first step, then after each. `test_exact_backward.py` holds all of it to
+autograd.
 """
 
 import numpy as np
@@ -114,8 +115,8 @@ def gradients(cell, params, x, state, lengths, upstream, masks=None, given=None)
     x         (T, B, I); state: h0 (L D, B, K) and c0 (L D, B, H), of no features without c
     upstream  dy (T, B, D K), dh and dc as the state
     masks     what dropout multiplies the outputs of each layer but the last with, (T, B, D K)
-    given     float32 states to take all slopes and products at: for each track h and c, in step order;
-              None: the exact ones
+    given     float32 states to take all slopes and products at: for each track h and c, in step
+              order; None: the exact ones
     """
     x = np.asarray(x, np.float64)
     L = sum(name.startswith("weight_ih_l") and not name.endswith("_reverse") for name in params)

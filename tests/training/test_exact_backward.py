@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The float64 backward that gradients at given states are taken from (tests/support/exact_backward.py)
-is PyTorch's autograd in float64 where the states are exact ones, and sees the states it is given."""
+"""The float64 backward that gradients at given states are taken from
+(tests/support/exact_backward.py) is PyTorch's autograd in float64 where the states are exact ones,
+and sees the states it is given."""
 
 import exact_backward
 import gradients

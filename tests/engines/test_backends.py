@@ -11,14 +11,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import backend_run
+import exact_backward
 import numpy as np
 import pytest
 from conftest import FULL
+from gradients import relative_errors
+
+from fastlstm.engine.shared.tape import masked
 
 HERE = Path(__file__).parent
 DRAWN = 500 if FULL else 40
 FORWARD, GRADIENT = 2e-6, 1e-5  # numpy: absolute, or relative to |c| > 1; to the largest element
 BACKENDS = [n for n in ("c", "numba", "numpy") if n != "numba" or importlib.util.find_spec(n)]
+
+# A draw whose exact gradients move by more than this part of the bound when its states are rounded.
+ROUNDED = GRADIENT / 2
+MOST_ROUNDED = DRAWN // 250
 
 HIDDEN = "import sys; sys.modules.update(dict.fromkeys({names}))\n"  # None: cannot be imported
 
@@ -43,15 +52,95 @@ def results(tmp_path_factory):
     return found
 
 
-def test_numpy_is_near_the_c_core(results):
+class Exact:
+    """Gradients of draw n in float64, each {name: array}: `plain` at the exact states, `at(found)`
+    at those that a backend gave."""
+
+    def __init__(self, n):
+        self.n, self.cell = n, backend_run.CELLS[n % 5]
+        self.drawn = drawn = backend_run.Draw(n)
+        self.net, self.masks = drawn.net, None
+        x, dy = (a.swapaxes(0, 1) if self.net.batch_first else a for a in (drawn.x, drawn.dy))
+        if self.net.dropout and self.net.num_layers > 1:
+            shape = (*dy.shape[:2], dy.shape[2])
+            self.masks = [
+                masked(np.ones(shape, np.float32), self.net.dropout, n, i, len(dy), 0)
+                for i in range(self.net.num_layers - 1)
+            ]
+        empty = np.zeros((*drawn.first[0].shape[:2], 0))
+        pairs = ((*s, empty)[:2] for s in (drawn.first, drawn.up))
+        self.x, self.first, (dh, dc) = x, next(pairs), next(pairs)
+        self.up = dy, dh, dc
+        self.plain = self.gradients(None)
+
+    def gradients(self, given):
+        found = exact_backward.gradients(
+            self.cell, self.net.state_dict(), self.x, self.first, self.drawn.lengths, self.up,
+            self.masks, given,
+        )  # fmt: skip
+        if self.net.batch_first:
+            found["x"] = found["x"].swapaxes(0, 1)
+        if self.cell != "lstm":
+            del found["c0"]
+        return found
+
+    def at(self, found):
+        tracks = range(self.net.num_layers * self.net.num_directions)
+        return self.gradients([[found[f"state {self.n} {i} {k}"] for k in (0, 1)] for i in tracks])
+
+    def of(self, found):
+        return {name: found[f"gradient {self.n} {name}"] for name in self.plain}
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return [Exact(n) for n in range(DRAWN)]
+
+
+@pytest.fixture(scope="module")
+def rounded(results, exact):
+    """The draws that rounding states alone, whatever follows it, takes near the bound."""
+    moves = [max(relative_errors(e.at(results["c"]), e.plain).values()) for e in exact]
+    return {n for n, move in enumerate(moves) if move > ROUNDED}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_gradients_are_exact_at_the_states_that_forward_gave(results, exact, rounded, name):
+    """A backward gets states that are rounded to float32, and what it can promise is the gradient
+    at these: every draw's is within 1e-5 of it, of each gradient's largest element. Where the terms
+    of a gradient's sum cancel, that is another number than the gradient at the exact states. In
+    draw 53, a tanh RNN of one unit in three layers, 240 terms are together 557 times as large as
+    their sum, and rounding h to float32 moves it by 2.1e-5, by the slopes 1 - h^2 above all. Such
+    draws, which are told by two float64 computations that no backend has a part in but for h and c,
+    are named in `rounded` and must be rare. All others are within 1e-5 of the gradient at the exact
+    states too."""
+    assert len(rounded) <= MOST_ROUNDED, rounded
+    worst = {"given": 0.0, "exact": 0.0}
+    for n, e in enumerate(exact):
+        ours = e.of(results[name])
+        found = {"given": relative_errors(ours, e.at(results[name]))}
+        if n not in rounded:
+            found["exact"] = relative_errors(ours, e.plain)
+        for which, errors in found.items():
+            at = max(errors, key=errors.get)
+            assert errors[at] <= GRADIENT, f"draw {n}, {at}, at the {which} states: {errors[at]}"
+            worst[which] = max(worst[which], errors[at])
+    print(f"{name}: {worst}, rounded: {rounded}")
+
+
+def number_of(name):
+    return int(name.split()[1])
+
+
+def test_numpy_is_near_the_c_core(results, rounded):
     assert len(results["c"]) > 10 * DRAWN
     for name, want in results["c"].items():
         got = results["numpy"][name]
         assert got.dtype == want.dtype and got.shape == want.shape
-        if name.startswith("forward"):
+        if not name.startswith("gradient"):
             error = np.abs(got - want) / np.maximum(1, np.abs(want))
             assert error.max(initial=0) <= FORWARD, name
-        else:
+        elif number_of(name) not in rounded:  # the test above holds those
             scale = np.abs(want).max(initial=0)
             assert np.abs(got - want).max(initial=0) <= GRADIENT * scale, name
 
@@ -65,7 +154,7 @@ def test_numba_has_the_c_cores_bits(results):
         pytest.skip("this CPU has no fused multiply-add")
     for name, want in results["c"].items():
         got = results["numba"][name]
-        if name.startswith("forward"):
+        if not name.startswith("gradient"):
             assert got.tobytes() == want.tobytes(), name
         else:
             scale = np.abs(want).max(initial=0)

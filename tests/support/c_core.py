@@ -3,6 +3,7 @@
 run of the tests, by whichever of its processes needs it first."""
 
 import concurrent.futures
+import functools
 import hashlib
 import os
 import pathlib
@@ -75,12 +76,26 @@ def folder():
     return pathlib.Path(os.environ.get("FASTLSTM_C_FOLDER") or tempfile.gettempdir())
 
 
+@functools.cache
+def sources_now():
+    """Names, sizes and times of all C sources and headers: what a run compiles does not change."""
+    files = [f for top in ("csrc", "tests/c") for f in (ROOT / top).rglob("*.[ch]")]
+    return repr([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(files)])
+
+
 def compiled(compiler, flags, source):
     """The object file of a source, compiled unless another test or process has done so already.
-    Sources that are the same after the preprocessor are: most do not know a driver's macros."""
+    Sources that are the same after the preprocessor are: most do not know a driver's macros. Which
+    object it is for these flags is noted in a file too, since preprocessing all sources takes 1.5
+    s.
+    """
     import fcntl
 
     command = [*compiler, *flags, source]
+    asked = hashlib.sha256(repr((*command, sources_now())).encode()).hexdigest()[:16]
+    note = folder() / f"{source.stem}-{asked}.is"
+    if note.exists():
+        return folder() / note.read_text()
     text = subprocess.run([*command, "-E"], check=True, capture_output=True, env=CLEAN).stdout
     used = [flag for flag in flags if not flag.startswith("-D")]
     name = hashlib.sha256(repr((compiler, used)).encode() + text).hexdigest()[:16]
@@ -91,6 +106,9 @@ def compiled(compiler, flags, source):
             made = target.with_suffix(".new")
             subprocess.run([*command, "-c", "-o", made], check=True, timeout=1500, env=CLEAN)
             made.rename(target)
+    made = note.with_suffix(f".{os.getpid()}")
+    made.write_text(target.name)
+    made.rename(note)  # complete, or not there
     return target
 
 
@@ -109,15 +127,21 @@ def prefix(name):
 
 
 def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", flags=(), link=(), model=False):
-    """tests/c/DRIVER.c with the core for x86-64 or AArch64; `flags`: of both, but not of the
-    kernels; sanitizer: of SANITIZERS, or "libfuzzer"; model: with that of AMX (amx_model.c), which
-    programs for other systems than x86-64 Linux do without."""
+    """The path of tests/c/DRIVER.c with the core for x86-64 or AArch64, made once in a process;
+    `flags`: of both, but not of the kernels; sanitizer: of SANITIZERS, or "libfuzzer"; model: with
+    that of AMX (amx_model.c), which programs for other systems than x86-64 Linux do without."""
+    compiler = compiler or os.environ.get("CC", "cc")
+    return linked(driver, arm, compiler, sanitizer, tuple(flags), tuple(link), model)
+
+
+@functools.cache
+def linked(driver, arm, compiler, sanitizer, flags, link, model):
     model = model and not arm and "avx512_amx" in X86_KERNELS
-    compiler = shlex.split(compiler or os.environ.get("CC", "cc"))
+    compiler = shlex.split(compiler)
     kernels = kernels_of(arm, sanitizer, model)
     fuzzed = sanitizer == "libfuzzer"
     checks = [*LIBFUZZER, *LIBFUZZER_CORE] if fuzzed else SANITIZERS[sanitizer]
-    linked = LIBFUZZER_LINK if fuzzed else checks
+    linking = LIBFUZZER_LINK if fuzzed else checks
     macros = [f"-DFL_BUILD_{name.upper()}" for name in kernels if name != "generic"]
     jobs = []
     for name, more in kernels.items():
@@ -139,9 +163,10 @@ def build(driver, *, arm=not X86, compiler=None, sanitizer="plain", flags=(), li
         jobs.append(((*BASE, *level, *checks, *macros, *flags), source))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda job: compiled(compiler, *job), jobs))
-    program = folder() / f"{driver}-{sanitizer}-{'arm' if arm else 'x86'}-{os.getpid()}"
+    which = hashlib.sha256(repr((compiler, flags, link, model)).encode()).hexdigest()[:8]
+    program = folder() / f"{driver}-{sanitizer}-{'arm' if arm else 'x86'}-{which}-{os.getpid()}"
     subprocess.run(
-        [*compiler, *linked, *objects, *link, "-lm", "-pthread", "-o", program],
+        [*compiler, *linking, *objects, *link, "-lm", "-pthread", "-o", program],
         check=True,
         timeout=300,
         env=CLEAN,

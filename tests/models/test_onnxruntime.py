@@ -156,7 +156,7 @@ PUBLISHED = [
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files(name, rng):
     needed = {"Run_1663829550_Stage_0.onnx": (1, 25), "silero_vad_op18_ifless.onnx": (1, 18)}
-    if VERSION < needed.get(name, VERSION):
+    if needed.get(name, VERSION) > VERSION:
         pytest.skip("these versions cannot read it themselves")
     path, feeds = drawn(name, rng)
     due, found = (session(path, ours).run(None, feeds) for ours in (False, True))

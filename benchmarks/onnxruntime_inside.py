@@ -2,14 +2,16 @@
 """ONNX Runtime with fastlstm.onnxruntime in it beside ONNX Runtime alone: the same models, in
 two processes that run in turn, the other stopped.
 
-    python benchmarks/onnxruntime_inside.py [--threads 1,2] [--seconds 1] [--only silero grid]
+    python benchmarks/onnxruntime_inside.py [--threads 1,2] [--seconds 1] [--only silero "grid GRU"]
                                             [--quantized]
 
-A line for each model and number of threads: both medians, the ratio of the medians (above 1: with
-fastlstm it is faster), the quarters of the turns' ratios, the ratio of CPU times, and the largest
-difference of the outputs. Files are those of tests/models/test_onnx_published.py that have such
-nodes, from the tests' cache; "grid" is bare nodes of drawn weights, with --quantized of
-DynamicQuantizeLSTM. At the end: the least ratio and the median.
+A line for each model and number of threads: the medians of both, the median of the turns' ratios
+(above 1: with fastlstm it is faster) and its standard error, the ratio of CPU times, and the
+largest difference of the outputs. A turn is 20 ms of each: a machine whose speed wanders by tens of
+percent in a second is nearly the same one in both. Files are those of
+tests/models/test_onnx_published.py that have such nodes, from the tests' cache; "grid" is bare
+nodes of drawn weights, with --quantized of DynamicQuantizeLSTM. At the end: the least ratio and the
+median.
 """
 
 import argparse
@@ -50,7 +52,7 @@ GRID = [  # op, T, B, I, H, direction
 
 
 SPAWN = multiprocessing.get_context("spawn")
-TURNS = 5
+TURN, WARM, FEWEST = 0.02, 0.002, 7  # seconds of each, and before it; turns
 
 
 def models(quantized):
@@ -84,8 +86,9 @@ def serve(pipe):
             session = graphs.session(model, ours, threads, quantized)
             pipe.send(session.run(None, feeds))
             continue
-        for _ in range(3):
-            session.run(None, feeds)  # threads awake, weights in the caches
+        end = time.perf_counter() + WARM
+        while session.run(None, feeds) and time.perf_counter() < end:
+            pass  # threads awake, weights in the caches
         times, worked, end = [], time.process_time(), time.perf_counter() + asked
         while not times or time.perf_counter() < end:
             began = time.perf_counter()
@@ -114,7 +117,8 @@ class Child:
 
 def measure(children, model, feeds, threads, seconds, quantized):
     """Medians of the times of each turn's calls and CPU times, [plain, with fastlstm][turn], the
-    largest difference of the outputs, and how many calls there were."""
+    largest difference of the outputs, and how many calls there were. The one that begins changes
+    from turn to turn."""
     outputs = [
         child.ask((model, feeds, ours, threads, quantized and ours))
         for ours, child in enumerate(children)
@@ -124,9 +128,11 @@ def measure(children, model, feeds, threads, seconds, quantized):
         for a, b in zip(*outputs, strict=True)
     )
     times, cpu, calls = ([], []), ([], []), 0
-    for _ in range(TURNS):
-        for which, child in enumerate(children):
-            each, worked = child.ask(seconds / 2 / TURNS)
+    end, turn = time.perf_counter() + seconds, 0
+    while turn < FEWEST or time.perf_counter() < end:
+        turn += 1
+        for which in (0, 1) if turn % 2 else (1, 0):
+            each, worked = children[which].ask(TURN)
             times[which].append(np.median(each))
             cpu[which].append(worked)
             calls += len(each)
@@ -149,18 +155,20 @@ def main():
                 children, model, feeds, threads, args.seconds, args.quantized
             )
             plain, ours = np.median(times, 1)
-            low, high = np.quantile(times[0] / times[1], [0.25, 0.75])
-            ratios.append((plain / ours, name, threads))
+            turns = times[0] / times[1]
+            ratio, low, high = np.quantile(turns, [0.5, 0.25, 0.75])
+            error = 0.93 * (high - low) / np.sqrt(len(turns))  # of a median, by the quarters
+            ratios.append((ratio, name, threads))
             print(
                 f"{name:40} threads {threads}: {1e6 * plain:9.1f} us, with fastlstm "
-                f"{1e6 * ours:9.1f}: {plain / ours:5.2f} ({low:.2f} .. {high:.2f}), CPU "
-                f"{np.median(cpu[0]) / np.median(cpu[1]):.2f}, differs by {differs:.1e}, "
-                f"{calls} calls", flush=True,
+                f"{1e6 * ours:9.1f}: {ratio:5.3f} +- {error:.3f}, CPU "
+                f"{np.median(cpu[0] / cpu[1]):.2f}, differs by {differs:.1e}, {calls} calls",
+                flush=True,
             )  # fmt: skip
     for child in children:
         child.process.kill()
     least = min(ratios)
-    print(f"least {least[0]:.2f} ({least[1]}, {least[2]} threads), "
+    print(f"least {least[0]:.3f} ({least[1]}, {least[2]} threads), "
           f"median {np.median([r[0] for r in ratios]):.2f}")  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from ..pool import PoolFull
 from ..pool.metrics import BOUNDS
 from .batches import Batches, Connection, Wrong
 from .served import ANSWERS, FORMATS
+from .sockets import EVENTS, Sockets
 from .workers import EVERY
 
 POLICY = (
@@ -55,7 +56,7 @@ class Server:
         self.served, self.pool, self.token, self.hosts = served, served.pool, token, hosts
         self.rate, self.idle, self.patience = rate, idle, patience
         self.sample_rate, self.shared = sample_rate, shared
-        self.connections, self.ending = set(), False
+        self.connections, self.ending, self.sockets = set(), False, None
         self.batches = Batches(served, max_delay, self.connections)
         self.refused, self.faults = {}, {}  # {status or code: how many}
         self.registry = prometheus_client.CollectorRegistry()
@@ -178,7 +179,7 @@ class Server:
             self.refused[refusal[0]] = self.refused.get(refusal[0], 0) + 1
             await socket.send_denial_response(PlainTextResponse(refusal[1], refusal[0]))
             return
-        connection = Connection(id, format, answer, self.served.context_at_start(), self.rate)
+        connection = Connection(id, format, answer, self.served.enter(), self.rate)
         self.connections.add(connection)
         try:
             offered = socket.headers.get("sec-websocket-protocol", "")
@@ -195,6 +196,7 @@ class Server:
             self.connections.discard(connection)
             with contextlib.suppress(ValueError, RuntimeError):  # the pool has ended
                 self.pool.close(connection.id)
+            self.served.leave(connection.place)
             if connection.direct is not None:
                 connection.direct.detach(self.patience)
             self.batches.look()  # what waited for this stream alone waits no more
@@ -218,7 +220,10 @@ class Server:
             connection.fail(Wrong(1008, "answers are not read"))
 
         connection.direct = direct
-        direct.attach(self.served.bytes[connection.format], take, slow, self.patience)
+        if self.sockets is None and EVENTS:
+            self.sockets = Sockets()
+        size = self.served.bytes[connection.format]
+        direct.attach(size, take, slow, self.patience, self.sockets)
 
     async def _closing(self, talk, connection):
         """(code, reason) with which a conversation ends, whoever ends it."""

@@ -17,14 +17,15 @@ class Wrong(Exception):
 
 class Connection:
     """id       of its stream in the pool              number   of its next frame
-    before      the samples before its next frame      last     when a frame came, or it began
+    place       of its samples in the Served           last     when a frame came, or it began
     receiving   its task waits for a message           gone     it takes no more answers
     wrong       a Wrong that its task is cancelled for
     """
 
-    def __init__(self, id, format, kind, before, rate):
-        self.id, self.format, self.kind, self.before = id, format, kind, before
-        self.rate, self.credit, self.last = rate, max(rate, 1.0), time.monotonic()
+    def __init__(self, id, format, kind, place, rate):
+        self.id, self.format, self.kind, self.place = id, format, kind, place
+        self.rate, self.most, self.last = rate, max(rate, 1.0), time.monotonic()
+        self.credit = self.most
         self.task, self.number, self.direct = asyncio.current_task(), 0, None
         self.receiving = self.gone = False
         self.wrong = None
@@ -32,8 +33,8 @@ class Connection:
     def came(self):
         """A frame came; Wrong if it came too soon."""
         now = time.monotonic()
-        earned = self.credit + (now - self.last) * self.rate
-        self.credit, self.last = min(earned, max(self.rate, 1.0)) - 1, now
+        earned, self.last = self.credit + (now - self.last) * self.rate, now
+        self.credit = (earned if earned < self.most else self.most) - 1
         if self.credit < 0:
             raise Wrong(1008, f"more than {self.rate:g} frames a second")
 

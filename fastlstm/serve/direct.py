@@ -10,15 +10,22 @@ application as ASGI has it.
 
     byte  0           1                  2 or 4 or 10   + 4
           FIN, opcode  mask bit, length   mask           payload, each byte XOR one of the mask's
+
+On Linux, without TLS, the bytes do not come through the transport either, from the handshake to the
+end: `sockets` tells of them, and they are read from the socket and answers written to it.
 """
 
 import asyncio
+import functools
+import os
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 FIN, CONTROL, CLOSE, RESERVED, MASKED = 0x80, 0x08, 0x08, 0x70, 0x80
+PINGS = 16  # of one client that are answered in a turn of the loop, some 30 us each
 
 
+@functools.lru_cache(4096)
 def header(first, size, mask=0):
     """What stands before a payload of so many bytes, without the mask itself."""
     if size < 126:
@@ -70,15 +77,24 @@ class Direct(asyncio.Protocol):
         self.full = None  # a timer: so long may the client take to read its answers
         self.cut_off = None  # a timer, from the application's end on
         self.lost = False
+        self.fd, self.sockets = None, None  # of the socket, while it is read from here
+        self.more = False  # it has bytes that were not read yet
+        self.waits = False  # something is to be done in the loop's next turn
 
-    def attach(self, size, take, slow, patience):
+    def attach(self, size, take, slow, patience, sockets=None):
         """Whole frames of `size` bytes go to take(4 bytes of mask + payload) from now on, and
-        answers by `answer`. slow: called when answers were not read for `patience` seconds. Does
-        nothing if the client did not wait for the end of the handshake."""
+        answers by `answer`. slow: called when answers were not read for `patience` seconds.
+        sockets: a Sockets. Does nothing if the client did not wait for the end of the handshake."""
         if self.chunks == 1:
             self.plain = header(0x82, size, MASKED)
             self.whole = len(self.plain) + 4 + size
+            self.room = max(2 * self.whole, 4096)
             self.take, self.slow, self.patience = take, slow, patience
+            if sockets is not None and self.transport.get_extra_info("sslcontext") is None:
+                self.transport.pause_reading()
+                self.fd = self.transport.get_extra_info("socket").fileno()
+                self.sockets = sockets
+                sockets.add(self.fd, self._readable_now)
 
     def detach(self, patience):
         """The application is done with the connection. Of what still comes, the client's closing
@@ -91,13 +107,33 @@ class Direct(asyncio.Protocol):
 
     def answer(self, data):
         """The answer to the frame that was taken: bytes, or text."""
-        text = isinstance(data, str)
-        data = data.encode() if text else data
+        if isinstance(data, str):
+            data = data.encode()
+            data = header(0x81, len(data)) + data
+        else:
+            data = header(0x82, len(data)) + data
         if not self.transport.is_closing():  # else the client is gone
-            self.transport.write(header(0x81 if text else 0x82, len(data)) + data)
+            self._write(data)
         self.busy = False
         if self.held:
             self._go_on()
+        elif self.more:
+            self._readable_now()
+
+    def _write(self, data):
+        """What the socket does not take at once is the transport's, and what follows that."""
+        if self.fd is not None and not self.transport.get_write_buffer_size():
+            try:
+                sent = os.write(self.fd, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:  # the client is gone
+                self._give_back()
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self.transport.write(data)
 
     def message_done(self):
         """The application is done with a message that came by ASGI."""
@@ -106,24 +142,61 @@ class Direct(asyncio.Protocol):
 
     # ---- bytes
 
+    def _readable_now(self):
+        """Reads what has come to the socket, unless a frame is under way: then it stays there, and
+        its sender waits. At most `room` bytes in a turn of the loop, so that others have theirs."""
+        if self.fd is None:
+            return
+        if self.stopped or (self.busy and not self.cut_off):
+            self.more = True
+            return
+        try:
+            data = os.read(self.fd, self.room)
+        except BlockingIOError:
+            self.more = False
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._give_back()
+            return
+        self.more = len(data) == self.room
+        if len(data) == self.whole and self._is_frame(data):
+            self.busy = True
+            self.take(data[len(self.plain) :])
+            return
+        self.data_received(data)
+
+    def _give_back(self):
+        """The transport reads from now on: what has ended it finds out too."""
+        if self.fd is not None:
+            self.sockets.remove(self.fd)
+            self.fd = None
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
     def data_received(self, data):
         if self.take is None:
             self.chunks += 1
             self.inner.data_received(data)
-        elif (
-            len(data) == self.whole
-            and data.startswith(self.plain)
-            and not (self.held or self.busy or self.fragmented or self.full or self.cut_off)
-            and self.given == self.handled
-        ):
+        elif len(data) == self.whole and self._is_frame(data):
             self.busy = True
             self.take(bytes(data[len(self.plain) :]))
         else:
             self.held += data
             self._go_on()
 
+    def _is_frame(self, data):
+        """Of bytes as many as a frame's: are they one, which is to be taken now?"""
+        return (
+            data.startswith(self.plain)
+            and not (self.held or self.busy or self.fragmented or self.full or self.cut_off)
+            and self.given == self.handled
+        )
+
     def _go_on(self):
         """Does with what is held what can be done now."""
+        pings = 0
         while self.held and self.take is not None:
             first, size = self.held[0], self._size()
             if size is None:
@@ -135,15 +208,19 @@ class Direct(asyncio.Protocol):
                 continue
             # What answers a ping is written too: not to who does not read.
             if size and first & CONTROL and first & 0x0F != CLOSE and not self.full:
+                if pings == PINGS:
+                    self._stop()
+                    self._later()
+                    return
+                pings += 1
                 self.inner.data_received(self._cut(size))
                 continue
             if not self.cut_off and (self.busy or self.full or self.given != self.handled):
-                if not self.stopped:
-                    self.stopped = True
-                    self.transport.pause_reading()
+                self._stop()
                 return
             if size == 0:  # uvicorn's protocol refuses it, and whatever follows
                 self.take = None
+                self._give_back()
                 self.inner.data_received(bytes(self.held))
                 self.held.clear()
                 break
@@ -158,7 +235,30 @@ class Direct(asyncio.Protocol):
                 self.inner.data_received(self._cut(size))
         if self.stopped:
             self.stopped = False
-            self.transport.resume_reading()
+            if self.fd is None:
+                self.transport.resume_reading()
+        if self.more and not self.busy:
+            self._later()
+
+    def _stop(self):
+        """Nothing is read until what is held has been done with."""
+        if not self.stopped:
+            self.stopped = True
+            if self.fd is None:
+                self.transport.pause_reading()
+
+    def _later(self):
+        """Goes on in the loop's next turn, with what is held or what the socket has."""
+        if not self.waits:
+            self.waits = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self):
+        self.waits = False
+        if self.stopped:
+            self._go_on()
+        else:
+            self._readable_now()
 
     def _cut(self, size):
         data = bytes(self.held[:size])
@@ -190,6 +290,9 @@ class Direct(asyncio.Protocol):
     def connection_lost(self, exc):
         self.take, self.lost, self.stopped = None, True, False
         self.held.clear()
+        if self.fd is not None:
+            self.sockets.remove(self.fd)
+            self.fd = None
         self._readable()
         if self.cut_off is not None:
             self.cut_off.cancel()

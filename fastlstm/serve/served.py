@@ -44,6 +44,8 @@ class Served:
         self.shape, self.context = fill(frame), context
         self.numbers = math.prod(self.shape)
         self.bytes = {name: self.numbers * np.dtype(t).itemsize for name, (t, _) in FORMATS.items()}
+        self.before = np.zeros((streams, context), np.float32)  # what stands before next frames
+        self.places = list(range(streams))  # rows of it that no connection has
         shape = fill(frame + context) if free else self.shape
         ids = [self.pool.open() for _ in range(min(streams, 3))]
         try:
@@ -88,7 +90,7 @@ class Served:
                 rows = [i for i, c in enumerate(connections) if c.format == format]
                 x[rows], finite[rows] = self._numbers([given[i] for i in rows], format)
         if self.context:
-            x = np.concatenate([np.stack([c.before for c in connections]), x], axis=1)
+            x = np.concatenate([self.before[[c.place for c in connections]], x], axis=1)
         return x if self.context else x.reshape(-1, *self.shape), finite
 
     def _numbers(self, given, format):
@@ -105,15 +107,19 @@ class Served:
             return numbers * np.float32(scale), np.ones(len(given), bool)
         return numbers.astype(np.float32), np.isfinite(numbers).all(1)
 
-    def context_at_start(self):
-        return np.zeros(self.context, np.float32)
+    def enter(self):
+        """The place of one more connection, before whose first frame zeros stand."""
+        place = self.places.pop()
+        self.before[place] = 0
+        return place
+
+    def leave(self, place):
+        self.places.append(place)
 
     def keep_context(self, x, connections):
         """What stands before the next frames."""
         if self.context:
-            ends = x[:, -self.context :].copy()
-            for connection, end in zip(connections, ends, strict=True):
-                connection.before = end
+            self.before[[c.place for c in connections]] = x[:, -self.context :]
 
     def step(self, ids, x):
         """The outputs of one frame of each stream, arrays with a row for each."""

@@ -115,9 +115,9 @@ def test_no_steps_and_no_rows(op, rng):
 def test_the_node_tests_of_the_onnx_package(op):
     cases = cases_of(op.lower())
     assert len(cases) >= 3
-    if VERSION < (1, 20):
-        pytest.skip("these versions do not know the operator set that the cases are of")
     for case in cases:
+        if VERSION < (1, 21):  # they do not know set 22, whose operators differ in types alone
+            case.model.opset_import[0].version, case.model.ir_version = 14, 8
         for inputs, due in case.data_sets:
             made = session(case.model.SerializeToString())
             names = [value.name for value in case.model.graph.input]
@@ -155,7 +155,8 @@ PUBLISHED = [
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files(name, rng):
-    if name.startswith("Run_") and VERSION < (1, 25):
+    needed = {"Run_1663829550_Stage_0.onnx": (1, 25), "silero_vad_op18_ifless.onnx": (1, 18)}
+    if needed.get(name, VERSION) > VERSION:
         pytest.skip("these versions cannot read it themselves")
     path, feeds = drawn(name, rng)
     due, found = (session(path, ours).run(None, feeds) for ours in (False, True))

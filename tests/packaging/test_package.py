@@ -62,7 +62,10 @@ def test_importing_leaves_the_gil_off():
 def test_what_calls_set_anew_is_guarded():
     """Attributes that a method sets which many threads may call at once: without a GIL two that set
     one, or one that reads it, would lose a reference to the object that was there."""
-    text = (PACKAGE / "engine" / "c" / "operators.pxi").read_text()
+    source = PACKAGE / "engine" / "c" / "operators.pxi"
+    if not source.exists():
+        pytest.skip("an installed wheel has no Cython sources")
+    text = source.read_text()
     program = text.partition("cdef class Program")[2].partition("def __dealloc__")
     calls = program[2].splitlines()
     anew = set(re.findall(r"self\.(\w+) = ", program[2]))

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""Connections that are read from their sockets, past the transport."""
+
+import asyncio
+import contextlib
+import types
+from socket import socketpair
+
+import pytest
+from hostile import SECONDS
+from test_serve_direct import Inner, masked
+from websockets.frames import Opcode
+
+from fastlstm.serve import direct
+from fastlstm.serve.sockets import EVENTS, Sockets
+
+pytestmark = [pytest.mark.once, pytest.mark.skipif(not EVENTS, reason="there is no epoll")]
+
+
+class Socket:
+    """A transport of a socket, and what was asked of it."""
+
+    def __init__(self, socket):
+        self.socket, self.written, self.asked = socket, [], []
+
+    def get_extra_info(self, name):
+        return {"socket": self.socket}.get(name)
+
+    def get_write_buffer_size(self):
+        return sum(map(len, self.written))
+
+    def is_closing(self):
+        return False
+
+    def write(self, data):
+        self.written.append(data)
+
+    def pause_reading(self):
+        self.asked.append("pause_reading")
+
+    def resume_reading(self):
+        self.asked.append("resume_reading")
+
+
+@pytest.fixture
+def on_a_socket(monkeypatch):
+    """f(a coroutine of a Direct for frames of 12 bytes that reads its socket, its transport, the
+    other end of the socket, the list of what was taken)"""
+    monkeypatch.setattr(direct, "WebSocketsSansIOProtocol", Inner)
+
+    async def run(talk):
+        ours, other = socketpair()
+        made, transport, taken = (
+            direct.Direct(types.SimpleNamespace(ws_max_size=1024), None, {}), Socket(ours), [],
+        )  # fmt: skip
+        sockets = Sockets()
+        with ours, other:
+            ours.setblocking(False)
+            made.connection_made(transport)
+            made.data_received(b"the handshake")
+            made.attach(12, taken.append, lambda: None, 1000, sockets)
+            made.inner.given.clear()
+            await talk(made, transport, other, taken)
+            made.connection_lost(None)
+        sockets.close()
+
+    monkeypatch.setattr(Inner, "connection_lost", lambda *_: None, raising=False)
+    return lambda talk: asyncio.run(asyncio.wait_for(run(talk), SECONDS))
+
+
+def test_frames_are_read_from_the_socket_one_at_a_time(on_a_socket):
+    frames = [masked(Opcode.BINARY, bytes([n % 256]) * 12) for n in range(400)]
+
+    async def talk(made, transport, other, taken):
+        assert transport.asked == ["pause_reading"]
+        other.sendall(b"".join(frames[:300]))  # more than is read at once
+        for n in range(300):
+            while len(taken) == n:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(taken) == n + 1 and taken[n] == frames[n][2:]
+            made.answer(bytes([n % 256]))
+            assert other.recv(4096) == b"\x82\x01" + bytes([n % 256])
+        for n in range(300, 400):
+            other.sendall(frames[n])
+            while len(taken) == n:
+                await asyncio.sleep(0)
+            made.answer(bytes([n % 256]))
+            assert other.recv(4096) == b"\x82\x01" + bytes([n % 256])
+        assert transport.written == [] and transport.asked == ["pause_reading"]
+
+    on_a_socket(talk)
+
+
+def test_what_a_socket_does_not_take_is_the_transports(on_a_socket):
+    async def talk(made, transport, other, taken):
+        answer, read = bytes(100_000), b""
+        while not transport.written:
+            made.answer(answer)
+        made.answer(b"behind it")
+        assert transport.written[1:] == [b"\x82\x09behind it"]
+        other.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                read += other.recv(1 << 20)
+        whole = direct.header(0x82, len(answer)) + answer
+        read += transport.written[0]
+        assert len(read) % len(whole) == 0 and read == whole * (len(read) // len(whole))
+
+    on_a_socket(talk)
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+def test_the_transport_is_told_to_read_at_the_end(under_way, on_a_socket):
+    """Which finds out how the connection has ended."""
+
+    async def talk(made, transport, other, taken):
+        if under_way:
+            other.sendall(masked(Opcode.BINARY, bytes(12)))
+            while not taken:
+                await asyncio.sleep(0)
+        other.close()
+        await asyncio.sleep(0.01)
+        if under_way:
+            assert transport.asked == ["pause_reading"]
+            made.answer(b"nobody reads it")
+        assert transport.asked == ["pause_reading", "resume_reading"] and made.fd is None
+
+    on_a_socket(talk)
+
+
+def test_a_flood_of_pings_leaves_others_their_turns(on_a_socket):
+    """Each takes tens of microseconds. A turn of the loop has a few of them, whatever has come."""
+    ping = masked(Opcode.PING, b"")
+
+    async def talk(made, transport, other, taken):
+        other.sendall(ping * 5000)
+        turns, most, before = 0, 0, 0
+        while len(made.inner.given) < 5000:
+            await asyncio.sleep(0)
+            most = max(most, len(made.inner.given) - before)
+            before, turns = len(made.inner.given), turns + 1
+        assert most <= direct.PINGS and turns >= 5000 // direct.PINGS
+        other.sendall(masked(Opcode.BINARY, bytes(12)))
+        while not taken:
+            await asyncio.sleep(0)
+
+    on_a_socket(talk)

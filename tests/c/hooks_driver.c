@@ -177,6 +177,7 @@ static void test_shared_kernels(void)
             copy.without_tiles = NULL;
             copy.enter = copy.leave = NULL;
             copy.split_row = base->split_row;
+            copy.split_lines = base->split_lines;
             copy.gemm[FL_BFLOAT16] = base->gemm[FL_BFLOAT16];
             copy.cell[FL_LSTM].step[FL_BFLOAT16] = base->cell[FL_LSTM].step[FL_BFLOAT16];
             copy.cell[FL_GRU].step[FL_BFLOAT16] = base->cell[FL_GRU].step[FL_BFLOAT16];

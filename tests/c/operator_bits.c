@@ -234,9 +234,9 @@ static void recurrents(void)
 {
     for (int cell = 0; cell < FL_CELLS; cell++) {
         for (int format = 0; format <= FL_FLOAT16; format++) {
-            const fl_config plain = {cell, 7, 19, 0, 2, 1, 0, format, 16, {0}};
-            const fl_config both = {cell, 10, 33, 0, 2, 2, 0, format, 16, {0}};
-            const fl_config large = {cell, 40, 128, 0, 1, 1, 1, format, 16, {0}};
+            const fl_config plain = {cell, 7, 19, 0, 2, 1, 0, format, 16, 1, {0}};
+            const fl_config both = {cell, 10, 33, 0, 2, 2, 0, format, 16, 1, {0}};
+            const fl_config large = {cell, 40, 128, 0, 1, 1, 1, format, 16, 1, {0}};
             batch_of(&plain, "two layers");
             batch_of(&both, "two directions");
             batch_of(&large, "reverse");
@@ -255,7 +255,7 @@ static void recurrents(void)
         batch_of(&variant, "variant");
         pieces_of(&(fl_config){.cell = cell, .input = 5, .hidden = 24, .layers = 2, .dirs = 1});
     }
-    batch_of(&(fl_config){FL_LSTM, 7, 30, 11, 2, 2, 0, 0, 0, {0}}, "projection");
+    batch_of(&(fl_config){FL_LSTM, 7, 30, 11, 2, 2, 0, 0, 0, 1, {0}}, "projection");
 }
 
 /* Conv1d over time, an activation, an LSTM, a linear layer, a softmax: as one program. */

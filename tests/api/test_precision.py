@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """precision="bfloat16x3" and "bfloat16x6" where layers and models are reached: accelerate, whole
-models and their files, the command line. tests/numbers/test_parts.py has the numbers."""
+models and their files, the command line. tests/numbers/test_bfloat16_parts.py has the numbers."""
 
 import copy
 import pickle

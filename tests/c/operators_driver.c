@@ -85,7 +85,7 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
     const size_t stride = taps > 1 ? between(state, 1, 3) : 1;
     const size_t channels = near(state, 16, 5, 100), in = taps * channels;
     const size_t out = near(state, group, 9, 200), rows = near(state, 24, 5, 130);
-    const int bits = draw(state) % 2 ? 16 : 8;
+    const int bits = draw(state) % 2 || format == FL_BFLOAT16 ? 16 : 8;
     fl_shape x_shape = {.axes = 2, .size = {rows, channels}};
     if (axes == 1)
         x_shape = (fl_shape){.axes = 1, .size = {channels}};

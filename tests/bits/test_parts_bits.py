@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The bits of layers of precision "bfloat16x3" and "bfloat16x6" do not change: rows of a batch,
-cuts of time, lengths, threads, layouts, instruction sets. tests/numbers/test_bfloat16_parts.py says which
-bits they are."""
+cuts of time, lengths, threads, layouts, instruction sets. tests/numbers/test_bfloat16_parts.py says
+which bits they are."""
 
 import isas
 import layer_bits

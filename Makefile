@@ -21,7 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # a process for each CPU, a file to each: what a file compiles is compiled once; in conftest.py's order
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
-C_FILES := $(shell find csrc tests/c -name "*.[ch]")
+C_FILES := $(shell find csrc tests/c benchmarks -name "*.[ch]")
 SOURCES := $(wildcard csrc/*.h csrc/*/*.[ch] csrc/*/*/*.[ch] fastlstm/engine/c/*.p* setup.py pyproject.toml)
 
 .PHONY: demo example test test-backends test-nocompiler test-full test-mutants bench study asan tsan fuzz coverage lint format \

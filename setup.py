@@ -48,9 +48,9 @@ LINUX = PLATFORM.startswith("linux")
 # compiler has not; that one's linker and headers are used.
 WINDOWS = PLATFORM.startswith("win")
 
-# name, flags. -O3 gains no kernels anything that could be measured (16 cases of the benchmark, in
-# turns: 0.89 to 1.02 of its time), and their code is a tenth larger: what matters is unrolled by
-# name. Of CPUs with fused multiply-add only some of 2012 to 2014 lack AVX2.
+# name, flags. At -O3 these are a tenth larger and at most 1.5 % faster (16 cases of the benchmark,
+# in turns; two noisy ones aside): what matters is unrolled by name. Of CPUs with fused multiply-add
+# only some of 2012 to 2014 lack AVX2.
 KERNELS = [("generic", ["-O2"])]
 if X86:
     KERNELS += [
@@ -65,8 +65,8 @@ elif ARM:
     KERNELS += [("neon", [])]
 
 # The kernels of int8 for CPUs that have instructions for products of codes: the name of the set
-# with them, the set that has all other kernels, flags added to those of that set. At -O2 int8 took
-# 1.6 times as long for batches on AMX.
+# with them, the set that has all other kernels, flags added to those of that set. At -O2 batches of
+# int8 took 1.6 times as long on AMX, whose gates are in the file of avx512_vnni.
 DOT_KERNELS = [
     ("avx2_vnni", "avx2", ["-mavxvnni", "-O3"]),
     ("avx512_vnni", "avx512", ["-mavx512vnni", "-O3"]),

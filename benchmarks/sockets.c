@@ -74,7 +74,7 @@ static int read_answers(stream *s)
 }
 
 /* Streams whose frames of `size` bytes lie one behind another, for `frames` frames each, one every
-   `period` seconds; looks every `gather` seconds, and gives up at `most` seconds. late: room for
+   `period` seconds; looks every `gather` seconds, and gives up at `most` seconds. late: memory for
    streams * frames. The number of answers, or -1 - the number of the stream that ended. */
 long run(stream *streams, const int *fds, const unsigned char *data, long count, size_t size,
          long frames, double period, double gather, double most, double *late)

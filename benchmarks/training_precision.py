@@ -8,10 +8,10 @@ PyTorch's nn.LSTM in float32 and under torch.autocast in bfloat16; the same modu
 fastlstm.torch.accelerate in float32, bfloat16x6, bfloat16x3 and bfloat16. Each round runs every one
 of them once, one after the other, from another one on in each round.
 
-A core whose neighbour is busy has a quarter of its products of tiles, and whether it is changes
-from second to second. So a short call whose products are of tiles is timed before and after each
-step, and a step counts only if both took at most 1.4 times as long as the fastest ever did. Where a
-step does not count it is taken once more, up to three times.
+A core whose sibling is busy, with another virtual machine's work say, has a quarter of its products
+of tiles, and whether it is changes from second to second. So a short call whose products are of
+tiles is timed before and after each step, and a step counts only if both took at most 1.4 times as
+long as the fastest ever did. Where a step does not count it is taken once more, up to three times.
 
 Printed is a table in Markdown: medians in ms of the steps that count, how many these are of all,
 the quartiles' distance in %, how many times as fast as PyTorch's float32 and autocast by these

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """The types of all that is public; tests/api/test_typing.py holds them to the code.
-
 Arrays given are anything that numpy.asarray takes, arrays returned are float32.
 """
 
@@ -56,6 +55,7 @@ _Nonlinearity: TypeAlias = Literal["tanh", "relu"]
 _Merge: TypeAlias = Literal["concat", "sum", "mul", "ave"]
 _DType: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
 _Precision: TypeAlias = Literal["float32", "bfloat16x3", "bfloat16x6"]
+_LayerPrecision: TypeAlias = Literal["float32", "bfloat16x3", "bfloat16x6", "bfloat16"]
 _Inputs: TypeAlias = Literal["int16", "int8"]
 _Names: TypeAlias = Sequence[str | Activation]
 _Activations: TypeAlias = _Names | Sequence[_Names]  # of one direction, or of each
@@ -85,7 +85,7 @@ class _Layer(Generic[_State, _Given, _Up]):
     reverse: bool
     merge: _Merge
     output_order: str
-    precision: _Precision
+    precision: _LayerPrecision
     isa: str
     num_threads: int | None
     @property
@@ -112,7 +112,7 @@ class _Layer(Generic[_State, _Given, _Up]):
         prefix: str = "",
         batch_first: bool = False,
         *,
-        precision: _Precision = "float32",
+        precision: _LayerPrecision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
         **arguments: Any,
@@ -188,7 +188,7 @@ class LSTM(
         peepholes: bool = False,
         reverse: bool = False,
         merge: _Merge = "concat",
-        precision: _Precision = "float32",
+        precision: _LayerPrecision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -210,7 +210,7 @@ class GRU(_Layer[_Array, ArrayLike, ArrayLike]):
         clip: float | None = None,
         reverse: bool = False,
         merge: _Merge = "concat",
-        precision: _Precision = "float32",
+        precision: _LayerPrecision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...
@@ -232,7 +232,7 @@ class RNN(_Layer[_Array, ArrayLike, ArrayLike]):
         clip: float | None = None,
         reverse: bool = False,
         merge: _Merge = "concat",
-        precision: _Precision = "float32",
+        precision: _LayerPrecision = "float32",
         isa: str | None = None,
         num_threads: int | None = None,
     ) -> None: ...

@@ -61,12 +61,11 @@ enum {
  * codes.h says how they are made of floats, and how codes of 16 bits lie.
  *
  * For panels of FL_BFLOAT16: the parts of rows of floats, one after the other, themselves as
- * floats, with a zero behind each part if k is odd; bits is 16 for each part, and scale is not
- * read. For sets with tiles each row is there once more, in the 2 bytes a number that tiles take:
- * fl_code_bytes.
+ * floats, with a zero behind each part if k is odd; for sets with tiles in the 2 bytes a number
+ * that tiles take (fl_code_bytes). bits is 16 for each part, and scale is not read.
  */
 typedef struct fl_codes {
-    const void *at;     /* int8_t, int16_t or float, aligned to one of them */
+    const void *at;     /* int8_t, int16_t, float or bfloat16, aligned to one of them */
     size_t row;         /* in bytes */
     int bits;           /* of a number: 8 or 16; FL_BFLOAT16: 16, 32 or 48 */
     const float *scale; /* [rows] */
@@ -305,9 +304,11 @@ typedef struct fl_cell {
     int has_c;      /* the cell has a cell state c */
     int needs_scratch; /* the cell has no c, but its step needs scratch of c's shape, at fl_step.c.
                           Cells with `reset` need it as well, and do not say so here */
-    /* By the format of the panels; NULL: this set has no such kernel. */
+    /* By the format of the panels; NULL: this set has no such kernel. For training a step also
+       writes fl_step.kept: in float32, and where the cell has a reset, `keep` does, otherwise the
+       step of FL_BFLOAT16 itself. */
     void (*step[FL_FORMATS])(const fl_step *);
-    void (*keep)(const fl_step *);       /* for training, whose panels are float32 */
+    void (*keep)(const fl_step *);
     void (*reset)(const fl_step *);      /* NULL: the cell does not multiply h by a gate */
     void (*back)(const fl_back *);       /* for training */
     void (*back_reset)(const fl_back *); /* NULL where reset is */

@@ -13,7 +13,7 @@ from ..files.contents import group_by_prefix, layer_weights
 from ..files.safetensors.layers import write
 from ..layers.build import ready
 from ..layers.load import left_out, refusal
-from ..layers.weights import DTYPES, PRECISIONS, checked_pair
+from ..layers.weights import DTYPES, PRECISIONS, checked_pair, pair_of
 from ..models.load import load_model
 from ..onnxruntime import nodes
 from .inspect_model import Report, is_model, shown
@@ -210,7 +210,7 @@ def convert(args):
         raise ValueError(f"{args.output} is there already; --force replaces it")
     if args.whole:
         return _convert_whole(args)
-    _, precision = checked_pair(args.dtype, args.precision)
+    checked_pair(args.dtype, args.precision)
     name, found = read.read_layers(args.input, file_options(args))
     if args.prefix is not None:
         prefix = read.choose_prefix(name, found.layers, args.prefix)
@@ -226,9 +226,8 @@ def convert(args):
         if layer.problem:
             continue
         weights = layer_weights(groups, old, layer)
-        dtype = args.dtype or ("float32" if precision not in (None, "float32") else layer.dtype)
-        kept = precision or (layer.precision if dtype == "float32" else "float32")
-        layer = dataclasses.replace(layer, dtype=dtype, precision=kept)
+        dtype, precision = pair_of(args.dtype, args.precision, layer.dtype, layer.precision)
+        layer = dataclasses.replace(layer, dtype=dtype, precision=precision)
         try:
             weights |= ready(layer, weights, layer.dtype, keep=True)
         except ValueError as error:

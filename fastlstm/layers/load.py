@@ -15,7 +15,7 @@ from .build import build, constructor_arguments, ready
 from .gru import GRU
 from .lstm import LSTM
 from .rnn import RNN
-from .weights import checked_pair
+from .weights import checked_pair, pair_of
 
 _NAMED = 50  # layers that one warning or error names, of those that cannot be run
 _CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
@@ -151,8 +151,7 @@ def _layer(name, found, groups, prefix, options, dtype, precision):
     functions that call it."""
     description = found.layers[prefix]
     weights, cls = layer_weights(groups, prefix, description), _CLASSES[description.kind]
-    dtype = dtype or ("float32" if precision not in (None, "float32") else description.dtype)
-    precision = precision or (description.precision if dtype == "float32" else "float32")
+    dtype, precision = pair_of(dtype, precision, description.dtype, description.precision)
     try:
         arrays = ready(description, weights, dtype, keep=found.shared)
     except ValueError as e:

@@ -65,23 +65,23 @@ class PackedWeights:
 # ---- dtypes
 
 
+def _checked(what, value, known):
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, got {type(value).__name__}")
+    if value not in known:
+        raise ValueError(f"{what} {value!r} is not known; there are: {', '.join(known)}")
+    return value
+
+
 def checked_dtype(dtype, known=DTYPES):
     """`dtype` if weights may have it: TypeError or ValueError otherwise."""
-    if not isinstance(dtype, str):
-        raise TypeError(f"dtype must be a str, got {type(dtype).__name__}")
-    if dtype not in known:
-        raise ValueError(f"dtype {dtype!r} is not known; there are: {', '.join(known)}")
-    return dtype
+    return _checked("dtype", dtype, known)
 
 
 def checked_precision(precision, known=PRECISIONS):
     """`precision` if products of float32 weights may be made in it: TypeError or ValueError
     otherwise."""
-    if not isinstance(precision, str):
-        raise TypeError(f"precision must be a str, got {type(precision).__name__}")
-    if precision not in known:
-        raise ValueError(f"precision {precision!r} is not known; there are: {', '.join(known)}")
-    return precision
+    return _checked("precision", precision, known)
 
 
 def layer_precision(arguments):
@@ -101,6 +101,17 @@ def checked_pair(dtype, precision, known=PRECISIONS):
     return dtype, precision
 
 
+def pair_of(dtype, precision, own_dtype, own_precision):
+    """(dtype, precision) of weights that are asked to have these, each of which may be None, and
+    have their own in a file. A dtype of their own may be None too, of a model: as its nodes say."""
+    if dtype is None and (precision in (None, "float32") or own_dtype is None):
+        dtype = own_dtype
+    dtype = dtype or (own_dtype and "float32")
+    if precision is None:
+        precision = own_precision if dtype in (None, "float32") else "float32"
+    return dtype, precision
+
+
 def check_trains(layer, method):
     """TypeError unless `method` of the layer, which is of training, can be called."""
     if layer.dtype != "float32":
@@ -112,11 +123,7 @@ def check_trains(layer, method):
 
 def checked_inputs(inputs):
     """`inputs` if an int8 layer's x may become such codes: TypeError or ValueError otherwise."""
-    if not isinstance(inputs, str):
-        raise TypeError(f"inputs must be a str, got {type(inputs).__name__}")
-    if inputs not in int8.INPUTS:
-        raise ValueError(f"inputs {inputs!r} is not known; there are: {', '.join(int8.INPUTS)}")
-    return inputs
+    return _checked("inputs", inputs, int8.INPUTS)
 
 
 def as_dtype(name, array, dtype, keep=False):

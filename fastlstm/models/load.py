@@ -6,7 +6,7 @@ from ..files.keras import file as keras_files
 from ..files.onnx.file import is_onnx
 from ..files.source import Source
 from ..layers.load import load
-from ..layers.weights import checked_dtype, checked_pair
+from ..layers.weights import checked_dtype, checked_pair, pair_of
 from . import onnx, saved
 from .graph import WeightsAlone
 from .half import DTYPES
@@ -74,12 +74,9 @@ def load_model(path, *, dtype=None, precision=None, num_threads=None, isa=None, 
         checked_dtype(dtype, DTYPES)
     dtype, precision = checked_pair(dtype, precision)
     graph, own = read_graph(path, external_data)
-    own |= {"dtype": dtype} if dtype else {}
-    if precision not in (None, "float32") and own.get("dtype") not in (None, "float32"):
-        own["dtype"] = "float32"
-    own |= {"precision": precision} if precision else {}
-    if own.get("dtype") not in (None, "float32"):
-        own.pop("precision", None)
+    own["dtype"], own["precision"] = pair_of(
+        dtype, precision, own.get("dtype"), own.get("precision", "float32")
+    )
     return Model(graph, num_threads=num_threads, isa=isa, max_bytes=max_bytes, **own)
 
 

@@ -88,7 +88,7 @@ class Direct(asyncio.Protocol):
         if self.chunks == 1:
             self.plain = header(0x82, size, MASKED)
             self.whole = len(self.plain) + 4 + size
-            self.room = max(2 * self.whole, 4096)
+            self.at_once = max(2 * self.whole, 4096)  # bytes to read in a turn of the loop
             self.take, self.slow, self.patience = take, slow, patience
             if sockets is not None and self.transport.get_extra_info("sslcontext") is None:
                 self.transport.pause_reading()
@@ -144,14 +144,15 @@ class Direct(asyncio.Protocol):
 
     def _readable_now(self):
         """Reads what has come to the socket, unless a frame is under way: then it stays there, and
-        its sender waits. At most `room` bytes in a turn of the loop, so that others have theirs."""
+        its sender waits. At most `at_once` bytes in a turn of the loop, so that others have theirs.
+        """
         if self.fd is None:
             return
         if self.stopped or (self.busy and not self.cut_off):
             self.more = True
             return
         try:
-            data = os.read(self.fd, self.room)
+            data = os.read(self.fd, self.at_once)
         except BlockingIOError:
             self.more = False
             return
@@ -160,7 +161,7 @@ class Direct(asyncio.Protocol):
         if not data:
             self._give_back()
             return
-        self.more = len(data) == self.room
+        self.more = len(data) == self.at_once
         if len(data) == self.whole and self._is_frame(data):
             self.busy = True
             self.take(data[len(self.plain) :])

@@ -73,6 +73,8 @@ def serve_on(bound, served, host, *, certificate=None, key=None, started=None, s
             started(url)
         await own.serve(sockets=[socket])
         sharing.cancel()
+        if server.sockets is not None:
+            server.sockets.close()
 
     gc.collect()
     gc.freeze()  # what is there now stays: looking through it would stop all streams for a while

@@ -10,7 +10,7 @@ EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET if hasattr(select, 
 
 
 class Sockets:
-    """Made in the loop's thread, of Linux; `close` it when all have been removed."""
+    """Made in the loop's thread, of Linux, and closed there."""
 
     def __init__(self):
         self._poll, self._readable = select.epoll(), {}
@@ -23,8 +23,8 @@ class Sockets:
         self._readable[fd] = readable
 
     def remove(self, fd):
-        del self._readable[fd]
-        self._poll.unregister(fd)
+        if self._readable.pop(fd, None):  # else it is closed
+            self._poll.unregister(fd)
 
     def _ready(self):
         for fd, _ in self._poll.poll(0):
@@ -34,4 +34,5 @@ class Sockets:
 
     def close(self):
         self._loop.remove_reader(self._poll.fileno())
+        self._readable.clear()
         self._poll.close()

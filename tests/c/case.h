@@ -217,7 +217,7 @@ static void prepare(trial *x, const shape *s)
     x->back.grads = x->grads;
 }
 
-/* Only networks of float32 weights are trained. */
+/* Networks of float32 weights are trained, with products of float32 or of bfloat16 parts. */
 static int trains(const trial *x)
 {
     return x->s.f.format == FL_FLOAT32 || x->s.f.format == FL_BFLOAT16;

@@ -146,3 +146,21 @@ def test_a_flood_of_pings_leaves_others_their_turns(on_a_socket):
             await asyncio.sleep(0)
 
     on_a_socket(talk)
+
+
+def test_after_the_end_nothing_is_read():
+    """A connection may be removed later than the server closes all of them."""
+    seen = []
+
+    async def run():
+        ours, other = socketpair()
+        sockets = Sockets()
+        with ours, other:
+            sockets.add(ours.fileno(), lambda: seen.append(1))
+            sockets.close()
+            other.sendall(b"a frame")
+            await asyncio.sleep(0.01)
+            sockets.remove(ours.fileno())
+
+    asyncio.run(run())
+    assert not seen

@@ -5,13 +5,13 @@ in the children of a fork; whose threads they run on."""
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import FULL, not_with_asan
 from recurrent_graphs import Case, session
+from together import together
 
 import fastlstm
 import fastlstm.onnxruntime
@@ -81,20 +81,15 @@ def test_many_threads_call_one_session(rng):
             if not constant and n % 2:
                 feed["R"] = case.weights["R"] * np.float32(0.5)
         due = [session(case.model()).run(None, feed) for feed in feeds]
-        wrong, start = [], threading.Barrier(8)
+        wrong = []
 
-        def work(n, made=made, feeds=feeds, due=due, wrong=wrong, start=start):
-            start.wait()
+        def work(n, made=made, feeds=feeds, due=due, wrong=wrong):
             for _ in range(100 if FULL else 15):
                 found = made.run(None, feeds[n])
                 if any(a.tobytes() != b.tobytes() for a, b in zip(found, due[n], strict=True)):
                     wrong.append(n)
 
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(work)
         assert not wrong
 
 

@@ -8,7 +8,6 @@ import ctypes
 import os
 import shutil
 import subprocess
-import threading
 
 import numpy as np
 import onnxruntime
@@ -16,6 +15,7 @@ import pytest
 from c_core import X86
 from onnx import TensorProto, helper, numpy_helper
 from recurrent_graphs import Quantized, session
+from together import together
 
 import fastlstm
 from fastlstm import config
@@ -84,20 +84,15 @@ def test_both_in_turn_on_one_thread(rng, monkeypatch):
 
 def test_both_on_eight_threads(rng, monkeypatch):
     products, ours = Products(rng), cells(rng, monkeypatch)
-    wrong, start = [], threading.Barrier(8)
+    wrong = []
 
     def work(n):
-        start.wait()
         for turn in range(30):
             made, feeds, due = ours[(n + turn) % len(ours)]
             if not products.right() or bits(made, feeds) != due:
                 wrong.append((n, turn))
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work)
     assert not wrong
 
 

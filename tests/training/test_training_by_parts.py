@@ -112,6 +112,17 @@ def test_shapes_that_divide_nothing(cell, precision):
 
 
 @BY_PARTS
+@pytest.mark.parametrize("precision", PRECISIONS[:2])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_more_rows_than_a_chain_has(cell, precision):
+    """Sums over rows begin anew after 1024 of them: here at the second, and with a few left."""
+    case = Case(I=300, H=40, T=70, B=30, cell=cell)
+    _, up, ours = train(layer_of(case, precision), case, ("dy",))
+    error, theirs = errors_beside(case, ours, up)
+    assert error <= max(LIMITS[precision], TIMES[precision] * theirs)
+
+
+@BY_PARTS
 def test_one_part_is_less_exact_than_two_and_two_than_three():
     case = Case(I=40, H=50, T=9, B=33)
     x, state, lengths = case.as_seen()

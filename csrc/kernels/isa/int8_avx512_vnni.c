@@ -22,10 +22,9 @@
 
 /* What tiled_avx512_amx.c does with sums of codes. */
 #ifdef FL_BUILD_AVX512_AMX
-enum { TILE_ROWS = 16, AHEAD = 4 /* rows of z that are fetched before they are used */ };
-typedef void fl_tiled_end(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,
-                          size_t rows);
-fl_tiled_end fl_avx512_vnni_gemm_ends, fl_avx512_vnni_lstm_ends, fl_avx512_vnni_gru_ends;
+#include "kernels/isa/int8_avx512_vnni.h"
+
+enum { AHEAD = 4 }; /* rows of z that are fetched before they are used */
 
 /* Row m's sums of V vectors. */
 FL_INLINE void finished(const int V, vi sums[FL_NV], const vi (*total)[FL_NV], size_t m,
@@ -33,7 +32,7 @@ FL_INLINE void finished(const int V, vi sums[FL_NV], const vi (*total)[FL_NV], s
 {
     const vi start = vi_start(codes->sum[r]);
     FL_FOR (v, V) {
-        const vi pair[2] = {total[m][v], total[m + (codes->bits == 16) * TILE_ROWS][v]};
+        const vi pair[2] = {total[m][v], total[m + (codes->bits == 16) * FL_TILED_ROWS][v]};
         sums[v] = vi_add(codes->bits == 16 ? vi_columns(pair) : pair[0], start);
     }
 }

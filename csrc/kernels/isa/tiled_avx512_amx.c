@@ -28,7 +28,7 @@
 #include "kernels/simd/vec_avx512.h"
 
 #include "kernels/bfloat16.h"
-#include "kernels/dispatch.h"
+#include "kernels/isa/int8_avx512_vnni.h"
 
 void fl_avx512_amx_gemm_int8(const fl_gemm *g);
 void fl_avx512_amx_gemm_bfloat16(const fl_gemm *g);
@@ -39,14 +39,7 @@ void fl_avx512_amx_leave(void);
 void fl_avx512_amx_lstm_int8(const fl_step *s);
 void fl_avx512_amx_gru_int8(const fl_step *s);
 
-/* What is made of finished sums by int8_avx512_vnni.c: total[m] are those of row r + m and panel p,
-   without what codes of 0 in the panel stand for; of codes of 16 bits, those of the first bytes,
-   and total[ROWS + m] those of the second. */
-typedef void fl_tiled_end(const void *args, const vi (*total)[FL_NV], size_t p, size_t r,
-                          size_t rows);
-fl_tiled_end fl_avx512_vnni_gemm_ends, fl_avx512_vnni_lstm_ends, fl_avx512_vnni_gru_ends;
-
-enum { ROWS = 16, WIDTH = 64 /* bytes of a row */ };
+enum { ROWS = FL_TILED_ROWS, WIDTH = 64 /* bytes of a row */ };
 
 #define LOAD(tile, at, row)                                                                        \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(at), "r"(row) : "memory")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: freethreading_compatible=True
+# cython: freethreading_compatible=True, binding=False
 """The boundary between Python and csrc/: check every buffer, get memory, drop the GIL, call C once.
 
 Nothing here is public. `Net.forward` takes canonical arrays (buffers.pxd) and answers None to

@@ -20,11 +20,16 @@ NAME :=
 VENV := .venv
 BIN := $(VENV)/bin
 # a process for each CPU, a file to each: what a file compiles is compiled once; in conftest.py's order
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+TESTED := $(BIN)/python -m pytest -q --dist loadfile --no-loadscope-reorder
+PYTEST := $(TESTED) -n auto
+# half the CPUs, for two runs at a time; of two CPUs each run is one process, which collects tests once
+HALF := $(shell n=$$(getconf _NPROCESSORS_ONLN || echo 2); [ $$n -ge 4 ] && echo $$((n / 2)) || echo 0)
+# Hundreds of processes of the tests import the package: compiled once, whatever the caller's setting is.
+export PYTHONDONTWRITEBYTECODE :=
 C_FILES := $(shell find csrc tests/c benchmarks -name "*.[ch]")
 SOURCES := $(wildcard csrc/*.h csrc/*/*.[ch] csrc/*/*/*.[ch] fastlstm/engine/c/*.p* setup.py pyproject.toml)
 
-.PHONY: demo example test test-backends test-nocompiler test-full test-mutants bench study asan tsan fuzz coverage lint format \
+.PHONY: demo example test test-backends test-numba test-numpy test-nocompiler test-full test-mutants bench study asan tsan fuzz coverage lint format \
 	docs wheel wheels clean
 
 demo: $(VENV)/.built
@@ -39,8 +44,7 @@ example: $(VENV)/.examples
 
 test: $(VENV)/.test lint
 	$(PYTEST) --durations 10 tests
-	$(MAKE) test-backends
-	$(PYTEST) benchmarks --benchmark-disable
+	$(MAKE) -j2 -Otarget test-numba test-numpy
 
 # The same tests on the other backends, some with a fifth of the draws. tests/conftest.py leaves out what a
 # backend does not promise (`needs`) and what it has no part in (`once`).
@@ -48,8 +52,15 @@ EACH_BACKEND := $(addprefix tests/,numbers bits training api files threads cli \
 	models/test_model.py models/test_model_stream.py models/test_saved.py models/test_nn_published.py \
 	models/test_keras_published.py models/test_onnx_speech.py)
 test-backends: $(VENV)/.test
-	FASTLSTM_BACKEND=numba $(PYTEST) $(EACH_BACKEND)
-	FASTLSTM_BACKEND=numpy $(PYTEST) $(EACH_BACKEND) tests/models/test_keras.py
+	$(MAKE) -j2 -Otarget test-numba test-numpy
+
+# A lane each of test-backends; the benchmarks' smoke test is in the shorter one.
+test-numba: $(VENV)/.test
+	FASTLSTM_BACKEND=numba $(TESTED) -n $(HALF) $(EACH_BACKEND)
+
+test-numpy: $(VENV)/.test
+	FASTLSTM_BACKEND=numpy $(TESTED) -n $(HALF) $(EACH_BACKEND) tests/models/test_keras.py
+	$(TESTED) -n $(HALF) benchmarks --benchmark-disable
 
 # Installing and running in a new environment where no compiler can be found, and the pure wheel.
 test-nocompiler:

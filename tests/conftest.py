@@ -78,14 +78,29 @@ def promised(item):
     return needed <= PROMISES[BACKEND] and not (once and BACKEND != "c")
 
 
+# Files that take half a minute and more, after those that compile C: processes of a run take a file
+# at a time, and if one of these came last the other processes would wait for it.
+LONG = (
+    *("test_load_mutants.py", "test_load_hostile.py", "test_documents.py", "test_wheel.py"),
+    *("test_parity.py", "test_backward.py", "test_variants.py", "test_backends.py"),
+    *("test_hostile_graphs.py", "test_invalid_calls.py", "test_examples.py"),
+)
+
+
+def earliest(item):
+    """Where a file stands in the order of a run."""
+    if item.path.parent.name == "c":
+        return -1
+    return LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
+
+
 def pytest_collection_modifyitems(config, items):
-    """Deselects what the backend does not promise. The files that compile C come first: they take
-    longest, and the last files to run should be short. In full one test may take an hour: the limit
-    for CI does not hold."""
+    """Deselects what the backend does not promise. The files that take longest come first. In full
+    one test may take an hour: the limit for CI does not hold."""
     left_out = [item for item in items if not promised(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if promised(item)]
-    items.sort(key=lambda item: item.path.parent.name != "c")
+    items.sort(key=earliest)
     for item in items if FULL else ():
         item.add_marker(pytest.mark.timeout(5400))
 

@@ -4,6 +4,7 @@ fastlstm.torch: arguments, inputs, references and errors as PyTorch tests its mo
 
 import contextlib
 import copy
+import functools
 import importlib
 import pickle
 import sys
@@ -35,9 +36,11 @@ FALL_BACK = {torch.float64: "float64 runs in PyTorch"}
 TRAIN_IN_TORCH = ("LSTMCell", "GRUCell", "RNNCell")
 
 
-def module_db():
-    """PyTorch's list. Its helpers want the package expecttest, for tests of texts, which the list
-    does not use, and set switches for the whole process, which are set back."""
+@functools.cache
+def common():
+    """PyTorch's module with the list. Its helpers want the package expecttest, for tests of texts,
+    which the list does not use, and set switches for the whole process, which are set back. It
+    takes seconds to import, so it is imported by the first test that needs it."""
     flags = torch.backends.__allow_nonbracketed_mutation_flag
     stand_in = types.SimpleNamespace(TestCase=unittest.TestCase)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -51,13 +54,13 @@ def module_db():
     return module
 
 
-common = module_db()
-INFOS = [i for i in common.module_db if i.module_cls in [getattr(torch.nn, k) for k in KINDS]]
+def infos():
+    return [i for i in common().module_db if i.module_cls in [getattr(torch.nn, k) for k in KINDS]]
 
 
 def described(name, dtype, training, requires_grad, inputs=True):
     """The ModuleInputs of one module, or its ErrorModuleInputs; with packed sequences too."""
-    (info,) = (i for i in INFOS if i.module_cls.__name__ == name)
+    (info,) = (i for i in infos() if i.module_cls.__name__ == name)
     make = info.module_inputs_func if inputs else info.module_error_inputs_func
     options = {"device": "cpu", "dtype": dtype, "requires_grad": requires_grad}
     if inputs and name in ("GRU", "RNN"):
@@ -139,7 +142,7 @@ def test_the_list_is_as_long_as_it_was():
     assert numbers == {
         "LSTM": 32, "GRU": 32, "RNN": 64, "LSTMCell": 2, "GRUCell": 2, "RNNCell": 3,
     }  # fmt: skip
-    assert sorted(i.module_cls.__name__ for i in INFOS) == sorted(KINDS)
+    assert sorted(i.module_cls.__name__ for i in infos()) == sorted(KINDS)
 
 
 def doubled(value):
@@ -214,7 +217,7 @@ def test_described_errors(name, dtype, train):
         given = error.module_error_input
         constructor, forward = given.constructor_input, given.forward_input
         cls = getattr(fastlstm.torch, name)
-        on_construction = error.error_on is common.ModuleErrorEnum.CONSTRUCTION_ERROR
+        on_construction = error.error_on is common().ModuleErrorEnum.CONSTRUCTION_ERROR
         if on_construction:
             with pytest.raises(error.error_type, match=error.error_regex):
                 cls(*constructor.args, **constructor.kwargs)

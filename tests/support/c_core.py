@@ -8,6 +8,7 @@ import hashlib
 import os
 import pathlib
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -76,39 +77,68 @@ def folder():
     return pathlib.Path(os.environ.get("FASTLSTM_C_FOLDER") or tempfile.gettempdir())
 
 
+INCLUDES = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.M)
+
+
 @functools.cache
-def sources_now():
-    """Names, sizes and times of all C sources and headers: what a run compiles does not change."""
-    files = [f for top in ("csrc", "tests/c") for f in (ROOT / top).rglob("*.[ch]")]
-    return repr([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(files)])
+def text_of(path):
+    return path.read_text()
+
+
+@functools.cache
+def included(source):
+    """Texts of a source and of all headers of this project that it includes, directly or not."""
+    found, todo = {}, [source]
+    while todo:
+        path = todo.pop()
+        if path in found:
+            continue
+        found[path] = text_of(path)
+        for name in INCLUDES.findall(found[path]):
+            near = [path.parent / name, ROOT / "csrc" / name]
+            todo.append(next(p.resolve() for p in near if p.exists()))
+    return "".join(found[path] for path in sorted(found))
+
+
+@functools.cache
+def preprocessed(compiler, flags, source):
+    """The hash of what the compiler sees."""
+    command = [*compiler, *flags, source, "-E"]
+    text = subprocess.run(command, check=True, capture_output=True, env=CLEAN).stdout
+    return hashlib.sha256(text).digest()
+
+
+def without_macros(compiler, flags, source):
+    """The flags without macros that make no difference to a source. Most are named in none of its
+    files; of others the preprocessor tells, which takes a tenth of a second and more."""
+    macros = [flag for flag in flags if flag.startswith("-D")]
+    text = included(source)
+    named = [m for m in macros if re.search(rf"\b{m[2:].partition('=')[0]}\b", text)]
+    plain = tuple(flag for flag in flags if flag not in macros)
+    if named and preprocessed(compiler, (*plain, *named), source) == preprocessed(
+        compiler, plain, source
+    ):
+        named = []
+    return (*plain, *named)
 
 
 def compiled(compiler, flags, source):
-    """The object file of a source, compiled unless another test or process has done so already.
-    Sources that are the same after the preprocessor are: most do not know a driver's macros. Which
-    object it is for these flags is noted in a file too, since preprocessing all sources takes 1.5
-    s.
-    """
+    """The object file of a source, compiled unless another test or process has done so already,
+    with the same flags but for macros that make no difference to it."""
     import fcntl
 
-    command = [*compiler, *flags, source]
-    asked = hashlib.sha256(repr((*command, sources_now())).encode()).hexdigest()[:16]
-    note = folder() / f"{source.stem}-{asked}.is"
-    if note.exists():
-        return folder() / note.read_text()
-    text = subprocess.run([*command, "-E"], check=True, capture_output=True, env=CLEAN).stdout
-    used = [flag for flag in flags if not flag.startswith("-D")]
-    name = hashlib.sha256(repr((compiler, used)).encode() + text).hexdigest()[:16]
-    target = folder() / f"{source.stem}-{name}.o"
+    flags = without_macros(tuple(compiler), tuple(flags), source)
+    told = repr((compiler, flags)) + included(source)
+    target = folder() / f"{source.stem}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.o"
+    if target.exists():
+        return target
     with open(target.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
             made = target.with_suffix(".new")
-            subprocess.run([*command, "-c", "-o", made], check=True, timeout=1500, env=CLEAN)
-            made.rename(target)
-    made = note.with_suffix(f".{os.getpid()}")
-    made.write_text(target.name)
-    made.rename(note)  # complete, or not there
+            command = [*compiler, *flags, source, "-c", "-o", made]
+            subprocess.run(command, check=True, timeout=1500, env=CLEAN)
+            made.rename(target)  # complete, or not there
     return target
 
 

@@ -43,7 +43,7 @@ example: $(VENV)/.examples
 	$(BIN)/python examples/$(NAME)/deploy.py
 
 test: $(VENV)/.test lint
-	$(PYTEST) --durations 10 tests
+	$(PYTEST) --durations 40 tests
 	$(MAKE) -j2 -Otarget test-numba test-numpy
 
 # The same tests on the other backends, some with a fifth of the draws. tests/conftest.py leaves out what a

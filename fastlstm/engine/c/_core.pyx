@@ -28,7 +28,7 @@ from cpython.buffer cimport (
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
-from .buffers cimport Held, Rows, disjoint, release, rows_of, state_of, weight_of
+from .buffers cimport Held, Rows, disjoint, lengths_of, release, rows_of, state_of, weight_of
 from .csrc cimport *
 from .signals cimport Poll, PyThread_get_thread_ident, fl_main_thread, raise_of, watch
 from .threads cimport fastlstm_get_num_threads, fastlstm_set_num_threads
@@ -248,8 +248,8 @@ cdef class Net:
         call.y, call.y_t, call.y_b = rows.data, rows.t_stride, rows.b_stride
         return True
 
-    cdef object fill(self, fl_call *call, Held *held, x, state, out, const int64_t[::1] lengths,
-                     bint sequences, bint batch_first):
+    cdef object fill(self, fl_call *call, Held *held, x, state, out, lengths, bint sequences,
+                     bint batch_first):
         """Fills `call` from the arguments of forward(), all but the final state; y, which is `out`
         or new, or None if something is not canonical. What C reads and writes stays in `held`."""
         cdef object y = out
@@ -257,9 +257,9 @@ cdef class Net:
         if not self.fill_input(call, held, x, 3, batch_first):
             return None
         if lengths is not None:
-            if <size_t>lengths.shape[0] != call.batch:
+            call.lengths = lengths_of(held, lengths, call.batch)
+            if call.lengths == NULL:
                 return None
-            call.lengths = &lengths[0]
         if state is not None:
             h, c = state, None
             if self.has_c:
@@ -317,15 +317,14 @@ cdef class Net:
             raise_of(&poll)
         return 0
 
-    def forward(self, x, state, out, const int64_t[::1] lengths, bint sequences,
-                bint batch_first, size_t threads):
+    def forward(self, x, state, out, lengths, bint sequences, bint batch_first, size_t threads):
         """(y, (h, c)), or (y, h) of cells without c; or None when an array is not canonical, and
         then nothing has been written.
 
         x          (T, B, I), or (B, T, I) with batch_first; T and B at least 1
         state      None for zeros, or the tuple (h0, c0), or h0: (L D, B, K) and (L D, B, H)
         out        None for a new array, or one for y
-        lengths    None, or (B,) ints in 0 .. T, checked by the caller
+        lengths    None, or (B,) int64 in 0 .. T, checked by the caller
         sequences  True: y is every step's output, in x's layout, D K features;
                    False: the last layer's final h, (B, D K)
         threads    how many may work on the call; 0: default_threads()

@@ -9,7 +9,7 @@ axis. Whatever is not canonical is answered with False or NULL, and is not touch
     Rows       a sequence (T, B, n) as a pointer and two strides
     hold       one array              rows_of    a sequence
     state_of   states (L D, B, n)     weight_of  a matrix or a vector of weights
-    disjoint   is an output free of overlap?
+    lengths_of numbers of steps (B,)  disjoint   is an output free of overlap?
 """
 
 from cpython.buffer cimport (
@@ -18,18 +18,35 @@ from cpython.buffer cimport (
     PyBUF_WRITABLE,
     PyBuffer_Release,
     PyObject_CheckBuffer,
-    PyObject_GetBuffer,
 )
-from libc.stdint cimport uintptr_t
+from cpython.exc cimport PyErr_Clear, PyErr_ExceptionMatches
+from libc.stdint cimport int64_t, uintptr_t
+
+# -1 leaves an exception set, which `opened` looks at: try and except would save the thread's
+# exception before each array of a call.
+cdef extern from "Python.h":
+    int get_buffer "PyObject_GetBuffer"(object array, Py_buffer *view, int flags) noexcept
 
 
 cdef enum:
-    MOST_HELD = 6  # x, h0, c0, y, hn, cn of a call; six arrays of weights
+    MOST_HELD = 7  # x, lengths, h0, c0, y, hn, cn of a call; six arrays of weights
 
 
 cdef struct Held:
     Py_buffer view[MOST_HELD]
     int count  # set to 0 by the owner, who calls release() at the end
+
+
+cdef inline int opened(Py_buffer *b, object array, int flags) except -1:
+    """Opens the buffer of `array`, 1; 0 if it has none like that."""
+    if not PyObject_CheckBuffer(array):
+        return 0
+    if get_buffer(array, b, PyBUF_STRIDES | PyBUF_FORMAT | flags) == 0:
+        return 1
+    if PyErr_ExceptionMatches(BufferError) or PyErr_ExceptionMatches(ValueError):
+        PyErr_Clear()
+        return 0
+    return -1
 
 
 cdef inline Py_buffer *hold(Held *held, object array, int ndim, int flags) except? NULL:
@@ -38,11 +55,7 @@ cdef inline Py_buffer *hold(Held *held, object array, int ndim, int flags) excep
     cdef Py_buffer *b = &held.view[held.count]
     cdef bint fits
     cdef int i
-    if not PyObject_CheckBuffer(array):
-        return NULL
-    try:
-        PyObject_GetBuffer(array, b, PyBUF_STRIDES | PyBUF_FORMAT | flags)
-    except (BufferError, ValueError):
+    if not opened(b, array, flags):
         return NULL
     fits = (
         b.ndim == ndim
@@ -117,6 +130,21 @@ cdef inline float *state_of(Held *held, object array, size_t tracks, size_t batc
     return <float *>b.buf
 
 
+cdef inline const int64_t *lengths_of(Held *held, object array, size_t batch) except? NULL:
+    """The numbers of a contiguous array (batch,) of int64; NULL of any other."""
+    cdef Py_buffer *b = &held.view[held.count]
+    if not opened(b, array, 0):
+        return NULL
+    if (b.ndim != 1 or b.itemsize != 8 or b.format == NULL
+            or (b.format[0] != c"l" and b.format[0] != c"q") or b.format[1] != 0
+            or <uintptr_t>b.buf % 8 != 0 or <size_t>b.shape[0] != batch
+            or (b.strides[0] != 8 and batch > 1)):
+        PyBuffer_Release(b)
+        return NULL
+    held.count += 1
+    return <const int64_t *>b.buf
+
+
 cdef inline float *weight_of(Held *held, object array, size_t rows, size_t columns,
                              int flags) except NULL:
     """The numbers of a contiguous canonical matrix (rows, columns), or vector (rows,) where columns
@@ -138,7 +166,7 @@ cdef inline void extent(const Py_buffer *b, uintptr_t *low, uintptr_t *high) noe
             low[0] += (b.shape[i] - 1) * b.strides[i]
         else:
             high[0] += (b.shape[i] - 1) * b.strides[i]
-    high[0] += 4
+    high[0] += b.itemsize
 
 
 cdef inline bint rows_disjoint(const Py_buffer *y) noexcept:

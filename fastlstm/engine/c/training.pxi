@@ -66,8 +66,8 @@ cdef class BackwardWeights:
             release(&held)
 
 
-def forward_train(Net net, x, state, const int64_t[::1] lengths, float dropout, uint64_t seed,
-                  bint batch_first, size_t threads, size_t first_step=0, size_t all_steps=0):
+def forward_train(Net net, x, state, lengths, float dropout, uint64_t seed, bint batch_first,
+                  size_t threads, size_t first_step=0, size_t all_steps=0):
     """(y, the final state, Tape): a forward call whose gradients `backward` gives.
 
     x, lengths, y and threads are as in Net.forward. States are tuples, (h, c), or (h,) of cells

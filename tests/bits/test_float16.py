@@ -17,6 +17,8 @@ from conftest import FULL
 import fastlstm
 from fastlstm.variants import DEFAULTS, USUAL, Activation, Variant
 
+pytestmark = pytest.mark.once  # each run would go through every backend
+
 C = importlib.util.find_spec("fastlstm.engine.c._core") is not None
 CELLS = ("lstm", "gru", "gru_before", "rnn_tanh", "rnn_relu")
 GATES = {"lstm": 4, "gru": 3, "gru_before": 3, "rnn_tanh": 1, "rnn_relu": 1}

@@ -23,10 +23,9 @@ static int mask_pack_shape(const fl_operator *op, const fl_array *in, size_t ins
     (void)op;
     if (!inputs_fit(in, ins) || outs < 1 || outs > 2)
         return FL_BAD_SHAPE;
-    if (outs == 2) {
-        out[1].type = FL_I64;
-        out[1].shape = (fl_shape){.axes = 1, .size = {in->shape.size[0]}};
-    }
+    const fl_shape rows = {.axes = 1, .size = {in->shape.size[0]}};
+    if (outs == 2 && fl_shape_made(&out[1], FL_I64, rows) != FL_OK)
+        return FL_BAD_SHAPE; /* rows without elements may be more than memory holds numbers */
     return fl_shape_made(out, in->type, in->shape);
 }
 

@@ -138,6 +138,11 @@ def test_rows_and_cuts_of_a_large_layer(cell, isa, rng):
     y, state = layer(x[:1], (h, c))
     rest = flat(layer(x[1:], state))
     bits.equal((np.concatenate([y, rest[0]]), *rest[1:]), want, (isa, shape, "cut"))
+    # Lone steps of one row take panels of both matrices by turns, up and down.
+    stream = layer.stream()
+    stream.state = h[:, :1], c[:, :1]
+    y = np.stack([stream.step(x[t, :1]) for t in range(2)])
+    bits.equal((y, *stream.state), [a[:, :1] for a in want], (isa, shape, "steps"))
     other = flat(built(shape, FUSED[0])(x, (h, c)))
     if isa in FUSED:
         bits.equal(other, want, (isa, shape, "instruction set"))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What every driver uses: a check that ends the process if it fails, and drawn numbers. */
+/* What every driver uses: a check that ends the process if it fails, and drawn numbers. libFuzzer
+   keeps the input of a process that aborts, not of one that exits. */
 #ifndef FL_CHECK_H
 #define FL_CHECK_H
 
@@ -8,11 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#if defined(FL_LIBFUZZER)
+#define CHECK_FAILED() abort()
+#else
+#define CHECK_FAILED() _Exit(1)
+#endif
+
 #define CHECK(ok)                                                                                  \
     do {                                                                                           \
         if (!(ok)) {                                                                               \
             fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #ok);                               \
-            _Exit(1);                                                                              \
+            CHECK_FAILED();                                                                        \
         }                                                                                          \
     } while (0)
 

@@ -244,7 +244,7 @@ class Pool:
                     )
                 for stream in found if closing else ():
                     stream.closing = True
-                waited = any([s.busy or s.waiting for s in found])
+                waited = any(s.busy or s.waiting for s in found)
                 if waited:
                     marks = [s.taken for s in found]
                     while any(s.busy or s.done < n for s, n in zip(found, marks, strict=True)):

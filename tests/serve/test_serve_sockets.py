@@ -165,7 +165,7 @@ def test_what_comes_soon_after_waits_for_the_next_look():
 
         with ours, other:
             sockets.add(ours.fileno(), readable)
-            for n in range(3):
+            for _ in range(3):
                 seen.clear()
                 other.sendall(b"the first")
                 while not seen:

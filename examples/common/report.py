@@ -116,8 +116,8 @@ def from_nothing_line(results):
     return (
         f"**From nothing**: in a fresh clone `make example` took {t['seconds']:.0f} seconds on "
         f"{t['cpus']} cores ({t['cpu']}, {t['date']}), after {t['environment']:.0f} for an "
-        f"environment with PyTorch. The network of that run, trained there: "
-        f"{score(t['score'], part['digits'])} ({metric})."
+        f"environment with PyTorch. That run's score: {score(t['score'], part['digits'])} "
+        f"({metric})."
     )
 
 

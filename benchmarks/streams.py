@@ -189,6 +189,15 @@ def spread(streams):
 # ---- the server
 
 
+def cpu_times():
+    """Ticks of all CPUs, as /proc/stat has them; zeros where there is none."""
+    try:
+        line = Path("/proc/stat").read_text().partition("\n")[0]
+    except OSError:
+        return np.zeros(8)
+    return np.array(line.split()[1:9], float)
+
+
 def cpu_of(pid):
     """Seconds of CPU that a process and its children have taken; nan where there is no /proc."""
     try:
@@ -232,12 +241,19 @@ ENGINES = {
 def measured(engine, streams, seconds):
     """A row of the table: lateness in ms; cpu: microseconds of CPU for a frame, of the server's
     process or, of the others, of this one, which also makes the frames; clients_cpu: of the
-    server's clients."""
+    server's clients. p99_second: the median of the p99 of each second; stolen: percent of the CPUs'
+    time that a host took from this machine meanwhile, engines' beginnings included."""
+    before = cpu_times()
     late = np.array(ENGINES[engine](streams, seconds)) * 1e3
+    passed = cpu_times() - before
     expected = round(seconds / PERIOD) * streams
     row = {"engine": engine, "streams": streams, "frames": expected, "lost": expected - len(late)}
     for name, q in (("p50", 50), ("p99", 99), ("max", 100)):
         row[name] = round(float(np.percentile(late, q)), 2) if len(late) else None
+    parts = [part for part in np.array_split(late, max(round(seconds), 1)) if len(part)]
+    each = [np.percentile(part, 99) for part in parts]
+    row["p99_second"] = round(float(np.median(each)), 2) if each else None
+    row["stolen"] = round(float(100 * passed[7] / passed.sum()), 1) if passed.any() else None
     row["cpu"] = round((busy[1] - busy[0]) / expected * 1e6, 1)
     if engine == "server":
         row["clients_cpu"] = round(client_busy[0] / expected * 1e6, 1)
@@ -275,7 +291,9 @@ def main(argv=None):
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--limit", type=float, default=20, help="of p99, in ms")
     parser.add_argument("--repeat", type=int, default=1, help="engines in turn, so many times")
-    parser.add_argument("--server", default="--workers 2 --num-threads 1", help="its options")
+    parser.add_argument(
+        "--server", default="--workers 2 --num-threads 1 --max-delay 3", help="its options"
+    )
     parser.add_argument("--probe", type=float, default=5, help="seconds of a search's first runs")
     parser.add_argument("--out", type=Path, help="a JSON file of all rows, written after each")
     args = parser.parse_args(argv)

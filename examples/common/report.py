@@ -8,6 +8,8 @@
  "deployed": {"file_kb", "float32_difference", "int8_difference"},
  "speed": {"what": "a sentence", "engines": {name: {"us", "spread"}}},
  "installed_mb": {package: megabytes}, "notes": [sentences], "made_with": {name: version}}
+
+from_nothing.py adds "from_nothing", out of times.json: seconds, of what and on which CPU.
 """
 
 import importlib.metadata
@@ -109,6 +111,16 @@ def deployed_lines(results):
         yield "Installed size in MB: " + ", ".join(f"{k} {v:.0f}" for k, v in sizes.items()) + "."
 
 
+def from_nothing_line(results):
+    t, (metric, part) = results["from_nothing"], next(iter(results["scores"].items()))
+    return (
+        f"**From nothing**: in a fresh clone `make example` took {t['seconds']:.0f} seconds on "
+        f"{t['cpus']} cores ({t['cpu']}, {t['date']}), after {t['environment']:.0f} for an "
+        f"environment with PyTorch. That run's score: {score(t['score'], part['digits'])} "
+        f"({metric})."
+    )
+
+
 def lines(results):
     """What stands between the two marks of a README: the first table, the rest folded."""
     first, *others = results["scores"].items()
@@ -124,6 +136,9 @@ def lines(results):
         yield ""
         yield note
     made = results["made_with"]
+    if "from_nothing" in results:
+        yield ""
+        yield from_nothing_line(results)
     yield ""
     yield (
         "Intervals: 95 %, by bootstrap over the test set, exact ones of counts. Made with "
@@ -159,8 +174,18 @@ def write(folder, results):
     folder = Path(folder)
     keep(folder / "results.json", results)
     readme = folder / "README.md"
-    readme.write_text(filled(readme.read_text(), results))
+    readme.write_text(filled(readme.read_text(), read(folder)))
 
 
 def read(folder, name="results.json"):
-    return json.loads((Path(folder) / name).read_text())
+    """A file of an example's folder; results.json with what times.json says of it."""
+    folder = Path(folder)
+    found, path = json.loads((folder / name).read_text()), folder.parent / "times.json"
+    if name == "results.json" and path.exists():
+        times = json.loads(path.read_text())
+        if folder.name in times:
+            found["from_nothing"] = {
+                **times[folder.name],
+                "environment": times["environment"]["seconds"],
+            }
+    return found

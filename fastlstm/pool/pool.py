@@ -244,7 +244,8 @@ class Pool:
                     )
                 for stream in found if closing else ():
                     stream.closing = True
-                if any(s.busy or s.waiting for s in found):
+                waited = any(s.busy or s.waiting for s in found)
+                if waited:
                     marks = [s.taken for s in found]
                     while any(s.busy or s.done < n for s, n in zip(found, marks, strict=True)):
                         self._queue.hurry()
@@ -253,7 +254,7 @@ class Pool:
                 for stream in found:
                     stream.busy = True
                 streams = found
-                for id, stream in zip(ids, found, strict=True):
+                for id, stream in zip(ids, found, strict=True) if waited else ():
                     if stream.waiting:
                         self._queue.ready.pop(id, None)
                 self._touch(ids, found)

@@ -221,7 +221,7 @@ class Server:
 
         connection.direct = direct
         if self.sockets is None and EVENTS:
-            self.sockets = Sockets()
+            self.sockets = Sockets(self.batches.max_delay, self.batches.run)
         size = self.served.bytes[connection.format]
         direct.attach(size, take, slow, self.patience, self.sockets)
 

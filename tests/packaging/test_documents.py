@@ -99,8 +99,28 @@ def test_reports_ask_for_what_is_installed():
         f for f in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if f.stem != "config"
     ]
     assert len(templates) >= 3
+    yaml = pytest.importorskip("yaml")
     for file in templates:
-        assert "Output of `fastlstm info`" in text_of(file), file.name
+        form = yaml.safe_load(text_of(file))
+        assert form["name"] and form["description"]
+        asked = {each["attributes"]["label"]: each for each in form["body"] if "id" in each}
+        assert asked["Output of `fastlstm info`"]["validations"]["required"], file.name
+
+
+def test_the_citation_has_what_a_citation_needs():
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load(text_of(ROOT / "CITATION.cff"))
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    assert citation["message"] and citation["title"] and citation["authors"][0]["name"]
+    assert citation["license"] == "MIT"
+
+
+def test_a_public_address_is_named_everywhere_or_nowhere():
+    """The metadata, the citation, and the sentence of docs/versions.md that there is none yet."""
+    metadata = "[project.urls]" in text_of(ROOT / "pyproject.toml")
+    citation = re.search(r"^(url|repository-code):", text_of(ROOT / "CITATION.cff"), re.M)
+    words = " ".join(text_of(DOCS / "versions.md").split())
+    assert metadata == bool(citation) == ("there is no public address yet" not in words)
 
 
 def test_the_version_is_one():

@@ -42,6 +42,7 @@ ORIGINS = {
     },
 }  # fmt: skip
 GLIBC = "2.17"
+CFLAGS = "-Wsign-compare -DNDEBUG -g -fwrapv -O3 -Wall"  # as CPython is built
 ZIG = [sys.executable, "-m", "ziglang"]
 PAGE = ROOT / "docs" / "wheels.md"
 BEGIN, END = "<!-- made by release/wheels.py -->\n", "<!-- end -->\n"
@@ -84,7 +85,7 @@ class Target:
             compiler, archiver, more = ccache + gcc, gcc.replace("gcc", "ar"), ""
             linker = " ".join([*ZIG, "cc", "-target", f"{triplet}.{GLIBC}", "-shared"])
         return found["build_time_vars"] | {
-            "CC": compiler, "CFLAGS": "-O2 -fwrapv -DNDEBUG" + more, "CCSHARED": "-fPIC",
+            "CC": compiler, "CFLAGS": CFLAGS + more, "CCSHARED": "-fPIC",
             "OPT": "", "BASECFLAGS": "", "LDFLAGS": "", "LDSHARED": linker, "AR": archiver,
             "ARFLAGS": "rcs", "CPPFLAGS": "",
         }  # fmt: skip

@@ -73,3 +73,12 @@ def test_the_list_of_wheels_agrees_with_itself(wheels):
         assert 1_000_000 < int(size.replace(",", "")) < 2_000_000, name
         assert re.fullmatch(r"\d+ passed(, \d+ skipped)?( \(qemu\))?|not run", tests), name
         assert ("aarch64" in name) == ("qemu" in tests) or tests == "not run", name
+
+
+def test_what_is_left_out_under_qemu_is_there(wheels):
+    """Each name of the list is a test's, of a file that wheels are tried with."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
+    files = [word for word in settings["test-command"].split() if word.endswith(".py")]
+    text = "".join((ROOT / file).read_text() for file in files)
+    for name in wheels.LONG:
+        assert len(re.findall(rf"^def test_\w*{name}\w*\(", text, re.M)) == 1, name

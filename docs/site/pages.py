@@ -130,7 +130,7 @@ def names():
             first = markdown(each.__doc__).split("\n\n")[0]
             signature = f"{name}{inspect.signature(each)}".replace("<", "&lt;")
             rows.append(f"<dt><code>{signature}</code></dt><dd markdown='span'>{first}</dd>")
-        text.append(f"<dl class='arguments' markdown='block'>{''.join(rows)}</dl>\n")
+        text.append(f"<dl class='arguments signatures' markdown='block'>{''.join(rows)}</dl>\n")
     return "\n".join(text)
 
 

@@ -147,8 +147,8 @@ wheel: $(VENV)/.built
 	$(BIN)/python -m build --wheel
 	ls -l dist
 
-# For Linux, of several Pythons, each installed and tried, AArch64 under qemu; then the C core compiled for
-# macOS and Windows. release/wheels.py says what it needs; WHEELS="--musl --write" and others are its options.
+# For Linux, of several Pythons, tried where there is one, AArch64 under qemu; then the C core compiled for
+# macOS and Windows. release/wheels.py says what it needs; WHEELS="--only musl --write" and others are its options.
 wheels: $(VENV)/.test
 	$(BIN)/python release/wheels.py $(WHEELS)
 	$(BIN)/python release/targets.py

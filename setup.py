@@ -71,7 +71,7 @@ elif ARM:
 DOT_KERNELS = [
     ("avx2_vnni", "avx2", ["-mavxvnni", "-O3"]),
     ("avx512_vnni", "avx512", ["-mavx512vnni", "-O3"]),
-    ("neon_dot", "neon", ["-march=armv8.2-a+dotprod"]),
+    ("neon_dot", "neon", ["-mcpu=generic+dotprod"]),
 ]
 
 

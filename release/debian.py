@@ -6,21 +6,14 @@ asks, with an index of its own for each architecture and suite."""
 import glob
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
-TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
-LOADERS = {"amd64": "lib64/ld-linux-x86-64.so.2", "arm64": "lib/ld-linux-aarch64.so.1"}
+from interpreter import TRIPLETS, Python, run, starter
 
-
-def run(*words, **options):
-    """Runs a command; where it fails, the end of what it said is the error."""
-    done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, check=False, **options
-    )
-    if done.returncode:
-        raise SystemExit(f"{words}\n{(done.stdout + done.stderr)[-4000:]}")
-    return done.stdout
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+SUITES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 
 
 def mirror():
@@ -34,16 +27,16 @@ def mirror():
 
 
 class Packages:
-    """The packages of one suite (bookworm ...) for one architecture (amd64, arm64)."""
+    """The packages of one suite (bookworm ...) for one kind of CPU."""
 
-    def __init__(self, folder, architecture, suite):
-        self.architecture, self.suite = architecture, suite
+    def __init__(self, folder, machine, suite):
+        architecture = ARCHITECTURES[machine]
         self.state = Path(folder).resolve() / f"apt-{suite}-{architecture}"
         for name in ("lists/partial", "archives/partial", "etc"):
             (self.state / name).mkdir(parents=True, exist_ok=True)
         (self.state / "status").touch()
         key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
-        kinds = ("deb", "deb-src") if architecture == "amd64" else ("deb",)
+        kinds = ("deb", "deb-src") if machine == "x86_64" else ("deb",)
         (self.state / "sources.list").write_text(
             "".join(f"{kind} {key} {mirror()} {suite} main\n" for kind in kinds)
         )
@@ -79,31 +72,43 @@ class Packages:
 
     def source(self, name, into):
         """The folder of a source package as its authors released it, without Debian's changes."""
-        into.mkdir(parents=True, exist_ok=True)
-        self.apt("source", "--download-only", name, cwd=into)
-        (archive,) = into.glob(f"{name}_*.orig.tar.?z")
         folder = into / name
-        folder.mkdir(exist_ok=True)
-        run("tar", "xf", archive, "-C", folder, "--strip-components=1")
+        if not folder.exists():
+            into.mkdir(parents=True, exist_ok=True)
+            self.apt("source", "--tar-only", "--download-only", name, cwd=into)
+            (archive,) = into.glob(f"{name}_*.orig.tar.?z")
+            folder.mkdir()
+            run("tar", "xf", archive, "-C", folder, "--strip-components=1")
         return folder
 
 
-def python(folder, architecture, suite, version):
-    """(root, program): Debian's Python unpacked, and a program beside it that runs it here, on a C
-    library of its own and, for a foreign architecture, under qemu. sys.executable is that program,
-    so what starts Python anew starts it the same way."""
+def headers_of(root, triplet, into):
+    """Folders of Python.h and pyconfig.h alone, without those of the C library beside them."""
+    if not into.exists():
+        include = root / "usr" / "include"
+        for folder in include.glob("python3*"):
+            shutil.copytree(folder, into / folder.name)
+            shutil.copytree(include / triplet / folder.name, into / triplet / folder.name)
+    return [*into.glob("python3*"), into]
+
+
+def python(folder, machine, version):
+    """Debian's Python of that version (3.11 ...) for that kind of CPU (x86_64, aarch64), with a C
+    library of its own."""
+    architecture, triplet = ARCHITECTURES[machine], TRIPLETS[machine, "manylinux"]
     root = Path(folder).resolve() / f"python{version}-{architecture}"
-    program = root / "usr" / "bin" / "python-here"
-    if not program.exists():
+    if not root.exists():
         # NumPy's wheels need the last
         names = (f"python{version}", f"libpython{version}-dev", "libstdc++6")
-        Packages(folder, architecture, suite).unpack(root, *names)
-        binary, loader = root / "usr" / "bin" / f"python{version}", root / LOADERS[architecture]
-        if architecture == "amd64":
-            libraries = root / "usr" / "lib" / TRIPLETS[architecture]
-            start = f'{loader} --argv0 "$0" --library-path {libraries} {binary}'
-        else:
-            start = f'qemu-aarch64 -L {root} -0 "$0" {binary}'
-        program.write_text(f'#!/bin/sh\nexec {start} "$@"\n')
-        program.chmod(0o755)
-    return root, program
+        Packages(folder, machine, SUITES[version]).unpack(root, *names)
+    library = root / "usr" / "lib" / f"python{version}"
+    return Python(
+        library / f"_sysconfigdata__{triplet}.py",
+        headers_of(root, triplet, root.parent / "headers" / root.name),
+        starter(
+            root / "usr" / "bin" / f"python{version}",
+            machine,
+            root,
+            [root / "usr" / "lib" / triplet],
+        ),
+    )

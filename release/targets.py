@@ -44,8 +44,6 @@ def sources(target, few):
         flags += [f"-D{name}={value}" for name, value in library["macros"]]
         if "-mavx512f" in flags:  # zig names every feature, and this one is implied for others
             flags += ["-Xclang", "-target-feature", "-Xclang", "+evex512"]
-        if "-march=armv8.2-a+dotprod" in flags:  # zig's word for it
-            flags[flags.index("-march=armv8.2-a+dotprod")] = "-mcpu=baseline+dotprod"
         for file in library["sources"]:
             if (
                 not few

@@ -24,8 +24,9 @@ ROOT = Path(__file__).parents[2]
 OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "LICENSE",
            "benchmarks/README.md", "examples/*/*.md", "examples/*/*.png")  # fmt: skip
 TYPED = ("errors.py", "variants.py", "files/__init__.py", "files/description.py",
-         "engine/__init__.py", "engine/variants.py", "torch/__init__.py",
-         "torch/model.py")  # fmt: skip
+         "engine/__init__.py", "engine/variants.py", "torch/__init__.py", "torch/model.py",
+         "torch/modules.py", "onnxruntime.py", "score/__init__.py", "score/scorer.py", "ray.py",
+         "dask.py")  # fmt: skip
 NAMES_OF_TYPES = {  # of the stub, as the reference shows them; other aliases as they are defined
     "_Array": "Array",
     "_File": "str | PathLike[str] | bytes | BinaryIO",
@@ -87,23 +88,49 @@ def commands():
     return "\n".join(text)
 
 
+NN = ("nn", "nn.functional", "nn.init", "nn.tensor", "nn.utils", "nn.utils.rnn")
+
+
+def declared(module):
+    """The names that a module's stub makes public, but for modules beside it."""
+    import ast
+
+    file = ROOT / "fastlstm" / module.replace(".", "/")
+    file = file / "__init__.pyi" if file.is_dir() else file.with_suffix(".pyi")
+    found = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.ImportFrom) and node.module:  # not the modules beside it
+            found |= {each.asname for each in node.names if each.asname}
+        elif isinstance(node, ast.Assign):  # another name of a function
+            found |= {target.id for target in node.targets}
+        elif isinstance(node, ast.AnnAssign):
+            found.add(node.target.id)
+    return sorted((name for name in found if name[0] != "_"), key=str.lower)
+
+
 def names():
-    """The classes and functions of fastlstm.nn and their arguments, as Markdown."""
+    """The classes and functions of fastlstm.nn, their arguments and what they say, as Markdown."""
     import importlib
     import inspect
 
+    sys.path.insert(0, str(Path(__file__).parent))
+    from docstrings import markdown
+
     text = []
-    for module in ("nn", "nn.functional", "nn.tensor", "nn.init"):
+    for module in NN:
         found = importlib.import_module(f"fastlstm.{module}")
-        text.append(f"## fastlstm.{module}\n\n```python")
-        for name in sorted(vars(found), key=str.lower):
+        text.append(f"## fastlstm.{module}\n")
+        rows = []
+        for name in declared(module):
             each = getattr(found, name)
-            if name[0] == "_" or inspect.ismodule(each) or not callable(each):
+            if not callable(each):  # a number or a dtype
                 continue
-            if not getattr(each, "__module__", "").startswith("fastlstm.nn"):
-                continue
-            text.append(f"{name}{inspect.signature(each)}")
-        text.append("```\n")
+            first = markdown(each.__doc__).split("\n\n")[0]
+            signature = f"{name}{inspect.signature(each)}".replace("<", "&lt;")
+            rows.append(f"<dt><code>{signature}</code></dt><dd markdown='span'>{first}</dd>")
+        text.append(f"<dl class='arguments signatures' markdown='block'>{''.join(rows)}</dl>\n")
     return "\n".join(text)
 
 

@@ -125,3 +125,17 @@ from .layers.recurrent import (  # noqa: F401
 from .module import (  # noqa: F401
     Module,
 )
+
+
+def _describe(names, torchs):
+    """help() of what has no words of its own says what of torch it is."""
+    for name, each in names.items():
+        ours = str(getattr(each, "__module__", None)).startswith(__name__)
+        if ours and callable(each) and not each.__doc__:
+            each.__doc__ = f"{torchs}.{name}, for inference."
+
+
+_describe(vars(functional), "torch.nn.functional")
+_describe(vars(init), "torch.nn.init")
+_describe(vars(tensor), "torch")
+_describe(dict(globals()), "torch.nn")

@@ -18,9 +18,8 @@ torch.ao.quantization take an accelerated module for the torch.nn module that it
 
 from .model import accelerate, freeze, restore, unfreeze
 from .modules import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from .why_not import _warned
 
 __all__ = [
-    "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "_warned", "accelerate", "freeze",
-    "restore", "unfreeze",
+    "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "accelerate", "freeze", "restore",
+    "unfreeze",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ DRAWN = 300 if FULL else 60
 
 @pytest.fixture(autouse=True)
 def fresh_warnings():
-    fastlstm.torch._warned.clear()
+    fastlstm.torch.why_not._warned.clear()
     torch.manual_seed(0)
 
 

@@ -99,8 +99,28 @@ def test_reports_ask_for_what_is_installed():
         f for f in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if f.stem != "config"
     ]
     assert len(templates) >= 3
+    yaml = pytest.importorskip("yaml")
     for file in templates:
-        assert "Output of `fastlstm info`" in text_of(file), file.name
+        form = yaml.safe_load(text_of(file))
+        assert form["name"] and form["description"]
+        asked = {each["attributes"]["label"]: each for each in form["body"] if "id" in each}
+        assert asked["Output of `fastlstm info`"]["validations"]["required"], file.name
+
+
+def test_the_citation_has_what_a_citation_needs():
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load(text_of(ROOT / "CITATION.cff"))
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    assert citation["message"] and citation["title"] and citation["authors"][0]["name"]
+    assert citation["license"] == "MIT"
+
+
+def test_a_public_address_is_named_everywhere_or_nowhere():
+    """The metadata, the citation, and the sentence of docs/versions.md that there is none yet."""
+    metadata = "[project.urls]" in text_of(ROOT / "pyproject.toml")
+    citation = re.search(r"^(url|repository-code):", text_of(ROOT / "CITATION.cff"), re.M)
+    words = " ".join(text_of(DOCS / "versions.md").split())
+    assert metadata == bool(citation) == ("there is no public address yet" not in words)
 
 
 def test_the_version_is_one():
@@ -110,20 +130,54 @@ def test_the_version_is_one():
     assert f'\nversion = "{fastlstm.__version__}"\n' in settings
 
 
-def test_every_public_name_is_in_the_reference():
-    text = "".join(map(text_of, (DOCS / "reference").glob("*.md")))
-    documented = set(re.findall(r"^::: fastlstm\.(\w+)$", text, re.M))
-    assert documented >= set(fastlstm.__all__) - {"nn"}
+# Modules whose public names have a page, beside fastlstm.nn's, whose page is made of its stubs.
+PUBLIC = ("fastlstm", "fastlstm.torch", "fastlstm.onnxruntime", "fastlstm.score", "fastlstm.ray",
+          "fastlstm.dask")  # fmt: skip
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_in_the_reference(module):
+    pages = [text_of(page) for page in (DOCS / "reference").glob("*.md")]
+    documented = set(re.findall(r"^::: ([\w.]+)$", "\n".join(pages), re.M))
+    public = importlib.import_module(module).__all__
+    assert public and {f"{module}.{name}" for name in public if name != "nn"} <= documented
+
+
+def of_torchs(module):
+    """The public names of a module of fastlstm.nn, as the module itself has them."""
+    found = importlib.import_module(f"fastlstm.{module}")
+    internal = {"held_dtype", "sizes_of", "wrap", "plain", "parametrizations_refused"}
+    return {
+        name
+        for name, each in vars(found).items()
+        if name[0] != "_" and name not in internal and callable(each)
+        and str(getattr(each, "__module__", None)).startswith("fastlstm.nn")
+    }  # fmt: skip
+
+
+def test_every_name_of_nn_is_in_the_reference():
+    """The page is made of the stubs; here the modules themselves are asked what they have."""
+    pages = of_the_site("pages")
+    shown = dict(zip(pages.NN, re.split(r"^## ", pages.names(), flags=re.M)[1:]))
+    assert len(of_torchs("nn")) > 70 and len(of_torchs("nn.functional")) > 50
+    for module, text in shown.items():
+        missing = {name for name in of_torchs(module) if not re.search(rf"<code>{name}\b", text)}
+        assert missing == set(), module
 
 
 def test_help_has_words_for_every_public_name():
     """help() of each name, and of each method that is its own, begins with a sentence."""
-    for name in set(fastlstm.__all__) - {"nn"}:
-        each = getattr(fastlstm, name)
-        assert each.__doc__ and len(each.__doc__.split()) > 3, name
-        for method, found in vars(each).items() if isinstance(each, type) else ():
-            if method[0] != "_" and (callable(found) or isinstance(found, property | classmethod)):
-                assert found.__doc__, f"{name}.{method} has no docstring"
+    for module in PUBLIC:
+        for name in set(importlib.import_module(module).__all__) - {"nn"}:
+            each = getattr(importlib.import_module(module), name)
+            assert each.__doc__ and len(each.__doc__.split()) > 3, name
+            for method, found in vars(each).items() if isinstance(each, type) else ():
+                due = callable(found) or isinstance(found, property | classmethod)
+                if due and method[0] != "_" and method != "forward":  # which is torch.nn's
+                    assert found.__doc__, f"{name}.{method} has no docstring"
+    for module in of_the_site("pages").NN:
+        for name in of_torchs(module):
+            assert getattr(importlib.import_module(f"fastlstm.{module}"), name).__doc__, name
 
 
 @pytest.mark.skipif(
@@ -140,6 +194,8 @@ def test_the_site_builds_strictly(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "reference" / "layers.html").read_text()
     assert "with torch.nn.LSTM's arguments" in text and "batch_first" in text
+    text = (tmp_path / "reference" / "nn.html").read_text()
+    assert "torch.nn.ReLU6, for inference." in text and "Tanhshrink()" in text
     assert (tmp_path / "tutorials" / "voice.html").exists()
 
 

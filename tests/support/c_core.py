@@ -38,7 +38,7 @@ ARM_KERNELS = {"generic": [], "neon": []}
 DOT_KERNELS = {
     "avx2_vnni": ("avx2", ["-mavxvnni"]),
     "avx512_vnni": ("avx512", ["-mavx512vnni"]),
-    "neon_dot": ("neon", ["-march=armv8.2-a+dotprod"]),
+    "neon_dot": ("neon", ["-mcpu=generic+dotprod"]),
 }
 for _kernels in (X86_KERNELS, ARM_KERNELS):
     _kernels |= {

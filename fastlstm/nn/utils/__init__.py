@@ -16,4 +16,5 @@ weight_norm = spectral_norm = parametrizations_refused
 
 
 def clip_grad_norm_(*args, **kwargs):
+    """Refused."""
     raise NotImplementedError("fastlstm.nn is for inference: there are no gradients")

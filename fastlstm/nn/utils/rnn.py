@@ -26,6 +26,7 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
 
 def _refused(name):
     def refuse(*args, **kwargs):
+        """Refused: give lengths= to a fastlstm.LSTM, GRU or RNN."""
         raise NotImplementedError(
             f"{name}: packed sequences are not supported; fastlstm.LSTM, GRU and RNN take padded "
             "input with lengths="
@@ -38,5 +39,7 @@ def _refused(name):
 pack_padded_sequence, pack_sequence = _refused("pack_padded_sequence"), _refused("pack_sequence")
 pad_packed_sequence = _refused("pad_packed_sequence")
 PackedSequence = type(
-    "PackedSequence", (), {"__new__": lambda *a, **k: _refused("PackedSequence")()}
+    "PackedSequence",
+    (),
+    {"__doc__": "Refused.", "__new__": lambda *a, **k: _refused("PackedSequence")()},
 )

@@ -11,6 +11,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from conftest import BACKEND
 from published import path_of
 from small_models import MODELS, drawn
 
@@ -252,8 +253,11 @@ def test_memory_of_giant_shapes_is_not_taken(small):
 def test_memory_takes_values_where_the_work_depends_on_them():
     model = fastlstm.load_model(path_of("silero_vad.onnx"))
     at_16k = model.memory((1, 576), (2, 1, 128), sr=16000)
-    assert at_16k >= 0
-    assert model.memory((1, 288), (2, 1, 128), sr=8000) <= at_16k
+    at_8k = model.memory((1, 288), (2, 1, 128), sr=8000)
+    if BACKEND == "c":
+        assert 4 * 288 < at_8k < at_16k
+    else:  # NumPy allocates as it goes, and the models' memory is not counted
+        assert at_8k == at_16k == 0
     with pytest.raises(TypeError, match=r"2 shapes are due \(input, state\), got 1"):
         model.memory((1, 576), sr=16000)
     with pytest.raises(ValueError, match=r"an array of the shape \(1, 128\) does not fit"):

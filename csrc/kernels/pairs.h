@@ -248,6 +248,7 @@ static void fl_bfloat16_gru_run(const fl_step *s)
 {
     fl_gru_by(s, fl_pairs_product, FL_TILE_PAIRS(3));
 }
+#define fl_bfloat16_probe_run fl_probe_fma
 static void fl_bfloat16_split_row_run(void *to, const float *x, size_t n, int parts, float bound)
 {
     if (parts == 1)

@@ -36,6 +36,8 @@ void fl_avx512_amx_split_row(void *to, const float *x, size_t n, int parts, floa
 void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n, size_t vectors,
                                int parts, float bound);
 void fl_avx512_amx_leave(void);
+double fl_avx512_amx_probe_int8(size_t n);
+double fl_avx512_amx_probe_bfloat16(size_t n);
 void fl_avx512_amx_lstm_int8(const fl_step *s);
 void fl_avx512_amx_gru_int8(const fl_step *s);
 
@@ -89,6 +91,21 @@ void fl_avx512_amx_leave(void)
         __asm__ volatile("tilerelease");
     configured = 0;
 }
+
+static double probe(const int format, size_t n)
+{
+    configure(ROWS, 6);
+    for (size_t i = 0; i < n; i++) {
+        MULTIPLY(0, 4, 6);
+        MULTIPLY(1, 4, 7);
+        MULTIPLY(2, 5, 6);
+        MULTIPLY(3, 5, 7);
+    }
+    fl_avx512_amx_leave();
+    return (double)n * 4 * ROWS * FL_LANES * 2 * WIDTH / (format == FL_INT8 ? 1 : 2);
+}
+double fl_avx512_amx_probe_int8(size_t n) { return probe(FL_INT8, n); }
+double fl_avx512_amx_probe_bfloat16(size_t n) { return probe(FL_BFLOAT16, n); }
 
 /* One or two tiles of rows, and one panel. All distances are in bytes. */
 typedef struct product {

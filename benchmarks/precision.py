@@ -13,6 +13,7 @@ and the precision that the engine says it computes in. ROUNDS of 0: the errors a
 
 import copy
 import logging
+import os
 import statistics
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 
 import fastlstm
+from fastlstm.engine import backend
 
 SHAPES = [  # T, B, I, H
     (1, 1, 64, 64), (1, 1, 256, 256), (1, 1, 512, 512), (1000, 1, 80, 128), (100, 1, 256, 256),
@@ -31,7 +33,7 @@ SHAPES = [  # T, B, I, H
     (100, 32, 256, 256), (100, 32, 512, 512), (50, 128, 256, 256),
 ]  # fmt: skip
 SCALED = 100
-SECONDS = 6  # of one shape, at most about so many
+SECONDS = 4  # of one shape, at most about so many
 
 
 def sessions(layer, shape, folder):
@@ -51,7 +53,7 @@ def sessions(layer, shape, folder):
         )  # fmt: skip
     quantize_dynamic(plain, quantized, per_channel=True, weight_type=QuantType.QInt8)
     options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options.intra_op_num_threads, options.log_severity_level = layer.num_threads, 3
     return [ort.InferenceSession(path, options) for path in (plain, quantized)]
 
 
@@ -119,7 +121,7 @@ def openvino(layer, x):
     shape = (*x.shape[:2], layer.input_size, layer.hidden_size)
     options = {
         hint.performance_mode: hint.PerformanceMode.LATENCY, props.streams.num: 1,
-        props.inference_num_threads: 1,
+        props.inference_num_threads: layer.num_threads,
     }  # fmt: skip
     core, found = openvino.Core(), {}
     with tempfile.TemporaryDirectory() as folder:
@@ -151,10 +153,10 @@ def error(call, due):
     return float(np.sqrt(np.mean((y.reshape(due.shape) - due) ** 2)))
 
 
-def network(shape, scaled=1):
+def network(shape, scaled=1, threads=1):
     """(layer, x); one feature of x is `scaled` times the others, its weights as much smaller."""
     T, B, I, H = shape
-    layer = fastlstm.LSTM(I, H, num_threads=1)
+    layer = fastlstm.LSTM(I, H, num_threads=threads)
     x = np.random.default_rng(1).standard_normal((T, B, I)).astype(np.float32)
     weights = layer.state_dict()
     x[..., 0] *= scaled
@@ -163,9 +165,9 @@ def network(shape, scaled=1):
     return layer, x
 
 
-def measure(shape, rounds, scaled=1):
+def measure(shape, rounds, scaled=1, threads=1):
     """{(engine, precision): (median us, quartiles' distance in %, rms error)}."""
-    layer, x = network(shape, scaled)
+    layer, x = network(shape, scaled, threads)
     calls, due = calls_of(layer, x), exact(layer, x)
     errors = {name: error(call, due) for name, call in calls.items()}
     taken, start = {name: [] for name in calls}, time.perf_counter()
@@ -184,22 +186,33 @@ def measure(shape, rounds, scaled=1):
     return found
 
 
+def rate():
+    """Gop/s of products of int8 on one core, now."""
+    return backend.fma_peak(seconds=0.02, dtype="int8")
+
+
 def main():
-    torch.set_num_threads(1)
+    threads = int(os.environ.get("THREADS", "1"))
+    torch.set_num_threads(threads)
     logging.disable(logging.WARNING)  # quantize_dynamic's advice
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     shapes = [tuple(map(int, a.split(","))) for a in sys.argv[2:]] or SHAPES
-    print(f"fastlstm {fastlstm.__version__}, isa {fastlstm.LSTM(1, 1).isa}\n")
-    print("| T, B, I, H | engine | precision | us | spread, % | own float32 / it | rms error |")
-    print("|---|---|---|---:|---:|---:|---:|")
+    print(f"fastlstm {fastlstm.__version__}, isa {fastlstm.LSTM(1, 1).isa}, {threads} threads\n")
+    print("| T, B, I, H | int8 products, Gop/s | engine | precision | us | spread, % "
+          "| own float32 / it | rms error |")  # fmt: skip
+    print("|---|---:|---|---|---:|---:|---:|---:|")
     for shape in shapes:
-        found = measure(shape, max(2, rounds) if rounds else 0)
+        before = rate()
+        found = measure(shape, max(2, rounds) if rounds else 0, 1, threads)
+        rates = f"{before:.0f}, {rate():.0f}"
         base = found["fastlstm", "float32"][0]
         for (engine, precision), (us, spread, rms) in found.items():
             print(
-                f"| {', '.join(map(str, shape))} | {engine} | {precision} | {us:.3g} "
+                f"| {', '.join(map(str, shape))} | {rates} | {engine} | {precision} | {us:.3g} "
                 f"| {spread:.0f} | {base / us:.2f} | {rms:.1e} |", flush=True,
             )  # fmt: skip
+    if threads > 1:
+        return
     print(f"\nOne feature of x {SCALED} times the others, T, B, I, H = 100, 8, 512, 512:\n")
     print("| engine | precision | rms error |\n|---|---|---:|")
     for (engine, precision), (_, _, rms) in measure((100, 8, 512, 512), 0, SCALED).items():

@@ -64,7 +64,7 @@ def main():
     speech = heard("float32")
     print(f"\nsilero-vad, {len(speech)} frames of {FRAME} samples:\n")
     print("| dtype | largest difference | judged otherwise |\n|---|---:|---:|")
-    for dtype in ("float16", "int8"):
+    for dtype in ("float16", "bfloat16", "int8"):
         now = heard(dtype)
         flips = int(((now > 0.5) != (speech > 0.5)).sum())
         print(f"| {dtype} | {np.abs(now - speech).max():.1e} | {flips} |", flush=True)

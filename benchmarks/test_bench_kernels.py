@@ -106,10 +106,11 @@ def test_fma_peak(benchmark, isa):
 
 
 @pytest.mark.benchmark(group="limits")
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
 @pytest.mark.parametrize("isa", fastlstm.runnable_isas())
-def test_peak_of_products_of_codes(benchmark, isa):
-    """The roof of int8."""
-    gops = benchmark.pedantic(_core.fma_peak, (isa, 0.02, True), rounds=3)
+def test_peak_of_products(benchmark, isa, dtype):
+    """The roofs of int8 and bfloat16."""
+    gops = benchmark.pedantic(_core.fma_peak, (isa, 0.02, dtype), rounds=3)
     assert gops > 0
     benchmark.extra_info["gops"] = gops
 

@@ -37,7 +37,8 @@ FL_INLINE void fl_put(float *row, size_t unit, size_t hidden, vf v)
  *
  *     c' = sigmoid(a_f) c + sigmoid(a_i) tanh(a_g)        h' = sigmoid(a_o) tanh(c')
  *
- * a holds the sums of i, f, g and o. *c is replaced by c', and h' is returned.
+ * a holds the sums of i, f, g and o. fl_lstm_state replaces *c by c' and returns the denominator of
+ * o, of which and c' fl_lstm_output makes h'.
  *
  * sigmoid and tanh are fractions, and of a product of two of them the numerators and the
  * denominators are multiplied before the one division: there are three divisions instead of five.
@@ -45,19 +46,23 @@ FL_INLINE void fl_put(float *row, size_t unit, size_t hidden, vf v)
  * numerator 2^-64 would make subnormals of small g and c. Below a = -88.7 the denominator then
  * overflows to infinity, and the gate is 0.
  */
-FL_INLINE vf fl_lstm_gates(const vf a[FL_NV], vf *c)
+FL_INLINE vf fl_lstm_state(const vf a[FL_NV], vf *c)
 {
-    const vf unscale = vf_set1(1 / FL_SIGMOID_NUM), tiny = vf_set1(FL_TINY);
-    vf den_g, den_c;
+    const vf unscale = vf_set1(1 / FL_SIGMOID_NUM);
+    vf den_g;
     vf i_den = vf_mul(fl_sigmoid_den(a[0]), unscale);
     vf f = fl_sigmoid(a[1]);
     vf g = fl_tanh_num(a[2], &den_g);
     vf o_den = vf_mul(fl_sigmoid_den(a[3]), unscale);
     vf ig = vf_div(g, vf_mul(i_den, den_g));
-    vf state = vf_flush(vf_fma(f, *c, ig), tiny);
-    vf t = fl_tanh_num(state, &den_c);
-    *c = state;
-    return vf_flush(vf_div(t, vf_mul(o_den, den_c)), tiny);
+    *c = vf_flush(vf_fma(f, *c, ig), vf_set1(FL_TINY));
+    return o_den;
+}
+
+FL_INLINE vf fl_lstm_output(vf c, vf o_den)
+{
+    vf den_c, t = fl_tanh_num(c, &den_c);
+    return vf_flush(vf_div(t, vf_mul(o_den, den_c)), vf_set1(FL_TINY));
 }
 
 /* Stores an activation that `back` needs. Below FL_TINY_GRADIENT it becomes 0, since the product of
@@ -67,11 +72,16 @@ FL_INLINE void fl_keep(float *kept, vf v)
     vf_store(kept, vf_flush(v, vf_set1(FL_TINY_GRADIENT)));
 }
 
-FL_INLINE void fl_lstm_step(const int keep, const vf a[FL_NV], const fl_step *s, size_t p, size_t r)
+/* A row between its two halves. */
+typedef struct fl_lstm_row {
+    vf c, o_den;
+} fl_lstm_row;
+
+FL_INLINE void fl_lstm_begin(const int keep, fl_lstm_row *row, const vf a[FL_NV], const fl_step *s,
+                             size_t p, size_t r)
 {
     const size_t unit = p * FL_LANES;
     float *cp = s->c + r * s->c_row + unit;
-    vf c = vf_load(cp);
     if (keep) { /* three more divisions; c and h are computed as without them, to the same bits */
         float *kept = s->kept + p * s->kept_panel + r * 4 * FL_LANES;
         fl_keep(kept, fl_sigmoid(a[0]));
@@ -79,11 +89,23 @@ FL_INLINE void fl_lstm_step(const int keep, const vf a[FL_NV], const fl_step *s,
         fl_keep(kept + 2 * FL_LANES, fl_tanh(a[2]));
         fl_keep(kept + 3 * FL_LANES, fl_sigmoid(a[3]));
     }
-    vf h = fl_lstm_gates(a, &c);
-    vf_store(cp, c);
+    row->c = vf_load(cp);
+    row->o_den = fl_lstm_state(a, &row->c);
+    vf_store(cp, row->c);
     if (keep)
-        vf_store(s->c_out + r * s->c_row + unit, c);
-    fl_put(s->h_out[r], unit, s->hidden, h);
+        vf_store(s->c_out + r * s->c_row + unit, row->c);
+}
+
+FL_INLINE void fl_lstm_end(fl_lstm_row row, const fl_step *s, size_t p, size_t r)
+{
+    fl_put(s->h_out[r], p * FL_LANES, s->hidden, fl_lstm_output(row.c, row.o_den));
+}
+
+FL_INLINE void fl_lstm_step(const int keep, const vf a[FL_NV], const fl_step *s, size_t p, size_t r)
+{
+    fl_lstm_row row;
+    fl_lstm_begin(keep, &row, a, s, p, r);
+    fl_lstm_end(row, s, p, r);
 }
 
 /*

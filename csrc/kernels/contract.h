@@ -355,12 +355,12 @@ struct fl_kernels {
     void (*tanh)(float *y, const float *x, size_t n);
     /* The functions of variants over n floats, for tests: f(x), and f'(x) to slope. */
     void (*activate)(const fl_activation *f, float *y, float *slope, const float *x, size_t n);
-    /* Work for measurements of the machine, to be timed by the caller. probe_fma does n rounds of
-       independent fused multiply-adds and returns how many operations these were. probe_read reads
-       n floats in order, but for a rest of fewer than 8 L, and adds them up by lane; it returns the
-       sum of one lane, only so that the reads cannot be left out. */
-    double (*probe_fma)(size_t n);
-    double (*probe_codes)(size_t n); /* the same of products of codes of 8 bits */
+    /* Work for measurements of the machine, to be timed by the caller. `probe` does n rounds of
+       independent multiply-adds, of the instruction that a format's products are made of (floats,
+       codes of 8 bits, bfloat16; none for float16), and returns how many operations these were.
+       probe_read reads n floats in order, but for a rest of fewer than 8 L, and adds them up by
+       lane; it returns the sum of one lane, only so that the reads cannot be left out. */
+    double (*probe[FL_FORMATS])(size_t n);
     float (*probe_read)(const float *x, size_t n);
 };
 

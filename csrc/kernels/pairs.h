@@ -198,11 +198,17 @@ static FL_ONE_COPY void fl_lstm_by(const fl_step *s, fl_product_fn *product)
             continue;
         const size_t p = s->descending ? sum - (i - 1) : i - 1;
         const float *sums = z + p * s->z_panel;
-        for (size_t r = 0; r < s->rows; r++, sums += FL_GROUP) {
-            vf a[FL_NV];
-            FL_FOR (v, FL_NV)
-                a[v] = vf_load(sums + v * FL_LANES);
-            fl_lstm_step(s->kept != NULL, a, s, p, r);
+        fl_lstm_row row, before; /* a row begins before the one before it ends */
+        for (size_t r = 0; r <= s->rows; r++, sums += FL_GROUP) {
+            before = row;
+            if (r < s->rows) {
+                vf a[FL_NV];
+                FL_FOR (v, FL_NV)
+                    a[v] = vf_load(sums + v * FL_LANES);
+                fl_lstm_begin(s->kept != NULL, &row, a, s, p, r);
+            }
+            if (r > 0)
+                fl_lstm_end(before, s, p, r - 1);
         }
     }
 }
@@ -242,6 +248,7 @@ static void fl_bfloat16_gru_run(const fl_step *s)
 {
     fl_gru_by(s, fl_pairs_product, FL_TILE_PAIRS(3));
 }
+#define fl_bfloat16_probe_run fl_probe_fma
 static void fl_bfloat16_split_row_run(void *to, const float *x, size_t n, int parts, float bound)
 {
     if (parts == 1)

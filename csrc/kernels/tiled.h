@@ -11,6 +11,8 @@
  *   split_row   fl_split_row, to 2 bytes a number: fl_codes of contract.h
  *   split_lines what contract.h says
  *   leave       gives up what a thread's tiles hold
+ *   probe_int8, probe_bfloat16
+ *               what contract.h says of `probe`
  *
  * Here are the steps of FL_BFLOAT16. For one panel after the other the gemm adds the products of h
  * to z, or to sums beside it, and the gates are computed from there while the sums are in L1: the
@@ -28,16 +30,19 @@ void FL_TILED_KERNEL(gemm_bfloat16)(const fl_gemm *);
 void FL_TILED_KERNEL(split_row)(void *, const float *, size_t, int, float);
 void FL_TILED_KERNEL(split_lines)(void *, const float *, size_t, size_t, size_t, int, float);
 void FL_TILED_KERNEL(leave)(void);
+double FL_TILED_KERNEL(probe_int8)(size_t);
+double FL_TILED_KERNEL(probe_bfloat16)(size_t);
 
 /* What table_entries.h calls them. Codes are those of the set with products of codes. */
 #define FL_TILED_INT8_encode FL_DOT_KERNEL(encode)
-#define FL_TILED_INT8_probe FL_DOT_KERNEL(probe)
+#define FL_TILED_INT8_probe FL_TILED_KERNEL(probe_int8)
 #define FL_TILED_INT8_gemm FL_TILED_KERNEL(gemm_int8)
 #define FL_TILED_INT8_lstm FL_TILED_KERNEL(lstm_int8)
 #define FL_TILED_INT8_gru FL_TILED_KERNEL(gru_int8)
 #define FL_TILED_BFLOAT16_split_row FL_TILED_KERNEL(split_row)
 #define FL_TILED_BFLOAT16_split_lines FL_TILED_KERNEL(split_lines)
 #define FL_TILED_BFLOAT16_gemm FL_TILED_KERNEL(gemm_bfloat16)
+#define FL_TILED_BFLOAT16_probe FL_TILED_KERNEL(probe_bfloat16)
 #define FL_TILED_BFLOAT16_lstm fl_tiled_lstm_run
 #define FL_TILED_BFLOAT16_gru fl_tiled_gru_run
 

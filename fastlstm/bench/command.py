@@ -212,8 +212,8 @@ def measured(args):
     with progress(len(todo) * len(measure.passes(args.rounds))) as say:
         ctx = forward.Context(peers, args.rounds, limits, say, not args.no_rss, precisions)
         limits.levels()
-        if "int8" in precisions:
-            limits.of_codes()
+        for dtype in {"int8", "bfloat16"}.intersection(precisions):
+            limits.of_products(dtype)
         rows, rounds = passes.all_rows(todo, ctx, args.minutes, say)
         roofline = limits.record()
     facts["others"] = others.share()

@@ -166,7 +166,7 @@ def draw_roofline(width: int, points: list[plots.Point], roof: plots.Roof) -> Ca
     low, high = plots.rounded(
         min(point.intensity for point in points) / 1.5, max(p.intensity for p in points) * 1.2
     )
-    highest = max(roof.peak, roof.codes or 0)
+    highest = max([roof.peak, *roof.products.values()])
     low_y, high_y = plots.rounded(min(point.gflops for point in points), highest * 1.3)
     canvas.scale("x", low, high)
     canvas.scale("y", low_y, high_y)
@@ -196,13 +196,13 @@ def draw_roofline(width: int, points: list[plots.Point], roof: plots.Roof) -> Ca
             rotation=math.degrees(math.atan2(y1 - y0, x1 - x0)), rotation_mode="anchor",
             va="top" if at % 2 else "bottom", **label,
         )  # fmt: skip
-    for name, peak in (("FMA peak", roof.peak), ("int8 products", roof.codes)):
-        if peak:
-            axes.plot([ridge * peak / highest, high], [peak, peak], **roofs)
-            axes.annotate(
-                f"{name} {peak:.0f} GFLOP/s", (high, peak), (-4, 5), "data", "offset points",
-                ha="right", va="bottom", **label,
-            )  # fmt: skip
+    flat = {"FMA peak": roof.peak}
+    for name, peak in (flat | {f"{n} products": p for n, p in roof.products.items()}).items():
+        axes.plot([ridge * peak / highest, high], [peak, peak], **roofs)
+        axes.annotate(
+            f"{name} {peak:.0f} GFLOP/s", (high, peak), (-4, 5), "data", "offset points",
+            ha="right", va="bottom", **label,
+        )  # fmt: skip
     shown = in_order(point.engine for point in points)
     for point in points:
         (mark,) = axes.plot(

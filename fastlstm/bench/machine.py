@@ -101,8 +101,8 @@ def line(facts: dict, roofline: dict) -> str:
     ]
     if roofline.get("peak"):
         parts.append(f"FMA peak {roofline['peak']:.0f} GFLOP/s a core ({roofline['isa']})")
-    if roofline.get("codes_peak"):
-        parts.append(f"int8 products {roofline['codes_peak']:.0f} Gop/s")
+    for dtype, peak in peaks(roofline).items():
+        parts.append(f"{dtype} products {peak:.0f} Gop/s")
     for level in roofline.get("levels", []):
         parts.append(f"{level['name']} {level['gbs']:.0f} GB/s")
     if facts.get("others") is not None:
@@ -111,6 +111,12 @@ def line(facts: dict, roofline: dict) -> str:
         parts.append(f"load {facts['load']} at the start")
     parts += [f"{k}={v}" for k, v in facts["settings"].items()]
     return "; ".join(parts)
+
+
+def peaks(roofline: dict) -> dict[str, float]:
+    """{dtype: Gop/s} of one core at products of fewer bits."""
+    older = {"int8": roofline["codes_peak"]} if roofline.get("codes_peak") else {}
+    return roofline.get("peaks", older)
 
 
 class Limits:
@@ -126,7 +132,7 @@ class Limits:
         self._backend = backend if hasattr(backend, "fma_peak") else None
         self.isa = fastlstm.config_dict()["isa"]
         self.best_peak = 0.0
-        self.codes_peak = 0.0  # of products of int8
+        self.peaks: dict[str, float] = {}  # of products of fewer bits
         self._bandwidths: dict[int, float] = {}
 
     def peak(self, seconds: float = 0.05) -> float | None:
@@ -137,12 +143,12 @@ class Limits:
         self.best_peak = max(self.best_peak, now)
         return now
 
-    def of_codes(self, seconds: float = 0.1) -> float | None:
-        """Gop/s of one core at products of 8-bit codes, now."""
+    def of_products(self, dtype: str, seconds: float = 0.1) -> float | None:
+        """Gop/s of one core at products of int8 or bfloat16, now."""
         if self._backend is None:
             return None
-        now = self._backend.fma_peak(self.isa, seconds, codes=True)
-        self.codes_peak = max(self.codes_peak, now)
+        now = self._backend.fma_peak(self.isa, seconds, dtype)
+        self.peaks[dtype] = max(self.peaks.get(dtype, 0.0), now)
         return now
 
     def bandwidth(self, size: int, seconds: float = 0.03) -> float | None:
@@ -192,7 +198,7 @@ class Limits:
         return {
             "isa": self.isa,
             "peak": self.best_peak or None,
-            "codes_peak": self.codes_peak or None,
+            "peaks": self.peaks,
             "levels": self.levels(),
             "probed": {str(size): gbs for size, gbs in sorted(self._bandwidths.items())},
         }

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from . import machine
 from .rows import Row
 from .shapes import Shape
 from .stats import QUANTILES
 from .tables import duration, number, shape_text
 
 ENGINES = ("fastlstm", "torch", "onnxruntime", "openvino", "ncnn")
+OWN_ROOF = 1.2  # times the peak of float32's products that others have to be, to be drawn
 MOST = 30.0  # times the fastest median: the end of the axis of latencies
 
 
@@ -118,12 +120,13 @@ def thread_counts(rows: list[Row]) -> list[int]:
 
 @dataclass
 class Roof:
-    """One core's limits, times the cores in use: peak in GFLOP/s, [(name, GB/s)], and the peak of
-    products of int8, or None. bfloat16's products are fused multiply-adds."""
+    """One core's limits, times the cores in use: peak in GFLOP/s, [(name, GB/s)], and the peaks of
+    products of fewer bits. On CPUs without AMX those of bfloat16 are fused multiply-adds, and have
+    no roof of their own."""
 
     peak: float
     levels: list[tuple[str, float]]
-    codes: float | None = None
+    products: dict[str, float] = field(default_factory=dict)
 
 
 def roof(run, threads: int) -> Roof | None:
@@ -132,8 +135,12 @@ def roof(run, threads: int) -> Roof | None:
         return None
     cores = min(threads, run.machine["cpus"])
     levels = [(level["name"], level["gbs"] * cores) for level in run.roofline["levels"]]
-    codes = run.roofline.get("codes_peak")
-    return Roof(peak * cores, levels, codes and codes * cores)
+    products = {
+        dtype: own * cores
+        for dtype, own in machine.peaks(run.roofline).items()
+        if own > OWN_ROOF * peak
+    }
+    return Roof(peak * cores, levels, products)
 
 
 @dataclass

@@ -17,13 +17,18 @@
  *             asks its poll at least N times, and ends where the answer is yes
  *     contract_driver race FIRST LAST STEP THREADS    as guard, without the pages
  *
+ * Two more arguments, FORMAT SET: all networks are of that format, a number of fastlstm.h, and run
+ * on the one instruction set of that name.
+ *
  * Linked with --wrap for fl_alloc, fl_alloc_lasting and fl_free.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "case.h"
 #include "runs_floats.h"
 #include "vary.h"
@@ -38,10 +43,12 @@ static struct slot {
     char *given; /* NULL: free */
 } slots[256];
 static int guarding, side; /* side 0: against the page before, 1: the page after */
-static long live;          /* what the core holds */
+static atomic_long live;   /* what the core holds */
+static pthread_mutex_t slots_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static void *guarded(size_t bytes, size_t align)
 {
+    CHECK(pthread_mutex_lock(&slots_mutex) == 0);
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (bytes + align - 1) / align * align;
     struct slot *s = NULL;
     for (size_t i = 0; i < 256; i++) {
@@ -60,17 +67,35 @@ static void *guarded(size_t bytes, size_t align)
         CHECK(s->base != MAP_FAILED);
         CHECK(mprotect(s->base + page, s->inner, PROT_READ | PROT_WRITE) == 0);
     }
-    s->given = s->base + page + (side ? s->inner - size : 0);
-    memset(s->given, 0xff, size); /* NaN, if it is read before it is written */
-    return s->given;
+    char *const given = s->base + page + (side ? s->inner - size : 0);
+    s->given = given;
+    memset(given, 0xff, size); /* NaN, if it is read before it is written */
+    CHECK(pthread_mutex_unlock(&slots_mutex) == 0);
+    return given;
 }
 
 static void release(const void *p)
 {
     size_t i = 0;
+    CHECK(pthread_mutex_lock(&slots_mutex) == 0);
     while (slots[i].given != p)
         CHECK(++i < 256);
     slots[i].given = NULL;
+    CHECK(pthread_mutex_unlock(&slots_mutex) == 0);
+}
+
+static void *guarded_core(size_t bytes)
+{
+    atomic_fetch_add(&live, 1);
+    return guarded(bytes, 64);
+}
+
+/* A helper that a call's end has left behind frees the call's memory when it returns. */
+static void wait_for_helpers(void)
+{
+    for (int naps = 0; live && naps < 100000; naps++)
+        fl_nap();
+    CHECK(live == 0);
 }
 
 void *__real_fl_alloc(size_t bytes);
@@ -82,12 +107,12 @@ void __wrap_fl_free(void *p);
 
 void *__wrap_fl_alloc(size_t bytes)
 {
-    return guarding ? live++, guarded(bytes, 64) : __real_fl_alloc(bytes);
+    return guarding ? guarded_core(bytes) : __real_fl_alloc(bytes);
 }
 
 void *__wrap_fl_alloc_lasting(size_t bytes)
 {
-    return guarding ? live++, guarded(bytes, 64) : __real_fl_alloc_lasting(bytes);
+    return guarding ? guarded_core(bytes) : __real_fl_alloc_lasting(bytes);
 }
 
 void __wrap_fl_free(void *p)
@@ -95,8 +120,8 @@ void __wrap_fl_free(void *p)
     if (!guarding) {
         __real_fl_free(p);
     } else if (p) {
-        live--;
         release(p);
+        atomic_fetch_sub(&live, 1);
     }
 }
 
@@ -124,6 +149,9 @@ static void give_back(void)
 
 /* ---- cases ---- */
 
+static int only_format; /* of all networks, if there is an only_set */
+static const char *only_set;
+
 static shape case_of(size_t number)
 {
     uint64_t draws = number, *state = &draws;
@@ -149,6 +177,7 @@ static shape case_of(size_t number)
     if (draw(state) % 8)
         s.wants &= ~(unsigned)NO_LAST;
     s.f.format = draw(state) % 3 ? FL_FLOAT32 : 1 + (int)(number % (FL_FORMATS - 1));
+    s.f.format = only_set ? only_format : s.f.format;
     s.f.input_bits = number % 4 < 2 ? 16 : 8;
     s.f.parts = 1 + (int)(number / 7 % 3);
     return s;
@@ -157,6 +186,8 @@ static shape case_of(size_t number)
 /* Has an instruction set kernels of its own for the case's format? */
 static int runs(const shape *s, int isa)
 {
+    if (only_set)
+        return fl_isa_runnable(isa) && !strcmp(fl_isa_name(isa), only_set);
     return s->f.format == FL_INT8 || s->f.format == FL_BFLOAT16 ? fl_isa_runnable(isa)
                                                                 : runs_floats(isa);
 }
@@ -202,7 +233,7 @@ static size_t test_guard(size_t number, size_t threads, int pages)
             uint64_t gradients;
             const uint64_t here = calls(&x, fl_isa_kernels(i), threads, &gradients);
             CHECK(side == 0 || (here == bits[i] && gradients == all[i]));
-            CHECK(live == 0);
+            wait_for_helpers();
             CHECK(!fused_bits || !fused(i) || here == fused_bits);
             if (s.f.format == FL_BFLOAT16 && fused(i)) { /* whatever the vectors' length */
                 CHECK(!fused_gradients || gradients == fused_gradients);
@@ -360,6 +391,10 @@ int main(int argc, char **argv)
     const size_t first = strtoul(argv[2], NULL, 10), last = strtoul(argv[3], NULL, 10);
     const size_t step = strtoul(argv[4], NULL, 10), threads = strtoul(argv[5], NULL, 10);
     size_t cases = 0, count = 0;
+    if (argc == 8) {
+        only_format = (int)strtol(argv[6], NULL, 10);
+        only_set = argv[7];
+    }
     if (argv[1][0] == 's')
         test_stop(first, threads);
     for (size_t n = first; argv[1][0] != 's' && n < last && n < GRID; n += step, cases++)

@@ -83,7 +83,8 @@ static void small(reader *r)
             ((int64_t *)(uintptr_t)x.call.lengths)[b] = (int64_t)in(r, 0, s.steps);
     uint64_t fused = 0;
     for (int i = 0; i < fl_isa_count(); i++) {
-        if (s.f.format == FL_INT8 ? !fl_isa_runnable(i) : !runs_floats(i))
+        if (s.f.format == FL_INT8 || s.f.format == FL_BFLOAT16 ? !fl_isa_runnable(i)
+                                                               : !runs_floats(i))
             continue;
         uint64_t all, other;
         CHECK(open_net(&x, fl_isa_kernels(i)));

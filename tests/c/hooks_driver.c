@@ -183,7 +183,8 @@ static void test_shared_kernels(void)
             copy.cell[FL_GRU].step[FL_BFLOAT16] = base->cell[FL_GRU].step[FL_BFLOAT16];
             copy.encode = base->encode;
             copy.code_zero = base->code_zero;
-            copy.probe_codes = base->probe_codes;
+            copy.probe[FL_INT8] = base->probe[FL_INT8];
+            copy.probe[FL_BFLOAT16] = base->probe[FL_BFLOAT16];
             copy.gemm[FL_INT8] = base->gemm[FL_INT8];
             copy.cell[FL_LSTM].step[FL_INT8] = base->cell[FL_LSTM].step[FL_INT8];
             copy.cell[FL_GRU].step[FL_INT8] = base->cell[FL_GRU].step[FL_INT8];

@@ -109,6 +109,17 @@ def test_refused_tiles_are_done_without(networks):
     assert drive(networks, "refused") == ["refused"]
 
 
+@pytest.mark.skipif(not HAS_AMX, reason="on tiles of a CPU alone: the model is C")
+@pytest.mark.parametrize("kind", ["address", "thread"])
+def test_sanitizers_find_nothing(kind):
+    """With AddressSanitizer and UBSan, and with ThreadSanitizer: what makes rows of codes, uses the
+    sums, and shares both among threads. They do not see loads and stores of tiles; guard pages
+    do."""
+    driver = build("amx_driver", model=True, sanitizer=kind, flags=EVERY_ROW)
+    comparisons, _ = map(int, drive(driver, "nets", 4 * TIMES, 7))
+    assert comparisons == 24 * TIMES
+
+
 @pytest.mark.parametrize("number", [2, 3], ids=["int8", "bfloat16"])
 def test_a_linear_operator_asks_for_tiles(networks, number):
     """Of each format alone, in a process in which no network has asked; 1 to 65 rows."""

@@ -12,6 +12,8 @@ import pytest
 from c_core import CLEAN, SANITIZERS, build, need
 from conftest import FULL
 
+import fastlstm
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
 
 WRAP = ["-Wl,--wrap=fl_alloc,--wrap=fl_alloc_lasting,--wrap=fl_free"]
@@ -24,15 +26,27 @@ CONTROL = {"plain": (11, 20011), "address": (13, 80021)}
 RACE = {"plain": (LARGE, 307), "address": (17, 15013), "thread": (LARGE + 1, 1601)}
 VALGRIND = {"fail": (2600, 60101), "race": (2601, 60101), "control": (2602, 90001)}
 MORE = 20 if FULL else 1
+HAS_AMX = "avx512-amx" in fastlstm.runnable_isas()
 
 
-def drive(kind, mode, start, threads, prefix=()):
-    """The driver's two counts, after checking that it found nothing wrong."""
-    driver = build("contract_driver", sanitizer=kind, link=WRAP)
+def drive(kind, mode, start, threads, prefix=(), more=()):
+    """The driver's two counts, after checking that it found nothing wrong. more: a format and a set
+    for all networks, on tiles for every number of rows."""
+    flags = ["-DFL_TILE_ROWS=1"] if more else []
+    driver = build("contract_driver", sanitizer=kind, flags=flags, link=WRAP)
     first, step = start
     environment = CLEAN | {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1"}
     done = subprocess.run(
-        [*prefix, driver, mode, str(first), str(GRID), str(max(1, step)), str(threads)],
+        [
+            *prefix,
+            driver,
+            mode,
+            str(first),
+            str(GRID),
+            str(max(1, step)),
+            str(threads),
+            *map(str, more),
+        ],
         capture_output=True,
         text=True,
         timeout=None if FULL else 600,
@@ -48,6 +62,15 @@ def test_guard_pages_on_both_sides_of_every_buffer():
     """In full every I and H in 1..130 with every B in 1..9."""
     cases, calls = drive("plain", "guard", GUARD, 4)
     assert cases >= (GRID if FULL else 150) and calls >= 2 * cases
+
+
+@pytest.mark.skipif(not HAS_AMX, reason="a CPU with AMX")
+@pytest.mark.parametrize("number", [2, 3], ids=["int8", "bfloat16"])
+def test_guard_pages_around_what_tiles_read_and_write(number):
+    """The same grid on tiles alone, whatever the number of rows."""
+    first, step = GUARD
+    cases, calls = drive("plain", "guard", (first, step), 4, more=(number, "avx512-amx"))
+    assert cases >= (GRID if FULL else 150) and calls == 2 * cases
 
 
 @pytest.mark.parametrize("kind", FAIL)

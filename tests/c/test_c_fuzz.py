@@ -18,8 +18,8 @@ from conftest import FULL
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX")
 
 WRAP = ["-Wl,--wrap=fl_alloc,--wrap=fl_alloc_lasting"]
-# Small work is shared out too.
-SHARED = ["-DFL_SPLIT_HOOK", "-DFL_THREAD_FLOP=1e3"]
+# Small work is shared out too, and AMX's tiles take calls of any number of rows.
+SHARED = ["-DFL_SPLIT_HOOK", "-DFL_THREAD_FLOP=1e3", "-DFL_TILE_ROWS=1"]
 # driver: (folder of its corpus, bytes of an input at most, inputs in CI, inputs of libFuzzer's)
 DRIVERS = {
     "fuzz_driver": ("corpus", 64, 400, 5000),  # 0.07 s of processor time each

@@ -14,6 +14,7 @@ import pytest
 from fastlstm.bench import (
     command,
     forward,
+    machine,
     measure,
     page,
     plots,
@@ -216,12 +217,14 @@ def test_the_page_of_a_run_without_probes_or_peers():
     assert checker.open == [] and "Roofline" not in checker.words
 
 
-def test_int8_has_a_roof_and_points_of_its_own():
+def test_int8_and_bfloat16_have_roofs_and_points_of_their_own():
     pytest.importorskip("matplotlib")
     run = some_run()
     plain = page.page(run)
     assert "int8 products" not in plain
-    run.roofline["codes_peak"] = 400.0
+    run.roofline["codes_peak"] = 400.0  # of runs before bfloat16 had one
+    assert plots.roof(run, 1).products == {"int8": 400.0}
+    run.roofline["peaks"] = {"int8": 400.0, "bfloat16": 200.0}
     first = run.rows[0]
     run.rows.append(dataclasses.replace(first, precision="int8", limit_share=None, gflops=300.0))
     points = {point.label: point for point in plots.points(run.rows, 1)}
@@ -230,9 +233,14 @@ def test_int8_has_a_roof_and_points_of_its_own():
     coded = points["fastlstm: " + title.format(", int8", "300")]
     shape = Shape(100, 1, 8, 8)
     assert coded.intensity == shape.flops() / shape.moved_bytes("int8") > full.intensity
-    assert plots.roof(run, 2).codes == 2 * 400.0
+    assert plots.roof(run, 2).products == {"int8": 2 * 400.0, "bfloat16": 2 * 200.0}
     text = page.page(run)
-    assert text.count("int8 products 400 GFLOP/s") == 2  # wide and narrow
+    for words in ("int8 products 400 GFLOP/s", "bfloat16 products 200 GFLOP/s"):
+        assert text.count(words) == 2  # wide and narrow
+    run.roofline["peaks"]["bfloat16"] = 101.0  # fused multiply-adds, as float32's
+    assert plots.roof(run, 1).products == {"int8": 400.0}
+    assert "bfloat16 products" in machine.line({**run.machine, "peers": {}}, run.roofline)
+    assert page.page(run).count("bfloat16 products") == 1  # the machine's line
 
 
 def test_bars_are_of_the_best_peer_and_the_fastest_way():

@@ -39,7 +39,7 @@ def _like_given(parts):
     return parts if len(parts) > 1 else parts[0]
 
 
-def _rows(y, state):
+def bytes_of_rows(y, state):
     """The bytes of each row of a call, time first."""
     return [
         b"".join(np.ascontiguousarray(a[:, b]).tobytes() for a in (y, *_parts(state)))
@@ -69,10 +69,10 @@ def of_batches(layer, batches, rng):
     x, count = F(rng.standard_normal((3, 65, layer.input_size))), 0
     x[:, 5] *= 1e4  # its scale is its own
     state = _start(layer, 65, rng)
-    alone = [_rows(*layer(x[:, b : b + 1], _cut(state, [b])))[0] for b in range(65)]
+    alone = [bytes_of_rows(*layer(x[:, b : b + 1], _cut(state, [b])))[0] for b in range(65)]
     for batch in batches:
         rows = rng.permutation(65)[:batch] if batch % 2 else np.arange(batch)
-        made = _rows(*layer(np.ascontiguousarray(x[:, rows]), _cut(state, rows)))
+        made = bytes_of_rows(*layer(np.ascontiguousarray(x[:, rows]), _cut(state, rows)))
         count += _same(made, [alone[b] for b in rows])
     return count
 
@@ -84,7 +84,9 @@ def of_cuts(layer, rng):
     for at in range(1, 40):
         first, between = layer(x[:at])
         second, end = layer(x[at:], between)
-        count += _same(_rows(np.concatenate([first, second]), end), _rows(whole, state))
+        count += _same(
+            bytes_of_rows(np.concatenate([first, second]), end), bytes_of_rows(whole, state)
+        )
     stream = layer.stream(batch_size=2)
     assert np.stack([stream.step(row) for row in x]).tobytes() == whole.tobytes()
     return count
@@ -95,23 +97,23 @@ def of_lengths_and_threads(layer, rng):
     for batch in (1, 7, 33):
         x = F(rng.standard_normal((20, batch, layer.input_size)))
         lengths = rng.integers(0, 21, batch)
-        whole = _rows(*layer(x, num_threads=1))
-        ragged = _rows(*layer(x, lengths=lengths, num_threads=1))
+        whole = bytes_of_rows(*layer(x, num_threads=1))
+        ragged = bytes_of_rows(*layer(x, lengths=lengths, num_threads=1))
         for threads in (2, 3, 16):
-            count += _same(_rows(*layer(x, num_threads=threads)), whole)
-            count += _same(_rows(*layer(x, lengths=lengths, num_threads=threads)), ragged)
+            count += _same(bytes_of_rows(*layer(x, num_threads=threads)), whole)
+            count += _same(bytes_of_rows(*layer(x, lengths=lengths, num_threads=threads)), ragged)
         for b in np.flatnonzero(lengths):
             y, state = layer(x[: lengths[b], b : b + 1])
             y = np.concatenate([y, np.zeros((20 - lengths[b], 1, y.shape[2]), F)])
-            count += _same(_rows(y, state), ragged[b : b + 1])
+            count += _same(bytes_of_rows(y, state), ragged[b : b + 1])
     return count
 
 
 def of_shared_units(layer, rng):
     """Of a layer so large that threads share the units of one row."""
     x = F(rng.standard_normal((40, 1, layer.input_size)))
-    due = _rows(*layer(x, num_threads=1))
-    return sum(_same(_rows(*layer(x, num_threads=threads)), due) for threads in (2, 4))
+    due = bytes_of_rows(*layer(x, num_threads=1))
+    return sum(_same(bytes_of_rows(*layer(x, num_threads=threads)), due) for threads in (2, 4))
 
 
 def of_instruction_sets(layers, cases, rng):
@@ -119,8 +121,8 @@ def of_instruction_sets(layers, cases, rng):
     count = 0
     for batch, scale in cases:
         x = F(scale * rng.standard_normal((9, batch, layers[0].input_size)))
-        due = _rows(*layers[0](x))
-        count += sum(_same(_rows(*other(x)), due) for other in layers[1:])
+        due = bytes_of_rows(*layers[0](x))
+        count += sum(_same(bytes_of_rows(*other(x)), due) for other in layers[1:])
     return count
 
 
@@ -130,7 +132,7 @@ def of_variant(seed, dtype, sets):
     for isa in sets:
         layer = case.layer(isa).quantize(dtype)
         y, state = layer(case.x, state=case.given(), lengths=case.lengths)
-        made.append(_rows(y.swapaxes(0, 1) if case.batch_first else y, state))
+        made.append(bytes_of_rows(y.swapaxes(0, 1) if case.batch_first else y, state))
     return sum(_same(other, made[0]) for other in made[1:])
 
 
@@ -138,14 +140,14 @@ def of_layouts(layer, rng):
     """The batch first, memory that is not aligned, and the last step alone."""
     x = F(rng.standard_normal((6, 5, layer.input_size)))
     y, state = layer(x)
-    due = _rows(y, state)
+    due = bytes_of_rows(y, state)
     swapped, last = layer.copy_with(batch_first=True)(np.ascontiguousarray(x.swapaxes(0, 1)))
-    count = _same(_rows(swapped.swapaxes(0, 1), last), due)
+    count = _same(bytes_of_rows(swapped.swapaxes(0, 1), last), due)
     for shift in range(1, 4):
         memory = np.zeros(x.size + 16, F)
         moved = memory[shift : shift + x.size].reshape(x.shape)
         moved[...] = x
-        count += _same(_rows(*layer(moved)), due)
+        count += _same(bytes_of_rows(*layer(moved)), due)
     final, _ = layer(x, return_sequences=False)
     h = _parts(state)[0][-layer.num_directions :]
     assert final.tobytes() == np.ascontiguousarray(h.swapaxes(0, 1)).tobytes()

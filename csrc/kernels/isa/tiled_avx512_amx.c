@@ -36,6 +36,8 @@ void fl_avx512_amx_split_row(void *to, const float *x, size_t n, int parts, floa
 void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n, size_t vectors,
                                int parts, float bound);
 void fl_avx512_amx_leave(void);
+double fl_avx512_amx_probe_int8(size_t n);
+double fl_avx512_amx_probe_bfloat16(size_t n);
 void fl_avx512_amx_lstm_int8(const fl_step *s);
 void fl_avx512_amx_gru_int8(const fl_step *s);
 
@@ -53,6 +55,11 @@ enum { ROWS = FL_TILED_ROWS, WIDTH = 64 /* bytes of a row */ };
         else                                                                                       \
             __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum :);                  \
     } while (0)
+
+/* Clears the upper parts of the vector registers, at the end of functions that have used them.
+   Compilers do so themselves, but gcc not with -Os, which this file is compiled with; code without
+   AVX after it then waits 150 ns for each number that it loads (Emerald Rapids). */
+#define NO_UPPER_PARTS() __asm__ volatile("vzeroupper")
 
 /* What this thread's tiles are configured for; 0: not at all. */
 static _Thread_local unsigned char configured;
@@ -74,6 +81,7 @@ static void configure(size_t rows, int rows_end)
         tiles.rows[i] = (uint8_t)(i < rows_end ? rows : ROWS);
     }
     __asm__ volatile("ldtilecfg %0" : : "m"(tiles));
+    NO_UPPER_PARTS();
     configured = wanted;
 }
 
@@ -83,6 +91,21 @@ void fl_avx512_amx_leave(void)
         __asm__ volatile("tilerelease");
     configured = 0;
 }
+
+static double probe(const int format, size_t n)
+{
+    configure(ROWS, 6);
+    for (size_t i = 0; i < n; i++) {
+        MULTIPLY(0, 4, 6);
+        MULTIPLY(1, 4, 7);
+        MULTIPLY(2, 5, 6);
+        MULTIPLY(3, 5, 7);
+    }
+    fl_avx512_amx_leave();
+    return (double)n * 4 * ROWS * FL_LANES * 2 * WIDTH / (format == FL_INT8 ? 1 : 2);
+}
+double fl_avx512_amx_probe_int8(size_t n) { return probe(FL_INT8, n); }
+double fl_avx512_amx_probe_bfloat16(size_t n) { return probe(FL_BFLOAT16, n); }
 
 /* One or two tiles of rows, and one panel. All distances are in bytes. */
 typedef struct product {
@@ -317,6 +340,7 @@ static void step_codes(const fl_step *s, size_t vectors, fl_tiled_end *end)
                        .panel_bytes = s->panel_bytes,
                        .codes = s->codes};
     sum_codes(&g, s->p0, s->p1, end, s);
+    NO_UPPER_PARTS();
 }
 void fl_avx512_amx_lstm_int8(const fl_step *s) { step_codes(s, 4, fl_avx512_vnni_lstm_ends); }
 void fl_avx512_amx_gru_int8(const fl_step *s) { step_codes(s, 3, fl_avx512_vnni_gru_ends); }
@@ -388,6 +412,7 @@ void fl_avx512_amx_split_row(void *row, const float *x, size_t n, int parts, flo
         split_row(row, x, n, 2, bound);
     else
         split_row(row, x, n, 3, bound);
+    NO_UPPER_PARTS();
 }
 
 void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n, size_t vectors,
@@ -410,4 +435,5 @@ void fl_avx512_amx_split_lines(void *panel, const float *x, size_t row, size_t n
                     memcpy(to, &pair, sizeof pair);
                 }
             }
+    NO_UPPER_PARTS();
 }

@@ -197,9 +197,12 @@ cdef extern from "kernels/contract.h" nogil:
         void (*tanh)(float *y, const float *x, size_t n) noexcept nogil
         void (*activate)(const fl_activation *f, float *y, float *slope, const float *x,
                          size_t n) noexcept nogil
-        double (*probe_fma)(size_t n) noexcept nogil
-        double (*probe_codes)(size_t n) noexcept nogil
+        double (*probe[4])(size_t n) noexcept nogil
         float (*probe_read)(const float *x, size_t n) noexcept nogil
+
+
+cdef extern from "kernels/dispatch.h" nogil:
+    const fl_kernels *fl_permitted_kernels(const fl_kernels *kernels, int tiles)
 
 
 # whole models: operators, and programs of them

@@ -41,17 +41,17 @@ def activate(activation, const float[::1] x, isa=None):
     return y, slope
 
 
-def fma_peak(isa=None, seconds=0.1, codes=False):
-    """GFLOP/s of independent fused multiply-adds on this CPU core: the best of many short samples
-    in `seconds`. codes: of products of 8-bit codes instead."""
-    cdef fl_table *k = table_of(isa)
+def fma_peak(isa=None, seconds=0.1, dtype="float32"):
+    """GFLOP/s of independent multiply-adds on this CPU core, those that products of a dtype are made
+    of (float32, int8, bfloat16): the best of many short samples in `seconds`."""
+    cdef int format = DTYPES.index(dtype)
+    cdef const fl_table *k = <const fl_table *>fl_permitted_kernels(kernels_of(isa), format > 1)
     cdef double best = 0, start, end, flop
-    cdef bint of_codes = codes
     cdef double stop = fl_clock() + seconds
     while fl_clock() < stop:
         with nogil:
             start = fl_clock()
-            flop = k.probe_codes(100_000) if of_codes else k.probe_fma(100_000)
+            flop = k.probe[format](100_000)
             end = fl_clock()
         best = max(best, flop / (end - start))
     return best / 1e9

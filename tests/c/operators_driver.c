@@ -84,8 +84,11 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
     const size_t taps = axes > 1 && draw(state) % 2 ? between(state, 1, 4) : 1;
     const size_t stride = taps > 1 ? between(state, 1, 3) : 1;
     const size_t channels = near(state, 16, 5, 100), in = taps * channels;
-    const size_t out = near(state, group, 9, 200), rows = near(state, 24, 5, 130);
-    const int bits = draw(state) % 2 || format == FL_BFLOAT16 ? 16 : 8;
+    const size_t out = near(state, group, 9, 200);
+    const size_t rows = near(state, draw(state) % 2 ? 24 : 32, 5, 130);
+    const int bits = format == FL_BFLOAT16 ? 16 * (int)between(state, 1, 3)
+                     : draw(state) % 2     ? 16
+                                           : 8;
     fl_shape x_shape = {.axes = 2, .size = {rows, channels}};
     if (axes == 1)
         x_shape = (fl_shape){.axes = 1, .size = {channels}};
@@ -127,7 +130,7 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
             ((float *)want.at)[r * out + o] =
                 flush(format == FL_INT8
                           ? sum_of_codes(b, row, codes.codes + o * in, codes.scales[o], in, top)
-                      : format == FL_BFLOAT16 ? in_pieces(b, row, w_at + o * in, in)
+                      : format == FL_BFLOAT16 ? in_pieces(b, row, w_at + o * in, in, bits / 16)
                                               : chain(b, row, w_at + o * in, in, format));
         }
     drop_codes(codes);

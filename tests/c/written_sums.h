@@ -51,15 +51,25 @@ static float bfloat16_rounded(float x)
     return fabsf(y) < 0x1p-56f ? 0.0f : y;
 }
 
-/* A sum in pieces of 32, as kernels/bfloat16.h says. Products are exact: fused on every set. */
-static float in_pieces(float sum, const float *x, const float *w, size_t n)
+/* Part number `part` of x: what the parts before it leave, rounded. */
+static float bfloat16_part(float x, int part)
 {
-    for (size_t k = 0; k < n; k += 32) {
-        float half[2] = {0, 0};
-        for (size_t i = k; i < n && i < k + 32; i++)
-            half[i % 2] = fmaf(bfloat16_rounded(x[i]), bfloat16_rounded(w[i]), half[i % 2]);
-        sum = sum + (half[0] + half[1]);
-    }
+    for (; part; part--)
+        x -= bfloat16_rounded(x);
+    return bfloat16_rounded(x);
+}
+
+/* A sum in pieces of 32, as kernels/bfloat16.h says. Products are exact: fused on every set. */
+static float in_pieces(float sum, const float *x, const float *w, size_t n, int parts)
+{
+    for (size_t k = 0; k < n; k += 32)
+        for (int j = parts - 1; j >= 0; j--)
+            for (int m = parts - 1 - j; m >= 0; m--) {
+                float half[2] = {0, 0};
+                for (size_t i = k; i < n && i < k + 32; i++)
+                    half[i % 2] = fmaf(bfloat16_part(x[i], m), bfloat16_part(w[i], j), half[i % 2]);
+                sum = sum + (half[0] + half[1]);
+            }
     return sum;
 }
 

@@ -2,33 +2,46 @@
 """Which products are made of bfloat16 parts (csrc/kernels/bfloat16.h) where a precision asks for
 it, and which are float32's all the same.
 
-A sum of k products has, of two parts, an error of some 2^-18.5 of a product times the root of k,
-which comes from the bits that two parts leave; a float32 sum rounds k times to 2^-24 of itself,
-which grows with k. So parts lose 80 times float32's error over 8 products, 20 times over 128 and
-10 times over 512. And a small matrix does not pay: its rows take longer to split than to multiply.
-Below the bounds here float32 is both faster and more exact.
+The error of a sum in two parts comes from the 16 bits that they keep of each number, and grows with
+the root of its length; a float32 sum of k products rounds k times, and its error grows with k. So
+two parts lose 80 times float32's error over 8 products, 21 times over 128 and 10 times over 512.
+And rows take longer to split than to be multiplied by a small matrix. Below the bounds here float32
+is as fast or faster, and more exact.
 
-The choice hangs on the sizes of the weights alone, never on a batch, so that the bits do not.
+Whether a product is made of parts hangs on the sizes of its weights alone, never on a batch: the
+same row has the same bits whatever is computed beside it.
 """
 
 BITS = {"bfloat16": 16, "bfloat16x3": 32, "bfloat16x6": 48}  # of a number's parts
-# Of a matrix: numbers of a sum, sums of a row, and all of them.
-FEWEST_PRODUCTS, FEWEST_SUMS, FEWEST_WEIGHTS = 128, 128, 3 << 14
-FEWEST_UNITS = 160  # of a recurrent layer, in two or three parts
+FEWEST_PRODUCTS = 128  # of a sum of a matrix or a convolution
+# Outputs and weights from which on three and six products are at least about as fast as float32's
+# one on an Emerald Rapids' AMX: matrices, of 512 rows; convolutions, 3 x 3 and over one axis; the
+# recurrent weights of one layer and direction, of batches of 32.
+MATRIX_OUTPUTS, MATRIX_WEIGHTS = 96, {"bfloat16x3": 3 << 14, "bfloat16x6": 3 << 16}
+CONV_OUTPUTS, CONV_WEIGHTS = 64, {"bfloat16x3": 1 << 14, "bfloat16x6": 3 << 14}
+LAYER_WEIGHTS = {"bfloat16x3": 1 << 16, "bfloat16x6": 1 << 17, "bfloat16": 0}
 
 
-def matrix_in_parts(precision, products, sums):
-    """Is a matrix multiplied in parts, of which a row has `sums` sums of so many products?"""
-    if precision not in ("bfloat16x3", "bfloat16x6"):
-        return False
+def _in_parts(precision, products, outputs, fewest_outputs, fewest_weights):
     return (
-        products >= FEWEST_PRODUCTS
-        and sums >= FEWEST_SUMS
-        and products * sums >= FEWEST_WEIGHTS
+        precision in fewest_weights
+        and products >= FEWEST_PRODUCTS
+        and outputs >= fewest_outputs
+        and products * outputs >= fewest_weights[precision]
     )
 
 
-def layer_in_parts(precision, hidden_size):
-    """Are the products of a recurrent layer of so many units made of parts? One part is not for
-    exactness: it is, whatever the size."""
-    return precision == "bfloat16" or (precision in BITS and hidden_size >= FEWEST_UNITS)
+def matrix_in_parts(precision, products, outputs):
+    """Are products with a matrix (outputs, products) made of parts?"""
+    return _in_parts(precision, products, outputs, MATRIX_OUTPUTS, MATRIX_WEIGHTS)
+
+
+def conv_in_parts(precision, products, outputs):
+    """Are a convolution's, whose groups have so many outputs of windows of so many numbers?"""
+    return _in_parts(precision, products, outputs, CONV_OUTPUTS, CONV_WEIGHTS)
+
+
+def layer_in_parts(precision, weights):
+    """Are those of a recurrent layer with so many weights of h in a direction? One part is not for
+    exactness, and is taken whatever the size."""
+    return weights >= LAYER_WEIGHTS.get(precision, float("inf"))

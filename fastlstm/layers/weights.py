@@ -32,7 +32,7 @@ class PackedWeights:
         self._tracks = list(tracks(layer.num_layers, layer.num_directions))
         self._for_backward = None
         dtype = self.dtype
-        if parts.layer_in_parts(layer.precision, layer.hidden_size):
+        if parts.layer_in_parts(layer.precision, arrays["weight_hh_l0"].size):
             dtype = _NETS[layer.precision]
         self.net = backend.Net(
             layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,

@@ -18,6 +18,7 @@ from fastlstm.cli import main as cli
 from fastlstm.models.load import load_model
 
 F = np.float32
+pytestmark = pytest.mark.usefixtures("parts_of_any_size")
 each = pytest.mark.parametrize("precision", PARTS)
 
 

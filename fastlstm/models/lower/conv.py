@@ -57,7 +57,7 @@ def _convolution(b, node, operator, transposed):
         channels, outputs = shape[1] * group, shape[0]
     number, floats = activation.numbers(node)
     format = b.format
-    if not format and parts.matrix_in_parts(
+    if not format and parts.conv_in_parts(
         b.precision, channels // group * math.prod(kernel), outputs // group
     ):
         format = BFLOAT16

@@ -29,12 +29,12 @@ def network(seed):
 
 @pytest.mark.needs("c")
 def test_gradients_of_drawn_networks():
-    """A relu's slope jumps at 0: where two parts put a sum on the other side of it than float64
-    does, gradients differ by more than rounding, 2^8 times as often as float32's, so two parts of
-    such a network are held to their forward pass alone. Float32's own gradients are compared too,
-    where they are what a small network computes."""
+    """A relu's slope jumps at 0: where a sum is on the other side of it than in float64, gradients
+    differ by more than rounding. In two parts that happens 2^8 times as often as in float32 or
+    three, to some of a hundred networks; what it happens to is counted, not compared. A small
+    network is held to having float32's gradients, whose own error is printed."""
     most = dict.fromkeys(("float32", *LIMITS), 0.0)
-    kinks = 0
+    kinks = dict.fromkeys(most, 0)
     for seed in range(DRAWS):
         case, due = network(seed), None
         for precision in most:
@@ -44,12 +44,12 @@ def test_gradients_of_drawn_networks():
                 due = gradients.torch_gradients(case, *case.as_seen(), up)
                 own = ours
             error = max(errors_of(ours, due).values())
-            if precision == "bfloat16x3" and case.cell == "rnn_relu" and error > 1e-3:
-                kinks += 1
+            if case.cell == "rnn_relu" and error > 1e-3:
+                kinks[precision] += 1
                 continue
             most[precision] = max(most[precision], error)
             if precision != "float32":
                 same = all(np.array_equal(ours[name], own[name]) for name in own)
                 assert same or error <= LIMITS[precision], (seed, precision, error)
-    print(f"{DRAWS} networks, {kinks} with a sum on the other side of 0: {most}")
-    assert kinks <= DRAWS / 25 + 1
+    print(f"{DRAWS} networks, with a sum on the other side of 0: {kinks}; errors: {most}")
+    assert kinks["bfloat16x3"] <= DRAWS / 25 + 1 and kinks["bfloat16x6"] <= DRAWS / 250 + 1

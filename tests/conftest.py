@@ -67,6 +67,22 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("isa", isas.FLOATS)
 
 
+@pytest.fixture(scope="module")
+def parts_of_any_size():
+    """Products are made of bfloat16 parts where a precision asks for it, however small, instead of
+    in float32 where parts do not pay: for tests of what parts are, on small layers and models."""
+    from fastlstm.engine import parts
+
+    everything = dict.fromkeys(parts.BITS, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "FEWEST_PRODUCTS": 0, "MATRIX_OUTPUTS": 0, "CONV_OUTPUTS": 0,
+            "MATRIX_WEIGHTS": everything, "CONV_WEIGHTS": everything, "LAYER_WEIGHTS": everything,
+        }.items():  # fmt: skip
+            patch.setattr(parts, name, value)
+        yield
+
+
 def promised(item):
     """Whether the chosen backend promises all that a test needs. Tests marked `once` compute
     through no backend, or as other tests do already, and run with the C core alone."""

@@ -16,9 +16,10 @@
  * M); window.h says how many O. Weights, as PyTorch's: W (M, C / groups, k..), rounded to the
  * format when packed, and b (M), whose `at` may be NULL for zeros.
  *
- * ints: the format of W (FL_FLOAT32 or FL_FLOAT16), axes (1 or 2), C, M, groups, auto_pad
- * (window.h), the activation's number (epilogue.h), and then k.., stride.., dilation.., begin..,
- * end... floats: alpha and beta of the activation, or none.
+ * ints: the format of W (FL_FLOAT32, FL_FLOAT16 or FL_BFLOAT16), axes (1 or 2), C, M, groups,
+ * auto_pad (window.h), the activation's number (epilogue.h), and then k.., stride.., dilation..,
+ * begin.., end.., and of FL_BFLOAT16 the bits of a number's parts: 16, 32 or 48. floats: alpha and
+ * beta of the activation, or none.
  */
 int fl_make_conv(const fl_attributes *attributes, fl_operator **op);
 

@@ -3,21 +3,26 @@
 
 #include <string.h>
 
-#include "kernels/contract.h"
+#include "kernels/dispatch.h"
 
 enum { FORMAT, AXES, IN, OUT, GROUPS, AUTO_PAD, ACTIVATION }; /* places in ints */
 
 int fl_conv_read(const fl_attributes *a, int64_t more, fl_window *window, fl_convolution *c)
 {
-    const int64_t *ints = a->ints;
+    const int64_t *ints = a->ints, by_parts = a->int_count && ints[FORMAT] == FL_BFLOAT16;
     if (a->int_count < FL_CONV_INTS || ints[AXES] < 1 || ints[AXES] > 2 ||
-        a->int_count != (size_t)(FL_CONV_INTS + ints[AXES] * (FL_WINDOW_INTS + more)) ||
-        ints[FORMAT] < 0 || ints[FORMAT] > FL_FLOAT16 || !a->kernels->gemm[ints[FORMAT]] ||
-        ints[IN] < 1 || ints[OUT] < 1 || ints[GROUPS] < 1 || ints[IN] > INT32_MAX ||
-        ints[OUT] > INT32_MAX || ints[IN] % ints[GROUPS] || ints[OUT] % ints[GROUPS])
+        a->int_count != (size_t)(FL_CONV_INTS + ints[AXES] * (FL_WINDOW_INTS + more) + by_parts))
         return FL_BAD_SHAPE;
-    *c = (fl_convolution){.kernels = a->kernels,
+    const int64_t bits = by_parts ? ints[a->int_count - 1] : 0;
+    const fl_kernels *kernels = fl_permitted_kernels(a->kernels, (int)by_parts);
+    if (ints[FORMAT] < 0 || (ints[FORMAT] > FL_FLOAT16 && !by_parts) || bits % 16 || bits < 0 ||
+        bits > 48 || (by_parts && !bits) || !kernels->gemm[ints[FORMAT]] || ints[IN] < 1 ||
+        ints[OUT] < 1 || ints[GROUPS] < 1 || ints[IN] > INT32_MAX || ints[OUT] > INT32_MAX ||
+        ints[IN] % ints[GROUPS] || ints[OUT] % ints[GROUPS])
+        return FL_BAD_SHAPE;
+    *c = (fl_convolution){.kernels = kernels,
                           .format = (int)ints[FORMAT],
+                          .bits = (int)bits,
                           .in = (size_t)ints[IN],
                           .out = (size_t)ints[OUT],
                           .groups = (size_t)ints[GROUPS]};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/run.h"
+#include "ops/convolve_parts.h"
 #include "ops/convolve_rows.h"
 #include "ops/parallel.h"
 
@@ -14,7 +15,14 @@
  * more. SPAN_COLUMNS columns of the output are computed at a time, in a tile of 96
  * KiB.
  */
-enum { BLOCK = 24, FAR_BLOCK = 192, ROW_BLOCK = 512, SPAN_COLUMNS = 1024 };
+enum {
+    BLOCK = 24,
+    FAR_BLOCK = 192,
+    ROW_BLOCK = 512,
+    SPAN_COLUMNS = 1024,
+    PARTS_BLOCK = 32,     /* by parts: two tiles of rows */
+    PARTS_BYTES = 1 << 19 /* and of windows in two parts as many as stay in L2 */
+};
 
 /* How the positions are divided: units of `unit` positions, each of which has `per_unit` blocks of
    `length` positions, the last one fewer. */
@@ -28,6 +36,7 @@ typedef struct scratch {
     float **y;            /* [length]: where the outputs of each position go */
     const float **a;      /* by product: [call_pieces][length]; by channel: [k1][k2][Cg][length] */
     float *gathered;      /* by product: [call_pieces][length][piece_k] */
+    char *codes;          /* by parts: [length] windows */
     float *tile;          /* [panels of a span][length][columns]; by channel: [length][M] */
     fl_rows rows;
 } scratch;
@@ -37,6 +46,7 @@ typedef struct job {
     fl_placement place;
     blocks blocks;
     float *copy; /* [copies][pixels][channels of x, or M by channel]: of x, if it is not used */
+    char *split; /* by parts: x */
     int dense;   /* y has the positions' outputs in their order */
     int limited; /* the activation is no more than limits, which the kernels apply */
     float least, most;
@@ -65,10 +75,14 @@ static double flop_of(const fl_convolution *c, size_t positions)
 static blocks divide(const fl_convolution *c, const fl_placement *p, size_t threads)
 {
     const size_t row = p->out[1], positions = p->images * p->out[0] * row;
-    size_t most = c->by_row ? ROW_BLOCK : BLOCK;
+    const size_t least = c->by_parts ? PARTS_BLOCK : BLOCK;
+    size_t most = c->by_row ? ROW_BLOCK : least;
     if (c->far) {
         const size_t share = fl_ceil_div(positions, threads ? threads : 1);
-        most = share < BLOCK ? BLOCK : min(share, FAR_BLOCK);
+        most = min(share, FAR_BLOCK);
+        if (c->by_parts)
+            most = min(most, PARTS_BYTES / fl_window_numbers(c) / sizeof(float));
+        most = most < least ? least : most;
     }
     blocks b = {.positions = positions, .unit = row, .per_unit = 1};
     if (row == 0)
@@ -114,8 +128,14 @@ static scratch *carve_scratch(fl_carver *carver, const fl_convolution *c, const 
             s.tile = fl_carve(carver, fl_mul(n, c->out), sizeof(float));
         } else {
             const size_t pieces = c->call_pieces, span = min(c->count * c->columns, SPAN_COLUMNS);
-            s.a = fl_carve(carver, pieces * n, sizeof *s.a);
-            s.gathered = fl_carve(carver, fl_mul(pieces * n, c->piece_k), sizeof(float));
+            if (c->by_parts)
+                s.codes = fl_carve(
+                    carver, n,
+                    fl_most_code_bytes(c->kernels, c->format, fl_window_numbers(c), c->bits));
+            else {
+                s.a = fl_carve(carver, pieces * n, sizeof *s.a);
+                s.gathered = fl_carve(carver, fl_mul(pieces * n, c->piece_k), sizeof(float));
+            }
             s.tile = fl_carve(carver, n * span, sizeof(float));
         }
         if (all)
@@ -131,8 +151,11 @@ static void carve_job(fl_carver *carver, job *job, size_t *threads)
     const size_t wide = c->by_channel ? c->out : c->in;
     job->blocks = divide(c, &job->place, *threads);
     *threads = threads_of(c, &job->blocks, *threads);
-    job->copy =
-        fl_carve(carver, fl_mul(fl_mul(copies_of(c), fl_pixels(&job->place)), wide), sizeof(float));
+    if (c->by_parts)
+        job->split = fl_carve(carver, 1, fl_split_bytes(c, &job->place));
+    else
+        job->copy = fl_carve(carver, fl_mul(fl_mul(copies_of(c), fl_pixels(&job->place)), wide),
+                             sizeof(float));
     job->scratch = carve_scratch(carver, c, &job->blocks, *threads);
 }
 
@@ -192,15 +215,16 @@ static int add_pieces(const block *b, size_t g, size_t p, size_t first, size_t e
     return ragged ? fl_run_gemm(b->context, b->slot, c->format, border) : FL_OK;
 }
 
-/* `panels` panels from number p of group g on. */
-static int run_span(const block *b, size_t g, size_t p, size_t panels, size_t first, size_t end)
+/* `panels` panels from number p of group g on. `codes` are read by parts. */
+static int run_span(const block *b, size_t g, size_t p, size_t panels, size_t first, size_t end,
+                    const fl_codes *codes)
 {
     const job *job = b->job;
     const fl_convolution *c = job->c;
     const size_t group_out = c->out / c->groups, column = g * group_out + p * c->columns;
     const size_t columns = min(group_out - p * c->columns, panels * c->columns);
     float *const y = b->at.y[0] + column;
-    const int direct = job->dense && group_out % c->columns == 0 &&
+    const int direct = job->dense && !c->by_parts && group_out % c->columns == 0 &&
                        (uintptr_t)y % (c->kernels->lanes * sizeof *y) == 0;
     fl_gemm gemm = {.rows = b->at.count,
                     .vectors = c->vectors,
@@ -215,12 +239,23 @@ static int run_span(const block *b, size_t g, size_t p, size_t panels, size_t fi
                     .c = direct ? y : b->s->tile,
                     .c_panel = direct ? c->columns : b->at.count * c->columns,
                     .c_row = direct ? c->out : c->columns};
-    if (add_pieces(b, g, p, first * c->row_pieces, end * c->row_pieces, gemm) != FL_OK)
+    if (c->by_parts) {
+        gemm.k = fl_window_numbers(c);
+        gemm.panel = fl_panel(&c->w, g * c->count + p);
+        gemm.codes = *codes;
+        if (fl_run_gemm(b->context, b->slot, c->format, gemm) != FL_OK)
+            return FL_INTERRUPTED;
+    } else if (add_pieces(b, g, p, first * c->row_pieces, end * c->row_pieces, gemm) != FL_OK)
         return FL_INTERRUPTED;
     for (size_t r = 0; r < b->at.count && !direct; r++)
-        for (size_t i = 0; i < columns; i += c->columns)
-            memcpy(b->at.y[r] + column + i, gemm.c + i * b->at.count + r * c->columns,
-                   min(c->columns, columns - i) * sizeof *y);
+        for (size_t i = 0; i < columns; i += c->columns) {
+            const float *from = gemm.c + i * b->at.count + r * c->columns;
+            const size_t n = min(c->columns, columns - i);
+            if (c->by_parts) /* the other gemms have done so */
+                c->kernels->flush(b->at.y[r] + column + i, from, n);
+            else
+                memcpy(b->at.y[r] + column + i, from, n * sizeof *y);
+        }
     return FL_OK;
 }
 
@@ -238,10 +273,14 @@ static int product_block(const block *b)
         first = 0;
         end = 1;
     }
-    for (size_t g = 0; g < c->groups; g++)
+    fl_codes codes;
+    for (size_t g = 0; g < c->groups; g++) {
+        if (c->by_parts)
+            codes = fl_split_windows(&b->at, b->job->split, g, b->s->codes);
         for (size_t p = 0; p < c->count; p += span)
-            if (run_span(b, g, p, min(span, c->count - p), first, end) != FL_OK)
+            if (run_span(b, g, p, min(span, c->count - p), first, end, &codes) != FL_OK)
                 return FL_INTERRUPTED;
+    }
     return FL_OK;
 }
 
@@ -345,6 +384,18 @@ static int copy_pixels(void *arg, fl_context *context, fl_slot *slot, size_t wor
                                                                               : FL_OK;
 }
 
+/* By parts: row `row` of x. */
+static int split_pixels(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t row,
+                        size_t count)
+{
+    const job *job = arg;
+    (void)worker, (void)count;
+    fl_split_pixels(job->c, &job->place, job->split, row);
+    return fl_should_stop(context, slot, fl_move_flop(job->place.in[1] * job->c->in))
+               ? FL_INTERRUPTED
+               : FL_OK;
+}
+
 int fl_convolve(const fl_convolution *c, const fl_placement *place, void *arena,
                 const fl_caller *caller)
 {
@@ -353,9 +404,12 @@ int fl_convolve(const fl_convolution *c, const fl_placement *place, void *arena,
     fl_carver carver = {.base = arena};
     job job = {.c = c, .place = *place, .dense = place->step[0] == 1 && place->step[1] == 1};
     carve_job(&carver, &job, &threads);
-    job.limited = fl_epilogue_limits(&c->epilogue, &job.least, &job.most);
+    job.limited = fl_epilogue_limits(&c->epilogue, &job.least, &job.most) && !c->by_parts;
     int e = FL_OK;
-    if (job.blocks.count && (place->tiny || is_spread(c))) {
+    if (job.blocks.count && c->by_parts)
+        e = fl_parallel(c->kernels, caller, threads, fl_mul(place->images, place->in[0]), 1,
+                        split_pixels, &job);
+    else if (job.blocks.count && (place->tiny || is_spread(c))) {
         e = fl_parallel(c->kernels, caller, threads, fl_pixels(place), PIXELS, copy_pixels, &job);
         job.place.x = job.copy;
     }

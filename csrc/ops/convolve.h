@@ -29,6 +29,10 @@
  * (convolve_rows.h).
  *
  * All add the same numbers in the same order.
+ *
+ * Of FL_BFLOAT16 the sums by product have the order of kernels/bfloat16.h, over the whole window,
+ * in which positions outside of x are zeros, and no other way is taken, since which one is depends
+ * on L: x is split into parts, of which the windows are copied (convolve_parts.h).
  */
 #ifndef FL_CONVOLVE_H
 #define FL_CONVOLVE_H

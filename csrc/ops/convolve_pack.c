@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "kernels/bfloat16.h"
 #include "kernels/contract.h"
 #include "network/half.h"
 #include "network/pack_matrix.h"
@@ -43,11 +44,12 @@ static size_t vectors_of(const fl_convolution *c)
                : fl_plain_vectors(c->format, vectors);
 }
 
-/* How the pieces are divided among gemms. */
+/* How the pieces are divided among gemms. By parts a window is one row of one gemm. */
 static void divide(fl_convolution *c)
 {
     const size_t pieces = c->taps[0] * c->row_pieces;
-    const size_t most = PANEL_BYTES / (c->columns * sizeof(float));
+    const size_t most =
+        c->by_parts ? fl_mul(pieces, c->piece_k) : PANEL_BYTES / (c->columns * sizeof(float));
     c->parts = fl_ceil_div(c->piece_k, most);
     c->part_k = fl_ceil_div(c->piece_k, c->parts);
     c->call_pieces = c->parts > 1 ? 1 : min(most / c->piece_k, pieces);
@@ -60,8 +62,9 @@ void fl_convolution_carve(fl_carver *carver, fl_convolution *c)
 {
     const size_t lanes = c->kernels->lanes, group_in = c->in / c->groups;
     const size_t group_out = c->out / c->groups;
-    c->by_channel = is_by_channel(c);
-    c->by_row = is_by_row(c);
+    c->by_parts = c->format == FL_BFLOAT16;
+    c->by_channel = !c->by_parts && is_by_channel(c);
+    c->by_row = !c->by_parts && is_by_row(c);
     if (c->by_row) {
         c->w_tap = fl_rows_wide(c);
         c->bias = fl_carve(carver, c->out * c->w_tap, sizeof(float));
@@ -88,8 +91,8 @@ void fl_convolution_carve(fl_carver *carver, fl_convolution *c)
     const size_t panels = fl_mul(c->groups, c->count);
     c->bias = fl_carve(carver, fl_mul(panels, c->columns), sizeof(float));
     c->zeros = fl_carve(carver, c->piece_k, sizeof(float));
-    c->w = fl_panels_carve(carver, c->format, 1, NULL, fl_mul(panels, c->calls), c->columns,
-                           c->call_pieces * c->part_k);
+    c->w = fl_panels_carve(carver, c->format, c->bits / 16, c->kernels, fl_mul(panels, c->calls),
+                           c->columns, fl_mul(c->call_pieces, c->part_k));
 }
 
 /* Is it a finite number, also once it is rounded to the format? Binary16 ends below 65520. */
@@ -146,6 +149,8 @@ static int pack_product(fl_convolution *c, const fl_filter *f, const float *bias
     }
     fl_pack_end(&c->w, c->groups * c->calls * c->count);
     fl_no_subnormals(c->bias, c->groups * columns);
+    if (c->by_parts)
+        fl_no_tiny_floats(c->bias, c->groups * columns, FL_TINY_BIAS);
     fl_free(rows);
     return FL_OK;
 }

@@ -10,11 +10,13 @@
 typedef struct fl_convolution {
     const fl_kernels *kernels;
     int format;
+    int bits;               /* FL_BFLOAT16: of a number's parts, as in fl_codes; else 0 */
     size_t in, out, groups; /* C, M; groups divides both */
     size_t taps[2], stride[2], dilation[2];
     fl_epilogue epilogue;
     /* What fl_convolution_carve fills in. */
     int by_channel, by_row;     /* otherwise by product */
+    int by_parts;               /* by product, of numbers in bfloat16 parts */
     size_t row_pieces, piece_k; /* pieces of a row of taps, and numbers of each */
     size_t parts, part_k;       /* parts of a piece, and numbers of each, the last one fewer */
     size_t call_pieces, calls;  /* pieces of one gemm, 1 if they have parts; gemms of a window */

@@ -16,9 +16,10 @@
 /*
  * The rows of x are taken in blocks by whichever thread is free. A block passes SPAN_PANELS panels
  * at a time through gemm into a tile of memory that stays in L1 or L2, 48 KiB with 16 lanes, from
- * where the sums go to the rows of y. 24 rows are whole register tiles of 1, 2, 3, 4, 6 and 8 rows.
+ * where the sums go to the rows of y. 24 rows are whole register tiles of 1, 2, 3, 4, 6 and 8 rows;
+ * kernels with tiles of 16 rows take 32, which are two of them.
  */
-enum { BLOCK_ROWS = 24, SPAN_PANELS = 8 };
+enum { BLOCK_ROWS = 24, TILED_ROWS = 32, SPAN_PANELS = 8 };
 
 typedef struct linear {
     fl_operator op;
@@ -29,6 +30,7 @@ typedef struct linear {
     size_t vectors;      /* across a plain panel: FL_NV, or 3 if fewer columns are padding then */
     size_t group;        /* columns of a plain panel: vectors * L */
     size_t count;        /* panels that hold all columns */
+    size_t block;        /* rows of one */
     fl_panels w;
     float *bias; /* [count][group] */
     fl_epilogue epilogue;
@@ -36,12 +38,12 @@ typedef struct linear {
 
 /* Memory of one thread. */
 typedef struct scratch {
-    const float *a[BLOCK_ROWS]; /* the block's rows of x, or their copies */
-    float *flushed;             /* [BLOCK_ROWS][I]: copies of rows that hold tiny values */
-    float *tile;                /* [SPAN_PANELS][BLOCK_ROWS][group] */
-    char *codes;                /* [BLOCK_ROWS] rows of codes, or of numbers of bfloat16 */
-    float *scales;              /* FL_INT8: [BLOCK_ROWS] */
-    int32_t *sums;              /* FL_INT8: [BLOCK_ROWS], of the codes */
+    const float *a[TILED_ROWS]; /* the block's rows of x, or their copies */
+    float *flushed;             /* [block][I]: copies of rows that hold tiny values */
+    float *tile;                /* [SPAN_PANELS][block][group] */
+    char *codes;                /* [block] rows of codes, or of numbers of bfloat16 */
+    float *scales;              /* FL_INT8: [block] */
+    int32_t *sums;              /* FL_INT8: [block], of the codes */
 } scratch;
 
 /* What the threads of one run share. */
@@ -81,7 +83,7 @@ static size_t code_bytes(const linear *layer, size_t rows)
 
 static size_t threads_of(const linear *layer, size_t rows, size_t threads)
 {
-    return fl_useful_threads(threads, fl_ceil_div(rows, BLOCK_ROWS),
+    return fl_useful_threads(threads, fl_ceil_div(rows, layer->block),
                              2.0 * (double)rows * (double)layer->in * (double)layer->out);
 }
 
@@ -89,11 +91,12 @@ static scratch *carve_scratch(fl_carver *carver, const linear *layer, size_t thr
 {
     scratch *all = fl_carve(carver, threads, sizeof *all);
     for (size_t i = 0; i < threads && carver->used != SIZE_MAX; i++) {
-        float *flushed = fl_carve(carver, fl_mul(BLOCK_ROWS, layer->in), sizeof(float));
-        float *tile = fl_carve(carver, SPAN_PANELS * BLOCK_ROWS * layer->group, sizeof(float));
-        char *codes = fl_carve(carver, fl_mul(BLOCK_ROWS, code_bytes(layer, 0)), 1);
-        float *scales = fl_carve(carver, BLOCK_ROWS, sizeof(float));
-        int32_t *sums = fl_carve(carver, BLOCK_ROWS, sizeof(int32_t));
+        float *flushed = fl_carve(carver, fl_mul(layer->block, layer->in), sizeof(float));
+        float *tile =
+            fl_carve(carver, fl_mul(SPAN_PANELS * layer->block, layer->group), sizeof(float));
+        char *codes = fl_carve(carver, fl_mul(layer->block, code_bytes(layer, 0)), 1);
+        float *scales = fl_carve(carver, layer->block, sizeof(float));
+        int32_t *sums = fl_carve(carver, layer->block, sizeof(int32_t));
         if (all) {
             all[i].flushed = flushed;
             all[i].tile = tile;
@@ -264,7 +267,7 @@ static int run(const fl_operator *op, const fl_array *in, size_t ins, const fl_a
         job.steps = out->shape.size[axes - 2];
         job.image = in->shape.size[axes - 2] * channels;
     }
-    return fl_parallel(layer->kernels, caller, threads, rows, BLOCK_ROWS, run_block, &job);
+    return fl_parallel(layer->kernels, caller, threads, rows, layer->block, run_block, &job);
 }
 
 static void free_linear(fl_operator *op) { fl_free(op); }
@@ -303,6 +306,9 @@ int fl_make_linear(const fl_attributes *attributes, fl_operator **op)
                           .bits = (int)bits,
                           .vectors = vectors,
                           .group = group,
+                          .block = fl_format_encoded((int)ints[0]) && kernels->without_tiles
+                                       ? TILED_ROWS
+                                       : BLOCK_ROWS,
                           .epilogue = epilogue,
                           .count = fl_ceil_div(out, group),
                           .w = {.format = (int)ints[0], .parts = (int)(bits / 16)}};

@@ -130,7 +130,7 @@ static void carve_workspace(fl_carver *carver, fl_backward_job *job)
             .step_rows = fl_carve(
                 carver, fl_by_parts(net) ? fl_mul(2 * job->rows_max, padded_gates) : 0, fs),
             .codes = fl_carve(carver, fl_gradient_codes(job, in_max), 1),
-            .lines = fl_carve(carver, fl_weight_gradients_lines(net, job->span), 1),
+            .lines = fl_carve(carver, fl_weight_gradients_lines(job), 1),
             .dh = fl_carve(carver, rows_dh, fs),
             .dh_full = fl_carve(carver, rows_full, fs),
             .dc = fl_carve(carver, fl_mul(job->rows_max, tape->hidden_pad), fs),

@@ -62,12 +62,13 @@ size_t fl_gradient_codes(const fl_backward_job *job, size_t in_max)
     const fl_net *net = job->net;
     if (!fl_by_parts(net))
         return 0;
-    const int bits = 16 * net->track[0].w.parts;
+    const int row_parts = net->track[0].w.parts, parts = fl_row_sum_parts(job);
     const size_t lengths[] = {fl_gate_columns(net), net->width, job->span};
     const size_t rows[] = {job->chunk_rows, job->rows_max, fl_add(in_max, net->width)};
     size_t most = 0;
     for (int i = 0; i < 3; i++) {
-        const size_t row = fl_most_code_bytes(net->kernels, FL_BFLOAT16, lengths[i], bits);
+        const size_t row = fl_most_code_bytes(net->kernels, FL_BFLOAT16, lengths[i],
+                                              16 * (i < 2 ? row_parts : parts));
         const size_t bytes = fl_mul(rows[i], row);
         most = bytes > most ? bytes : most;
     }

@@ -52,11 +52,11 @@ size_t fl_weight_gradients_span(const fl_net *net)
     return span;
 }
 
-size_t fl_weight_gradients_lines(const fl_net *net, size_t span)
+size_t fl_weight_gradients_lines(const fl_backward_job *job)
 {
-    return fl_by_parts(net) ? fl_mul(fl_mul(span, 2 * (size_t)net->track[0].w.parts),
-                                     FL_NV * net->kernels->lanes)
-                            : 0;
+    return fl_by_parts(job->net) ? fl_mul(fl_mul(job->span, 2 * (size_t)fl_row_sum_parts(job)),
+                                          FL_NV * job->net->kernels->lanes)
+                                 : 0;
 }
 
 size_t fl_weight_gradients_strips(const fl_net *net, size_t in, size_t span)
@@ -123,7 +123,7 @@ static fl_codes split_columns(const fl_backward_job *job, fl_backward_scratch *s
                               char *to)
 {
     const fl_net *net = job->net;
-    const int parts = net->track[0].w.parts;
+    const int parts = fl_row_sum_parts(job);
     const fl_kernels *kernels = fl_run_kernels(net->kernels, FL_BFLOAT16, columns);
     const fl_codes codes = {
         .at = to, .row = fl_code_bytes(kernels, FL_BFLOAT16, n, 16 * parts), .bits = 16 * parts};

@@ -17,6 +17,6 @@ size_t fl_weight_gradients_strips(const fl_net *net, size_t in, size_t span);
 /* By bfloat16 parts: rows of a span, and the bytes of a thread's `lines`, which are 0 in float32.
  */
 size_t fl_weight_gradients_span(const fl_net *net);
-size_t fl_weight_gradients_lines(const fl_net *net, size_t span);
+size_t fl_weight_gradients_lines(const fl_backward_job *job);
 
 #endif

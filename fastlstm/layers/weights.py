@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from ..engine import arguments, backend, bfloat16, int8
+from ..engine import arguments, backend, bfloat16, int8, parts
 from ..files.description import DTYPES, LAYER_PRECISIONS, PRECISIONS
 from ..files.weight_shapes import tracks
 
@@ -31,10 +31,13 @@ class PackedWeights:
         self.arrays, self.dtype = arrays, arrays["weight_ih_l0"].dtype.name
         self._tracks = list(tracks(layer.num_layers, layer.num_directions))
         self._for_backward = None
+        dtype = self.dtype
+        if parts.layer_in_parts(layer.precision, arrays["weight_hh_l0"].size):
+            dtype = _NETS[layer.precision]
         self.net = backend.Net(
             layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
             layer.num_directions, layer.isa, variant=layer.variant,
-            dtype=_NETS.get(layer.precision, self.dtype), inputs=layer.inputs,
+            dtype=dtype, inputs=layer.inputs,
         )  # fmt: skip
         for number, direction, end in self._tracks:
             self.net.set(number, direction, *(self._for_engine(part + end) for part in PARTS))

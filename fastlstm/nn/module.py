@@ -292,13 +292,13 @@ class Module:
         unexpected_keys). RuntimeError in torch's words if a shape differs, or when strict and the
         names differ; then nothing has changed."""
         if self._few:
-            name, dtype = self._get_name(), self._few["dtype"]
-            raise TypeError(f"load_state_dict: this {name} is {dtype}: load into the module that "
+            name, (kind, *_) = self._get_name(), self._few.values()
+            raise TypeError(f"load_state_dict: this {name} is {kind}: load into the module that "
                             "it was made of, then quantize that")  # fmt: skip
         made = state.load(self, state_dict, strict)
         return IncompatibleKeys(*made)
 
-    _few: ClassVar = {}  # of a quantized module, in itself: dtype and inputs
+    _few: ClassVar = {}  # of a quantized module, in itself: dtype and inputs, or precision
     _matrices = ()  # the names of the module's own Parameters that `quantize` rounds
     quantize, error = few_bits.Lent(few_bits.quantize), few_bits.Lent(few_bits.error)
 
@@ -357,7 +357,8 @@ class Module:
         extra = self.extra_repr()
         extra = extra.split("\n") if extra else []
         if self._few and self._matrices:
-            extra[-1:] = [", ".join([*extra[-1:], f"dtype={self._few['dtype']}"])]
+            (kind, value), *_ = self._few.items()
+            extra[-1:] = [", ".join([*extra[-1:], f"{kind}={value}"])]
         children = [
             f"({name}): " + repr(module).replace("\n", "\n  ")
             for name, module in self._modules.items()

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine import arguments, int8
 from ..layers.error import difference
-from ..layers.weights import checked_dtype, checked_inputs
+from ..layers.weights import checked_dtype, checked_inputs, checked_pair
 from ..models import half
 
 _originals = weakref.WeakKeyDictionary()  # {what `quantize` made: a weak reference to what of}
@@ -54,23 +54,29 @@ def _check(module, dtype):
                 raise ValueError(f"{title} holds a number that is too large for {dtype}")
 
 
-def quantize(self, dtype, inputs="int16"):
+def quantize(self, dtype="float32", inputs="int16", precision="float32"):
     """A new module like this one, for inference, whose LSTM, GRU, RNN, their cells, Linear and
     Conv1d compute with weights of `dtype`: "int8", "bfloat16" or "float16", as
     `fastlstm.LSTM.quantize` says, or "float32". Other modules, and functions of nn.functional,
     compute as before. The Parameters are this module's own, in float32: what is packed of them at
     the first call has fewer bits. inputs: of int8, the codes of rows of inputs.
 
+    precision   "bfloat16x3" or "bfloat16x6" of "float32": their products, and those of Conv2d and
+                transposed convolutions, are made of parts, as `fastlstm.LSTM` says, where that pays
+
     ValueError, which names the weight, for one that the dtype cannot hold."""
     dtype, inputs = checked_dtype(dtype, half.DTYPES), checked_inputs(inputs)
+    dtype, precision = checked_pair(dtype, precision)
     _check(self, dtype)
+    few = {} if dtype == "float32" else {"dtype": dtype, "inputs": inputs}
+    few |= {} if precision == "float32" else {"precision": precision}
     shared = {}
     for each in self.modules():
         for held in (each._parameters, each._buffers):
             shared |= {id(a): a for a in held.values() if a is not None}
     made = copy.deepcopy(self, shared)
     for each in made.modules():
-        each.__dict__["_few"] = {} if dtype == "float32" else {"dtype": dtype, "inputs": inputs}
+        each.__dict__["_few"] = few
         each._changed()
     _originals[made] = weakref.ref(self)
     return made

@@ -9,15 +9,20 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import BACKEND
 from onnx import TensorProto, helper, numpy_helper
 from parts import PARTS
 
 import fastlstm
+import fastlstm.nn as nn
+import fastlstm.nn.functional as F_
 import fastlstm.torch
 from fastlstm.cli import main as cli
+from fastlstm.engine import parts as parts_rule
 from fastlstm.models.load import load_model
 
 F = np.float32
+pytestmark = pytest.mark.usefixtures("parts_of_any_size")
 each = pytest.mark.parametrize("precision", PARTS)
 
 
@@ -121,3 +126,97 @@ def test_the_command_line(tmp_path, precision, capsys, rng):
     assert np.array_equal(np.load(y_path), due)
     assert cli.main(["inspect", b]) == 0
     assert f"precision='{precision}'" in capsys.readouterr().out
+
+
+# ---- operators of whole models
+
+
+class Operators(nn.Module):
+    """Convolutions over one axis and two, with groups and dilation, a transposed one, a product."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Conv2d(6, 20, 3, stride=2, padding=(1, 2))
+        self.groups = nn.Conv2d(20, 12, (2, 3), groups=2, dilation=2, padding="same")
+        self.up = nn.ConvTranspose2d(12, 8, 3, stride=2, output_padding=1)
+        self.head, self.line = nn.Linear(8, 10), nn.Conv1d(10, 7, 3)
+
+    def forward(self, x):
+        y = F_.relu(self.wide(x))
+        y = self.head(self.up(self.groups(y)).permute(0, 2, 3, 1))
+        return self.line(y.flatten(1, 2).transpose(1, 2))
+
+
+@each
+def test_modules_of_nn(precision, rng):
+    model, x = Operators(), F(rng.standard_normal((2, 6, 9, 8)))
+    due = model(x)
+    made = model.quantize(precision=precision)
+    y = made(x)
+    assert made.error(x).max < {"bfloat16x3": 2e-5, "bfloat16x6": 1e-6}[precision]
+    assert BACKEND != "c" or not np.array_equal(y, due)
+    assert np.array_equal(model(x), due) and np.array_equal(model.quantize("float32")(x), due)
+    assert f"precision={precision}" in repr(made) and "precision" not in repr(model)
+    if BACKEND == "c":  # each of its layers is one: what is float32's in one alone differs there
+        for name, layer in made.named_children():
+            shape = {"wide": (1, 6, 9, 9), "groups": (1, 20, 5, 5), "up": (1, 12, 3, 3),
+                     "head": (3, 8), "line": (1, 10, 9)}[name]  # fmt: skip
+            inputs = F(rng.standard_normal(shape))
+            assert not np.array_equal(layer(inputs), getattr(model, name)(inputs)), name
+    for wrong, error in (("bfloat16x2", ValueError), (3, TypeError), ("bfloat16", ValueError)):
+        with pytest.raises(error, match="precision"):
+            model.quantize(precision=wrong)
+    with pytest.raises(ValueError, match="dtype 'int8' has its own products"):
+        model.quantize("int8", precision=precision)
+    with pytest.raises(TypeError, match=f"is {precision}: load into the module"):
+        made.load_state_dict(model.state_dict())
+
+
+@each
+@pytest.mark.needs("c")
+def test_files_of_convolutions(tmp_path, precision, rng):
+    """Conv and ConvTranspose of an ONNX file, whose weights one of them computes as it runs."""
+    w, v = F(rng.standard_normal((30, 4, 3, 3)) / 6), F(rng.standard_normal((30, 5, 2, 2)) / 6)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["v", "scale"], ["u"]),
+        helper.make_node("ConvTranspose", ["a", "u"], ["y"], strides=[2, 2]),
+    ]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
+              for n, s in (("x", ["n", 4, "h", "w"]), ("scale", [1]))]  # fmt: skip
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5, "p", "q"])
+    held = [numpy_helper.from_array(a, n) for a, n in ((w, "w"), (v, "v"))]
+    graph = helper.make_graph(nodes, "g", values, [out], held)
+    path, saved = str(tmp_path / "m.onnx"), str(tmp_path / "m.fl")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    x, scale = F(rng.standard_normal((2, 4, 7, 8))), F([0.5])
+    plain, model = load_model(path), load_model(path, precision=precision)
+    y, due = model(x, scale), plain(x, scale)
+    bound = {"bfloat16x3": 2e-5, "bfloat16x6": 1e-6}[precision]
+    assert 0 < np.abs(y - due).max() < bound * np.abs(due).max()
+    assert np.array_equal(model(x[1:], scale), y[1:])
+    model.save(saved)
+    assert np.array_equal(load_model(saved)(x, scale), y)
+
+
+def test_small_products_are_float32_s(rng):
+    """Below the bounds of engine/parts.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            ("FEWEST_PRODUCTS", 128), ("MATRIX_OUTPUTS", 96), ("CONV_OUTPUTS", 64),
+            ("MATRIX_WEIGHTS", {"bfloat16x3": 3 << 14, "bfloat16x6": 3 << 16}),
+            ("CONV_WEIGHTS", {"bfloat16x3": 1 << 14, "bfloat16x6": 3 << 14}),
+        ):  # fmt: skip
+            patch.setattr(parts_rule, name, value)
+        for layer, shape, kinds in (
+            (nn.Linear(512, 96), (2, 512), ["bfloat16x3"]), (nn.Linear(512, 95), (2, 512), []),
+            (nn.Linear(127, 2000), (2, 127), []), (nn.Linear(512, 384), (2, 512), list(PARTS)),
+            (nn.Conv2d(32, 64, 3), (1, 32, 4, 4), ["bfloat16x3"]),
+            (nn.Conv2d(32, 56, 3), (1, 32, 4, 4), []),
+            (nn.Conv1d(256, 192, 1), (1, 256, 2), list(PARTS)),
+            (nn.Conv2d(128, 128, 3, groups=4), (1, 128, 4, 4), []),
+        ):  # fmt: skip
+            x = F(rng.standard_normal(shape))
+            found = [p for p in PARTS
+                     if not np.array_equal(layer.quantize(precision=p)(x), layer(x))]  # fmt: skip
+            assert found == (kinds if BACKEND == "c" else []), layer

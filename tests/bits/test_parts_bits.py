@@ -12,7 +12,7 @@ from parts import PARTS, like
 
 import fastlstm
 
-pytestmark = pytest.mark.needs("c")
+pytestmark = [pytest.mark.needs("c"), pytest.mark.usefixtures("parts_of_any_size")]
 
 ISAS = isas.FLOATS
 FEW = (2, 3, 7, 8, 13, 24, 33, 65)  # batches, on all instruction sets but the best

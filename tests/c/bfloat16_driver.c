@@ -11,7 +11,12 @@
  *                                floats: the parts of rows of inputs, of a million of them part
  *                                after part
  *     bfloat16_driver bias I     floats: what a network's biases become when they are packed
+ *     bfloat16_driver sums I P N SEED
+ *                                at least N sums of drawn numbers, of all sizes, which cancel, are
+ *                                zeros or near the bound, against fused multiply-adds in order.
+ *                                Prints how many
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -142,6 +147,127 @@ static void biases(const fl_kernels *kernels)
     fl_free(b), fl_free(zeros);
 }
 
+/* ---- drawn sums ---- */
+
+enum { ROWS = 64, COLUMNS = 96, DEPTH = 80, PARTS = 3 };
+enum { PLAIN, WIDE, CANCELLING, ZEROS, BOUNDS, KINDS };
+
+/* A number in -1 .. 1. */
+static float even(uint64_t *state) { return (float)(int32_t)draw(state) * 0x1p-31f; }
+
+static float drawn(uint64_t *state, int kind)
+{
+    const float x = even(state);
+    if (kind == WIDE)
+        return ldexpf(x, (int)between(state, 0, 100) - 60);
+    if (kind == BOUNDS)
+        return ldexpf(x < 0 ? -1 + x / 64 : 1 - x / 64, -(int)between(state, 54, 57));
+    return kind == ZEROS && draw(state) % 3 ? 0 * x : x;
+}
+
+/* n rows of k numbers; of those that cancel each second number is the one before it, in one of the
+   two factors negative, all or but for its last digits. */
+static void draw_rows(uint64_t *state, int kind, int second, float *x, size_t n, size_t k)
+{
+    for (size_t i = 0; i < n * k; i++) {
+        x[i] = drawn(state, kind);
+        if (kind == CANCELLING && i % k % 2)
+            x[i] = second ? -x[i - 1] * (draw(state) % 4 ? 1 : 1 + 0x1p-8f) : x[i - 1];
+    }
+}
+
+/* To the nearest of 8 bits of precision, ties to even; 0 below 2^-56. */
+static float nearest(float x)
+{
+    int exponent;
+    const float part = frexpf(x, &exponent), y = ldexpf(rintf(ldexpf(part, 8)), exponent - 8);
+    return fabsf(y) < 0x1p-56f ? 0.0f : y;
+}
+
+static void parts_of(float (*to)[ROWS + COLUMNS][DEPTH], size_t row, const float *x, size_t k,
+                     int parts)
+{
+    for (size_t i = 0; i < k; i++) {
+        float rest = x[i];
+        for (int part = 0; part < parts; part++) {
+            to[part][row][i] = nearest(rest);
+            rest -= to[part][row][i];
+        }
+    }
+}
+
+/* `sum` and the products of row r and column c, as bfloat16.h says. */
+static float in_order(float (*part)[ROWS + COLUMNS][DEPTH], size_t r, size_t c, size_t k, int parts,
+                      float sum)
+{
+    for (size_t k0 = 0; k0 < k; k0 += FL_PIECE)
+        for (int j = parts - 1; j >= 0; j--)
+            for (int i = parts - 1 - j; i >= 0; i--) {
+                const float *x = part[i][r], *w = part[j][c];
+                float chain[2] = {0, 0};
+                for (size_t n = k0; n < k && n < k0 + FL_PIECE; n++)
+                    chain[n % 2] = fmaf(x[n], w[n], chain[n % 2]);
+                sum = sum + (chain[0] + chain[1]);
+            }
+    return sum;
+}
+
+static size_t drawn_sums(const fl_kernels *kernels, int parts, uint64_t *state, int kind)
+{
+    static float part[PARTS][ROWS + COLUMNS][DEPTH];
+    const size_t rows = between(state, 1, ROWS), columns = between(state, 1, COLUMNS);
+    const size_t k = between(state, 1, DEPTH), vectors = between(state, 3, 4);
+    const size_t row = fl_code_bytes(kernels, FL_BFLOAT16, k, 16 * parts);
+    const size_t group = vectors * kernels->lanes, panels = (columns + group - 1) / group;
+    float *x = floats(rows * k), *w = floats(columns * k), *c = floats(panels * rows * group);
+    char *a = fl_alloc(rows * row + 64);
+    fl_carver counted = {0};
+    fl_panels_carve(&counted, FL_BFLOAT16, parts, kernels, panels, group, k);
+    fl_carver carver = {.base = fl_alloc(counted.used)};
+    CHECK(a && carver.base);
+    memset(carver.base, 0, counted.used);
+    const fl_panels packed =
+        fl_panels_carve(&carver, FL_BFLOAT16, parts, kernels, panels, group, k);
+    draw_rows(state, kind, 0, x, rows, k);
+    draw_rows(state, kind, 1, w, columns, k);
+    fl_pack_plain(&packed, group, kernels->lanes, w, columns, k);
+    for (size_t r = 0; r < rows; r++) {
+        kernels->split_row(a + r * row, x + r * k, k, parts, FL_TINY_PART);
+        parts_of(part, r, x + r * k, k, parts);
+    }
+    for (size_t i = 0; i < columns; i++)
+        parts_of(part, ROWS + i, w + i * k, k, parts);
+    float *due = floats(rows * columns);
+    memset(c, 0, panels * rows * group * sizeof *c);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < columns; i++) {
+            const float start = ldexpf(even(state), -(int)between(state, 0, 102));
+            float *at = c + i / group * rows * group + r * group + i % group;
+            *at = fabsf(start) < FL_TINY_BIAS ? 0.0f : start;
+            due[r * columns + i] = in_order(part, r, ROWS + i, k, parts, *at);
+        }
+    const fl_gemm g = {.rows = rows,
+                       .vectors = vectors,
+                       .panels = panels,
+                       .k = k,
+                       .panel = packed.data,
+                       .panel_bytes = packed.panel_bytes,
+                       .c = c,
+                       .c_panel = rows * group,
+                       .c_row = group,
+                       .add = FL_ONTO,
+                       .codes = {.at = a, .row = row, .bits = 16 * parts}};
+    kernels->gemm[FL_BFLOAT16](&g);
+    if (kernels->leave)
+        kernels->leave();
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < columns; i++)
+            CHECK(!memcmp(c + i / group * rows * group + r * group + i % group,
+                          due + r * columns + i, sizeof *due));
+    fl_free(x), fl_free(w), fl_free(c), fl_free(a), fl_free(due), fl_free(packed.data);
+    return rows * columns;
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc >= 3);
@@ -153,7 +279,14 @@ int main(int argc, char **argv)
     if (!runs_floats(isa) && !tiles)
         return 0;
     CHECK(!tiles || fl_permitted_kernels(fl_isa_kernels(isa), 1) == fl_isa_kernels(isa));
-    if (!strcmp(argv[1], "gemm"))
+    if (!strcmp(argv[1], "sums")) {
+        CHECK(argc == 6);
+        uint64_t state = strtoul(argv[5], NULL, 10);
+        size_t count = 0;
+        for (int i = 0; count < strtoul(argv[4], NULL, 10); i++)
+            count += drawn_sums(fl_isa_kernels(isa), parts, &state, i % KINDS);
+        printf("%zu\n", count);
+    } else if (!strcmp(argv[1], "gemm"))
         while (gemm(fl_isa_kernels(isa), parts))
             ;
     else if (!strcmp(argv[1], "split"))

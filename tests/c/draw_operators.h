@@ -157,7 +157,8 @@ static void put_conv(attributes *a, reader *r, const fl_shape *x, int transposed
 {
     const size_t axes = x->axes > 3 ? 2 : 1, channels = x->axes ? x->size[x->axes - 1] : 1;
     const size_t groups = in(r, 0, 1) && channels ? channels : 1;
-    put(a, drawn_int(r, 'f', x->axes));
+    const size_t format = in(r, 0, 3); /* two of four in bfloat16 parts */
+    put(a, format > FL_FLOAT16 ? FL_BFLOAT16 : (int64_t)format);
     put(a, (int64_t)axes);
     put(a, (int64_t)channels);
     put(a, (int64_t)(groups * in(r, 1, 5)));
@@ -165,6 +166,8 @@ static void put_conv(attributes *a, reader *r, const fl_shape *x, int transposed
     put(a, (int64_t)in(r, 0, FL_PADS - 1));
     put(a, drawn_int(r, 'e', x->axes));
     put_windows(a, r, axes, transposed);
+    if (format > FL_FLOAT16)
+        put(a, (int64_t)(16 * in(r, 1, 3)));
 }
 
 /* Instructions whose operands have the types that they are for, as far as there are some. */
@@ -225,6 +228,11 @@ static attributes drawn_attributes(reader *r, const kind *what, const fl_array *
         put(&a, x->axes ? (int64_t)x->size[x->axes - 1] : 1);
         put(&a, (int64_t)in(r, 1, 40));
         put(&a, drawn_int(r, 'e', x->axes));
+        if (a.ints[0] == FL_BFLOAT16 && in(r, 0, 1)) { /* no window, and so many bits */
+            put(&a, 1);
+            put(&a, 1);
+            put(&a, (int64_t)(16 * in(r, 1, 3)));
+        }
     } else if (what->how == CONV || what->how == CONV_TRANSPOSED) {
         put_conv(&a, r, x, what->how == CONV_TRANSPOSED);
     } else if (what->how == POOL) {

@@ -20,17 +20,20 @@ typedef struct convolution {
     size_t batch, size[2];
 } convolution;
 
-static void convolve(const char *name, const convolution *c, int64_t format, int given, cut by)
+static void convolve(const char *name, const convolution *c, int64_t format, int bits, int given,
+                     cut by)
 {
     const int transposed = !strcmp(name, "conv_transposed");
     const int64_t *along[] = {c->k, c->stride, c->dilation, c->begin, c->end};
-    int64_t ints[7 + 2 * 7] = {format,    c->axes,     c->in,        c->out,
-                               c->groups, c->auto_pad, c->activation};
+    int64_t ints[7 + 2 * 7 + 1] = {format,    c->axes,     c->in,        c->out,
+                                   c->groups, c->auto_pad, c->activation};
     size_t n = 7, axes = (size_t)c->axes, out = (size_t)c->out;
     for (size_t i = 0; i < 5; i++)
         for (size_t axis = 0; axis < axes; axis++)
             ints[n++] = along[i][axis];
     n += transposed ? 2 * axes : 0; /* no output padding, and no sizes */
+    if (bits)
+        ints[n++] = bits;
     fl_shape w = {.axes = 2 + axes}, x = {.axes = 2 + axes, .size = {c->batch}};
     w.size[0] = transposed ? (size_t)c->in : out;
     w.size[1] = (size_t)((transposed ? c->out : c->in) / c->groups);
@@ -47,8 +50,9 @@ static void convolve(const char *name, const convolution *c, int64_t format, int
         step(op, 1, places, 3);
     } else
         step(packed(op, weights, 2), 1, &place, 1);
-    end(name, by, "axes %d channels %d-%d groups %d padding %d format %d given %d", (int)c->axes,
-        (int)c->in, (int)c->out, (int)c->groups, (int)c->auto_pad, (int)format, given);
+    end(name, by, "axes %d channels %d-%d groups %d padding %d format %d bits %d given %d",
+        (int)c->axes, (int)c->in, (int)c->out, (int)c->groups, (int)c->auto_pad, (int)format, bits,
+        given);
 }
 
 static void convolutions(void)
@@ -65,14 +69,17 @@ static void convolutions(void)
         {2, 6, 9, 3, FL_PAD_VALID, FL_SIGMOID, {2, 2}, {1, 2}, {1, 1}, {0}, {0}, 3, {7, 8}},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        for (int64_t format = 0; format <= FL_FLOAT16; format++) {
+        for (int kind = 0; kind < 5; kind++) {
             const convolution *c = &all[i];
-            convolve("conv", c, format, 0, rows);
+            const int64_t format = kind < 2 ? kind : FL_BFLOAT16;
+            const int bits = kind < 2 ? 0 : 16 * (kind - 1);
+            convolve("conv", c, format, bits, 0, rows);
             if (c->dilation[0] == 1) /* begins and ends are what is cut from the output here */
-                convolve("conv_transposed", c, format, 0, rows);
+                convolve("conv_transposed", c, format, bits, 0, rows);
         }
-    convolve("conv", &all[5], FL_FLOAT32, 1, rows);
-    convolve("conv_transposed", &all[3], FL_FLOAT32, 1, rows);
+    convolve("conv", &all[5], FL_FLOAT32, 0, 1, rows);
+    convolve("conv_transposed", &all[3], FL_FLOAT32, 0, 1, rows);
+    convolve("conv", &all[6], FL_BFLOAT16, 32, 1, rows);
     /* pieces of the axis after the batch */
     static const convolution valid[] = {
         {1, 10, 40, 1, 0, -1, {7}, {3}, {2}, {0}, {0}, 1, {64}},
@@ -82,7 +89,8 @@ static void convolutions(void)
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++) {
         const size_t stride = (size_t)valid[i].stride[0];
         const size_t extent = (size_t)((valid[i].k[0] - 1) * valid[i].dilation[0] + 1);
-        convolve("conv", &valid[i], FL_FLOAT32, 0, (cut){1, stride, extent});
+        convolve("conv", &valid[i], FL_FLOAT32, 0, 0, (cut){1, stride, extent});
+        convolve("conv", &valid[i], FL_BFLOAT16, 48, 0, (cut){1, stride, extent});
     }
 }
 
@@ -98,6 +106,12 @@ static void linears(void)
             fl_operator *op = made("linear", INTS(format, (int64_t)in, (int64_t)out), NONE);
             step(packed(op, weights, 2), 1, PLACES(input(floats(2, SHAPE(n, in)))));
             end("linear", rows, "%d of %d-%d format %d", (int)n, (int)in, (int)out, (int)format);
+            for (int bits = 32; bits <= 48 && format == FL_BFLOAT16; bits += 16) {
+                const fl_array again[] = {floats(0.5f, SHAPE(out, in)), floats(0.5f, SHAPE(out))};
+                op = made("linear", INTS(format, (int64_t)in, (int64_t)out, -1, 1, 1, bits), NONE);
+                step(packed(op, again, 2), 1, PLACES(input(floats(2, SHAPE(n, in)))));
+                end("linear", rows, "%d of %d-%d bits %d", (int)n, (int)in, (int)out, bits);
+            }
         }
     for (int64_t bits = 8; bits <= 16; bits += 8)
         for (int64_t taps = 1; taps <= 3; taps += 2) {

@@ -84,8 +84,11 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
     const size_t taps = axes > 1 && draw(state) % 2 ? between(state, 1, 4) : 1;
     const size_t stride = taps > 1 ? between(state, 1, 3) : 1;
     const size_t channels = near(state, 16, 5, 100), in = taps * channels;
-    const size_t out = near(state, group, 9, 200), rows = near(state, 24, 5, 130);
-    const int bits = draw(state) % 2 || format == FL_BFLOAT16 ? 16 : 8;
+    const size_t out = near(state, group, 9, 200);
+    const size_t rows = near(state, draw(state) % 2 ? 24 : 32, 5, 130);
+    const int bits = format == FL_BFLOAT16 ? 16 * (int)between(state, 1, 3)
+                     : draw(state) % 2     ? 16
+                                           : 8;
     fl_shape x_shape = {.axes = 2, .size = {rows, channels}};
     if (axes == 1)
         x_shape = (fl_shape){.axes = 1, .size = {channels}};
@@ -120,17 +123,24 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
     const float top =
         format == FL_INT8 ? largest_code(codes.codes, out, in, bits == 16 ? 32512 : 127) : 0;
     CHECK(fl_count(&y_like) == all * out);
+    float *parts[2] = {NULL, NULL};
+    if (format == FL_BFLOAT16) {
+        parts[0] = bfloat16_parts(x_at, fl_count(&x), bits / 16);
+        parts[1] = bfloat16_parts(w_at, out * in, bits / 16);
+    }
     for (size_t r = 0; r < all; r++)
         for (size_t o = 0; o < out; o++) {
             const float *row = x_at + (r / steps * rows + r % steps * stride) * channels;
             const float b = b_at ? b_at[o] : 0.0f;
-            ((float *)want.at)[r * out + o] =
-                flush(format == FL_INT8
-                          ? sum_of_codes(b, row, codes.codes + o * in, codes.scales[o], in, top)
-                      : format == FL_BFLOAT16 ? in_pieces(b, row, w_at + o * in, in)
-                                              : chain(b, row, w_at + o * in, in, format));
+            ((float *)want.at)[r * out + o] = flush(
+                format == FL_INT8
+                    ? sum_of_codes(b, row, codes.codes + o * in, codes.scales[o], in, top)
+                : format == FL_BFLOAT16 ? in_pieces(b, parts[0] + (row - x_at), fl_count(&x),
+                                                    parts[1] + o * in, out * in, in, bits / 16)
+                                        : chain(b, row, w_at + o * in, in, format));
         }
     drop_codes(codes);
+    free(parts[0]), free(parts[1]);
     for (size_t n = 0; n <= threads; n++) {
         const fl_caller caller = {.threads = n};
         const fl_array y = empty(state, y_like);

@@ -171,6 +171,23 @@ def test_sums_are_fused_multiply_adds_in_amx_s_order(driver, parts):
     assert ran >= 1 and count >= (10_000_000 if FULL else 300_000 if parts == 1 else 40_000)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_millions_of_sums_are_fused_multiply_adds(driver, parts):
+    """Written as loops in C, so that there can be many more of them; on a CPU with tiles their own.
+    Without fused multiply-add the same, since no product overflows."""
+    ran = []
+    for number, name in enumerate(SETS):
+        wanted = 10_000_000 if FULL else 1_000_000 if not ran else 100_000
+        got = subprocess.run([*driver, "sums", str(number), str(parts), str(wanted), str(parts)],
+                             capture_output=True, env=CLEAN, text=True)  # fmt: skip
+        assert got.returncode == 0, (name, got.stderr)
+        if got.stdout:
+            assert int(got.stdout) >= wanted
+            ran.append(name)
+    assert ran
+    print(f"{parts} parts: {wanted} sums on each of {', '.join(ran)}")
+
+
 @pytest.mark.skipif(not X86, reason="native already")
 def test_aarch64_has_the_same_sums():
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")

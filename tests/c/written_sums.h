@@ -51,15 +51,35 @@ static float bfloat16_rounded(float x)
     return fabsf(y) < 0x1p-56f ? 0.0f : y;
 }
 
-/* A sum in pieces of 32, as kernels/bfloat16.h says. Products are exact: fused on every set. */
-static float in_pieces(float sum, const float *x, const float *w, size_t n)
+/* The parts of n numbers: each is what the ones before it leave, rounded. [parts][n] */
+static float *bfloat16_parts(const float *x, size_t n, int parts)
 {
-    for (size_t k = 0; k < n; k += 32) {
-        float half[2] = {0, 0};
-        for (size_t i = k; i < n && i < k + 32; i++)
-            half[i % 2] = fmaf(bfloat16_rounded(x[i]), bfloat16_rounded(w[i]), half[i % 2]);
-        sum = sum + (half[0] + half[1]);
+    float *const to = malloc(((size_t)parts * n + 1) * sizeof *to);
+    CHECK(to);
+    for (size_t i = 0; i < n; i++) {
+        float rest = x[i];
+        for (size_t part = 0; part < (size_t)parts; part++) {
+            to[part * n + i] = bfloat16_rounded(rest);
+            rest -= to[part * n + i];
+        }
     }
+    return to;
+}
+
+/* A sum in pieces of 32, as kernels/bfloat16.h says, of numbers whose parts lie x_part and w_part
+   floats apart. Products are exact: fused on every set. */
+static float in_pieces(float sum, const float *x, size_t x_part, const float *w, size_t w_part,
+                       size_t n, int parts)
+{
+    for (size_t k = 0; k < n; k += 32)
+        for (int j = parts - 1; j >= 0; j--)
+            for (int m = parts - 1 - j; m >= 0; m--) {
+                const float *a = x + (size_t)m * x_part, *b = w + (size_t)j * w_part;
+                float half[2] = {0, 0};
+                for (size_t i = k; i < n && i < k + 32; i++)
+                    half[i % 2] = fmaf(a[i], b[i], half[i % 2]);
+                sum = sum + (half[0] + half[1]);
+            }
     return sum;
 }
 

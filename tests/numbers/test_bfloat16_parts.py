@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """precision="bfloat16x3" and "bfloat16x6": the sums of whole layers bit by bit, in the order of
-csrc/kernels/bfloat16.h written in NumPy; errors from float64 beside float32's, of drawn layers and
-of such as are after training; numbers that are huge, tiny or not finite; wrong arguments.
-tests/c/test_c_bfloat16.py has the sums of one kernel, tests/bits/test_parts_bits.py the promise of
-bits."""
+csrc/kernels/bfloat16.h written in NumPy; numbers that are huge, tiny or not finite; wrong
+arguments. tests/c/test_c_bfloat16.py has the sums of one kernel, tests/bits/test_parts_bits.py the
+promise of bits, test_parts_errors.py the errors."""
 
 import copy
 import pickle
@@ -12,7 +11,7 @@ import isas
 import numpy as np
 import parts
 import pytest
-from conftest import BACKEND, FULL
+from conftest import BACKEND
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,12 +21,12 @@ from fastlstm.files.read import inspect
 F = np.float32
 ISAS = isas.FLOATS
 SIZES = [1, 2, 3, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 97]
-CONFIGURATIONS = 500 if FULL else 24
 LAYERS = {
     "lstm": (fastlstm.LSTM, {}), "projected": (fastlstm.LSTM, {"proj_size": 3}),
     "gru": (fastlstm.GRU, {}), "gru before": (fastlstm.GRU, {"reset_after": False}),
     "rnn": (fastlstm.RNN, {}), "relu": (fastlstm.RNN, {"nonlinearity": "relu"}),
 }  # fmt: skip
+pytestmark = pytest.mark.usefixtures("parts_of_any_size")
 only_c = pytest.mark.skipif(BACKEND != "c", reason="the other backends compute in float32")
 
 
@@ -55,46 +54,6 @@ def test_a_relu_layer_s_sums_bit_by_bit(sizes, batch, seed, scale, isa, precisio
         h = np.maximum(parts.sums(total, weights["weight_hh_l0"], h, count), 0)
         assert y[t].tobytes() == (h + 0).tobytes()
     assert np.array_equal(state[0], y[-1])
-
-
-# ---- accuracy
-
-
-def configuration(seed):
-    """A drawn layer, its x, and a state or None: weights as torch's layers begin with, or as after
-    training, up to 3, with cells up to 20. Every second one has 256 units or more, whose sums are
-    those that parts are for."""
-    rng = np.random.default_rng(seed)
-    cls, options = LAYERS[list(LAYERS)[seed % len(LAYERS)]]
-    least, most = ((256, 400), (8, 256))[seed // len(LAYERS) % 2]
-    sizes = rng.integers(least, most), rng.integers(least, most)
-    layer = cls(
-        *map(int, sizes), num_layers=int(rng.integers(1, 3)), bidirectional=bool(rng.integers(2)),
-        isa=ISAS[0], **options,
-    )  # fmt: skip
-    steps, batch = int(rng.integers(5, 30)), int(rng.integers(1, 20))
-    x, state = F(rng.standard_normal((steps, batch, layer.input_size))), None
-    if seed % 3 == 0 and "nonlinearity" not in options:
-        parts.as_trained(layer, rng, 3.0)
-        scales = (1, 20)[: 1 + layer.has_c]
-        pairs = zip(scales, layer.state_shapes(batch), strict=True)
-        state = tuple(F(rng.uniform(-scale, scale, shape)) for scale, shape in pairs)
-    return layer, x, state
-
-
-def test_errors_beside_float32_s():
-    """x6 has no larger ones. Those of x3 are some 2^-18 of each product, while a float32 sum, of
-    2^-24, loses more the longer it is: at most 20 times as large from 256 inputs and units on, and
-    2^6 times for any. Root mean squares over each layer's outputs; where float32's own is below
-    that of rounding the outputs, 2^-26, this is in its place."""
-    for seed in range(CONFIGURATIONS):
-        layer, x, state = configuration(seed)
-        errors = parts.rms_errors(layer, x, state)
-        least, size = 2.0**-26, min(layer.input_size, layer.hidden_size)
-        assert errors["bfloat16x6"] <= max(errors["float32"], least), (seed, errors)
-        most = (20 if size >= 256 else 64) * max(errors["float32"], least)
-        assert errors["bfloat16x3"] <= most, (seed, errors)
-        assert BACKEND != "c" or errors["bfloat16x3"] != errors["float32"]
 
 
 # ---- huge, tiny, and not finite

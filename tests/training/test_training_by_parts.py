@@ -18,6 +18,8 @@ from hypothesis import seed as seeded
 
 import fastlstm
 
+pytestmark = pytest.mark.usefixtures("parts_of_any_size")
+
 PRECISIONS = ("bfloat16x6", "bfloat16x3", "bfloat16")
 # Of the largest element of each gradient.
 LIMITS = {"bfloat16x6": 1e-6, "bfloat16x3": 1e-5, "bfloat16": 2e-2}

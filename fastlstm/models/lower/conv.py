@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Convolutions and pools with channels last."""
 
+import math
+
 import numpy as np
 
+from ...engine import parts
 from . import activation
 from .builder import lowers
 
+BFLOAT16 = 3  # csrc/fastlstm.h
 PAD_RULES = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")  # csrc/ops/window.h
 
 
@@ -52,12 +56,18 @@ def _convolution(b, node, operator, transposed):
     if not transposed:
         channels, outputs = shape[1] * group, shape[0]
     number, floats = activation.numbers(node)
+    format = b.format
+    if not format and parts.conv_in_parts(
+        b.precision, channels // group * math.prod(kernel), outputs // group
+    ):
+        format = BFLOAT16
+        more.append(parts.BITS[b.precision])
     weights = None
     if packed:
         weights = [None if a is None else np.ascontiguousarray(a, np.float32)
                    for a in (*found, None)[:2]]  # fmt: skip
     b.emit(
-        node, operator, [b.format, axes, channels, outputs, group, rule, number, *ints, *more],
+        node, operator, [format, axes, channels, outputs, group, rule, number, *ints, *more],
         floats, weights, [x] if packed else node.inputs,
     )  # fmt: skip
 

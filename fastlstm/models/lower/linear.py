@@ -3,12 +3,11 @@
 
 import numpy as np
 
-from ...engine import int8
+from ...engine import int8, parts
 from . import activation
 from .builder import lowers
 
 FLOAT32, INT8, BFLOAT16 = 0, 2, 3  # formats' numbers in csrc/fastlstm.h
-PART_BITS = {"bfloat16x3": 32, "bfloat16x6": 48}  # of a number's parts
 
 
 @lowers("Linear")
@@ -30,9 +29,9 @@ def linear(b, node):
                 raise node.error("its weights are no 8-bit codes with scales")
             ints[0] = INT8
             ints.append(8 if node.attrs.get("codes") == "int8" else 16)
-        if ints[0] == FLOAT32 and b.precision in PART_BITS:
+        if ints[0] == FLOAT32 and parts.matrix_in_parts(b.precision, *w.shape[::-1]):
             ints[0] = BFLOAT16
-            ints.append(PART_BITS[b.precision])
+            ints.append(parts.BITS[b.precision])
         b.emit(node, "linear", ints, floats, weights, [x])
         return
     if number >= 0 or scale or not {"window", "dtype"}.isdisjoint(node.attrs):

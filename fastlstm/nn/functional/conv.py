@@ -116,14 +116,14 @@ def pack_conv(weight, bias, stride, padding, dilation, groups, pad_mode="constan
     return Packed(nodes, constants, [(float32, weight.ndim)], **few)
 
 
-def pack_conv_transpose(weight, bias, stride, padding, output_padding, groups, dilation):
+def pack_conv_transpose(weight, bias, stride, padding, output_padding, groups, dilation, **few):
     weight = plain(weight)
     constants = {"w": weight} if bias is None else {"w": weight, "b": plain(bias)}
     attrs = {"kernel_shape": list(weight.shape[2:]), "strides": list(stride), "group": groups,
              "dilations": list(dilation), "pads": [*padding, *padding],
              "output_padding": list(output_padding)}  # fmt: skip
     node = Node("ConvTranspose", ["x0", *constants], ["y"], attrs)
-    return Packed([node], constants, [(float32, weight.ndim)])
+    return Packed([node], constants, [(float32, weight.ndim)], **few)
 
 
 def _conv(axes, name):

@@ -158,8 +158,9 @@ class _Transposed(_Conv):
         stride, padding, extra, dilation = numbers
         extra = extra if output_padding is None else output_padding
         return pack_conv_transpose(
-            self.weight, self.bias, stride, padding, extra, self.groups, dilation
-        )
+            self.weight, self.bias, stride, padding, extra, self.groups, dilation,
+            **({} if "dtype" in self._few else self._few),
+        )  # fmt: skip
 
     def forward(self, input, output_size=None):
         if output_size is None:

@@ -45,6 +45,7 @@ class _Recurrent(Layer):
             lock(p)
         dtype = self._few.get("dtype", "float32")
         layer.inputs = self._few["inputs"] if dtype == "int8" else layer.inputs
+        layer.precision = self._few.get("precision", layer.precision)
         arrays = zip(names, self._parameters.values(), strict=True)
         layer.take_weights({n: as_dtype(n, p.numpy(), dtype, keep=True) for n, p in arrays})
         ready["layer"] = layer

@@ -30,14 +30,15 @@ class PackedWeights:
         right shapes and dtypes; they are kept, not copied."""
         self.arrays, self.dtype = arrays, arrays["weight_ih_l0"].dtype.name
         self._tracks = list(tracks(layer.num_layers, layer.num_directions))
-        self._for_backward = None
+        self._for_backward, self._threads = None, layer.num_threads or 0
         self.net = backend.Net(
             layer.cell, layer.input_size, layer.hidden_size, layer.proj_size, layer.num_layers,
             layer.num_directions, layer.isa, variant=layer.variant,
             dtype=_NETS.get(layer.precision, self.dtype), inputs=layer.inputs,
         )  # fmt: skip
         for number, direction, end in self._tracks:
-            self.net.set(number, direction, *(self._for_engine(part + end) for part in PARTS))
+            parts = (self._for_engine(part + end) for part in PARTS)
+            self.net.set(number, direction, *parts, threads=self._threads)
         self.net.weights = arrays  # the engine compares them in backward
 
     def _for_engine(self, name):
@@ -52,7 +53,7 @@ class PackedWeights:
             packed = backend.BackwardWeights(self.net)
             for number, direction, end in self._tracks:
                 matrices = (self.arrays.get(part + end) for part in _MATRICES)
-                packed.set(self.net, number, direction, *matrices)
+                packed.set(self.net, number, direction, *matrices, threads=self._threads)
             self._for_backward = packed
         return self._for_backward
 

@@ -12,18 +12,6 @@
  */
 static const double NAP_FLOP = 5e6;
 
-/* A track changes hands if its thread takes SLOW times as long for a tile as the one that asks. The
-   slow one then leaves the track alone for AWAY_SECONDS, in which the other one finds it. Two
-   threads, of which one shares its CPU with a process that never waits: 32 rows kept 0.62 of their
-   speed without this. */
-static const double SLOW = 1.5, AWAY_SECONDS = 200e-6;
-
-/* The pace of a thread: seconds of a tile of its last track (0: not known), and until when it
-   leaves tracks alone that another thread wants. */
-typedef struct pace {
-    double tile, away;
-} pace;
-
 void fl_grid_carve(fl_carver *carver, fl_grid *grid, fl_job *job)
 {
     const fl_plan *plan = &job->plan;
@@ -72,35 +60,23 @@ static int ready(const fl_grid *grid, size_t number, size_t layer, size_t chunk)
             done(grid, number, layer + 1, 0) + grid->job->plan.ring > chunk);
 }
 
-/* Runs tiles of one track for as long as they are ready and no faster thread wants them; returns
-   how many. Only tracks of one layer are asked for, since the tiles of different layers differ. */
-static size_t work_on_track(fl_grid *grid, fl_scratch *scratch, pace *pace, size_t number,
-                            size_t layer, size_t dir)
+/* Runs tiles of one track for as long as they are ready; returns how many. */
+static size_t work_on_track(fl_grid *grid, fl_scratch *scratch, size_t number, size_t layer,
+                            size_t dir)
 {
     fl_job *job = grid->job;
     const fl_block *block = &job->block[number];
     const size_t chunk_steps = job->plan.chunk_steps;
     fl_progress *track = progress_of(grid, number, layer, dir);
-    const double wanted = atomic_load_explicit(&track->wanted, memory_order_relaxed);
-    double began = 0;
     size_t ran = 0;
     int idle = 0;
-    if (wanted > 0 && fl_clock() < pace->away)
-        return 0;
     /* A look before the exchange leaves the cache line with the thread that works on the track. */
     if (atomic_load_explicit(&track->busy, memory_order_relaxed) ||
         !atomic_compare_exchange_strong_explicit(&track->busy, &idle, 1, memory_order_acquire,
-                                                 memory_order_relaxed)) {
-        if (pace->tile > 0 && wanted == 0)
-            atomic_store_explicit(&track->wanted, pace->tile, memory_order_relaxed);
+                                                 memory_order_relaxed))
         return 0;
-    }
-    if (wanted > 0)
-        atomic_store_explicit(&track->wanted, 0, memory_order_relaxed);
-    if (job->net->config.layers == 1)
-        began = fl_clock();
     size_t chunk = atomic_load_explicit(&track->done, memory_order_relaxed);
-    for (int mine = 1; mine && chunk < block->chunks && ready(grid, number, layer, chunk); ran++) {
+    for (; chunk < block->chunks && ready(grid, number, layer, chunk); ran++) {
         const size_t s0 = chunk * chunk_steps, left = block->memory.length[0] - s0;
         const size_t s1 = left < chunk_steps ? s0 + left : s0 + chunk_steps;
         const fl_sequence in = fl_layer_input(job, block, layer, chunk);
@@ -108,14 +84,6 @@ static size_t work_on_track(fl_grid *grid, fl_scratch *scratch, pace *pace, size
         if (fl_tile_run(job, scratch, block, layer, dir, &in, &out, s0, s1) != FL_OK)
             break; /* the context says why */
         atomic_store_explicit(&track->done, ++chunk, memory_order_release);
-        if (began > 0) {
-            const double now = fl_clock();
-            const double other = atomic_load_explicit(&track->wanted, memory_order_relaxed);
-            pace->tile = (now - began) / (double)(ran + 1);
-            mine = other == 0 || pace->tile < SLOW * other;
-            if (!mine)
-                pace->away = now + AWAY_SECONDS;
-        }
     }
     atomic_store_explicit(&track->busy, 0, memory_order_release);
     return ran;
@@ -134,7 +102,7 @@ static int complete(const fl_grid *grid, size_t number)
 
 /* Begins the next block if the memory is unused, runs the tiles that are ready of the block that
    uses it, and ends the block if it is complete. Returns how many such things were done. */
-static size_t work_on_block(fl_grid *grid, fl_scratch *scratch, pace *pace, fl_grid_memory *memory)
+static size_t work_on_block(fl_grid *grid, fl_scratch *scratch, fl_grid_memory *memory)
 {
     fl_job *job = grid->job;
     const fl_config *config = &job->net->config;
@@ -152,7 +120,7 @@ static size_t work_on_block(fl_grid *grid, fl_scratch *scratch, pace *pace, fl_g
     }
     for (size_t layer = config->layers; layer-- > 0;)
         for (size_t dir = 0; dir < config->dirs; dir++)
-            ran += work_on_track(grid, scratch, pace, number, layer, dir);
+            ran += work_on_track(grid, scratch, number, layer, dir);
     if (complete(grid, number) &&
         !atomic_exchange_explicit(&grid->closed[number], 1, memory_order_relaxed)) {
         fl_block_end(job, &scratch->slot, &job->block[number]);
@@ -188,20 +156,17 @@ static int tracks_left(const fl_grid *grid)
     return left > 1 || atomic_load_explicit(&grid->blocks_left, memory_order_acquire) > open;
 }
 
-/* The caller of the call stays until all is done. Workers leave when no work for them can come; one
-   that has worked on a track of a single layer may get a slower thread's. */
+/* The caller of the call stays until all is done. Workers leave when no work for them can come. */
 static void work(fl_grid *grid, size_t worker)
 {
     fl_job *job = grid->job;
     const fl_plan *plan = &job->plan;
     fl_scratch *scratch = &job->scratch[worker];
-    pace pace = {0, 0};
     double idle_since = 0;
     while (!finished(grid)) {
         size_t ran = 0;
         for (size_t i = 0; i < plan->open_blocks; i++)
-            ran += work_on_block(grid, scratch, &pace,
-                                 &grid->memory[(worker + i) % plan->open_blocks]);
+            ran += work_on_block(grid, scratch, &grid->memory[(worker + i) % plan->open_blocks]);
         if (ran) {
             idle_since = 0;
             continue;
@@ -210,7 +175,7 @@ static void work(fl_grid *grid, size_t worker)
         const double now = fl_clock();
         if (idle_since == 0)
             idle_since = now;
-        if (worker && pace.tile == 0 && !tracks_left(grid))
+        if (worker && !tracks_left(grid))
             return;
         if (now - idle_since < plan->patience)
             continue;

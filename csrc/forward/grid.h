@@ -23,13 +23,10 @@
 #include "forward/job.h"
 
 /* The progress of one track of a block. `done` tiles are done. The thread that has set `busy` to 1
-   is at work on the next one. A thread that has nothing left to do writes to `wanted` how many
-   seconds a tile took it. If the track's own thread is much slower, since it shares its CPU with
-   another process, it leaves the track to the one that asked. 0: nobody has asked. */
+   is at work on the next one. */
 typedef struct fl_progress {
     atomic_int busy;
     atomic_size_t done;
-    _Atomic double wanted;
 } fl_progress;
 
 /* Memory for one open block. */

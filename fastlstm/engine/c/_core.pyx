@@ -51,13 +51,6 @@ cdef dict _PARTS = {"bfloat16x3": 2, "bfloat16x6": 3}
 include "machine.pxi"
 
 
-cdef void be_caller(fl_caller *caller, Poll *poll, size_t threads) noexcept:
-    """Fills in `caller` for a call from this thread; threads 0: default_threads()."""
-    caller.threads = threads or <size_t>fastlstm_get_num_threads()
-    caller.poll = watch(poll)
-    caller.poll_arg = poll
-
-
 # ---- the network ----
 
 
@@ -181,7 +174,6 @@ cdef class Net:
             size_t threads=1):
         """Packs one layer and direction; the arrays are copied, if they are large on `threads`
         threads (0: default_threads()). What a signal's handler raises leaves them half packed.
-
         All are contiguous float32, in torch's shapes and order of gates: w_ih (G H, I or D K), w_hh
         (G H, K), b_ih and b_hh (G H,) or None, w_hr (P, H) or None, and of a variant with peepholes
         peephole (3 H,), of i, f and o. ValueError for others.
@@ -194,8 +186,7 @@ cdef class Net:
         held.count = 0
         be_caller(&caller, &poll, threads)
         if self.config.format == FL_INT8:
-            self.set_int8(layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, &caller)
-            return
+            return self.set_int8(layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, &caller)
         try:
             self.matrices(&from_, &held, layer, direction, w_ih, w_hh, w_hr, 0)
             self.vectors(&from_, &held, b_ih, b_hh, peephole, 0)
@@ -206,11 +197,10 @@ cdef class Net:
                                      from_.b_ih, from_.b_hh, from_.w_hr, &caller)
         finally:
             release(&held)
-        if status == FL_INTERRUPTED:
-            raise_of(&poll)
+        if status == FL_INTERRUPTED: raise_of(&poll)
 
-    cdef int set_int8(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr,
-                      peephole, const fl_caller *caller) except -1:
+    cdef set_int8(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole,
+                  const fl_caller *caller):
         """set() for matrices that are engine.int8.Codes."""
         cdef fl_grads from_
         cdef int status
@@ -236,9 +226,7 @@ cdef class Net:
                                           from_.b_hh, hr, caller)
         finally:
             release(&held)
-        if status == FL_INTERRUPTED:
-            raise_of(<Poll *>caller.poll_arg)
-        return 0
+        if status == FL_INTERRUPTED: raise_of(<Poll *>caller.poll_arg)
 
     # One call, from arrays to an fl_call. Net.forward, State.advance and forward_train share these.
 

@@ -171,11 +171,11 @@ SMALL = ["csrc/onnxruntime/", "csrc/tape/", "csrc/training/backward.c", "csrc/ne
 SMALL += [f"csrc/forward/{name}.c" for name in (
     "blocks", "encode", "grid", "plan", "record", "row_order",
 )]  # fmt: skip
-SMALL += ["csrc/kernels/dispatch.c", "csrc/training/gradient_product.c"]
+SMALL += ["csrc/kernels/dispatch.c", "csrc/kernels/parallel.c", "csrc/training/gradient_product.c"]
 SMALL += [f"csrc/ops/{name}.c" for name in (
     "arena", "conv", "conv_numbers", "conv_transposed", "convolve", "convolve_pack",
     "convolve_windows", "epilogue", "functions", "gather", "linear", "mask", "matmul",
-    "numbers", "order", "pad", "parallel", "program", "recurrent", "reduce", "registry",
+    "numbers", "order", "pad", "program", "recurrent", "reduce", "registry",
     "reshape", "resize", "scatter", "strided", "window",
 )]  # fmt: skip
 ROWS = [name for name in CORE if name.replace(os.sep, "/").startswith(tuple(SMALL))]

@@ -43,15 +43,17 @@ static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
 
 /*
  * When units are split among threads (split_units.h): in calls of at least MIN_STEPS steps, into
- * two parts of at least HALF_UNITS units of an LSTM each (LONE_UNITS if there is one row, since
- * small streams shall take no second core), or into up to FL_MAX_PARTS of at least PART_UNITS.
- * What two parts gain over one thread (two cores of a Zen 4; 19 panels, say, are
- * divided into 9 and 10, and a step's end costs some 0.3 us):
+ * two parts of at least HALF_UNITS units of an LSTM each, or into up to FL_MAX_PARTS of at least
+ * PART_UNITS. A second core that gains less than 1.5 is better left to others. What two parts gain
+ * over one thread (19 panels, say, are divided into 9 and 10, and the exchange of h at a step's end
+ * costs some 0.3 us on a Zen 4, more on an Emerald Rapids):
  *
- *     H            64     96    100    128    144    160    200    300
- *     1 row      1.29   1.44   1.37   1.74          1.67          1.81
- *     2 rows     1.32          1.46   1.69                        1.90
- *     4 to 7     1.5    1.57   1.44          1.69          1.73
+ *     H                    64     96    100    128    144    160    200    300
+ *     Zen 4, 1 row       1.29   1.44   1.37   1.74          1.67          1.81
+ *            2 rows      1.32          1.46   1.69                        1.90
+ *            4 to 7      1.5    1.57   1.44          1.69          1.73
+ *     Emerald Rapids, 2  0.94   1.16   1.21   0.99   1.56   1.59   1.87   1.97
+ *            3 to 7      0.83   1.18   1.31   1.06   1.54   1.65   1.85   1.71
  *
  * On the threads of an fl_call.run in any call, into parts of at least RUN_UNITS: ONNX Runtime,
  * whose threads these are, divides such steps too, and was up to 1.5 times as fast before this.
@@ -66,10 +68,10 @@ static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
  */
 enum { MIN_STEPS = 8 };
 #if defined(FL_SPLIT_HOOK)
-enum { PART_UNITS = 8, HALF_UNITS = 8, LONE_UNITS = 8, RUN_UNITS = 8 };
+enum { PART_UNITS = 8, HALF_UNITS = 8, RUN_UNITS = 8 };
 static const double WAVE_BYTES = 0;
 #else
-enum { PART_UNITS = 96, HALF_UNITS = 32, LONE_UNITS = 56, RUN_UNITS = 48 };
+enum { PART_UNITS = 96, HALF_UNITS = 72, RUN_UNITS = 48 };
 static const double WAVE_BYTES = 2.5e6;
 #endif
 
@@ -91,7 +93,7 @@ static size_t split_parts(const fl_net *net, const fl_call *call, size_t threads
     const fl_config *config = &net->config;
     const size_t units = config->hidden * net->cell->gates / 4;
     size_t parts = units / (call->run ? RUN_UNITS : PART_UNITS);
-    if (parts < 2 && !call->run && units >= 2 * (call->batch > 1 ? HALF_UNITS : LONE_UNITS))
+    if (parts < 2 && !call->run && units >= 2 * HALF_UNITS)
         parts = 2;
     const double weights = 8.0 * (double)(net->cell->gates * config->hidden * net->width);
     if (config->proj || call->tape || call->steps < (call->run ? 1 : MIN_STEPS) ||

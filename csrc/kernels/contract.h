@@ -6,11 +6,15 @@
  * Every gate's sum is one chain of additions in one order: the bias, then the products of x[0] ..
  * x[I-1], then those of h[0] .. h[K-1], each product added by one fused multiply-add (by a multiply
  * and an add where a set has no such instruction). Of a GRU's gate n the products of h are a second
- * chain, which starts from b_hn. No kernel may split a sum, however many rows there are: the
- * promise that bits do not change rests on this. A weight of a format other than float32 is
- * converted to float32 exactly before it is multiplied, so such a network has the bits of a float32
- * network with the same numbers. FL_INT8 and FL_BFLOAT16 are other arithmetics: see fl_gemm,
- * codes.h and bfloat16.h.
+ * chain, which starts from b_hn. Where x, or h, has more than FL_UNCUT numbers, its products
+ * are cut into chains of FL_CUT, which start from 0 and are added in order to the sum before them:
+ *
+ *     s = start;  s = s + (products 0 .. 255);  s = s + (products 256 .. 511);  ...
+ *
+ * No kernel may split a sum elsewhere, however many rows there are: the promise that bits do not
+ * change rests on this. A weight of a format other than float32 is converted to float32 exactly
+ * before it is multiplied, so such a network has the bits of a float32 network with the same
+ * numbers. FL_INT8 and FL_BFLOAT16 are other arithmetics: see fl_gemm, codes.h and bfloat16.h.
  *
  * Letters: T time, B batch, I input, H hidden, K the width of the recurrent state (H, or P with a
  * projection), k the summed index or the number of its values, r rows, p panels, L lanes of a
@@ -35,6 +39,12 @@
 #define FL_NV 4         /* the most vectors across a panel: an LSTM's four gates; a GRU has 3 */
 #define FL_MAX_LANES 16 /* floats in the widest vector of any instruction set here */
 #define FL_ALIGN 64     /* bytes that allocations are aligned to: those of the widest vector */
+
+/* In recurrent layers and their gradients, with weights that are floats: a sum of up to FL_UNCUT
+   products is one chain, one of more is cut into chains of FL_CUT. The rounding errors of n chains
+   that start from 0 are about sqrt(n) times as small as those of one chain. */
+#define FL_UNCUT 512
+#define FL_CUT 256
 
 /*
  * Inputs x and states below 2^-62 (2.2e-19) in magnitude count as zero. Multiplying by subnormals
@@ -92,6 +102,12 @@ static inline int fl_parts(const fl_codes *codes) { return codes->bits / 16; }
  *               several short chains, whose rounding errors are smaller than those of one.
  *   descending  1: the panels are taken from the last to the first; fl_step says why
  *   far         1: the panels are not in L2; they are fetched into it ahead of time
+ *   cut         0: each sum is one chain. 1, for panels of floats alone: if k is more than
+ *               FL_UNCUT the sums are cut into chains of FL_CUT products, the last of fewer, which
+ *               are added in order to what the sums start from, or with FL_AFTER to what c holds.
+ *               pieces is then 0. In other formats sums have orders of their own
+ *   from        the number of the first product: rows are read from a[r][from * a_step] on. The
+ *               panels are those of the call, so their first line belongs to this number
  *   clip        1: the numbers that are written are not the sums s but
  *               max(least, min(most, s)), where s counts as 0 below FL_TINY in magnitude, and a NaN
  *               stays
@@ -108,7 +124,8 @@ static inline int fl_parts(const fl_codes *codes) { return codes->bits / 16; }
  */
 typedef struct fl_gemm {
     size_t rows, vectors, panels, k, pieces;
-    int descending, far, clip;
+    int descending, far, clip, cut;
+    size_t from;
     float least, most;
     const float *const *a;
     ptrdiff_t a_step;
@@ -182,7 +199,7 @@ typedef struct fl_depthwise {
  *               with panels of FL_INT8, as in fl_gemm: h once more, as codes, and the scales of all
  *               panels from panel 0 on. With panels of FL_BFLOAT16 the codes alone
  *   gemm        the kernel gemm of the panels' format, for cells whose step is a gemm and then
- *               their gates. fl_run_step of run.h sets it
+ *               their gates, and for k above FL_UNCUT. fl_run_step of run.h sets it
  *
  * A cell that has `reset` multiplies h by its first gate before the product of its last gate. One
  * step of it is four calls, which the caller makes:

@@ -27,7 +27,7 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                         vf_load(g->c + (p + q) * g->c_panel + (r + m) * g->c_row + v * FL_LANES);
     const float *const *a = g->a + r;
     for (size_t piece = 1;; piece++, a += g->rows) {
-        fl_sum(format, V, M, P, sums, g->k, a, g->a_step, panel, g->panel_bytes, prefetch);
+        fl_sum(format, V, M, P, sums, g->from, g->k, a, g->a_step, panel, g->panel_bytes, prefetch);
         if (piece >= g->pieces)
             break;
         panel = (const char *)panel + g->k * group * fl_format_bytes(format);
@@ -54,6 +54,37 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                          sums[m + q][v]);
 }
 
+/* g with `cut` and k above FL_UNCUT: of each panel one chain after the other, added to c. */
+static FL_ONE_COPY void fl_gemm_in_chains(fl_tile_fn *const *tiles, const fl_gemm *g, int format)
+{
+    const size_t group = g->vectors * FL_LANES, line = group * fl_format_bytes(format);
+    const size_t end = g->from + g->k;
+    const int far = g->far || g->panels * g->panel_bytes > FL_NEAR_BYTES;
+    for (size_t i = 0; i < g->panels; i++) {
+        const size_t p = g->descending ? g->panels - 1 - i : i;
+        const char *at = (const char *)g->panel + p * g->panel_bytes;
+        const char *const next = g->descending ? at - g->panel_bytes : at + g->panel_bytes;
+        fl_panels lines = {.format = format};
+        fl_gemm part = *g;
+        part.init = g->init ? g->init + p * group : NULL;
+        part.c = g->c + p * g->c_panel;
+        part.clip = 0;
+        part.k = 0;
+        if (!g->add) /* no product: c becomes what the sums start from */
+            fl_run_tiles(tiles, &part, g->rows, g->vectors, &lines, 0, 1, 0, 0, NULL);
+        for (part.add = FL_AFTER; part.from < end; part.from += part.k, at += lines.panel_bytes) {
+            part.k = end - part.from < FL_CUT ? end - part.from : FL_CUT;
+            part.clip = g->clip && part.from + part.k == end;
+            part.panel = at;
+            part.init = NULL;
+            lines.data = (void *)(uintptr_t)at;
+            lines.panel_bytes = part.k * line;
+            fl_run_tiles(tiles, &part, g->rows, g->vectors, &lines, 0, 1, 0, far,
+                         part.from + part.k == end ? next : at + lines.panel_bytes);
+        }
+    }
+}
+
 /* The kernel fl_<name>_run of one format, made of the tiles of `tile`. It chooses among them by the
    panels' vectors; `one` and `two` are those of panels of 1 and 2. */
 #define FL_GEMM(name, tile, format_, one, two)                                                     \
@@ -66,8 +97,11 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
         const fl_panels panels = {.data = (void *)(uintptr_t)g->panel,                             \
                                   .panel_bytes = g->panel_bytes,                                   \
                                   .format = format_};                                              \
-        fl_run_tiles(tiles[g->vectors - 1], g, g->rows, g->vectors, &panels, 0, g->panels,         \
-                     g->descending, g->far);                                                       \
+        if (!fl_format_encoded(format_) && g->cut && g->k > FL_UNCUT)                              \
+            fl_gemm_in_chains(tiles[g->vectors - 1], g, format_);                                  \
+        else                                                                                       \
+            fl_run_tiles(tiles[g->vectors - 1], g, g->rows, g->vectors, &panels, 0, g->panels,     \
+                         g->descending, g->far, NULL);                                             \
     }
 
 #endif

@@ -13,6 +13,7 @@
 #include "kernels/bfloat16.h"
 #include "kernels/cells.h"
 #include "kernels/product.h"
+#include "kernels/step_by_product.h"
 
 #define FL_BFLOAT16_KERNEL(name) fl_bfloat16_##name##_run
 
@@ -170,70 +171,6 @@ static void fl_bfloat16_gemm_run(const fl_gemm *g)
                          g->init ? vf_load(g->init + p * group + v) : vf_set1(0.0f));
         fl_pairs_rows(g->vectors, c, g->c_row, g->k, &g->codes, 0, g->rows,
                       (const char *)g->panel + p * g->panel_bytes);
-    }
-}
-
-/* The order of panels p0 .. p1 - 1 of a step. */
-#define FL_STEP_PANELS(p, s)                                                                       \
-    for (size_t i = (s)->p0, p; p = (s)->descending ? (s)->p0 + (s)->p1 - 1 - i : i, i < (s)->p1;  \
-         i++)
-
-/* sums += h . panel p, for rows r .. r + rows - 1 and a panel of V vectors. The sums of a row are V
-   vectors one after the other, and those of the next row follow. */
-typedef void fl_product_fn(const fl_step *s, size_t V, size_t p, size_t r, size_t rows,
-                           float *sums);
-
-/* The steps, by such a product. Each is one function for all products of a set. A panel's product
-   comes before the gates of the panel before it, which wait for nothing that is still at work. */
-static FL_ONE_COPY void fl_lstm_by(const fl_step *s, fl_product_fn *product)
-{
-    float *const z = (float *)(uintptr_t)s->z;
-    for (size_t i = s->p0; i <= s->p1; i++) {
-        const size_t sum = s->p0 + s->p1 - 1;
-        if (i < s->p1) {
-            const size_t p = s->descending ? sum - i : i;
-            product(s, FL_NV, p, 0, s->rows, z + p * s->z_panel);
-        }
-        if (i == s->p0)
-            continue;
-        const size_t p = s->descending ? sum - (i - 1) : i - 1;
-        const float *sums = z + p * s->z_panel;
-        fl_lstm_row row, before; /* a row begins before the one before it ends */
-        for (size_t r = 0; r <= s->rows; r++, sums += FL_GROUP) {
-            before = row;
-            if (r < s->rows) {
-                vf a[FL_NV];
-                FL_FOR (v, FL_NV)
-                    a[v] = vf_load(sums + v * FL_LANES);
-                fl_lstm_begin(s->kept != NULL, &row, a, s, p, r);
-            }
-            if (r > 0)
-                fl_lstm_end(before, s, p, r - 1);
-        }
-    }
-}
-
-/* Of n the products of h are sums of their own, from b_hn on, beside those of x in z. `most` rows
-   are taken at a time, at most 32. */
-static FL_ONE_COPY void fl_gru_by(const fl_step *s, fl_product_fn *product, size_t most)
-{
-    enum { GROUP = 3 * FL_LANES };
-    FL_STEP_PANELS(p, s)
-    for (size_t r0 = 0, m; r0 < s->rows; r0 += m) {
-        _Alignas(FL_ALIGN) float sums[32 * GROUP];
-        const float *z = s->z + p * s->z_panel + r0 * GROUP;
-        m = s->rows - r0 < most ? s->rows - r0 : most;
-        for (size_t r = 0; r < m; r++)
-            FL_FOR (v, 3)
-                vf_store(sums + r * GROUP + v * FL_LANES,
-                         vf_load(v == 2 ? s->b_hn + p * FL_LANES : z + r * GROUP + v * FL_LANES));
-        product(s, 3, p, r0, m, sums);
-        for (size_t r = 0; r < m; r++) {
-            vf a[3];
-            FL_FOR (v, 3)
-                a[v] = vf_load(sums + r * GROUP + v * FL_LANES);
-            fl_gru_step(s->kept != NULL, a, s, p, r0 + r);
-        }
     }
 }
 

@@ -48,14 +48,14 @@ FL_INLINE vf fl_load_weights(const int format, const void *panel, size_t i)
 }
 
 /*
- * sums[j][v] += sum_k rows[m][k * a_step] * panel[q][k][v]
+ * sums[j][v] += sum_k rows[m][(from + k) * a_step] * panel[q][k][v]
  *
  * for M rows and one panel (P = 1, j = m), or for one row and P panels (M = 1, j = q), which lie
  * panel_bytes apart. Vector v of a panel's V vectors has L columns. The format, V, M and P are
  * constants where this is inlined.
  */
 FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
-                      vf sums[FL_MAX_TILE][FL_NV], size_t k, const float *const *rows,
+                      vf sums[FL_MAX_TILE][FL_NV], size_t from, size_t k, const float *const *rows,
                       ptrdiff_t a_step, const void *panel, size_t panel_bytes, fl_prefetch prefetch)
 {
     const size_t group_bytes = V * FL_LANES * fl_format_bytes(format);
@@ -63,7 +63,7 @@ FL_INLINE void fl_sum(const int format, const int V, const int M, const int P,
     const float *a[FL_MAX_TILE];
     FL_FOR (m, M)
         a[m] = rows[m];
-    for (ptrdiff_t i = 0, end = (ptrdiff_t)k * a_step; i != end;
+    for (ptrdiff_t i = (ptrdiff_t)from * a_step, end = (ptrdiff_t)(from + k) * a_step; i != end;
          i += a_step, group += group_bytes) {
         vf s[FL_MAX_TILE], b[FL_NV];
         if (M > 1 && V > 1) { /* one row alone is limited by the memory's bandwidth, so a prefetch
@@ -135,10 +135,12 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
  * If all panels together are too large to stay in L2 (FL_NEAR_BYTES), or the caller says that they
  * are `far` from it, and a panel has several tiles,
  * the next panel is fetched while they run: this gains 8 % at H = 512, B = 16. Where the panels do
- * stay in L2 it would cost 5 %.
+ * stay in L2 it would cost 5 %. `after` is the memory that the caller reads after the last panel,
+ * or NULL.
  */
 static void fl_run_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, size_t vectors,
-                         const fl_panels *all, size_t p0, size_t p1, int descending, int far)
+                         const fl_panels *all, size_t p0, size_t p1, int descending, int far,
+                         const char *after)
 {
     const size_t number_bytes = fl_format_bytes(all->format) * fl_format_k(all->format);
     const size_t group_bytes = vectors * FL_LANES * number_bytes;
@@ -156,8 +158,8 @@ static void fl_run_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows
         }
     for (size_t n = p1 - p0, i = 0; i < n; i++) {
         const size_t p = descending ? p1 - 1 - i : p0 + i;
-        const char *next = fl_panel(all, descending ? p - 1 : p + 1);
-        const int fetch_next = (far || bytes > FL_NEAR_BYTES) && i + 1 < n && share > 1;
+        const char *next = i + 1 < n ? fl_panel(all, descending ? p - 1 : p + 1) : after;
+        const int fetch_next = (far || bytes > FL_NEAR_BYTES) && next && share > 1;
         for (size_t r = 0, t = 0, left = tiles_of; r < rows; t++, left -= left > 1) {
             size_t m = (rows - r + left - 1) / left;
             if (m > 1 && !FL_HAS_TILE(all->format, vectors, m))

@@ -30,7 +30,7 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
                     FL_CELL(what) == FL_GRU && v == 2
                         ? vf_load(s->b_hn + (p + q) * FL_LANES)
                         : vf_load(s->z + (p + q) * s->z_panel + (r + m) * group + v * FL_LANES);
-    fl_sum(format, V, M, P, sums, s->k, s->h + r, 1, panel, s->panel_bytes, prefetch);
+    fl_sum(format, V, M, P, sums, 0, s->k, s->h + r, 1, panel, s->panel_bytes, prefetch);
     /* The sums pass through memory to a loop over the tile's M * P groups. With the gates inlined
        for each group, AVX-512's kernels were 1.7 times as large and no tile was faster. */
     vf finished[FL_MAX_TILE][FL_NV];
@@ -58,7 +58,7 @@ FL_INLINE void fl_step_tile(const int format, const int what, const int M, const
                                   .panel_bytes = s->panel_bytes,                                   \
                                   .format = format_};                                              \
         fl_run_tiles(fl_##name##_tiles, s, s->rows, FL_VECTORS(what), &panels, s->p0, s->p1,       \
-                     s->descending, 0);                                                            \
+                     s->descending, 0, NULL);                                                      \
     }
 
 #endif

@@ -39,20 +39,33 @@
 #include "kernels/pairs.h"
 #include "kernels/probes.h"
 #include "kernels/step.h"
+#include "kernels/step_by_product.h"
 
 FL_TILES(gemm_2, fl_gemm_tile, FL_FLOAT32, 2, 2)
 FL_TILES(gemm_1, fl_gemm_tile, FL_FLOAT32, 1, 1)
 FL_GEMM(gemm, fl_gemm_tile, FL_FLOAT32, fl_gemm_1_tiles, fl_gemm_2_tiles)
 FL_GEMM(gemm_float16, fl_gemm_tile, FL_FLOAT16, NULL, NULL)
 
-FL_STEP(lstm, fl_step_tile, FL_FLOAT32, FL_LSTM)
-FL_STEP(lstm_keep, fl_step_tile, FL_FLOAT32, FL_LSTM + FL_KEPT)
-FL_STEP(gru, fl_step_tile, FL_FLOAT32, FL_GRU)
-FL_STEP(gru_keep, fl_step_tile, FL_FLOAT32, FL_GRU + FL_KEPT)
-FL_STEP(rnn_tanh, fl_step_tile, FL_FLOAT32, FL_RNN_TANH)
-FL_STEP(rnn_relu, fl_step_tile, FL_FLOAT32, FL_RNN_RELU)
-FL_STEP(lstm_float16, fl_step_tile, FL_FLOAT16, FL_LSTM)
-FL_STEP(gru_float16, fl_step_tile, FL_FLOAT16, FL_GRU)
+/* The step of a cell with weights that are floats: its sums are one chain, or for k above FL_UNCUT
+   the function `in_chains` cuts them. */
+#define FL_FLOAT_STEP(name, format, what, in_chains)                                               \
+    FL_STEP(name##_one_chain, fl_step_tile, format, what)                                          \
+    static void fl_##name##_run(const fl_step *s)                                                  \
+    {                                                                                              \
+        if (s->k > FL_UNCUT)                                                                       \
+            in_chains(s);                                                                          \
+        else                                                                                       \
+            fl_##name##_one_chain_run(s);                                                          \
+    }
+
+FL_FLOAT_STEP(lstm, FL_FLOAT32, FL_LSTM, fl_lstm_in_chains)
+FL_FLOAT_STEP(lstm_keep, FL_FLOAT32, FL_LSTM + FL_KEPT, fl_lstm_in_chains)
+FL_FLOAT_STEP(gru, FL_FLOAT32, FL_GRU, fl_gru_in_chains)
+FL_FLOAT_STEP(gru_keep, FL_FLOAT32, FL_GRU + FL_KEPT, fl_gru_in_chains)
+FL_FLOAT_STEP(rnn_tanh, FL_FLOAT32, FL_RNN_TANH, fl_rnn_tanh_product_run)
+FL_FLOAT_STEP(rnn_relu, FL_FLOAT32, FL_RNN_RELU, fl_rnn_relu_product_run)
+FL_FLOAT_STEP(lstm_float16, FL_FLOAT16, FL_LSTM, fl_lstm_in_chains)
+FL_FLOAT_STEP(gru_float16, FL_FLOAT16, FL_GRU, fl_gru_in_chains)
 
 #define FL_TABLE_LEAVE NULL
 #define FL_TABLE_WITHOUT_TILES NULL

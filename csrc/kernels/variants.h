@@ -25,6 +25,7 @@ static void fl_add_product(const fl_step *s, size_t vectors)
                  .panels = s->p1 - s->p0,
                  .k = s->k,
                  .descending = s->descending,
+                 .cut = 1,
                  .a = s->h,
                  .a_step = 1,
                  .panel = (const char *)s->panel + s->p0 * s->panel_bytes,

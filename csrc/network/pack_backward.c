@@ -10,6 +10,7 @@
 #include "base/size.h"
 #include "kernels/bfloat16.h"
 #include "network/pack_matrix.h"
+#include "network/subnormals.h"
 
 /* Carves plain panels for `columns` columns and `k` rows, in the network's format. */
 static fl_panels carve_panels(fl_carver *carver, const fl_net *net, size_t columns, size_t k)
@@ -90,40 +91,73 @@ static void pack_parts(const fl_net *net, const fl_panels *panels, const float *
     }
 }
 
-/* Packs rows first .. first + rows - 1 of a matrix of `columns` columns into plain panels. If
+/* Rows first .. first + rows - 1 of a matrix of `columns` columns, and their plain panels. If
    `gates`, the matrix holds the gates' weights, and a row's k is its column among the forward
    panels, counted from the first row's panel; otherwise a row's k is its number. Other k stay 0. */
-static void pack_rows(const fl_net *net, const fl_panels *panels, const float *matrix, size_t first,
-                      size_t rows, size_t columns, int gates)
+typedef struct part {
+    const fl_net *net;
+    const fl_panels *panels;
+    const float *matrix;
+    size_t first, rows, columns;
+    int gates;
+} part;
+
+/* Rows from .. from + count - 1 of a part. */
+static int pack_some_rows(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t from,
+                          size_t count)
 {
-    if (panels->format == FL_BFLOAT16) {
-        pack_parts(net, panels, matrix, first, rows, columns);
-        return;
-    }
-    const size_t plain = net->plain_group, hidden = net->config.hidden;
-    const size_t before = gates ? fl_column(net, first / hidden, 0) / net->group * net->group : 0;
-    for (size_t row = first; row < first + rows; row++) {
-        const size_t at = gates ? fl_column(net, row / hidden, row % hidden) - before : row;
+    const part *m = arg;
+    const fl_net *net = m->net;
+    const size_t plain = net->plain_group, hidden = net->config.hidden, columns = m->columns;
+    const size_t before =
+        m->gates ? fl_column(net, m->first / hidden, 0) / net->group * net->group : 0;
+    (void)worker;
+    for (size_t row = m->first + from; row < m->first + from + count; row++) {
+        const size_t at = m->gates ? fl_column(net, row / hidden, row % hidden) - before : row;
         for (size_t c = 0; c < columns; c += plain) {
-            float *panel = (float *)((char *)panels->data + c / plain * panels->panel_bytes);
-            const size_t left = columns - c;
-            memcpy(panel + at * plain, matrix + row * columns + c,
-                   (left < plain ? left : plain) * sizeof(float));
+            float *to = (float *)(uintptr_t)fl_panel(m->panels, c / plain) + at * plain;
+            const size_t left = columns - c, n = left < plain ? left : plain;
+            memcpy(to, m->matrix + row * columns + c, n * sizeof(float));
+            fl_no_subnormals(to, n);
         }
     }
-    fl_pack_end(panels, fl_plain_pad(net, columns) / plain);
+    return fl_should_stop(context, slot, fl_move_flop(count * columns)) ? FL_INTERRUPTED : FL_OK;
+}
+
+static int pack_rows(part m, const fl_caller *caller)
+{
+    enum { ROWS = 16 };
+    if (m.panels->format == FL_BFLOAT16) {
+        pack_parts(m.net, m.panels, m.matrix, m.first, m.rows, m.columns);
+        return FL_OK;
+    }
+    const double flop = fl_move_flop(m.rows * m.columns);
+    return fl_parallel(m.net->kernels, caller,
+                       fl_useful_threads(caller->threads, m.rows / ROWS, flop), m.rows, ROWS,
+                       pack_some_rows, &m);
+}
+
+int fl_backward_weights_pack(fl_backward_weights *weights, const fl_net *net, size_t layer,
+                             size_t dir, const float *w_ih, const float *w_hh, const float *w_hr,
+                             const fl_caller *caller)
+{
+    const fl_backward_track *y = &weights->track[layer * net->config.dirs + dir];
+    const size_t rows = net->cell->gates * net->config.hidden;
+    const size_t last = y->last.data ? net->config.hidden : 0;
+    const part parts[] = {
+        {net, &y->w, w_ih, 0, rows, fl_layer_in(net, layer), 1},
+        {net, &y->r, w_hh, 0, rows - last, net->width, 1},
+        {net, &y->last, w_hh, rows - last, last, net->width, 1},
+        {net, &y->proj, w_hr, 0, net->width, net->config.hidden, 0},
+    };
+    int e = FL_OK;
+    for (int i = 0; i < 4 && e == FL_OK; i++)
+        e = parts[i].panels->data ? pack_rows(parts[i], caller) : FL_OK;
+    return e;
 }
 
 void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer,
                              size_t dir, const float *w_ih, const float *w_hh, const float *w_hr)
 {
-    const fl_backward_track *y = &weights->track[layer * net->config.dirs + dir];
-    const size_t rows = net->cell->gates * net->config.hidden;
-    const size_t last = y->last.data ? net->config.hidden : 0;
-    pack_rows(net, &y->w, w_ih, 0, rows, fl_layer_in(net, layer), 1);
-    pack_rows(net, &y->r, w_hh, 0, rows - last, net->width, 1);
-    if (last)
-        pack_rows(net, &y->last, w_hh, rows - last, last, net->width, 1);
-    if (y->proj.data)
-        pack_rows(net, &y->proj, w_hr, 0, net->width, net->config.hidden, 0);
+    (void)fl_backward_weights_pack(weights, net, layer, dir, w_ih, w_hh, w_hr, &(fl_caller){0});
 }

@@ -14,6 +14,7 @@
 #ifndef FL_PACK_BACKWARD_H
 #define FL_PACK_BACKWARD_H
 
+#include "kernels/parallel.h"
 #include "network/network.h"
 
 typedef struct fl_backward_track {
@@ -30,5 +31,11 @@ struct fl_backward_weights {
     size_t bytes;              /* of this allocation */
     fl_backward_track track[]; /* [tracks]; the panels follow in the same allocation */
 };
+
+/* fl_backward_weights_set of fastlstm.h on the caller's threads, if the matrices are large. FL_OK
+   or FL_INTERRUPTED; then some of the weights are packed and others are not. */
+int fl_backward_weights_pack(fl_backward_weights *weights, const fl_net *net, size_t layer,
+                             size_t dir, const float *w_ih, const float *w_hh, const float *w_hr,
+                             const fl_caller *caller);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Packs weights in PyTorch's layout into panels, for forward calls. This is done once, when weights
-   are set; a call never packs. */
+   are set; a call never packs. Panels are independent of one another, so threads share them out. */
 #include "network/pack_forward.h"
 
 #include <math.h>
@@ -10,26 +10,44 @@
 #include "network/pack_matrix.h"
 #include "network/subnormals.h"
 
-/* The rows of all gates' weights to their panels. Columns past H stay as they are: 0. */
-static void pack_gates(const fl_net *net, const fl_panels *panels, const float *w, size_t k)
+/* A matrix of all gates' weights and its panels. */
+typedef struct matrix {
+    const fl_net *net;
+    const fl_panels *panels;
+    const float *w;       /* NULL for FL_INT8 */
+    const fl_int8 *codes; /* for FL_INT8 */
+    size_t k;
+} matrix;
+
+/* Panels first .. first + count - 1. Columns past H stay as they are: 0. */
+static int pack_panels(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t first,
+                       size_t count)
 {
-    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
-    for (size_t g = 0; g < net->cell->gates; g++)
-        for (size_t u = 0; u < hidden; u += lanes)
-            fl_pack_vector(panels, net->group, fl_column(net, g, u), w + (g * hidden + u) * k, k,
-                           hidden - u < lanes ? hidden - u : lanes);
-    fl_pack_end(panels, net->panels);
+    const matrix *m = arg;
+    const fl_net *net = m->net;
+    const size_t vectors = net->cell->vectors, lanes = net->kernels->lanes;
+    (void)worker;
+    for (size_t v = first * vectors; v < (first + count) * vectors; v++) {
+        size_t units;
+        const size_t row = fl_gate_row(net, v / vectors, v % vectors, &units);
+        if (units && m->w)
+            fl_pack_vector(m->panels, net->group, v * lanes, m->w + row * m->k, m->k, units);
+        else if (units)
+            fl_pack_codes(m->panels, net->kernels->code_zero, net->group, v * lanes, m->codes, row,
+                          m->k, units);
+    }
+    fl_pack_end(m->panels, first, count);
+    return fl_should_stop(context, slot, fl_move_flop(count * net->group * m->k)) ? FL_INTERRUPTED
+                                                                                  : FL_OK;
 }
 
-static void pack_gates_int8(const fl_net *net, fl_panels *panels, const fl_int8 *w, size_t k,
-                            int bits)
+static int pack_gates(const fl_net *net, const fl_panels *panels, const float *w,
+                      const fl_int8 *codes, size_t k, const fl_caller *caller)
 {
-    const size_t lanes = net->kernels->lanes, hidden = net->config.hidden;
-    for (size_t g = 0; g < net->cell->gates; g++)
-        for (size_t u = 0; u < hidden; u += lanes)
-            fl_pack_codes(panels, net->kernels->code_zero, net->group, fl_column(net, g, u), w,
-                          g * hidden + u, k, hidden - u < lanes ? hidden - u : lanes);
-    panels->top = fl_codes_top(w, net->cell->gates * hidden, k, bits);
+    matrix m = {.net = net, .panels = panels, .w = w, .codes = codes, .k = k};
+    const double flop = fl_move_flop(net->panels * net->group * k);
+    return fl_parallel(net->kernels, caller, fl_useful_threads(caller->threads, net->panels, flop),
+                       net->panels, 1, pack_panels, &m);
 }
 
 static void no_tiny(float *bias, size_t n)
@@ -61,32 +79,49 @@ static void set_biases(const fl_net *net, const fl_track_weights *y, const float
     }
 }
 
-void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
-                const float *b_ih, const float *b_hh, const float *w_hr)
+int fl_net_pack(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
+                const float *b_ih, const float *b_hh, const float *w_hr, const fl_caller *caller)
 {
     const size_t lanes = net->kernels->lanes, hidden = net->config.hidden, proj = net->config.proj;
     fl_track_weights *y = &net->track[layer * net->config.dirs + dir];
-    pack_gates(net, &y->w, w_ih, y->in);
-    pack_gates(net, &y->r, w_hh, net->width);
+    int e = pack_gates(net, &y->w, w_ih, NULL, y->in, caller);
+    e = e == FL_OK ? pack_gates(net, &y->r, w_hh, NULL, net->width, caller) : e;
     set_biases(net, y, b_ih, b_hh);
     if (y->proj.data)
         fl_pack_plain(&y->proj, net->plain_group, lanes, w_hr, proj, hidden);
+    return e;
 }
 
-void fl_net_set_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int8 w_hh,
-                     const float *b_ih, const float *b_hh, fl_int8 w_hr)
+int fl_net_pack_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int8 w_hh,
+                     const float *b_ih, const float *b_hh, fl_int8 w_hr, const fl_caller *caller)
 {
     const fl_config *config = &net->config;
     const size_t lanes = net->kernels->lanes, proj = config->proj;
+    const size_t rows = net->cell->gates * config->hidden;
     fl_track_weights *y = &net->track[layer * config->dirs + dir];
-    pack_gates_int8(net, &y->w, &w_ih, y->in, layer ? 8 : config->input_bits);
-    pack_gates_int8(net, &y->r, &w_hh, net->width, 8);
+    int e = pack_gates(net, &y->w, NULL, &w_ih, y->in, caller);
+    e = e == FL_OK ? pack_gates(net, &y->r, NULL, &w_hh, net->width, caller) : e;
+    y->w.top = fl_codes_top(&w_ih, rows, y->in, layer ? 8 : config->input_bits);
+    y->r.top = fl_codes_top(&w_hh, rows, net->width, 8);
     set_biases(net, y, b_ih, b_hh);
     for (size_t row = 0; row < proj; row += lanes)
         fl_pack_codes(&y->proj, net->kernels->code_zero, net->plain_group, row, &w_hr, row,
                       config->hidden, proj - row < lanes ? proj - row : lanes);
     if (proj)
         y->proj.top = fl_codes_top(&w_hr, proj, config->hidden, 8);
+    return e;
+}
+
+void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
+                const float *b_ih, const float *b_hh, const float *w_hr)
+{
+    (void)fl_net_pack(net, layer, dir, w_ih, w_hh, b_ih, b_hh, w_hr, &(fl_caller){0});
+}
+
+void fl_net_set_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int8 w_hh,
+                     const float *b_ih, const float *b_hh, fl_int8 w_hr)
+{
+    (void)fl_net_pack_int8(net, layer, dir, w_ih, w_hh, b_ih, b_hh, w_hr, &(fl_caller){0});
 }
 
 void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes)

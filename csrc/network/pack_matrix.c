@@ -62,10 +62,11 @@ void fl_pack_vector(const fl_panels *panels, size_t group, size_t column, const 
 
 /* Binary16's subnormal numbers stay: they are normal once they are float32. Float32's were rounded
    to 0 by fl_half. */
-void fl_pack_end(const fl_panels *panels, size_t count)
+void fl_pack_end(const fl_panels *panels, size_t first, size_t count)
 {
     if (panels->format == FL_FLOAT32)
-        fl_no_subnormals(panels->data, count * panels->panel_bytes / sizeof(float));
+        fl_no_subnormals((float *)(uintptr_t)fl_panel(panels, first),
+                         count * panels->panel_bytes / sizeof(float));
 }
 
 void fl_pack_codes(const fl_panels *panels, int zero, size_t group, size_t column, const fl_int8 *w,
@@ -99,5 +100,5 @@ void fl_pack_plain(const fl_panels *panels, size_t group, size_t lanes, const fl
 {
     for (size_t row = 0; row < rows; row += lanes)
         fl_pack_vector(panels, group, row, w + row * k, k, rows - row < lanes ? rows - row : lanes);
-    fl_pack_end(panels, fl_ceil_div(rows, group));
+    fl_pack_end(panels, 0, fl_ceil_div(rows, group));
 }

@@ -49,9 +49,9 @@ void fl_pack_codes(const fl_panels *panels, int zero, size_t group, size_t colum
    `rows` rows: no sum of products may leave 32 bits (kernels/codes.h). */
 float fl_codes_top(const fl_int8 *w, size_t rows, size_t k, int bits);
 
-/* Sets the subnormal numbers among the float32 numbers of the first `count` panels to 0; to be
-   called when they are packed. Binary16 panels need none and are left as they are. */
-void fl_pack_end(const fl_panels *panels, size_t count);
+/* Sets the subnormal numbers among the float32 numbers of `count` panels from the first to 0; to be
+   called when they are packed. Panels of other formats need none and are left as they are. */
+void fl_pack_end(const fl_panels *panels, size_t first, size_t count);
 
 /* Packs all of w, `rows` rows of k numbers, into plain panels of `group` columns, a vector of
    `lanes` columns at a time. Columns past the last row stay as they are. */

@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "ops/conv_numbers.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 
 typedef struct conv {
     fl_operator op;

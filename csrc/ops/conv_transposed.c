@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "kernels/contract.h"
 #include "ops/conv_numbers.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 
 /*
  * The outputs o with the same remainder of (o + begin) / stride along each axis, a phase, are an

@@ -6,7 +6,7 @@
 #include "kernels/run.h"
 #include "ops/convolve_parts.h"
 #include "ops/convolve_rows.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 
 /*
  * A block of positions is up to `most` of one row of y, or several whole rows that are shorter:

@@ -147,7 +147,7 @@ static int pack_product(fl_convolution *c, const fl_filter *f, const float *bias
         if (bias)
             memcpy(c->bias + g * columns, bias + g * group_out, group_out * sizeof *bias);
     }
-    fl_pack_end(&c->w, c->groups * c->calls * c->count);
+    fl_pack_end(&c->w, 0, c->groups * c->calls * c->count);
     fl_no_subnormals(c->bias, c->groups * columns);
     if (c->by_parts)
         fl_no_tiny_floats(c->bias, c->groups * columns, FL_TINY_BIAS);

@@ -11,7 +11,7 @@
 #include "network/pack_matrix.h"
 #include "network/subnormals.h"
 #include "ops/epilogue.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 
 /*
  * The rows of x are taken in blocks by whichever thread is free. A block passes SPAN_PANELS panels

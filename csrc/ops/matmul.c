@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "kernels/run.h"
 #include "network/pack_matrix.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 
 /*
  * A unit of work is up to UNIT_ROWS rows and SPAN_PANELS panels of columns of one matrix y. The

@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "ops/loops.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 #include "ops/sums.h"
 
 typedef struct norm {

@@ -27,6 +27,7 @@
 
 #include "base/size.h"
 #include "fastlstm.h"
+#include "kernels/parallel.h"
 
 enum { FL_MAX_AXES = 8 };
 
@@ -56,14 +57,6 @@ typedef struct fl_array {
                  is not wanted, whose shape `run` is not told either, or, for `shape` and `bytes`,
                  values that are not known yet */
 } fl_array;
-
-/* Who calls, for every operator of a model's run: how many threads may work, and how they learn
-   whether to stop. */
-typedef struct fl_caller {
-    size_t threads;      /* at most so many; 0 and 1: the calling thread alone */
-    int (*poll)(void *); /* as in fl_call: called about every millisecond of work; NULL: never */
-    void *poll_arg;
-} fl_caller;
 
 typedef struct fl_operator fl_operator;
 

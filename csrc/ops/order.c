@@ -2,7 +2,7 @@
 #include "ops/order.h"
 
 #include "base/alloc.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 #include "ops/sums.h"
 
 typedef struct order {

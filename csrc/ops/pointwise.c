@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "ops/opcodes.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 
 enum { MOST_INS = 32, MOST_CODE = 64, MOST_FLOATS = 64, OPERANDS = 3 };
 enum { MOST_REGISTERS = MOST_INS + MOST_FLOATS + MOST_CODE };

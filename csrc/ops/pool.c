@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 #include "kernels/contract.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 #include "ops/window.h"
 
 enum { AXES, AUTO_PAD, CEIL, NUMBER, WINDOW }; /* places in ints */

@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "ops/functions.h"
 #include "ops/loops.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 #include "ops/sums.h"
 
 /* Results that are made at the same time where the last axis is not reduced, and elements whose

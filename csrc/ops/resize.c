@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 
 enum { FIRST, COUNT, LINEAR, RULE, ROUNDING, SIZES }; /* places in ints */
 enum { HALF_PIXEL, ASYMMETRIC, ALIGN_CORNERS, PYTORCH_HALF_PIXEL, RULES };

@@ -7,7 +7,7 @@
 #include "kernels/contract.h"
 #include "ops/functions.h"
 #include "ops/loops.h"
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 #include "ops/sums.h"
 
 /* Numbers whose exponentials are computed together; and columns that are worked on together if the

@@ -25,6 +25,7 @@ int fl_gradient_product(fl_backward_job *job, fl_backward_scratch *scratch,
     g.vectors = FL_NV;
     g.panels = g.c_row / net->plain_group;
     g.a_step = 1;
+    g.cut = 1;
     g.panel = weights->data;
     g.panel_bytes = weights->panel_bytes;
     g.c_panel = net->plain_group;

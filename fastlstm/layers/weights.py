@@ -30,7 +30,7 @@ class PackedWeights:
         right shapes and dtypes; they are kept, not copied."""
         self.arrays, self.dtype = arrays, arrays["weight_ih_l0"].dtype.name
         self._tracks = list(tracks(layer.num_layers, layer.num_directions))
-        self._for_backward = None
+        self._for_backward, self._threads = None, layer.num_threads or 0
         dtype = self.dtype
         if parts.layer_in_parts(layer.precision, arrays["weight_hh_l0"].size):
             dtype = _NETS[layer.precision]
@@ -40,7 +40,8 @@ class PackedWeights:
             dtype=dtype, inputs=layer.inputs,
         )  # fmt: skip
         for number, direction, end in self._tracks:
-            self.net.set(number, direction, *(self._for_engine(part + end) for part in PARTS))
+            given = (self._for_engine(part + end) for part in PARTS)
+            self.net.set(number, direction, *given, threads=self._threads)
         self.net.weights = arrays  # the engine compares them in backward
 
     def _for_engine(self, name):
@@ -55,7 +56,7 @@ class PackedWeights:
             packed = backend.BackwardWeights(self.net)
             for number, direction, end in self._tracks:
                 matrices = (self.arrays.get(part + end) for part in _MATRICES)
-                packed.set(self.net, number, direction, *matrices)
+                packed.set(self.net, number, direction, *matrices, threads=self._threads)
             self._for_backward = packed
         return self._for_backward
 

@@ -165,7 +165,7 @@ C = [
     ("by parts a GRU's gradients towards h are those towards x", "csrc/training/through_time.c",
      "dzh, g->dzh_rows, g->rows)", "dzh, g->dz_rows, g->rows)",
      "training/test_training_by_parts.py::test_shapes_that_divide_nothing"),
-    ("a GRU's products of h start from those of x", "csrc/kernels/pairs.h",
+    ("a GRU's products of h start from those of x", "csrc/kernels/step_by_product.h",
      "v == 2 ? s->b_hn + p * FL_LANES", "v == 9 ? s->b_hn + p * FL_LANES",
      "numbers/test_bfloat16.py::test_one_step_is_float32_s_on_the_rounded_numbers"),
 ]  # fmt: skip

@@ -61,6 +61,7 @@ class Net:
         b_hh: _Array | None,
         w_hr: _Array | None,
         peephole: _Array | None = None,
+        threads: int = 1,
     ) -> None: ...
     def forward(
         self,
@@ -106,6 +107,7 @@ class BackwardWeights:
         w_ih: _Array,
         w_hh: _Array,
         w_hr: _Array | None,
+        threads: int = 1,
     ) -> None: ...
 
 def forward_train(

@@ -170,34 +170,40 @@ cdef class Net:
             to.peepholes = weight_of(held, peephole, 3 * self.config.hidden, 0, flags)
         return 0
 
-    def set(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole=None):
-        """Packs one layer and direction; the arrays are copied.
-
+    def set(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole=None,
+            size_t threads=1):
+        """Packs one layer and direction; the arrays are copied, if they are large on `threads`
+        threads (0: default_threads()). What a signal's handler raises leaves them half packed.
         All are contiguous float32, in torch's shapes and order of gates: w_ih (G H, I or D K), w_hh
         (G H, K), b_ih and b_hh (G H,) or None, w_hr (P, H) or None, and of a variant with peepholes
         peephole (3 H,), of i, f and o. ValueError for others.
         """
         cdef fl_grads from_
         cdef Held held
+        cdef Poll poll
+        cdef fl_caller caller
+        cdef int status
         held.count = 0
+        be_caller(&caller, &poll, threads)
         if self.config.format == FL_INT8:
-            self.set_int8(layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole)
-            return
+            return self.set_int8(layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, &caller)
         try:
             self.matrices(&from_, &held, layer, direction, w_ih, w_hh, w_hr, 0)
             self.vectors(&from_, &held, b_ih, b_hh, peephole, 0)
             with nogil:
-                fl_net_set(self.net, layer, direction, from_.w_ih, from_.w_hh, from_.b_ih,
-                           from_.b_hh, from_.w_hr)
                 if from_.peepholes != NULL:
                     fl_net_set_peepholes(self.net, layer, direction, from_.peepholes)
+                status = fl_net_pack(self.net, layer, direction, from_.w_ih, from_.w_hh,
+                                     from_.b_ih, from_.b_hh, from_.w_hr, &caller)
         finally:
             release(&held)
+        if status == FL_INTERRUPTED: raise_of(&poll)
 
-    cdef int set_int8(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr,
-                      peephole) except -1:
+    cdef set_int8(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole,
+                  const fl_caller *caller):
         """set() for matrices that are engine.int8.Codes."""
         cdef fl_grads from_
+        cdef int status
         cdef Held held
         cdef size_t rows = self.gates * self.config.hidden
         cdef size_t wide = self.config.input if layer == 0 else self.config.dirs * self.width
@@ -214,12 +220,13 @@ cdef class Net:
         try:
             self.vectors(&from_, &held, b_ih, b_hh, peephole, 0)
             with nogil:
-                fl_net_set_int8(self.net, layer, direction, ih, hh, from_.b_ih, from_.b_hh, hr)
                 if from_.peepholes != NULL:
                     fl_net_set_peepholes(self.net, layer, direction, from_.peepholes)
+                status = fl_net_pack_int8(self.net, layer, direction, ih, hh, from_.b_ih,
+                                          from_.b_hh, hr, caller)
         finally:
             release(&held)
-        return 0
+        if status == FL_INTERRUPTED: raise_of(<Poll *>caller.poll_arg)
 
     # One call, from arrays to an fl_call. Net.forward, State.advance and forward_train share these.
 

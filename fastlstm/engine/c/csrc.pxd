@@ -67,15 +67,11 @@ cdef extern from "fastlstm.h" nogil:
     fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels)
     void fl_net_free(fl_net *net)
     size_t fl_net_bytes(const fl_net *net)
-    void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
-                    const float *b_ih, const float *b_hh, const float *w_hr)
 
     ctypedef struct fl_int8:
         const int8_t *codes
         const float *scales
 
-    void fl_net_set_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int8 w_hh,
-                         const float *b_ih, const float *b_hh, fl_int8 w_hr)
     void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *peepholes)
 
     ctypedef struct fl_tape:
@@ -115,8 +111,6 @@ cdef extern from "fastlstm.h" nogil:
     fl_backward_weights *fl_backward_weights_new(const fl_net *net)
     void fl_backward_weights_free(fl_backward_weights *weights)
     size_t fl_backward_weights_bytes(const fl_backward_weights *weights)
-    void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, size_t layer, size_t dir,
-                       const float *w_ih, const float *w_hh, const float *w_hr)
 
     ctypedef struct fl_grads:
         float *w_ih
@@ -152,6 +146,28 @@ cdef extern from "base/alloc.h" nogil:
 
 cdef extern from "base/clock.h" nogil:
     double fl_clock()
+
+
+cdef extern from "kernels/parallel.h" nogil:
+    ctypedef struct fl_caller:
+        size_t threads
+        fl_poll poll
+        void *poll_arg
+
+
+cdef extern from "network/pack_forward.h" nogil:
+    int fl_net_pack(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
+                    const float *b_ih, const float *b_hh, const float *w_hr,
+                    const fl_caller *caller)
+    int fl_net_pack_int8(fl_net *net, size_t layer, size_t dir, fl_int8 w_ih, fl_int8 w_hh,
+                         const float *b_ih, const float *b_hh, fl_int8 w_hr,
+                         const fl_caller *caller)
+
+
+cdef extern from "network/pack_backward.h" nogil:
+    int fl_backward_weights_pack(fl_backward_weights *weights, const fl_net *net, size_t layer,
+                                 size_t dir, const float *w_ih, const float *w_hh,
+                                 const float *w_hr, const fl_caller *caller)
 
 
 cdef extern from "base/threads.h" nogil:
@@ -229,11 +245,6 @@ cdef extern from "ops/operator.h" nogil:
         void *at
 
     size_t fl_array_bytes(const fl_array *array)
-
-    ctypedef struct fl_caller:
-        size_t threads
-        fl_poll poll
-        void *poll_arg
 
     ctypedef struct fl_operator_type:
         int (*pack)(fl_operator *op, const fl_array *weights, size_t count) noexcept nogil

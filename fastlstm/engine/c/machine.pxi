@@ -53,3 +53,10 @@ def _set_main_thread():
 fl_main_thread = threading.main_thread().ident
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_set_main_thread)
+
+
+cdef void be_caller(fl_caller *caller, Poll *poll, size_t threads) noexcept:
+    """Fills in `caller` for a call from this thread; threads 0: default_threads()."""
+    caller.threads = threads or <size_t>fastlstm_get_num_threads()
+    caller.poll = watch(poll)
+    caller.poll_arg = poll

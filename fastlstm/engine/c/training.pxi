@@ -52,18 +52,25 @@ cdef class BackwardWeights:
         """Bytes of the packed weights."""
         return fl_backward_weights_bytes(self.packed)
 
-    def set(self, Net net, size_t layer, size_t direction, w_ih, w_hh, w_hr):
-        """Packs one layer and direction of the Net this was made for; arrays as in Net.set."""
+    def set(self, Net net, size_t layer, size_t direction, w_ih, w_hh, w_hr, size_t threads=1):
+        """Packs one layer and direction of the Net this was made for; arrays and threads as in
+        Net.set."""
         cdef fl_grads from_
         cdef Held held
+        cdef Poll poll
+        cdef fl_caller caller
+        cdef int status
         held.count = 0
+        be_caller(&caller, &poll, threads)
         try:
             net.matrices(&from_, &held, layer, direction, w_ih, w_hh, w_hr, 0)
             with nogil:
-                fl_backward_weights_set(self.packed, net.net, layer, direction, from_.w_ih,
-                                        from_.w_hh, from_.w_hr)
+                status = fl_backward_weights_pack(self.packed, net.net, layer, direction,
+                                                  from_.w_ih, from_.w_hh, from_.w_hr, &caller)
         finally:
             release(&held)
+        if status == FL_INTERRUPTED:
+            raise_of(&poll)
 
 
 def forward_train(Net net, x, state, lengths, float dropout, uint64_t seed, bint batch_first,

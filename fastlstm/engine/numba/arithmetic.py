@@ -2,7 +2,8 @@
 """The C core's arithmetic, operation for operation, as functions that Numba compiles.
 
 A sum is one chain in one order, bias, x[0] .. x[I-1], h[0] .. h[K-1], each product added by a fused
-multiply-add; sigmoid and tanh are the sequences of csrc/kernels/vecmath.h. So the bits are the C
+multiply-add; more than UNCUT products of x, or of h, are chains of CUT, which start from 0 and are
+added in order; sigmoid and tanh are the sequences of csrc/kernels/vecmath.h. So the bits are the C
 core's on every CPU with that instruction. Shapes and letters: shared/network.py. Every constant is
 a float32: a Python float would turn the sum it stands in into float64.
 """
@@ -39,6 +40,7 @@ Q0, Q1, Q2, Q3, Q4 = (np.float32(q * 2.0 ** (n + 2)) for n, q in enumerate(POLY)
 LANES = 16 if _features.get("avx512f") else 8
 ROWS, VECTORS = 4, 4 if LANES == 16 else 2
 PANEL = 64
+UNCUT, CUT = 512, 256  # FL_UNCUT and FL_CUT of csrc/kernels/contract.h
 
 
 @intrinsic
@@ -165,7 +167,7 @@ def tanh(x):
 def make_tile(rows, vectors):
     """tile(z, a, w, r, j, b, p, q, k0, k1): `rows` rows of z, from r on, and `vectors` vectors of
     columns from j on, += rows b on of a times k0 to k1 of panel p's columns from q on, and of the
-    panels after it where those are not enough.
+    panels after it where those are not enough. More than UNCUT products are summed CUT at a time.
 
     The sums stay in registers over all k. LLVM's vectoriser would keep them in memory, at a third
     of the speed, so this is its code written out.
@@ -194,30 +196,43 @@ def make_tile(rows, vectors):
             return v * LANES // PANEL
 
         firsts = [builder.mul(plus(p, n), size) for n in range(panel(vectors - 1) + 1)]
+
+        def add_products(sums, first, end):
+            with cgutils.for_range_slice(builder, first, end, k0.type(1), inc=True) as (k, _):
+                weights = []
+                for v in range(vectors):
+                    row, column = builder.add(firsts[panel(v)], k), plus(q, v * LANES % PANEL)
+                    place = at(w.data, row, row.type(PANEL), column, vector)
+                    weights.append(builder.load(place, align=4))
+                for m in range(rows):
+                    x = builder.load(at(a.data, plus(b, m), a_row, builder.sub(k, k0), real))
+                    x = builder.insert_element(ir.Constant(vector, ir.Undefined), x, index(0))
+                    x = builder.shuffle_vector(x, x, splat)
+                    for v in range(vectors):
+                        total = builder.load(sums[m * vectors + v])
+                        if FUSED:
+                            total = builder.call(fused, [x, weights[v], total])
+                        else:
+                            total = builder.fadd(builder.fmul(x, weights[v]), total)
+                        builder.store(total, sums[m * vectors + v])
+
+        several = builder.icmp_signed(">", builder.sub(k1, k0), k0.type(UNCUT))
+        zero = ir.Constant(vector, [0.0] * LANES)
         places, sums = [], []
         for m in range(rows):
             for v in range(vectors):
                 places.append(at(z.data, plus(r, m), z_row, plus(j, v * LANES), vector))
-                sums.append(cgutils.alloca_once_value(builder, builder.load(places[-1], align=4)))
-        with cgutils.for_range_slice(builder, k0, k1, k0.type(1), inc=True) as (k, _):
-            weights = []
-            for v in range(vectors):
-                row, column = builder.add(firsts[panel(v)], k), plus(q, v * LANES % PANEL)
-                place = at(w.data, row, row.type(PANEL), column, vector)
-                weights.append(builder.load(place, align=4))
-            for m in range(rows):
-                x = builder.load(at(a.data, plus(b, m), a_row, builder.sub(k, k0), real))
-                x = builder.insert_element(ir.Constant(vector, ir.Undefined), x, index(0))
-                x = builder.shuffle_vector(x, x, splat)
-                for v in range(vectors):
-                    total = builder.load(sums[m * vectors + v])
-                    if FUSED:
-                        total = builder.call(fused, [x, weights[v], total])
-                    else:
-                        total = builder.fadd(builder.fmul(x, weights[v]), total)
-                    builder.store(total, sums[m * vectors + v])
-        for place, total in zip(places, sums):
-            builder.store(builder.load(total), place, align=4)
+                start = builder.select(several, zero, builder.load(places[-1], align=4))
+                sums.append(cgutils.alloca_once_value(builder, start))
+        length = builder.select(several, k0.type(CUT), k0.type(UNCUT))
+        with cgutils.for_range_slice(builder, k0, k1, length, inc=True) as (first, _):
+            end = builder.add(first, length)
+            add_products(sums, first, builder.select(builder.icmp_signed("<", end, k1), end, k1))
+            for place, sum_ in zip(places, sums):
+                total, before = builder.load(sum_), builder.load(place, align=4)
+                total = builder.select(several, builder.fadd(before, total), total)
+                builder.store(total, place, align=4)
+                builder.store(zero, sum_)
         return context.get_dummy_value()
 
     @intrinsic

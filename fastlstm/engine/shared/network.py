@@ -97,7 +97,7 @@ class Net:
         """Bytes of the weights as calls use them, without the arrays that set() was given."""
         return sum(track.nbytes for track in self.tracks if track is not None)
 
-    def set(self, layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole=None):
+    def set(self, layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole=None, threads=1):
         """Take one layer and direction, in torch's shapes; biases, w_hr and peephole may be None.
         ValueError for other shapes."""
         check_shapes(self, layer, direction, w_ih, w_hh, w_hr)

@@ -92,7 +92,7 @@ class BackwardWeights:
         _check_trainable(net)
         self.weights = net.weights
 
-    def set(self, net, layer, direction, w_ih, w_hh, w_hr):
+    def set(self, net, layer, direction, w_ih, w_hh, w_hr, threads=1):
         """Packs one layer and direction of the Net this was made for; ValueError for other
         shapes."""
         check_shapes(net, layer, direction, w_ih, w_hh, w_hr)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ops/parallel.h"
+#include "kernels/parallel.h"
 
 #include <stdatomic.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The work of one run of an operator, divided among the team of threads. It consists of independent
- * items, such as the rows of an output. There is one way to divide them, fl_parallel: each worker
+ * Work that consists of independent items, such as the rows of an operator's output or the panels
+ * of a matrix, divided among the team of threads. There is one way to divide them: each worker
  * takes a block of items when it is free. fl_in_rounds is the same in pieces of about a
  * millisecond, for work that does not look itself whether to stop, or that overwrites its inputs.
  */
@@ -9,7 +9,15 @@
 #define FL_PARALLEL_H
 
 #include "base/context.h"
-#include "ops/operator.h"
+#include "kernels/contract.h"
+
+/* Who calls, for operators and for packing: how many threads may work, and how they learn
+   whether to stop. */
+typedef struct fl_caller {
+    size_t threads;      /* at most so many; 0 and 1: the calling thread alone */
+    int (*poll)(void *); /* as in fl_call: called about every millisecond of work; NULL: never */
+    void *poll_arg;
+} fl_caller;
 
 /* Items first .. first + count - 1 of a job, by worker number `worker`. FL_OK, or another result,
    which ends the run. It calls fl_should_stop itself, directly or in fl_run_gemm. */

@@ -38,6 +38,13 @@ static int input_product(fl_job *job, fl_scratch *scratch, const fl_track_weight
     return fl_run_gemm(&job->context, &scratch->slot, weights->w.format, g);
 }
 
+/* Does a lone row take panels of both matrices by turns? */
+static int by_turns(const fl_net *net, const fl_track_weights *w)
+{
+    return !net->cell->reset && !fl_format_encoded(w->w.format) &&
+           net->panels * (w->w.panel_bytes + w->r.panel_bytes) > TOGETHER_BYTES;
+}
+
 /*
  * One step of one row, z = b + W x with it, panel by panel of both matrices. Calls take the panels
  * up and down in turn, so this one finds in L2 what the last one read of a layer at its end. With
@@ -169,14 +176,9 @@ int fl_tile_run(fl_job *job, fl_scratch *scratch, const fl_block *block, size_t 
 
     const size_t n =
         point_to_inputs(job, scratch, block, layer, weights->in, in, in_reverse, s0, s1);
-    const int lone =
-        n == 1 && !net->cell->reset && !fl_format_encoded(weights->w.format) &&
-        net->panels * (weights->w.panel_bytes + weights->r.panel_bytes) > TOGETHER_BYTES;
-    int e =
-        lone ? FL_OK
-             : input_product(job, scratch, weights, layer, n,
-                             (int)(s0 / plan->chunk_steps & 1) ^ call->descending, 0, net->panels);
-
+    const int lone = n == 1 && by_turns(net, weights);
+    const int down = (int)(s0 / plan->chunk_steps & 1) ^ call->descending;
+    int e = lone ? FL_OK : input_product(job, scratch, weights, layer, n, down, 0, net->panels);
     fl_step step = {.p1 = net->unit_panels,
                     .k = width,
                     .hidden = net->config.hidden,

@@ -21,14 +21,20 @@ void *__wrap_fl_alloc_lasting(size_t bytes);
 
 enum { MOST_ALLOCATED = 1 << 26 };
 
-void *__wrap_fl_alloc(size_t bytes)
+/* Set where memory was refused. What an operator needs depends on the instruction set. */
+static int refused;
+
+static int too_much(size_t bytes)
 {
-    return bytes > MOST_ALLOCATED ? NULL : __real_fl_alloc(bytes);
+    refused |= bytes > MOST_ALLOCATED;
+    return bytes > MOST_ALLOCATED;
 }
+
+void *__wrap_fl_alloc(size_t bytes) { return too_much(bytes) ? NULL : __real_fl_alloc(bytes); }
 
 void *__wrap_fl_alloc_lasting(size_t bytes)
 {
-    return bytes > MOST_ALLOCATED ? NULL : __real_fl_alloc_lasting(bytes);
+    return too_much(bytes) ? NULL : __real_fl_alloc_lasting(bytes);
 }
 
 static void *held[MOST_HELD];

@@ -5,7 +5,8 @@
  * its size and on one thread and three; the program of all of them must then give the same bits,
  * on one thread and three, and on every instruction set with fused multiply-add. What does not fit
  * is refused when the layout is made, by the number of its step. Inputs of other sizes are
- * refused or run. Or the sizes are of any magnitude, and nothing but shapes is computed.
+ * refused or run. Programs for which a set was refused memory are not compared with other sets'. Or
+ * the sizes are of any magnitude, and nothing but shapes is computed.
  *
  * With clang -fsanitize=fuzzer it is libFuzzer's; otherwise it has the main of bytes.h. Linked with
  * --wrap for fl_alloc and fl_alloc_lasting. Built with a small FL_THREAD_FLOP and FL_SPLIT_HOOK, so
@@ -120,6 +121,7 @@ static void draw_step(drawing *d)
     }
     if (e == FL_OK && op->type->bytes)
         scratch = op->type->bytes(op, shapes, ins, 3);
+    refused |= scratch > MOST_SCRATCH;
     if (d->giant ? e != FL_OK || !can_be_step
                  : bytes > MOST_BYTES || scratch > MOST_SCRATCH || !can_be_step) {
         op->type->free(op);
@@ -247,7 +249,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < fl_isa_count(); i++) {
         if (!fl_isa_runnable(i))
             continue;
+        refused = 0;
         const uint64_t hash = trial((reader){data, data + size}, fl_isa_kernels(i));
+        if (refused) /* from there on another program was drawn than on other sets */
+            continue;
 #if defined(__x86_64__)
         if (!strcmp(fl_isa_name(i), "generic"))
             continue;

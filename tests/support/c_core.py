@@ -59,8 +59,8 @@ SANITIZERS = {
 # for C programs: they know nothing of this package, and have sanitizers of their own
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("FASTLSTM_", "LD_PRELOAD"))}
 # clang's: of the plain C kernels UBSan would take minutes to compile, ASan alone takes seconds.
-# An input's bytes are drawn from, modulo what fits, so that operands of comparisons are no hints for
-# the fuzzer, and to note them took 30 % of its time.
+# What is drawn is an input's bytes modulo what fits, so that operands of comparisons are no hints
+# for the fuzzer, and to note them took 30 % of its time.
 LIBFUZZER = ["-fsanitize=fuzzer-no-link,address", "-fno-sanitize-coverage=trace-cmp"]
 LIBFUZZER += ["-Wno-pass-failed"]
 # Of the kernels' unrolled tiles clang takes half an hour to compile ASan's checks in line, 10 s

@@ -11,7 +11,7 @@
 #   make fuzz        the loaders under atheris, SECONDS=60 for each of the targets
 #   make coverage    lines of C and branches of Python that the tests take; TESTS="tests/test_x.py ..."
 #   make lint        formatters and linters, Python and C
-#   make wheels      wheels for Linux, x86-64 and AArch64, each tried; WHEELS="--only cp311"
+#   make wheels      wheels for Linux, x86-64 and AArch64, and their tests; WHEELS="--only cp311"
 #   make docs        the documentation as a site, in build/site; every warning is an error
 
 PYTHON ?= python3

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Builds wheels for Linux on one x86-64 machine, tries each, and says what was built and what ran.
+"""Builds wheels for Linux on one x86-64 machine, tries those it can, and says what was built and
+what ran.
 
     python release/wheels.py [--only WORDS ...] [--no-tests] [--write]
 

@@ -212,7 +212,7 @@ def measured(args):
     with progress(len(todo) * len(measure.passes(args.rounds))) as say:
         ctx = forward.Context(peers, args.rounds, limits, say, not args.no_rss, precisions)
         limits.levels()
-        for dtype in {"int8", "bfloat16"}.intersection(precisions):
+        for dtype in [each for each in ("int8", "bfloat16") if each in precisions]:
             limits.of_products(dtype)
         rows, rounds = passes.all_rows(todo, ctx, args.minutes, say)
         roofline = limits.record()

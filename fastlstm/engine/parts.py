@@ -6,7 +6,7 @@ The error of a sum in two parts comes from the 16 bits that they keep of each nu
 the root of its length; a float32 sum of k products rounds k times, and its error grows with k. So
 two parts lose 80 times float32's error over 8 products, 21 times over 128 and 10 times over 512.
 And rows take longer to split than to be multiplied by a small matrix. Below the bounds here float32
-is as fast or faster, and more exact.
+is more exact, and in most cases as fast or faster.
 
 Whether a product is made of parts hangs on the sizes of its weights alone, never on a batch: the
 same row has the same bits whatever is computed beside it.

@@ -37,7 +37,8 @@ class LSTM(Recurrent):
                    "bfloat16x3" or "bfloat16", which make them of 3, 2 or 1 bfloat16 parts of each
                    number, for batches on CPUs with AMX: x6 has float32's precision, x3 16 bits, and
                    one part 8, as torch.autocast has. Weights, sums, gates and gradients are float32
-                   all the same
+                   all the same; in 2 and 3 parts so are products of layers with fewer than 2^17
+                   recurrent weights in a direction
     isa            instruction set by name, see `fastlstm.runnable_isas()`; None: the best
     num_threads    threads a call may use; None: `fastlstm.get_num_threads()`. Small work takes one
 

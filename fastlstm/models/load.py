@@ -58,9 +58,9 @@ def load_model(path, *, dtype=None, precision=None, num_threads=None, isa=None, 
                     the file says; the codes of a file that is quantised stay what they are, while
                     "float32" takes the numbers that they stand for
     precision       of products of float32 weights: "float32"; or "bfloat16x3" or "bfloat16x6", as
-                    `fastlstm.LSTM` has them, of recurrent layers and products with constant
-                    matrices; convolutions and all else stay float32. None: as the file says, else
-                    float32. ValueError with a dtype other than float32
+                    `fastlstm.LSTM` has them, of recurrent layers, products with constant
+                    matrices and convolutions; those with few weights and all else stay float32.
+                    None: as the file says, else float32. ValueError with a dtype other than float32
     num_threads     at most so many threads work on a call; None: `fastlstm.get_num_threads()`
     isa             an instruction set of `fastlstm.runnable_isas()`; None: the best
     external_data   ONNX: whether tensors may be read from other files of the model's folder

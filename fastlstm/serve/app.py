@@ -156,7 +156,7 @@ class Server:
             total += n
             buckets.append((str(bound), total))
         family = core.HistogramMetricFamily(
-            "fastlstm_latency_seconds", "of a frame, from its arrival to its outputs"
+            "fastlstm_latency_seconds", "of a frame, from when it was read to its outputs"
         )
         family.add_metric([], buckets, found["seconds"])
         yield family

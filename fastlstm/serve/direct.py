@@ -142,9 +142,10 @@ class Direct(asyncio.Protocol):
 
     # ---- bytes
 
-    def _readable_now(self):
+    def _readable_now(self, ended=False):
         """Reads what has come to the socket, unless a frame is under way: then it stays there, and
         its sender waits. At most `at_once` bytes in a turn of the loop, so that others have theirs.
+        ended: the client has ended its side, which a read after the last byte will tell.
         """
         if self.fd is None:
             return
@@ -162,7 +163,7 @@ class Direct(asyncio.Protocol):
         if not data:
             self._give_back()
             return
-        self.more = len(data) == most
+        self.more = ended or len(data) == most
         if len(data) == self.whole and self._is_frame(data):
             self.busy = True
             self.take(data[len(self.plain) :])

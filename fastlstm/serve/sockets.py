@@ -12,6 +12,7 @@ import select
 
 # The kernel tells of what arrives once. Who did not read it then knows that there is more.
 EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET if hasattr(select, "epoll") else 0
+ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR if hasattr(select, "epoll") else 0
 
 
 class Sockets:
@@ -28,7 +29,7 @@ class Sockets:
         self._loop.add_reader(self._poll.fileno(), self._wake)
 
     def add(self, fd, readable):
-        """readable(): called when something has arrived, or the other side has ended."""
+        """readable(ended): called when something has arrived, or the other side has ended."""
         self._poll.register(fd, EVENTS)
         self._readable[fd] = readable
 
@@ -54,10 +55,15 @@ class Sockets:
     def _read(self):
         """Lets all read that have something; whether there was any."""
         found = self._poll.poll(0)
-        for fd, _ in found:
+        for fd, events in found:
             readable = self._readable.get(fd)  # None: one before it has ended this one
-            if readable is not None:
-                readable()
+            if readable is None:
+                continue
+            try:
+                readable(bool(events & ENDED))
+            except Exception as error:  # of one socket: the others are read, and looks go on
+                context = {"message": "a socket was not read", "exception": error}
+                self._loop.call_exception_handler(context)
         return bool(found)
 
     def close(self):

@@ -32,7 +32,8 @@ def accelerate(
             leaves modules that are there already as they are. ValueError or TypeError for others
     precision   "bfloat16x6", "bfloat16x3" or "bfloat16": products of float32 weights are made of 3,
             2 or 1 bfloat16 parts of each number, in calls and in training, see LSTM; for batches on
-            CPUs with AMX. Parameters, their gradients and outputs are float32. None or "float32":
+            CPUs with AMX. Parameters, their gradients and outputs are float32, and so are products
+            with few weights, as LSTM says. None or "float32":
             they are float32's. Modules that are there already get it as they get a dtype. Cells
             whose gradients are wanted run in PyTorch, in float32. ValueError with a dtype other
             than float32, and for other precisions

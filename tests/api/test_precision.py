@@ -18,7 +18,6 @@ import fastlstm.nn as nn
 import fastlstm.nn.functional as F_
 import fastlstm.torch
 from fastlstm.cli import main as cli
-from fastlstm.engine import parts as parts_rule
 from fastlstm.models.load import load_model
 
 F = np.float32
@@ -197,26 +196,3 @@ def test_files_of_convolutions(tmp_path, precision, rng):
     assert np.array_equal(model(x[1:], scale), y[1:])
     model.save(saved)
     assert np.array_equal(load_model(saved)(x, scale), y)
-
-
-def test_small_products_are_float32_s(rng):
-    """Below the bounds of engine/parts.py."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (
-            ("FEWEST_PRODUCTS", 128), ("MATRIX_OUTPUTS", 96), ("CONV_OUTPUTS", 64),
-            ("MATRIX_WEIGHTS", {"bfloat16x3": 3 << 14, "bfloat16x6": 3 << 16}),
-            ("CONV_WEIGHTS", {"bfloat16x3": 1 << 14, "bfloat16x6": 3 << 14}),
-        ):  # fmt: skip
-            patch.setattr(parts_rule, name, value)
-        for layer, shape, kinds in (
-            (nn.Linear(512, 96), (2, 512), ["bfloat16x3"]), (nn.Linear(512, 95), (2, 512), []),
-            (nn.Linear(127, 2000), (2, 127), []), (nn.Linear(512, 384), (2, 512), list(PARTS)),
-            (nn.Conv2d(32, 64, 3), (1, 32, 4, 4), ["bfloat16x3"]),
-            (nn.Conv2d(32, 56, 3), (1, 32, 4, 4), []),
-            (nn.Conv1d(256, 192, 1), (1, 256, 2), list(PARTS)),
-            (nn.Conv2d(128, 128, 3, groups=4), (1, 128, 4, 4), []),
-        ):  # fmt: skip
-            x = F(rng.standard_normal(shape))
-            found = [p for p in PARTS
-                     if not np.array_equal(layer.quantize(precision=p)(x), layer(x))]  # fmt: skip
-            assert found == (kinds if BACKEND == "c" else []), layer

@@ -79,7 +79,7 @@ def test_large_layers_are_near_float64(cell, dtype):
     layer = {"lstm": fastlstm.LSTM, "gru": fastlstm.GRU, "rnn": fastlstm.RNN}[cell](1500, 1760)
     layer.load_state_dict({k: v.detach().numpy() for k, v in module.state_dict().items()})
     if dtype == "float16":
-        layer.quantize("float16")
+        layer = layer.quantize("float16")
     with torch.no_grad():
         want = module.double()(torch.from_numpy(x).double())[0].numpy()
     error = np.abs(layer(x)[0] - want).max()

@@ -36,7 +36,7 @@ class Counted:
 
 def stepped(served, frames):
     """(what each frame's future has: its answer or a word of its error, how many of them were
-    answered before each step)"""
+    answered before each step, the errors that were told to the loop or its caller)"""
     answered, before = [], []
 
     async def run():
@@ -63,16 +63,17 @@ def stepped(served, frames):
             made._timer.cancel()
             made._timer = None
             made.run()
-        return ["failed" if f.exception() else f.result() for f in answered]
+        return ["failed" if f.exception() else f.result() for f in answered], errors
 
-    return asyncio.run(run()), before
+    found, errors = asyncio.run(run())
+    return found, before, errors
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_many_frames_are_several_steps_and_the_first_are_answered_first(threads):
     most, served = batches.ROWS * threads, Counted(threads)
-    found, before = stepped(served, 2 * most + 5)
-    assert found == list(range(2 * most + 5))
+    found, before, errors = stepped(served, 2 * most + 5)
+    assert not errors and found == list(range(2 * most + 5))
     assert served.steps == [most, most, 5] and before == [0, most, 2 * most]
     served = Counted(threads)
     assert stepped(served, most)[0] == list(range(most))
@@ -81,7 +82,8 @@ def test_many_frames_are_several_steps_and_the_first_are_answered_first(threads)
 
 def test_a_step_that_fails_costs_its_own_frames_alone():
     served = Counted(1, bad=batches.ROWS)
-    found, _ = stepped(served, 3 * batches.ROWS)
+    found, _, errors = stepped(served, 3 * batches.ROWS)
+    assert [str(error) for error in errors] == ["a bad step"]
     want = list(range(3 * batches.ROWS))
     want[batches.ROWS : 2 * batches.ROWS] = ["failed"] * batches.ROWS
     assert found == want and served.steps == [batches.ROWS] * 3

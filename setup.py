@@ -71,11 +71,11 @@ elif ARM:
 DOT_KERNELS = [
     ("avx2_vnni", "avx2", ["-mavxvnni", "-O3"]),
     ("avx512_vnni", "avx512", ["-mavx512vnni", "-O3"]),
-    ("neon_dot", "neon", ["-mcpu=generic+dotprod"]),
+    ("neon_dot", "neon", ["-march=armv8.2-a+dotprod"]),
 ]
 
 
-def compiles(text):
+def compiles(text, *flags):
     """Does the C compiler, with its assembler, know what this is?"""
     cc = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     with tempfile.TemporaryDirectory() as folder:
@@ -83,11 +83,17 @@ def compiles(text):
         with open(source, "w") as file:
             file.write(text)
         try:
-            done = subprocess.run([*cc, "-c", source, "-o", source + ".o"], capture_output=True)
+            done = subprocess.run(
+                [*cc, *flags, "-c", source, "-o", source + ".o"], capture_output=True
+            )
         except OSError:
             return False
     return done.returncode == 0
 
+
+# zig, which compiles for musl, names CPUs and knows no -march.
+if ARM and not PURE and not compiles("int known;", *DOT_KERNELS[-1][2]):
+    DOT_KERNELS[-1] = ("neon_dot", "neon", ["-mcpu=generic+dotprod"])
 
 # Kernels whose products are of tiles: the name, the set they share all others with. Linux alone
 # gives a process tiles, and assemblers know them since 2020.
@@ -168,6 +174,7 @@ OPS = [name for name in CORE if "/ops/" in name and name.replace(os.sep, "/") no
 # What ONNX Runtime calls checks a node and calls the core: -Os, as the boundary to Python. So do
 # files that call kernels and move rows, with few loops of their own.
 SMALL = ["csrc/onnxruntime/", "csrc/tape/", "csrc/training/backward.c", "csrc/network/network.c"]
+SMALL += ["csrc/network/pack_backward.c"]
 SMALL += [f"csrc/forward/{name}.c" for name in (
     "blocks", "encode", "grid", "plan", "record", "row_order",
 )]  # fmt: skip
@@ -217,7 +224,7 @@ def by_clang(compiler):
 
 
 class Libraries(build_clib):
-    """A library to each CPU at a time: together they take a minute of one."""
+    """Compiles as many libraries at a time as there are CPUs: one by one they take a minute."""
 
     def build_libraries(self, libraries):
         by_clang(self.compiler)

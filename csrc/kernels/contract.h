@@ -22,8 +22,8 @@
  * vectors" means to the 4 L bytes of a vector of L floats.
  *
  * This folder knows kernels and the rows and panels they are given. It does not know networks,
- * calls, time or threads: run.h, which hands a kernel its work in pieces, knows only fl_context of
- * base/context.h, which tells it when to stop.
+ * calls or time. run.h hands a kernel its work in pieces, and parallel.h divides independent items
+ * among threads; both know fl_context of base/context.h, which tells them when to stop.
  */
 #ifndef FL_CONTRACT_H
 #define FL_CONTRACT_H
@@ -40,9 +40,9 @@
 #define FL_MAX_LANES 16 /* floats in the widest vector of any instruction set here */
 #define FL_ALIGN 64     /* bytes that allocations are aligned to: those of the widest vector */
 
-/* In recurrent layers and their gradients, with weights that are floats: a sum of up to FL_UNCUT
-   products is one chain, one of more is cut into chains of FL_CUT. The rounding errors of n chains
-   that start from 0 are about sqrt(n) times as small as those of one chain. */
+/* In recurrent layers and in the gradients of x and h, with weights that are floats: a sum of up to
+   FL_UNCUT products is one chain, one of more is cut into chains of FL_CUT. The rounding errors of
+   n chains that start from 0 are about sqrt(n) times as small as those of one chain. */
 #define FL_UNCUT 512
 #define FL_CUT 256
 

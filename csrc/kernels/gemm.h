@@ -64,7 +64,7 @@ static FL_ONE_COPY void fl_gemm_in_chains(fl_tile_fn *const *tiles, const fl_gem
         const size_t p = g->descending ? g->panels - 1 - i : i;
         const char *at = (const char *)g->panel + p * g->panel_bytes;
         const char *const next = g->descending ? at - g->panel_bytes : at + g->panel_bytes;
-        fl_panels lines = {.format = format};
+        fl_panels lines = {.data = (void *)(uintptr_t)at, .format = format};
         fl_gemm part = *g;
         part.init = g->init ? g->init + p * group : NULL;
         part.c = g->c + p * g->c_panel;

@@ -16,7 +16,8 @@
  *           H = 256    1.13   1.29   1.50   2.90   3.25   3.54   3.64
  *           H = 512    1.18   1.24          2.45   2.77   3.09
  *
- * Tests define another number, so that tiles take every call.
+ * Convolutions in bfloat16 parts rely on the 0: they lay rows out once, however many they are
+ * (ops/convolve_parts.c). Tests define another number, so that tiles take every call.
  */
 #if defined(FL_TILE_ROWS)
 static const size_t few_rows[FL_FORMATS] = {[FL_INT8] = FL_TILE_ROWS - 1,

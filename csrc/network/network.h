@@ -3,8 +3,8 @@
  * A recurrent network: its geometry and its packed weights (panels: kernels/panels.h). One layer in
  * one direction is a track; tracks are numbered layer * dirs + direction.
  *
- * This folder knows PyTorch's layout of weights and the panels that kernels read. It does not know
- * calls, rows, time or threads.
+ * This folder knows PyTorch's layout of weights and the panels that kernels read, which several
+ * threads may fill. It does not know calls, rows or time.
  */
 #ifndef FL_NETWORK_H
 #define FL_NETWORK_H

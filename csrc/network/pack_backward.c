@@ -65,48 +65,51 @@ void fl_backward_weights_free(fl_backward_weights *weights) { fl_free(weights); 
 
 size_t fl_backward_weights_bytes(const fl_backward_weights *weights) { return weights->bytes; }
 
-/* The same rows in parts: a row's k is its number, counted from `first`. 32 rows of a panel's
-   columns at a time are copied to where the kernel may read them, with zeros for columns that there
-   are not.
- */
-static void pack_parts(const fl_net *net, const fl_panels *panels, const float *matrix,
-                       size_t first, size_t rows, size_t columns)
-{
-    _Alignas(FL_ALIGN) float lines[FL_PIECE * FL_NV * FL_MAX_LANES] = {0};
-    const size_t plain = net->plain_group;
-    for (size_t c = 0; c < columns; c += plain) {
-        char *to = (char *)panels->data + c / plain * panels->panel_bytes;
-        const size_t here = columns - c < plain ? columns - c : plain;
-        if (here < plain)
-            memset(lines, 0, sizeof lines);
-        for (size_t k = 0; k < rows; k += FL_PIECE) {
-            const size_t n = rows - k < FL_PIECE ? rows - k : FL_PIECE;
-            for (size_t i = 0; i < n; i++)
-                memcpy(lines + i * plain, matrix + (first + k + i) * columns + c,
-                       here * sizeof(float));
-            net->kernels->split_lines(to, lines, plain, n, FL_NV, panels->parts,
-                                      FL_TINY_FACTOR_PART);
-            to += FL_PIECE * plain * 2 * (size_t)panels->parts;
-        }
-    }
-}
-
 /* Rows first .. first + rows - 1 of a matrix of `columns` columns, and their plain panels. If
    `gates`, the matrix holds the gates' weights, and a row's k is its column among the forward
    panels, counted from the first row's panel; otherwise a row's k is its number. Other k stay 0. */
-typedef struct part {
+typedef struct matrix_rows {
     const fl_net *net;
     const fl_panels *panels;
     const float *matrix;
     size_t first, rows, columns;
     int gates;
-} part;
+} matrix_rows;
 
-/* Rows from .. from + count - 1 of a part. */
+/* The panels from .. from + count - 1 in bfloat16 parts: a row's k is its number, counted from
+   `first`. 32 rows of a panel's columns at a time are copied to where the kernel may read them,
+   with zeros for columns that there are not. */
+static int pack_some_parts(void *arg, fl_context *context, fl_slot *slot, size_t worker,
+                           size_t from, size_t count)
+{
+    const matrix_rows *m = arg;
+    _Alignas(FL_ALIGN) float lines[FL_PIECE * FL_NV * FL_MAX_LANES] = {0};
+    const size_t plain = m->net->plain_group, columns = m->columns, rows = m->rows;
+    (void)worker;
+    for (size_t p = from; p < from + count; p++) {
+        char *to = (char *)m->panels->data + p * m->panels->panel_bytes;
+        const size_t c = p * plain, here = columns - c < plain ? columns - c : plain;
+        if (here < plain)
+            memset(lines, 0, sizeof lines);
+        for (size_t k = 0; k < rows; k += FL_PIECE) {
+            const size_t n = rows - k < FL_PIECE ? rows - k : FL_PIECE;
+            for (size_t i = 0; i < n; i++)
+                memcpy(lines + i * plain, m->matrix + (m->first + k + i) * columns + c,
+                       here * sizeof(float));
+            m->net->kernels->split_lines(to, lines, plain, n, FL_NV, m->panels->parts,
+                                         FL_TINY_FACTOR_PART);
+            to += FL_PIECE * plain * 2 * (size_t)m->panels->parts;
+        }
+    }
+    return fl_should_stop(context, slot, fl_move_flop(count * plain * rows)) ? FL_INTERRUPTED
+                                                                             : FL_OK;
+}
+
+/* Rows from .. from + count - 1 of floats. */
 static int pack_some_rows(void *arg, fl_context *context, fl_slot *slot, size_t worker, size_t from,
                           size_t count)
 {
-    const part *m = arg;
+    const matrix_rows *m = arg;
     const fl_net *net = m->net;
     const size_t plain = net->plain_group, hidden = net->config.hidden, columns = m->columns;
     const size_t before =
@@ -124,17 +127,14 @@ static int pack_some_rows(void *arg, fl_context *context, fl_slot *slot, size_t 
     return fl_should_stop(context, slot, fl_move_flop(count * columns)) ? FL_INTERRUPTED : FL_OK;
 }
 
-static int pack_rows(part m, const fl_caller *caller)
+static int pack_rows(matrix_rows m, const fl_caller *caller)
 {
-    enum { ROWS = 16 };
-    if (m.panels->format == FL_BFLOAT16) {
-        pack_parts(m.net, m.panels, m.matrix, m.first, m.rows, m.columns);
-        return FL_OK;
-    }
-    const double flop = fl_move_flop(m.rows * m.columns);
-    return fl_parallel(m.net->kernels, caller,
-                       fl_useful_threads(caller->threads, m.rows / ROWS, flop), m.rows, ROWS,
-                       pack_some_rows, &m);
+    const int by_panel = m.panels->format == FL_BFLOAT16;
+    const size_t items = by_panel ? fl_ceil_div(m.columns, m.net->plain_group) : m.rows;
+    const size_t block = by_panel ? 1 : 16;
+    const size_t threads = fl_pack_threads(caller, items / block, m.rows * m.columns);
+    return fl_parallel(m.net->kernels, caller, threads, items, block,
+                       by_panel ? pack_some_parts : pack_some_rows, &m);
 }
 
 int fl_backward_weights_pack(fl_backward_weights *weights, const fl_net *net, size_t layer,
@@ -144,7 +144,7 @@ int fl_backward_weights_pack(fl_backward_weights *weights, const fl_net *net, si
     const fl_backward_track *y = &weights->track[layer * net->config.dirs + dir];
     const size_t rows = net->cell->gates * net->config.hidden;
     const size_t last = y->last.data ? net->config.hidden : 0;
-    const part parts[] = {
+    const matrix_rows parts[] = {
         {net, &y->w, w_ih, 0, rows, fl_layer_in(net, layer), 1},
         {net, &y->r, w_hh, 0, rows - last, net->width, 1},
         {net, &y->last, w_hh, rows - last, last, net->width, 1},

@@ -45,9 +45,8 @@ static int pack_gates(const fl_net *net, const fl_panels *panels, const float *w
                       const fl_int8 *codes, size_t k, const fl_caller *caller)
 {
     matrix m = {.net = net, .panels = panels, .w = w, .codes = codes, .k = k};
-    const double flop = fl_move_flop(net->panels * net->group * k);
-    return fl_parallel(net->kernels, caller, fl_useful_threads(caller->threads, net->panels, flop),
-                       net->panels, 1, pack_panels, &m);
+    const size_t threads = fl_pack_threads(caller, net->panels, net->panels * net->group * k);
+    return fl_parallel(net->kernels, caller, threads, net->panels, 1, pack_panels, &m);
 }
 
 static void no_tiny(float *bias, size_t n)

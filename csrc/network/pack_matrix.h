@@ -12,6 +12,7 @@
 
 #include "base/size.h"
 #include "kernels/contract.h"
+#include "kernels/parallel.h"
 
 /* How many vectors across a plain panel of a format, of those that gemm has, take the least time,
    if all columns are `vectors` vectors: the time of so many vectors as the panels have, of which
@@ -57,5 +58,12 @@ void fl_pack_end(const fl_panels *panels, size_t first, size_t count);
    `lanes` columns at a time. Columns past the last row stay as they are. */
 void fl_pack_plain(const fl_panels *panels, size_t group, size_t lanes, const float *w, size_t rows,
                    size_t k);
+
+/* How many threads are worth having for a matrix of so many numbers in `blocks` blocks: one for
+   each million, which takes about a millisecond, so that a small layer makes no threads. */
+static inline size_t fl_pack_threads(const fl_caller *caller, size_t blocks, size_t numbers)
+{
+    return fl_useful_threads(caller->threads, blocks, fl_move_flop(numbers) / 32);
+}
 
 #endif

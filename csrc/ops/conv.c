@@ -78,7 +78,8 @@ static int conv_run(const fl_operator *op, const fl_array *in, size_t ins, const
         if (!arena)
             return FL_NO_MEMORY;
     }
-    if (fl_find_tiny(layer->c.kernels, caller, in->at, fl_count(in), &place.tiny) != FL_OK)
+    if (!layer->c.by_parts &&
+        fl_find_tiny(layer->c.kernels, caller, in->at, fl_count(in), &place.tiny) != FL_OK)
         return FL_INTERRUPTED;
     return fl_convolve(&c, &place, arena, caller);
 }

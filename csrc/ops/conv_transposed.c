@@ -185,7 +185,7 @@ static int transposed_run(const fl_operator *op, const fl_array *in, size_t ins,
         fill_job job = {.unreached = unreached, .y = out->at, .out = layer->c->out};
         e = fl_parallel(kernels, caller, 1, fl_windows_count(&w), 256, fill, &job);
     }
-    if (e == FL_OK)
+    if (e == FL_OK && !layer->c->by_parts)
         e = fl_find_tiny(kernels, caller, in->at, fl_count(in), &tiny);
     for (size_t i = 0; i < layer->phases[0] * layer->phases[1] && e == FL_OK; i++) {
         fl_placement place = {.x = in->at,

@@ -21,7 +21,7 @@ enum {
     ROW_BLOCK = 512,
     SPAN_COLUMNS = 1024,
     PARTS_BLOCK = 32,     /* by parts: two tiles of rows */
-    PARTS_BYTES = 1 << 19 /* and of windows in two parts as many as stay in L2 */
+    PARTS_BYTES = 1 << 19 /* of windows in parts, so that they and a panel stay in L2 */
 };
 
 /* How the positions are divided: units of `unit` positions, each of which has `per_unit` blocks of

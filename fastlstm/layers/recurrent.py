@@ -391,7 +391,7 @@ class Recurrent(Variants):
         checkpoint   k, an int: the tape keeps x and the states after every k-th step alone, and
             `backward` runs each k steps forward once more: about k / T of the memory for one more
             forward call. y and the states have the same bits; gradients differ by rounding, by some
-            1e-6 of their largest element, since sums over time are cut at every k-th step.
+            1e-6 of their largest element (x3: 1e-5), as sums over time are cut at each k-th step.
             True: about sqrt(T) steps. k times the batch should be some hundreds of rows, or the
             gradients of the weights take longer to add up
 

@@ -30,7 +30,7 @@ class PackedWeights:
         right shapes and dtypes; they are kept, not copied."""
         self.arrays, self.dtype = arrays, arrays["weight_ih_l0"].dtype.name
         self._tracks = list(tracks(layer.num_layers, layer.num_directions))
-        self._for_backward, self._threads = None, layer.num_threads or 0
+        self._for_backward = None
         dtype = self.dtype
         if parts.layer_in_parts(layer.precision, arrays["weight_hh_l0"].size):
             dtype = _NETS[layer.precision]
@@ -41,7 +41,7 @@ class PackedWeights:
         )  # fmt: skip
         for number, direction, end in self._tracks:
             given = (self._for_engine(part + end) for part in PARTS)
-            self.net.set(number, direction, *given, threads=self._threads)
+            self.net.set(number, direction, *given, threads=layer.num_threads or 0)
         self.net.weights = arrays  # the engine compares them in backward
 
     def _for_engine(self, name):
@@ -49,14 +49,15 @@ class PackedWeights:
         codes = array is None or isinstance(array, int8.Codes)
         return array if codes else array.astype(np.float32, copy=False)
 
-    def for_backward(self):
-        """The engine's BackwardWeights: the matrices once more, packed for backward, at the first
-        call. Two threads that come here together both pack, to the same contents."""
+    def for_backward(self, threads):
+        """The engine's BackwardWeights: the matrices once more, packed for backward at the first
+        call, on so many threads (0: the default). Two threads that come here together both pack,
+        to the same contents."""
         if self._for_backward is None:
             packed = backend.BackwardWeights(self.net)
             for number, direction, end in self._tracks:
                 matrices = (self.arrays.get(part + end) for part in _MATRICES)
-                packed.set(self.net, number, direction, *matrices, threads=self._threads)
+                packed.set(self.net, number, direction, *matrices, threads=threads)
             self._for_backward = packed
         return self._for_backward
 

@@ -357,8 +357,7 @@ class Module:
         extra = self.extra_repr()
         extra = extra.split("\n") if extra else []
         if self._few and self._matrices:
-            (kind, value), *_ = self._few.items()
-            extra[-1:] = [", ".join([*extra[-1:], f"{kind}={value}"])]
+            extra[-1:] = [", ".join([*extra[-1:], "{}={}".format(*next(iter(self._few.items())))])]
         children = [
             f"({name}): " + repr(module).replace("\n", "\n  ")
             for name, module in self._modules.items()

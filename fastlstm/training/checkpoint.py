@@ -84,7 +84,7 @@ class Stack:
         ):
             tape = self.train(packed.net, x, cut, within, state, threads)[-1]
             part, dstate = backend.backward(
-                packed.for_backward(), tape, None if dy is None else dy[cut], dstate,
+                packed.for_backward(threads), tape, None if dy is None else dy[cut], dstate,
                 dx is not None, True, into, threads,
             )  # fmt: skip
             del tape  # before there is another

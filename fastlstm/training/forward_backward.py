@@ -108,7 +108,7 @@ def backward(layer, tape, dy, dstate, input_grad, threads):
             dx = _time_first(dx, tape._batch_first)
         else:
             dx, dstart = backend.backward(
-                packed.for_backward(), tape._kept, dy, up, input_grad, True, grads, threads
+                packed.for_backward(threads), tape._kept, dy, up, input_grad, True, grads, threads
             )
         if not tape._batched:
             dx = dx if dx is None else dx[0] if tape._batch_first else dx[:, 0]

@@ -228,7 +228,7 @@ static attributes drawn_attributes(reader *r, const kind *what, const fl_array *
         put(&a, x->axes ? (int64_t)x->size[x->axes - 1] : 1);
         put(&a, (int64_t)in(r, 1, 40));
         put(&a, drawn_int(r, 'e', x->axes));
-        if (a.ints[0] == FL_BFLOAT16 && in(r, 0, 1)) { /* no window, and so many bits */
+        if (a.ints[0] == FL_BFLOAT16 && in(r, 0, 1)) { /* a window of 1, and 16, 32 or 48 bits */
             put(&a, 1);
             put(&a, 1);
             put(&a, (int64_t)(16 * in(r, 1, 3)));

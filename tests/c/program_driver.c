@@ -121,7 +121,7 @@ static void draw_step(drawing *d)
     }
     if (e == FL_OK && op->type->bytes)
         scratch = op->type->bytes(op, shapes, ins, 3);
-    refused |= scratch > MOST_SCRATCH;
+    refused |= !d->giant && scratch > MOST_SCRATCH;
     if (d->giant ? e != FL_OK || !can_be_step
                  : bytes > MOST_BYTES || scratch > MOST_SCRATCH || !can_be_step) {
         op->type->free(op);

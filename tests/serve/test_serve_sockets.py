@@ -156,7 +156,7 @@ def test_what_comes_soon_after_waits_for_the_next_look():
         ours, other = socketpair()
         sockets = Sockets(1000, lambda: seen.append("a batch"))
 
-        def readable():
+        def readable(ended):
             seen.append(ours.recv(100))
 
         async def turns():

@@ -172,7 +172,7 @@ cdef class Net:
 
     def set(self, size_t layer, size_t direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole=None,
             size_t threads=1):
-        """Packs one layer and direction; the arrays are copied, if they are large on `threads`
+        """Packs one layer and direction. The arrays are copied, large ones on up to `threads`
         threads (0: default_threads()). What a signal's handler raises leaves them half packed.
         All are contiguous float32, in torch's shapes and order of gates: w_ih (G H, I or D K), w_hh
         (G H, K), b_ih and b_hh (G H,) or None, w_hr (P, H) or None, and of a variant with peepholes
@@ -184,7 +184,7 @@ cdef class Net:
         cdef fl_caller caller
         cdef int status
         held.count = 0
-        be_caller(&caller, &poll, threads)
+        fill_caller(&caller, &poll, threads)
         if self.config.format == FL_INT8:
             return self.set_int8(layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole, &caller)
         try:

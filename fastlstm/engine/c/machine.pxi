@@ -55,7 +55,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_set_main_thread)
 
 
-cdef void be_caller(fl_caller *caller, Poll *poll, size_t threads) noexcept:
+cdef void fill_caller(fl_caller *caller, Poll *poll, size_t threads) noexcept:
     """Fills in `caller` for a call from this thread; threads 0: default_threads()."""
     caller.threads = threads or <size_t>fastlstm_get_num_threads()
     caller.poll = watch(poll)

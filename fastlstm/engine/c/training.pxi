@@ -61,7 +61,7 @@ cdef class BackwardWeights:
         cdef fl_caller caller
         cdef int status
         held.count = 0
-        be_caller(&caller, &poll, threads)
+        fill_caller(&caller, &poll, threads)
         try:
             net.matrices(&from_, &held, layer, direction, w_ih, w_hh, w_hr, 0)
             with nogil:

@@ -67,8 +67,9 @@ def jobs_of(make, I):
 
 jobs = [job for make in (fastlstm.LSTM, fastlstm.GRU, fastlstm.RNN) for job in jobs_of(make, 5)]
 odds = np.array([job[0] for job in jobs], float)
-pieces, made, seen = 50, 0, []
-while made < CALLS * (1 + 1 / pieces):  # the first piece is warming up
+pieces, warm, made, seen = 50, 5, 0, []
+# CALLS calls after `warm` pieces, in which malloc's heaps find their size.
+while made < CALLS * (1 + warm / pieces):
     until = made + CALLS // pieces
     while made < until:
         for k in rng.choice(len(jobs), 1000, p=odds / odds.sum()).tolist():
@@ -79,6 +80,7 @@ while made < CALLS * (1 + 1 / pieces):  # the first piece is warming up
     gc.collect()
     seen.append((alive(), resident(), len(os.listdir("/proc/self/task"))))
 objects, memory, threads = zip(*seen)
+memory = memory[warm - 1:]
 print(made, memory[-1] - memory[0], max(memory) - memory[0], max(objects) - objects[0],
       *sorted(set(threads)))
 """

@@ -63,7 +63,9 @@ static FL_ONE_COPY void fl_gemm_in_chains(fl_tile_fn *const *tiles, const fl_gem
     for (size_t i = 0; i < g->panels; i++) {
         const size_t p = g->descending ? g->panels - 1 - i : i;
         const char *at = (const char *)g->panel + p * g->panel_bytes;
-        const char *const next = g->descending ? at - g->panel_bytes : at + g->panel_bytes;
+        const char *const next = i + 1 == g->panels ? NULL
+                                 : g->descending    ? at - g->panel_bytes
+                                                    : at + g->panel_bytes;
         fl_panels lines = {.data = (void *)(uintptr_t)at, .format = format};
         fl_gemm part = *g;
         part.init = g->init ? g->init + p * group : NULL;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "ops/conv_numbers.h"
 #include "kernels/parallel.h"
+#include "ops/conv_numbers.h"
 
 typedef struct conv {
     fl_operator op;

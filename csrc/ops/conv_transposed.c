@@ -5,8 +5,8 @@
 
 #include "base/alloc.h"
 #include "kernels/contract.h"
-#include "ops/conv_numbers.h"
 #include "kernels/parallel.h"
+#include "ops/conv_numbers.h"
 
 /*
  * The outputs o with the same remainder of (o + begin) / stride along each axis, a phase, are an

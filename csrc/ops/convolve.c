@@ -3,10 +3,10 @@
 
 #include <string.h>
 
+#include "kernels/parallel.h"
 #include "kernels/run.h"
 #include "ops/convolve_parts.h"
 #include "ops/convolve_rows.h"
-#include "kernels/parallel.h"
 
 /*
  * A block of positions is up to `most` of one row of y, or several whole rows that are shorter:

@@ -7,11 +7,11 @@
 #include "base/alloc.h"
 #include "kernels/bfloat16.h"
 #include "kernels/dispatch.h"
+#include "kernels/parallel.h"
 #include "kernels/run.h"
 #include "network/pack_matrix.h"
 #include "network/subnormals.h"
 #include "ops/epilogue.h"
-#include "kernels/parallel.h"
 
 /*
  * The rows of x are taken in blocks by whichever thread is free. A block passes SPAN_PANELS panels

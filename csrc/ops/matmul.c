@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "kernels/parallel.h"
 #include "kernels/run.h"
 #include "network/pack_matrix.h"
-#include "kernels/parallel.h"
 
 /*
  * A unit of work is up to UNIT_ROWS rows and SPAN_PANELS panels of columns of one matrix y. The

@@ -4,8 +4,8 @@
 #include <math.h>
 
 #include "base/alloc.h"
-#include "ops/loops.h"
 #include "kernels/parallel.h"
+#include "ops/loops.h"
 #include "ops/sums.h"
 
 typedef struct norm {

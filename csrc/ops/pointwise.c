@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "ops/opcodes.h"
 #include "kernels/parallel.h"
+#include "ops/opcodes.h"
 
 enum { MOST_INS = 32, MOST_CODE = 64, MOST_FLOATS = 64, OPERANDS = 3 };
 enum { MOST_REGISTERS = MOST_INS + MOST_FLOATS + MOST_CODE };

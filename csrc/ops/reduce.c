@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "kernels/parallel.h"
 #include "ops/functions.h"
 #include "ops/loops.h"
-#include "kernels/parallel.h"
 #include "ops/sums.h"
 
 /* Results that are made at the same time where the last axis is not reduced, and elements whose

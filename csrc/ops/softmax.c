@@ -5,9 +5,9 @@
 
 #include "base/alloc.h"
 #include "kernels/contract.h"
+#include "kernels/parallel.h"
 #include "ops/functions.h"
 #include "ops/loops.h"
-#include "kernels/parallel.h"
 #include "ops/sums.h"
 
 /* Numbers whose exponentials are computed together; and columns that are worked on together if the

@@ -86,9 +86,7 @@ static void runs_linear(const fl_kernels *kernels, uint64_t *state, size_t threa
     const size_t channels = near(state, 16, 5, 100), in = taps * channels;
     const size_t out = near(state, group, 9, 200);
     const size_t rows = near(state, draw(state) % 2 ? 24 : 32, 5, 130);
-    const int bits = format == FL_BFLOAT16 ? 16 * (int)between(state, 1, 3)
-                     : draw(state) % 2     ? 16
-                                           : 8;
+    const int bits = format == FL_BFLOAT16 ? 16 * (int)between(state, 1, 3) : 8 << draw(state) % 2;
     fl_shape x_shape = {.axes = 2, .size = {rows, channels}};
     if (axes == 1)
         x_shape = (fl_shape){.axes = 1, .size = {channels}};

@@ -314,7 +314,9 @@ def test_no_unsafe_loading_and_no_fast_math():
 
 
 def test_every_source_has_its_licence_line_and_a_readable_length():
-    files = [*python_files(), *c_files(), *(ROOT / "tests").rglob("*.py")]
+    files = [*python_files(), *c_files()]
+    for top in ("tests", "benchmarks", "examples", "release"):
+        files += [f for f in (ROOT / top).rglob("*.*") if f.suffix in (".py", ".c", ".h")]
     for f in files:
         lines = f.read_text().splitlines()
         assert any("SPDX-License-Identifier: MIT" in line for line in lines[:2]), f

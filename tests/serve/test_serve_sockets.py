@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 import types
-from socket import socketpair
+from socket import SHUT_WR, socketpair
 
 import pytest
 from hostile import SECONDS
@@ -110,6 +110,47 @@ def test_what_a_socket_does_not_take_is_the_transports(on_a_socket):
     on_a_socket(talk)
 
 
+def test_an_end_beside_the_last_frame_is_seen(on_a_socket):
+    """One event tells of both."""
+
+    async def talk(made, transport, other, taken):
+        other.sendall(masked(Opcode.BINARY, bytes(12)))
+        other.shutdown(SHUT_WR)
+        while not taken:
+            await asyncio.sleep(0)
+        assert transport.asked == ["pause_reading"]
+        made.answer(b"read by who has ended")
+        assert transport.asked == ["pause_reading", "resume_reading"] and made.fd is None
+
+    on_a_socket(talk)
+
+
+def test_a_socket_that_cannot_be_read_keeps_no_other_waiting():
+    told, seen = [], []
+
+    def fails(ended):
+        raise ValueError("a fault")
+
+    async def run():
+        asyncio.get_running_loop().set_exception_handler(lambda _, found: told.append(found))
+        ours, other = socketpair()
+        second, peer = socketpair()
+        sockets = Sockets(0, lambda: None)
+        with ours, other, second, peer:
+            sockets.add(ours.fileno(), fails)
+            sockets.add(second.fileno(), lambda ended: seen.append(second.recv(100)))
+            for n in range(3):
+                other.sendall(b"a frame")
+                peer.sendall(b"another")
+                while len(seen) <= n:
+                    await asyncio.sleep(0)
+            sockets.close()
+
+    asyncio.run(asyncio.wait_for(run(), SECONDS))
+    assert seen == [b"another"] * 3
+    assert {str(found["exception"]) for found in told} == {"a fault"}
+
+
 @pytest.mark.parametrize("under_way", [False, True])
 def test_the_transport_is_told_to_read_at_the_end(under_way, on_a_socket):
     """Which finds out how the connection has ended."""
@@ -193,7 +234,7 @@ def test_after_the_end_nothing_is_read():
         ours, other = socketpair()
         sockets = Sockets(0, lambda: None)
         with ours, other:
-            sockets.add(ours.fileno(), lambda: seen.append(1))
+            sockets.add(ours.fileno(), lambda ended: seen.append(1))
             sockets.close()
             other.sendall(b"a frame")
             await asyncio.sleep(0.01)

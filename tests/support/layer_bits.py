@@ -152,3 +152,18 @@ def of_layouts(layer, rng):
     h = _parts(state)[0][-layer.num_directions :]
     assert final.tobytes() == np.ascontiguousarray(h.swapaxes(0, 1)).tobytes()
     return count
+
+
+def not_finite(layer, rng, nans):
+    """(x, y) of a layer of 9 inputs for 6 steps of 5 rows, a NaN and an infinity in one row each:
+    the other rows, and the steps before, are as they were. nans: the row with a NaN has NaNs from
+    there on. (In a relu cell max(0, NaN) is what the float32 cell says it is.)"""
+    x = np.float32(rng.standard_normal((6, 5, 9)))
+    due = layer(x)[0]
+    x[2, 1, 3], x[3, 3, 0] = np.nan, -np.inf
+    y = layer(x)[0]
+    assert y[:, [0, 2, 4]].tobytes() == due[:, [0, 2, 4]].tobytes()
+    assert y[:2, 1].tobytes() == due[:2, 1].tobytes()
+    assert y[:3, 3].tobytes() == due[:3, 3].tobytes()
+    assert not nans or np.isnan(y[2:, 1]).all()
+    return x, y

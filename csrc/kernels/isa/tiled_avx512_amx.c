@@ -56,10 +56,9 @@ enum { ROWS = FL_TILED_ROWS, WIDTH = 64 /* bytes of a row */ };
             __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum :);                  \
     } while (0)
 
-/* Clears the upper parts of the vector registers, where a function has used them and does so no
-   more.
-   Compilers do so themselves, but gcc not with -Os, which this file is compiled with; code without
-   AVX after it then waits 150 ns for each number that it loads (Emerald Rapids). */
+/* Clears the upper parts of the vector registers where a function is done with them. Compilers do
+   so themselves, but gcc not with -Os, which this file is compiled with; code without AVX after it
+   then waits 150 ns for each number that it loads (Emerald Rapids). */
 #define NO_UPPER_PARTS()                                                                           \
     __asm__ volatile("vzeroupper" ::                                                               \
                          : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",       \

@@ -44,12 +44,12 @@ def activate(activation, const float[::1] x, isa=None):
 def fma_peak(isa=None, seconds=0.1, dtype="float32"):
     """GFLOP/s of independent multiply-adds on this CPU core, those that products of a dtype are made
     of (float32, int8, bfloat16): the best of many short samples in `seconds`."""
+    if dtype not in ("float32", "int8", "bfloat16"):
+        raise ValueError(f"dtype is float32, int8 or bfloat16, got {dtype}")
     cdef int format = DTYPES.index(dtype)
     cdef const fl_table *k = <const fl_table *>fl_permitted_kernels(kernels_of(isa), format > 1)
     cdef double best = 0, start, end, flop
     cdef double stop = fl_clock() + seconds
-    if dtype not in ("float32", "int8", "bfloat16"):
-        raise ValueError(f"dtype is float32, int8 or bfloat16, got {dtype}")
     while fl_clock() < stop:
         with nogil:
             start = fl_clock()

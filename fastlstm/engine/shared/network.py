@@ -99,7 +99,7 @@ class Net:
 
     def set(self, layer, direction, w_ih, w_hh, b_ih, b_hh, w_hr, peephole=None, threads=1):
         """Take one layer and direction, in torch's shapes; biases, w_hr and peephole may be None.
-        ValueError for other shapes."""
+        threads: for the C core alone. ValueError for other shapes."""
         check_shapes(self, layer, direction, w_ih, w_hh, w_hr)
         vectors = (b_ih, self.sums), (b_hh, self.sums), (peephole, 3 * self.width_c)
         if any(a is not None and a.shape != (n,) for a, n in vectors):

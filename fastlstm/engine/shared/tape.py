@@ -93,8 +93,8 @@ class BackwardWeights:
         self.weights = net.weights
 
     def set(self, net, layer, direction, w_ih, w_hh, w_hr, threads=1):
-        """Packs one layer and direction of the Net this was made for; ValueError for other
-        shapes."""
+        """Packs one layer and direction of the Net this was made for. threads: for the C core
+        alone. ValueError for other shapes."""
         check_shapes(net, layer, direction, w_ih, w_hh, w_hr)
         net.arithmetic.pack_backward(net.tracks[layer * net.dirs + direction])
 

@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 /* Memory aligned to 64 bytes and not cleared; NULL when memory is short or `bytes` overflowed to
-   SIZE_MAX. */
+   SIZE_MAX. 0 bytes are a pointer too. Any thread may call these three functions. */
 void *fl_alloc(size_t bytes);
 /* The same for memory that is read again and again: packed weights, tapes, the workspace of a
    backward call. From 1 MiB on it is on huge pages, where Linux grants them, which made gemm out of
@@ -19,13 +19,13 @@ void *fl_alloc(size_t bytes);
    page. A forward call's workspace comes from fl_alloc, because clearing a huge page costs
    0.1 ms. */
 void *fl_alloc_lasting(size_t bytes);
-/* Gives memory of either function back; p may be NULL. Blocks of 256 KiB to 64 MiB are kept for
-   later requests, up to 8 of them, and the system gets them back only when newer ones push them
-   out. */
+/* Gives memory of either function back; p may be NULL. Of blocks of 256 KiB to 64 MiB the process
+   keeps the last 8 for later requests of either function, of at least half a block's size; the
+   system gets back the oldest when there is a ninth. */
 void fl_free(void *p);
 
 /* For tests: n more allocations succeed and all later ones fail. With n < 0, as at the start of the
-   process, none fails on purpose. */
+   process, none fails on purpose. No other thread may allocate meanwhile. */
 void fl_alloc_fail_after(long n);
 
 #endif

@@ -14,9 +14,9 @@
 
 #if defined(_WIN32)
 #define WIN32_LEAN_AND_MEAN
-#define NOUSER /* its INPUT is a name of ours */
+#define NOUSER /* it has a type INPUT, which is a constant of ours */
 #include <windows.h>
-#undef far /* macros of the 16-bit past, which are names of ours too */
+#undef far /* macros for 16-bit systems, which are names of ours too */
 #undef near
 #define fl_pause() YieldProcessor()
 static inline void fl_nap(void) { Sleep(0); }

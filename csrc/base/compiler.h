@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the core asks of a compiler beyond C11: gcc and clang have it, on Windows clang-cl. Their
-   vectors are used too, in kernels/simd/vec_generic.h and kernels/bfloat16.h. */
+   vector types are used too, in kernels/simd/vec_generic.h and kernels/bfloat16.h. */
 #ifndef FL_COMPILER_H
 #define FL_COMPILER_H
 
@@ -11,16 +11,16 @@
 #define FL_INLINE static inline __attribute__((always_inline))
 #define FL_NOINLINE __attribute__((noinline))
 
-/* A function that takes another one as an argument, of which the compiler shall not make a copy for
-   each of these. */
+/* For a function that takes another function as an argument: the compiler shall not make a copy of
+   it for each function that is passed. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define FL_ONE_COPY __attribute__((noinline, noclone))
 #else
 #define FL_ONE_COPY FL_NOINLINE
 #endif
 
-/* FL_FOR is a loop of constant length that is unrolled early enough for its arrays to stay in
-   registers, FL_LOOP one that the compiler must not unroll. */
+/* FL_FOR is a loop of constant length, at most 16, that is unrolled early enough for its arrays to
+   stay in registers, FL_LOOP one that the compiler must not unroll. */
 #define FL_FOR(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 #define FL_LOOP(i, n) _Pragma("GCC unroll 1") for (int i = 0; i < (n); i++)
 

@@ -38,7 +38,7 @@ typedef struct fl_slot {
     int polls;   /* 1: this is the thread that made the call, which alone calls the poll; else 0 */
 } fl_slot;
 
-/* With nothing to enter or leave: fl_run_init of kernels/run.h knows what there is. */
+/* Sets enter and leave to NULL; fl_run_init of kernels/run.h sets them to those of `kernels`. */
 void fl_context_init(fl_context *context, const fl_kernels *kernels, int (*poll)(void *),
                      void *poll_arg);
 

@@ -32,7 +32,8 @@ static inline size_t fl_whole_lines(size_t bytes)
 /*
  * A block of memory that is handed out from its beginning, in pieces of whole cache lines. With a
  * NULL base nothing is handed out and the pieces are only counted, so one function that carves a
- * workspace also tells how large it is.
+ * workspace also tells how large it is. The end of the block is not checked: it has to have as many
+ * bytes as were counted.
  */
 typedef struct fl_carver {
     char *base;  /* aligned to 64 bytes, or NULL */

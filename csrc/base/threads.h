@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The team: worker threads that all calls of the process share. Any thread may call it. */
+/* The team: worker threads that all calls of the process share. Any thread may call these
+   functions. */
 #ifndef FL_TEAM_H
 #define FL_TEAM_H
 
@@ -7,11 +8,11 @@
 
 /*
  * Runs work(arg, 0) on the calling thread and work(arg, i), with a different i in 1 .. threads - 1
- * each, on up to threads - 1 workers that are idle or can be made. It returns when every worker
- * that has started has returned; what they wrote is visible to the caller then. A worker that was
- * asked but has not started when work(arg, 0) returns is called off and not waited for. So `work`
- * must do everything whichever of the workers take part, 0 alone included: for example by taking
- * the parts of its work from a shared counter.
+ * each, on up to threads - 1 workers that are idle or can be made; 0 threads count as 1. It returns
+ * when every worker that has started has returned; what they wrote is visible to the caller then. A
+ * worker that was asked but has not started when work(arg, 0) returns is called off and not waited
+ * for. So `work` must do everything whichever of the workers take part, 0 alone included: for
+ * example by taking the parts of its work from a shared counter.
  *
  * A call never waits for the workers of another call. It gets those that are idle now, and new ones
  * while the team has fewer than threads - 1 workers or, with the caller, fewer than there are CPUs.
@@ -28,8 +29,9 @@ void fl_team_run(size_t threads, void (*work)(void *arg, size_t worker), void *a
 /*
  * The same, but it waits only a few microseconds after work(arg, 0) has returned. Workers that are
  * still at work then go on, and each of them calls release(arg) once its work(arg, i) has returned;
- * until then arg must stay valid. Returns how many they are. It is for calls that would rather lose
- * a worker that the system has taken off its CPU than wait for it.
+ * until then arg must stay valid. Returns how many they are; 0 in a child that work(arg, 0) has
+ * forked. It is for calls that would rather lose a worker that the system has taken off its CPU
+ * than wait for it.
  */
 size_t fl_team_lend(size_t threads, void (*work)(void *arg, size_t worker), void *arg,
                     void (*release)(void *arg));
@@ -39,7 +41,8 @@ size_t fl_team_lend(size_t threads, void (*work)(void *arg, size_t worker), void
    call's workers do not exist, and what they were working on is half done. */
 size_t fl_team_forks(void);
 
-/* CPUs that this process may use now. */
+/* CPUs that the calling thread may use now: on Linux those of its affinity mask, elsewhere all. A
+   container's quota of time does not count. */
 size_t fl_cpus(void);
 
 /* The CPU that the calling thread is on; -1 where the system does not say. */

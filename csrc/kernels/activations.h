@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The activations that a variant may have, and their slopes, for vectors of numbers; sigmoid and
- * tanh are those of vecmath.h. Included once for each instruction set, by variants.h.
+ * tanh are those of vecmath.h. Included once for each instruction set, through table.h.
  */
 #ifndef FL_ACTIVATIONS_H
 #define FL_ACTIVATIONS_H
@@ -75,8 +75,9 @@ FL_INLINE vf fl_normal_tail(vf b, vf e)
  *
  * p and q have degrees 4 and 5 and were fitted as the coefficients of vecmath.h were, to 0.5 *
  * 2^-24 of the value and 0.03 * 2^-24 of the slope. Made of the tail, whose argument 1 + b / 4 is
- * rounded, values are up to 7.6 * 2^-24 of themselves off and slopes 4.1 * 2^-24. A forward call
- * keeps these values, whose error is small beside 1; gradients whose terms cancel would show it.
+ * rounded, values are up to 7.6 * 2^-24 of themselves off and slopes 4.1 * 2^-24. A forward call,
+ * in training too, uses the values made of the tail, whose error is small beside 1; gradients whose
+ * terms cancel would show it.
  */
 FL_INLINE vf fl_gelu_near_0(vf x, vf *slope)
 {
@@ -97,7 +98,7 @@ FL_INLINE vf fl_gelu_near_0(vf x, vf *slope)
 /*
  * f(x), and f'(x) to *slope unless that is NULL; fastlstm.h has the formulas. Where f has a corner
  * the slope is PyTorch's: for hard_sigmoid 0 at both ends, for the others the left one. A NaN gives
- * a NaN. With a slope the value of gelu is a nearer one (fl_gelu_near_0). This function and those
+ * a NaN. With a slope gelu's value is more accurate (fl_gelu_near_0). This function and those
  * that call it are not inlined: a call costs little beside what most activations cost, while
  * inlining made the compiler copy the loops around it for each case, 60 KB.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The arithmetic of FL_BFLOAT16. A bfloat16 number is the upper half of a float32: 8 bits of
- * exponent and 8 of precision. A number x, of a matrix of weights or of a row that one is
- * multiplied by, is made into 1, 2 or 3 parts which are such numbers:
+ * exponent and 8 of precision. A number x, of a matrix of weights or of a row that is multiplied by
+ * a matrix, is made into 1, 2 or 3 parts which are such numbers:
  *
  *     part[0] = round(x)     part[1] = round(x - part[0])     part[2] = x - part[0] - part[1]
  *
@@ -41,12 +41,12 @@
  * numbers makes a sum of 0 negative. So products of 0 and 0 may be left out or added at the end of
  * a chain.
  *
- * One part of a number that is too large for bfloat16, from 3.3962e38 on, is infinite, and an
- * infinity times a weight of 0 is NaN, as in float32. Two or three parts of a finite number are
- * finite: then the first part is the largest number of bfloat16, and the others are the rest. An
- * infinity has no parts whose products would be its own: with weights whose parts have both signs
- * they would be infinity - infinity. So with more than one part an infinity counts as NaN. The
- * first part of a NaN is NaN, its others are 0.
+ * With one part a number that is too large for bfloat16, from 3.3962e38 on, becomes infinite, and
+ * an infinity times a weight of 0 is NaN, as in float32. With two or three the parts of a finite
+ * number are finite: the first of such a large number is the largest of bfloat16, and the others
+ * are the rest. An infinity has no parts whose products would be its own: with weights whose parts
+ * have both signs they would be infinity - infinity. So with more than one part an infinity counts
+ * as NaN. The first part of a NaN is NaN, its others are 0.
  */
 #ifndef FL_BFLOAT16_H
 #define FL_BFLOAT16_H
@@ -58,7 +58,7 @@
 
 enum { FL_PIECE = 32 }; /* numbers of a piece */
 
-/* Biases below it in magnitude are 0. */
+/* Biases, and other numbers that sums start from, are 0 below it in magnitude. */
 #define FL_TINY_BIAS 0x1p-103f
 
 /* Vectors of the compiler: of L words where a set's kernels are compiled, else of 4. */
@@ -74,13 +74,14 @@ typedef float fl_word_floats __attribute__((vector_size(FL_WORDS * 4)));
 /* The bound below which parts of weights, inputs and states are 0. */
 #define FL_TINY_PART 0x1p-56f
 
-/* In backward: of gradients, and of the weights, inputs and states that they are multiplied by. */
+/* These bounds in backward: for gradients, and for the weights, inputs and states that they are
+   multiplied by. */
 #define FL_TINY_GRADIENT_PART 0x1p-72f
 #define FL_TINY_FACTOR_PART 0x1p-40f
 
 /* Takes the next part of x: returns it, as the bits of floats, and leaves the rest in x. A part is
-   rounded to the nearest, ties to even, and is 0 below `bound`. `whole`: the rest matters, since
-   there are several parts. */
+   rounded to the nearest, ties to even, and is 0 below `bound`. `whole`: 1 if the number has
+   several parts, so that the rest matters; 0 if it has one. */
 FL_INLINE fl_words fl_take_part(fl_words *x, int whole, float bound)
 {
     const fl_words u = *x, magnitude = u & 0x7fffffffu;
@@ -123,9 +124,9 @@ static inline void fl_split_row(float *y, size_t stride, const float *x, size_t 
     }
 }
 
-/* The tiles, of FL_PIECE / 2 lines of `lanes` places, of FL_PIECE lines of floats x, which lie
-   x_line floats apart: the tile of part i at y + i * part. A place holds the numbers of two lines,
-   the first in the lower half. `lanes` is a multiple of FL_WORDS. */
+/* Makes tiles (panels.h) of FL_PIECE rows of `lanes` floats, which lie x_line floats apart from x
+   on: that of part i at y + i * part. A place holds the numbers of two rows, the first in the lower
+   half. `lanes` is a multiple of FL_WORDS. */
 static inline void fl_split_tile(uint32_t *y, size_t part, const float *x, size_t x_line,
                                  size_t lanes, int parts, float bound)
 {
@@ -142,8 +143,8 @@ static inline void fl_split_tile(uint32_t *y, size_t part, const float *x, size_
         }
 }
 
-/* Sets those of n floats to 0 that are below `bound` in magnitude: what sums start from. n is a
-   multiple of FL_WORDS. */
+/* Sets those of n floats to 0 that are below `bound` in magnitude, as numbers that sums start from
+   have to be. n is a multiple of FL_WORDS. */
 static inline void fl_no_tiny_floats(float *x, size_t n, float bound)
 {
     uint32_t least;

@@ -6,9 +6,9 @@
  * write memory, for row r and panel p, or vector v of panel p, of an fl_step or fl_back
  * (contract.h). A prime marks the state after the step: c', h'.
  *
- * Included once for each instruction set, by step.h and elementwise.h. Other differences between
- * cells are not here: how their weights are packed and what they need of their callers is in the
- * fl_cell of contract.h, and that a GRU's products of h for n start from b_hn is in step.h.
+ * Included once for each instruction set, through table.h. Other differences between cells are not
+ * here: how their weights are packed and what they need of their callers is in the fl_cell of
+ * contract.h, and the files that sum a GRU's products start those of h for n from b_hn.
  */
 #ifndef FL_CELLS_H
 #define FL_CELLS_H
@@ -72,7 +72,8 @@ FL_INLINE void fl_keep(float *kept, vf v)
     vf_store(kept, vf_flush(v, vf_set1(FL_TINY_GRADIENT)));
 }
 
-/* A row between its two halves. */
+/* What fl_lstm_begin, which writes c' (and kept), leaves of a row for fl_lstm_end, which writes h':
+   c' and the denominator of o. */
 typedef struct fl_lstm_row {
     vf c, o_den;
 } fl_lstm_row;

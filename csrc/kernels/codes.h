@@ -7,9 +7,11 @@
  *     m = max(least, |x[0]|, ..., |x[n - 1]|)     scale = m / top
  *     code = x * (top / m), rounded to float32 and then to the nearest integer, ties to even
  *
- * m is at least 1 for a state, whose numbers mostly are below 1, so that its scale is the same at
- * every step, and at least 0 for an input. `top` is 127, or 32512 = 127 * 256 for an input whose
- * codes have 16 bits, unless a product of codes could then leave 32 bits:
+ * `least` is 1 for states, the inputs of upper layers among them: their numbers mostly are below 1,
+ * so the scale is the same at every step. For other inputs it is 0, and a row of zeros has the
+ * scale 0. The caller has set x below FL_TINY in magnitude to 0, so top / m is finite. `top` is
+ * 127, or 32512 = 127 * 256 for an input whose codes have 16 bits, unless a sum of products of
+ * codes could then leave 32 bits:
  *
  *     top = min(32512 or 127, floor((2^31 - 1) / s))     s: the largest sum of |codes| of a column
  *
@@ -58,7 +60,7 @@ FL_INLINE int32_t fl_nearest(float x)
 }
 
 /* Writes the codes of n floats, and zeros to a multiple of 4 codes. Returns the scale, and writes
-   the sum of the codes, or 0 for sets that do not need it. */
+   the sum of the codes to *sum, or 0 for sets that do not need it. */
 static float fl_int8_encode_run(void *codes, const float *x, size_t n, int bits, float least,
                                 float top, int32_t *sum)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The contract between the engine and an instruction set: which kernels every set provides, and
- * what each of them computes. panels.h draws how weights lie in memory.
+ * The contract between an instruction set and the code that calls its kernels: which kernels every
+ * set provides, and what each of them computes. panels.h draws how weights lie in memory.
  *
  * Every gate's sum is one chain of additions in one order: the bias, then the products of x[0] ..
  * x[I-1], then those of h[0] .. h[K-1], each product added by one fused multiply-add (by a multiply
@@ -11,10 +11,12 @@
  *
  *     s = start;  s = s + (products 0 .. 255);  s = s + (products 256 .. 511);  ...
  *
- * No kernel may split a sum elsewhere, however many rows there are: the promise that bits do not
- * change rests on this. A weight of a format other than float32 is converted to float32 exactly
- * before it is multiplied, so such a network has the bits of a float32 network with the same
- * numbers. FL_INT8 and FL_BFLOAT16 are other arithmetics: see fl_gemm, codes.h and bfloat16.h.
+ * No kernel may split a sum elsewhere, however many rows there are: so a row's results have the
+ * same bits with any other rows, on any number of threads and on every set with fused multiply-add.
+ * All this holds for panels of floats, which are those of FL_FLOAT32 and FL_FLOAT16. A weight of
+ * FL_FLOAT16 is converted to float32 exactly before it is multiplied, so such a network has the
+ * bits of a float32 network with the same numbers. FL_INT8 and FL_BFLOAT16 are other arithmetics:
+ * see fl_gemm, codes.h and bfloat16.h.
  *
  * Letters: T time, B batch, I input, H hidden, K the width of the recurrent state (H, or P with a
  * projection), k the summed index or the number of its values, r rows, p panels, L lanes of a
@@ -40,9 +42,9 @@
 #define FL_MAX_LANES 16 /* floats in the widest vector of any instruction set here */
 #define FL_ALIGN 64     /* bytes that allocations are aligned to: those of the widest vector */
 
-/* In recurrent layers and in the gradients of x and h, with weights that are floats: a sum of up to
+/* In recurrent layers and in the gradients of x and h, with panels of floats: a sum of up to
    FL_UNCUT products is one chain, one of more is cut into chains of FL_CUT. The rounding errors of
-   n chains that start from 0 are about sqrt(n) times as small as those of one chain. */
+   n chains that start from 0 are those of one chain divided by about sqrt(n). */
 #define FL_UNCUT 512
 #define FL_CUT 256
 
@@ -55,7 +57,7 @@
  */
 #define FL_TINY 0x1p-62f
 
-/* The same bound for gradients, whose scale is the loss's: 1.3e-29. */
+/* The same bound for gradients, whose size depends on how the loss is scaled: 1.3e-29. */
 #define FL_TINY_GRADIENT 0x1p-96f
 
 /* What a gemm does with the numbers that c holds before it: fl_gemm's `add`. With 0 it overwrites
@@ -89,38 +91,42 @@ static inline int fl_parts(const fl_codes *codes) { return codes->bits / 16; }
  * gemm:  c[p][r][:] = init[p][:] + sum_k a[r][k * a_step] * panel[p][k][:]
  *
  *   vectors     across a panel: 3 or FL_NV, in float32 also 1 or 2; G = vectors * L
- *   a           `rows` pointers, each to k floats that lie a_step floats from one another; at any
- *               alignment
+ *   a           `rows` pointers, each to k floats that lie a_step floats from one another, a_step
+ *               not being 0; at any alignment
  *   pieces      0 or 1: as above. More: a row consists of so many pieces of k floats, which follow
- *               one another in the sum and in the panel; a is then [pieces][rows] pointers
+ *               one another in the sum and in the panel; a is then [pieces][rows] pointers, and
+ *               `from` is 0
  *   panel       the first panel (panels.h); panel p begins p * panel_bytes further on
  *   init        [panels][G], aligned to vectors; NULL stands for zeros
  *   add         0: as above.
  *               FL_ONTO: the sums start from what c holds, and init is not used. So a long k may be
  *               cut into several calls that give the same bits as one.
- *               FL_AFTER: what c holds is added to the finished sums. So a long k may be cut into
- *               several short chains, whose rounding errors are smaller than those of one.
+ *               FL_AFTER: what c holds is added to the finished sums; init is NULL. So a long k may
+ *               be cut into several short chains, whose rounding errors are smaller than those of
+ *               one.
  *   descending  1: the panels are taken from the last to the first; fl_step says why
  *   far         1: the panels are not in L2; they are fetched into it ahead of time
  *   cut         0: each sum is one chain. 1, for panels of floats alone: if k is more than
  *               FL_UNCUT the sums are cut into chains of FL_CUT products, the last of fewer, which
  *               are added in order to what the sums start from, or with FL_AFTER to what c holds.
  *               pieces is then 0. In other formats sums have orders of their own
- *   from        the number of the first product: rows are read from a[r][from * a_step] on. The
- *               panels are those of the call, so their first line belongs to this number
+ *   from        the number of the first product: rows are read from a[r][from * a_step] on, while
+ *               the first line of `panel` belongs to this number. gemm sets it in calls of itself,
+ *               for `cut`; other callers leave it 0
  *   clip        1: the numbers that are written are not the sums s but
  *               max(least, min(most, s)), where s counts as 0 below FL_TINY in magnitude, and a NaN
  *               stays
  *   codes, scales
  *               read instead of a with panels of FL_INT8, for which pieces is 0: the rows, and the
  *               panels' scales, [panels][G], aligned to vectors. The sum over k is one of integers,
- *               exact in 32 bits, and is then added to what the sums start from by one fused
- *               multiply-add: fma(sum, scales[p][:] * codes.scale[r], start)
+ *               exact in 32 bits. It is rounded to float and added to what the sums start from by
+ *               one fused multiply-add: fma(sum, scales[p][:] * codes.scale[r], start)
  *               (codes of 16 bits are for gemm alone). With panels of FL_BFLOAT16 codes are read
  *               likewise, and the sum has the order of bfloat16.h; vectors is then 3 or 4, add is
  *               not FL_AFTER, and clip is 0
- *   c           the output: the sums (p, r) are G floats at c + p * c_panel + r * c_row, aligned to
- *               vectors; c_panel and c_row are multiples of L; c overlaps nothing else
+ *   c           the output: the sums (p, r) are G floats, also past the last unit, at
+ *               c + p * c_panel + r * c_row, aligned to vectors; c_panel and c_row are multiples of
+ *               L; c overlaps nothing else
  */
 typedef struct fl_gemm {
     size_t rows, vectors, panels, k, pieces;
@@ -181,16 +187,16 @@ typedef struct fl_depthwise {
  *               `hidden`
  *   c           the cell state: row r at c + r * c_row, aligned to vectors and padded to whole
  *               panels; the padding stays 0. Cells without a cell state that have `reset` or
- *               `needs_scratch` (fl_cell) need memory of this shape as scratch; others do not
- *               touch it
+ *               `needs_scratch` (fl_cell) write memory of this shape, whatever it holds before;
+ *               others do not touch it. After `reset` it holds r h, which training keeps
  *   descending  1: the panels are taken from p1 - 1 to p0. A caller that alternates between 0 and 1
  *               from step to step begins each step with the panels it read last, which are still
  *               in cache: of panels twice the size of L2 half are served from L2
- *   kept        NULL, or where `keep` writes what `back` needs of this step: cell.kept vectors for
- *               (p, r), at kept + p * kept_panel + r * cell.kept * L. Apart from that `keep` does
- *               what `step` does, to the same bits
- *   c_out       written by `keep` only, for cells with a cell state: a copy of the rows' new c,
- *               rows c_row floats apart as well
+ *   kept        NULL, or, in training, where `keep`, or `step` (see fl_cell), writes what `back`
+ *               needs of this step: cell.kept vectors for (p, r), at kept + p * kept_panel +
+ *               r * cell.kept * L. All else is as without it, to the same bits
+ *   c_out       where kept is not NULL, for cells with a cell state: a copy of the rows' new c is
+ *               written here, rows c_row floats apart as well
  *   variant, activation
  *               read by the cells of variants.h only: the variant, and the three activations of
  *               this direction
@@ -238,7 +244,8 @@ typedef struct fl_step {
 /*
  * back:  the gradients of the gates' sums at one time step, element by element, for `rows` rows and
  *        all units; cells.h and variants.h have the formulas. It reads dh, dc and what the forward
- *        step left, writes dz (and dzh, h), and replaces dc. All arrays are aligned to vectors.
+ *        step left, writes dz (and dzh, h), and replaces dc. All arrays are aligned to vectors, but
+ *        for the rows of `before` and `after`.
  *
  *   panels      the number of panels that hold all units of one gate
  *   kept        what keep wrote, laid out as in fl_step
@@ -259,9 +266,10 @@ typedef struct fl_step {
  *   dzh, dzh_rows
  *               for a GRU, laid out likewise: the gradients towards h and b_hh, in which n's part
  *               is r times that of dz. dz itself is then the gradient towards x and b_ih
- *   h           NULL, or, with a projection, where the h before it is written: a plain packed
- *               matrix whose k counts the rows, unit u at
- *               h + u / (FL_NV * L) * h_panel + r * FL_NV * L + u % (FL_NV * L)
+ *   h           NULL, or, for an LSTM with a projection, where the h that is projected is written:
+ *               a plain packed matrix whose k counts the rows, unit u at
+ *               h + u / (FL_NV * L) * h_panel + r * FL_NV * L + u % (FL_NV * L). Of the last plain
+ *               panel the columns past the `panels` panels of units are left as they are
  *   variant, activation, peep
  *               as in fl_step
  *
@@ -321,9 +329,9 @@ typedef struct fl_cell {
     int has_c;      /* the cell has a cell state c */
     int needs_scratch; /* the cell has no c, but its step needs scratch of c's shape, at fl_step.c.
                           Cells with `reset` need it as well, and do not say so here */
-    /* By the format of the panels; NULL: this set has no such kernel. For training a step also
-       writes fl_step.kept: in float32, and where the cell has a reset, `keep` does, otherwise the
-       step of FL_BFLOAT16 itself. */
+    /* By the format of the panels; NULL: this set has no such kernel. In training, which is with
+       FL_FLOAT32 or FL_BFLOAT16, `keep` runs instead for FL_FLOAT32 and for cells with `reset`; for
+       others step[FL_BFLOAT16] runs and writes fl_step.kept, since it is not NULL. */
     void (*step[FL_FORMATS])(const fl_step *);
     void (*keep)(const fl_step *);
     void (*reset)(const fl_step *);      /* NULL: the cell does not multiply h by a gate */
@@ -360,8 +368,9 @@ struct fl_kernels {
        before it and enters after it. NULL: there is nothing to do. */
     void (*enter)(void), (*leave)(void);
     /* For sets whose products are of tiles: the set with the same kernels but for these, which
-       takes the same panels and codes. Few rows run on it (run.c), and all of them where the system
-       does not permit tiles (dispatch.h). NULL: a set without tiles. */
+       takes the same panels; rows are encoded by the set that multiplies them. A few rows of
+       FL_INT8 run on it (fl_run_kernels), and all of them where the system does not permit tiles
+       (dispatch.h). NULL: a set without tiles. */
     const fl_kernels *without_tiles;
     /* Is one of n floats strictly between 0 and FL_TINY in magnitude? */
     int (*has_tiny)(const float *x, size_t n);
@@ -396,8 +405,8 @@ static inline size_t fl_part_bytes(size_t k)
  * sets that have them rows begin at multiples of 64 bytes, and as many can be read beyond the last
  * tile's beginning. What is read there in FL_INT8 does not matter, since the panels hold zeros; in
  * FL_BFLOAT16, where a zero times any bits may be a NaN, the rest of the last tile is zeros. Such a
- * row of FL_BFLOAT16 is an odd number of cache lines long: the rows of a tile, multiples of 4096
- * bytes apart, would share the 12 places of a few sets of L1.
+ * row of FL_BFLOAT16 is an odd number of cache lines long: if the rows of a tile were multiples of
+ * 4096 bytes apart, they would all compete for the 12 ways of a few cache sets of L1.
  */
 static inline size_t fl_code_bytes(const fl_kernels *kernels, int format, size_t k, int bits)
 {

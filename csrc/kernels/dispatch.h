@@ -21,8 +21,9 @@ extern const fl_kernels fl_kernels_neon_dot;
 /* And with kernels of FL_INT8 and FL_BFLOAT16 for CPUs with AMX, whose products are of tiles. */
 extern const fl_kernels fl_kernels_avx512_amx;
 
-/* `kernels`, or those without tiles if they have tiles, the system does not permit them to this
-   process, and `tiles` says that they are wanted. */
+/* The kernels to make a network or an operator with: `kernels`, or, if they have tiles that the
+   system does not permit to this process, those without. `tiles` is 0 if the format needs no tiles:
+   then it returns `kernels` and does not ask the system. */
 const fl_kernels *fl_permitted_kernels(const fl_kernels *kernels, int tiles);
 
 #endif

@@ -7,7 +7,8 @@
  *     serves all formats.
  *
  *     steps that are a gemm and then such a function: those of variants, and of RNNs with weights
- *     that are not float32. The gemm is that of the weights' format, so they too serve all formats.
+ *     that are not float32 or with k above FL_UNCUT. The gemm is that of the weights' format, so
+ *     they too serve all formats.
  */
 #ifndef FL_ELEMENTWISE_H
 #define FL_ELEMENTWISE_H
@@ -16,8 +17,8 @@
 #include "kernels/gemm.h"
 #include "kernels/variants.h"
 
-/* FL_GROUPS defines a kernel that evaluates `expr` for every panel p, from `first` on, and every
-   row r; FL_UNITS for every vector v of them too. */
+/* FL_GROUPS defines a kernel on an `args` s, which evaluates `expr` for every panel p from `first`
+   to before s->panels_ and every row r; FL_UNITS for every vector v of a panel too. */
 #define FL_GROUPS(name, args, first, panels_, expr)                                                \
     static void name(const args *s)                                                                \
     {                                                                                              \
@@ -51,9 +52,9 @@ FL_UNITS(fl_gru_before_variant_back_reset_run, fl_back, 0, panels,
 FL_UNITS(fl_rnn_variant_gates, fl_step, s->p0, p1, fl_rnn_variant(s, p, v, r))
 FL_UNITS(fl_rnn_variant_back_run, fl_back, 0, panels, fl_rnn_variant_back(s, p, v, r))
 
-/* An RNN's step from finished sums in z. With weights that are not float32 a step is a gemm and
-   then this, instead of register tiles that do both as with float32: these would be a third of all
-   code that float16 adds. */
+/* An RNN's step from finished sums in z. With weights that are not float32, or with k above
+   FL_UNCUT, a step is a gemm and then this. Register tiles that do both, as in float32, would be a
+   third of all code that float16 adds. */
 FL_INLINE void fl_rnn_gates(const int relu, const fl_step *s, size_t p, size_t r)
 {
     vf a[FL_NV];

@@ -54,7 +54,8 @@ FL_INLINE void fl_gemm_tile(const int format, const int V, const int M, const in
                          sums[m + q][v]);
 }
 
-/* g with `cut` and k above FL_UNCUT: of each panel one chain after the other, added to c. */
+/* g with `cut` and k above FL_UNCUT: of each panel one chain after the other, added to c. With
+   FL_AFTER g->init is not read. */
 static FL_ONE_COPY void fl_gemm_in_chains(fl_tile_fn *const *tiles, const fl_gemm *g, int format)
 {
     const size_t group = g->vectors * FL_LANES, line = group * fl_format_bytes(format);

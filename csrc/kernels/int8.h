@@ -19,7 +19,7 @@
  * The sums of one register tile, of rows r .. r + M - 1 in one panel (P = 1), or of row r in P
  * panels (M = 1), which lie panel_bytes apart:
  *
- *     total[j][v] = sum_k code[r + m][k] * panel[q][k][v]        j = m + q
+ *     finished[j][v] = sum_k code[r + m][k] * panel[q][k][v]        j = m + q
  */
 FL_INLINE void fl_sum_codes(const int V, const int M, const int P, vi finished[FL_MAX_TILE][FL_NV],
                             size_t k, const fl_codes *codes, size_t r, const void *panel,
@@ -27,7 +27,7 @@ FL_INLINE void fl_sum_codes(const int V, const int M, const int P, vi finished[F
 {
     const size_t group_bytes = V * FL_LANES * 4, lines = fl_format_lines(FL_INT8, k);
     const int8_t *a[FL_MAX_TILE], *group = panel;
-    vi total[FL_MAX_TILE][FL_NV]; /* in registers, which what is handed on by address is not */
+    vi total[FL_MAX_TILE][FL_NV]; /* stays in registers; `finished`, passed by address, would not */
     FL_FOR (m, M) {
         a[m] = (const int8_t *)codes->at + (r + m) * codes->row;
         FL_FOR (q, P)
@@ -110,7 +110,8 @@ FL_INLINE void fl_sum_rows_16(const int V, vi total[][FL_NV], size_t rows, size_
         (V == 4 ? fl_sum_codes_16_4_1 : fl_sum_codes_16_3_1)(total + j, k, codes, r + j, panel);
 }
 
-/* start + total * (scales * scale), in one rounding after that of the scales' product. */
+/* start + total * (scales * scale): total and the scales' product are rounded to float, then the
+   result is. */
 FL_INLINE vf fl_scaled(vi total, const float *scales, float scale, vf start)
 {
     return vf_fma(vi_float(total), vf_mul(vf_load(scales), vf_set1(scale)), start);
@@ -189,8 +190,9 @@ FL_INLINE void fl_int8_step_tile(const int format, const int cell, const int M, 
             s, total[j], M > 1 ? p : p + (size_t)j, M > 1 ? r + (size_t)j : r);
 }
 
-/* The like of fl_probe_fma (probes.h) for products of codes. Each chain's sum is its weights too,
-   so that no part of a product is the same in all rounds and done but once. */
+/* The like of fl_probe_fma (probes.h) for products of codes. Each chain's sum serves as its weights
+   too, so that the compiler finds nothing that is the same in all rounds and could be computed
+   once. */
 static double fl_int8_probe_run(size_t n)
 {
     volatile int8_t ones[4] = {1, 1, 1, 1};

@@ -26,11 +26,11 @@
    chains. The chains of the vectors alone are fewer than hide the latency of a multiply-add. */
 #define FL_PRODUCTS(V, M) ((M) == 1 && 4 * (V) <= FL_CHAINS ? 2 : 1)
 
-enum { FL_TILE_NUMBERS = FL_TILE_LINES * 2 * FL_LANES };
+enum { FL_TILE_NUMBERS = FL_TILE_LINES * 2 * FL_LANES }; /* bfloat16 numbers of a tile (panels.h) */
 
-/* chain[m][v] += x of row m times vector v, for the even or the odd numbers of one line, whose
-   vectors lie a tile apart. The fewer
-   are held in registers, rows or vectors, and the others are taken in turn. */
+/* chain[m][v] += x of row m times vector v, for the even or the odd k of one line, whose vectors
+   lie a tile apart. Of the M rows and the W vectors those that are fewer are held in registers, and
+   the others are taken in turn. */
 FL_INLINE void fl_sum_line(const int odd, const int W, const int M, vf (*chain)[FL_NV],
                            const float *x, size_t row, const uint16_t *line)
 {
@@ -99,7 +99,7 @@ FL_INLINE void fl_sum_pairs(const int V, const int M, float *sums, size_t sums_r
     for (int pass = 0; pass < V / W; pass++) {
         const float *x[2];
         const uint16_t *w[2];
-        int waiting = 0; /* of the S products of a time one is in x and w already */
+        int waiting = 0; /* 1: x[0] and w[0] hold a product that is to be summed with the next */
         for (size_t at = 0; at < a_part; at += FL_PIECE) {
             const size_t left = a_part - at, lines = left < FL_PIECE ? left / 2 : FL_PIECE / 2;
             for (int j = parts; j-- > 0;)
@@ -138,8 +138,8 @@ FL_SUM_PAIRS(4, 1)
 FL_SUM_PAIRS(4, 2)
 FL_SUM_PAIRS(4, 3)
 
-/* The sums of `rows` rows, from row r on, and one panel of V vectors: nearly equal tiles of rows.
- */
+/* The sums of `rows` rows, from row r of the codes on, and one panel of V vectors, in nearly equal
+   tiles of rows. `sums` begins with those of row r. */
 static FL_NOINLINE void fl_pairs_rows(size_t V, float *sums, size_t sums_row, size_t k,
                                       const fl_codes *codes, size_t r, size_t rows,
                                       const void *panel)
@@ -197,7 +197,7 @@ static void fl_bfloat16_split_row_run(void *to, const float *x, size_t n, int pa
 static void fl_bfloat16_split_lines_run(void *panel, const float *x, size_t row, size_t n,
                                         size_t vectors, int parts, float bound)
 {
-    enum { TILE = FL_TILE_LINES * FL_LANES }; /* words of one */
+    enum { TILE = FL_TILE_LINES * FL_LANES }; /* words of 32 bits in a tile */
     _Alignas(FL_ALIGN) float last[FL_PIECE * FL_LANES] = {0};
     uint32_t *to = panel;
     for (size_t k = 0; k < n; k += FL_PIECE, to += vectors * TILE * ((size_t)parts - 1))

@@ -20,14 +20,16 @@ typedef struct fl_caller {
 } fl_caller;
 
 /* Items first .. first + count - 1 of a job, by worker number `worker`. FL_OK, or another result,
-   which ends the run. It calls fl_should_stop itself, directly or in fl_run_gemm. */
+   which ends the run. It calls fl_should_stop itself, directly or in fl_run_gemm. It need not call
+   fl_enter and fl_leave. */
 typedef int fl_block_fn(void *job, fl_context *context, fl_slot *slot, size_t worker, size_t first,
                         size_t count);
 
 /*
  * Calls work for all of `count` items, in blocks of `block` and one smaller block at the end, on up
- * to `threads` workers; each takes the next block when it is free. FL_OK, what work returned, or
- * FL_INTERRUPTED. In a child that the caller's poll has forked all items are done again.
+ * to `threads` workers; each takes the next block when it is free. caller->threads is not read.
+ * FL_OK, what work returned, or FL_INTERRUPTED. In a child that the caller's poll has forked all
+ * items are done again.
  */
 int fl_parallel(const fl_kernels *kernels, const fl_caller *caller, size_t threads, size_t count,
                 size_t block, fl_block_fn *work, void *job);
@@ -36,8 +38,9 @@ int fl_parallel(const fl_kernels *kernels, const fl_caller *caller, size_t threa
    floating-point operations together: at least 1, and one for each FL_THREAD_FLOP operations. */
 size_t fl_useful_threads(size_t threads, size_t blocks, double flop);
 
-/* About 20 us of gemm with AVX-512, and 30 us as fl_move_flop counts them; to wake a worker takes 5
-   us. A build for tests may define fewer, so that small work is shared out too. */
+/* About 20 us of gemm with AVX-512, or 30 us of moving floats, 1 ns each, as fl_move_flop counts
+   them; to wake a worker takes 5 us. A build for tests may define fewer, so that small work is
+   shared out too. */
 #ifndef FL_THREAD_FLOP
 #define FL_THREAD_FLOP 2e6
 #endif
@@ -48,16 +51,18 @@ typedef int fl_items_fn(void *job, size_t worker, size_t from, size_t to);
 
 /*
  * Calls work for all of `items` items, each of which takes about `cost` ns, in rounds of about a
- * millisecond. The caller's poll is asked between two rounds, when no worker is at work. So
- * whatever the poll does, even if it forks this process, no item is half done or done twice, and an
- * item may overwrite its own inputs. FL_OK, what work returned, or FL_INTERRUPTED.
+ * millisecond, on up to caller->threads threads. The caller's poll is asked between two rounds,
+ * when no worker is at work. So whatever the poll does, even if it forks this process, no item is
+ * half done or done twice, and an item may overwrite its own inputs. FL_OK, what work returned, or
+ * FL_INTERRUPTED.
  */
 int fl_in_rounds(const fl_kernels *kernels, const fl_caller *caller, size_t items, double cost,
                  fl_items_fn *work, void *job);
+/* How many workers fl_in_rounds has at most, of `threads` threads: for memory of each worker. */
 size_t fl_rounds_threads(size_t items, double cost, size_t threads);
 
-/* Is one of n floats strictly between 0 and FL_TINY in magnitude? Writes 1 or 0 to *tiny. FL_OK or
-   FL_INTERRUPTED. */
+/* Is one of n floats strictly between 0 and FL_TINY in magnitude? Writes 1 or 0 to *tiny. It runs
+   on the calling thread alone. FL_OK or FL_INTERRUPTED. */
 int fl_find_tiny(const fl_kernels *kernels, const fl_caller *caller, const float *x, size_t n,
                  int *tiny);
 

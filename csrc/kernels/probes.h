@@ -7,7 +7,7 @@
 #include "kernels/activations.h"
 #include "kernels/cells.h"
 
-/* The value is that of the step: `back` may compute another, which is nearer (fl_gelu_near_0). */
+/* The value is that of the step: `back` may compute a more accurate one (fl_gelu_near_0). */
 static void fl_activate(const fl_activation *f, float *y, float *slope, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i += FL_LANES) {

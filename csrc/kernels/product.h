@@ -3,10 +3,11 @@
  * The sums that gemm and step share, and the order in which register tiles are taken. Included once
  * for each instruction set by table.h, after the set's vec_*.h.
  *
- * A register tile is the part of the work whose sums are in registers at the same time: up to
- * FL_TILE_M rows (FL_TILE_M3, M2 or M1, if a panel has 3, 2 or 1 vectors) in one panel, or one row
- * in FL_TILE_P panels (twice as many, if a panel has 2 vectors or 1). These are enough independent
- * chains of additions to hide the latency of a fused multiply-add, although no sum is split.
+ * A register tile (in this file "tile"; not the tiles of panels.h) is the part of the work whose
+ * sums are in registers at the same time: up to FL_TILE_M rows (FL_TILE_M3, M2 or M1, if a panel
+ * has 3, 2 or 1 vectors) in one panel, or one row in FL_TILE_P panels (twice as many, if a panel
+ * has 2 vectors or 1). These are enough independent chains of additions to hide the latency of a
+ * fused multiply-add, although no sum is split.
  */
 #ifndef FL_PRODUCT_H
 #define FL_PRODUCT_H
@@ -22,8 +23,9 @@
 /* The same for panels of codes, for which a row needs registers besides its sums. */
 #define FL_TILE_ROWS_OF(format, V) ((format) == FL_INT8 ? FL_TILE_CODES : FL_TILE_ROWS(V))
 #define FL_TILE_PANELS(V) ((V) > 2 ? FL_TILE_P : 2 * FL_TILE_P)
-/* Is there a tile of M rows? For small panels and for float16, which is there to save memory, there
-   is none of 3, 5 or 7 but the largest, which saves code: such a rest takes one more tile. */
+/* Is there a tile of M rows? To save code, panels of 1 or 2 vectors and float16, which is there to
+   save memory, have none of 3, 5 or 7 rows unless it is the largest: fl_run_tiles then divides the
+   rows otherwise. */
 #define FL_FEW_TILES(format, V) ((V) < 3 || (format) == FL_FLOAT16)
 #define FL_HAS_TILE(format, V, M)                                                                  \
     ((M) <= FL_TILE_ROWS_OF(format, V) &&                                                          \
@@ -33,14 +35,15 @@
    they are read again. */
 #define FL_NEAR_BYTES (1u << 20)
 
-/* Memory to fetch into the cache while a tile runs: `step` bytes from `at` on for each k. */
+/* Memory to fetch into the cache while a tile runs: for each line of the panel (panels.h) the cache
+   lines of as many bytes as it has, the first from `at`, each further one `step` bytes on. */
 typedef struct fl_prefetch {
     const char *at;
     size_t step;
 } fl_prefetch;
 
-/* One vector of weights as float32: numbers i .. i + L - 1 of a panel. All kernels read weights
-   with this function, so a new format needs a case here. */
+/* One vector of weights as float32: numbers i .. i + L - 1 from `panel` on, of FL_FLOAT32 or
+   FL_FLOAT16. Kernels of the other formats read weights in their own way (int8.h, pairs.h). */
 FL_INLINE vf fl_load_weights(const int format, const void *panel, size_t i)
 {
     return format == FL_FLOAT16 ? vf_load_f16((const uint16_t *)panel + i)
@@ -133,10 +136,11 @@ typedef void fl_tile_fn(const void *args, size_t p, size_t r, fl_prefetch prefet
  * `descending`. The outer loop is over panels, so that a panel serves all rows while it is in a
  * near cache. The rows are divided nearly equally among tiles, so that the last tile is not small.
  * If all panels together are too large to stay in L2 (FL_NEAR_BYTES), or the caller says that they
- * are `far` from it, and a panel has several tiles,
- * the next panel is fetched while they run: this gains 8 % at H = 512, B = 16. Where the panels do
- * stay in L2 it would cost 5 %. `after` is the memory that the caller reads after the last panel,
- * or NULL.
+ * are not there (`far`), and a panel has several tiles, the first four of these fetch the next
+ * panel: this gains 8 % at H = 512, B = 16. Where the panels do stay in L2 it would cost 5 %. Other
+ * tiles fetch their own panel, 32 lines ahead. `after` is the memory that the caller reads after
+ * the last panel, or NULL. A single row is taken in several panels at a time, where FL_WIDE_BYTES
+ * of table.h permits it.
  */
 static void fl_run_tiles(fl_tile_fn *const *tiles, const void *args, size_t rows, size_t vectors,
                          const fl_panels *all, size_t p0, size_t p1, int descending, int far,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The steps of the LSTM and the GRU in two parts: a product of h and one panel, which adds to sums
- * in memory, and then the gates of the panel. The products are those of bfloat16, of tiles, and of
- * floats in several chains; with one chain in float32 step.h does both in registers.
+ * in memory, and then the gates of the panel. The products are those of bfloat16 (pairs.h, or with
+ * tiles tiled.h) and of floats in several chains. With floats in one chain, and with codes outside
+ * of tiles, step.h and int8.h do both in registers.
  */
 #ifndef FL_STEP_BY_PRODUCT_H
 #define FL_STEP_BY_PRODUCT_H
@@ -10,7 +11,7 @@
 #include "kernels/cells.h"
 #include "kernels/product.h"
 
-/* The order of panels p0 .. p1 - 1 of a step. */
+/* The head of a loop over panels p0 .. p1 - 1 of s, in its order, which declares p. */
 #define FL_STEP_PANELS(p, s)                                                                       \
     for (size_t i = (s)->p0, p; p = (s)->descending ? (s)->p0 + (s)->p1 - 1 - i : i, i < (s)->p1;  \
          i++)
@@ -20,8 +21,10 @@
 typedef void fl_product_fn(const fl_step *s, size_t V, size_t p, size_t r, size_t rows,
                            float *sums);
 
-/* The steps, by such a product. Each is one function for all products of a set. A panel's product
-   comes before the gates of the panel before it, which wait for nothing that is still at work. */
+/* The steps, by such a product. Each is one function for all products of a set. Where s->kept is
+   not NULL they write it too. fl_lstm_by adds the products in s->z, and begins a panel's product
+   before it computes the gates of the panel before: their sums have been finished by then, so the
+   gates do not wait for them. */
 static FL_ONE_COPY void fl_lstm_by(const fl_step *s, fl_product_fn *product)
 {
     float *const z = (float *)(uintptr_t)s->z;

@@ -90,8 +90,8 @@ const fl_kernels FL_DOT_TABLE = {
 };
 #endif
 
-/* The same for CPUs that multiply tiles too. Their file tiled_<name>.c makes the two gemms, of
-   which tiled.h makes the steps. */
+/* The same for CPUs that multiply tiles too. tiled.h lists the kernels of their file
+   tiled_<name>.c, and makes the steps of FL_BFLOAT16. */
 #ifdef FL_TILED_TABLE
 #include "kernels/tiled.h"
 #undef FL_NAME

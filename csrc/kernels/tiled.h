@@ -7,16 +7,16 @@
  *   gemm_int8, gemm_bfloat16
  *               the gemm of each format, for any number of rows
  *   lstm_int8, gru_int8
- *               the steps of codes, whose sums go from the tiles to the gates
+ *               the steps of FL_INT8
  *   split_row   fl_split_row, to 2 bytes a number: fl_codes of contract.h
  *   split_lines what contract.h says
- *   leave       gives up what a thread's tiles hold
+ *   leave       fl_kernels.leave: releases the tile registers of the thread
  *   probe_int8, probe_bfloat16
  *               what contract.h says of `probe`
  *
  * Here are the steps of FL_BFLOAT16. For one panel after the other the gemm adds the products of h
  * to z, or to sums beside it, and the gates are computed from there while the sums are in L1: the
- * steps of pairs.h, by another product.
+ * steps of step_by_product.h, as in pairs.h, by another product.
  */
 #ifndef FL_TILED_H
 #define FL_TILED_H
@@ -33,7 +33,8 @@ void FL_TILED_KERNEL(leave)(void);
 double FL_TILED_KERNEL(probe_int8)(size_t);
 double FL_TILED_KERNEL(probe_bfloat16)(size_t);
 
-/* What table_entries.h calls them. Codes are those of the set with products of codes. */
+/* What table_entries.h calls them. Rows of FL_INT8 are encoded by the function of the set with
+   products of codes. */
 #define FL_TILED_INT8_encode FL_DOT_KERNEL(encode)
 #define FL_TILED_INT8_probe FL_TILED_KERNEL(probe_int8)
 #define FL_TILED_INT8_gemm FL_TILED_KERNEL(gemm_int8)

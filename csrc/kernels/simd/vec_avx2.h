@@ -80,7 +80,7 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
     return _mm256_movemask_ps(_mm256_and_ps(small, some)) != 0;
 }
 
-/* With FL_DOT_PRODUCTS a file is compiled for CPUs that have vpdpbusd. */
+/* A .c file that defines FL_DOT_PRODUCTS is compiled for CPUs that have vpdpbusd. */
 #ifdef FL_DOT_PRODUCTS
 #define FL_CODE_ZERO 128
 #define FL_CODE_PLANES 1

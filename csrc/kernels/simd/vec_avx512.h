@@ -79,7 +79,7 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
                                    _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0;
 }
 
-/* With FL_DOT_PRODUCTS a file is compiled for CPUs that have vpdpbusd. */
+/* A .c file that defines FL_DOT_PRODUCTS is compiled for CPUs that have vpdpbusd. */
 #ifdef FL_DOT_PRODUCTS
 #define FL_CODE_ZERO 128
 #define FL_CODE_PLANES 1
@@ -96,14 +96,15 @@ FL_INLINE vi vi_four(const int8_t *p)
     memcpy(&four, p, sizeof four);
     return _mm512_set1_epi32(four);
 }
-/* For products of tiles: the upper 16 bits of each lane. */
+/* For products of tiles: writes the upper 16 bits of each lane to p, which is aligned to 32 bytes.
+ */
 FL_INLINE void vf_store_upper(uint16_t *p, vf a)
 {
     const __m512i upper = _mm512_srli_epi32(_mm512_castps_si512(a), 16);
     _mm256_store_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(upper));
 }
 /* fl_take_part of kernels/bfloat16.h in a third of its time, for vectors whose lanes are all of a
-   magnitude below 0x7f7f0000, the largest bfloat16: vf_all_usual. */
+   magnitude below 0x7f7f0000, the largest bfloat16, as vf_all_usual says. `least` is its bound. */
 FL_INLINE int vf_all_usual(vf x)
 {
     return !_mm512_cmpge_epu32_mask(_mm512_slli_epi32(_mm512_castps_si512(x), 1),

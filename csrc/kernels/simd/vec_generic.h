@@ -36,12 +36,13 @@
  *                        where weights come as code + 128 (FL_CODE_ZERO of codes.h)
  *   vi_load(p)           4 L codes of weights, aligned to the vector
  *   vi_four(p)           the four codes at p, the same in every lane; at any alignment
- *   vi_dot(sum, w, a)    sum + the four products w * a of each lane, w and a in -127 .. 127
+ *   vi_dot(sum, w, a)    sum + the four products w * a of each lane, with a in -127 .. 127, and w
+ *                        too, or a byte without a sign where FL_CODE_ZERO is 128
  *   vi_dot_16(sums, w, row, i, lines)
  *                        adds the products of the 4 L codes at w and the four codes of 16 bits of
- *                        line i of a row that has so many lines, to two vectors of sums, in a way
- *                        of the set's own
- *   vi_columns(sums)     the sums of L columns, made of these two
+ *                        line i of a row that has so many lines, to two vectors of sums; each set
+ *                        divides the products between them in its own way
+ *   vi_columns(sums)     the sums of L columns, made of these two vectors
  *   vi_float(sum)        as floats, rounded to the nearest
  */
 #ifndef FL_VEC_GENERIC_H

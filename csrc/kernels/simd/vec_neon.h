@@ -79,7 +79,7 @@ FL_INLINE int vf_has_tiny(vf a, vf tiny)
     return vmaxvq_u32(vandq_u32(vcaltq_f32(a, tiny), some)) != 0;
 }
 
-/* With FL_DOT_PRODUCTS a file is compiled for CPUs that have sdot. */
+/* A .c file that defines FL_DOT_PRODUCTS is compiled for CPUs that have sdot. */
 #define FL_CODE_ZERO 0
 #define FL_CODE_PLANES 0
 typedef int32x4_t vi;

@@ -93,11 +93,13 @@ enum { FL_FLOAT32, FL_FLOAT16, FL_INT8, FL_BFLOAT16, FL_FORMATS };
 
 typedef struct fl_config {
     int cell;
-    size_t input, hidden, proj; /* proj = 0: none */
-    size_t layers, dirs;        /* dirs = 1 or 2 */
-    int reverse;                /* with dirs = 1: go from each row's last step to its first */
+    size_t input, hidden, proj; /* the first two at least 1; proj = 0: none */
+    size_t layers, dirs;        /* layers at least 1; dirs = 1 or 2 */
+    int reverse;                /* with dirs = 1, 1: go from each row's last step to its first.
+                                   0 with dirs = 2 */
     int format;                 /* of the packed weight matrices */
-    int input_bits;             /* with FL_INT8: 16 or 8, of the codes of the first layer's input */
+    int input_bits;             /* with FL_INT8: 16 or 8, of the codes of the first layer's input.
+                                   Codes of states and of the layers' outputs have 8 */
     int parts;                  /* with FL_BFLOAT16: into how many such numbers each is split, 1 to
                                    3 (kernels/bfloat16.h); 0 counts as 1 */
     fl_variant variant;         /* with variant.differs FL_RNN_TANH and FL_RNN_RELU are the same */
@@ -109,8 +111,9 @@ typedef struct fl_net fl_net;
    At present every set has all of them. */
 int fl_isa_can_run(const fl_kernels *kernels, const fl_config *config);
 
-/* A new network, whose weights are zeros; NULL when memory is short or fl_isa_can_run is false. It
-   belongs to the caller, who gives it back with fl_net_free; NULL may be given back too. */
+/* A new network, whose weights are zeros; NULL when memory is short or fl_isa_can_run is false. The
+   configuration's numbers are not checked otherwise. It belongs to the caller, who gives it back
+   with fl_net_free; NULL may be given back too. */
 fl_net *fl_net_new(const fl_config *config, const fl_kernels *kernels);
 void fl_net_free(fl_net *net);
 size_t fl_net_bytes(const fl_net *net); /* of its memory, packed weights included */
@@ -122,6 +125,9 @@ size_t fl_net_bytes(const fl_net *net); /* of its memory, packed weights include
  *     w_ih (G H, I), above the first layer (G H, D K)      w_hh (G H, K)
  *     b_ih, b_hh (G H), each of which may be NULL for zeros
  *     w_hr (P, H), not read without a projection
+ *
+ * It is for all formats but FL_INT8. Weights and peepholes are set before the first call: threads
+ * of a call may still read the network when the call has returned.
  */
 void fl_net_set(fl_net *net, size_t layer, size_t dir, const float *w_ih, const float *w_hh,
                 const float *b_ih, const float *b_hh, const float *w_hr);
@@ -148,6 +154,7 @@ void fl_net_set_peepholes(fl_net *net, size_t layer, size_t dir, const float *pe
 /* What a forward call in training keeps for fl_backward. */
 typedef struct fl_tape fl_tape;
 
+/* Numbers of x, h0 and c0 below 2^-62 in magnitude count as 0 (kernels/contract.h). */
 typedef struct fl_call {
     size_t steps, batch; /* T, B; both at least 1 */
     const float *x;      /* element (t, b, i) at x + t * x_t + b * x_b + i */
@@ -155,20 +162,22 @@ typedef struct fl_call {
     float *y; /* (t, b, d * K + j) at y + t * y_t + b * y_b + d * K + j; NULL: not wanted. It is
                  zero past a row's length, and must not overlap an input. */
     ptrdiff_t y_t, y_b;
-    ptrdiff_t y_d; /* with one layer and no tape, K may be another distance of the directions:
-                      element (t, b, d, j) at y + t * y_t + b * y_b + d * y_d + j. 0: K */
+    ptrdiff_t y_d;          /* how far the directions' outputs are apart: element (t, b, d, j) at
+                               y + t * y_t + b * y_b + d * y_d + j. 0 stands for K, and is the
+                               only value with several layers or a tape */
     const float *h0, *c0;   /* (L * D, B, K) and (L * D, B, H), contiguous; NULL: zeros */
     float *hn, *cn;         /* the same shapes; NULL: not wanted. They may be h0 and c0 themselves,
                                unless the poll may fork. Cells without c ignore c0 and cn */
-    const int64_t *lengths; /* B values in 0 .. T; NULL: all T */
+    const int64_t *lengths; /* B values in 0 .. T, which is not checked; NULL: all T */
     int descending;         /* 0 or 1: in which of two orders weights are read; the results are the
                                same. When calls on a network follow one another, take 0 and 1 in
                                turn: each call then begins with the weights that the call before it
                                has left in the caches */
     size_t threads;         /* the most threads that work on the call; 0 and 1: the caller's only */
-    /* Other threads than the team's (base/threads.h): calls work(arg, i) for i = 0 and at most
-       i = 1 .. threads - 1, begins with i = 0, and returns when all have returned. NULL: the team.
-       The poll must be NULL then. */
+    /* Runs the work on other threads than the team's (base/threads.h); NULL: on the team. It calls
+       work(arg, i) once for i = 0, and once or not at all for each of i = 1 .. threads - 1, on any
+       threads, and returns when all have returned. The call for i = 0 must be the first to begin,
+       because the others wait for it. With a `run` the poll must be NULL. */
     void (*run)(void *run_arg, size_t threads, void (*work)(void *arg, size_t worker), void *arg);
     void *run_arg;
     /* Called about every millisecond of work; a nonzero answer ends the call with
@@ -183,8 +192,9 @@ typedef struct fl_call {
 int fl_forward(const fl_net *net, const fl_call *call);
 
 /*
- * Makes the tape for one call on a network of format FL_FLOAT32; of the call, sizes and lengths are
- * read. It belongs to the caller, who gives it back with fl_tape_free. NULL when memory is short.
+ * Makes the tape for one call on a network of format FL_FLOAT32 or FL_BFLOAT16; the format is not
+ * checked. Of the call, sizes and lengths are read. The tape belongs to the caller, who gives it
+ * back with fl_tape_free. NULL when memory is short.
  *
  * dropout, 0 .. 1, is the probability of zeroing an output of a layer below the last. The masks
  * follow from the seed and the numbers of layer, time, row and feature. A call may be a part of a
@@ -209,8 +219,8 @@ void fl_dropout(float *y, const float *x, size_t n, float rate, uint64_t seed, u
 
 /* ---- backward ---- */
 
-/* A second copy of the weights of a float32 network, packed as backward reads them. Once set it is
-   only read. */
+/* A second copy of the weights of a network of format FL_FLOAT32 or FL_BFLOAT16, packed as backward
+   reads them. Once set it is only read. */
 typedef struct fl_backward_weights fl_backward_weights;
 
 /* Zeros, for the geometry of net; NULL when memory is short. The caller gives them back with
@@ -225,7 +235,7 @@ void fl_backward_weights_set(fl_backward_weights *weights, const fl_net *net, si
 /* Gradients of the weights of one layer and direction: contiguous arrays in PyTorch's layout. What
    they held before is overwritten. */
 typedef struct fl_grads {
-    float *w_ih, *w_hh; /* (G H, I or, above the first layer, D K), (G H, K) */
+    float *w_ih, *w_hh; /* (G H, I or, above the first layer, D K), (G H, K); not NULL */
     float *b_ih, *b_hh; /* (G H); both NULL: not wanted */
     float *w_hr;        /* (P, H); NULL without a projection */
     float *peepholes;   /* (3 H); NULL without peepholes */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The rows of numbers that panels of FL_INT8 are multiplied by, as codes in a thread's memory, and
-   those for panels of FL_BFLOAT16, rounded. For other formats nothing is done. */
+   those for panels of FL_BFLOAT16, in parts. For other formats nothing is done, and the codes that
+   are returned are all zeros and are not read. */
 #ifndef FL_ENCODE_H
 #define FL_ENCODE_H
 

@@ -9,10 +9,11 @@
  *
  * A tile is ready when the one before it in its track is done and what it reads of the layer below
  * is there: in a one-directional stack the same chunk of that layer, in a bidirectional one all of
- * it. A thread that is free takes a ready tile, of the uppermost layer first. This one rule lets
- * threads work on several blocks, on both directions and on several layers at the same time. One
- * thread alone takes a chunk through all layers before the next chunk, so memory does not grow with
- * T.
+ * it. In a one-directional stack the layer above must also have read the chunk of outputs that the
+ * tile overwrites (the ring of fl_block_memory.between). A thread that is free takes a ready tile,
+ * of the uppermost layer first. This one rule lets threads work on several blocks, on both
+ * directions and on several layers at the same time. In a one-directional stack one thread alone
+ * takes a chunk through all layers before the next chunk, and memory does not grow with T.
  */
 #ifndef FL_GRID_H
 #define FL_GRID_H

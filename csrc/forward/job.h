@@ -30,11 +30,12 @@ typedef struct fl_scratch {
     const float **h_in; /* [rows_max]: where h is before a step */
     float **h_out;      /* [rows_max]: where h after it is to be written */
     float *z;           /* [panels][chunk_rows][G]: the input product of a chunk */
-    float *full_h;      /* [rows_max][hidden_pad]: h before a projection, or r * h of a reset */
+    float *full_h;      /* [rows_max][hidden_pad]: h before a projection, r * h of a cell that
+                           resets h, or the scratch of a cell with needs_scratch */
     float *proj;        /* [rows_max][proj_pad]: h after a projection, if there is one */
     float *flushed;     /* [chunk_rows][I]: copies of the rows of x that held tiny values */
     /* With weights of FL_INT8 or FL_BFLOAT16: a chunk's inputs and a step's states, encoded
-       (encode.h). The latter needs neither scales nor sums. */
+       (encode.h). Scales and sums are of FL_INT8 alone. */
     void *x_codes, *h_codes;
     float *x_scales, *h_scales; /* [chunk_rows], [rows_max] */
     int32_t *x_sums, *h_sums;   /* the same */

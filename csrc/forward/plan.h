@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How the work of a forward call is divided: into how many blocks of rows and chunks of time, and
- * among how many threads. A plan follows from the network's geometry and the call's sizes alone; it
- * knows no memory and no kernels.
+ * among how many threads. A plan follows from the network's sizes, format and kernels, from what
+ * fl_plan_call reads of the call, and from how many CPUs this process may use. Making it allocates
+ * nothing and runs no kernel.
  */
 #ifndef FL_PLAN_H
 #define FL_PLAN_H
@@ -17,7 +18,8 @@ typedef struct fl_plan {
     size_t chunk_rows;           /* chunk_steps * rows_max */
     size_t open_blocks;          /* blocks that are worked on at the same time */
     size_t ring;                 /* chunks kept between two layers of a one-directional stack */
-    size_t parts;                /* into which each layer's units are split; 1: they are not */
+    size_t parts;                /* into which each layer's units are split among threads
+                                    (split_units.h); 1: they are not split */
     size_t hidden_pad, proj_pad; /* H and P in whole panels */
     double patience;             /* seconds a thread looks for a ready tile before it naps */
 } fl_plan;
@@ -25,13 +27,14 @@ typedef struct fl_plan {
 /* The most parts of split units. */
 enum { FL_MAX_PARTS = 4 };
 
-/* The plan of a call. Of the call, batch, steps, threads, tape and whether there is a run are read.
- */
+/* The plan of a call. Of the call are read batch, steps, threads, and whether `tape` and `run` are
+   NULL. */
 fl_plan fl_plan_call(const fl_net *net, const fl_call *call);
 
-/* A call of fewer floating-point operations runs on one thread. 3e6 take about 30 us of AVX-512,
-   which is what waking a thread costs. The threads of an fl_call.run spin before they sleep, for
-   longer than the team's: they are there 3 us after they were asked. */
+/* A call of fewer than FL_THREADS_FLOP floating-point operations runs on one thread, and so does
+   one of fewer than FL_RUN_FLOP that has an fl_call.run. 3e6 operations take about 30 us of
+   AVX-512, which is what waking a thread costs. The threads of an fl_call.run spin for longer than
+   the team's before they sleep: they begin 3 us after they were asked. */
 #if defined(FL_SPLIT_HOOK) /* tests of threads use small work */
 #define FL_THREADS_FLOP 0.0
 #define FL_RUN_FLOP 0.0

@@ -11,7 +11,8 @@
    May be stopped half way; context.stopped says so. */
 void fl_record_start(fl_job *job, fl_slot *slot, const fl_block *block);
 
-/* Sets in `step` where step s of a track is to write its activations and its c on the tape. */
+/* Sets in `step` where step s of a track is to write on the tape: kept, and c_out for cells with c,
+   or c for cells that reset h. */
 void fl_record_step(const fl_job *job, const fl_block *block, size_t track, size_t s,
                     fl_step *step);
 

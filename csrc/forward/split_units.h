@@ -23,26 +23,30 @@
 #include "base/size.h"
 #include "forward/job.h"
 
-/* The slot of a helper. */
+/* What the leader and one helper tell each other. */
 typedef struct fl_helper {
-    _Alignas(64) atomic_int state;
-    atomic_int cpu;     /* the CPU that the helper was last seen on */
-    size_t span, share; /* what it works on; the leader writes them before the state is WORKING */
+    _Alignas(64) atomic_int state; /* AWAY and so on, in split_wait.h */
+    atomic_int cpu;                /* the CPU that the helper was last seen on */
+    size_t span, share; /* the numbers of the span and the share that it works on; the leader writes
+                           them before it sets the state to WORKING */
 } fl_helper;
 
-/* The progress of one thread in a span: 2 * (stages done), plus ABANDONED once the others have gone
-   on without it. */
+/* The progress of one thread in a span: 2 * (stages done), plus ABANDONED (split_wait.h) once the
+   others have gone on without it. split_share.h says what a stage is. */
 typedef struct fl_share {
     _Alignas(64) atomic_size_t count;
 } fl_share;
 
-/* Steps of one layer that are taken together. The same rows run in all of them. */
+/* Steps s0 .. s0 + steps - 1 of one layer, whose input product is made at once, by `shares`
+   threads. The same rows run in all of them. */
 typedef struct fl_span {
     size_t layer;
     size_t s0, steps, rows, shares;
     int descending;               /* of the first step, as in contract.h */
-    float *x;                     /* [steps][rows][in], tiny values set to 0 */
-    float *h[2], *c[2];           /* [rows_max][hidden_pad] */
+    float *x;                     /* [steps][rows][in]: a copy of the layer's input, with values
+                                     below FL_TINY set to 0 */
+    float *h[2], *c[2];           /* [rows_max][hidden_pad]: step number i of the span reads h and c
+                                     at i % 2 and writes the others */
     fl_share share[FL_MAX_PARTS]; /* share 0 is the leader's */
 } fl_span;
 
@@ -53,7 +57,8 @@ typedef struct fl_split {
     atomic_int over;                /* 1: the call is over, and helpers leave */
     _Alignas(64) atomic_int cpu;    /* the CPU that the leader was last seen on; -1: not known */
     fl_helper helper[FL_MAX_PARTS]; /* worker i has helper[i]; 0, the leader's number, is unused */
-    fl_span span[FL_MAX_PARTS - 1]; /* one for each helper, as each may be late in another span */
+    fl_span span[FL_MAX_PARTS - 1]; /* as many as helpers: each of these may still be at work in a
+                                       span that has been abandoned when the next one begins */
 } fl_split;
 
 /* Carves the memory of spans and of the block and fills in the split. If the carver has no base,

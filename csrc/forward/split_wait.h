@@ -32,7 +32,15 @@ extern double fl_split_patience;
 /* How long a helper spins before it naps between looks: the leader may need its CPU. */
 #define SPIN_SECONDS 100e-6
 
-/* The state of a helper. */
+/*
+ * The state of a helper, and who sets it:
+ *
+ *     AWAY      it has not arrived yet; at first
+ *     WAITING   it has no work; set by the helper
+ *     ASKED     it is asked whether it can work now; set by the leader after WAITING
+ *     READY     it can; set by the helper after ASKED
+ *     WORKING   it has a span and a share; set by the leader after READY
+ */
 enum { AWAY, WAITING, ASKED, READY, WORKING };
 
 /* What is added to a share's count when the others go on without it. */
@@ -57,9 +65,10 @@ static inline double pass(wait *w)
 }
 
 /*
- * Is a helper on the leader's CPU? There it must not spin, because that keeps the leader from
- * running. Before helpers looked at this, calls took twice as long as with one thread when a
- * process of higher priority had one of two cores.
+ * Is the helper that calls this, number `worker`, on the leader's CPU? There it must not spin,
+ * because that keeps the leader from running. Also stores the helper's CPU. Before helpers looked
+ * at this, calls took twice as long as with one thread when a process of higher priority had one of
+ * two cores.
  */
 static inline int in_the_way(fl_split *split, size_t worker)
 {

@@ -29,7 +29,8 @@ typedef struct fl_track_weights {
 
 struct fl_net {
     fl_config config;
-    const fl_kernels *kernels;
+    const fl_kernels *kernels; /* those of fl_net_new, or the set without tiles where the system
+                                  does not permit tiles to this process */
     const fl_cell *cell;
     size_t group;       /* G = cell->vectors * L: floats in a group of a panel of gates */
     size_t plain_group; /* FL_NV * L: floats in a group of a plain panel */

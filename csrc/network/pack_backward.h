@@ -19,8 +19,8 @@
 
 typedef struct fl_backward_track {
     fl_panels w;    /* weight_ih: the columns are the input's features, k is kk */
-    fl_panels r;    /* weight_hh: the columns are the state's features, k is kk; for cells that
-                       reset h without the last gate */
+    fl_panels r;    /* weight_hh: the columns are the state's features, k is kk. For cells that
+                       reset h it does not contain the last gate */
     fl_panels last; /* weight_hh of the last gate, for cells that reset h, k counted from that
                        gate's first panel; data is NULL for other cells */
     fl_panels proj; /* weight_hr: the columns are units, k counts the projection's features; data is
@@ -32,8 +32,8 @@ struct fl_backward_weights {
     fl_backward_track track[]; /* [tracks]; the panels follow in the same allocation */
 };
 
-/* fl_backward_weights_set of fastlstm.h on the caller's threads, if the matrices are large. FL_OK
-   or FL_INTERRUPTED; then some of the weights are packed and others are not. */
+/* fl_backward_weights_set of fastlstm.h on up to caller->threads threads of the team, if the
+   matrices are large. FL_OK, or FL_INTERRUPTED with some of the weights packed and others not. */
 int fl_backward_weights_pack(fl_backward_weights *weights, const fl_net *net, size_t layer,
                              size_t dir, const float *w_ih, const float *w_hh, const float *w_hr,
                              const fl_caller *caller);

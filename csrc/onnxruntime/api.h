@@ -25,8 +25,8 @@
 #define FL_ORT
 #endif
 
-/* The oldest version of the API that has what is used, 1.17's, and the one whose kernels may read a
-   list of texts, 1.25's. */
+/* The oldest version of the API that has what is used, that of ONNX Runtime 1.17, and the one that
+   can read an attribute that is a list of strings, that of 1.25. */
 enum { FL_ORT_VERSION = 17, FL_ORT_TEXTS_VERSION = 25 };
 
 typedef struct OrtStatus OrtStatus;
@@ -52,8 +52,9 @@ enum {
 };
 enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 };
 
-/* The table. gap_N is the entries up to number N, which are not used. Sizes of texts count the 0 at
-   their end; where `size` is too small, or the text is NULL, it becomes the size that is due. */
+/* The table. gap_N is the unused entries before entry number N. Texts are strings, and their sizes
+   count the 0 at the end; where `size` is too small, or the text is NULL, it becomes the size that
+   is needed. */
 typedef struct fl_ort_api {
     OrtStatus *(FL_ORT *create_status)(int code, const char *words);
     void *gap_26[25];
@@ -148,7 +149,7 @@ FL_ORT_ENTRY(constant_input, 249);
 FL_ORT_ENTRY(parallel_for, 274);
 FL_ORT_ENTRY(attribute_texts, 417);
 
-/* Where the table is asked for. */
+/* What RegisterCustomOps gets, to ask for the table of a version. */
 typedef struct OrtApiBase {
     const fl_ort_api *(FL_ORT *get_api)(uint32_t version); /* NULL: an older library */
     const char *(FL_ORT *version)(void);

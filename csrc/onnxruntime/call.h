@@ -12,8 +12,8 @@
 #include "onnxruntime/op.h"
 #include "onnxruntime/weights.h"
 
-/* Input `index` of the call, of which there are `inputs`; one that the kind does not have is not
-   given. */
+/* Input `index` of the call, which has `inputs` inputs. One that the call or the kind of node does
+   not have counts as not given. */
 OrtStatus *fl_ort_input(const fl_ort_op *op, OrtKernelContext *context, size_t inputs, size_t index,
                         fl_ort_tensor *tensor);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sentences that say what is wrong with a node or a call, and what they become in the end. */
+/* Sentences that say what is wrong with a node or a call, and statuses made of them. */
 #ifndef FL_ORT_MESSAGE_H
 #define FL_ORT_MESSAGE_H
 

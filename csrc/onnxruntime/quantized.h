@@ -5,8 +5,9 @@
  *     W (D, I, 4 H) and R (D, H, 4 H) of int8 or uint8; w = (code - zero point) * scale
  *     scales and zero points: one in all, one a direction (D) or one a column (D, 4 H)
  *
- * Codes of int8 whose zero points are 0 and of which none is -128 are the engine's own (FL_INT8),
- * and are packed as they are. All others become float32 numbers.
+ * If both matrices have codes of int8 of which none is -128, zero points of 0, and scales that are
+ * finite and not negative, the codes are packed as they are (FL_INT8). Otherwise the weights become
+ * float32 numbers.
  */
 #ifndef FL_ORT_QUANTIZED_H
 #define FL_ORT_QUANTIZED_H

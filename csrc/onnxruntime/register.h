@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library as ONNX Runtime loads it: RegisterCustomOps, which session_options.
- * register_custom_ops_library(path) calls, puts LSTM, GRU and RNN in the place of ONNX Runtime's
- * own.
+ * The library as ONNX Runtime loads it. session_options.register_custom_ops_library(path) calls
+ * RegisterCustomOps, which puts LSTM, GRU and, from ONNX Runtime 1.25 on, RNN in the place of ONNX
+ * Runtime's own.
  *
  * Entries of the session's configuration that are read, by add_session_config_entry:
  *
- *     fastlstm.threads   how many threads the session has; without it as many as there are CPUs
- *     fastlstm.isa       an instruction set by name; without it the best
+ *     fastlstm.threads     how many threads the session has; without it as many as there are CPUs
+ *     fastlstm.isa         an instruction set by name; without it the best. A status for one that
+ *                          does not run here
  *     fastlstm.quantized   8 or 16: ONNX Runtime's DynamicQuantizeLSTM too, with codes of X of so
- *                          many bits
+ *                          many bits; anything else: it is left to ONNX Runtime
  */
 #ifndef FL_ORT_REGISTER_H
 #define FL_ORT_REGISTER_H

@@ -9,10 +9,10 @@ enum { FL_ORT_AXES = 4 };
 
 /* An input of a node. */
 typedef struct fl_ort_tensor {
-    void *data; /* NULL: not given */
+    void *data; /* the value's memory; NULL: not given. Without elements it is not NULL either */
     int type;   /* of its elements, as ONNX numbers them */
     size_t axes;
-    int64_t size[FL_ORT_AXES]; /* of the first axes */
+    int64_t size[FL_ORT_AXES]; /* of the first FL_ORT_AXES axes; `axes` may be more */
 } fl_ort_tensor;
 
 /* Copies n numbers of the type ORT_TYPE_FLOAT or ORT_TYPE_FLOAT16 as floats, and floats as numbers.
@@ -26,7 +26,8 @@ OrtStatus *fl_ort_tensor_of(const fl_ort_api *api, const OrtValue *value, fl_ort
 /* Adds the shape of a tensor to a message, of more than FL_ORT_AXES axes the first. */
 void fl_ort_add_shape(fl_message *message, const fl_ort_tensor *tensor);
 
-/* NULL if a tensor has these sizes or is not given, else a status with both shapes. */
+/* NULL if a tensor has these sizes or is not given, else a status with both shapes, in which `what`
+   is the tensor's name. */
 OrtStatus *fl_ort_due(const fl_ort_api *api, const fl_ort_node *node, const char *what,
                       const fl_ort_tensor *tensor, const int64_t *size, size_t axes);
 
@@ -56,7 +57,8 @@ typedef struct fl_ort_arrays {
 const float *fl_ort_in_order(float *to, const fl_ort_tensor *from, size_t first,
                              const size_t *order, size_t gates, size_t n);
 
-/* Elements of a tensor, 0 of one that is not given; bytes of them. SIZE_MAX once they are more. */
+/* How many elements a tensor has, 0 if it is not given, and how many bytes they are. SIZE_MAX if
+   that is more than a size_t counts. */
 size_t fl_ort_count(const fl_ort_tensor *tensor);
 size_t fl_ort_bytes(const fl_ort_tensor *tensor);
 

@@ -10,7 +10,8 @@
 enum { FL_CONV_INTS = 7 }; /* before the window's */
 
 /* Reads the ints and floats that both operators have, where `more` ints for each axis follow the
-   window's. FL_OK or FL_BAD_SHAPE. */
+   window's: the window, and of c what comes before the fields of fl_convolution_carve, but for
+   taps, stride and dilation. FL_OK or FL_BAD_SHAPE. */
 int fl_conv_read(const fl_attributes *a, int64_t more, fl_window *window, fl_convolution *c);
 
 /* Are these the weights of a pack: W (first, second, k..), and b (out) or an array without memory?
@@ -28,8 +29,8 @@ const float *fl_conv_bias(const fl_array *in, size_t ins);
 /* Bytes of the arena that a run packs weights of c into. */
 size_t fl_conv_packed_bytes(const fl_convolution *c);
 
-/* Packs weights into the arena, for a copy of c that then has them; returns where the arena goes
-   on, or NULL for want of memory. */
+/* Packs weights into the arena and sets c to use them: c is the run's own copy of the operator's
+   convolution. Returns where the rest of the arena begins; NULL when memory is short. */
 char *fl_conv_pack_into(void *arena, fl_convolution *c, const fl_filter *filter, const float *bias);
 
 #endif

@@ -15,19 +15,23 @@ typedef struct fl_convolution {
     size_t taps[2], stride[2], dilation[2];
     fl_epilogue epilogue;
     /* What fl_convolution_carve fills in. */
-    int by_channel, by_row;     /* otherwise by product */
-    int by_parts;               /* by product, of numbers in bfloat16 parts */
-    size_t row_pieces, piece_k; /* pieces of a row of taps, and numbers of each */
-    size_t parts, part_k;       /* parts of a piece, and numbers of each, the last one fewer */
-    size_t call_pieces, calls;  /* pieces of one gemm, 1 if they have parts; gemms of a window */
-    size_t vectors, columns, count; /* of a panel; panels of a group and gemm */
+    int by_channel, by_row; /* otherwise by product */
+    int by_parts;           /* by product, of numbers in bfloat16 parts */
+    /* By product. A gemm takes either call_pieces whole pieces or, where a piece is too long for
+       one gemm, one of `parts` parts of a piece. */
+    size_t row_pieces, piece_k;     /* pieces of a row of taps, and numbers of each */
+    size_t parts, part_k;           /* parts of a piece, and numbers of each, the last one fewer */
+    size_t call_pieces, calls;      /* pieces of one gemm, 1 if parts > 1; gemms of a window */
+    size_t vectors, columns, count; /* vectors and columns of a panel; panels of a group's gemm */
     fl_panels w;                    /* by product: [groups][calls][count] panels */
     float *bias;   /* [groups][count][columns], by channel [w_tap], or by row [M][w_tap] */
     float *taps_w; /* by channel: [k1][k2][Cg][w_tap]; by row: [M][k1][k2][w_tap] */
-    size_t w_tap;  /* M, rounded up to whole vectors; by row fl_rows_wide, of equal numbers */
-    float *zeros;  /* a piece outside of x */
+    size_t w_tap;  /* by channel: M, rounded up to whole vectors; by row: fl_rows_wide, as often as
+                      each number is repeated */
+    float *zeros;  /* by product and by channel: what is read in place of a piece outside of x */
     int far;       /* by product: the weights of a group are too many for a near cache */
-    int finite;    /* all weights are finite numbers: set when they are packed */
+    int finite;    /* by product and by row: all weights are finite numbers in their format; set
+                      when they are packed */
 } fl_convolution;
 
 /* Where weights are: number (m, c, t1, t2) of group g is at w + g * group + m * out + c * in + t1 *
@@ -47,11 +51,12 @@ static inline size_t fl_part_numbers(const fl_convolution *c, size_t part)
 /* By row: positions of a piece, and how often each weight stands in taps_w. */
 static inline size_t fl_rows_wide(const fl_convolution *c) { return 2 * c->kernels->lanes; }
 
-/* Decides the way, and carves memory for the weights from a carver that may only count; if it does
-   not, the memory is zeros already. */
+/* Decides in which way c is computed, and carves memory for the weights. If the carver has a base,
+   the memory there must be zeros. */
 void fl_convolution_carve(fl_carver *carver, fl_convolution *c);
 
-/* Packs weights; bias [M] or NULL for zeros. FL_OK or FL_NO_MEMORY. */
+/* Packs weights into the memory that was carved; bias [M] or NULL for zeros. FL_OK or FL_NO_MEMORY.
+ */
 int fl_convolution_pack(fl_convolution *c, const fl_filter *filter, const float *bias);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "ops/convolve_windows.h"
 
-/* Numbers of a window. */
+/* Numbers of a window, of which one gemm takes all. */
 static inline size_t fl_window_numbers(const fl_convolution *c)
 {
     return c->call_pieces * c->piece_k;

@@ -27,7 +27,7 @@ static inline size_t fl_pixels(const fl_placement *p)
 
 /* Positions side by side in one row of y. */
 typedef struct fl_segment {
-    size_t first, count; /* in the block */
+    size_t first, count; /* positions first .. first + count - 1 of the block */
     const float *image;  /* of x */
     ptrdiff_t at[2];     /* where the first window begins in x, along each axis */
 } fl_segment;
@@ -52,12 +52,12 @@ void fl_block_piece(const fl_block *block, size_t piece, size_t g, const float *
 /* By channel: a[j] becomes the address of tap (t1, t2) of position j's window in copy i of x. */
 void fl_block_tap(const fl_block *block, size_t t1, size_t t2, size_t i, const float **a);
 
-/* The positions outside of which none has a row t1 of taps in x; *first is not below *end if there
-   is none. */
+/* The range *first .. *end - 1 of the block's positions that contains all whose windows have row t1
+   of their taps inside of x; *first is not below *end if there are none. */
 void fl_block_reached(const fl_block *block, size_t t1, size_t *first, size_t *end);
 
-/* The rows of taps outside of which none touches x for any position of the block; *first is not
-   below *end if there is none. */
+/* The range *first .. *end - 1 of rows of taps that contains all that are inside of x for some
+   position of the block; *first is not below *end if there are none. */
 void fl_block_rows(const fl_block *block, size_t *first, size_t *end);
 
 #endif

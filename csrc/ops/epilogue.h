@@ -24,8 +24,8 @@ typedef struct fl_epilogue {
    FL_OK or FL_BAD_SHAPE. */
 int fl_epilogue_read(const fl_attributes *attributes, size_t at, fl_epilogue *epilogue);
 
-/* Is f no more than a limit, max(*least, min(*most, x))? Sets both, which are -inf and inf if it is
-   nothing at all, or if the answer is 0. Neither is tiny. */
+/* Is f max(*least, min(*most, x)) for some limits? Sets both: to -inf and inf if there is no
+   activation, and also if the answer is 0. A limit below FL_TINY in magnitude becomes 0. */
 int fl_epilogue_limits(const fl_epilogue *epilogue, float *least, float *most);
 
 /* y = f(y) for n floats that are 0 or at least FL_TINY in magnitude, and so are those it leaves. */

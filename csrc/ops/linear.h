@@ -23,12 +23,12 @@
  *
  *     y[..][o] = f(fma(sum of products of codes, scale[o] * the row's scale, b[o]))
  *
- * Of FL_BFLOAT16 W and the rows of x are rounded, and the sums have the order of
- * kernels/bfloat16.h.
+ * where I must be below 2^17. Of FL_BFLOAT16 W and the rows of x are split into bits / 16 parts,
+ * and the sums have the order of kernels/bfloat16.h.
  *
  * ints: the format of W, I and O, both at least 1, and then, as many as are not the default, the
- * activation's number (epilogue.h; -1: none), taps and stride (1 and 1), and bits (16, or 8).
- * floats: alpha and beta of the activation, or none.
+ * activation's number (epilogue.h; -1: none), taps and stride (1 and 1), and bits (16; of FL_INT8
+ * 16 or 8, of FL_BFLOAT16 16, 32 or 48). floats: alpha and beta of the activation, or none.
  */
 int fl_make_linear(const fl_attributes *attributes, fl_operator **op);
 

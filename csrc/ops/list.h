@@ -15,7 +15,8 @@ typedef struct fl_list {
     size_t count, capacity;
 } fl_list;
 
-/* Makes sure that `more` elements can be added: FL_OK or FL_NO_MEMORY. */
+/* Makes sure that `more` elements of `bytes` bytes each can be added, and leaves `count` as it is:
+   FL_OK or FL_NO_MEMORY. */
 static inline int fl_reserve(fl_list *all, size_t more, size_t bytes)
 {
     const size_t need = fl_add(all->count, more);

@@ -3,12 +3,15 @@
  * Keras' masks: of each row of x (B, T, ..) only the steps count for which mask (B, T), bools, is
  * true. A recurrent layer is given the steps that count, side by side, and how many they are.
  *
- *     mask_pack     inputs x of any type, mask; outputs: x with each row's steps that count moved
- * to its front, in order, and zeros behind them; and, optional, their number (B), int64 mask_unpack
- * inputs y (B, T, ..), what a layer made of packed steps, and mask. A step of the output that
- * counts is the packed one that it was. Another repeats the last one before it that counts, or with
- * ints[1] (reverse) the next one behind it, and is zeros where there is none, or always with
- * ints[0] (zeros)
+ *     mask_pack     Inputs: x of any type, mask. Outputs: x with each row's steps that count
+ *                   moved to its front, in order, and zeros behind them; and, optional, how many
+ *                   steps of each row count (B), int64.
+ *
+ *     mask_unpack   Inputs: y (B, T, ..), which a layer made of packed steps, and mask. Output:
+ *                   each step that counts is its packed one. A step that does not count repeats
+ *                   the last one before it that does, or with ints[1] = 1 (reverse) the next one
+ *                   behind it; it is zeros where there is none, and always with ints[0] = 1
+ *                   (zeros).
  */
 #ifndef FL_MASK_H
 #define FL_MASK_H

@@ -14,7 +14,7 @@
 /* Over axis ints[0] and all after it; scale and bias have the sizes of these. Optional outputs 1
    and 2: mean and r, with size 1 in place of these axes. */
 int fl_make_layer_norm(const fl_attributes *attributes, fl_operator **op);
-/* The same without a mean: y = x / sqrt(sum(x^2) / n + eps) * scale. One output. */
+/* The same without a mean: r = 1 / sqrt(sum(x^2) / n + eps), y = x r * scale + bias. One output. */
 int fl_make_rms_norm(const fl_attributes *attributes, fl_operator **op);
 /* x (N, C, ..), scale and bias (C): over C / ints[0] channels and all axes after them, C being a
    multiple of the number of groups ints[0], and scaled by channel. 0 stands for as many groups as

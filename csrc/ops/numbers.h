@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What operators without weights have in common: they are a few whole numbers and nothing else. */
+/* What operators without weights have in common: they are a few whole numbers and at most one
+   float. */
 #ifndef FL_NUMBERS_H
 #define FL_NUMBERS_H
 

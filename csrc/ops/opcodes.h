@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The instructions of the operator `pointwise` (pointwise.h). Each computes a block of elements of
    one register from blocks of other registers. Operands a, b and c have the same type, but for
-   `where`, whose a is bool; the result has it too, unless it says bool or another. */
+   `where`, whose a is bool. The result has the type of the last operand, unless the list below says
+   another. */
 #ifndef FL_OPCODES_H
 #define FL_OPCODES_H
 
@@ -10,9 +11,9 @@
 enum { FL_BLOCK = 512 }; /* elements of a block: at most */
 
 enum {
-    /* float32 and int64. Integers wrap around, and div truncates; division by 0 is FL_BAD_VALUE.
-       mod has the sign of b, fmod that of a. A power of an integer with a negative
-       exponent is truncated. min and max are NaN if an operand is. */
+    /* float32 and int64. Integers wrap around, their div truncates, and a division of them by 0 is
+       FL_BAD_VALUE, as is a negative power of 0; another negative power of an integer is truncated.
+       mod has the sign of b, fmod that of a. min and max are NaN if an operand is. */
     FL_OP_ADD,
     FL_OP_SUB,
     FL_OP_MUL,
@@ -49,30 +50,30 @@ enum {
     FL_OP_SOFTSIGN,
     FL_OP_SILU,
     FL_OP_GELU, /* with erf */
-    /* float32, made of these */
+    /* float32, made of the functions above */
     FL_OP_CELU,       /* b, a constant: alpha. max(0, a) + min(0, alpha (exp(a / alpha) - 1)) */
     FL_OP_HARD_SWISH, /* a max(0, min(1, a / 6 + 1 / 2)) */
     FL_OP_GELU_TANH,  /* a / 2 (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) */
     FL_OP_MISH,       /* a tanh(softplus(a)) */
     FL_OP_LEAKY_RELU, /* b a if a < 0 else a: prelu too */
     FL_OP_THRESHOLDED_RELU, /* a if not a <= b, else 0 */
-    /* bool, of two of any one type for equal, else of float32 and int64 */
+    /* The result is bool. Operands: of any type for equal, of float32 or int64 for the others. */
     FL_OP_EQUAL,
     FL_OP_LESS,
     FL_OP_LESS_EQUAL,
     FL_OP_GREATER,
     FL_OP_GREATER_EQUAL,
-    /* bool of bool */
+    /* Operands and result are bool, but for where. */
     FL_OP_AND,
     FL_OP_OR,
     FL_OP_XOR,
     FL_OP_NOT,
     FL_OP_WHERE, /* b if a else c, any type */
-    /* bool of float32 */
+    /* Of float32, and the result is bool. */
     FL_OP_ISNAN,
     FL_OP_ISINF,
-    /* Of any type. To int64 a float is truncated and cut to what there is, and NaN is 0; to bool a
-       number is whether it is not 0. */
+    /* Of any type. To int64 a float is truncated, one beyond the range of int64 becomes the nearest
+       number of it, and NaN becomes 0. To bool 0 is false, and every other number is true. */
     FL_OP_CAST_FLOAT,
     FL_OP_CAST_INT,
     FL_OP_CAST_BOOL,
@@ -108,9 +109,9 @@ typedef int fl_block(const fl_kernels *kernels, void *y, const void *const *in, 
 
 typedef struct fl_opcode {
     size_t operands;
-    size_t constants;        /* of these, how many, the last, must be constants */
-    int result;              /* type, or FL_TYPES: that of the operands */
-    double cost;             /* ns of one element */
+    size_t constants;        /* so many of them, the last ones, must be constants */
+    int result;              /* type, or FL_TYPES: that of the last operand */
+    double cost;             /* ns of one element, about */
     fl_block *run[FL_TYPES]; /* by the type of the last operand; NULL: not for this type */
 } fl_opcode;
 

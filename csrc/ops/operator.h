@@ -15,9 +15,9 @@
  *
  * The bits of an output element depend on its own inputs and weights alone: not on the number of
  * rows, of threads, or on which row it is in, and they are the same on every instruction set that
- * has fused multiply-add. So every sum is one chain in one order that the operator's header
- * states. Floating-point outputs of operators that multiply by weights are 0 below FL_TINY in
- * magnitude, as are their inputs.
+ * has fused multiply-add. So every sum has one order, which the operator's header states.
+ * Floating-point outputs of operators that multiply by weights are 0 below FL_TINY in magnitude, as
+ * are their inputs.
  *
  * This folder knows no graph, no file and no Python: which operators a model has, in which order,
  * is decided by its callers.
@@ -54,8 +54,8 @@ typedef struct fl_array {
     fl_shape shape;
     int type;
     void *at; /* aligned to its elements; NULL: an optional input that is not given, an output that
-                 is not wanted, whose shape `run` is not told either, or, for `shape` and `bytes`,
-                 values that are not known yet */
+                 is not wanted, whose type and shape are set all the same, or, for `shape` and
+                 `bytes`, values that are not known yet */
 } fl_array;
 
 typedef struct fl_operator fl_operator;

@@ -6,13 +6,14 @@
 #include "ops/registry.h"
 
 /*
- * Inputs: x, "pads", and, each optional, the value of padding (a scalar of x's type; 0) and "axes"
- * (all, in order). pads are int64 vectors that are known when a layout is made: for each of the
- * axes how many elements are added before, and then for each how many behind; negative ones take
- * elements away. ints[0] says what is added:
+ * Inputs: x of any type, "pads", and, each optional, the value of padding (one element of x's type;
+ * 0) and "axes" (all, in order). pads and axes are int64 vectors that are known when a layout is
+ * made. pads: for each of the axes how many elements are added before, and then for each how many
+ * behind; negative ones take elements away. ints[0] says what is added:
  *
  *     0  constant: the value
- *     1  reflect:  x mirrored at its first and last element, which are not repeated
+ *     1  reflect:  x mirrored at its first and last element, which are not repeated; FL_BAD_SHAPE
+ *                  for as many as the axis has, or more
  *     2  edge:     the first or last element
  *     3  wrap:     x once more
  */

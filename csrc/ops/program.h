@@ -12,7 +12,8 @@
  * block of memory, the arena, in which places share memory when they are not needed at the same
  * time. A step whose outputs other steps need to know their shapes (the sizes that a reshape is
  * given) is `early`: it runs when the layout is made. Its inputs are constants, outputs of early
- * steps, or any place if the operator reads nothing but shapes.
+ * steps, or any place if the operator reads nothing but shapes; each of its outputs has at most
+ * 1 MiB.
  *
  * A program changes only while it is built, a layout never, so any number of threads may run them
  * at the same time, each with an arena of its own.
@@ -34,11 +35,12 @@ void fl_program_free(fl_program *program); /* and its operators; NULL is allowed
    places have the next numbers: fl_program_places was the first of them before the call. */
 int fl_program_input(fl_program *program, int type, size_t axes);
 int fl_program_constant(fl_program *program, const fl_array *array);
-/* The program takes the operator, also if the step cannot be added. in[i] and out[i]: places,
-   out[i] those that this step makes, in order, or FL_NOWHERE. */
+/* The program takes the operator, and frees it at once if the step cannot be added. in[i] and
+   out[i]: places, out[i] those that this step makes, in order, or FL_NOWHERE. */
 int fl_program_step(fl_program *program, fl_operator *op, int early, const size_t *in, size_t ins,
                     const size_t *out, size_t outs);
-/* An output of the program. After the first of them nothing else may be added. */
+/* An output of the program: any place, also one that is an output already. After the first of them
+   nothing else may be added. */
 int fl_program_output(fl_program *program, size_t place);
 size_t fl_program_places(const fl_program *program);
 
@@ -56,9 +58,10 @@ size_t fl_layout_arena(const fl_layout *layout); /* bytes; SIZE_MAX: more than a
 const fl_array *fl_layout_place(const fl_layout *layout, size_t place);
 
 /*
- * Runs all steps. inputs and outputs: the memory of each, with the shapes that the layout was made
- * for and gives; outputs overlap neither each other nor inputs. arena: fl_layout_arena bytes,
- * aligned to 64. The result is that of the first step that is not FL_OK, and *step its number.
+ * Runs all steps but early ones, on at most as many threads as the layout was made for. inputs and
+ * outputs: the memory of each, with the shapes that the layout was made for and gives; outputs
+ * overlap neither each other nor inputs. arena: fl_layout_arena bytes, aligned to 64. The result is
+ * that of the first step that is not FL_OK, and *step its number.
  */
 int fl_program_run(const fl_program *program, const fl_layout *layout, void *const *inputs,
                    void *const *outputs, void *arena, const fl_caller *caller, size_t *step);

@@ -24,7 +24,8 @@ typedef struct place {
 typedef struct step {
     fl_operator *op;
     int early;
-    int whole; /* 1: all outputs are places */
+    int whole; /* 1: no output is FL_NOWHERE; 0: a run asks the operator for the outputs' shapes
+                  once more, since those that are not wanted have no place that knows them */
     size_t ins, outs;
     size_t first; /* its places in fl_program.numbers: `ins` of inputs, then `outs` of outputs */
 } step;

@@ -15,7 +15,8 @@
  *
  * Weights, for each layer and in it for each direction: w_ih, w_hh, b_ih, b_hh, with a projection
  * w_hr, with peepholes those: the arrays of fl_net_set and fl_net_set_peepholes. The memory of a
- * bias may be NULL, for zeros.
+ * bias may be NULL, for zeros. A network of FL_INT8 takes no weights from pack, which answers
+ * FL_BAD_SHAPE: see fl_recurrent_of.
  *
  * A run needs no memory of its caller's: fl_forward takes its own. NULL when memory is short, or
  * unless fl_isa_can_run.
@@ -23,7 +24,8 @@
 fl_operator *fl_recurrent_new(const fl_config *config, const fl_kernels *kernels);
 
 /* The same of a network that has its weights: pack may not be called. The operator becomes one of
-   the network's users, so both it and whoever made the network free it. */
+   the network's users (fl_net_hold), so both it and whoever made the network free it. NULL when
+   memory is short; the operator is then no user. */
 fl_operator *fl_recurrent_of(fl_net *net);
 
 #endif

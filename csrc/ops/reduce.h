@@ -8,10 +8,10 @@
 enum {
     FL_REDUCE_SUM,
     FL_REDUCE_MEAN,
-    FL_REDUCE_L1,         /* the sum of |x| */
-    FL_REDUCE_L2,         /* the square root of the sum of x^2 */
-    FL_REDUCE_SUM_SQUARE, /* the sum of x^2 */
-    FL_REDUCE_LOG_SUM,
+    FL_REDUCE_L1,          /* the sum of |x| */
+    FL_REDUCE_L2,          /* the square root of the sum of x^2 */
+    FL_REDUCE_SUM_SQUARE,  /* the sum of x^2 */
+    FL_REDUCE_LOG_SUM,     /* ln of the sum of x */
     FL_REDUCE_LOG_SUM_EXP, /* m + ln of the sum of exp(x - m), m being the maximum */
     FL_REDUCE_PROD,
     FL_REDUCE_MAX,

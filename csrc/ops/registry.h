@@ -16,8 +16,9 @@ typedef struct fl_attributes {
     size_t float_count;
 } fl_attributes;
 
-/* Makes the operator `name` and puts it at *op. FL_OK; FL_BAD_SHAPE if there is no such operator or
-   the numbers do not fit it; FL_NO_MEMORY. *op is NULL unless FL_OK. */
+/* Makes the operator `name` and puts it at *op. The numbers are copied. FL_OK; FL_BAD_SHAPE if
+   there is no such operator or the numbers do not fit it; FL_NO_MEMORY. *op is NULL unless FL_OK.
+   Recurrent layers have makers of their own (recurrent.h). */
 int fl_operator_new(const char *name, const fl_attributes *attributes, fl_operator **op);
 
 #endif

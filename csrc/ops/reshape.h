@@ -9,13 +9,14 @@
    that axis, unless ints[0] (allowzero) is 1, and -1, once, for what is left. A view. */
 int fl_make_reshape(const fl_attributes *attributes, fl_operator **op);
 
-/* Axes ints[..], in order, which count from the end if negative, become one of size 1 each of the
-   output (unsqueeze), or are left out if they have size 1 (squeeze; without ints all such axes).
-   Views. */
+/* unsqueeze: the output has x's axes, and beside them axes of size 1, which are axes ints[..] of
+   the output. squeeze: axes ints[..] of x, whose size must be 1, are left out; without ints all
+   axes of size 1. Axes count from the end if negative. Views. */
 int fl_make_unsqueeze(const fl_attributes *attributes, fl_operator **op);
 int fl_make_squeeze(const fl_attributes *attributes, fl_operator **op);
 
-/* The first ints[0] axes become one, and the others too: the output has two. A view. */
+/* The first ints[0] axes become one, and the others too: the output has two. A negative ints[0]
+   counts from the end. A view. */
 int fl_make_flatten(const fl_attributes *attributes, fl_operator **op);
 
 /* The output is int64 of one axis: sizes ints[0] .. ints[1] - 1 of the input (shape), both cut to

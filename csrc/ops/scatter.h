@@ -14,14 +14,15 @@ enum {
     FL_SCATTER_PUT,
     FL_SCATTER_ADD,
     FL_SCATTER_MUL,
-    FL_SCATTER_MAX, /* NaN if one of the two is */
+    FL_SCATTER_MAX, /* NaN if one of the two is; so is the minimum */
     FL_SCATTER_MIN,
     FL_SCATTERS
 };
 
-/* Inputs: x, of any type, for all but FL_SCATTER_PUT a number; indices and updates of one shape,
-   with as many axes as x. y = x, but y[i..] for updates[i..] with indices[i..] in place of i along
-   axis ints[0]. ints[1] is one of the list above. */
+/* Inputs: x, of any type, for all but FL_SCATTER_PUT float32 or int64; indices and updates of one
+   shape, with as many axes as x, and along all but axis ints[0] at most as large. y = x, but y[i..]
+   for updates[i..] with indices[i..] in place of i along axis ints[0]. ints[1] is one of the list
+   above. */
 int fl_make_scatter_elements(const fl_attributes *attributes, fl_operator **op);
 
 /* Inputs: x; indices (I.., n) with n >= 1; updates (I.., the sizes of x from axis n on). y = x, but

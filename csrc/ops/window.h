@@ -13,9 +13,10 @@
 
 #include "ops/operator.h"
 
-/* Who says how much padding there is: `begin` and `end`; the rule that there are ceil(in / stride)
-   outputs, of an uneven number the larger half at the end or at the beginning; or nobody, there is
-   none. ONNX has them as NOTSET, SAME_UPPER, SAME_LOWER and VALID. */
+/* How much padding there is along an axis, by ONNX's auto_pad: as `begin` and `end` say (NOTSET);
+   as much as makes ceil(in / stride) outputs, half of it at each end, and of an odd number the
+   larger half at the end (SAME_UPPER) or at the beginning (SAME_LOWER); none (VALID). `begin` and
+   `end` are read for the first alone. */
 enum { FL_PAD_GIVEN, FL_PAD_SAME_UPPER, FL_PAD_SAME_LOWER, FL_PAD_VALID, FL_PADS };
 
 enum { FL_WINDOW_INTS = 5 }; /* for each axis, what fl_window_read reads */
@@ -24,12 +25,13 @@ typedef struct fl_window {
     size_t axes;                                              /* 1 or 2, as the caller counts */
     size_t size[2], stride[2], dilation[2], begin[2], end[2]; /* with one axis it is number 1 */
     int auto_pad;
-    int ceil; /* count the last window also if it is not whole, if it begins before the padding at
-                 the end */
+    int ceil; /* 1: count the last window also if it is not whole, if it begins before the padding
+                 at the end. fl_window_read sets 0 */
 } fl_window;
 
 /* Reads sizes, strides, dilations, begins and ends, `axes` ints each. FL_BAD_SHAPE if one is more
-   than 2^31 - 1 or less than 1 (begins and ends: 0), or axes is not 1 or 2. */
+   than 2^31 - 1 or less than 1 (begins and ends: 0), axes is not 1 or 2, or auto_pad is none of the
+   list above. */
 int fl_window_read(const int64_t *ints, int64_t axes, int64_t auto_pad, fl_window *window);
 
 /* From the first tap to the last, inclusive, along an axis. */
@@ -59,7 +61,7 @@ int fl_windows_of(const fl_window *window, const fl_array *x, fl_windows *window
 int fl_windows_out(const fl_window *window, const fl_windows *windows, size_t channels,
                    fl_array *y);
 
-/* The axes of x as two, without a check. */
+/* Sets the images, channels and `in` of the windows of x, without a check; the rest becomes 0. */
 void fl_windows_in(const fl_window *window, const fl_array *x, fl_windows *windows);
 
 #endif

@@ -44,7 +44,8 @@ struct fl_tape {
     size_t *order;     /* [B] */
     size_t *length;    /* [B], descending */
     size_t *offset;    /* [T + 1]; the last one is N */
-    /* The next three are by time t and row r of the tape, and hold nothing past a row's length. */
+    /* The next three are by time t and row r of the tape. Past a row's length they are not
+       written. */
     float *x;       /* [T][B][I]: the call's x, with values below FL_TINY set to 0 */
     float *outputs; /* [L][T][B][D K]: every layer's output, before dropout */
     float *inputs;  /* [L - 1][T][B][D K]: the outputs of all layers but the last after dropout,

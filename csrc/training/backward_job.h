@@ -45,17 +45,21 @@ typedef struct fl_backward_scratch {
     float *dz_rows, *dzh_rows;
     float *step_rows; /* [2][rows_max][panels * G]: dz and dzh of one step, as `back` writes them,
                          where dz_rows has another order */
-    char *codes;      /* rows split into parts, see gradient_product.h */
-    float *before;    /* by parts: as many sums as `sums` */
-    char *lines;      /* [span] rows of one panel of dz in parts */
+    char *codes;      /* rows split into bfloat16 parts: fl_gradient_codes bytes */
+    float *before;    /* with bfloat16 parts: the sums of the chains before the one that `sums` is
+                         in, as many as `sums`; weight_gradients.c says how long chains are */
+    char *lines;      /* with bfloat16 parts: [span] rows of one panel of dz, split */
     float *dh;        /* [rows_max][plain_pad(K)] */
     float *dh_full;   /* [rows_max][plain_pad(H)]: before a projection, or of r * h */
     float *dc;        /* [rows_max][hidden_pad] */
     float *dx;        /* [chunk_rows][plain_pad(in)] */
-    float *strips;    /* columns of inputs and states, see weight_gradients.c */
-    const float **from[2]; /* [span] rows of the input and of the state */
-    const float **h[2];    /* [rows_max] rows of h before and after a step, for cells without c */
-    float *sums;           /* [part_panels][in + 1 + K + 1][G]: sums over the spans so far */
+    float *strips;    /* columns of inputs and states of a span: [strip][span][16], each strip 16
+                         columns */
+    const float **from[2]; /* [span]: pointers to rows of the input and of the state */
+    const float **h[2];    /* [rows_max]: pointers to h before and after a step, for cells without
+                              c */
+    float *sums; /* [part_panels][in + 1 + K + 1][G]: sums over the spans so far, of dW_ih,
+                    db_ih, dW_hh and db_hh; the last one only with dzh */
 } fl_backward_scratch;
 
 typedef struct fl_backward_job {
@@ -66,8 +70,11 @@ typedef struct fl_backward_job {
     const fl_tape *tape;
     size_t threads;
     size_t blocks, rows_max, chunk_rows; /* of rows, for through time */
-    size_t parts, part_panels;           /* of panels, for the gradients of the weights */
-    size_t span;                  /* rows of the tape whose products are summed in one chain */
+    size_t parts, part_panels;    /* into how many parts the panels are divided for the gradients of
+                                     the weights, and panels of a part */
+    size_t span;                  /* rows of the tape whose products are summed together: in float32
+                                     in one chain, with bfloat16 parts after those of the spans
+                                     before */
     fl_delta delta[2][2];         /* [layer % 2][direction] */
     fl_backward_scratch *scratch; /* [threads] */
     atomic_size_t next_item;      /* the next one of the list in backward.c that nobody has taken */

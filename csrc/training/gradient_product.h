@@ -42,13 +42,14 @@ static inline size_t fl_last_gate_columns(const fl_net *net)
     return fl_by_parts(net) ? net->config.hidden : net->unit_panels * net->group;
 }
 
-/* Splits n rows of k numbers into parts, for the kernels that so many rows are multiplied by: to
-   memory of fl_most_code_bytes for each row. */
+/* Splits n rows of k numbers into parts, as the kernels take them that run a gemm of n rows
+   (fl_run_kernels): to memory of fl_most_code_bytes for each row. */
 fl_codes fl_split_rows(const fl_net *net, char *to, const float *const *rows, size_t n, size_t k,
                        float bound);
 
-/* g.c = rows times weights, or added to them with FL_ONTO, for g.rows rows of gradients at g.a and
-   the columns of all panels. g needs rows, k, a, c, c_row and add; FL_OK or FL_INTERRUPTED. */
+/* g.c = rows times weights, or with FL_ONTO added to what g.c holds, for g.rows rows of gradients
+   at g.a and the columns of all panels. The caller sets g's rows, k, a, c, add, descending, and
+   c_row, which is the number of columns of all panels. FL_OK or FL_INTERRUPTED. */
 int fl_gradient_product(fl_backward_job *job, fl_backward_scratch *scratch,
                         const fl_panels *weights, fl_gemm g);
 

@@ -5,9 +5,9 @@
 
 #include "training/backward_job.h"
 
-/* Writes the gradients of the weights whose columns are in panels p0 .. p1 - 1 to the caller's
-   arrays, and that of the projection too if p0 is 0. FL_OK, or FL_INTERRUPTED with the work half
-   done. */
+/* Writes the gradients of the weights whose columns are in panels p0 .. p1 - 1, of their biases and
+   of their units' peepholes to the caller's arrays, and that of the projection too if p0 is 0.
+   FL_OK, or FL_INTERRUPTED with the work half done. */
 int fl_weight_gradients(fl_backward_job *job, fl_backward_scratch *scratch, size_t layer,
                         size_t dir, size_t p0, size_t p1);
 

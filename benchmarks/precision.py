@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 import fastlstm
+from fastlstm.bench.peers import ort as ort_peer
 from fastlstm.engine import backend
 
 SHAPES = [  # T, B, I, H
@@ -51,7 +52,10 @@ def sessions(layer, shape, folder):
             module, (torch.zeros(T, B, I),), plain, dynamo=False, input_names=["x"],
             output_names=["y", "h", "c"],
         )  # fmt: skip
-    quantize_dynamic(plain, quantized, per_channel=True, weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        plain, quantized, per_channel=True, weight_type=QuantType.QInt8,
+        reduce_range=ort_peer.saturates(),
+    )  # fmt: skip
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = layer.num_threads, 3
     return [ort.InferenceSession(path, options) for path in (plain, quantized)]

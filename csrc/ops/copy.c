@@ -193,21 +193,16 @@ static int split_shape(const fl_operator *op, const fl_array *in, size_t ins, fl
 static int split_run(const fl_operator *op, const fl_array *in, size_t ins, const fl_array *out,
                      size_t outs, void *arena, const fl_caller *caller)
 {
-    (void)arena, (void)caller;
+    (void)ins, (void)arena, (void)caller;
     const size_t axes = in->shape.axes, axis = fl_axis_of(((const fl_numbers *)op)->ints[0], axes);
     const size_t outer = fl_shape_span(&in->shape, 0, axis), n = in->shape.size[axis];
     const size_t one = fl_shape_span(&in->shape, axis + 1, axes) * fl_type_bytes(in->type);
-    const int64_t *sizes = fl_given(in, ins, 1) ? in[1].at : NULL;
     const char *from = in->at;
-    size_t left = n; /* of the axis; outputs that are not wanted have no shape to tell theirs */
     for (size_t j = 0; j < outs; j++) {
-        const size_t each = fl_ceil_div(n, outs);
-        const size_t size = sizes ? (size_t)sizes[j] : each < left ? each : left;
-        const size_t run = size * one;
+        const size_t run = out[j].shape.size[axis] * one;
         for (size_t i = 0; i < outer && run && out[j].at; i++)
             memcpy((char *)out[j].at + i * run, from + i * n * one, run);
         from += run;
-        left -= size;
     }
     return FL_OK;
 }

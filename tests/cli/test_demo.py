@@ -109,6 +109,7 @@ def test_the_same_seed_writes_the_same_text():
     assert first != other
 
 
+@pytest.mark.once
 def test_temperature_0_needs_no_seed():
     first, second = (
         page_of(run_demo("--seed", seed, "--length", 120, "--temperature", 0)) for seed in (1, 2)
@@ -116,6 +117,7 @@ def test_temperature_0_needs_no_seed():
     assert first == second
 
 
+@pytest.mark.once
 def test_without_a_seed_it_names_the_one_it_took():
     first = run_demo("--length", 150)
     seed = re.search(r"\(seed (\d+),", first.stdout)[1]
@@ -129,6 +131,7 @@ def test_torch_stays_unimported_where_it_is_installed():
     assert "torch imported: False" in result.stdout
 
 
+@pytest.mark.once
 def test_comparison_with_torch():
     pytest.importorskip("torch", reason="compares with PyTorch")
     result = run_demo("--length", 50, program=WATCHING_TORCH, OMP_NUM_THREADS="1")
@@ -194,6 +197,7 @@ def test_check_figures(model):
     assert check.allowed < 1e-3
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["logits", "exact"])
 @pytest.mark.parametrize("change", [1e-3, np.nan, np.inf])
 def test_one_wrong_number_fails(data, name, change):
@@ -207,6 +211,7 @@ def test_one_wrong_number_fails(data, name, change):
     assert PRIME not in result.stdout
 
 
+@pytest.mark.once
 def test_another_text_fails(data):
     def spoil(ids):
         ids[10] = (ids[10] + 1) % 50
@@ -215,6 +220,7 @@ def test_another_text_fails(data):
     assert run_demo("--data", data).returncode == 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("file", ["austen.pt", "austen_logits.npz"])
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped", "empty", "text"])
 def test_damaged_files_end_in_one_sentence(data, file, damage):
@@ -235,6 +241,7 @@ def test_damaged_files_end_in_one_sentence(data, file, damage):
     assert str(path) in result.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -130,10 +130,13 @@ static void giant(reader *r)
     const double G = (double)gates[f.cell], H = (double)big.hidden, D = (double)big.dirs;
     big.proj = big.proj < big.hidden ? big.proj : 0;
     const double K = big.proj ? (double)big.proj : H;
-    refusing = 1;
+    refusing = 1, asked = 0;
     CHECK(!fl_net_new(&big, kernels));
-    check_asked(f.format,
-                G * H * D * ((double)big.input + K + ((double)big.layers - 1) * (D * K + K)));
+    if (!asked) /* a layer's outputs are more than a size_t counts: refused before that */
+        CHECK(D * K >= 0x1p64 * (1 - 1e-9));
+    else
+        check_asked(f.format,
+                    G * H * D * ((double)big.input + K + ((double)big.layers - 1) * (D * K + K)));
     refusing = 0;
 
     f.format = FL_FLOAT32; /* a tape is for training */
@@ -147,7 +150,7 @@ static void giant(reader *r)
     const double width = (double)(f.proj ? f.proj : f.hidden), row = width * (double)f.dirs;
     asked = fl_forward_workspace(net, &call);
     check_asked(FL_FLOAT32, f.dirs == 2 && f.layers > 1 ? T * row : 0);
-    refusing = 1;
+    refusing = 1, asked = 0;
     CHECK(!fl_tape_new(net, &call, 0, 0, 0, call.steps));
     check_asked(FL_FLOAT32, T * B * ((double)f.input + L * row));
     refusing = 0;

@@ -95,7 +95,8 @@ void fl_copy_strided(const fl_strided *copy, void *to, const void *from)
 
 void fl_contiguous_steps(const fl_shape *shape, size_t bytes, ptrdiff_t *step)
 {
-    ptrdiff_t next = (ptrdiff_t)bytes;
+    /* Without elements the other sizes are of any magnitude, and their product may overflow. */
+    ptrdiff_t next = fl_shape_span(shape, 0, shape->axes) ? (ptrdiff_t)bytes : 0;
     for (size_t i = shape->axes; i-- > 0;) {
         step[i] = next;
         next *= (ptrdiff_t)shape->size[i];

@@ -15,7 +15,7 @@ typedef struct fl_strided {
 
 void fl_copy_strided(const fl_strided *copy, void *to, const void *from);
 
-/* The steps of a contiguous array. */
+/* The steps of a contiguous array, in bytes; 0 if it has no elements. */
 void fl_contiguous_steps(const fl_shape *shape, size_t bytes, ptrdiff_t *step);
 
 #endif

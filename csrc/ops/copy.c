@@ -156,6 +156,8 @@ static int concat_run(const fl_operator *op, const fl_array *in, size_t ins, con
     const size_t bytes = fl_type_bytes(in->type);
     const size_t row = fl_shape_span(&out->shape, axis, axes) * bytes;
     char *to = out->at;
+    if (fl_count(out) == 0)
+        return FL_OK; /* whose other sizes are of any magnitude: `to` would overflow */
     for (size_t j = 0; j < ins; j++) {
         const size_t run = fl_shape_span(&in[j].shape, axis, axes) * bytes;
         for (size_t i = 0; i < outer && run; i++)
@@ -198,6 +200,8 @@ static int split_run(const fl_operator *op, const fl_array *in, size_t ins, cons
     const size_t outer = fl_shape_span(&in->shape, 0, axis), n = in->shape.size[axis];
     const size_t one = fl_shape_span(&in->shape, axis + 1, axes) * fl_type_bytes(in->type);
     const char *from = in->at;
+    if (fl_count(in) == 0)
+        return FL_OK; /* as in concat_run */
     for (size_t j = 0; j < outs; j++) {
         const size_t run = out[j].shape.size[axis] * one;
         for (size_t i = 0; i < outer && run && out[j].at; i++)

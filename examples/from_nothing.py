@@ -38,9 +38,10 @@ def seconds(command, folder):
 
 
 def first_score(results):
-    """{"value", "low", "high"} of the network in the first column of a README's first table."""
+    """{"value", "low", "high"} of the network that was trained, in the first column of a README's
+    first table."""
     rows = next(iter(results["scores"].values()))["rows"]
-    return next(iter(rows[report.OURS].values()))
+    return next(iter(rows[results.get("row_of_run", report.OURS)].values()))
 
 
 def measured(clone, name, times):

@@ -16,13 +16,14 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from common import pictures, report, timing  # noqa: E402
-from common.scores import events, interval, part_of  # noqa: E402
+from common.scores import events, interval, mean_share, part_of  # noqa: E402
 
 from anomalies.data import SEGMENT, read_all, with_faults  # noqa: E402
 from anomalies.deploy import FAULTS, MODEL, SMOOTH, Detector, pulse, smoothed, surprise  # noqa: E402
 from anomalies.ranges import covered, harmonic, noticed, spans  # noqa: E402
 from anomalies.train import ABOVE, WARM, Network, forecasts  # noqa: E402
 
+LABELLED = ("pressure", "ecg")  # whose anomalies others have labelled
 NEAR = 100  # steps from an anomaly at which a score still counts as its, as in the UCR archive
 
 
@@ -98,14 +99,21 @@ def alarms(found, anomalies, period):
 
 
 def labelled(all_series):
-    """The labelled anomalies of the test parts: how many are found, how many alarms are false."""
-    counts, rows = {}, {}
+    """(the labelled anomalies of the test parts: how many are found, how many alarms are false;
+    precision and recall for ranges)."""
+    counts, rows, ranges = {}, {}, {}
     for name, series in all_series.items():
         for who, score in methods(name, series).items():
             threshold = threshold_of(who, score, series)
             found = ranges_over(who, score(series.test), threshold, series)
             hits, false = alarms(found, series.anomalies, series.period)
             counts.setdefault(who, {})[name] = (hits, len(series.anomalies), false)
+            if name in LABELLED:
+                right = [covered(alarm, series.anomalies) for alarm in found]
+                seen = [noticed(anomaly, found) for anomaly in series.anomalies]
+                ranges.setdefault(who, {}).update({
+                    f"{name}: precision": mean_share(right), f"{name}: recall": mean_share(seen),
+                })  # fmt: skip
     for who, row in counts.items():
         hits, of, false = (sum(part) for part in zip(*row.values(), strict=True))
         rows[who] = {
@@ -114,7 +122,7 @@ def labelled(all_series):
             **{f"{name}: found, of {n}": part_of(k, n) for name, (k, n, _) in row.items()},
             **{f"{name}: false": events(k) for name, (_, _, k) in row.items()},
         }
-    return rows
+    return rows, ranges
 
 
 class Tried(NamedTuple):
@@ -301,12 +309,14 @@ def draw(all_series):
 
 def scored(all_series):
     by_series, by_kind, ranges = fault_tables(all_series)
+    counts, labelled_ranges = labelled(all_series)
     where = f"located, % of 200 segments of {SEGMENT} steps with one fault"
     rows = {
         where: ("higher", 0, by_series),
         "alarms and faults as ranges of steps (Tatbul), the same segments": ("higher", 2, ranges),
         "located, %, by kind of fault": ("higher", 0, by_kind),
-        "labelled anomalies": ("found: higher, false alarms: lower", 0, labelled(all_series)),
+        "labelled anomalies": ("found: higher, false alarms: lower", 0, counts),
+        "labelled anomalies and alarms as ranges": ("higher", 2, labelled_ranges),
     }
     return {
         name: {"better": better, "digits": digits, "rows": part}

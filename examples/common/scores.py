@@ -39,6 +39,15 @@ def part_of(count, n):
     return {"value": count, "low": float(low), "high": float(high)}
 
 
+def mean_share(shares):
+    """The mean of a few shares from 0 to 1, with the exact interval of as many yes and no of that
+    mean: nothing in 0 to 1 varies more than they do. Of no shares it is 1, and could be all."""
+    if not len(shares):
+        return {"value": 1.0, "low": 0.0, "high": 1.0}
+    found = part_of(float(np.sum(shares)), len(shares))
+    return {name: float(value) / len(shares) for name, value in found.items()}
+
+
 def events(count):
     """A number of events that come by chance, with its exact interval (Poisson's)."""
     from scipy.stats import chi2

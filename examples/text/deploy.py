@@ -106,12 +106,13 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same text")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds to wait after a letter")
     parser.add_argument("--int8", action="store_true", help="LSTM weights as 8-bit integers")
+    parser.add_argument("--model", default=MODEL, help="another file by train.py")
     args = parser.parse_args(arguments)
     if not 0 <= args.temperature < float("inf") or args.length < 1 or args.seed < 0:
         parser.error("temperature and seed are 0 or more, length 1 or more")
 
     model, temperature, taken = (
-        Writer(dtype="int8" if args.int8 else "float32"),
+        Writer(args.model, dtype="int8" if args.int8 else "float32"),
         args.temperature,
         [],
     )

@@ -2,6 +2,8 @@
 """The letter model beside counted letters (n-grams) and a compressor, on the ends of the novels.
 
 python evaluate.py         # writes results.json, README's tables, the pictures, tests' outputs
+
+The demo's model, and the one that train.py has just made.
 """
 
 import lzma
@@ -18,9 +20,10 @@ from common import pictures, report, timing  # noqa: E402
 from common.scores import interval  # noqa: E402
 
 from text.deploy import MODEL, Writer  # noqa: E402
-from text.train import charlm, novels  # noqa: E402
+from text.train import CHECKPOINT, charlm, novels  # noqa: E402
 
 BLOCK = 500  # letters that are drawn together
+TRAINED = "this LSTM, one epoch by train.py"
 STRETCHES = 20  # of the held-out text, whose compressed sizes are told apart
 SAMPLE = "She had been forced into prudence in her youth, she learned romance as she grew older."
 
@@ -173,11 +176,14 @@ def draw(writer):
 def main():
     import torch
 
+    if not CHECKPOINT.exists():
+        raise SystemExit(f"{CHECKPOINT} is not there: run train.py first")
     torch.set_num_threads(1)
     train, held = (part.numpy() for part in charlm().split_novels(novels()))
     writers = {dtype: Writer(dtype=dtype) for dtype in ("float32", "int8")}
     letters = writers["float32"].letters
     bits = {f"this LSTM, {dtype}": bits_of(writer, held) for dtype, writer in writers.items()}
+    bits[TRAINED] = bits_of(Writer(CHECKPOINT), held)
     for order in (3, 5, 7):
         bits[f"{order}-grams"] = counted(train, held, order, len(letters))
     rows = {
@@ -192,6 +198,7 @@ def main():
     results = {
         "verdict": report.verdict("bits a letter of unread text", table, "held out"),
         "scores": {"bits a letter": table},
+        "row_of_run": TRAINED,
         "letters": {"train": len(train), "held_out": len(held)},
         "training": report.read(HERE, "training.json"),
         "deployed": {

@@ -30,7 +30,7 @@ FILES = {
     "Rdata.rdx": "cab8cbe4ce965d3b42b35c03383bafccc0eb78151f70e4748ead45270470c22f",
     "Rdata.rdb": "8fb5198960d0da724b1562f96e4221e5c1b41ff455000280b02c55980c3d8f21",
 }
-SEED = 1775
+SEED, CHECKPOINT = 1775, CACHE / "text" / "austen.pt"
 
 
 def charlm():

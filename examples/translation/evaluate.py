@@ -4,7 +4,11 @@
 python evaluate.py         # writes results.json, README's tables, the pictures, tests' outputs
 """
 
+import multiprocessing
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +34,7 @@ from translation.deploy import (  # noqa: E402
 )
 
 DRAWS, TIMED = 500, 60
+PROCESSES, SHARE = 2, 50  # texts that a process translates before it gets others
 OURS = report.OURS
 
 
@@ -112,16 +117,32 @@ def exactly(asked, answers):
     }
 
 
-def translated(model, asked, **options):
-    return [
-        model.translate(p.english, p.language, **options)[0]
-        for p in progress(asked, model.decoder.dtype)
-    ]
+translator = lru_cache(Translator)  # a process reads each model once
 
 
-def chosen_on(pairs, asked, model):
+def some_translated(dtype, texts, options):
+    model = translator(dtype=dtype)
+    return [model.translate(text, to, **options)[0] for text, to in texts]
+
+
+def workers():
+    """A pool of processes, which are begun anew rather than forked, with one thread each."""
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # read when they begin
+    return ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"))
+
+
+def translated(pool, dtype, asked, **options):
+    """Each text is translated alone: answers are the same for any number of processes."""
+    texts = [(p.english, p.language) for p in asked]
+    shares = [texts[at : at + SHARE] for at in range(0, len(texts), SHARE)]
+    jobs = [pool.submit(some_translated, dtype, share, options) for share in shares]
+    return [answer for job in progress(jobs, dtype) for answer in job.result()]
+
+
+def chosen_on(pairs, asked, pool):
     """What is chosen on validation texts: ({length exponent: chrF}, {least likeness: chrF})."""
-    lengths = {n: translated(model, asked, length=n) for n in (0.0, 0.4, 0.8, 1.2)}
+    exponents = (0.0, 0.4, 0.8, 1.2)
+    lengths = {n: translated(pool, "float32", asked, length=n) for n in exponents}
     near = nearest(pairs, asked)
     least = {n: either(near, lengths[LENGTH], n) for n in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)}
     return [{n: chrf_of(asked, a) for n, a in found.items()} for found in (lengths, least)]
@@ -293,10 +314,10 @@ def main():
 
     pairs = read_pairs()
     test = [p for p in pairs if p.part == TEST]
-    models = {dtype: Translator(dtype=dtype) for dtype in ("float32", "int8")}
-    own = models["float32"]
-    lengths, likeness = chosen_on(pairs, [p for p in pairs if p.part == VALIDATION], own)
-    answers = {f"this LSTM, {dtype}": translated(m, test) for dtype, m in models.items()}
+    own, validation = Translator(), [p for p in pairs if p.part == VALIDATION]
+    with workers() as pool:
+        lengths, likeness = chosen_on(pairs, validation, pool)
+        answers = {f"this LSTM, {d}": translated(pool, d, test) for d in ("float32", "int8")}
     near, least = nearest(pairs, test), max(likeness, key=likeness.get)
     answers["nearest neighbour"] = [n.translation for n in near]
     answers["copying"] = [p.english for p in test]

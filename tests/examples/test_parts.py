@@ -6,6 +6,7 @@ import importlib
 import itertools
 import json
 import math
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,19 @@ def test_intervals_of_counts_leave_a_fortieth_on_either_side():
             if k == 0
             else 1 - at_most(k - 1, found["low"]) == pytest.approx(0.025)
         )
+
+
+def test_the_interval_of_shares_is_that_of_counts():
+    pytest.importorskip("scipy")
+    scores = module("common.scores")
+    whole, count = scores.mean_share([1.0, 0.0, 1.0, 1.0]), scores.part_of(3, 4)
+    assert all(whole[name] == pytest.approx(count[name] / 4) for name in count)
+    some = scores.mean_share([0.5, 0.7, 0.3])
+    assert some["value"] == pytest.approx(0.5) and 0 < some["low"] < 0.1 < 0.9 < some["high"] < 1
+    assert scores.mean_share([]) == {"value": 1.0, "low": 0.0, "high": 1.0}
+    for share in (0.0, 0.4, 1.0):
+        one = scores.mean_share([share])
+        assert 0 <= one["low"] <= share <= one["high"] <= 1
 
 
 # READMEs
@@ -228,6 +242,19 @@ def test_the_exponent_of_the_translator_is_about_the_best():
 
 
 # Speech
+
+
+def test_voices_are_compared(tmp_path):
+    loader = pytest.importorskip("espeakng_loader")
+    voices = module("speech.voices")
+    library, data = Path(loader.get_library_path()), Path(loader.get_data_path())
+    voices.check(library, data)
+    (tmp_path / "en_dict").write_bytes((data / "en_dict").read_bytes())
+    with pytest.raises(voices.DataError, match="have the SHA-256"):
+        voices.check(library, tmp_path)
+    if (platform.system(), platform.machine()) in voices.LIBRARIES:
+        with pytest.raises(voices.DataError, match="has the SHA-256"):
+            voices.check(data / "en_dict", data)
 
 
 def test_the_same_calls_give_the_same_voices():

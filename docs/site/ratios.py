@@ -63,13 +63,13 @@ SHAPES = {
     "": Shape(
         760, 262, 22, 68, 0,
         ("How many times as fast as the best other engine",),
-        ("dashed: equally fast; dark line: interval of the ratio; at the right: the engine "
+        ("dashed: equally fast; thin line: interval of the ratio; at the right: the engine "
          "compared",),
     ),
     "-narrow": Shape(
         370, 8, 22, 46, 17,
         ("How many times as fast", "as the best other engine"),
-        ("dashed: equally fast; dark line: interval of the ratio;",
+        ("dashed: equally fast; thin line: interval of the ratio;",
          "at the right: the engine compared"),
     ),
 }  # fmt: skip
@@ -146,12 +146,13 @@ def draw(shape, colours):
             f'<text x="{margin}" y="{y + 13}" font-weight="600" fill="{text}">{heading}</text>'
         )
         top, y = y + 22, y + 24
-        x = shape.left + shape.unit
-        drawn = []
+        drawn, path = [], f"V{y}"  # of equal speed: a line that leaves out what words stand on
         for words, ratio in bars:
             drawn += bar(words, ratio, y, shape, colours)
+            path += f"m0 {shape.words}v{shape.row}" if shape.words else f"v{shape.row}"
             y += shape.row + shape.words
-        parts += [*drawn, f'<path d="M{x} {top}V{y}" stroke="{one}" stroke-dasharray="3 3"/>']
+        x = shape.left + shape.unit
+        parts += [*drawn, f'<path d="M{x} {top}{path}" stroke="{one}" stroke-dasharray="3 3"/>']
         y += 14
     for n, line in enumerate(shape.note):
         parts.append(

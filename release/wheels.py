@@ -239,20 +239,38 @@ def targets(words):
                     yield target
 
 
-def how_it_ran(row, machine):
+# whose Pythons run the tests: of an origin on a C library
+MAKERS = {
+    (debian, "manylinux"): "Debian's",
+    (packaged, "manylinux"): "krunner's",
+    (packaged, "musllinux"): "Alpine's",
+}
+
+
+def what_ran(row, target):
+    """(pytest's words, the Python that ran it and under what, engine and instruction sets)."""
     if not row["tests"]:
-        return "not run"
-    return row["tests"].split(" in ")[0] + (" (qemu)" if machine == "aarch64" else "")
+        return "not run", "", ""
+    python = f"{MAKERS[ORIGINS[target.libc][target.version], target.libc]} {target.version}"
+    engine, *sets = row["engine"]
+    return (
+        row["tests"].split(" in ")[0],
+        python + (", qemu" if target.machine == "aarch64" else ""),
+        f"{engine}: {', '.join(sets)}",
+    )
 
 
 def table(rows):
+    """Markdown of {a target's name: its row}."""
     lines = [
         f"{datetime.date.today()}, gcc {run('gcc', '-dumpfullversion').strip()}, "
         f"zig {run(*ZIG, 'version').strip()}.\n",
-        "| wheel | bytes | auditwheel | tests |", "|---|---:|---|---|",
+        "| wheel | bytes | auditwheel | tests | run by | engine and instruction sets |",
+        "|---|---:|---|---|---|---|",
     ]  # fmt: skip
+    known = {target.name: target for target in targets([])}
     for name, row in rows.items():
-        ran = how_it_ran(row, name.rpartition("-")[2])
+        ran = " | ".join(what_ran(row, known[name]))
         label = re.sub(r"^fastlstm-[\d.]+-|\.whl$", "", row["wheel"])
         lines.append(f"| `{label}` | {row['bytes']:,} | {row['platform']} | {ran} |")
     return "\n".join(lines) + "\n"
@@ -279,8 +297,8 @@ def make(target, with_tests):
     row |= target.try_out(wheel) if runs else {}
     print(f"{wheel.name}  {row['bytes']:,} bytes  auditwheel: {platform}")
     if runs:
-        ran = how_it_ran(row, target.machine)
-        print(f"    {ran}  {row['seconds']:.0f} s  {' '.join(row['engine'])}")
+        tests, python, engine = what_ran(row, target)
+        print(f"    {tests} by {python} in {row['seconds']:.0f} s; {engine}")
     sys.stdout.flush()
     return row
 

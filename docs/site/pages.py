@@ -18,8 +18,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from mkdocs.structure.files import File
-
 ROOT = Path(__file__).parents[2]
 OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "LICENSE",
            "benchmarks/README.md", "examples/*/*.md", "examples/*/*.png")  # fmt: skip
@@ -160,6 +158,8 @@ def on_config(config):
 
 
 def on_files(files, config):
+    from mkdocs.structure.files import File  # not needed by tests that ask for the pages' names
+
     for file in sorted((ROOT / "docs" / "tutorials").glob("*.py")):
         name = f"tutorials/{file.stem}.md"
         files.append(File.generated(config, name, content=page_of(file.read_text())))

@@ -3,7 +3,7 @@
 
 A network was trained in PyTorch and saved with `torch.save(model.state_dict(), ...)`. It shall run
 on a machine where PyTorch's gigabyte is not wanted. What is deployed in the end: NumPy, fastlstm
-(a wheel of 1.4 MB) and a file of weights.
+and a file of weights.
 
 The checkpoint of this page is the one of `fastlstm demo` and is inside the package: a network that
 read Jane Austen's novels letter by letter.
@@ -90,6 +90,10 @@ with tempfile.TemporaryDirectory() as folder:
 # float16    330 KiB
 # int8       175 KiB
 # ```
+#
+# Beside NumPy, fastlstm's [wheel](../wheels.md) of 1.38 MB and this file are all that is copied:
+# 1.56 MB with int8, 2.05 MB with float32. 1 MB was the aim, and is missed by the wheel alone: it
+# has kernels for every instruction set of its kind of CPU, in every format of numbers.
 #
 # The same without a program:
 #

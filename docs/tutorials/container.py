@@ -24,6 +24,7 @@ ENV PYTHONPATH=/python/packages PYTHONDONTWRITEBYTECODE=1
 ENTRYPOINT ["/python/bin/python3", "/app/stream.py"]
 ```
 
+The project's tests run this program, and compare the text above with the file, but build no image.
 It is built in a checkout of fastlstm: `docker build -f docs/tutorials/Containerfile -t stream .`,
 and then `docker run -i --network none --read-only stream` reads frames and answers.
 """

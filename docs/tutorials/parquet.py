@@ -117,8 +117,8 @@ assert same
 # ## In a terminal
 #
 # ```sh
-# fastlstm score machines.safetensors readings.parquet scored.parquet --column x --keep machine
-# fastlstm score machines.safetensors readings.parquet scored.parquet --column x --keep machine \
+# fastlstm score machines.safetensors readings.parquet states.parquet --column x --keep machine
+# fastlstm score machines.safetensors readings.parquet states.parquet --column x --keep machine \
 #     --resume
 # ```
 #

@@ -78,9 +78,10 @@ assert difference < 1e-4
 
 # %% ## Is it faster?
 #
-# It depends on the shape: on arrays 1.1 to 2.1 times PyTorch's speed, through PyTorch's autograd
-# 0.98 to 1.2 ([every figure](../../benchmarks/README.md)), for GRU and RNN up to 7.9. Measure
-# yours, both by turns:
+# It depends on the shape, and for some it is slower. Of all LSTM shapes that were measured, a step
+# through PyTorch's autograd ran at 0.76 to 1.41 times PyTorch's speed, on arrays without PyTorch at
+# 0.83 to 2.32; GRU and RNN at 1.25 to 7.9 times through autograd
+# ([every figure](../../benchmarks/README.md)). Measure yours, both by turns:
 
 for name, change in (("torch", fastlstm.torch.restore), ("ours", fastlstm.torch.accelerate)) * 2:
     change(model)

@@ -28,10 +28,25 @@ def text_of(path):
     return path.read_text()
 
 
+def of_the_site(name):
+    """The module docs/site/NAME.py."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "site" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def documents():
+    """README, and every Markdown page of the site, wherever it stands."""
+    outside = [ROOT / path for path in of_the_site("pages").outside() if path.endswith(".md")]
+    return sorted({ROOT / "README.md", *DOCS.rglob("*.md"), *outside})
+
+
 def pages():
     """All documents in which there is something to run, and the tutorials."""
-    found = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *DOCS.rglob("*.md")]
-    found = [page for page in found if page.exists() and run_page.blocks(text_of(page))]
+    if not DOCS.exists():
+        return []
+    found = [page for page in documents() if run_page.blocks(text_of(page))]
     return sorted([*found, *(DOCS / "tutorials").glob("*.py")])
 
 
@@ -59,6 +74,10 @@ def test_a_page_that_is_wrong_is_found(tmp_path):
         ("```sh\nmake nothing-here\n```\n", "make nothing-here"),
         ('```python\nprint(1)\n```\n\n```text title="printed"\n2\n```\n', "'2' was not printed"),
         ("text\n\n    make gone     # a target\n", "make gone"),
+        ("```sh\nmake demo NAME=gone\n```\n", "NAME=gone"),
+        ("```sh\npython examples/text/gone.py\n```\n", "no such program"),
+        ("```sh\npython examples/text/deploy.py --gone\n```\n", "--gone"),
+        ("text\n\n    cc -O2 gone.c\n", "gone.c"),
     ):
         page = tmp_path / "page.md"
         page.write_text(code)
@@ -68,14 +87,6 @@ def test_a_page_that_is_wrong_is_found(tmp_path):
         assert done.returncode and said in done.stderr, code
 
 
-def of_the_site(name):
-    """The module docs/site/NAME.py."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / "site" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", ["ratios", "panel"])
 def test_pictures_are_those_of_the_runs(name):
     for path, drawn in of_the_site(name).pictures().items():
@@ -83,15 +94,29 @@ def test_pictures_are_those_of_the_runs(name):
 
 
 def test_links_of_the_documents_lead_somewhere():
-    """Relative links of every document outside the site's own check: README and the root's."""
+    """Relative links and anchors of every document: the site's own check knows no README.md."""
     lost = []
-    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("benchmarks/*.md")]:
+    for page in {*ROOT.glob("*.md"), *documents(), *(DOCS / "tutorials").glob("*.py")}:
         plain = re.sub(r"^```.*?^```", "", text_of(page), flags=re.S | re.M)
-        targets = re.findall(r"\]\(([^()\s#]+)(?:#[^()\s]*)?\)|(?:src|srcset)=\"([^\"]+)\"", plain)
-        for target in (one or other for one, other in targets):
-            if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
-                lost.append(f"{page.relative_to(ROOT)}: {target}")
+        targets = re.findall(r"\]\(([^()\s#]*)(#[^()\s]*)?\)|(?:src|srcset)=\"([^\"]+)\"", plain)
+        for link, anchor, picture in targets:
+            target = page.parent / (link or picture or page.name)
+            if re.match(r"[a-z]+:", link):
+                continue
+            if not target.exists() or (anchor and anchor[1:] not in anchors(target)):
+                lost.append(f"{page.relative_to(ROOT)}: {link or picture}{anchor}")
     assert lost == []
+
+
+def anchors(page):
+    """What a link into a document can name: its headings, as a forge and the site spell them."""
+    headings = re.findall(r"^(?:# %% )?#+ (.*)", text_of(page), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_picture_in_words_is_that_of_the_runs(page):
+    assert of_the_site("ratios").alt() in " ".join(text_of(ROOT / page).split())
 
 
 def test_reports_ask_for_what_is_installed():
@@ -141,6 +166,21 @@ def test_every_public_name_is_in_the_reference(module):
     documented = set(re.findall(r"^::: ([\w.]+)$", "\n".join(pages), re.M))
     public = importlib.import_module(module).__all__
     assert public and {f"{module}.{name}" for name in public if name != "nn"} <= documented
+
+
+def test_every_name_that_a_page_imports_is_in_the_reference():
+    """Whatever module it is of: what a page teaches is public."""
+    reference = "\n".join(text_of(page) for page in (DOCS / "reference").glob("*.md"))
+    taught = set()
+    for page in pages():
+        for module, names in re.findall(
+            r"^from (fastlstm[\w.]*) import (\w+(?:, \w+)*)", text_of(page), re.M
+        ):
+            taught |= {(module, name) for name in names.split(", ")}
+    assert {("fastlstm.demo", "DATA"), ("fastlstm.score", "score")} <= taught
+    taught.remove(("fastlstm.nn", "tensor"))  # a module, whose names the page of nn has
+    missing = [(m, name) for m, name in taught if not re.search(rf"[`.]{name}\b", reference)]
+    assert missing == []
 
 
 def of_torchs(module):

@@ -55,24 +55,51 @@ def test_a_python_is_started_on_a_c_library_of_its_own(wheels, tmp_path):
 def test_a_row_says_what_ran_and_under_what(wheels):
     row = {
         "wheel": "fastlstm-0.1.0-cp311-cp311-manylinux_2_17_aarch64.whl", "bytes": 1234567,
-        "platform": "manylinux_2_17_aarch64", "tests": "=== 3 passed, 1 skipped in 2.00s ===",
+        "platform": "manylinux_2_17_aarch64", "tests": "3 passed, 1 skipped in 2.00s",
+        "engine": ["c", "neon-dot", "neon"],
     }  # fmt: skip
-    row["tests"] = row["tests"].strip("= ")
-    assert wheels.how_it_ran(row, "aarch64") == "3 passed, 1 skipped (qemu)"
-    assert wheels.how_it_ran(row, "x86_64") == "3 passed, 1 skipped"
-    assert wheels.how_it_ran({"tests": ""}, "x86_64") == "not run"
+    by = {target.name: wheels.what_ran(row, target)[1] for target in ran_here(wheels)}
+    assert by["cp311-manylinux-aarch64"] == "Debian's 3.11, qemu"
+    assert by["cp312-manylinux-x86_64"] == "krunner's 3.12"
+    assert by["cp313-musllinux-x86_64"] == "Alpine's 3.13"
+    target = wheels.Target("3.11", "aarch64", "manylinux")
+    assert wheels.what_ran(row, target)[::2] == ("3 passed, 1 skipped", "c: neon-dot, neon")
+    assert wheels.what_ran(row | {"tests": ""}, target) == ("not run", "", "")
+    last = wheels.table({target.name: row}).splitlines()[-1]
+    assert last.startswith("| `cp311-cp311-manylinux_2_17_aarch64` | 1,234,567 |")
+    assert last.endswith(" | 3 passed, 1 skipped | Debian's 3.11, qemu | c: neon-dot, neon |")
+
+
+def ran_here(wheels):
+    """The targets for which there is a Python to run."""
+    origins = wheels.ORIGINS
+    return [t for t in wheels.targets([]) if origins[t.libc][t.version] is not wheels.derived]
 
 
 def test_the_list_of_wheels_agrees_with_itself(wheels):
-    """Each row's name has the platform that auditwheel said, and its tests failed nowhere."""
+    """Each row's name has the platform that auditwheel said; its tests failed nowhere, ran on the C
+    core, and by a Python that there is: under qemu if for AArch64."""
     text = wheels.PAGE.read_text().split(wheels.BEGIN)[1].split(wheels.END)[0]
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:3] == "| `"]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line[:3] == "| `"]
+    rows = [[cell.strip() for cell in row] for row in rows]
     assert rows and len({row[0] for row in rows}) == len(rows)
-    for name, size, platform, tests in rows:
+    runnable = {
+        (t.version.replace(".", ""), t.libc, t.machine): t.version for t in ran_here(wheels)
+    }
+    for name, size, platform, tests, python, engine in rows:
         assert name.strip("`").endswith(platform), name
         assert 1_000_000 < int(size.replace(",", "")) < 2_000_000, name
-        assert re.fullmatch(r"\d+ passed(, \d+ skipped)?( \(qemu\))?|not run", tests), name
-        assert ("aarch64" in name) == ("qemu" in tests) or tests == "not run", name
+        _, version, kind, machine = re.match(
+            r"`cp(\d+)-cp(\d+t?)-([a-z]+).*_(x86_64|aarch64)`", name
+        ).groups()
+        there = runnable.get((version, kind, machine))
+        if not there or tests == "not run":
+            assert (tests, python, engine) == ("not run", "", ""), name
+            continue
+        assert re.fullmatch(r"\d+ passed(, \d+ skipped)?", tests), name
+        assert re.fullmatch(rf"[\w']+ {there}(, qemu)?", python), name
+        assert (machine == "aarch64") == python.endswith(", qemu"), name
+        assert engine.startswith("c: ") and ("neon" in engine) == (machine == "aarch64"), name
 
 
 def test_what_is_left_out_under_qemu_is_there(wheels):

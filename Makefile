@@ -101,7 +101,7 @@ asan: $(VENV)-asan/.asan
 
 tsan: $(VENV)/.test
 	$(BIN)/python -m pytest -q tests/c/test_c_threads.py tests/c/test_c_split.py tests/c/test_c_session.py \
-	tests/c/test_c_contract.py -k "tsan or [thread"
+	tests/c/test_c_pool.py tests/c/test_c_contract.py -k "tsan or [thread"
 
 # Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
 FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras fastlstm file model

@@ -20,6 +20,10 @@ import numpy as np
 SOURCE = Path(__file__).with_suffix(".c")
 
 
+class Ended(RuntimeError):
+    """The server ended a stream that had done nothing wrong, as it may when it falls behind."""
+
+
 def compiled():
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "sockets.so"
@@ -75,7 +79,8 @@ class Clients:
                     return made
 
     def run(self, seconds):
-        """How late each answer was, in seconds, by when its frame was due."""
+        """How late each answer was, in seconds, by when its frame was due. Ended: a stream was
+        ended before."""
         count, frames = len(self.sockets), round(seconds / self.period)
         fds = np.array([each.fileno() for each in self.sockets], np.intc)
         late = np.zeros(count * frames)
@@ -86,7 +91,7 @@ class Clients:
             late.ctypes.data,
         )  # fmt: skip
         if found < 0:
-            raise RuntimeError(f"the server ended stream {-1 - found}, or sent no answer")
+            raise Ended(f"the server ended stream {-1 - found}, or sent what is no answer")
         return late[:found]
 
     def close(self):

@@ -33,6 +33,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from sockets import Clients, Ended
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
@@ -210,8 +211,6 @@ def cpu_of(pid):
 
 
 def live_server(streams, seconds):
-    from sockets import Clients
-
     command = [sys.executable, "-m", "fastlstm", "serve", model_path(), "--port", "0", "--value",
                f"sr={RATE}", "--frame", str(FRAME), "--context", str(CONTEXT), "--streams",
                str(streams), *server_options]  # fmt: skip
@@ -222,10 +221,11 @@ def live_server(streams, seconds):
         samples = frames_of(streams)[:, CONTEXT:] * 32767
         clients = Clients(port, samples.clip(-32768, 32767).astype("<i2"), PERIOD, GATHER)
         busy[0], begun = cpu_of(process.pid), time.process_time()
-        late = clients.run(seconds)
-        busy[1], client_busy[0] = cpu_of(process.pid), time.process_time() - begun
-        clients.close()
-        return late
+        try:
+            return clients.run(seconds)
+        finally:
+            busy[1], client_busy[0] = cpu_of(process.pid), time.process_time() - begun
+            clients.close()
     finally:
         process.terminate()
         process.wait(60)
@@ -242,9 +242,13 @@ def measured(engine, streams, seconds):
     """A row of the table: lateness in ms; cpu: microseconds of CPU for a frame, of the server's
     process or, of the others, of this one, which also makes the frames; clients_cpu: of the
     server's clients. p99_second: the median of the p99 of each second; stolen: percent of the CPUs'
-    time that a host took from this machine meanwhile, engines' beginnings included."""
-    before = cpu_times()
-    late = np.array(ENGINES[engine](streams, seconds)) * 1e3
+    time that a host took from this machine meanwhile, engines' beginnings included. ended: why the
+    run broke off, where a server ended a stream; all of its frames count as lost."""
+    before, ended = cpu_times(), None
+    try:
+        late = np.array(ENGINES[engine](streams, seconds)) * 1e3
+    except Ended as error:
+        late, ended = np.zeros(0), str(error)
     passed = cpu_times() - before
     expected = round(seconds / PERIOD) * streams
     row = {"engine": engine, "streams": streams, "frames": expected, "lost": expected - len(late)}
@@ -257,6 +261,8 @@ def measured(engine, streams, seconds):
     row["cpu"] = round((busy[1] - busy[0]) / expected * 1e6, 1)
     if engine == "server":
         row["clients_cpu"] = round(client_busy[0] / expected * 1e6, 1)
+    if ended:
+        row |= {"ended": ended, "cpu": None, "clients_cpu": None}
     return row
 
 

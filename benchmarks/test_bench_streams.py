@@ -28,3 +28,14 @@ def test_the_search_ends_at_the_limit(monkeypatch):
     most = streams.search("step", 60, 20, shown.append, probe=5)
     assert 165 <= most < 182 and len(shown) < 26
     assert streams.held({"lost": 1, "p99": 1}, 20) is False
+
+
+def test_a_server_that_ends_streams_does_not_hold_them(capsys, tmp_path):
+    """As one that falls behind may: no other row is lost with it, and a search goes on."""
+    out = tmp_path / "rows.json"
+    streams.main(["--streams", "3", "--seconds", "1", "--engines", "server", "step",
+                  "--server", "--rate 5", "--out", str(out)])  # fmt: skip
+    ended, row = json.loads(out.read_text())["rows"]
+    assert ended["lost"] == ended["frames"] > 0 and "ended stream" in ended["ended"]
+    assert ended["p99"] is None and streams.held(ended, 20) is False
+    assert row["engine"] == "step" and row["lost"] == 0

@@ -35,11 +35,13 @@ class _Uvicorn(uvicorn.Server):
 
 
 def configured(server, certificate=None, key=None):
-    """The uvicorn.Config of a Server."""
+    """The uvicorn.Config of a Server. Its pings keep the ways to clients open, and nobody is ended
+    for a late pong: it comes behind frames that a server that fell behind has not read yet. Who
+    vanished is ended by the Server's `idle`."""
     return uvicorn.Config(
         server.app, ws=Direct, log_level="warning", access_log=False,
         lifespan="off", ws_max_size=max(4 * server.served.numbers, 1024), ws_ping_interval=20,
-        ws_ping_timeout=20, ws_per_message_deflate=False, server_header=False,
+        ws_ping_timeout=None, ws_per_message_deflate=False, server_header=False,
         timeout_graceful_shutdown=5, ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
 

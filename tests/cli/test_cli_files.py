@@ -249,3 +249,42 @@ def test_the_bar_is_for_terminals(capsys, monkeypatch):
     assert "] 50 %" in capsys.readouterr().err
     bar.close()
     assert capsys.readouterr().err.startswith("\r")
+
+
+def test_score_shows_a_bar_of_all_rows(capsys, tmp_path, monkeypatch):
+    """After each part, on a terminal alone; it is gone before anything else is said, and a run that
+    is resumed counts the rows that are there."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    from fastlstm.score import parts
+
+    fastlstm.LSTM(2, 3).save(tmp_path / "m")
+    rows = pa.array([[[0.5, -0.5]] * (1 + i % 5) for i in range(40)])
+    parquet.write_table(pa.table({"x": rows}), tmp_path / "in", row_group_size=10)
+    files = [tmp_path / name for name in ("m", "in", "out")]
+    scored, done = parts._scored, []
+
+    def full_at_the_third(*given):
+        done.append(given)
+        if len(done) == 3:
+            raise OSError(errno.ENOSPC, "no space left")
+        return scored(*given)
+
+    def said(*more, code=0):
+        arguments = [str(each) for each in ("score", *files, "--column", "x", *more)]
+        assert cli.main(arguments) == code
+        out, err = capsys.readouterr()
+        assert out == ("" if code else f"wrote {files[2]}: 40 rows\n")
+        return err
+
+    assert said() == ""
+    files[2].unlink()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(parts, "_scored", full_at_the_third)
+    bars = [
+        f"\r[{'#' * full}{'.' * (30 - full)}] {percent} %"
+        for full, percent in ((7, 25), (15, 50), (22, 75), (30, 100))
+    ]
+    bar, erased, error = said(code=1).partition("\r\x1b[K")
+    assert bar == "".join(bars[:2]) and erased and "no space left" in error
+    assert said("--resume") == "".join(bars) + "\r\x1b[K"
+    assert len(done) == 5, "two parts were there, the third was begun twice"

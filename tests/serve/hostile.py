@@ -31,10 +31,11 @@ class Hostile:
         self.at = host, int(port)
 
     def connect(self, **options):
+        """Without pings of its own: on a busy machine websockets would end a slow reader, which
+        reads no pong, before the server does."""
+        options |= {"open_timeout": SECONDS, "ping_interval": None}
         headers = {"Authorization": f"Bearer {self.token}"}
-        return websockets.connect(
-            self.address, additional_headers=headers, open_timeout=SECONDS, **options
-        )
+        return websockets.connect(self.address, additional_headers=headers, **options)
 
     async def closed(self, ws, *codes):
         with pytest.raises(websockets.ConnectionClosed) as caught:

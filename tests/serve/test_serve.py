@@ -270,10 +270,12 @@ def test_a_signal_ends_it_when_what_it_took_is_answered(layer):
 
 
 async def good_client(url, token, lstm, seed, count):
+    """Without pings of its own, after which websockets gives up: what hangs is found otherwise."""
     x, stream = frames(count, 3, np.random.default_rng(seed)), lstm.stream()
     headers = {"Authorization": f"Bearer {token}"}
     address = url.replace("http", "ws") + "stream?answer=binary"
-    async with websockets.connect(address, additional_headers=headers, open_timeout=SECONDS) as ws:
+    options = {"additional_headers": headers, "open_timeout": SECONDS, "ping_interval": None}
+    async with websockets.connect(address, **options) as ws:
         await ws.recv()
         for each in x:
             await ws.send(each.tobytes())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 import websockets
 from hostile import SECONDS, get
 from test_serve import served
@@ -234,6 +235,28 @@ def test_the_end_of_a_faulty_client_is_heard_at_once(attached):
         assert made.inner.given == [text, close] and happened[-1] == "resume_reading"
 
     asyncio.run(talk())
+
+
+def test_nobody_is_ended_for_a_late_pong(layer):
+    """Pings every 20 ms, as every 20 s, to a client that sends frames and no pong."""
+
+    async def talk():
+        config = run.configured(Server(Served(layer[0], streams=2)))
+        config.ws_ping_interval = 0.02
+        config.ws_ping_timeout = config.ws_ping_timeout and 0.02
+        own, socket = uvicorn.Server(config), run._bound("127.0.0.1", 0)
+        serving = asyncio.create_task(own.serve(sockets=[socket]))
+        reader, writer = await opened(run.url_of(*socket.getsockname(), None), "answer=binary")
+        kinds = []
+        while kinds.count(0x89) < 5:
+            writer.write(masked(Opcode.BINARY, bytes(12)))
+            kinds.append((await message(reader))[0])
+        assert {*kinds} == {0x82, 0x89}
+        writer.close()
+        own.should_exit = True
+        await serving
+
+    asyncio.run(asyncio.wait_for(talk(), SECONDS))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")

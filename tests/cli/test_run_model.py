@@ -4,6 +4,7 @@
 import io
 import json
 import os
+import re
 import sys
 import types
 from pathlib import Path
@@ -181,6 +182,37 @@ def test_nothing_from_stdin(here, capsys, monkeypatch):
     stdin_of(monkeypatch, b"")
     path = path_of("silero_vad.onnx")
     assert run(capsys, path, *SILERO, "--input", "-", "--output", "-") == ""
+
+
+# ---- progress
+
+
+@pytest.mark.parametrize("output", ["y=y.npy", "y.jsonl"])
+def test_a_long_input_shows_progress(here, capsys, small, monkeypatch, output, rng):
+    """On a terminal, while it runs: a bar that grows with the pieces, and is taken away at the end.
+    Nothing where stderr is no terminal."""
+    saved("lstm", 400, 1, rng)
+    before, kind = [], run_model._Arrays if "npy" in output else run_model._Lines
+    add = kind.add
+
+    def noting(sink, outputs):
+        before.append(capsys.readouterr().err)  # what was shown since the piece before
+        add(sink, outputs)
+
+    monkeypatch.setattr(kind, "add", noting)
+    args = ["run", str(small("lstm")[0]), "--input", "x.npy", "--chunk", "4", "--force"]
+    args += ["--output", output]
+    assert main(args) == 0
+    assert before == [""] * 100 and capsys.readouterr().err == ""
+    before.clear()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(args) == 0
+    end = capsys.readouterr().err
+    shown = [int(part) for part in re.findall(r"\[[#.]{30}\] (\d+) %", "".join(before))]
+    assert len(shown) == 30 and shown == sorted(set(shown)) and shown[-1] <= 99
+    for pieces, text in enumerate(before):
+        assert not text or f"{pieces} %" in text
+    assert end.endswith("] 100 %\r\x1b[K")
 
 
 # ---- whole files or none

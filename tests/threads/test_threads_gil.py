@@ -52,39 +52,48 @@ def notes_during(call):
 
 
 ENOUGH = 20  # notes during one call
+MOST_STEPS = 2**18  # of one call, so that a call that is never noticed takes no more memory
 
 
-def in_a_thread(function):
+def in_a_thread(function, *args):
     """function's result, from a thread of its own."""
     got = []
-    thread = threading.Thread(target=lambda: got.append(function()))
+    thread = threading.Thread(target=lambda: got.append(function(*args)))
     thread.start()
     thread.join()
     return got[0]
 
 
+def until_noticed(prepared, thread, T=1000):
+    """Calls prepared(T)() of ever more steps, until another thread was seen to run during one."""
+    give_up = time.monotonic() + TOO_LONG
+    while True:
+        call = prepared(T)
+        notes = notes_during(call) if thread == "main" else in_a_thread(notes_during, call)
+        if notes >= ENOUGH:
+            return
+        assert time.monotonic() < give_up, f"{notes} notes during a call of {T} steps"
+        T = min(2 * T, MOST_STEPS)
+
+
 @pytest.mark.parametrize("thread", ["main", "other"])
 @pytest.mark.parametrize("kind", ["call", "stream", "lengths"])
 def test_the_gil_is_free_during_a_call(kind, thread):
-    """Calls of ever more steps, until another thread was seen to run during one of them. In the
-    main thread a call takes the GIL now and then, to look for signals; in others never."""
+    """In the main thread a call takes the GIL now and then, to look for signals; in others never.
+    Whole models: test_model_gil.py."""
     case = Case(I=32, H=64, B=4)
     layer = case.layer(num_threads=1)
-    stream, T = layer.stream(batch_size=4), 500
+    stream = layer.stream(batch_size=4)
 
-    def call():
-        x = endless(32, T, 4)
+    def prepared(T):
+        x, lengths = endless(32, T, 4), None
         if kind == "stream":
-            stream(x)
-        else:
-            lengths = np.array([T, 1, T // 2, T]) if kind == "lengths" else None
-            layer(x, lengths=lengths, return_sequences=False)
+            return lambda: stream(x)
+        if kind == "lengths":
+            lengths = np.array([T, 1, T // 2, T])
+        return lambda: layer(x, lengths=lengths, return_sequences=False)
 
-    notes, give_up = 0, time.monotonic() + TOO_LONG
-    while notes < ENOUGH:
-        assert time.monotonic() < give_up, f"{notes} notes during a call of {T} steps"
-        T *= 2
-        notes = notes_during(call) if thread == "main" else in_a_thread(lambda: notes_during(call))
+    until_noticed(prepared, thread)
 
 
 def test_a_held_gil_would_be_noticed():

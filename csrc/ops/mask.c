@@ -37,6 +37,11 @@ static int mask_pack_run(const fl_operator *op, const fl_array *in, size_t ins, 
     const unsigned char *mask = in[1].at;
     const char *x = in[0].at;
     char *y = out[0].at;
+    if (fl_count(&in[1]) == 0) { /* rows without steps may be more than anybody counts */
+        if (outs > 1 && out[1].at)
+            memset(out[1].at, 0, fl_array_bytes(&out[1]));
+        return FL_OK;
+    }
     for (size_t b = 0; b < rows; b++, mask += steps, x += steps * bytes, y += steps * bytes) {
         size_t count = 0;
         for (size_t t = 0; t < steps; t++) {
@@ -71,6 +76,8 @@ static int mask_unpack_run(const fl_operator *op, const fl_array *in, size_t ins
     const unsigned char *mask = in[1].at;
     const char *y = in[0].at;
     char *to = out->at;
+    if (fl_count(&in[1]) == 0)
+        return FL_OK;
     for (size_t b = 0; b < rows; b++, mask += steps, y += steps * bytes) {
         size_t count = 0, before = 0; /* steps that count: of the row, and before step t */
         for (size_t t = 0; t < steps; t++)

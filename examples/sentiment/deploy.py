@@ -4,9 +4,8 @@
     python deploy.py "The plot is thin, but what a cast!"     # several sentences, or lines of stdin
     python deploy.py --int8                                   # some sentences of our own
 
-fastlstm and NumPy only: the network is train.py's class with `fastlstm.nn` in PyTorch's place. The
-file holds the weights under PyTorch's names, the words that they know and the values that people
-gave to single words.
+fastlstm and NumPy only. The file holds the weights under PyTorch's names, the words that they know
+and the values that people gave to single words.
 """
 
 import argparse
@@ -18,8 +17,6 @@ from pathlib import Path
 import numpy as np
 
 import fastlstm
-from fastlstm import nn
-from fastlstm.nn import tensor as torch
 
 MODEL = Path(__file__).with_name("model.safetensors")
 TOKEN = re.compile(
@@ -80,45 +77,34 @@ class Vocabulary:
         ]
 
 
-class Network(nn.Module):
+class Sentiment:
     """embedding (V, E) and three features a token -> LSTM in both directions (2H) -> the largest
     and the mean output over the tokens (4H) -> the rating."""
 
-    def __init__(self, words, embedding=24, hidden=64):
-        super().__init__()
-        self.embedding = nn.Embedding(words + 1, embedding)
-        self.lstm = nn.LSTM(embedding + 3, hidden, bidirectional=True)
-        self.head = nn.Linear(4 * hidden, 1)
-
-    def forward(self, ids, features):
-        """Ratings (B,) of sentences of equal length: ids (T, B), features (T, B, 3)."""
-        y, _ = self.lstm(torch.cat([self.embedding(ids), features], -1))
-        return self.head(torch.cat([y.amax(0), y.mean(0)], -1))[:, 0]
-
-
-class Sentiment:
-    """A sentence's rating, by the network of a file; dtype: float32 or int8."""
-
     def __init__(self, path=MODEL, dtype="float32"):
         tensors = fastlstm.read_state_dict(path)
-        self.vocabulary, self.dtype = Vocabulary.of(tensors), dtype
-        network = Network(len(self.vocabulary.words))
-        network.load_state_dict({name: tensors[name] for name in network.state_dict()})
-        self.network = network.quantize(dtype)
+        self.vocabulary = Vocabulary.of(tensors)
+        self.embedding = tensors["embedding.weight"].astype(np.float32)
+        self.weight = tensors["head.weight"].astype(np.float32)
+        self.bias = tensors["head.bias"].astype(np.float32)
+        self.lstm = fastlstm.load(path, "lstm.", dtype=dtype, num_threads=1)
 
     def rate(self, sentences):
         """Ratings (B,) of a list of sentences."""
         return self.rate_tokens([tokens(sentence) for sentence in sentences])
 
     def rate_tokens(self, rows):
-        found, by_length = np.empty(len(rows), np.float32), {}
+        lengths = np.array([len(row) for row in rows])
+        x = np.zeros((lengths.max(), len(rows), self.lstm.input_size), np.float32)
+        width = self.embedding.shape[1]
         for b, row in enumerate(rows):
-            by_length.setdefault(len(row), []).append(b)
-        for chosen in by_length.values():
-            ids = np.array([self.vocabulary.ids(rows[b]) for b in chosen])
-            features = np.array([self.vocabulary.features(rows[b]) for b in chosen], np.float32)
-            found[chosen] = self.network(ids.T, features.transpose(1, 0, 2))
-        return found
+            x[: len(row), b, :width] = self.embedding[self.vocabulary.ids(row)]
+            x[: len(row), b, width:] = self.vocabulary.features(row)
+        y, _ = self.lstm(x, lengths=lengths)  # zeros after a row's end
+        over = np.arange(len(x))[:, None, None] >= lengths[:, None]
+        largest = np.where(over, -np.inf, y).max(0)
+        pooled = np.concatenate([largest, y.sum(0) / lengths[:, None].astype(np.float32)], 1)
+        return (pooled @ self.weight.T + self.bias)[:, 0]
 
     def shares(self, sentence):
         """(tokens, what the rating loses when each is left out (T,))."""
@@ -153,7 +139,6 @@ def main(arguments=None):
     parser.add_argument("--model", default=MODEL, help="another file by train.py")
     args = parser.parse_args(arguments)
 
-    fastlstm.set_num_threads(1)  # a sentence is too short to be shared out
     start = time.perf_counter()
     model = Sentiment(args.model, dtype="int8" if args.int8 else "float32")
     loaded = time.perf_counter() - start
@@ -168,7 +153,7 @@ def main(arguments=None):
         print(f"{rating:+5.2f} {bar(rating)} {coloured(*model.shares(sentence), colour)}")
     if count:
         print(
-            f"\n{model.dtype}: read in {loaded * 1e3:.0f} ms, "
+            f"\n{model.lstm.dtype}: read in {loaded * 1e3:.0f} ms, "
             f"{taken / count * 1e6:.0f} microseconds a sentence, without PyTorch"
         )
 

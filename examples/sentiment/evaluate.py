@@ -15,7 +15,6 @@ sys.path.insert(0, str(HERE.parent))
 from common import pictures, report, timing  # noqa: E402
 from common.scores import correlation, interval  # noqa: E402
 
-import fastlstm  # noqa: E402
 from sentiment.data import GROUPS, TEST, TRAIN, one_rater, read_lexicon, read_sentences  # noqa: E402
 from sentiment.deploy import MODEL, OWN, Sentiment, tokens  # noqa: E402
 
@@ -202,7 +201,6 @@ def draw(model):
 
 
 def main():
-    fastlstm.set_num_threads(1)
     sentences = read_sentences()
     test = [s for s in sentences if s.part == TEST]
     texts = [s.text for s in test]

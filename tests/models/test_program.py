@@ -4,11 +4,11 @@ layouts kept and forgotten, threads, Ctrl-C, allocations that fail."""
 
 import os
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import not_with_asan
+from resident import resident
 
 from fastlstm.engine import backend as core
 from fastlstm.models.elementwise import numbers_of
@@ -241,10 +241,6 @@ def test_layouts_are_kept_and_the_oldest_forgotten():
         p.layout(((n,),))
     assert p.layout(((39,),)) is p.layout(((39,),)) and p.layout(((1,),)) is not first
     assert first.shapes == ((1,),) and first.nbytes > 0  # whoever holds it may use it
-
-
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def long_program(steps):

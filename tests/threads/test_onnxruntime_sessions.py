@@ -32,13 +32,9 @@ def in_a_process(script, *arguments):
 
 
 MADE_AND_FREED = """
-import resource
 import numpy as np
 from recurrent_graphs import Case, session
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+from resident import resident
 
 rng = np.random.default_rng(0)
 cases = [Case(rng, op, 3, 2, 8, 40, constant=constant) for op in ("LSTM", "GRU", "RNN")

@@ -10,12 +10,12 @@ import sys
 import threading
 import weakref
 from concurrent.futures import CancelledError, wait
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ASAN, BACKEND, FULL, fewer
 from published import path_of
+from resident import resident
 
 import fastlstm
 
@@ -362,15 +362,6 @@ for n in range({fewer(10)}):
 stop.set(); thread.join(); pool.shutdown(); print("fine")
 """
     assert python(script) == ["fine"]
-
-
-def resident():
-    """Bytes of memory that this process has; 0 where there is no /proc to read them from."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_memory_stays_flat_over_many_steps():

@@ -36,7 +36,7 @@ def ways(shape, threads, carry=False, lengths=None, precision="float32", registe
     }
 
 
-def saturates() -> bool:
+def _saturates() -> bool:
     """Whether ONNX Runtime's products of 8 bits by 8 saturate on this CPU: x86-64 without VNNI."""
     from ... import runnable_isas
 
@@ -61,7 +61,7 @@ def quantized(model: bytes) -> bytes:
             path = Path(folder) / "int8.onnx"
             quantize_dynamic(
                 onnx.load_from_string(model), path, per_channel=True, weight_type=QuantType.QInt8,
-                reduce_range=saturates(),
+                reduce_range=_saturates(),
             )  # fmt: skip
             return path.read_bytes()
     finally:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from .array import Tensor as Tensor
 
-_Size: TypeAlias = int | Sequence[_int]
+_Size: TypeAlias = _int | Sequence[_int]
 
 def abs(input: Any) -> Any: ...
 def absolute(input: Any) -> Any: ...

@@ -6,6 +6,10 @@ any lengths (no step is computed past a row's end), those of a whole model of on
 of a row do not depend on its batch, so they are those of a loop over the rows.
 """
 
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -28,8 +32,18 @@ class Scorer:
     A null stays null. Errors as those of the model's calls, with the row's number.
     """
 
-    def __init__(self, model, column, output_column="y", *, every_step=False, keep=(),
-                 constants=None, batch_steps=BATCH_STEPS, num_threads=None):  # fmt: skip
+    def __init__(
+        self,
+        model: str | PathLike[str],
+        column: str,
+        output_column: str = "y",
+        *,
+        every_step: bool = False,
+        keep: Iterable[str] = (),
+        constants: Mapping[str, Any] | None = None,
+        batch_steps: int = BATCH_STEPS,
+        num_threads: int | None = None,
+    ) -> None:
         loaded = load_any(model, num_threads=num_threads)
         self.column, self.keep, self.batch_steps = column, list(keep), int(batch_steps)
         if self.batch_steps < 1:
@@ -50,7 +64,7 @@ class Scorer:
         if clash:
             raise ValueError(f"the column {clash[0]!r} is kept and is an output: name it otherwise")
 
-    def schema(self, given):
+    def schema(self, given: pa.Schema) -> pa.Schema:
         """The schema of the tables that come of tables of the schema `given`; ValueError if it does
         not have the columns."""
         for name in (self.column, *self.keep):
@@ -60,7 +74,7 @@ class Scorer:
         made = [pa.field(n, k) for n, k in zip(self.outputs, self.rows.types, strict=True)]
         return pa.schema(kept + made)
 
-    def __call__(self, table):
+    def __call__(self, table: pa.Table) -> pa.Table:
         """A pa.Table: the kept columns and the outputs, in the rows' order."""
         schema = self.schema(table.schema)
         given = sequences(table[self.column], self.column)

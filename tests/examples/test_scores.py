@@ -44,8 +44,7 @@ def test_days(dtype):
     market, errors, losses = data.Market(), [], []
     for year in range(data.FIRST, data.LAST + 1):
         days = market.year <= year
-        model = deploy.Forecaster(year=year, dtype=dtype)
-        means, volatilities = model.forecast(market.x[days], market.base[days])
+        means, volatilities = deploy.Forecaster(year, dtype).forecast(market.x[days])
         own = market.year[days] == year
         y, mean, variance = market.y[days][own], means[own], volatilities[own] ** 2
         errors += list(zip((y - mean) ** 2, y**2, strict=True))

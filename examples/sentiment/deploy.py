@@ -81,25 +81,30 @@ class Sentiment:
         self.vocabulary = Vocabulary.read()
         self.model = fastlstm.load_model(MODEL, dtype=dtype, num_threads=1)
 
-    def rate(self, sentences):
-        """Ratings (B,) of a list of sentences."""
-        return self.rate_tokens([tokens(sentence) for sentence in sentences])
+    def arrays(self, found):
+        """What the model takes of a sentence's tokens: ids (1, T), features (1, T, 3)."""
+        ids, features = self.vocabulary.ids(found), self.vocabulary.features(found)
+        return np.array([ids]), np.array([features], np.float32)
 
-    def rate_tokens(self, rows):
+    def rate(self, sentences):
+        """Ratings (B,) of a list of sentences; those of one length run side by side."""
+        rows = [self.arrays(tokens(sentence)) for sentence in sentences]
         ratings = np.empty(len(rows), np.float32)
-        for length in {len(row) for row in rows}:
-            chosen = [b for b, row in enumerate(rows) if len(row) == length]
-            ids = [self.vocabulary.ids(rows[b]) for b in chosen]
-            features = [self.vocabulary.features(rows[b]) for b in chosen]
-            ratings[chosen] = self.model(np.array(ids), np.array(features, np.float32))
+        for length in {ids.shape[1] for ids, _ in rows}:
+            chosen = [b for b, (ids, _) in enumerate(rows) if ids.shape[1] == length]
+            parts = zip(*[rows[b] for b in chosen], strict=True)
+            ratings[chosen] = self.model(*map(np.concatenate, parts))
         return ratings
 
     def shares(self, sentence):
         """(tokens, what the rating loses when each is left out (T,))."""
         found = tokens(sentence)
-        without = [found[:t] + found[t + 1 :] or ["."] for t in range(len(found))]
-        ratings = self.rate_tokens([found, *without])
-        return found, ratings[0] - ratings[1:]
+        ids, features = self.arrays(found)
+        rating, every = self.model(ids, features), range(len(found))
+        if len(found) == 1:  # without it there is no sentence
+            return found, rating - self.rate([""])
+        without = [[other for other in every if other != t] for t in every]
+        return found, rating - self.model(ids[0, without], features[0, without])
 
 
 def coloured(found, shares, colour):

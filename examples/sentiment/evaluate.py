@@ -96,13 +96,11 @@ def speed(test, models):
 
     from sentiment.train import exported
 
-    rater, vocabulary = torch_rater(), models["float32"].vocabulary
-    texts, onnx = [s.text for s in test[:TIMED]], session(*exported(rater))
+    rater, texts = torch_rater(), [s.text for s in test[:TIMED]]
+    onnx = session(*exported(rater))
 
     def arrays(text):
-        found = tokens(text)
-        ids, features = vocabulary.ids(found), vocabulary.features(found)
-        return np.array([ids]), np.array([features], np.float32)
+        return models["float32"].arrays(tokens(text))
 
     @torch.inference_mode()
     def by_torch():

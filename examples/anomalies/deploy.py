@@ -4,8 +4,9 @@
     python deploy.py                          # a simulated pulse with five faults, plotted live
     python deploy.py --model ecg series.csv   # a value a line, or the second column
 
-fastlstm and NumPy only. The LSTM forecasts the next steps and how sure it is; the score of a step
-is how far off the forecasts made for it were. A stream keeps the state: a new value costs one step.
+fastlstm and NumPy only. The model, whole in its file, forecasts the next steps and how sure it is,
+and tells of a step how far off the forecasts made for it were: the score is a running mean of that.
+A stream keeps the state: a new value costs one step.
 """
 
 import argparse
@@ -18,82 +19,49 @@ import numpy as np
 
 import fastlstm
 
-MODEL = Path(__file__).with_name("model.safetensors")
+MODELS = Path(__file__).with_name("models")
+NAMES = ("pulse", "ecg", "pressure")
+STATE = {"h": "next_h", "c": "next_c", "due": "next_due"}  # a model's inputs and outputs
 SMOOTH = 10  # steps over which a score is a running mean
-NAMES = ("pulse", "ecg", "pressure")  # the models in the file
 
 
 class Detector:
-    """(value, change) of a step -> LSTM -> means and log variances of the next K values.
+    """A model, and a signal that it watches. A step whose score is above 1 is an anomaly: 1 is a
+    quarter above the highest score of a clean part that was not trained on."""
 
-    threshold   the score above which a step is an anomaly: a quarter above the highest of a clean
-                part that was not trained on
-    """
-
-    def __init__(self, name, path=MODEL, dtype="float32"):
-        tensors = fastlstm.read_state_dict(path)
-        own = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(name + ".")}
-        if not own:
-            raise ValueError(f"no model {name!r} in {path}: there are {', '.join(NAMES)}")
-        self.centre, self.scale = (float(own[key]) for key in ("centre", "scale"))
-        self.weight, self.bias = own["head.weight"], own["head.bias"]
-        self.weight, self.bias = self.weight.astype(np.float32), self.bias.astype(np.float32)
-        self.calibration = own["calibration"]  # (K,) squared errors over variances of a clean part
-        self.threshold = float(own["threshold"])
-        self.ahead = len(self.calibration)
-        self.lstm = fastlstm.load(path, f"{name}.lstm.", dtype=dtype, num_threads=1)
+    def __init__(self, name, dtype="float32"):
+        if name not in NAMES:
+            raise ValueError(f"no model {name!r}: there are {', '.join(NAMES)}")
+        path = MODELS / f"{name}.safetensors"
+        self.model = fastlstm.load_model(path, dtype=dtype, num_threads=1)
         self.reset()
 
     def reset(self):
-        self.stream, self.before, self.score = self.lstm.stream(), None, 0.0
-        self.due = []  # forecasts (2, K) of the last K steps, the newest first
-
-    def inputs(self, values):
-        """Values (T,) -> inputs (T, 2), and the values as the network knows them."""
-        z = ((np.asarray(values, np.float64) - self.centre) / self.scale).astype(np.float32)
-        return np.stack([z, np.diff(z, prepend=z[:1])], 1), z
+        self.stream, self.before, self.score = self.model.stream(state=STATE), None, 0.0
 
     def step(self, value):
         """The score of the value, which has come after those before. ValueError if it is not
         finite, which would make all later scores NaN; the state is then as before."""
         if not math.isfinite(value):
             raise ValueError(f"a value must be finite, got {value}")
-        z = np.float32((value - self.centre) / self.scale)
-        x = np.array([[z, 0.0 if self.before is None else z - self.before]], np.float32)
-        if self.due:
-            # The forecast k + 1 steps ago said this step in its k-th place.
-            means, logs = np.array([f[:, k] for k, f in enumerate(self.due)]).T
-            squares = (z - means) ** 2 * np.exp(-logs) / self.calibration[: len(means)]
-            self.score += (float(squares.mean()) - self.score) / SMOOTH
-        said = self.stream.step(x)[0] @ self.weight.T + self.bias
-        self.due = [said.reshape(2, -1), *self.due[: self.ahead - 1]]
-        self.before = z
+        before = value if self.before is None else self.before
+        surprise = self.stream.step(np.array([before, value], np.float32))
+        self.score += (surprise.item() - self.score) / SMOOTH
+        self.before = value
         return self.score
 
     def scores(self, values):
         """The scores (T,) of a whole series, which begins afresh."""
-        x, z = self.inputs(values)
-        said = self.lstm(x[:, None])[0][:, 0] @ self.weight.T + self.bias
-        return smoothed(surprise(said.reshape(len(z), 2, -1), z, self.calibration))
+        values = np.concatenate([values[:1], values]).astype(np.float32)
+        return smoothed(self.model.stream(state=STATE).step(values))
 
 
-def surprise(said, z, calibration):
-    """Forecasts (T, 2, K) and values (T,) -> mean over the forecasts made for a step of their
-    squared errors over their variances (T,)."""
-    total, count = np.zeros(len(z)), np.zeros(len(z))
-    for k, usual in enumerate(calibration):
-        means, logs = said[: len(z) - k - 1, :, k].T
-        total[k + 1 :] += (z[k + 1 :] - means) ** 2 * np.exp(-logs) / usual
-        count[k + 1 :] += 1
-    return total / np.maximum(count, 1)
-
-
-def smoothed(values):
-    score, found = 0.0, np.empty(len(values))
-    for t, value in enumerate(values):
-        score += (value - score) / SMOOTH if t else 0.0
-        found[t] = score
-    return found
+def smoothed(surprise):
+    score, found = 0.0, []
+    for value in surprise.tolist():
+        score += (value - score) / SMOOTH
+        found.append(score)
+    return np.array(found)
 
 
 def pulse(steps, seed, faults=()):
@@ -140,14 +108,13 @@ def _skip(x, a, n, rng):
 FAULTS = {"noise": _noise, "reversed": _reverse, "flat": _flat, "louder": _louder, "skip": _skip}
 
 
-def show(t, value, low, high, score, threshold, colour):
-    """A step as a line of a plot that runs downwards: the value, and the score over the
-    threshold."""
+def show(t, value, low, high, score, colour):
+    """A step as a line of a plot that runs downwards: the value, and the score."""
     place = int(40 * (value - low) / (high - low + 1e-9))
     line = " " * min(max(place, 0), 40) + "o"
-    marks = "#" * min(20, int(5 * score / threshold))
+    marks = "#" * min(20, int(5 * score))
     text = f"{t:6d} |{line:<42}| {marks:<20}"
-    over = score > threshold
+    over = score > 1
     text += " <- anomaly" if over else ""
     print(f"\033[1;31m{text}\033[0m" if over and colour else text)
 
@@ -179,7 +146,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("series", nargs="?", help="a file of values; without it a simulated pulse")
     parser.add_argument("--model", choices=NAMES, default="pulse")
-    parser.add_argument("--int8", action="store_true", help="LSTM weights as 8-bit integers")
+    parser.add_argument("--int8", action="store_true", help="weights as 8-bit integers")
     parser.add_argument("--every", type=int, default=8, help="steps a line of the plot")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds to wait after a line")
     args = parser.parse_args(arguments)
@@ -194,18 +161,18 @@ def main(arguments=None):
         start = time.perf_counter()
         score = detector.step(value)
         taken += time.perf_counter() - start
-        over = score > detector.threshold
+        over = score > 1
         if over and (not alarms or t > alarms[-1][1] + SMOOTH):
             alarms.append([t, t])
         elif over:
             alarms[-1][1] = t
         if t % args.every == 0:
-            show(t, value, low, high, score, detector.threshold, sys.stdout.isatty())
+            show(t, value, low, high, score, sys.stdout.isatty())
             time.sleep(args.delay)
     print("\nalarms at steps " + (", ".join(f"{a}-{b}" for a, b in alarms) or "none"))
     if not args.series:
         print("the faults are at " + ", ".join(f"{a} ({name})" for a, _, name in faults))
-    print(f"{detector.lstm.dtype}: {taken / len(values) * 1e6:.0f} microseconds a step")
+    print(f"{detector.model.dtype}: {taken / len(values) * 1e6:.0f} microseconds a step")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from common import pictures, report, timing  # noqa: E402
 from common.scores import events, interval, mean_share, part_of  # noqa: E402
 
 from anomalies.data import SEGMENT, read_all, with_faults  # noqa: E402
-from anomalies.deploy import FAULTS, MODEL, SMOOTH, Detector, pulse, smoothed, surprise  # noqa: E402
+from anomalies.deploy import FAULTS, MODELS, SMOOTH, Detector, pulse  # noqa: E402
 from anomalies.ranges import covered, harmonic, noticed, spans  # noqa: E402
-from anomalies.train import ABOVE, WARM, Network, forecasts  # noqa: E402
+from anomalies.train import ABOVE, AHEAD, WARM, Network, Watcher, exported  # noqa: E402
 
 LABELLED = ("pressure", "ecg")  # whose anomalies others have labelled
 NEAR = 100  # steps from an anomaly at which a score still counts as its, as in the UCR archive
@@ -187,92 +187,92 @@ def fault_tables(all_series):
     return by_series, by_kind, ranges
 
 
-def torch_network(name):
+def watcher(name):
+    """train.Watcher with the weights of the file."""
     import torch
-    from safetensors.torch import load_file
+    from common.export import weights_of
 
     torch.set_num_threads(1)
-    network, prefix = Network(), f"{name}."
-    weights = {k.removeprefix(prefix): v for k, v in load_file(MODEL).items()}
-    network.load_state_dict({k: weights[k].float() for k in network.state_dict()})
-    return network.eval()
+    found, module = weights_of(file_of(name)), Watcher(Network(), 0.0, 1.0)
+    module.load_state_dict({key: found[key] for key in module.state_dict()})
+    return module.eval()
 
 
-def by_torch(name, values):
-    """The scores of a series as PyTorch computes the network."""
-    import torch
-
-    detector = Detector(name)
-    _, z = detector.inputs(values)
-    said = forecasts(torch_network(name), torch.from_numpy(z))
-    return smoothed(surprise(said, z, detector.calibration))
+def file_of(name):
+    return MODELS / f"{name}.safetensors"
 
 
-def said_difference(all_series, dtype):
-    """The largest difference of the forecasts' means and log variances from PyTorch's."""
+def forecasts_differ(all_series, dtype):
+    """The largest difference from PyTorch of the forecasts' means and log variances, which are in
+    the state: it holds those of the last AHEAD steps."""
     import torch
 
     worst = 0.0
     for name, series in all_series.items():
-        detector = Detector(name, dtype=dtype)
-        x, z = detector.inputs(series.test)
-        said = detector.lstm(x[:, None])[0][:, 0] @ detector.weight.T + detector.bias
-        exact = forecasts(torch_network(name), torch.from_numpy(z)).reshape(len(z), -1)
-        worst = max(worst, float(np.abs(said - exact).max()))
+        exact, stream = watcher(name), Detector(name, dtype).stream
+        state, values = exact.state(), series.test.astype(np.float32)
+        for first in range(0, len(values) - AHEAD, AHEAD):
+            part = values[first : first + AHEAD + 1]
+            stream.step(part)
+            with torch.inference_mode():
+                _, *state = exact(torch.from_numpy(part), *state)
+            ours, due = stream.state["due"], state[2].numpy()
+            worst = max(
+                worst,
+                float(np.abs(ours[:, 0] - due[:, 0]).max()),
+                float(np.abs(np.log(ours[:, 1] / due[:, 1])).max()),
+            )
     return worst
 
 
 def speed(series):
     """Microseconds for a step that comes alone."""
     import torch
-    from common.peers import one_step
+    from common.peers import session
 
-    values = series.test[:1000]
-    step, onnx, zeros = one_step(torch_network("ecg"))
+    values, module = series.test[:1000], watcher("ecg")
+    module, arguments, inputs, *names = exported(module)
+    onnx = session(module, arguments, inputs, *names)
 
-    class Other(Detector):
-        """deploy's detector with another engine's network."""
+    class Stream:
+        """A stream of another engine's, for deploy's detector: run(values, *state) -> the answer
+        and the next state."""
 
         def __init__(self, run, state):
-            self.run, self.first = run, state
-            super().__init__("ecg")
+            self.run, self.state = run, state
 
-        def reset(self):
-            super().reset()
-            self.state, self.weight, self.stream = self.first, np.eye(16, dtype=np.float32), self
-            self.bias = np.zeros(16, np.float32)
-
-        def step(self, value):
-            if isinstance(value, np.ndarray):  # the network's step, of Detector.step
-                y, *self.state = self.run(value[None], *self.state)
-                return np.asarray(y)[0]
-            return super().step(value)
+        def step(self, values):
+            answer, *self.state = self.run(values, *self.state)
+            return answer
 
     @torch.inference_mode()
-    def torch_run(x, h, c):
-        return step(torch.from_numpy(x), h, c)
+    def torch_run(values, *state):
+        return module(torch.from_numpy(values), *state)
 
-    def onnx_run(x, h, c):
-        return onnx.run(None, {"x": x, "h": h, "c": c})
+    def onnx_run(*given):
+        return onnx.run(None, dict(zip(inputs, given, strict=True)))
 
-    detectors = {
-        "fastlstm, float32": Detector("ecg"),
-        "fastlstm, int8": Detector("ecg", dtype="int8"),
-        "ONNX Runtime": Other(onnx_run, (zeros.numpy(), zeros.numpy())),
-        "PyTorch": Other(torch_run, (zeros, zeros)),
-    }
+    def watch(dtype="float32", run=None, state=None):
+        detector = Detector("ecg", dtype)
 
-    def watch(detector):
-        def run():
+        def each():
             detector.reset()
+            if run is not None:
+                detector.stream = Stream(run, state)
             return [detector.step(value) for value in values.tolist()]
 
-        return run
+        return each
 
-    np.testing.assert_allclose(
-        watch(detectors["PyTorch"])(), watch(detectors["fastlstm, float32"])(), rtol=2e-3
-    )
-    engines = {n: timing.passes(watch(d), len(values)) for n, d in detectors.items()}
+    zeros = arguments[1:]
+    runs = {
+        "fastlstm, float32": watch(),
+        "fastlstm, int8": watch("int8"),
+        "ONNX Runtime": watch(run=onnx_run, state=[part.numpy() for part in zeros]),
+        "PyTorch": watch(run=torch_run, state=zeros),
+    }
+    for other in ("ONNX Runtime", "PyTorch"):
+        np.testing.assert_allclose(runs[other](), runs["fastlstm, float32"](), rtol=2e-3)
+    engines = {name: timing.passes(run, len(values)) for name, run in runs.items()}
     return {"what": "a step of the ecg", "engines": timing.microseconds(engines)}
 
 
@@ -285,13 +285,11 @@ def draw(all_series):
             2, 3, figsize=(9, 3.4), layout="constrained", sharex="col", height_ratios=[2, 1]
         )
         for (top, bottom), (name, (a, b)) in zip(axes.T, windows.items(), strict=True):
-            detector, values = Detector(name), all_series[name].test
-            scores, steps = detector.scores(values), np.arange(a, b)
+            values = all_series[name].test
+            scores, steps = Detector(name).scores(values), np.arange(a, b)
             top.plot(steps, values[a:b], lw=0.8, label="signal")
             bottom.semilogy(steps, scores[a:b], lw=0.9, color=colours.lines[1], label="score")
-            bottom.axhline(
-                detector.threshold, color=colours.faint, lw=1, ls="--", label="threshold"
-            )
+            bottom.axhline(1, color=colours.faint, lw=1, ls="--", label="threshold")
             for n, (first, last) in enumerate(all_series[name].anomalies):
                 for axis in (top, bottom):
                     label = "labelled anomaly" if axis is top and n == 0 else None
@@ -332,16 +330,16 @@ def main():
         "scores": scores,
         "training": report.read(HERE, "training.json"),
         "deployed": {
-            "file_kb": MODEL.stat().st_size / 1e3,
-            "float32_difference": said_difference(all_series, "float32"),
-            "int8_difference": said_difference(all_series, "int8"),
+            "file_kb": file_of("ecg").stat().st_size / 1e3,
+            "float32_difference": forecasts_differ(all_series, "float32"),
+            "int8_difference": forecasts_differ(all_series, "int8"),
         },
         "speed": speed(all_series["ecg"]),
         "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch", "stumpy"),
         "made_with": report.made_with("torch", "onnxruntime", "stumpy"),
     }
     own = pulse(600, 3, [(400, 20, "reversed")])
-    report.keep(HERE / "outputs.json", {"scores": by_torch("pulse", own).tolist()})
+    report.keep(HERE / "outputs.json", {"scores": watcher("pulse").scores(own).tolist()})
     pictures.save(HERE / "scores", draw(all_series))
     report.write(HERE, results)
     print("\n".join(report.lines(results)))

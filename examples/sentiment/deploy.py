@@ -4,11 +4,12 @@
     python deploy.py "The plot is thin, but what a cast!"     # several sentences, or lines of stdin
     python deploy.py --int8                                   # some sentences of our own
 
-fastlstm and NumPy only. The file holds the weights under PyTorch's names, the words that they know
-and the values that people gave to single words.
+fastlstm and NumPy only. One file is the whole model; another holds the words that it knows and the
+values that people gave to single words.
 """
 
 import argparse
+import json
 import re
 import sys
 import time
@@ -18,7 +19,7 @@ import numpy as np
 
 import fastlstm
 
-MODEL = Path(__file__).with_name("model.safetensors")
+MODEL, WORDS = (Path(__file__).with_name(name) for name in ("model.safetensors", "words.json"))
 TOKEN = re.compile(
     r"https?://\S+|@\w+"  # an address, a name
     r"|[<>]?[:;=8][-o*']?[)\](\[dDpP/\\:}{@|]|<3"  # a face, a heart
@@ -52,14 +53,10 @@ class Vocabulary:
         self.words, self.lexicon = words, lexicon
 
     @classmethod
-    def of(cls, tensors):
-        """From the tensors of the file: texts are their UTF-8 bytes, a word a line."""
-        words, valued = (
-            bytes(tensors[name]).decode().split("\n") for name in ("words", "lexicon.words")
-        )
-        values = tensors["lexicon.values"].astype(np.float32).tolist()
-        ids = {word: row for row, word in enumerate(words, 1)}
-        return cls(ids, dict(zip(valued, values, strict=True)))
+    def read(cls, path=WORDS):
+        """Of the file that train.py writes."""
+        found = json.loads(path.read_text("utf-8"))
+        return cls({word: row for row, word in enumerate(found["words"], 1)}, found["lexicon"])
 
     def ids(self, found):
         return [self.words.get(token.lower(), 0) for token in found]
@@ -78,40 +75,36 @@ class Vocabulary:
 
 
 class Sentiment:
-    """embedding (V, E) and three features a token -> LSTM in both directions (2H) -> the largest
-    and the mean output over the tokens (4H) -> the rating."""
+    """A model of sentences of one length: ids (B, T) and features (B, T, 3) -> ratings (B,)."""
 
-    def __init__(self, path=MODEL, dtype="float32"):
-        tensors = fastlstm.read_state_dict(path)
-        self.vocabulary = Vocabulary.of(tensors)
-        self.embedding = tensors["embedding.weight"].astype(np.float32)
-        self.weight = tensors["head.weight"].astype(np.float32)
-        self.bias = tensors["head.bias"].astype(np.float32)
-        self.lstm = fastlstm.load(path, "lstm.", dtype=dtype, num_threads=1)
+    def __init__(self, dtype="float32"):
+        self.vocabulary = Vocabulary.read()
+        self.model = fastlstm.load_model(MODEL, dtype=dtype, num_threads=1)
+
+    def arrays(self, found):
+        """What the model takes of a sentence's tokens: ids (1, T), features (1, T, 3)."""
+        ids, features = self.vocabulary.ids(found), self.vocabulary.features(found)
+        return np.array([ids]), np.array([features], np.float32)
 
     def rate(self, sentences):
-        """Ratings (B,) of a list of sentences."""
-        return self.rate_tokens([tokens(sentence) for sentence in sentences])
-
-    def rate_tokens(self, rows):
-        lengths = np.array([len(row) for row in rows])
-        x = np.zeros((lengths.max(), len(rows), self.lstm.input_size), np.float32)
-        width = self.embedding.shape[1]
-        for b, row in enumerate(rows):
-            x[: len(row), b, :width] = self.embedding[self.vocabulary.ids(row)]
-            x[: len(row), b, width:] = self.vocabulary.features(row)
-        y, _ = self.lstm(x, lengths=lengths)  # zeros after a row's end
-        over = np.arange(len(x))[:, None, None] >= lengths[:, None]
-        largest = np.where(over, -np.inf, y).max(0)
-        pooled = np.concatenate([largest, y.sum(0) / lengths[:, None].astype(np.float32)], 1)
-        return (pooled @ self.weight.T + self.bias)[:, 0]
+        """Ratings (B,) of a list of sentences; those of one length run side by side."""
+        rows = [self.arrays(tokens(sentence)) for sentence in sentences]
+        ratings = np.empty(len(rows), np.float32)
+        for length in {ids.shape[1] for ids, _ in rows}:
+            chosen = [b for b, (ids, _) in enumerate(rows) if ids.shape[1] == length]
+            parts = zip(*[rows[b] for b in chosen], strict=True)
+            ratings[chosen] = self.model(*map(np.concatenate, parts))
+        return ratings
 
     def shares(self, sentence):
         """(tokens, what the rating loses when each is left out (T,))."""
         found = tokens(sentence)
-        without = [found[:t] + found[t + 1 :] or ["."] for t in range(len(found))]
-        ratings = self.rate_tokens([found, *without])
-        return found, ratings[0] - ratings[1:]
+        ids, features = self.arrays(found)
+        rating, every = self.model(ids, features), range(len(found))
+        if len(found) == 1:  # without it there is no sentence
+            return found, rating - self.rate([""])
+        without = [[other for other in every if other != t] for t in every]
+        return found, rating - self.model(ids[0, without], features[0, without])
 
 
 def coloured(found, shares, colour):
@@ -135,12 +128,12 @@ def bar(rating, half=12):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("sentences", nargs="*", help="what to rate; - reads lines of stdin")
-    parser.add_argument("--int8", action="store_true", help="LSTM weights as 8-bit integers")
-    parser.add_argument("--model", default=MODEL, help="another file by train.py")
+    parser.add_argument("--int8", action="store_true", help="weights as 8-bit integers")
     args = parser.parse_args(arguments)
 
     start = time.perf_counter()
-    model = Sentiment(args.model, dtype="int8" if args.int8 else "float32")
+    model = Sentiment("int8" if args.int8 else "float32")
+    model.rate(["."])  # a model's first call plans how all calls run
     loaded = time.perf_counter() - start
     sentences = args.sentences or OWN
     if sentences == ["-"]:
@@ -153,7 +146,7 @@ def main(arguments=None):
         print(f"{rating:+5.2f} {bar(rating)} {coloured(*model.shares(sentence), colour)}")
     if count:
         print(
-            f"\n{model.lstm.dtype}: read in {loaded * 1e3:.0f} ms, "
+            f"\n{model.model.dtype}: read in {loaded * 1e3:.0f} ms, "
             f"{taken / count * 1e6:.0f} microseconds a sentence, without PyTorch"
         )
 

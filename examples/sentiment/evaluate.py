@@ -16,7 +16,7 @@ from common import pictures, report, timing  # noqa: E402
 from common.scores import correlation, interval  # noqa: E402
 
 from sentiment.data import GROUPS, TEST, TRAIN, one_rater, read_lexicon, read_sentences  # noqa: E402
-from sentiment.deploy import MODEL, OWN, Sentiment, tokens  # noqa: E402
+from sentiment.deploy import MODEL, OWN, WORDS, Sentiment, Vocabulary, tokens  # noqa: E402
 
 TIMED = 200  # test sentences, one by one
 PLEASED = 0.5  # a rating above it is positive, below its negative negative
@@ -75,55 +75,39 @@ def with_lexicon(words, train, test, lexicon):
     return ridge.predict(features(test))
 
 
-def torch_network():
-    """train.Network with the file's weights."""
+def torch_rater():
+    """train.Rater with the weights of the file."""
     import torch
-    from safetensors.torch import load_file
+    from common.export import weights_of
 
-    from sentiment.train import Network
+    from sentiment.train import Network, Rater
 
     torch.set_num_threads(1)
-    weights = load_file(MODEL)
-    network = Network(len(weights["embedding.weight"]) - 1)
-    network.load_state_dict({k: weights[k].float() for k in network.state_dict()})
-    return network.eval()
+    found = weights_of(MODEL)
+    rater = Rater(Network(len(found["network.embedding.weight"]) - 1))
+    rater.load_state_dict({name: found[name] for name in rater.state_dict()})
+    return rater.eval()
 
 
 def speed(test, models):
     """Microseconds for one sentence at a time, tokens included for all."""
     import torch
     from common.peers import session
-    from torch import nn
 
-    network, vocabulary = torch_network(), models["float32"].vocabulary
-    texts = [s.text for s in test[:TIMED]]
+    from sentiment.train import exported
 
-    class One(nn.Module):
-        """The network for a single sentence, without padding, which ONNX's LSTM runs as it is."""
-
-        def __init__(self):
-            super().__init__()
-            self.parts = network
-
-        def forward(self, ids, features):
-            y, _ = self.parts.lstm(torch.cat([self.parts.embedding(ids), features], -1))
-            return self.parts.head(torch.cat([y.amax(0), y.mean(0)], -1))[:, 0]
+    rater, texts = torch_rater(), [s.text for s in test[:TIMED]]
+    onnx = session(*exported(rater))
 
     def arrays(text):
-        found = tokens(text)
-        ids = np.array(vocabulary.ids(found), np.int64)[:, None]
-        return ids, np.array(vocabulary.features(found), np.float32)[:, None]
-
-    one, names = One().eval(), ["ids", "features"]
-    example = tuple(map(torch.from_numpy, arrays(texts[0])))
-    free = {"ids": {0: "tokens"}, "features": {0: "tokens"}}
-    onnx = session(one, example, names, ["rating"], free)
+        return models["float32"].arrays(tokens(text))
 
     @torch.inference_mode()
     def by_torch():
-        return [one(*map(torch.from_numpy, arrays(text))).item() for text in texts]
+        return [rater(*map(torch.from_numpy, arrays(text))).item() for text in texts]
 
     def by_onnx():
+        names = ["ids", "features"]
         return [onnx.run(None, dict(zip(names, arrays(text), strict=True)))[0][0] for text in texts]
 
     def by(model):
@@ -136,34 +120,24 @@ def speed(test, models):
     return {"what": "a sentence", "engines": timing.microseconds(engines)}
 
 
-def difference(test, models):
-    """The largest differences from PyTorch's outputs over the test sentences."""
-    from sentiment.train import Batches
-
-    data = Batches(test, models["float32"].vocabulary)
-    exact = data.rated(torch_network(), np.arange(len(test)))
-    texts = [s.text for s in test]
-    return {
-        f"{name}_difference": float(np.abs(rate(model, texts) - exact).max())
-        for name, model in models.items()
-    }
-
-
-def rate(model, texts, batch=256):
-    found = [model.rate(texts[at : at + batch]) for at in range(0, len(texts), batch)]
-    return np.concatenate(found)
-
-
-def own_outputs():
-    """What PyTorch computes for the sentences of deploy.OWN: tests compare with it, and need no
-    PyTorch for that."""
+def by_torch(texts):
+    """The ratings as PyTorch computes the network that was trained, all lengths side by side."""
     from types import SimpleNamespace
 
     from sentiment.train import Batches
 
-    sentences = [SimpleNamespace(text=text, rating=0.0) for text in OWN]
-    data = Batches(sentences, Sentiment().vocabulary)
-    return {"sentences": OWN, "ratings": data.rated(torch_network(), np.arange(len(OWN))).tolist()}
+    sentences = [SimpleNamespace(text=text, rating=0.0) for text in texts]
+    data = Batches(sentences, Vocabulary.read())
+    return data.rated(torch_rater().network, np.arange(len(texts)))
+
+
+def difference(texts, models):
+    """The largest differences from PyTorch's outputs over the sentences."""
+    exact = by_torch(texts)
+    return {
+        f"{name}_difference": float(np.abs(model.rate(texts) - exact).max())
+        for name, model in models.items()
+    }
 
 
 def draw(model):
@@ -205,7 +179,7 @@ def main():
     test = [s for s in sentences if s.part == TEST]
     texts = [s.text for s in test]
     models = {name: Sentiment(dtype=name) for name in ("float32", "int8")}
-    rated = {f"this LSTM, {name}": rate(model, texts) for name, model in models.items()}
+    rated = {f"this LSTM, {name}": model.rate(texts) for name, model in models.items()}
     rated |= baselines(sentences, test)
     one, others = one_rater(test)
     correlations = {who: by_group(test, values, correlation) for who, values in rated.items()}
@@ -224,12 +198,15 @@ def main():
         "sentences": {"test": len(test), "train": sum(s.part == TRAIN for s in sentences),
                       "lexicon": len(read_lexicon())},
         "training": report.read(HERE, "training.json"),
-        "deployed": {"file_kb": MODEL.stat().st_size / 1e3, **difference(test, models)},
+        "deployed": {"file_kb": sum(path.stat().st_size for path in (MODEL, WORDS)) / 1e3,
+                     **difference(texts, models)},
         "speed": speed(test, models),
         "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch"),
         "made_with": report.made_with("torch", "onnxruntime", "scikit-learn", "vaderSentiment"),
     }  # fmt: skip
-    report.keep(HERE / "outputs.json", own_outputs())
+    # What tests compare with, and need no PyTorch for that.
+    own = {"sentences": OWN, "ratings": by_torch(OWN).tolist()}
+    report.keep(HERE / "outputs.json", own)
     pictures.save(HERE / "words", draw(models["float32"]))
     report.write(HERE, results)
     print("\n".join(report.lines(results)))

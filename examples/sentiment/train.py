@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Trains the sentence rater of deploy.py on what people said of 23,619 sentences.
 
-    python train.py            # half a minute of CPU; writes model.safetensors and training.json
+    python train.py            # half a minute of CPU; writes model.safetensors, words.json
+                           # and training.json
 
 The data are in the source distribution of vaderSentiment 3.3.2 (data.py).
 """
@@ -14,25 +15,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import report  # noqa: E402
+from common import export, report  # noqa: E402
 from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from sentiment.data import TEST, TRAIN, VALIDATION, read_lexicon, read_sentences  # noqa: E402
-from sentiment.deploy import Vocabulary, tokens  # noqa: E402
+from sentiment.deploy import MODEL, WORDS, Vocabulary, tokens  # noqa: E402
 
 SEED, BATCH = 2014, 64
 
 
 class Network(nn.Module):
-    """deploy.Sentiment's network in PyTorch. ids (T, B), features (T, B, 3), lengths (B,)."""
+    """As it is trained: ids (T, B), features (T, B, 3) and lengths (B,) -> ratings (B,)."""
 
     def __init__(self, words, embedding=24, hidden=64, dropout=(0.5, 0.5)):
         super().__init__()
@@ -50,6 +50,28 @@ class Network(nn.Module):
         largest = y.masked_fill(over, -torch.inf).amax(0)
         pooled = torch.cat([largest, y.sum(0) / lengths[:, None]], -1)
         return self.head(self.drop_outputs(pooled))[:, 0]
+
+
+class Rater(nn.Module):
+    """What deploy.py runs: ids (B, T) and features (B, T, 3) of sentences of one length -> ratings
+    (B,)."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids, features):
+        x = torch.cat([self.network.embedding(ids), features], -1).transpose(0, 1)
+        y, _ = self.network.lstm(x)
+        return self.network.head(torch.cat([y.amax(0), y.mean(0)], -1))[:, 0]
+
+
+def exported(rater):
+    """What common.export takes: any number of sentences of any one length."""
+    both = {0: "sentences", 1: "tokens"}
+    free = {"ids": both, "features": both, "rating": {0: "sentences"}}
+    example = torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, 2, 3)
+    return rater, example, ["ids", "features"], ["rating"], free
 
 
 class Batches:
@@ -156,16 +178,16 @@ def main():
     history = train(model, data, parts, args)
     seconds = time.process_time() - start
 
-    weights = {name: value.half() for name, value in model.state_dict().items()}
-    for name, text in (("words", vocabulary.words), ("lexicon.words", lexicon)):
-        weights[name] = torch.tensor(list("\n".join(text).encode()), dtype=torch.uint8)
-    weights["lexicon.values"] = torch.tensor(list(lexicon.values())).half()
-    save_file(weights, args.out / "model.safetensors")
+    with torch.no_grad():  # as the file holds them
+        for p in model.parameters():
+            p.copy_(p.half())
+    export.save(args.out / MODEL.name, *exported(Rater(model)))
+    report.keep(args.out / WORDS.name, {"words": list(vocabulary.words), "lexicon": lexicon})
     report.keep(
         args.out / "training.json",
         {"parameters": parameters, "cpu_seconds": seconds, "history": history, **beside},
     )
-    print(f"{seconds:.0f} s of CPU; model.safetensors and training.json are in {args.out}")
+    print(f"{seconds:.0f} s of CPU; what was written is in {args.out}")
 
 
 if __name__ == "__main__":

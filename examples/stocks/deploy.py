@@ -4,7 +4,8 @@
     python deploy.py                    # a simulated market, whose true volatility is known
     python deploy.py prices.csv         # columns High, Low, Close, a row a day, the oldest first
 
-fastlstm and NumPy only. A stream keeps the LSTM's state: a new day costs one step.
+fastlstm and NumPy only. A file of models/ is a whole model, for the year of its name and trained on
+the days before it. A stream keeps its state: a new day costs one step.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import numpy as np
 
 import fastlstm
 
-MODEL = Path(__file__).with_name("model.safetensors")
+MODELS, YEAR = Path(__file__).with_name("models"), 2018
+RUNNING = 3  # which of the features is the log of the running variance
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -32,8 +34,7 @@ class Features:
         self.close, self.variance, self.ranges = None, 1.0, 1.0
 
     def step(self, high, low, close):
-        """(features (5,), log of the running variance), or None on the first day, which has no
-        return."""
+        """The day's five features, or None on the first day, which has no return."""
         if not 0 < low <= close <= high < math.inf:
             raise ValueError(f"no day has low {low}, close {close} and high {high}")
         before, self.close = self.close, close
@@ -44,62 +45,44 @@ class Features:
         self.variance += 0.06 * (r * r - self.variance)
         self.ranges += 0.1 * (parkinson - self.ranges)
         deviation = math.sqrt(self.variance)
-        features = (
+        return (
             r / deviation,
             abs(r) / deviation,
             math.log(max(parkinson, 1e-3)),
             math.log(self.variance),
             math.log(self.ranges),
         )
-        return features, math.log(self.variance)
 
 
 def series(days):
-    """(features (T - 1, 5) float32, log running variances (T - 1,)) of T days (high, low,
-    close)."""
+    """Features (T - 1, 5) of T days (high, low, close)."""
     features = Features()
-    found = [features.step(*day) for day in days][1:]
-    return np.array([f for f, _ in found], np.float32), np.array([v for _, v in found])
+    return np.array([features.step(*day) for day in days][1:], np.float32)
 
 
 class Forecaster:
-    """features (5) -> LSTM -> the mean of tomorrow's return, and how far its log variance is from
-    the running one.
+    """A year's model: features (5) of a day -> the mean of tomorrow's return and its volatility."""
 
-    The file has a model for each year, trained on the days before it; `year` None is the last.
-    """
-
-    def __init__(self, path=MODEL, year=None, dtype="float32"):
-        tensors = fastlstm.read_state_dict(path)
-        years = sorted({int(name.split(".")[0]) for name in tensors if name[0].isdigit()})
-        self.year = years[-1] if year is None else year
-        self.centre, self.scale = tensors["centre"], tensors["scale"]
-        self.weight = tensors[f"{self.year}.head.weight"].astype(np.float64)
-        self.bias = tensors[f"{self.year}.head.bias"].astype(np.float64)
-        self.lstm = fastlstm.load(path, f"{self.year}.lstm.", dtype=dtype, num_threads=1)
+    def __init__(self, year=YEAR, dtype="float32"):
+        path = MODELS / f"{year}.safetensors"
+        self.model = fastlstm.load_model(path, dtype=dtype, num_threads=1)
         self.reset()
 
     def reset(self):
-        self.features, self.stream = Features(), self.lstm.stream()
-
-    def head(self, y, log_variance):
-        """Outputs (T, H) and log running variances (T,) -> means and volatilities, in percent."""
-        mean, change = (y @ self.weight.T + self.bias).T
-        return 0.1 * mean, np.exp((log_variance + change) / 2)
+        self.features, self.stream = Features(), self.model.stream()
 
     def step(self, high, low, close):
         """Tomorrow's (mean, volatility) in percent, of today's prices; None on the first day."""
         found = self.features.step(high, low, close)
         if found is None:
             return None
-        x = (np.array(found[0], np.float32) - self.centre) / self.scale
-        mean, volatility = self.head(self.stream.step(x[None]), found[1])
-        return float(mean[0]), float(volatility[0])
+        mean, volatility = self.stream.step(np.array([[found]], np.float32))
+        return mean.item(), volatility.item()
 
-    def forecast(self, features, log_variance):
+    def forecast(self, features):
         """The same for many days at once, of `series`: (means (T,), volatilities (T,))."""
-        x = (features - self.centre) / self.scale
-        return self.head(self.lstm(x[:, None])[0][:, 0], log_variance)
+        mean, volatility = self.model.stream().step(features[:, None])
+        return mean[:, 0], volatility[:, 0]
 
 
 def simulated(days=750, seed=7, within=78):
@@ -166,7 +149,7 @@ def main(arguments=None):
     mean, last = forecasts[-1]
     print(
         f"Tomorrow: {mean:+.2f} % in the mean (do not trade on it), volatility {last:.2f} %.\n"
-        f"{model.lstm.dtype}, the model of {model.year}: {taken * 1e6:.0f} microseconds a day"
+        f"{model.model.dtype}, the model of {YEAR}: {taken * 1e6:.0f} microseconds a day"
     )
 
 

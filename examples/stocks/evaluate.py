@@ -18,8 +18,9 @@ from common import pictures, report, timing  # noqa: E402
 from common.scores import interval  # noqa: E402
 
 from stocks.data import FIRST, LAST, Market  # noqa: E402
-from stocks.deploy import MODEL, Forecaster, series, simulated  # noqa: E402
+from stocks.deploy import MODELS, RUNNING, Features, Forecaster, series, simulated  # noqa: E402
 
+FILE = MODELS / f"{LAST}.safetensors"
 BLOCK = 20  # days that are drawn together
 SPANS = {"2004 to 2018": (2004, 2018), "2004 to 2011": (2004, 2011), "2012 to 2018": (2012, 2018)}
 
@@ -40,9 +41,7 @@ def walk_forward(market, dtype="float32"):
     volatilities = means.copy()
     for year in range(FIRST, LAST + 1):
         days = market.year <= year
-        mean, volatility = Forecaster(year=year, dtype=dtype).forecast(
-            market.x[days], market.base[days]
-        )
+        mean, volatility = Forecaster(year, dtype).forecast(market.x[days])
         chosen = market.year == year
         means[chosen], volatilities[chosen] = mean[chosen[days]], volatility[chosen[days]]
     return means, volatilities
@@ -65,7 +64,7 @@ def variances(market):
     from arch import arch_model
 
     found = {
-        "running variance (0.94)": np.exp(market.base),
+        "running variance (0.94)": np.exp(market.x[:, RUNNING].astype(np.float64)),
         "GARCH(1,1)": np.full(len(market.y), np.nan),
         "GJR-GARCH(1,1)": np.full(len(market.y), np.nan),
         "HAR on ranges": np.full(len(market.y), np.nan),
@@ -134,36 +133,34 @@ def scores(market, ours):
     }, of_all
 
 
-def torch_network(year):
+def torch_network():
+    """train.Network with the weights of the last year's file."""
     import torch
-    from safetensors.torch import load_file
+    from common.export import weights_of
 
     from stocks.train import Network
 
     torch.set_num_threads(1)
-    prefix, network = f"{year}.", Network()
-    weights = {k: v for k, v in load_file(MODEL).items() if k.startswith(prefix)}
-    network.load_state_dict({k.removeprefix(prefix): v.float() for k, v in weights.items()})
+    found, network = weights_of(FILE), Network(torch.zeros(5), torch.ones(5))
+    network.load_state_dict({name: found[name] for name in network.state_dict()})
     return network.eval()
 
 
-def by_torch(year, features, base):
+def by_torch(features):
     """(means, volatilities) as PyTorch computes them."""
     import torch
 
-    model = Forecaster(year=year)
-    x = torch.from_numpy((features - model.centre) / model.scale)
     with torch.inference_mode():
-        mean, log_variance = torch_network(year)(x[:, None], torch.from_numpy(base)[:, None])
-    return mean[:, 0].numpy(), np.exp(log_variance[:, 0].numpy() / 2)
+        mean, volatility, *_ = torch_network()(torch.from_numpy(features)[:, None])
+    return mean[:, 0].numpy(), volatility[:, 0].numpy()
 
 
 def difference(market):
     """The largest differences from PyTorch over all days, of means and volatilities in percent."""
-    exact = by_torch(LAST, market.x, market.base)
+    exact = by_torch(market.x)
     found = {}
     for dtype in ("float32", "int8"):
-        ours = Forecaster(year=LAST, dtype=dtype).forecast(market.x, market.base)
+        ours = Forecaster(LAST, dtype).forecast(market.x)
         found[f"{dtype}_difference"] = max(
             float(np.abs(a - b).max()) for a, b in zip(ours, exact, strict=True)
         )
@@ -171,38 +168,33 @@ def difference(market):
 
 
 def speed(market):
-    """Microseconds for a day that comes alone: features, one step, head."""
+    """Microseconds for a day that comes alone: features, and one step of the whole model."""
     import torch
-    from common.peers import one_step
+    from common.peers import session
 
-    days = market.days[:500]
-    network, model = torch_network(LAST), Forecaster(year=LAST)
-    step, onnx, zeros = one_step(network)
+    from stocks.train import exported
+
+    days, network = market.days[:500], torch_network()
+    module, arguments, inputs, *names = exported(network)
+    onnx, zero = session(module, arguments, inputs, *names), arguments[1].numpy()
 
     def others(run, state):
-        """A day by another engine, with deploy's features around it."""
-        from stocks.deploy import Features
-
+        """The days by another engine, with deploy's features."""
         features = Features()
         for day in days:
             found = features.step(*day)
             if found is not None:
-                x = (np.array(found[0], np.float32) - model.centre) / model.scale
-                state = run(x[None, None], *state)
+                _, _, *state = run(np.array([[found]], np.float32), *state)
 
     @torch.inference_mode()
     def torch_run():
-        others(lambda x, h, c: step(torch.from_numpy(x), h, c)[1:], (zeros, zeros))
+        others(lambda x, h, c: network(torch.from_numpy(x), h, c), arguments[1:])
 
     def onnx_run():
-        zero = zeros.numpy()
-        others(
-            lambda x, h, c: onnx.run(None, {"x": x, "h": h, "c": c})[1:],
-            (zero, zero),
-        )
+        others(lambda *given: onnx.run(None, dict(zip(inputs, given, strict=True))), (zero, zero))
 
     def fast(dtype):
-        forecaster = Forecaster(year=LAST, dtype=dtype)
+        forecaster = Forecaster(LAST, dtype)
 
         def run():
             forecaster.reset()
@@ -253,13 +245,12 @@ def main():
         "beats_the_random_walk": beaten,
         "days": int((market.year >= FIRST).sum()),
         "training": report.read(HERE, "training.json"),
-        "deployed": {"file_kb": MODEL.stat().st_size / 1e3, **difference(market)},
+        "deployed": {"file_kb": FILE.stat().st_size / 1e3, **difference(market)},
         "speed": speed(market),
         "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch", "arch"),
         "made_with": report.made_with("torch", "onnxruntime", "arch"),
     }
-    own = series(simulated()[0])
-    mean, volatility = by_torch(LAST, *own)
+    mean, volatility = by_torch(series(simulated()[0]))
     report.keep(
         HERE / "outputs.json",
         {"means": mean[-20:].tolist(), "volatilities": volatility[-20:].tolist()},

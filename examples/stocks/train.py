@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Walk forward through the years: for each a small LSTM, trained on all days before it.
 
-python train.py            # a few seconds of CPU; writes model.safetensors and training.json
+python train.py            # a few seconds of CPU; writes models/ and training.json
 """
 
 import argparse
@@ -10,43 +10,48 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import report  # noqa: E402
+from common import export, report  # noqa: E402
 from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from stocks.data import FIRST, LAST, SCALED, Market  # noqa: E402
+from stocks.deploy import MODELS, RUNNING  # noqa: E402
 
 SEED, STRETCH, WARM, BATCH = 1999, 250, 50, 8
 
 
 class Network(nn.Module):
-    """deploy.Forecaster's network in PyTorch: x (T, B, 5), base (T, B) -> means, log variances."""
+    """features (T, B, 5), as deploy.Features makes them, and a state (1, B, 16), or none -> means
+    and volatilities (T, B), in percent, and the next state."""
 
-    def __init__(self, hidden=16, dropout=0.1):
+    def __init__(self, centre, scale, hidden=16, dropout=0.1):
         super().__init__()
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
         self.lstm = nn.LSTM(5, hidden)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, 2)
         nn.init.zeros_(self.head.weight)  # it begins with a mean of 0 and the running variance
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, x, base):
-        mean, change = self.head(self.dropout(self.lstm(x)[0])).unbind(-1)
-        return 0.1 * mean, base + change
+    def forward(self, features, h=None, c=None):
+        state = None if h is None else (h, c)
+        y, (h, c) = self.lstm((features - self.centre) / self.scale, state)
+        mean, change = self.head(self.dropout(y)).unbind(-1)
+        return 0.1 * mean, torch.exp((features[..., RUNNING] + change) / 2), h, c
 
 
 def loss_of(model, batch):
     """The negative log likelihood of a normal distribution, less a constant. The first WARM days
     of a stretch only fill the state."""
-    x, base, y = batch
-    mean, log_variance = (part[WARM:] for part in model(x, base))
-    return 0.5 * (log_variance + (y[WARM:] - mean) ** 2 * torch.exp(-log_variance)).mean()
+    features, y = batch
+    mean, volatility = (part[WARM:] for part in model(features)[:2])
+    return (torch.log(volatility) + ((y[WARM:] - mean) / volatility) ** 2 / 2).mean()
 
 
 def batches(tensors, days, epoch):
@@ -60,8 +65,7 @@ def batches(tensors, days, epoch):
         yield tuple(tensor[at] for tensor in tensors)
 
 
-def train_year(tensors, days, args):
-    model = Network()
+def train_year(model, tensors, days, args):
     accelerate(model)
     optimizer = torch.optim.AdamW(model.parameters(), args.rate, weight_decay=args.decay)
     for epoch in range(args.epochs):
@@ -71,7 +75,19 @@ def train_year(tensors, days, args):
             loss_of(model, batch).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-    return model
+    with torch.no_grad():  # as the file holds them
+        for p in model.parameters():
+            p.copy_(p.half())
+
+
+def exported(model):
+    """What common.export takes: any number of days and of rows, each row with its state."""
+    state = torch.zeros(1, 1, model.lstm.hidden_size)
+    inputs, outputs = ["features", "h", "c"], ["mean", "volatility", "next_h", "next_c"]
+    free = {name: {1: "rows"} for name in (*inputs, *outputs)}
+    for name in ("features", "mean", "volatility"):
+        free[name][0] = "days"
+    return model, (torch.zeros(2, 1, 5), state, state), inputs, outputs, free
 
 
 def main():
@@ -85,22 +101,20 @@ def main():
     setup(SEED)
     market = Market()
     early = market.x[market.year <= SCALED]
-    centre, scale = early.mean(0), early.std(0)
-    x = torch.from_numpy((market.x - centre) / scale)
-    base, y = (torch.from_numpy(a).float() for a in (market.base, market.y))
-    tensors = (x, base, y)
+    scaling = [torch.from_numpy(a) for a in (early.mean(0), early.std(0))]
+    tensors = (torch.from_numpy(market.x), torch.from_numpy(market.y).float())
 
-    first = [b for epoch in range(20) for b in batches(tensors, len(y), epoch)][:50]
-    beside = beside_pytorch(Network(), loss_of, first, args.rate)
-    weights = {"centre": torch.from_numpy(centre), "scale": torch.from_numpy(scale)}
-    start = time.process_time()
+    first = [b for epoch in range(20) for b in batches(tensors, len(market.y), epoch)][:50]
+    beside = beside_pytorch(Network(*scaling), loss_of, first, args.rate)
+    folder, seconds = args.out / MODELS.name, 0.0
+    folder.mkdir(exist_ok=True)
     for year in progress(range(FIRST, LAST + 1), "years"):
         setup(SEED + year)
+        model, start = Network(*scaling), time.process_time()
         # Day t's tomorrow is of the year before, so nothing of the year is seen.
-        model = train_year(tensors, int((market.year < year).sum()), args)
-        weights |= {f"{year}.{k}": v.half() for k, v in model.state_dict().items()}
-    seconds = time.process_time() - start
-    save_file(weights, args.out / "model.safetensors")
+        train_year(model, tensors, int((market.year < year).sum()), args)
+        seconds += time.process_time() - start
+        export.save(folder / f"{year}.safetensors", *exported(model))
     parameters = sum(p.numel() for p in model.parameters())
     report.keep(
         args.out / "training.json", {"parameters": parameters, "cpu_seconds": seconds, **beside}

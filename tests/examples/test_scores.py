@@ -44,8 +44,7 @@ def test_days(dtype):
     market, errors, losses = data.Market(), [], []
     for year in range(data.FIRST, data.LAST + 1):
         days = market.year <= year
-        model = deploy.Forecaster(year=year, dtype=dtype)
-        means, volatilities = model.forecast(market.x[days], market.base[days])
+        means, volatilities = deploy.Forecaster(year, dtype).forecast(market.x[days])
         own = market.year[days] == year
         y, mean, variance = market.y[days][own], means[own], volatilities[own] ** 2
         errors += list(zip((y - mean) ** 2, y**2, strict=True))
@@ -61,8 +60,7 @@ def test_anomalies():
     data, deploy = (importlib.import_module(f"anomalies.{m}") for m in ("data", "deploy"))
     rows = scores("anomalies", "labelled anomalies")["this LSTM, float32"]
     for name, series in data.read_all().items():
-        detector = deploy.Detector(name)
-        over = detector.scores(series.test) > detector.threshold
+        over = deploy.Detector(name).scores(series.test) > 1
         found = sum(over[a : b + series.period].any() for a, b in series.anomalies)
         of = len(series.anomalies)
         assert found == rows[f"{name}: found, of {of}"]["value"], name

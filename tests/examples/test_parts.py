@@ -184,31 +184,25 @@ class Table:
         return self.odds[before]
 
 
-def of_table(table, longest):
-    """deploy.Translator with the table in place of its networks: it decodes numbers in base 10, a
-    digit a piece, which its state holds in float64."""
+def of_table(table):
+    """deploy.Translator with the table in place of its models: its state is a number in base 10, a
+    digit for each piece so far."""
     deploy = module("translation.deploy")
 
     class Model(deploy.Translator):
         def __init__(self):
-            self.pieces = deploy.Pieces(["", "", "", "", "", "", "a", "b"], [])
-            self.embedding = np.arange(8, dtype=np.float32)[:, None]
+            self.pieces = deploy.Pieces("ab", [])
 
-        def read(self, ids):
-            return None, None, np.zeros(1)
+        def encoder(self, ids):
+            return None, None, np.zeros((1, 1, 1))
 
-        def decoder(self, x, state):
-            told = [float(a) for a in x[0, :, 0]]
-            begun = [0.0 if piece in deploy.BEGIN.values() else 1.0 for piece in told]
-            number = state[1] * 10 + np.array(told)[None, :, None] * np.array(begun)[None, :, None]
-            return number.astype(np.float64), (state[0], number)
-
-        def say(self, y, memory, keys):
-            logs = np.full((len(y), 8), -np.inf)
-            for row, number in enumerate(y[:, 0]):
-                before = str(int(number)) if number else ""
-                logs[row, [deploy.END, 6, 7]] = table.logs(before)
-            return logs, np.zeros((len(y), 1))
+        def decoder(self, before, h, c, memory, keys):
+            begun = ~np.isin(before, list(deploy.BEGIN.values()))
+            number = c * 10 + (before * begun)[..., None]
+            logs = np.full((1, before.shape[1], 8), -np.inf)
+            for row, digits in enumerate(number[0, :, 0]):
+                logs[0, row, [deploy.END, 6, 7]] = table.logs(str(int(digits)) if digits else "")
+            return logs, np.zeros((1, before.shape[1], 1)), h, number
 
     return Model()
 
@@ -226,7 +220,7 @@ def test_the_beam_search_finds_the_best_for_its_exponent(length):
                     total += table.logs(before)[{end: 0, 6: 1, 7: 2}[piece]]
                     before += str(piece)
                 scored[*pieces, end] = total / (n + 1) ** length
-        model = of_table(table, 5)
+        model = of_table(table)
         _, pieces, _ = model.translate("", "de", beam=40, longest=5, length=length)
         assert tuple(pieces) == max(scored, key=scored.get)
         chosen.append(len(pieces))

@@ -110,7 +110,7 @@ def test_digits_are_heard_as_pytorch_does(dtype):
     module, expected = deploy("speech"), outputs("speech")
     samples = np.append(module.read_wave(module.RECORDING), np.zeros(module.RATE // 2))
     model = module.Recogniser(dtype=dtype)
-    listener, words = model.stream(), []
+    listener, words = module.Listener(model), []
     for at in range(0, len(samples), 137):
         words += listener.hear(samples[at : at + 137])
     assert words == expected["words"]

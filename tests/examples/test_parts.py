@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the applications and their figures are made of: ranges, intervals, the beam search, pieces
-of words, voices. Nothing is downloaded, and no network is run."""
+"""What the applications and their figures are made of: ranges, intervals, whole models out of
+PyTorch, the beam search, pieces of words, voices. Nothing is downloaded, and no network of theirs
+is run."""
 
 import importlib
 import itertools
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import fastlstm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -167,6 +170,40 @@ def test_every_score_has_an_interval_and_every_engine_a_time(path):
     assert training["loss_difference"] < 1e-4 * abs(training["loss_first"])
     assert training["cpu_seconds"] < 360
     assert json.loads((path.parent / "training.json").read_text()) == training
+
+
+# Whole models
+
+
+def test_a_network_is_kept_whole(tmp_path):
+    """Exported with any number of steps, in float16 without a change, and read back as it was."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    arrays = pytest.importorskip("safetensors.numpy")
+    export = module("common.export")
+
+    class Tagger(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.lstm = torch.nn.Embedding(50, 8), torch.nn.LSTM(8, 16)
+            self.head = torch.nn.Linear(16, 8)
+
+        def forward(self, ids):
+            return self.head(self.lstm(self.table(ids))[0]) @ self.table.weight.T
+
+    torch.manual_seed(0)
+    tagger, path = Tagger().half().float().eval(), tmp_path / "tagger.safetensors"
+    free = {"ids": {0: "steps", 1: "rows"}, "other": {0: "rows"}}
+    export.save(path, tagger, (torch.zeros(3, 2, dtype=torch.int64),), ["ids"], ["y"], free)
+    weights = export.weights_of(path)
+    assert all(torch.equal(weights[name], w) for name, w in tagger.state_dict().items())
+    halves = [a.size for a in arrays.load_file(path).values() if a.dtype == np.float16]
+    assert sum(halves) == sum(w.numel() for w in tagger.parameters() if w.ndim > 1)
+    ids = torch.randint(50, (7, 5))
+    with torch.inference_mode():
+        expected = tagger(ids).numpy()
+    model = fastlstm.load_model(path, dtype="float32")
+    np.testing.assert_allclose(model(ids.numpy()), expected, rtol=0, atol=1e-6)
 
 
 # Translation

@@ -62,7 +62,7 @@ def save(path, *parts):
 
 
 def weights_of(*paths):
-    """{name in the module: tensor} of the files that `save` wrote."""
+    """{name in the module: tensor} of files that `save` wrote; constants of the export too."""
     import torch
 
     found = {}

@@ -5,7 +5,7 @@
  "scores": {metric: {"better": "higher" or "lower", "digits": 2,
                      "rows": {who: {group: {"value", "low", "high"}}}}},
  "training": what beside_pytorch gave, "parameters", "cpu_seconds",
- "deployed": {"file_kb", "float32_difference", "int8_difference"},
+ "deployed": {"file_kb", of several also "files", "float32_difference", "int8_difference"},
  "speed": {"what": "a sentence", "engines": {name: {"us", "spread"}}},
  "installed_mb": {package: megabytes}, "notes": [sentences], "made_with": {name: version},
  "row_of_run": who of the first table was trained by train.py, where that is not `OURS`}
@@ -96,8 +96,9 @@ def training_lines(results):
 
 def deployed_lines(results):
     d, speed = results["deployed"], results["speed"]
+    many = f"{d['files']} files" if "files" in d else "a file"
     yield (
-        f"**Deployed**: a file of {d['file_kb']:.0f} kB. The outputs differ from PyTorch's by at "
+        f"**Deployed**: {many} of {d['file_kb']:.0f} kB. The outputs differ from PyTorch's by at "
         f"most {d['float32_difference']:.0e} in float32, {d['int8_difference']:.0e} in int8."
     )
     yield ""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 HERE = Path(__file__).resolve().parent
@@ -17,11 +16,12 @@ sys.path.insert(0, str(HERE.parent))
 
 from common.beside import progress, set_rate, setup  # noqa: E402
 from common.data import CACHE  # noqa: E402
+from common.export import weights_of  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from speech.data import Utterance, people, recorded, synthesised, tidigits  # noqa: E402
 from speech.deploy import COSINES, MODEL, WORDS  # noqa: E402
-from speech.train import SEED, Network, batch_of, loss_of  # noqa: E402
+from speech.train import SEED, Network, batch_of, keep, loss_of  # noqa: E402
 
 UPDATES, RATE = 300, 1.5e-3
 
@@ -34,8 +34,8 @@ def adapt(speaker, own, others, weights):
     """Half of each batch is the speaker's, in other throats and paces, half is as before."""
     setup(SEED)
     rng, network = np.random.default_rng(SEED), Network()
-    network.load_state_dict({k: weights[k].float() for k in network.state_dict()})
-    mean, scale = weights["mean"].numpy(), weights["scale"].numpy()
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    mean, scale = weights["centre"].numpy(), weights["scale"].numpy()
     accelerate(network)
     optimizer = torch.optim.Adam(network.parameters(), RATE)
     for n in progress(range(UPDATES), speaker):
@@ -45,12 +45,11 @@ def adapt(speaker, own, others, weights):
         loss_of(network, batch_of(chosen, mean, scale, rng)).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-    weights = weights | {k: v.half() for k, v in network.state_dict().items()}
-    save_file(weights, path_of(speaker))
+    keep(network.state_dict(), mean, scale, path_of(speaker))
 
 
 def main():
-    rng, weights = np.random.default_rng(SEED + 3), load_file(MODEL)
+    rng, weights = np.random.default_rng(SEED + 3), weights_of(MODEL)
     others = synthesised(400, people()[0], rng) + recorded(200, rng)
     utterances = tidigits()
     for speaker in dict.fromkeys(name for name, *_ in utterances):

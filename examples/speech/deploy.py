@@ -5,7 +5,7 @@
     python deploy.py recording.wav         # 16 bit, one channel, 8 kHz or a multiple of it
     python deploy.py recording.wav --voice silero_vad.onnx      # a voice detector in front
 
-fastlstm and NumPy only: features are NumPy's, the two LSTMs a stream, a word is reported when it
+fastlstm and NumPy only: features are NumPy's, the model a stream, a word is reported when it
 becomes the best class of a step.
 """
 
@@ -23,6 +23,7 @@ MODEL, RECORDING = HERE / "model.safetensors", HERE / "digits.wav"
 WORDS = ("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 BLANK = len(WORDS)  # CTC's class for "nothing new"
 RATE, HOP, WINDOW, SIZE, BANDS, CEPSTRA = 8000, 80, 200, 256, 20, 13  # frames of 25 ms, each 10 ms
+STATE = {"mean": "next_mean", "count": "next_count", "h": "next_h", "c": "next_c"}
 PAIR = 2  # frames that the network reads at once: a step is 20 ms
 
 
@@ -75,30 +76,10 @@ def stretched(mel, factor):
     return mel[:, low] * (1 - part) + mel[:, low + 1] * part
 
 
-class Normalizer:
-    """Cepstra less their running mean, which begins as the training set's and forgets slowly: the
-    microphone and the room drop out."""
-
-    START, LONGEST = 30, 300  # frames that the first mean counts for; over which it forgets
-
-    def __init__(self, mean, scale):
-        self.mean, self.scale, self.count = np.array(mean, np.float64), scale, self.START
-
-    def step(self, cepstra):
-        self.count = min(self.count + 1, self.LONGEST)
-        self.mean += (cepstra - self.mean) / self.count
-        return (cepstra - self.mean) / self.scale
-
-
-def normalized(cepstra, mean, scale):
-    step = Normalizer(mean, scale).step
-    return np.array([step(row) for row in cepstra], np.float32).reshape(-1, CEPSTRA)
-
-
-def paired(rows):
-    """(T, 13) -> (T // 2, 26): two frames side by side."""
-    n = len(rows) // PAIR
-    return np.ascontiguousarray(rows[: n * PAIR].reshape(n, PAIR * CEPSTRA))
+def pairs_of(cepstra):
+    """(T, 13) -> (T // 2, 2, 1, 13): what a stream takes, a pair of frames after the other."""
+    whole = len(cepstra) // PAIR * PAIR
+    return np.float32(cepstra[:whole]).reshape(-1, PAIR, 1, CEPSTRA)
 
 
 def best_path(classes):
@@ -108,41 +89,35 @@ def best_path(classes):
 
 
 class Recogniser:
-    """Two frames of 13 cepstra -> two LSTM layers -> scores of eleven words and blank."""
+    """The model: two frames of cepstra (2, B, 13) -> less their running mean, two LSTM layers ->
+    scores (B, 12) of eleven words and blank. The running mean is a state too, which forgets slowly:
+    the microphone and the room drop out."""
 
     def __init__(self, path=MODEL, dtype="float32"):
-        tensors = fastlstm.read_state_dict(path)
-        self.mean, self.scale = tensors["mean"], tensors["scale"]
-        self.weight = tensors["head.weight"].astype(np.float32)
-        self.bias = tensors["head.bias"].astype(np.float32)
-        self.lstm = fastlstm.load(path, "lstm.", dtype=dtype, num_threads=1)
+        self.model = fastlstm.load_model(path, dtype=dtype, num_threads=1)
+
+    def stream(self):
+        """What takes two frames after the other, of one recording."""
+        return self.model.stream(state=STATE)
 
     def scores(self, cepstra):
         """(T // 2, 12) of the cepstra (T, 13) of a whole recording."""
-        x = paired(normalized(cepstra, self.mean, self.scale))
-        return self.lstm(x[:, None])[0][:, 0] @ self.weight.T + self.bias
+        stream = self.stream()
+        found = [stream.step(pair)[0] for pair in pairs_of(cepstra)]
+        return np.reshape(found, (-1, len(WORDS) + 1))
 
     def words(self, cepstra):
         return [WORDS[k] for k in best_path(self.scores(cepstra).argmax(1))]
-
-    def doubt(self, cepstra):
-        """How unsure the network is: the mean over the steps of -log of the best class's odds."""
-        scores = self.scores(cepstra).astype(np.float64)
-        return np.log(np.exp(scores - scores.max(1, keepdims=True)).sum(1)).mean()
-
-    def stream(self, stretch=1.0):
-        return Listener(self, stretch)
 
 
 class Listener:
     """Samples in, words out as soon as they are recognised."""
 
     def __init__(self, recogniser, stretch=1.0):
-        self.recogniser, self.lstm = recogniser, recogniser.lstm.stream()
-        self.stretch = stretch
-        self.normalizer = Normalizer(recogniser.mean, recogniser.scale)
+        self.stream = recogniser.stream()
+        self.cosines = stretched(np.eye(BANDS), stretch) @ COSINES
         self.last, self.waiting = 0.0, np.zeros(0)  # samples, emphasised, of frames to come
-        self.rows, self.word = [], BLANK
+        self.frames, self.word = [], BLANK
         self.scores = []  # of every step so far
 
     def hear(self, samples):
@@ -152,17 +127,15 @@ class Listener:
         self.waiting = np.append(self.waiting, emphasised(samples, self.last))
         self.last, found = float(samples[-1]), []
         while len(self.waiting) >= WINDOW:
-            mel = stretched(mel_of(self.waiting[None, :WINDOW]), self.stretch)[0]
+            self.frames.append(mel_of(self.waiting[None, :WINDOW]) @ self.cosines)
             self.waiting = self.waiting[HOP:]
-            self.rows.append(self.normalizer.step(mel @ COSINES))
-            if len(self.rows) == PAIR:
-                found += self.step(np.concatenate(self.rows).astype(np.float32))
-                self.rows = []
+            if len(self.frames) == PAIR:
+                found += self.step(np.array(self.frames, np.float32))
+                self.frames = []
         return found
 
-    def step(self, x):
-        y = self.lstm.step(x[None])[0]
-        self.scores.append(y @ self.recogniser.weight.T + self.recogniser.bias)
+    def step(self, frames):
+        self.scores.append(self.stream.step(frames)[0])
         best, before = int(self.scores[-1].argmax()), self.word
         self.word = best
         return [WORDS[best]] if best not in (before, BLANK) else []
@@ -224,7 +197,7 @@ def read_wave(path):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recording", nargs="?", default=RECORDING, help="a wav file")
-    parser.add_argument("--int8", action="store_true", help="LSTM weights as 8-bit integers")
+    parser.add_argument("--int8", action="store_true", help="weights as 8-bit integers")
     parser.add_argument("--voice", metavar="ONNX", help="silero's voice detector, as a file")
     parser.add_argument("--stretch", type=float, default=1.0, help="of the bands, 0.7 to 1.2")
     args = parser.parse_args(arguments)
@@ -233,7 +206,8 @@ def main(arguments=None):
 
     samples = read_wave(args.recording)
     samples = np.append(samples, np.zeros(RATE // 2))  # the last word ends in silence
-    listener = Recogniser(dtype="int8" if args.int8 else "float32").stream(args.stretch)
+    recogniser = Recogniser(dtype="int8" if args.int8 else "float32")
+    listener = Listener(recogniser, args.stretch)
     gate, taken, words = VoiceGate(args.voice) if args.voice else None, [], []
     for at in range(0, len(samples) - HOP + 1, HOP):  # 10 ms at a time, as a microphone gives them
         start = time.perf_counter()
@@ -244,7 +218,7 @@ def main(arguments=None):
         for word in found:
             print(f"{(at + HOP) / RATE:6.2f} s  {word}")
     print(
-        f"\nheard: {' '.join(words) or 'nothing'}\n{listener.recogniser.lstm.dtype}: "
+        f"\nheard: {' '.join(words) or 'nothing'}\n{recogniser.model.dtype}: "
         f"{1e6 * sum(taken) / len(taken):.0f} microseconds for 10 ms of sound, at most "
         f"{1e6 * max(taken):.0f}"
     )

@@ -24,19 +24,23 @@ from speech.data import allison, cepstra_of, people, synthesised, tidigits, trim
 from speech.deploy import (  # noqa: E402
     BANDS,
     BLANK,
+    CEPSTRA,
     COSINES,
     HOP,
     MODEL,
+    PAIR,
     RATE,
     RECORDING,
     WORDS,
+    Listener,
     Recogniser,
     VoiceGate,
     log_mel,
+    pairs_of,
     read_wave,
     stretched,
 )
-from speech.train import SEED, distance  # noqa: E402
+from speech.train import SEED, Network, Normalizer, deployed, distance  # noqa: E402
 from speech.voices import Speaker  # noqa: E402
 
 SPOKEN = "seven two five oh, nine three"  # what digits.wav says, by a voice not trained on
@@ -96,6 +100,12 @@ def stretch(cepstra, factor):
     return stretched(cepstra @ COSINES.T, factor) @ COSINES
 
 
+def doubt(scores):
+    """How unsure the network is: the mean over the steps of -log of the best class's odds."""
+    scores = scores.astype(np.float64)
+    return np.log(np.exp(scores - scores.max(1, keepdims=True)).sum(1)).mean()
+
+
 def surest_stretch(utterances, speaker):
     """The factor at which the network is surest of a speaker's utterances; what was said is not
     looked at."""
@@ -103,34 +113,33 @@ def surest_stretch(utterances, speaker):
     lengths = [len(c) for c in own]
     factors = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1)
     doubts = [
-        np.average([model.doubt(stretch(c, factor)) for c in own], weights=lengths)
+        np.average([doubt(model.scores(stretch(c, factor))) for c in own], weights=lengths)
         for factor in factors
     ]
     return factors[int(np.argmin(doubts))]
 
 
 def torch_network():
+    """(train.py's Network with the committed weights, mean and scale of the training set)"""
     import torch
-    from safetensors.torch import load_file
-
-    from speech.train import Network
+    from common.export import weights_of
 
     torch.set_num_threads(1)
-    weights, network = load_file(MODEL), Network()
-    network.load_state_dict({k: weights[k].float() for k in network.state_dict()})
-    return network.eval()
+    weights, network = weights_of(MODEL), Network()
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    return network.eval(), weights["centre"].numpy(), weights["scale"].numpy()
 
 
 def by_torch(cepstra):
-    """Scores (T // 2, 12) as PyTorch computes them."""
+    """Scores (T // 2, 12) of a whole recording as PyTorch computes them."""
     import torch
 
-    from speech.deploy import normalized, paired
-
-    model = Recogniser()
-    x = paired(normalized(cepstra, model.mean, model.scale))
+    network, *normal = torch_network()
+    step = Normalizer(*normal).step
+    rows = np.array([step(row) for row in cepstra], np.float32)
+    x = torch.from_numpy(pairs_of(rows).reshape(-1, 1, PAIR * CEPSTRA))
     with torch.inference_mode():
-        return torch_network()(torch.from_numpy(x)[:, None])[:, 0].numpy()
+        return network(x)[:, 0].numpy()
 
 
 def difference(utterances):
@@ -157,7 +166,7 @@ def delays():
             parts.append(np.append(words[word], np.zeros(RATE // 6)))
             ends.append(at + len(words[word]))
             at += len(parts[-1])
-        listener, heard = model.stream(), []
+        listener, heard = Listener(model), []
         samples = np.concatenate([*parts, np.zeros(RATE // 2)])
         for start in range(0, len(samples), HOP):
             heard += [(w, start + HOP) for w in listener.hear(samples[start : start + HOP])]
@@ -181,7 +190,7 @@ def gate_note():
         noise[at : at + 200] += 8000 * np.hanning(200) * np.sin(np.arange(200) * 0.8)
     counts = []
     for gate in (None, VoiceGate(path)):
-        listener, words = Recogniser().stream(), 0
+        listener, words = Listener(Recogniser()), 0
         for at in range(0, len(noise), HOP):
             heard = noise[at : at + HOP]
             words += len(listener.hear(gate.pass_on(heard) if gate else heard))
@@ -194,34 +203,34 @@ def gate_note():
 
 
 def speed(cepstra):
-    """Microseconds of the network for a step of 20 ms."""
+    """Microseconds of the model for a step of 20 ms."""
     import torch
-    from common.peers import one_step
+    from common.peers import session
 
-    from speech.deploy import normalized, paired
-
-    model = Recogniser()
-    x = np.tile(paired(normalized(cepstra, model.mean, model.scale)), (3, 1))[:400]
-    step, onnx, zeros = one_step(torch_network())
+    x = np.tile(pairs_of(cepstra), (3, 1, 1, 1))[:400]
+    parts = deployed(*torch_network())
+    step, arguments, inputs, *_ = parts
+    zeros = [torch.zeros_like(part[..., :1, :]) for part in arguments[1:]]
+    onnx = session(*parts)
 
     @torch.inference_mode()
     def torch_run():
-        h, c = zeros, zeros
-        for row in torch.from_numpy(x):
-            _, h, c = step(row[None, None], h, c)
+        state = zeros
+        for pair in torch.from_numpy(x):
+            _, *state = step(pair, *state)
 
     def onnx_run():
-        h = c = zeros.numpy()
-        for row in x:
-            _, h, c = onnx.run(None, {"x": row[None, None], "h": h, "c": c})
+        state = [part.numpy() for part in zeros]
+        for pair in x:
+            _, *state = onnx.run(None, dict(zip(inputs, (pair, *state), strict=True)))
 
     def fast(dtype):
         recogniser = Recogniser(dtype=dtype)
 
         def run():
-            stream = recogniser.lstm.stream()
-            for row in x:
-                stream.step(row[None])[0] @ recogniser.weight.T + recogniser.bias
+            stream = recogniser.stream()
+            for pair in x:
+                stream.step(pair)
 
         return run
 
@@ -230,7 +239,7 @@ def speed(cepstra):
         "ONNX Runtime": onnx_run, "PyTorch": torch_run,
     }  # fmt: skip
     engines = {name: timing.passes(run, len(x)) for name, run in engines.items()}
-    return {"what": "20 ms of sound, the network alone", "engines": timing.microseconds(engines)}
+    return {"what": "20 ms of sound, the model alone", "engines": timing.microseconds(engines)}
 
 
 def draw(plt, colours):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 HERE = Path(__file__).resolve().parent
@@ -19,6 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
+from common.export import save  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from speech.data import (  # noqa: E402
@@ -29,13 +29,15 @@ from speech.data import (  # noqa: E402
     warped,
     word_by_word,
 )
-from speech.deploy import BLANK, CEPSTRA, PAIR, WORDS, Normalizer, best_path  # noqa: E402
+from speech.deploy import BLANK, CEPSTRA, PAIR, STATE, WORDS, best_path  # noqa: E402
 
 SEED, BATCH, WORD_BY_WORD, FLUENT, ALLISONS = 11, 32, 1200, 800, 400
+START, LONGEST = 30, 300  # frames that the first mean counts for; over which it forgets
 
 
 class Network(nn.Module):
-    """deploy.Recogniser's network in PyTorch: x (T, B, 26) -> scores (T, B, 12)."""
+    """deploy.Recogniser's network as it is trained: x (T, B, 26), pairs of frames less their
+    running mean -> scores (T, B, 12)."""
 
     def __init__(self, hidden=96, dropout=0.2):
         super().__init__()
@@ -45,6 +47,63 @@ class Network(nn.Module):
 
     def forward(self, x):
         return self.head(self.dropout(self.lstm(x)[0]))
+
+
+class Step(nn.Module):
+    """What is deployed: frames (2, B, 13) as they come and the state -> scores (B, 12) and the next
+    state, of which every part starts as zeros.
+
+    mean    the running mean (B, 13) of the cepstra, less the training set's
+    count   how many frames it is of (B, 1)
+    h, c    the LSTMs'
+    """
+
+    def __init__(self, network, mean, scale):
+        super().__init__()
+        self.lstm, self.head = network.lstm, network.head
+        self.register_buffer("centre", torch.as_tensor(mean))
+        self.register_buffer("scale", torch.as_tensor(scale))
+
+    def forward(self, frames, mean, count, h, c):
+        rows = []
+        for frame in (frames - self.centre).unbind():
+            count = (count + 1).clamp(max=LONGEST - START)
+            mean = mean + (frame - mean) / (count + START)
+            rows.append((frame - mean) / self.scale)
+        y, (h, c) = self.lstm(torch.cat(rows, -1)[None], (h, c))
+        return self.head(y)[0], mean, count, h, c
+
+
+def deployed(network, mean, scale):
+    """(the Step, an example call's arguments, names of its inputs, of its outputs, free axes)"""
+    step, layers, rows = Step(network, mean, scale).eval(), network.lstm.num_layers, 2
+    zeros = torch.zeros(layers, rows, network.lstm.hidden_size)
+    frames, running = torch.zeros(PAIR, rows, CEPSTRA), torch.zeros(rows, CEPSTRA)
+    arguments = frames, running, torch.zeros(rows, 1), zeros, zeros
+    inputs = ["frames", *STATE]
+    outputs = ["scores", *STATE.values()]
+    names = [*inputs, *outputs]
+    free = {n: {1 if n in ("frames", "h", "c", "next_h", "next_c") else 0: "rows"} for n in names}
+    return step, arguments, inputs, outputs, free
+
+
+def keep(state, mean, scale, path):
+    """Writes what deploy.py reads, of a trained network's state dict."""
+    network = Network()
+    network.load_state_dict({name: value.half() for name, value in state.items()})
+    save(path, *deployed(network, mean, scale))
+
+
+class Normalizer:
+    """Cepstra less their running mean, as Step has it, of any number of rows in NumPy."""
+
+    def __init__(self, mean, scale):
+        self.mean, self.scale, self.count = np.array(mean, np.float64), scale, START
+
+    def step(self, cepstra):
+        self.count = min(self.count + 1, LONGEST)
+        self.mean += (cepstra - self.mean) / self.count
+        return (cepstra - self.mean) / self.scale
 
 
 def loss_of(model, batch):
@@ -175,9 +234,7 @@ def main():
             )
             recent = []
     seconds = time.process_time() - start
-    weights = {name: value.half() for name, value in model.state_dict().items()}
-    weights |= {"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)}
-    save_file(weights, args.out / "model.safetensors")
+    keep(model.state_dict(), mean, scale, args.out / "model.safetensors")
     parameters = sum(p.numel() for p in model.parameters())
     report.keep(
         args.out / "training.json",

@@ -17,7 +17,6 @@ from translation.deploy import (
     FIRST,
     LANGUAGES,
     MARKS,
-    Pieces,
     with_marks,
     words_of,
 )
@@ -115,7 +114,7 @@ def read_pairs():
 
 def learn_pieces(texts, size):
     """Byte pair encoding with `size` pieces in all: the most frequent pair is joined, over and
-    over."""
+    over. (A text of all letters that are pieces, [(left, right)] of the pairs.)"""
     words = Counter()
     for text in texts:
         words.update(words_of(with_marks(text)[0]))
@@ -123,19 +122,18 @@ def learn_pieces(texts, size):
     for word, count in words.items():
         for letter in word:
             letters[letter] += count
-    pieces = [""] * FIRST + [letter for letter, count in letters.most_common() if count > 1]
+    known = "".join(letter for letter, count in letters.most_common() if count > 1)
     parts, merges = {word: list(word) for word in words}, []
     pairs, holders = Counter(), {}
     for word, split in parts.items():
         for pair in pairwise(split):
             pairs[pair] += words[word]
             holders.setdefault(pair, set()).add(word)
-    while len(pieces) < size:
+    while FIRST + len(known) + len(merges) < size:
         pair, count = max(pairs.items(), key=lambda item: (item[1], item[0]))
         if count < 2:
             break
         merges.append(pair)
-        pieces.append("".join(pair))
         for word in sorted(holders.pop(pair)):
             split = parts[word]
             for old in pairwise(split):
@@ -150,7 +148,7 @@ def learn_pieces(texts, size):
                 pairs[new] += words[word]
                 holders.setdefault(new, set()).add(word)
         del pairs[pair]
-    return Pieces(pieces, merges), merges
+    return known, merges
 
 
 def encoded(pairs, pieces):

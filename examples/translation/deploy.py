@@ -4,8 +4,9 @@
     python deploy.py "Enter a valid date." --to fr      # several texts, or - for lines of stdin
     python deploy.py --int8 --beam 4 --show             # texts of our own; --show: where it looks
 
-fastlstm and NumPy only: an LSTM reads the text in both directions, another writes the translation
-and looks back at what was read (attention); the beam search is NumPy's.
+fastlstm and NumPy only: one model reads the text in both directions, another writes the
+translation, a piece at a time, and looks back at what was read (attention); the beam search is
+NumPy's.
 """
 
 import argparse
@@ -19,7 +20,9 @@ import numpy as np
 
 import fastlstm
 
-MODEL = Path(__file__).with_name("model.safetensors")
+HERE = Path(__file__).parent
+ENCODER, DECODER = HERE / "encoder.safetensors", HERE / "decoder.safetensors"
+PIECES = HERE / "pieces.txt"
 LANGUAGES = ("de", "fr", "es")
 PAD, END, UNKNOWN = 0, 1, 2  # pieces with these numbers, and then one for each language
 BEGIN = {language: 3 + k for k, language in enumerate(LANGUAGES)}
@@ -50,13 +53,20 @@ class Pieces:
     """Byte pair encoding: a text is cut into letters, and pairs are joined in the order in which
     they were learned.
 
-    pieces    texts of all pieces, the first FIRST of them without one
-    merges    [(left, right)]
+    letters   a text of those that are known
+    merges    [(left, right)]: each pair that was joined is a piece, behind the letters
     """
 
-    def __init__(self, pieces, merges):
-        self.pieces, self.ids = pieces, {piece: k for k, piece in enumerate(pieces)}
+    def __init__(self, letters, merges):
+        self.pieces = [""] * FIRST + list(letters) + ["".join(pair) for pair in merges]
+        self.ids = {piece: k for k, piece in enumerate(self.pieces)}
         self.rank, self.cache = {pair: n for n, pair in enumerate(merges)}, {}
+
+    @classmethod
+    def read(cls, path=PIECES):
+        """Of a file: a line of letters, then a pair in each line."""
+        letters, *merges = path.read_text("utf-8").rstrip("\n").split("\n")
+        return cls(letters, [tuple(line.split(" ")) for line in merges])
 
     def word(self, word):
         if word not in self.cache:
@@ -85,43 +95,20 @@ def words_of(text):
     return re.findall(rf"{SPACE}?[^\W\d_]+|{SPACE}?\d|{SPACE}?[^\w{SPACE}]|.", spaced)
 
 
-def softmax(x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
 class Translator:
-    """pieces (S) -> embedding -> LSTM in both directions: memory (S, 2H). Then a piece at a time:
-    embedding -> LSTM -> attention over the memory -> linear, tanh -> scores of all pieces."""
+    """encoder   pieces (S,) -> what was read: memory and its keys (S, H), the decoder's first h
+    decoder   pieces (T, B), h, c, memory, keys -> log odds (T, B, V) of the piece after each,
+              where it looked (T, B, S), h, c
+    """
 
-    def __init__(self, path=MODEL, dtype="float32"):
-        tensors = fastlstm.read_state_dict(path)
-        texts, merges = (
-            bytes(tensors.pop(name)).decode().split("\n") for name in ("pieces", "merges")
-        )
-        self.pieces = Pieces(texts, [tuple(line.split(" ")) for line in merges])
-        w = {k: v.astype(np.float32) for k, v in tensors.items()}
-        self.embedding, self.bias = w["embedding.weight"], w["bias"]
-        self.keys, self.combine = w["keys.weight"], w["combine.weight"]
-        self.combine_bias, self.bridge = w["combine.bias"], w["bridge.weight"]
-        self.bridge_bias = w["bridge.bias"]
-        options = {"dtype": dtype, "num_threads": 1}
-        self.encoder = fastlstm.load(path, "encoder.", **options)
-        self.decoder = fastlstm.load(path, "decoder.", **options)
+    def __init__(self, dtype="float32"):
+        self.pieces, options = Pieces.read(), {"dtype": dtype, "num_threads": 1}
+        self.encoder = fastlstm.load_model(ENCODER, **options)
+        self.decoder = fastlstm.load_model(DECODER, **options)
 
-    def read(self, ids):
-        """ids (S,) -> memory (S, 2H), its keys, and the decoder's first state (H2,)."""
-        memory, (h, _) = self.encoder(self.embedding[ids][:, None])
-        memory, last = memory[:, 0], np.concatenate([h[0, 0], h[1, 0]])
-        return memory, memory @ self.keys.T, np.tanh(last @ self.bridge.T + self.bridge_bias)
-
-    def say(self, y, memory, keys):
-        """Outputs y (B, H2) of the decoder -> log probabilities (B, V), where it looked (B, S)."""
-        looks = softmax(y @ keys.T)
-        mixed = np.concatenate([y, looks @ memory], 1)
-        scores = np.tanh(mixed @ self.combine.T + self.combine_bias) @ self.embedding.T + self.bias
-        scores -= scores.max(1, keepdims=True)
-        return scores - np.log(np.exp(scores).sum(1, keepdims=True)), looks
+    def ids(self, text, to):
+        """What the encoder reads of a text with marks: the language, the pieces, the end."""
+        return np.array([BEGIN[to], *self.pieces.encode(text), END])
 
     def translate(self, text, to="de", beam=4, longest=80, length=LENGTH):
         """(the translation, its pieces, where it looked for each (T, S)).
@@ -130,21 +117,18 @@ class Translator:
                  likeliest, which is often too short, above 1 long ones win
         """
         marked, holes = with_marks(text)
-        ids = [BEGIN[to], *self.pieces.encode(marked), END]
-        memory, keys, first = self.read(ids)
-        h = np.ascontiguousarray(first[None, None], np.float32)
-        state = (h, np.zeros_like(h))
+        memory, keys, h = self.encoder(self.ids(marked, to))
+        c = np.zeros_like(h)
         rows = [([], 0.0, [])]  # pieces so far, log probability, looks
-        last, done = np.array([BEGIN[to]]), []
+        last, done = np.array([[BEGIN[to]]]), []
         for _ in range(longest):
-            y, state = self.decoder(self.embedding[last][None], state)
-            logs, looks = self.say(y[0], memory, keys)
-            total = logs + np.array([row[1] for row in rows], np.float32)[:, None]
+            logs, looks, h, c = self.decoder(last, h, c, memory, keys)
+            total = logs[0] + np.array([row[1] for row in rows], np.float32)[:, None]
             best = np.argsort(total, axis=None)[::-1][: 2 * beam]
             grown, parents = [], []
             for row, piece in zip(*np.unravel_index(best, total.shape), strict=True):
                 pieces, _, seen = rows[row]
-                new = ([*pieces, int(piece)], float(total[row, piece]), [*seen, looks[row]])
+                new = ([*pieces, int(piece)], float(total[row, piece]), [*seen, looks[0, row]])
                 if piece == END:
                     done.append(new)
                 elif len(grown) < beam:
@@ -152,8 +136,8 @@ class Translator:
                     parents.append(row)
             if len(done) >= beam:
                 break
-            rows, last = grown, np.array([new[0][-1] for new in grown])
-            state = tuple(np.ascontiguousarray(part[:, parents]) for part in state)
+            rows, last = grown, np.array([[new[0][-1] for new in grown]])
+            h, c = h[:, parents], c[:, parents]
         pieces, _, seen = max(done or rows, key=lambda row: row[1] / len(row[0]) ** length)
         translation = self.pieces.decode(pieces)
         for hole, mark in zip(holes, MARKS, strict=False):
@@ -163,7 +147,7 @@ class Translator:
 
 def show_looks(model, text, to, pieces, looks):
     """For each piece of the translation, the piece of the text it looked at most."""
-    ids = [BEGIN[to], *model.pieces.encode(with_marks(text)[0]), END]
+    ids = model.ids(with_marks(text)[0], to)
     names = ["<to>" if k in BEGIN.values() else "<end>" if k == END else model.pieces.pieces[k]
              for k in ids]  # fmt: skip
     for piece, look in zip(pieces, looks, strict=True):
@@ -177,7 +161,7 @@ def main(arguments=None):
     parser.add_argument("texts", nargs="*", help="what to translate; - reads lines of stdin")
     parser.add_argument("--to", choices=LANGUAGES, help="German, French, Spanish; default: all")
     parser.add_argument("--beam", type=int, default=4, help="translations followed at once")
-    parser.add_argument("--int8", action="store_true", help="LSTM weights as 8-bit integers")
+    parser.add_argument("--int8", action="store_true", help="weights as 8-bit integers")
     parser.add_argument("--show", action="store_true", help="where each piece looked")
     args = parser.parse_args(arguments)
     if args.beam < 1:

@@ -24,18 +24,21 @@ from common.scores import interval  # noqa: E402
 from translation.data import TEST, TRAIN, VALIDATION, read_pairs  # noqa: E402
 from translation.deploy import (  # noqa: E402
     BEGIN,
+    DECODER,
+    ENCODER,
     END,
     LANGUAGES,
     LENGTH,
-    MODEL,
     OWN,
+    PIECES,
+    Pieces,
     Translator,
     with_marks,
 )
 
 DRAWS, TIMED = 500, 60
 PROCESSES, SHARE = 2, 50  # texts that a process translates before it gets others
-OURS = report.OURS
+OURS, FILES = report.OURS, (ENCODER, DECODER, PIECES)
 
 
 class Nearest(NamedTuple):
@@ -150,14 +153,13 @@ def chosen_on(pairs, asked, pool):
 
 def torch_network():
     import torch
-    from safetensors.torch import load_file
+    from common.export import weights_of
 
     from translation.train import Network
 
     torch.set_num_threads(1)
-    weights = load_file(MODEL)
-    network = Network(len(weights["embedding.weight"]))
-    network.load_state_dict({k: weights[k].float() for k in network.state_dict()})
+    weights, network = weights_of(ENCODER, DECODER), Network(len(Pieces.read().pieces))
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
     return network.eval()
 
 
@@ -184,76 +186,42 @@ def difference(rows):
 
 
 def given(model, source, before):
-    """Log probabilities (T, V) of deploy's network, of the pieces after each of `before`."""
-    memory, keys, first = model.read(source)
-    h = np.ascontiguousarray(first[None, None], np.float32)
-    y, _ = model.decoder(model.embedding[before][:, None], (h, np.zeros_like(h)))
-    return model.say(y[:, 0], memory, keys)[0]
+    """Log probabilities (T, V) of deploy's models, of the pieces after each of `before`."""
+    memory, keys, h = model.encoder(source)
+    return model.decoder(before[:, None], h, np.zeros_like(h), memory, keys)[0][:, 0]
 
 
 def speed(test):
     """Microseconds for a translation with a beam of 4: the same search around every engine."""
     import torch
     from common.peers import session
-    from torch import nn
 
-    network, texts = torch_network(), test[:TIMED]
-    hidden = network.decoder.hidden_size
+    from translation.train import FREE, deployed
 
-    class Reader(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.lstm = network.encoder
+    texts, parts = test[:TIMED], deployed(torch_network()).values()
 
-        def forward(self, x):
-            y, (h, c) = self.lstm(x)
-            return y, h, c
-
-    class Step(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.lstm = network.decoder
-
-        def forward(self, x, h, c):
-            y, (h, c) = self.lstm(x, (h, c))
-            return y, h, c
-
-    width = network.embedding.embedding_dim
-    reader, step = Reader().eval(), Step().eval()
-    free = {"x": {0: "steps"}}
-    read_onnx = session(reader, (torch.zeros(5, 1, width),), ["x"], ["y", "h", "c"], free)
-    rows = {name: {1: "rows"} for name in ("x", "h", "c")}
-    state = torch.zeros(1, 2, hidden)
-    step_onnx = session(
-        step, (torch.zeros(1, 2, width), state, state), ["x", "h", "c"], ["y", "h1", "c1"], rows
-    )
-
-    def with_layers(encoder, decoder):
+    def with_engine(encoder, decoder):
         model = Translator()
         model.encoder, model.decoder = encoder, decoder
         return model
 
-    def torch_call(module):
-        def call(x, state=()):
+    def by_torch(module, *_):
+        def call(*arrays):
             with torch.inference_mode():
-                arrays = [torch.from_numpy(np.ascontiguousarray(a)) for a in (x, *state)]
-                y, h, c = module(*arrays)
-            return y.numpy(), (h.numpy(), c.numpy())
+                found = module(*map(torch.from_numpy, arrays))
+            return [part.numpy() for part in found]
 
         return call
 
-    def onnx_call(run):
-        def call(x, state=()):
-            y, h, c = run.run(None, dict(zip("xhc", (x, *state))))
-            return y, (h, c)
-
-        return call
+    def by_onnx(module, arguments, inputs, outputs):
+        onnx = session(module, arguments, inputs, outputs, FREE)
+        return lambda *arrays: onnx.run(None, dict(zip(inputs, arrays, strict=True)))
 
     models = {
         "fastlstm, float32": Translator(),
         "fastlstm, int8": Translator(dtype="int8"),
-        "ONNX Runtime": with_layers(onnx_call(read_onnx), onnx_call(step_onnx)),
-        "PyTorch": with_layers(torch_call(reader), torch_call(step)),
+        "ONNX Runtime": with_engine(*(by_onnx(*part) for part in parts)),
+        "PyTorch": with_engine(*(by_torch(*part) for part in parts)),
     }
 
     def run(model):
@@ -263,7 +231,7 @@ def speed(test):
     assert same["PyTorch"] == same["fastlstm, float32"] == same["ONNX Runtime"]
     engines = {name: timing.passes(run(model), len(texts)) for name, model in models.items()}
     return {
-        "what": "a translation, beam of 4; embedding, attention and search are NumPy's in all",
+        "what": "a translation, beam of 4; the search is NumPy's in all",
         "engines": timing.microseconds(engines, rounds=5),
     }
 
@@ -279,7 +247,7 @@ def draw(model):
         figure, axes = plt.subplots(1, 3, figsize=(9.5, 4.2), layout="constrained")
         for axis, language in zip(axes, LANGUAGES, strict=True):
             translation, pieces, looks = model.translate(text, language)
-            source = [BEGIN[language], *model.pieces.encode(with_marks(text)[0]), END]
+            source = model.ids(with_marks(text)[0], language)
             axis.imshow(looks, cmap=colours.map(), vmin=0, vmax=1, aspect="auto")
             axis.set_xticks(range(len(source)), [name(k) for k in source], rotation=90, fontsize=8)
             axis.set_yticks(range(len(pieces)), [name(k) for k in pieces], fontsize=8)
@@ -300,7 +268,7 @@ def own_outputs(model):
         for to in LANGUAGES:
             translation, pieces, _ = model.translate(text, to)
             translations.append([text, to, translation])
-            source = torch.tensor([BEGIN[to], *model.pieces.encode(text), END])[:, None]
+            source = torch.from_numpy(model.ids(text, to))[:, None]
             before = torch.tensor([BEGIN[to], *pieces[:-1]])[:, None]
             with torch.inference_mode():
                 best = network(source, before)[:, 0].log_softmax(-1).max(-1).values
@@ -340,7 +308,8 @@ def main():
         "lengths": {str(n): value for n, value in lengths.items()},
         "training": training,
         "deployed": {
-            "file_kb": MODEL.stat().st_size / 1e3,
+            "file_kb": sum(path.stat().st_size for path in FILES) / 1e3,
+            "files": len(FILES),
             **difference(encoded(test, own.pieces)[:200]),
         },
         "speed": speed(test),

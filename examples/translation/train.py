@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Trains the translator of deploy.py: an encoder, and a decoder with attention.
 
-python train.py            # three minutes of CPU; writes model.safetensors and training.json
+python train.py            # three minutes of CPU; writes encoder.safetensors, decoder.safetensors,
+                           # pieces.txt and training.json
 """
 
 import argparse
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -21,17 +21,18 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
+from common.export import save  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from translation.data import TRAIN, VALIDATION, encoded, learn_pieces, read_pairs  # noqa: E402
-from translation.deploy import BEGIN, END, PAD  # noqa: E402
+from translation.deploy import BEGIN, DECODER, ENCODER, END, PAD, PIECES, Pieces  # noqa: E402
 
-SEED, BATCH, PIECES = 3, 64, 2400
+SEED, BATCH, SIZE = 3, 64, 2400
 
 
 class Network(nn.Module):
-    """deploy.Translator's network in PyTorch. source (S, B) and before (T, B) are numbers of
-    pieces, PAD behind the end; the answer is the scores (T, B, V) of the piece after each of
+    """deploy.Translator's models as they are trained. source (S, B) and before (T, B) are numbers
+    of pieces, PAD behind the end; the answer is the scores (T, B, V) of the piece after each of
     `before`."""
 
     def __init__(self, pieces, width=96, hidden=128, dropout=0.3):
@@ -58,6 +59,70 @@ class Network(nn.Module):
         mixed = torch.einsum("tbs,sbh->tbh", products.softmax(-1), memory)
         out = torch.tanh(self.combine(self.dropout(torch.cat([y, mixed], -1))))
         return self.dropout(out) @ self.embedding.weight.T + self.bias
+
+
+class Encoder(nn.Module):
+    """What reads a text: ids (S,) -> memory and its keys (S, H), the decoder's first h."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.embedding, self.encoder = network.embedding, network.encoder
+        self.keys, self.bridge = network.keys, network.bridge
+
+    def forward(self, ids):
+        memory, (h, _) = self.encoder(self.embedding(ids)[:, None])
+        memory, last = memory[:, 0], torch.cat([h[0], h[1]], -1)
+        return memory, self.keys(memory), torch.tanh(self.bridge(last))[None]
+
+
+class Decoder(nn.Module):
+    """What writes: before (T, B), the state and what was read -> log odds (T, B, V) of the piece
+    after each, where it looked (T, B, S), and the next state."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.embedding, self.decoder = network.embedding, network.decoder
+        self.combine, self.bias = network.combine, network.bias
+
+    def forward(self, before, h, c, memory, keys):
+        y, (h, c) = self.decoder(self.embedding(before), (h, c))
+        looks = (y @ keys.T).softmax(-1)
+        out = torch.tanh(self.combine(torch.cat([y, looks @ memory], -1)))
+        scores = nn.functional.linear(out, self.embedding.weight, self.bias)
+        return scores.log_softmax(-1), looks, h, c
+
+
+FREE = {
+    "ids": {0: "read"}, "memory": {0: "read"}, "keys": {0: "read"},
+    "before": {0: "steps", 1: "rows"}, "h": {1: "rows"}, "c": {1: "rows"},
+    "logs": {0: "steps", 1: "rows"}, "looks": {0: "steps", 1: "rows", 2: "read"},
+    "next_h": {1: "rows"}, "next_c": {1: "rows"},
+}  # fmt: skip
+
+
+@torch.no_grad()
+def deployed(network):
+    """{a file's name: (module, an example call's arguments, names of inputs, of outputs)}"""
+    encoder, decoder = Encoder(network).eval(), Decoder(network).eval()
+    ids, before = torch.arange(5), torch.zeros(1, 2, dtype=torch.int64)
+    memory, keys, h = encoder(ids)
+    h = h.repeat(1, 2, 1)  # two rows
+    said = before, h, torch.zeros_like(h), memory, keys
+    return {
+        ENCODER.name: (encoder, (ids,), ["ids"], ["memory", "keys", "h"]),
+        DECODER.name: (
+            decoder, said, ["before", "h", "c", "memory", "keys"],
+            ["logs", "looks", "next_h", "next_c"],
+        ),
+    }  # fmt: skip
+
+
+def keep(network, letters, merges, folder):
+    """Writes what deploy.py reads; the network's weights must be numbers of float16."""
+    for name, parts in deployed(network).items():
+        save(folder / name, *parts, FREE)
+    lines = [letters, *(" ".join(pair) for pair in merges)]
+    (folder / PIECES.name).write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def loss_of(model, batch):
@@ -126,7 +191,8 @@ def main():
     setup(SEED)
     pairs = read_pairs()
     known = [p for p in pairs if p.part == TRAIN]
-    pieces, merges = learn_pieces([t for p in known for t in (p.english, p.translation)], PIECES)
+    letters, merges = learn_pieces([t for p in known for t in (p.english, p.translation)], SIZE)
+    pieces = Pieces(letters, merges)
     rows = encoded(known, pieces)
     validation = batch_of(encoded([p for p in pairs if p.part == VALIDATION], pieces))
     spoken = sum(p.spoken for p in known)
@@ -137,11 +203,9 @@ def main():
     start = time.process_time()
     history = train(model, rows, validation, args, rng)
     seconds = time.process_time() - start
-    weights = {name: value.half() for name, value in model.state_dict().items()}
-    texts = {"pieces": pieces.pieces, "merges": [" ".join(pair) for pair in merges]}
-    for name, lines in texts.items():
-        weights[name] = torch.tensor(list("\n".join(lines).encode()), dtype=torch.uint8)
-    save_file(weights, args.out / "model.safetensors")
+    network = Network(len(pieces.pieces))
+    network.load_state_dict({name: value.half() for name, value in model.state_dict().items()})
+    keep(network, letters, merges, args.out)
     parameters = sum(p.numel() for p in model.parameters())
     pairs = {"pairs": len(known), "spoken": spoken}
     report.keep(

@@ -110,7 +110,7 @@ def test_digits_are_heard_as_pytorch_does(dtype):
     module, expected = deploy("speech"), outputs("speech")
     samples = np.append(module.read_wave(module.RECORDING), np.zeros(module.RATE // 2))
     model = module.Recogniser(dtype=dtype)
-    listener, words = model.stream(), []
+    listener, words = module.Listener(model), []
     for at in range(0, len(samples), 137):
         words += listener.hear(samples[at : at + 137])
     assert words == expected["words"]
@@ -124,13 +124,10 @@ def test_texts_are_translated_as_pytorch_does(dtype):
     module, expected = deploy("translation"), outputs("translation")
     model = module.Translator(dtype=dtype)
     for row in expected["scores"]:
-        ids = [module.BEGIN[row["to"]], *model.pieces.encode(row["text"]), module.END]
-        memory, keys, first = model.read(ids)
-        state = (np.float32(first)[None, None], np.zeros((1, 1, len(first)), np.float32))
-        before = [module.BEGIN[row["to"]], *row["before"]]
-        y, _ = model.decoder(model.embedding[before][:, None], state)
-        logs, _ = model.say(y[:, 0], memory, keys)
-        close("translation", dtype, logs.max(1), row["best"])
+        memory, keys, h = model.encoder(model.ids(row["text"], row["to"]))
+        before = np.array([module.BEGIN[row["to"]], *row["before"]])[:, None]
+        logs, *_ = model.decoder(before, h, np.zeros_like(h), memory, keys)
+        close("translation", dtype, logs[:, 0].max(1), row["best"])
     if dtype == "float32":
         for text, to, translation in expected["translations"]:
             assert model.translate(text, to)[0] == translation

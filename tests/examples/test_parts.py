@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the applications and their figures are made of: ranges, intervals, the beam search, pieces
-of words, voices. Nothing is downloaded, and no network is run."""
+"""What the applications and their figures are made of: ranges, intervals, whole models out of
+PyTorch, the beam search, pieces of words, voices. Nothing is downloaded, and no network of theirs
+is run."""
 
 import importlib
 import itertools
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import fastlstm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -169,6 +172,40 @@ def test_every_score_has_an_interval_and_every_engine_a_time(path):
     assert json.loads((path.parent / "training.json").read_text()) == training
 
 
+# Whole models
+
+
+def test_a_network_is_kept_whole(tmp_path):
+    """Exported with any number of steps, in float16 without a change, and read back as it was."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    arrays = pytest.importorskip("safetensors.numpy")
+    export = module("common.export")
+
+    class Tagger(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.lstm = torch.nn.Embedding(50, 8), torch.nn.LSTM(8, 16)
+            self.head = torch.nn.Linear(16, 8)
+
+        def forward(self, ids):
+            return self.head(self.lstm(self.table(ids))[0]) @ self.table.weight.T
+
+    torch.manual_seed(0)
+    tagger, path = Tagger().half().float().eval(), tmp_path / "tagger.safetensors"
+    free = {"ids": {0: "steps", 1: "rows"}, "other": {0: "rows"}}
+    export.save(path, tagger, (torch.zeros(3, 2, dtype=torch.int64),), ["ids"], ["y"], free)
+    weights = export.weights_of(path)
+    assert all(torch.equal(weights[name], w) for name, w in tagger.state_dict().items())
+    halves = [a.size for a in arrays.load_file(path).values() if a.dtype == np.float16]
+    assert sum(halves) == sum(w.numel() for w in tagger.parameters() if w.ndim > 1)
+    ids = torch.randint(50, (7, 5))
+    with torch.inference_mode():
+        expected = tagger(ids).numpy()
+    model = fastlstm.load_model(path, dtype="float32")
+    np.testing.assert_allclose(model(ids.numpy()), expected, rtol=0, atol=1e-6)
+
+
 # Translation
 
 
@@ -184,31 +221,25 @@ class Table:
         return self.odds[before]
 
 
-def of_table(table, longest):
-    """deploy.Translator with the table in place of its networks: it decodes numbers in base 10, a
-    digit a piece, which its state holds in float64."""
+def of_table(table):
+    """deploy.Translator with the table in place of its models: its state is a number in base 10, a
+    digit for each piece so far."""
     deploy = module("translation.deploy")
 
     class Model(deploy.Translator):
         def __init__(self):
-            self.pieces = deploy.Pieces(["", "", "", "", "", "", "a", "b"], [])
-            self.embedding = np.arange(8, dtype=np.float32)[:, None]
+            self.pieces = deploy.Pieces("ab", [])
 
-        def read(self, ids):
-            return None, None, np.zeros(1)
+        def encoder(self, ids):
+            return None, None, np.zeros((1, 1, 1))
 
-        def decoder(self, x, state):
-            told = [float(a) for a in x[0, :, 0]]
-            begun = [0.0 if piece in deploy.BEGIN.values() else 1.0 for piece in told]
-            number = state[1] * 10 + np.array(told)[None, :, None] * np.array(begun)[None, :, None]
-            return number.astype(np.float64), (state[0], number)
-
-        def say(self, y, memory, keys):
-            logs = np.full((len(y), 8), -np.inf)
-            for row, number in enumerate(y[:, 0]):
-                before = str(int(number)) if number else ""
-                logs[row, [deploy.END, 6, 7]] = table.logs(before)
-            return logs, np.zeros((len(y), 1))
+        def decoder(self, before, h, c, memory, keys):
+            begun = ~np.isin(before, list(deploy.BEGIN.values()))
+            number = c * 10 + (before * begun)[..., None]
+            logs = np.full((1, before.shape[1], 8), -np.inf)
+            for row, digits in enumerate(number[0, :, 0]):
+                logs[0, row, [deploy.END, 6, 7]] = table.logs(str(int(digits)) if digits else "")
+            return logs, np.zeros((1, before.shape[1], 1)), h, number
 
     return Model()
 
@@ -226,7 +257,7 @@ def test_the_beam_search_finds_the_best_for_its_exponent(length):
                     total += table.logs(before)[{end: 0, 6: 1, 7: 2}[piece]]
                     before += str(piece)
                 scored[*pieces, end] = total / (n + 1) ** length
-        model = of_table(table, 5)
+        model = of_table(table)
         _, pieces, _ = model.translate("", "de", beam=40, longest=5, length=length)
         assert tuple(pieces) == max(scored, key=scored.get)
         chosen.append(len(pieces))

@@ -4,8 +4,8 @@
     python deploy.py                    # asks for beginnings; :t 0.9 sets the temperature
     python deploy.py "My dear Mr. Knightley," --temperature 0.8 --length 300 --seed 3
 
-fastlstm and NumPy only. The model is the one of `fastlstm demo`, which PyTorch wrote; a stream
-keeps its state from letter to letter.
+fastlstm and NumPy only. The model is the network of `fastlstm demo`, whole: numbers of letters in,
+scores of the next letter out. A stream keeps its state from letter to letter.
 """
 
 import argparse
@@ -17,32 +17,30 @@ import numpy as np
 
 import fastlstm
 
-MODEL = Path(fastlstm.__file__).parent / "demo" / "data" / "austen.pt"
+MODEL = Path(__file__).with_name("model.safetensors")
+LETTERS = "\n !\"'(),-.0123456789:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+IDS = {letter: k for k, letter in enumerate(LETTERS)}
 OWN = ["It is a truth universally acknowledged, that", "My dear Emma,"]
 
 
+def encode(text):
+    """Numbers (T,) of the letters that the model knows; others are dropped."""
+    return np.array([IDS[letter] for letter in text if letter in IDS], np.int64)
+
+
 class Writer:
-    """letter -> embedding (24) -> LSTM (192) -> scores (75) of the next letter."""
+    """The model: numbers of letters (T, B) -> embedding (24) -> LSTM (192) -> scores (T, B, 75) of
+    the letter after each. h and c, the LSTM's state, are inputs and outputs too."""
 
     def __init__(self, path=MODEL, dtype="float32"):
-        tensors = fastlstm.read_state_dict(path)
-        tensors = {k.removeprefix("model."): v for k, v in tensors.items()}
-        self.letters = "".join(map(chr, tensors["vocab"]))
-        self.ids = {letter: k for k, letter in enumerate(self.letters)}
-        self.embedding = tensors["embedding.weight"].astype(np.float32)
-        self.weight = tensors["head.weight"].astype(np.float32)
-        self.bias = tensors["head.bias"].astype(np.float32)
-        self.lstm = fastlstm.load(path, "lstm.", dtype=dtype, num_threads=1)
+        self.model = fastlstm.load_model(path, dtype=dtype, num_threads=1)
 
-    def encode(self, text):
-        """Numbers of the letters that the model knows; others are dropped."""
-        return np.array([self.ids[letter] for letter in text if letter in self.ids], int)
+    def stream(self):
+        return self.model.stream(state={"h": "next_h", "c": "next_c"})
 
     def scores(self, text):
         """Scores (T, 75) of the letter after each of a text's."""
-        return self.lstm(self.embedding[self.encode(text)][:, None])[0][:, 0] @ self.weight.T + (
-            self.bias
-        )
+        return self.stream().step(encode(text)[:, None])[:, 0]
 
     def continued(self, text, length, temperature, seed=0):
         """Yields `length` letters that go on with the text, each drawn from what the model says.
@@ -50,20 +48,15 @@ class Writer:
         temperature   the scores are divided by it: 0 takes the likeliest letter, 1 follows the
                       model, more is wilder
         """
-        ids = self.encode(text)
+        ids = encode(text)
         if not len(ids):
             raise ValueError("the text has no letter that the model knows; try English")
-        rng, stream = np.random.default_rng(seed), self.lstm.stream()
-        y = stream(self.embedding[ids])[-1]
+        rng, stream = np.random.default_rng(seed), self.stream()
         for _ in range(length):
-            scores = y @ self.weight.T + self.bias
-            if temperature == 0:
-                k = int(scores.argmax())
-            else:
-                odds = np.cumsum(np.exp((scores - scores.max()).astype(np.float64) / temperature))
-                k = min(int(np.searchsorted(odds, rng.random() * odds[-1])), len(odds) - 1)
-            yield self.letters[k]
-            y = stream.step(self.embedding[k : k + 1])[0]
+            scores = stream.step(ids[:, None])[-1, 0]
+            # The greatest of scores with Gumbel's noise is drawn with the odds that they stand for.
+            ids = np.argmax(scores + temperature * rng.gumbel(size=len(LETTERS)), keepdims=True)
+            yield LETTERS[ids[0]]
 
 
 def write(model, text, args, temperature, seed):
@@ -105,7 +98,7 @@ def main(arguments=None):
     parser.add_argument("--length", type=int, default=240, help="letters to write")
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same text")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds to wait after a letter")
-    parser.add_argument("--int8", action="store_true", help="LSTM weights as 8-bit integers")
+    parser.add_argument("--int8", action="store_true", help="weights as 8-bit integers")
     parser.add_argument("--model", default=MODEL, help="another file by train.py")
     args = parser.parse_args(arguments)
     if not 0 <= args.temperature < float("inf") or args.length < 1 or args.seed < 0:
@@ -127,7 +120,7 @@ def main(arguments=None):
         except ValueError as error:
             print(f"\n{error}")
     if taken:
-        print(f"{model.lstm.dtype}: {1e6 * sum(taken) / len(taken):.0f} microseconds a letter")
+        print(f"{model.model.dtype}: {1e6 * sum(taken) / len(taken):.0f} microseconds a letter")
 
 
 if __name__ == "__main__":

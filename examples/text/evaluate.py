@@ -19,22 +19,21 @@ sys.path.insert(0, str(HERE.parent))
 from common import pictures, report, timing  # noqa: E402
 from common.scores import interval  # noqa: E402
 
-from text.deploy import MODEL, Writer  # noqa: E402
-from text.train import CHECKPOINT, charlm, novels  # noqa: E402
+from text.deploy import LETTERS, MODEL, Writer, encode  # noqa: E402
+from text.train import DEMO, TRAINED, charlm, deployed, network_of, novels  # noqa: E402
 
 BLOCK = 500  # letters that are drawn together
-TRAINED = "this LSTM, one epoch by train.py"
+OF_RUN = "this LSTM, one epoch by train.py"
 STRETCHES = 20  # of the held-out text, whose compressed sizes are told apart
 SAMPLE = "She had been forced into prudence in her youth, she learned romance as she grew older."
 
 
 def bits_of(writer, held, chunk=20000):
     """Bits (N,) for each letter of the held-out text, all letters before it read."""
-    stream, found, last = writer.lstm.stream(), [], None
+    stream, found, last = writer.stream(), [], None
     for at in range(0, len(held), chunk):
         ids = held[at : at + chunk]
-        y = stream(writer.embedding[ids][:, None])[:, 0]
-        scores = (y @ writer.weight.T + writer.bias).astype(np.float64)
+        scores = stream.step(ids[:, None])[:, 0].astype(np.float64)
         scores -= scores.max(1, keepdims=True)
         logs = scores - np.log(np.exp(scores).sum(1, keepdims=True))
         if last is not None:
@@ -77,13 +76,13 @@ def counted(train, held, order, letters):
     return -np.log2(odds)
 
 
-def compressed(train, held, letters):
+def compressed(train, held):
     """Bits a letter that xz needs for the held-out text after the training text, with an interval:
     of STRETCHES stretches, what each adds to all before it."""
 
     def size(end):
         ids = np.concatenate([train, held[:end]])
-        return len(lzma.compress("".join(letters[k] for k in ids).encode(), preset=6))
+        return len(lzma.compress("".join(LETTERS[k] for k in ids).encode(), preset=6))
 
     ends = np.linspace(0, len(held), STRETCHES + 1).astype(int)
     with ThreadPoolExecutor(2) as pool:
@@ -95,37 +94,18 @@ def compressed(train, held, letters):
 def torch_scores(text):
     import torch
 
-    torch.set_num_threads(1)
-    saved = torch.load(MODEL, weights_only=True)
-    network = charlm().CharModel()
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v
-                             for k, v in saved["model"].items()})  # fmt: skip
-    ids = torch.from_numpy(Writer().encode(text))
     with torch.inference_mode():
-        return network.eval()(ids[:, None])[0][:, 0].numpy(), network
+        return network_of(DEMO).eval()(torch.from_numpy(encode(text))[:, None])[0][:, 0].numpy()
 
 
 def speed(text):
     """Microseconds for a letter: embedding, one step, scores."""
     import torch
     from common.peers import session
-    from torch import nn
 
-    network, ids = torch_scores(text)[1], Writer().encode(text * 5)
-    hidden = network.lstm.hidden_size
-
-    class Step(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.parts = network
-
-        def forward(self, ids, h, c):
-            y, (h, c) = self.parts.lstm(self.parts.embedding(ids), (h, c))
-            return self.parts.head(y), h, c
-
-    step, zeros = Step().eval(), torch.zeros(1, 1, hidden)
-    example = (torch.zeros(1, 1, dtype=torch.int64), zeros, zeros)
-    onnx = session(step, example, ["ids", "h", "c"], ["y", "h1", "c1"], {})
+    parts, ids = deployed(network_of(DEMO)), encode(text * 5)
+    step, onnx = parts[0].eval(), session(*parts)
+    zeros = torch.zeros(1, 1, step.lstm.hidden_size)
 
     @torch.inference_mode()
     def torch_run():
@@ -142,9 +122,9 @@ def speed(text):
         writer = Writer(dtype=dtype)
 
         def run():
-            stream = writer.lstm.stream()
-            for k in ids.tolist():
-                stream.step(writer.embedding[k : k + 1])[0] @ writer.weight.T + writer.bias
+            stream = writer.stream()
+            for row in ids:
+                stream.step(row[None, None])
 
         return run
 
@@ -158,7 +138,7 @@ def speed(text):
 
 def draw(writer):
     """A sentence of Persuasion: how surprising each letter was, for common.pictures."""
-    bits = bits_of(writer, writer.encode(SAMPLE))
+    bits = bits_of(writer, encode(SAMPLE))
 
     def drawn(plt, colours):
         figure, axis = plt.subplots(figsize=(9, 2.1), layout="constrained")
@@ -176,29 +156,28 @@ def draw(writer):
 def main():
     import torch
 
-    if not CHECKPOINT.exists():
-        raise SystemExit(f"{CHECKPOINT} is not there: run train.py first")
+    if not TRAINED.exists():
+        raise SystemExit(f"{TRAINED} is not there: run train.py first")
     torch.set_num_threads(1)
     train, held = (part.numpy() for part in charlm().split_novels(novels()))
     writers = {dtype: Writer(dtype=dtype) for dtype in ("float32", "int8")}
-    letters = writers["float32"].letters
     bits = {f"this LSTM, {dtype}": bits_of(writer, held) for dtype, writer in writers.items()}
-    bits[TRAINED] = bits_of(Writer(CHECKPOINT), held)
+    bits[OF_RUN] = bits_of(Writer(TRAINED), held)
     for order in (3, 5, 7):
-        bits[f"{order}-grams"] = counted(train, held, order, len(letters))
+        bits[f"{order}-grams"] = counted(train, held, order, len(LETTERS))
     rows = {
         who: {"held out": interval(lambda i, b=b: b[i].mean(), len(b), BLOCK, draws=300)}
         for who, b in bits.items()
     }
-    rows["xz"] = {"held out": compressed(train, held, letters)}
-    exact, _ = torch_scores(SAMPLE)
-    text = "".join(letters[k] for k in held[:4000])
-    long, _ = torch_scores(text)
+    rows["xz"] = {"held out": compressed(train, held)}
+    exact = torch_scores(SAMPLE)
+    text = "".join(LETTERS[k] for k in held[:4000])
+    long = torch_scores(text)
     table = {"better": "lower", "digits": 3, "rows": rows}
     results = {
         "verdict": report.verdict("bits a letter of unread text", table, "held out"),
         "scores": {"bits a letter": table},
-        "row_of_run": TRAINED,
+        "row_of_run": OF_RUN,
         "letters": {"train": len(train), "held_out": len(held)},
         "training": report.read(HERE, "training.json"),
         "deployed": {

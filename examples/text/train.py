@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Trains the network of deploy.py anew, in a sixth of the demo's epochs.
 
-    python train.py         # a minute or two of CPU; writes training.json, .cache/text/austen.pt
+    python train.py         # a minute or two of CPU; training.json, .cache/text/model.safetensors
+    python train.py --demo  # model.safetensors, of the demo's checkpoint: nothing is trained
 
-The demo's own checkpoint is what ../charlm/train.py makes in six epochs; one is enough to see it
-learn. The novels are in Debian's r-cran-janeaustenr.
+The demo's checkpoint is what ../charlm/train.py makes in six epochs; one is enough to see it learn.
+The novels are in Debian's r-cran-janeaustenr.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+from torch import nn
 from torch.nn import functional as F
 
 HERE = Path(__file__).resolve().parent
@@ -21,7 +24,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "charlm")]
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, setup  # noqa: E402
 from common.data import CACHE, Debian, archive, checked  # noqa: E402
+from common.export import save  # noqa: E402
 
+import fastlstm  # noqa: E402
 from fastlstm.torch import accelerate  # noqa: E402
 
 PACKAGE = Debian("r-cran-janeaustenr", "1.0.0-1")
@@ -30,7 +35,8 @@ FILES = {
     "Rdata.rdx": "cab8cbe4ce965d3b42b35c03383bafccc0eb78151f70e4748ead45270470c22f",
     "Rdata.rdb": "8fb5198960d0da724b1562f96e4221e5c1b41ff455000280b02c55980c3d8f21",
 }
-SEED, CHECKPOINT = 1775, CACHE / "text" / "austen.pt"
+SEED, TRAINED = 1775, CACHE / "text" / "model.safetensors"
+DEMO = Path(fastlstm.__file__).parent / "demo" / "data" / "austen.pt"
 
 
 def charlm():
@@ -39,6 +45,38 @@ def charlm():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def network_of(path):
+    """The network of a checkpoint by ../charlm/train.py."""
+    weights = torch.load(path, weights_only=True)["model"]
+    network = charlm().CharModel()
+    network.load_state_dict({name: array.to(network.state_dict()[name].dtype)
+                             for name, array in weights.items()})  # fmt: skip
+    return network
+
+
+class Step(nn.Module):
+    """The network with its state as tensors of their own: ids (T, B), h and c (1, B, H) -> scores
+    (T, B, letters), the next h and c."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.embedding, self.lstm, self.head = network.embedding, network.lstm, network.head
+
+    def forward(self, ids, h, c):
+        y, (h, c) = self.lstm(self.embedding(ids), (h, c))
+        return self.head(y), h, c
+
+
+def deployed(network):
+    """(the Step, an example call's arguments, names of its inputs, of its outputs, free axes)"""
+    zeros = torch.zeros(network.lstm.num_layers, 2, network.lstm.hidden_size)
+    arguments = torch.zeros(3, 2, dtype=torch.int64), zeros, zeros
+    inputs, outputs = ["ids", "h", "c"], ["scores", "next_h", "next_c"]
+    free = {name: {1: "rows"} for name in (*inputs, *outputs)}
+    free["ids"][0] = free["scores"][0] = "letters"
+    return Step(network), arguments, inputs, outputs, free
 
 
 def novels():
@@ -61,7 +99,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--demo", action="store_true", help="the demo's network, not trained anew")
     args = parser.parse_args()
+    if args.demo:
+        save(args.out / "model.safetensors", *deployed(network_of(DEMO)))
+        return
 
     setup(SEED)
     module = charlm()
@@ -82,7 +124,7 @@ def main():
     result = module.CharModel()
     result.load_state_dict(model.state_dict())
     bits = module.bits_per_character(result, held)
-    module.save(result, CACHE / "text", bits_per_character=bits)
+    save(TRAINED, *deployed(result))
     report.keep(
         args.out / "training.json",
         {"parameters": parameters, "cpu_seconds": seconds, "epochs": args.epochs,

@@ -144,10 +144,10 @@ def test_text_is_continued_as_pytorch_does(dtype):
     close("text", dtype, model.scores(expected["text"])[-1], expected["scores"])
     text = "My dear" + "".join(model.continued("My dear", 60, 0.0))
     likeliest = model.scores(text).argmax(1)  # of all letters at once
-    assert text[7:] == "".join(model.letters[k] for k in likeliest[6:-1])
+    assert text[7:] == "".join(module.LETTERS[k] for k in likeliest[6:-1])
     drawn = ["".join(model.continued("My dear", 1, 0.7, seed)) for seed in range(2000)]
     odds = np.exp(model.scores("My dear")[-1].astype(np.float64) / 0.7)
-    counts = np.array([drawn.count(letter) for letter in model.letters])
+    counts = np.array([drawn.count(letter) for letter in module.LETTERS])
     # Half the sum of the differences is some 0.01 where odds are as they should be.
     assert np.abs(counts / 2000 - odds / odds.sum()).sum() / 2 < 0.04
 

@@ -206,6 +206,15 @@ def test_a_network_is_kept_whole(tmp_path):
     np.testing.assert_allclose(model(ids.numpy()), expected, rtol=0, atol=1e-6)
 
 
+def test_the_model_of_text_is_the_demo_s_network():
+    torch = pytest.importorskip("torch")
+    train, deploy = module("text.train"), module("text.deploy")
+    kept = module("common.export").weights_of(deploy.MODEL)
+    weights = train.network_of(train.DEMO).state_dict()
+    assert "".join(map(chr, weights.pop("vocab"))) == deploy.LETTERS
+    assert all(torch.equal(kept[name], array) for name, array in weights.items())
+
+
 # Translation
 
 

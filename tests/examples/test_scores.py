@@ -71,9 +71,7 @@ def test_text(dtype):
     pytest.importorskip("torch")
     train, deploy = (importlib.import_module(f"text.{m}") for m in ("train", "deploy"))
     held = train.charlm().split_novels(train.novels())[1].numpy()
-    writer = deploy.Writer(dtype=dtype)
-    y = writer.lstm(writer.embedding[held[:-1]][:, None])[0][:, 0]
-    said = (y @ writer.weight.T + writer.bias).astype(np.float64)
+    said = deploy.Writer(dtype=dtype).stream().step(held[:-1, None])[:, 0].astype(np.float64)
     odds = np.exp(said - said.max(1, keepdims=True))
     bits = -np.log2(odds[np.arange(len(odds)), held[1:]] / odds.sum(1)).mean()
     rows = scores("text", "bits a letter")

@@ -24,7 +24,8 @@ PACKAGES = {
     ),
 }
 SUITE = "trixie"  # of the C library
-C_LIBRARIES = {"manylinux": ("libc6", "libstdc++6"), "musllinux": ("musl",)}
+# glibc's with the libraries that numpy's wheel finds on every Linux
+C_LIBRARIES = {"manylinux": ("libc6", "libstdc++6", "zlib1g"), "musllinux": ("musl",)}
 
 
 def unpack(package, version, machine, root):

@@ -252,7 +252,7 @@ def what_ran(row, target):
     if not row["tests"]:
         return "not run", "", ""
     python = f"{MAKERS[ORIGINS[target.libc][target.version], target.libc]} {target.version}"
-    engine, *sets = row["engine"]
+    engine, *sets = row["engine"] or ["not imported"]
     return (
         row["tests"].split(" in ")[0],
         python + (", qemu" if target.machine == "aarch64" else ""),

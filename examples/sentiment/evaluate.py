@@ -198,7 +198,7 @@ def main():
         "sentences": {"test": len(test), "train": sum(s.part == TRAIN for s in sentences),
                       "lexicon": len(read_lexicon())},
         "training": report.read(HERE, "training.json"),
-        "deployed": {"file_kb": sum(path.stat().st_size for path in (MODEL, WORDS)) / 1e3,
+        "deployed": {"files": 2, "file_kb": sum(p.stat().st_size for p in (MODEL, WORDS)) / 1e3,
                      **difference(texts, models)},
         "speed": speed(test, models),
         "installed_mb": timing.installed("fastlstm", "numpy", "onnxruntime", "torch"),

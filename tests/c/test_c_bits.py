@@ -12,7 +12,7 @@ import pytest
 from c_core import CLEAN, X86, build, need
 from conftest import ASAN, FULL
 
-NATIVE = (5000, 251) if FULL else (400, 1021)  # cases, stride of the sample of floats
+NATIVE = (5000, 251) if FULL else (200, 1021)  # cases, stride of the sample of floats
 EMULATED = (1000, 4093) if FULL else (48, 262139)  # each cell in each format twice
 ALL_FLOATS = "20f0d2de9e6bdc2c d76c27206c5ed729 38592753ccd478c2"  # of sigmoid, tanh, all kinds
 EMULATED_FMA = (100, 65521) if FULL else (10, 16777213)  # qemu emulates x86's fma 100 times slower

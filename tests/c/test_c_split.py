@@ -70,7 +70,7 @@ def test_calls_of_few_steps(driver):
 
 
 def test_without_sleeps(driver):
-    run(driver, "calm", calls_of(driver, CALLS), 7)
+    run(driver, "calm", calls_of(driver, CALLS) // (1 if FULL else 2), 7)
 
 
 def test_a_poll_ends_the_call(driver):

@@ -19,8 +19,8 @@ from fastlstm.files.read import inspect
 
 pytestmark = pytest.mark.once
 
-COUNT = 500_000 if FULL else 10_000
-RUN_COUNT = 100_000 if FULL else 10_000  # of whole models, which are planned and run: 4 ms each
+CHANGED = 500_000 if FULL else 2_000  # beside the files to begin with, of which none is left out
+RUN_CHANGED = 100_000 if FULL else 2_000  # of whole models, which are planned and run: 4 ms each
 CALLS = 1_400_000  # of functions for 64 KiB: twice what test_load_hostile.py allows one load
 SECONDS = 1.0  # of CPU for 64 KiB on a quick machine (speed.py); in full alone
 OPTIONS = {"activation": "tanh"}
@@ -56,8 +56,9 @@ def look(path, size):
 def test_mutants(memory_path, name):
     """Half of them from files that are read."""
     target, path, rng = TARGETS[name], memory_path / "x", random.Random(5)
-    use, count = (run_whole, RUN_COUNT) if name == "model" else (look, COUNT)
+    use, changed = (run_whole, RUN_CHANGED) if name == "model" else (look, CHANGED)
     seeds, sound, read = target.seeds(), [], 0
+    count = len(seeds) + changed
     slower = slowness()
     for n in range(count):
         if n < len(seeds):
@@ -68,11 +69,11 @@ def test_mutants(memory_path, name):
                 data = target.change(data, rng)
         made = target.build(data)
         path.write_bytes(made)
+        pieces = max(1, len(made) / 65536)
         try:
-            good, calls, spent = work_of(lambda: use(path, len(made)))  # noqa: B023 (called at once)
+            good, calls, spent = work_of(lambda: use(path, len(made)), CALLS * pieces)  # noqa: B023
         except Exception as error:
             raise AssertionError(f"input {n}: {type(error).__name__}: {error}") from error
-        pieces = max(1, len(made) / 65536)
         assert calls <= CALLS * pieces, f"input {n}: {calls} calls"
         assert not FULL or spent < SECONDS * pieces * slower, f"input {n}: {spent} s"
         read += good

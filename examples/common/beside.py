@@ -15,9 +15,10 @@ from tqdm import tqdm
 from fastlstm.torch import accelerate
 
 
-def setup(seed):
-    """One thread and the seed, for a training that can be repeated."""
-    torch.set_num_threads(1)
+def setup(seed, threads=1):
+    """So many threads and the seed, for a training that can be repeated: on another number of
+    threads PyTorch takes some sums in another order."""
+    torch.set_num_threads(threads)
     torch.manual_seed(seed)
 
 
@@ -35,12 +36,14 @@ def set_rate(optimizer, rate, done, total, warm=1):
 
 
 def beside_pytorch(model, loss, batches, rate, clip=1.0):
-    """What the README's line on training says, measured over the list of batches.
+    """What the README's line on training says, measured over the list of batches on one thread.
 
     model     a module with torch.nn's layers; it is copied
     loss      f(model, batch) -> a scalar tensor
     rate      Adam's
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # processor time is measured, and threads that wait take some
     models = {"PyTorch": copy.deepcopy(model), "fastlstm": copy.deepcopy(model)}
     accelerate(models["fastlstm"])
     optimizers = {name: torch.optim.Adam(m.parameters(), rate) for name, m in models.items()}
@@ -56,6 +59,7 @@ def beside_pytorch(model, loss, batches, rate, clip=1.0):
             optimizers[name].step()
             taken[name].append(time.process_time() - start)
             losses[name].append(value.item())
+    torch.set_num_threads(threads)
     pairs = list(zip(losses["PyTorch"], losses["fastlstm"], strict=True))
     # The first tenth warms caches and threads up.
     times = {name: sorted(values[len(values) // 10 :]) for name, values in taken.items()}

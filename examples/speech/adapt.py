@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The trained network, taught more by one speaker's few utterances, to be tested on another's.
 
-python adapt.py            # half a minute of CPU; writes two models into .cache
+python adapt.py            # a minute of CPU, a process for each of two speakers; models in .cache
 """
 
+import itertools
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +33,10 @@ def path_of(speaker):
     return CACHE / f"speech-{speaker}.safetensors"
 
 
-def adapt(speaker, own, others, weights):
+def adapt(speaker, own, others):
     """Half of each batch is the speaker's, in other throats and paces, half is as before."""
     setup(SEED)
-    rng, network = np.random.default_rng(SEED), Network()
+    rng, network, weights = np.random.default_rng(SEED), Network(), weights_of(MODEL)
     network.load_state_dict({name: weights[name] for name in network.state_dict()})
     mean, scale = weights["centre"].numpy(), weights["scale"].numpy()
     accelerate(network)
@@ -49,17 +52,16 @@ def adapt(speaker, own, others, weights):
 
 
 def main():
-    rng, weights = np.random.default_rng(SEED + 3), weights_of(MODEL)
+    rng = np.random.default_rng(SEED + 3)
     others = synthesised(400, people()[0], rng) + recorded(200, rng)
-    utterances = tidigits()
-    for speaker in dict.fromkeys(name for name, *_ in utterances):
+    own = {}
+    for speaker, said, cepstra, _ in tidigits():
         # Cepstra are bands without their finest detail: bands of them can be stretched as well.
-        own = [
-            Utterance(cepstra @ COSINES.T, [WORDS.index(word) for word in said])
-            for name, said, cepstra, _ in utterances
-            if name == speaker
-        ]
-        adapt(speaker, own, others, weights)
+        utterance = Utterance(cepstra @ COSINES.T, [WORDS.index(word) for word in said])
+        own.setdefault(speaker, []).append(utterance)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(own), spawn) as pool:
+        list(pool.map(adapt, own, own.values(), itertools.repeat(others)))
 
 
 if __name__ == "__main__":

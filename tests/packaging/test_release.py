@@ -96,7 +96,8 @@ def test_the_list_of_wheels_agrees_with_itself(wheels):
         if not there or tests == "not run":
             assert (tests, python, engine) == ("not run", "", ""), name
             continue
-        assert re.fullmatch(r"\d+ passed(, \d+ skipped)?", tests), name
+        left_out = f", {len(wheels.LONG)} deselected" if machine == "aarch64" else ""
+        assert re.fullmatch(rf"\d+ passed(, \d+ skipped)?{left_out}", tests), name
         assert re.fullmatch(rf"[\w']+ {there}(, qemu)?", python), name
         assert (machine == "aarch64") == python.endswith(", qemu"), name
         assert engine.startswith("c: ") and ("neon" in engine) == (machine == "aarch64"), name

@@ -109,6 +109,7 @@ def main(arguments=None):
         args.temperature,
         [],
     )
+    list(model.continued("It", 2, 0.0))  # a model's first calls plan how all calls run
     asked = not args.texts and sys.stdin.isatty()
     given = beginnings() if asked else ((text, None) for text in args.texts or OWN)
     for n, (text, changed) in enumerate(given):

@@ -21,7 +21,7 @@ from common.scores import events, interval, mean_share, part_of  # noqa: E402
 from anomalies.data import SEGMENT, read_all, with_faults  # noqa: E402
 from anomalies.deploy import FAULTS, MODELS, SMOOTH, Detector, pulse  # noqa: E402
 from anomalies.ranges import covered, harmonic, noticed, spans  # noqa: E402
-from anomalies.train import ABOVE, AHEAD, WARM, Network, Watcher, exported  # noqa: E402
+from anomalies.train import ABOVE, AHEAD, WARM, Network, Watcher, deployed  # noqa: E402
 
 LABELLED = ("pressure", "ecg")  # whose anomalies others have labelled
 NEAR = 100  # steps from an anomaly at which a score still counts as its, as in the UCR archive
@@ -231,7 +231,7 @@ def speed(series):
     from common.peers import session
 
     values, module = series.test[:1000], watcher("ecg")
-    module, arguments, inputs, *names = exported(module)
+    module, arguments, inputs, *names = deployed(module)
     onnx = session(module, arguments, inputs, *names)
 
     class Stream:

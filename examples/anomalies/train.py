@@ -99,7 +99,7 @@ class Watcher(nn.Module):
         self.usual *= ABOVE * self.scores(values)[WARM:].max()
 
 
-def exported(watcher):
+def deployed(watcher):
     """What common.export takes: any number of new values."""
     free = {"values": {0: "values"}, "surprise": {0: "steps"}}
     names = ["values", *STATE], ["surprise", *STATE.values()]
@@ -136,9 +136,7 @@ def train_one(z, name, args):
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     print(f"{name}: loss {loss.item():.3f}", flush=True)
-    with torch.no_grad():  # as the file holds them
-        for p in model.parameters():
-            p.copy_(p.half())
+    export.round_weights(model)
     return model
 
 
@@ -164,7 +162,7 @@ def main():
         seconds += time.process_time() - start
         watcher = Watcher(model, centre, scale)
         watcher.calibrate(series.held)
-        export.save(folder / f"{name}.safetensors", *exported(watcher))
+        export.save(folder / f"{name}.safetensors", *deployed(watcher))
     parameters = sum(p.numel() for p in model.parameters())
     report.keep(
         args.out / "training.json", {"parameters": parameters, "cpu_seconds": seconds, **beside}

@@ -51,12 +51,24 @@ def halve_tables(file):
     onnx.save(model, file)
 
 
-def save(path, *parts):
-    """Writes a module to `path` for fastlstm.load_model, its weights as float16: they must be
-    numbers of float16 already, or what is computed changes. parts: as `export` takes them."""
+def round_weights(module):
+    """Rounds a module's parameters to numbers of float16, as `save` writes them."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(parameter.half())
+
+
+def save(path, module, *parts):
+    """Writes a module to `path` for fastlstm.load_model, its weights as float16; ValueError if that
+    would change one of them. parts: as `export` takes them behind the module."""
+    for name, parameter in module.named_parameters():
+        if not (parameter == parameter.half()).all():
+            raise ValueError(f"{name} is no float16: round_weights is due before what is measured")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
-        export(file, *parts)
+        export(file, module, *parts)
         halve_tables(file)
         fastlstm.load_model(file, dtype="float16").save(path)
 

@@ -94,10 +94,10 @@ def speed(test, models):
     import torch
     from common.peers import session
 
-    from sentiment.train import exported
+    from sentiment.train import deployed
 
     rater, texts = torch_rater(), [s.text for s in test[:TIMED]]
-    onnx = session(*exported(rater))
+    onnx = session(*deployed(rater))
 
     def arrays(text):
         return models["float32"].arrays(tokens(text))

@@ -66,7 +66,7 @@ class Rater(nn.Module):
         return self.network.head(torch.cat([y.amax(0), y.mean(0)], -1))[:, 0]
 
 
-def exported(rater):
+def deployed(rater):
     """What common.export takes: any number of sentences of any one length."""
     both = {0: "sentences", 1: "tokens"}
     free = {"ids": both, "features": both, "rating": {0: "sentences"}}
@@ -178,10 +178,8 @@ def main():
     history = train(model, data, parts, args)
     seconds = time.process_time() - start
 
-    with torch.no_grad():  # as the file holds them
-        for p in model.parameters():
-            p.copy_(p.half())
-    export.save(args.out / MODEL.name, *exported(Rater(model)))
+    export.round_weights(model)
+    export.save(args.out / MODEL.name, *deployed(Rater(model)))
     report.keep(args.out / WORDS.name, {"words": list(vocabulary.words), "lexicon": lexicon})
     report.keep(
         args.out / "training.json",

@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
-from common.export import save  # noqa: E402
+from common.export import round_weights, save  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from speech.data import (  # noqa: E402
@@ -90,7 +90,8 @@ def deployed(network, mean, scale):
 def keep(state, mean, scale, path):
     """Writes what deploy.py reads, of a trained network's state dict."""
     network = Network()
-    network.load_state_dict({name: value.half() for name, value in state.items()})
+    network.load_state_dict(state)
+    round_weights(network)
     save(path, *deployed(network, mean, scale))
 
 

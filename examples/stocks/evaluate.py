@@ -172,10 +172,10 @@ def speed(market):
     import torch
     from common.peers import session
 
-    from stocks.train import exported
+    from stocks.train import deployed
 
     days, network = market.days[:500], torch_network()
-    module, arguments, inputs, *names = exported(network)
+    module, arguments, inputs, *names = deployed(network)
     onnx, zero = session(module, arguments, inputs, *names), arguments[1].numpy()
 
     def others(run, state):

@@ -75,12 +75,10 @@ def train_year(model, tensors, days, args):
             loss_of(model, batch).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-    with torch.no_grad():  # as the file holds them
-        for p in model.parameters():
-            p.copy_(p.half())
+    export.round_weights(model)
 
 
-def exported(model):
+def deployed(model):
     """What common.export takes: any number of days and of rows, each row with its state."""
     state = torch.zeros(1, 1, model.lstm.hidden_size)
     inputs, outputs = ["features", "h", "c"], ["mean", "volatility", "next_h", "next_c"]
@@ -114,7 +112,7 @@ def main():
         # Day t's tomorrow is of the year before, so nothing of the year is seen.
         train_year(model, tensors, int((market.year < year).sum()), args)
         seconds += time.process_time() - start
-        export.save(folder / f"{year}.safetensors", *exported(model))
+        export.save(folder / f"{year}.safetensors", *deployed(model))
     parameters = sum(p.numel() for p in model.parameters())
     report.keep(
         args.out / "training.json", {"parameters": parameters, "cpu_seconds": seconds, **beside}

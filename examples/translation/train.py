@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from common import report  # noqa: E402
 from common.beside import beside_pytorch, progress, set_rate, setup  # noqa: E402
-from common.export import save  # noqa: E402
+from common.export import round_weights, save  # noqa: E402
 
 from fastlstm.torch import accelerate  # noqa: E402
 from translation.data import TRAIN, VALIDATION, encoded, learn_pieces, read_pairs  # noqa: E402
@@ -204,7 +204,8 @@ def main():
     history = train(model, rows, validation, args, rng)
     seconds = time.process_time() - start
     network = Network(len(pieces.pieces))
-    network.load_state_dict({name: value.half() for name, value in model.state_dict().items()})
+    network.load_state_dict(model.state_dict())
+    round_weights(network)
     keep(network, letters, merges, args.out)
     parameters = sum(p.numel() for p in model.parameters())
     pairs = {"pairs": len(known), "spoken": spoken}

@@ -2,6 +2,7 @@
 """The stubs: what programs may rely on (mypy --strict over typing_usage.py), and that they say what
 the code does (mypy's stubtest: every name, argument and default)."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -150,6 +151,29 @@ def stubs(tmp_path):
     (tmp_path / "allowed").write_text("\n".join(map(re.escape, without)) + ALLOWED)
     (tmp_path / "elsewhere").mkdir()
     return tmp_path
+
+
+def names_in(tree):
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+@pytest.mark.parametrize("stub", [name for name in TYPED if name.endswith(".pyi")])
+def test_no_type_is_another_thing_of_the_module(stub):
+    """fastlstm.nn.tensor has dtypes named `int` and `float`: a checker that meets one where a type
+    is due says nothing, and takes any argument."""
+    body = ast.parse((PACKAGE / stub).read_text()).body
+    functions = [node for node in body if isinstance(node, ast.FunctionDef)]
+    types = [node.value for node in body if isinstance(node, ast.AnnAssign) and node.value]
+    for function in functions:
+        found = function.args
+        given = (*found.posonlyargs, *found.args, found.vararg, *found.kwonlyargs, found.kwarg)
+        types += [each.annotation for each in given if each is not None and each.annotation]
+        types += [function.returns] if function.returns else []
+    others = {function.name for function in functions}
+    others |= {
+        node.target.id for node in body if isinstance(node, ast.AnnAssign) and not node.value
+    }
+    assert not others & set().union(*map(names_in, types))
 
 
 def stubtest(stubs):

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastlstm
-import fastlstm.nn.tensor
 
 Array = NDArray[np.float32]
 x = np.zeros((5, 2, 3), np.float32)
@@ -93,6 +92,4 @@ lstm(x, h)  # type: ignore[arg-type]
 lstm(x, out=np.zeros(3))  # type: ignore[arg-type]
 gru(x, h, x)  # type: ignore[call-arg]
 lstm.backward(y)  # type: ignore[arg-type]
-fastlstm.nn.tensor.full((2, 3), 0.5)
-fastlstm.nn.tensor.full(2.5, 0.5)  # type: ignore[arg-type]
 lstm.hidden_sizes  # type: ignore[attr-defined]  # noqa: B018

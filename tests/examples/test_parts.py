@@ -192,9 +192,13 @@ def test_a_network_is_kept_whole(tmp_path):
             return self.head(self.lstm(self.table(ids))[0]) @ self.table.weight.T
 
     torch.manual_seed(0)
-    tagger, path = Tagger().half().float().eval(), tmp_path / "tagger.safetensors"
+    tagger, path = Tagger().eval(), tmp_path / "tagger.safetensors"
     free = {"ids": {0: "steps", 1: "rows"}, "other": {0: "rows"}}
-    export.save(path, tagger, (torch.zeros(3, 2, dtype=torch.int64),), ["ids"], ["y"], free)
+    parts = (torch.zeros(3, 2, dtype=torch.int64),), ["ids"], ["y"], free
+    with pytest.raises(ValueError, match=r"table.weight is no float16"):
+        export.save(path, tagger, *parts)
+    export.round_weights(tagger)
+    export.save(path, tagger, *parts)
     weights = export.weights_of(path)
     assert all(torch.equal(weights[name], w) for name, w in tagger.state_dict().items())
     halves = [a.size for a in arrays.load_file(path).values() if a.dtype == np.float16]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import not_with_asan
 from hostile_graphs import model, node
-from work import work_of
+from work import counted
 
 import fastlstm
 from fastlstm.errors import LoadError
@@ -77,11 +77,9 @@ def test_hostile_graphs(family, tmp_path):
         path.write_bytes(cases()[name])
         Path("/proc/self/clear_refs").write_text("5")
         before = status("VmRSS")
-        size = len(cases()[name])
-        allowed = CALLS + 400 * size
-        found, calls, _ = work_of(lambda: outcome(path), allowed)  # noqa: B023 (called at once)
-        grown = status("VmHWM") - before
-        assert calls <= allowed, f"{name}: {calls} calls for {size} bytes"
+        found, calls = counted(lambda: outcome(path))  # noqa: B023 (called at once)
+        grown, size = status("VmHWM") - before, len(cases()[name])
+        assert calls <= CALLS + 400 * size, f"{name}: {calls} calls for {size} bytes"
         assert grown <= MEMORY + 64 * size, f"{name}: {grown} bytes of memory"
         if name in FINE:
             assert isinstance(found, list), f"{name}: {found!r}"

@@ -39,7 +39,7 @@ def _measure(path):
         file.write("5")  # the peak starts again from here
     before = _memory("VmRSS")
     if FULL:
-        outcome, calls, spent = work_of(lambda: _outcome(path), 0)
+        outcome, calls, spent = work_of(lambda: _outcome(path))
     else:
         outcome, calls, spent = *counted(lambda: _outcome(path)), 0
     return [outcome[:300], calls, spent, _memory("VmHWM") - before]

@@ -12,22 +12,27 @@
 #define FL_TRANSPOSE_VECTORS
 typedef float fl_four_floats __attribute__((vector_size(16)));
 
-/* A block of 4 x 4 floats by the compiler's vectors, which every CPU has. */
+/* A block of 4 x 4 floats by the compiler's vectors, which every CPU has. Each vector has a name:
+   an array of them would stay in memory at -O2. */
 static inline void fl_transpose_4x4(float *to, size_t to_row, const float *from, size_t from_row)
 {
-    fl_four_floats row[4], pairs[4];
-    for (int i = 0; i < 4; i++)
-        memcpy(&row[i], from + (size_t)i * from_row, sizeof row[i]);
-    for (int i = 0; i < 2; i++) {
-        pairs[i] = __builtin_shufflevector(row[2 * i], row[2 * i + 1], 0, 4, 1, 5);
-        pairs[i + 2] = __builtin_shufflevector(row[2 * i], row[2 * i + 1], 2, 6, 3, 7);
-    }
-    for (int i = 0; i < 2; i++) {
-        row[2 * i] = __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 0, 1, 4, 5);
-        row[2 * i + 1] = __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 2, 3, 6, 7);
-    }
-    for (int j = 0; j < 4; j++)
-        memcpy(to + (size_t)j * to_row, &row[j], sizeof row[j]);
+    fl_four_floats a, b, c, d;
+    memcpy(&a, from, sizeof a);
+    memcpy(&b, from + from_row, sizeof b);
+    memcpy(&c, from + 2 * from_row, sizeof c);
+    memcpy(&d, from + 3 * from_row, sizeof d);
+    const fl_four_floats ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    const fl_four_floats ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const fl_four_floats cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const fl_four_floats cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+    b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+    c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+    memcpy(to, &a, sizeof a);
+    memcpy(to + to_row, &b, sizeof b);
+    memcpy(to + 2 * to_row, &c, sizeof c);
+    memcpy(to + 3 * to_row, &d, sizeof d);
 }
 #endif
 #endif

@@ -279,13 +279,10 @@ SUITES = {
 }
 
 
-def with_threads(cases: list[Case], threads: list[int] | None, targeted: bool) -> list[Case]:
-    """The cases on each number of threads. Those of the targets have numbers of their own, among
-    which `threads` chooses."""
+def with_threads(cases: list[Case], threads: list[int] | None) -> list[Case]:
+    """The cases on each number of threads."""
     if not threads:
         return cases
-    if targeted:
-        return [case for case in cases if case.threads in threads]
     found = []
     for count in threads:
         for case in cases:
@@ -294,6 +291,22 @@ def with_threads(cases: list[Case], threads: list[int] | None, targeted: bool) -
                 found += [case] * (count == threads[0])
             elif count >= fewest:
                 found.append(replace(case, threads=count))
+    return found
+
+
+def of_suites(names: list[str], cell: str, threads: list[int] | None) -> list[Case]:
+    """The cases of the suites, one suite after the other, on each number of threads. Those of the
+    targets have numbers of their own, among which `threads` chooses. ValueError for a name that
+    is none."""
+    if unknown := [name for name in names if name not in SUITES]:
+        raise ValueError(f"--suite {','.join(unknown)}: there are {', '.join(SUITES)}")
+    found = []
+    for name in names:
+        suite = with_cell(SUITES[name](), cell)
+        if name == "targets":
+            found += [case for case in suite if not threads or case.threads in threads]
+        else:
+            found += with_threads(suite, threads)
     return found
 
 

@@ -37,7 +37,9 @@ def add_arguments(parser):
         "--shape", nargs="+", action="extend", metavar="SHAPE", help="these shapes or sweeps"
     )
     which.add_argument("--model", metavar="FILE", help="a whole model: ONNX, Keras, or saved")
-    which.add_argument("--suite", choices=list(cases.SUITES), help="a list of cases")
+    which.add_argument(
+        "--suite", metavar="NAMES", help=f"lists of cases, by comma: {', '.join(cases.SUITES)}"
+    )
     which.add_argument(
         "--from", dest="source", metavar="FILE", help="report a run that was saved as JSON"
     )
@@ -129,9 +131,15 @@ def cases_of(args) -> list:
     elif args.model:
         found = cases.of_file(args.model, *inputs_of(args), args.dtype)
     elif args.suite:
-        found = cases.with_cell(cases.SUITES[args.suite](), args.cell)
+        names, threads = args.suite.split(","), threads_of(args.threads)
+        return only(args, cases.of_suites(names, args.cell, threads))
     else:
         found = cases.with_cell(cases.default(), args.cell)
+    return only(args, cases.with_threads(found, threads_of(args.threads)))
+
+
+def only(args, found: list) -> list:
+    """Those of the cases whose kinds --only names. ValueError if there are none."""
     if args.only:
         wanted, kinds = set(args.only.split(",")), {case.kind.name for case in found}
         if wanted - kinds:
@@ -139,7 +147,6 @@ def cases_of(args) -> list:
                 f"--only {','.join(sorted(wanted - kinds))}: there are {', '.join(sorted(kinds))}"
             )
         found = [case for case in found if case.kind.name in wanted]
-    found = cases.with_threads(found, threads_of(args.threads), args.suite == "targets")
     if not found:
         raise ValueError("no case is left of what was asked for")
     return found

@@ -208,12 +208,18 @@ def test_odd_shapes_are_the_same_each_time_and_divide_nothing():
 
 
 def test_cases_on_threads_and_of_other_cells():
-    suite = cases.SUITES["targets"]()
-    assert {case.threads for case in cases.with_threads(suite, [2], True)} == {2}
-    both = cases.with_threads([cases.dense(Shape(1, 1, 2, 2))], [1, 2], False)
+    assert {case.threads for case in cases.of_suites(["targets"], "lstm", [2])} == {2}
+    both = cases.with_threads([cases.dense(Shape(1, 1, 2, 2))], [1, 2])
     assert [case.threads for case in both] == [1, 2]
-    assert cases.with_threads(cases.contended(), [1], False) == []
+    assert cases.with_threads(cases.contended(), [1]) == []
     assert {case.cell for case in cases.with_cell(cases.default(), "gru")} == {"gru"}
+
+
+def test_several_suites_are_one_after_the_other():
+    found = cases.of_suites(["train", "targets"], "lstm", [1, 2])
+    targets = cases.SUITES["targets"]()
+    assert [case.threads for case in found[: -len(targets)]] == [1] * 5 + [2] * 5
+    assert [case.name for case in found[-len(targets) :]] == [case.name for case in targets]
 
 
 def test_the_reference_knows_three_cells():
@@ -260,6 +266,7 @@ def test_rtneural_is_taken_at_its_fastest_build():
         (["--rounds", "0"], "--rounds"),
         (["--only", "nonsense"], "nonsense"),
         (["--suite", "contended", "--threads", "1"], "no case is left"),
+        (["--suite", "step,nonsense"], "--suite nonsense: there are step, "),
         (["--format", "png", "--shape", "1,1,2,2"], "--output"),
         (["--output", "/nonexistent/x.json"], "/nonexistent/x.json"),
         (["--from", "/nonexistent/x.json"], "no such file"),

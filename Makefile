@@ -104,7 +104,8 @@ tsan: $(VENV)/.test
 	tests/c/test_c_pool.py tests/c/test_c_contract.py -k "tsan or [thread"
 
 # Kept and grown: fuzz-corpus/; what is found: fuzz-findings/. ENGINE=plain for more inputs a second.
-FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz keras fastlstm file model
+FUZZ := pickle zip safetensors onnx hdf5 numpy stream script npz pt2 nested keras fastlstm json packed frozen \
+	file model
 fuzz: $(VENV)/.test
 	$(BIN)/pip install -q atheris==3.0.0
 	for target in $(FUZZ); do \

@@ -8,9 +8,9 @@
  *     lp_pool       y = (|x[0]|^p + |x[1]|^p + ..)^(1 / p), for p = 1 and 2
  *
  * ints: axes (1 or 2), auto_pad (window.h), ceil_mode, a number of the operator, and then k..,
- * stride.., dilation.., begin.., end... The number is 0 for max_pool; for average_pool it says
- * which of the window's positions count counts: those in x (0), or also those in the padding, but
- * not those that ceil_mode adds behind it (1); for lp_pool it is p.
+ * stride.., dilation.., begin.., end... The number is 0 for max_pool and p for lp_pool; for
+ * average_pool it says which of the window's positions `count` includes: those in x (0), or also
+ * those in the padding, but not those that ceil_mode adds behind it (1).
  */
 #ifndef FL_POOL_H
 #define FL_POOL_H

@@ -37,11 +37,11 @@ def draw(ink, faint, line, fills):
                 parts.append(box(left + k * BOX, top + row * BOX, fade, line))
         parts.append(text(left - 16, top + 2.9 * BOX, gate, ink, 14, weight=600))
         top += (LANES + 1) * BOX + 8
-    parts.append(text(left + DEEP * BOX / 2, top + 12, "k: inputs, then states", faint))
+    parts.append(text(left + DEEP * BOX / 2, top + 12, "k: the states before it", faint))
 
     left, top = 236, 40
     wide = 4 * LANES * BOX
-    parts.append(text(left + wide / 2, 22, "the panel of units 0 to 3", ink, 13, weight=600))
+    parts.append(text(left + wide / 2, 22, "a panel of R, units 0 to 3", ink, 13, weight=600))
     for k in range(DEEP):
         for g, fill in enumerate(fills):
             for unit in range(LANES):
@@ -65,7 +65,7 @@ def draw(ink, faint, line, fills):
         parts.append(text(x + LANES * BOX / 2, top + 31, gate, ink, 13))
     top += 66
     middle = left + wide / 2 + 9
-    parts.append(text(middle, top, "four accumulators += weights * x[k] or h[k]", ink))
+    parts.append(text(middle, top, "four accumulators += weights * h[k]", ink))
     parts.append(text(middle, top + 26, "then, still in registers:", faint))
     parts.append(text(middle, top + 46, "c = sigmoid(f) c + sigmoid(i) tanh(g)", ink, 13))
     parts.append(text(middle, top + 66, "h = sigmoid(o) tanh(c)", ink, 13))

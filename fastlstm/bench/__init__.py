@@ -6,7 +6,7 @@ passes.py    a run, pass by pass         measure.py  an entry and its samples, i
 forward.py   one dense case, every engine
 special.py   ragged, subnormal, contended
 whole.py     one file of a whole model    models.py    their cases and targets
-fetch.py     files out of packages
+networks.py  models exported for it       fetch.py     files out of packages
 training.py  forward and backward        kernels.py  the C step, Python's share of a call
 probes.py    memory, import, wheel       peers/      one module for each engine
 shapes.py    shapes and sweeps           model.py    weights, inputs, the float64 reference

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The demo's comparison with PyTorch: the same steps of the same network, in turn.
 
-fastlstm itself needs no PyTorch and imports it in fastlstm/torch.py alone; this module is the one
-exception. `fastlstm demo` imports it at its very end, and where that raises ImportError there is no
+fastlstm itself needs no PyTorch: fastlstm/torch/, the benchmark and this module alone import it.
+`fastlstm demo` imports it at its very end, and where that raises ImportError there is no
 comparison.
 """
 

@@ -8,6 +8,8 @@ files.
     c/       the extension over csrc/          shared/       what Numba and NumPy have in common
     numba/   its arithmetic once more          arguments.py  a caller's arguments made canonical
     numpy/   the equations, step by step       variants.py   what torch's layers do not have
+    int8.py, bfloat16.py   matrices of codes and of bfloat16 numbers, for every backend
+    parts.py               which products are made of bfloat16 parts where a precision asks for it
 """
 
 import importlib

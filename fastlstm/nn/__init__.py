@@ -11,8 +11,9 @@
 
 Names, arguments, defaults, shapes, weight names, texts and errors are torch.nn's; the C core
 computes, NumPy on the other backends. Files, lowest first: array.py (Tensor, Parameter),
-compute.py and packing.py (single operators), elementwise.py, reduce.py, shape.py, functional/,
-init.py, methods.py, tensor.py, state.py and module.py (Module), containers.py, layers/, utils/.
+compute.py and packing.py (single operators), elementwise.py, reduce.py, shape.py, device.py,
+functional/, init.py, methods.py, tensor.py, state.py and module.py (Module), quantize.py (Modules
+of fewer bits), containers.py, layers/, utils/.
 """
 
 from . import functional as functional

@@ -66,6 +66,21 @@ def test_every_source_file_is_listed_and_no_other():
     assert differences(names, sources()) == ([], [])
 
 
+def unnamed(package):
+    """The modules of a package whose docstring lists its files, or would, that it does not name."""
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    named = set(re.findall(r"\w+\.py\b", text))
+    files = {file.name for file in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    return sorted(files - named) if len(named) > 1 else []
+
+
+def test_a_package_that_lists_its_files_lists_all_of_them():
+    packages = {file.parent for file in (ROOT / "fastlstm").rglob("__init__.py")}
+    packages.remove(ROOT / "fastlstm" / "bench" / "peers")  # names two files of other packages
+    found = {str(package): unnamed(package) for package in packages}
+    assert {name: files for name, files in found.items() if files} == {}
+
+
 def longest_function_of_c(folder):
     """(lines, name, file) of the longest function: from its line of parameters or before to the
     brace in the first column. `clang-format` puts both braces there."""

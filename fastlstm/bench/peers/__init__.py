@@ -11,7 +11,7 @@ from call to call, as in a stream; `lengths` is None or the (B,) steps of each r
 one of PRECISIONS, and the engine's best at it. No engine is compared with one of another precision.
 
 fastlstm imports other engines here, each in its module and only inside its functions, and in
-fastlstm/torch.py.
+fastlstm/torch/, bench/networks.py and demo/torch_speed.py.
 """
 
 from __future__ import annotations

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: MIT
-"""Safetensors: arrays (file.py), and this package's own layers among them (layers.py)."""
+"""Safetensors: arrays (file.py), this package's own layers among them (layers.py), and writing
+either (write.py)."""

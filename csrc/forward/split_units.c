@@ -37,10 +37,36 @@
 #include "forward/tile.h"
 #include "kernels/run.h"
 
-/* How many rows, steps times the block's rows, the leader runs alone before it asks for helpers
-   again. With 8 rows calls took 25 % longer at H = 256 while another process had the second core,
-   since the input product reads all of W each time. */
-enum { ALONE_ROWS = 24 };
+/*
+ * A step of at least LONG_FLOP operations is long beside the 50 us or so in which a helper wakes up
+ * at the start of a call, or from a nap. Then the leader waits up to a quarter of the step for it,
+ * and what it runs alone is short. STEP_RATE is a guess, on the slow side, of how many operations a
+ * second such a step does, whose weights lie in no near cache.
+ */
+static const double LONG_FLOP = 3e6, STEP_RATE = 20e9;
+
+/*
+ * How many rows, steps times the block's rows, the leader runs alone before it asks for helpers
+ * again. Of long steps it is LONG_ALONE_ROWS at first and twice as many each time: with 24 from the
+ * beginning 20 steps at H = 1024 ran on one thread altogether. With 8 rows at H = 256 calls took 25
+ * % longer while another process had the second core, since the input product reads all of W each
+ * time.
+ */
+enum { ALONE_ROWS = 24, LONG_ALONE_ROWS = 2 };
+
+/* Sets how long the leader waits and how much it runs alone. */
+static void set_patience(fl_split *split)
+{
+    const fl_net *net = split->job->net;
+    const double flop = 2.0 * (double)split->job->plan.rows_max *
+                        (double)(net->cell->gates * net->config.hidden) *
+                        (double)(net->config.input + net->width);
+    const int is_long = flop >= LONG_FLOP;
+    const double part = is_long ? flop / STEP_RATE / 4 : 0; /* of a step, in seconds */
+    split->arrive = ARRIVE_SECONDS + (part < 100e-6 ? part : 100e-6);
+    split->answer = ANSWER_SECONDS + (part < 100e-6 ? part : 100e-6);
+    split->alone_first = split->alone = is_long ? LONG_ALONE_ROWS : ALONE_ROWS;
+}
 
 /* Sets what lies behind a state's rows to 0. The rows themselves are written before they are read,
    and are often in no near cache when a call begins. */
@@ -61,6 +87,7 @@ void fl_split_carve(fl_carver *carver, fl_split *split, fl_job *job)
     if (carver->base) {
         memset(split, 0, sizeof *split);
         split->job = job;
+        set_patience(split);
         atomic_init(&split->cpu, fl_cpu());
         for (size_t i = 0; i < plan->threads; i++)
             atomic_init(&split->helper[i].state, AWAY);
@@ -228,7 +255,7 @@ static size_t gather_helpers(fl_split *split, int ready[FL_MAX_PARTS])
     for (size_t i = 1; i < threads; i++)
         asked |= change(&split->helper[i], WAITING, ASKED);
     if (asked)
-        wait_for(split, ASKED, ANSWER_SECONDS);
+        wait_for(split, ASKED, split->answer);
     for (size_t i = 1; i < threads; i++) {
         fl_helper *h = &split->helper[i];
         ready[i] = state_of(h) == READY &&
@@ -353,11 +380,13 @@ static void lead_steps(fl_split *split, size_t layer, const fl_sequence *in, con
         fl_span *span = begin_span(split, layer, in, s, end - s, rows);
         s += span ? lead_span(split, span, out) : 0;
         if (s == end) {
+            split->alone = split->alone_first;
             wait_for(split, WORKING, ANSWER_SECONDS);
             return;
         }
-        size_t alone = (ALONE_ROWS + rows - 1) / rows;
+        size_t alone = fl_ceil_div(split->alone, rows);
         alone = alone < job->plan.chunk_steps ? alone : job->plan.chunk_steps;
+        split->alone = 2 * split->alone < ALONE_ROWS ? 2 * split->alone : ALONE_ROWS;
         alone = alone < end - s ? alone : end - s;
         fl_tile_run(job, &job->scratch[0], split->block, layer, 0, in, out, s, s + alone);
         s += alone;
@@ -381,7 +410,7 @@ static void lead(fl_split *split)
     const fl_call *call = job->call;
     const fl_block *block = split->block;
     const size_t last = block->memory.length[0], chunk_steps = job->plan.chunk_steps;
-    wait_for(split, AWAY, ARRIVE_SECONDS);
+    wait_for(split, AWAY, split->arrive);
     for (size_t s = 0, steps; s < last && fl_stopped(&job->context) == FL_OK; s += steps) {
         const size_t rows = fl_running_rows(block, block->rows, s);
         const size_t same = block->memory.length[rows - 1] - s; /* steps with as many rows */

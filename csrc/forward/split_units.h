@@ -54,6 +54,9 @@ typedef struct fl_split {
     fl_job *job;
     const fl_block *block;
     fl_block_memory memory;
+    double arrive, answer;          /* seconds that the leader waits for helpers (split_wait.h) */
+    size_t alone_first, alone;      /* rows that the leader runs alone when no helper answers: at
+                                       first, and the next time */
     atomic_int over;                /* 1: the call is over, and helpers leave */
     _Alignas(64) atomic_int cpu;    /* the CPU that the leader was last seen on; -1: not known */
     fl_helper helper[FL_MAX_PARTS]; /* worker i has helper[i]; 0, the leader's number, is unused */

@@ -17,8 +17,9 @@ extern double fl_split_patience;
 #define HOOK(place) ((void)0)
 #endif
 
-/* How long the leader waits: for helpers to arrive at the start of the call, for helpers to answer
-   when they are asked, and for a helper's step beyond the time that the leader's share took. */
+/* How long the leader waits: for helpers to arrive at the start of the call and for helpers to
+   answer when they are asked, of both at least so long (split_units.c), and for a helper's step
+   beyond the time that the leader's share took. */
 #if defined(FL_SPLIT_HOOK) /* so that helpers join on a loaded machine too */
 #define ARRIVE_SECONDS (5e-3 * fl_split_patience)
 #define ANSWER_SECONDS (1e-3 * fl_split_patience)

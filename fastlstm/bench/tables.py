@@ -130,6 +130,31 @@ def counted(rows: list[Row]) -> str:
     return f"targets: {met} met, {missed} missed" + (f", {unknown} not measured" * bool(unknown))
 
 
+MEAN_HEADINGS = ("kind", "way", "threads", "cases", "geometric mean", "least", "below 1")
+
+
+def means(rows: list[Row]) -> list[tuple]:
+    """[MEAN_HEADINGS] of the ratios of the best other engine's time to this one's, for each kind of
+    case and number of threads with several cases. Of several ways to make one call a case counts
+    the best; ways to train are apart, since they do different work."""
+    groups: dict[tuple, dict] = {}
+    for row in rows:
+        if row.who == "fastlstm" and row.ratio and row.shape and row.ratio.of.endswith(" / this"):
+            way = row.way if row.kind == "train" else ""
+            precision = "" if row.precision == "float32" else row.precision
+            kind = f"{row.kind}, {precision}" if precision else row.kind
+            cases, place = groups.setdefault((kind, way, row.threads), {}), _place(row)
+            cases[place] = max(row.ratio.median, cases.get(place, 0.0))
+    return [
+        (
+            kind, way, str(threads), str(len(cases)),
+            number(math.exp(sum(map(math.log, cases.values())) / len(cases))),
+            number(min(cases.values())), str(sum(ratio < 1 for ratio in cases.values())),
+        )
+        for (kind, way, threads), cases in groups.items() if len(cases) > 1
+    ]  # fmt: skip
+
+
 def markdown(run: Run) -> str:
     parts = [aligned(columns_of(run.rows))]
     found = verdicts(run.rows)
@@ -137,6 +162,10 @@ def markdown(run: Run) -> str:
         columns = zip(VERDICT_HEADINGS, map(list, zip(*found, strict=True)), strict=True)
         right = ("threads", "asked", "found")
         parts += [counted(run.rows), aligned([(h, cells, h in right) for h, cells in columns])]
+    if found := means(run.rows):
+        columns = zip(MEAN_HEADINGS, map(list, zip(*found, strict=True)), strict=True)
+        words = "The best other engine's time over this one's:"
+        parts += [words, aligned([(h, cells, h not in ("kind", "way")) for h, cells in columns])]
     parts.append(f"{run.created}: {machine.line(run.machine, run.roofline)}")
     return "\n\n".join(parts) + "\n"
 

@@ -127,6 +127,24 @@ def test_markdown_and_csv():
     assert float(read[1]["p50"]) == run.rows[1].p50
 
 
+def test_means_are_of_the_best_way_of_each_case():
+    def row(case, way, middle, kind="batch", who="fastlstm", of="torch / this"):
+        return Row(case, kind, who, way, Shape(10, 2, 8, 8).record(), ratio=ratio(middle, of=of))
+
+    found = [
+        row("a", "call", 2.0), row("a", "call out", 4.0), row("b", "call", 0.5),
+        row("c", "x", 7.0, who="torch"), row("d", "call", 7.0, of="this / torch"),
+        row("a", "arrays", 3.0, "train"), row("b", "arrays", 12.0, "train"),
+        row("a", "module", 0.9, "train"), row("b", "module", 0.9, "train"),
+        row("lone", "call", 1.0, "sequence"),
+    ]  # fmt: skip
+    assert tables.means(found) == [
+        ("batch", "", "1", "2", "1.41", "0.500", "1"),
+        ("train", "arrays", "1", "2", "6.00", "3.00", "0"),
+        ("train", "module", "1", "2", "0.900", "0.900", "2"),
+    ]
+
+
 def test_every_figure_has_its_column_and_its_value():
     shape = Shape(100, 1, 8, 8).record()
     full = Row("sequence", "sequence", "fastlstm", "call", shape, 1, 11e-6, 22e-6, 33e-6, 44e-6,

@@ -30,7 +30,8 @@ from .errors import LoadError
 from .files.onnx.attribute import FLOAT, FLOATS, INT, STRING, STRINGS
 from .files.onnx.gates import Problem, activations_of
 from .files.onnx.graph import Model
-from .files.source import Source, show
+from .files.read import opened
+from .files.source import show
 
 __all__ = ["Node", "nodes", "register"]
 
@@ -124,7 +125,7 @@ def nodes(
     if version is None:
         version = _installed()
     found: list[Node] = []
-    with Source(model) as source:
+    with opened(model) as source:
         for top in Model(source).graphs:
             for graph, node in top.walk():
                 domain = node.domain.removeprefix("ai.onnx")

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import machine, measure, model, probes, stats
 from .measure import Entry
-from .peers import PARTS
+from .peers import OURS, PARTS
 from .rows import Row
 
 # Of an output, from float64 and from another engine of the same precision. In bfloat16 and int8 it
@@ -189,7 +189,7 @@ def add_ratios(rows, entries) -> None:
     one whose numbers are wrong is never the best.
     """
     ours = [entry for entry in entries if entry.who == "fastlstm"]
-    right = [entry for entry in entries if entry.engine != "fastlstm" and not entry.wrong]
+    right = [entry for entry in entries if entry.engine not in OURS and not entry.wrong]
     for row, entry in zip(rows, entries, strict=True):
         if entry in ours and right:
             best = min(right, key=lambda other: measure.ratio(other, entry, "").median)
@@ -287,7 +287,7 @@ def values_of(row, entry, kept) -> dict:
     values |= {"of the limit": row.limit_share, "of the FMA peak": row.peak_share}
     if entry.precision != "float32":
         full = [e for e in kept if e.engine == "fastlstm" and e.precision == "float32"]
-        others = [e for e in kept if e.engine != "fastlstm" and not e.wrong]
+        others = [e for e in kept if e.engine not in OURS and not e.wrong]
         for what, against in (("float32", full), ("the best peer at any precision", others)):
             ratios = [measure.ratio(other, entry, "").median for other in against]
             values[f"over {what}"] = min(ratios, default=None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from html import escape
 
 from . import figures, machine, plots, tables
+from .peers import OURS
 from .rows import Run
 
 # The page's colours, beside those of its figures.
@@ -102,7 +103,7 @@ def rows_table(rows) -> str:
 def facts(run: Run) -> str:
     """The few numbers at the top."""
     targets = [target for row in run.rows for target in row.targets]
-    peers = [name for name in run.machine["peers"] if name != "fastlstm"]
+    peers = [name for name in run.machine["peers"] if name not in OURS]
     found = [(str(len(plots.groups(run.rows))), "cases"), (str(len(peers)), "other engines")]
     if targets:
         met = sum(target.met is True for target in targets)

@@ -41,6 +41,13 @@ def array_of(path):
         raise ValueError(f"{path}: not an array that numpy.save wrote (.npy)") from None
 
 
+def check_new(paths, force):
+    """ValueError if one of the files is there already, and is not to be replaced."""
+    for path in paths:
+        if os.path.lexists(path) and not force:
+            raise ValueError(f"{path} is there already; --force replaces it")
+
+
 @contextlib.contextmanager
 def whole_files(*paths):
     """For the files `paths`, links followed: a list of paths to write instead. On leaving without

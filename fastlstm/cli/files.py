@@ -4,7 +4,6 @@ the file's recurrent layers to fastlstm's format (safetensors with a description
 
 import dataclasses
 import json
-import os
 import sys
 
 from ..errors import LoadError
@@ -16,6 +15,7 @@ from ..layers.load import left_out, refusal
 from ..layers.weights import DTYPES, PRECISIONS, checked_pair, pair_of
 from ..models.load import load_model
 from ..onnxruntime import nodes
+from .arrays import check_new
 from .inspect_model import Report, is_model, shown
 from .inspect_model import add_arguments as model_arguments
 
@@ -206,8 +206,7 @@ def convert_arguments(parser):
 def convert(args):
     """Write the file's recurrent layers. Gives the exit code. 0: all were written; 1: some were
     left out, and named, as they cannot be run. LoadError if none is left."""
-    if os.path.lexists(args.output) and not args.force and not args.dry_run:
-        raise ValueError(f"{args.output} is there already; --force replaces it")
+    check_new([args.output], args.force or args.dry_run)
     if args.whole:
         return _convert_whole(args)
     checked_pair(args.dtype, args.precision)

@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 
 from ..errors import LoadError
-from ..files.source import Source
+from ..files.read import opened
 from ..layers.weights import PRECISIONS
 from ..models.arguments import Input
 from ..models.describe import describe, flat_graph
@@ -42,12 +42,12 @@ def add_arguments(parser):
 
 def is_model(path):
     """Whether the file is of a kind that may hold a whole model."""
-    with Source(path) as source:
+    with opened(path) as source:
         return kind_of(source) is not None
 
 
 def kind(path):
-    with Source(path) as source:
+    with opened(path) as source:
         return KINDS[kind_of(source)]
 
 

@@ -7,7 +7,6 @@ other, so that they may be larger than memory.
 """
 
 import argparse
-import os
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from ..models.graph import WeightsAlone
 from ..models.half import DTYPES
 from ..models.load import read_graph
 from . import run_model
-from .arrays import Progress, array_of, whole_files
+from .arrays import Progress, array_of, check_new, whole_files
 from .files import file_arguments, file_options
 from .inspect_model import is_model
 
@@ -138,9 +137,13 @@ def _lengths(path, steps, batch):
 
 def _is_whole(args):
     """Whether the file is to run as a whole model: it holds one, and no option is a layer's."""
-    options = file_options(args)
-    layers = (args.prefix, args.lengths, args.batch_first, *options.values())
-    if not is_model(args.file) or any(value not in (None, False) for value in layers):
+    layers = file_options(args) | {
+        name: getattr(args, name)
+        for name in ("prefix", "lengths", "batch_first")
+        if getattr(args, name) is not None
+    }
+    del layers["external_data"]  # is for both
+    if layers or not is_model(args.file):
         return False
     try:
         read_graph(args.file, args.external_data)
@@ -152,9 +155,6 @@ def _is_whole(args):
 def run(args):
     """Run the model or the layer and write the output, and the state after if asked for."""
     check_num_threads(args.num_threads)
-    for path in filter(None, (*run_model.files_of(args.output), args.save_state)):
-        if os.path.lexists(path) and not args.force:
-            raise ValueError(f"{path} is there already; --force replaces it")
     if _is_whole(args):
         return run_model.run(args)
     for name in ("input", "output"):
@@ -162,6 +162,7 @@ def run(args):
             raise ValueError(f"--{name}: a layer has one")
     if args.chunk is not None or args.value or args.input == ["-"]:
         raise ValueError(f"{args.file}: --chunk, --value and --input - are for whole models")
+    check_new(filter(None, (args.output[0], args.save_state)), args.force)
     return _run_layer(args, args.input[0], args.output[0])
 
 

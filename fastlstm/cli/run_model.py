@@ -13,7 +13,7 @@ import numpy as np
 from ..files.read import read_state_dict
 from ..models.graph import ModelError
 from ..models.load import load_model
-from .arrays import Progress, array_of, whole_files
+from .arrays import Progress, array_of, check_new, whole_files
 from .inspect_model import numbers
 
 PCM = {"int16": ("<i2", 1 / 32768), "float32": ("<f4", 1.0)}  # samples: type, scale to -1..1
@@ -220,11 +220,6 @@ class _Lines:
             self.file.close()
 
 
-def files_of(texts):
-    """The files that --output names, with or without a name before them."""
-    return [text.partition("=")[2] or text for text in texts if text != "-"]
-
-
 def _targets(texts, names):
     """{name of an output or None for all: file}; ValueError if it is not clear."""
     if texts == ["-"] or (len(texts) == 1 and texts[0].endswith((".npz", ".jsonl"))):
@@ -325,9 +320,11 @@ def _write(args, calls, targets, axis, total, stream):
     """Makes the calls and writes what they give, and the state after."""
     to_stdout = targets == {None: "-"}
     files = [] if to_stdout else list(targets.values())
+    written = [*files, *filter(None, [args.save_state])]
+    check_new(written, args.force)
     progress = Progress(total) if total and not to_stdout else None
     with contextlib.ExitStack() as stack:
-        paths = stack.enter_context(whole_files(*files, *filter(None, [args.save_state])))
+        paths = stack.enter_context(whole_files(*written))
         if to_stdout:
             sink = _Lines(sys.stdout)
         elif files[0].endswith(".jsonl"):

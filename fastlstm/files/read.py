@@ -49,7 +49,7 @@ def _format(source):
     )
 
 
-def _opened(path):
+def opened(path):
     """The Source of a file. A folder that is known as a model is a LoadError; other folders, and
     what cannot be opened, give the error of `open`."""
     try:
@@ -63,7 +63,7 @@ def _opened(path):
 
 def _read(path, options):
     """(the path as text, the format's name, Contents)."""
-    with _opened(path) as source:
+    with opened(path) as source:
         if options.external_data and source.folder is None:
             raise TypeError(
                 "external_data=True needs the model's path: other files are looked for beside it, "
@@ -204,5 +204,5 @@ def sniff(path):
     "onnx", "keras", "hdf5", "npz", "pickle" and "json". Some more are recognised and refused:
     "torch-tar", "tflite", "openvino" ... An unknown or malformed file is a LoadError.
     """
-    with _opened(path) as source:
+    with opened(path) as source:
         return _format(source)[0]

@@ -4,7 +4,7 @@
 from ..files.contents import Options
 from ..files.keras import file as keras_files
 from ..files.onnx.file import is_onnx
-from ..files.source import Source
+from ..files.read import opened
 from ..layers.load import load
 from ..layers.weights import checked_dtype, checked_pair, pair_of
 from . import onnx, saved
@@ -27,7 +27,7 @@ def kind_of(source):
 def read_graph(path, external_data=None):
     """(Graph, options of Model that the file says) of a file: ONNX, Keras (.keras, .h5) or what
     `Model.save` wrote, told by its content. LoadError for anything else."""
-    with Source(path) as source:
+    with opened(path) as source:
         kind = kind_of(source)
         if kind == "fastlstm":
             return saved.read(source)
@@ -82,7 +82,7 @@ def load_model(path, *, dtype=None, precision=None, num_threads=None, isa=None, 
 
 def load_any(path, *, num_threads=None):
     """The whole model of a file, or, of a file of weights alone, its recurrent layer. LoadError."""
-    with Source(path) as source:
+    with opened(path) as source:
         whole = kind_of(source) is not None
     if whole:
         try:

@@ -128,6 +128,8 @@ def run(reference, queue):
             if not go_on or pool is None:
                 break
             batch = queue.batch(pool._rows.shapes)
+            if not batch:  # cancelled frames alone: whom a call waits for may be done all the same
+                pool._changed.notify_all()
         if batch:
             pool._run_batch(batch)
         del pool, batch

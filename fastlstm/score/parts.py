@@ -28,11 +28,18 @@ BUFFER = 1 << 20
 OWN = re.compile(r"run\.json|\d{8,}\.parquet|\..*")  # names in the folder of parts
 
 
-def files_of(paths):
-    """The Parquet files of paths; a folder's are all below it, in order of their names."""
+def files_of(paths, output, folder):
+    """The Parquet files of paths; a folder's are all below it, in order of their names, but what
+    a run has written to `output` and its folder of parts."""
+    own = {folder.resolve()}
+    if output.is_file() and _told(output) is not None:
+        own.add(output.resolve())
     found = []
     for path in map(Path, paths):
-        inside = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        inside = [path]
+        if path.is_dir():
+            below = ((each, each.resolve()) for each in sorted(path.rglob("*.parquet")))
+            inside = [each for each, real in below if own.isdisjoint((real, *real.parents))]
         if not inside:
             raise ValueError(f"{path}: there is no .parquet file in this folder")
         found += inside
@@ -99,7 +106,8 @@ def _put(write, path, folder=None):
 def run(scorer, model, inputs, output, options, resume, force, progress):
     """fastlstm.score.score, by a Scorer of this model and these options."""
     output, column = Path(output), scorer.column
-    files, folder = files_of(inputs), output.with_name(output.name + ".parts")
+    folder = output.with_name(output.name + ".parts")
+    files = files_of(inputs, output, folder)
     if output.resolve() in [file.resolve() for file in files]:
         raise ValueError(f"{output} is an input, and would be replaced")
     work, schema = [], None
@@ -187,7 +195,7 @@ def _begin(output, folder, text, resume, force):
         foreign = [path for path in folder.iterdir() if not OWN.fullmatch(path.name)]
         if foreign:
             raise ValueError(f"{foreign[0]} is of no run: the folder is for parts, move it away")
-    if resume and not force and output.exists() and _is_of(output, text):
+    if resume and not force and output.exists() and _told(output) == text.encode():
         if folder.exists():  # the run was stopped while it removed the folder
             shutil.rmtree(folder)
         return False
@@ -211,8 +219,9 @@ def _begin(output, folder, text, resume, force):
     return True
 
 
-def _is_of(output, text):
+def _told(output):
+    """What the metadata of a file says of the run that wrote it; None of all other files."""
     try:
-        return (pq.read_schema(output).metadata or {}).get(KEY) == text.encode()
-    except pa.ArrowInvalid:
-        return False
+        return (pq.read_schema(output).metadata or {}).get(KEY)
+    except (pa.ArrowInvalid, OSError):  # the latter where its metadata are damaged
+        return None

@@ -6,10 +6,11 @@
     /           the page          /healthz    JSON, 503 while it ends       /metrics    Prometheus
 
 A client that does something wrong is told what in the close frame's reason and loses its own stream
-alone: 1003 text instead of bytes, 1007 no frame, 1008 too fast, idle or too slow a reader, 1009 too
-large, 1011 no memory. A connection is refused with 401 (no token), 403 (another site's page,
-another host), 400 or 503 (full, or ending). Each connection has one frame under way at a time: who
-sends faster than that waits in TCP. Under uvicorn with direct.Direct, frames go past ASGI.
+alone: 1003 text instead of bytes, 1007 no frame, 1008 too fast, idle, too slow a reader or too many
+fragments, 1009 too large, 1011 no memory. A connection is refused with 401 (no token), 403 (another
+site's page, another host), 400 or 503 (full, or ending). Each connection has one frame under way at
+a time: who sends faster than that waits in TCP. Under uvicorn with direct.Direct, frames go past
+ASGI.
 """
 
 import asyncio
@@ -216,14 +217,14 @@ class Server:
                 else:
                     self.batches.add(connection, given)
 
-        def slow():
-            connection.fail(Wrong(1008, "answers are not read"))
+        def fail(reason):
+            connection.fail(Wrong(1008, reason))
 
         connection.direct = direct
         if self.sockets is None and EVENTS:
             self.sockets = Sockets(self.batches.max_delay, self.batches.run)
         size = self.served.bytes[connection.format]
-        direct.attach(size, take, slow, self.patience, self.sockets)
+        direct.attach(size, take, fail, self.patience, self.sockets)
 
     async def _closing(self, talk, connection):
         """(code, reason) with which a conversation ends, whoever ends it."""

@@ -22,7 +22,8 @@ import os
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 FIN, CONTROL, CLOSE, RESERVED, MASKED = 0x80, 0x08, 0x08, 0x70, 0x80
-PINGS = 16  # of one client that are answered in a turn of the loop, some 30 us each
+FRAMES = 16  # of WebSocket, of one client in a turn of the loop, at most some 30 us each
+FRAGMENTS = 1024  # of a message; uvicorn keeps them, and bounds no more than their bytes
 
 
 @functools.lru_cache(4096)
@@ -68,11 +69,13 @@ class Direct(asyncio.Protocol):
             config, server_state, {**app_state, "direct": self}, _loop
         )
         self.most = config.ws_max_size
-        self.held, self.chunks = bytearray(), 0
+        self.held = bytearray()
+        self.begun = False  # uvicorn's protocol has the handshake
+        self.attached = False
         self.take = None  # f(mask and payload); None: everything is uvicorn's
         self.busy = False  # a frame went to `take` and is not answered
         self.given = self.handled = 0  # messages that went to the application, and are done
-        self.fragmented = False  # more of a message is to come
+        self.fragments = 0  # that came of a message of which more is to come
         self.stopped = False  # reading is paused here
         self.full = None  # a timer: so long may the client take to read its answers
         self.cut_off = None  # a timer, from the application's end on
@@ -81,20 +84,22 @@ class Direct(asyncio.Protocol):
         self.more = False  # it has bytes that were not read yet
         self.waits = False  # something is to be done in the loop's next turn
 
-    def attach(self, size, take, slow, patience, sockets=None):
+    def attach(self, size, take, fail, patience, sockets=None):
         """Whole frames of `size` bytes go to take(4 bytes of mask + payload) from now on, and
-        answers by `answer`. slow: called when answers were not read for `patience` seconds.
-        sockets: a Sockets. Does nothing if the client did not wait for the end of the handshake."""
-        if self.chunks == 1:
-            self.plain = header(0x82, size, MASKED)
-            self.whole = len(self.plain) + 4 + size
-            self.at_once = max(2 * self.whole, 4096)  # bytes to read in a turn of the loop, at most
-            self.take, self.slow, self.patience = take, slow, patience
-            if sockets is not None and self.transport.get_extra_info("sslcontext") is None:
-                self.transport.pause_reading()
-                self.fd = self.transport.get_extra_info("socket").fileno()
-                self.sockets = sockets
-                sockets.add(self.fd, self._readable_now)
+        answers by `answer`. fail(reason): ends the stream of who has not read answers for
+        `patience` seconds, or sends too many fragments. sockets: a Sockets."""
+        self.plain = header(0x82, size, MASKED)
+        self.whole = len(self.plain) + 4 + size
+        self.at_once = max(2 * self.whole, 4096)  # bytes to read in a turn of the loop, at most
+        self.take, self.fail, self.patience = take, fail, patience
+        self.attached = True
+        if sockets is not None and self.transport.get_extra_info("sslcontext") is None:
+            self.transport.pause_reading()
+            self.fd = self.transport.get_extra_info("socket").fileno()
+            self.sockets = sockets
+            sockets.add(self.fd, self._readable_now)
+        if self.held:
+            self._later()
 
     def detach(self, patience):
         """The application is done with the connection. Of what still comes, the client's closing
@@ -179,8 +184,13 @@ class Direct(asyncio.Protocol):
                 self.transport.resume_reading()
 
     def data_received(self, data):
-        if self.take is None:
-            self.chunks += 1
+        if not self.begun:  # the whole handshake, from uvicorn's HTTP
+            self.begun = True
+            self.inner.data_received(data)
+        elif not self.attached:  # from who does not wait for its end
+            self.held += data
+            self._stop()
+        elif self.take is None:
             self.inner.data_received(data)
         elif len(data) == self.whole and self._is_frame(data):
             self.busy = True
@@ -193,17 +203,22 @@ class Direct(asyncio.Protocol):
         """Of bytes as many as a frame's: are they one, which is to be taken now?"""
         return (
             data.startswith(self.plain)
-            and not (self.held or self.busy or self.fragmented or self.full or self.cut_off)
+            and not (self.held or self.busy or self.fragments or self.full or self.cut_off)
             and self.given == self.handled
         )
 
     def _go_on(self):
-        """Does with what is held what can be done now."""
-        pings = 0
+        """Does with what is held what can be done now, FRAMES at most: others have their turns."""
+        done = 0
         while self.held and self.take is not None:
             first, size = self.held[0], self._size()
             if size is None:
                 break
+            if done == FRAMES:
+                self._stop()
+                self._later()
+                return
+            done += 1
             if size and self.cut_off:
                 data = self._cut(size)
                 if first & 0x0F == CLOSE:
@@ -211,14 +226,11 @@ class Direct(asyncio.Protocol):
                 continue
             # What answers a ping is written too: not to who does not read.
             if size and first & CONTROL and first & 0x0F != CLOSE and not self.full:
-                if pings == PINGS:
-                    self._stop()
-                    self._later()
-                    return
-                pings += 1
                 self.inner.data_received(self._cut(size))
                 continue
-            if not self.cut_off and (self.busy or self.full or self.given != self.handled):
+            if not self.cut_off and (
+                self.busy or self.full or self.given != self.handled or self.fragments > FRAGMENTS
+            ):
                 self._stop()
                 return
             if size == 0:  # uvicorn's protocol refuses it, and whatever follows
@@ -227,14 +239,17 @@ class Direct(asyncio.Protocol):
                 self.inner.data_received(bytes(self.held))
                 self.held.clear()
                 break
-            if size == self.whole and self.held.startswith(self.plain) and not self.fragmented:
+            if size == self.whole and self.held.startswith(self.plain) and not self.fragments:
                 self.busy = True
                 self.take(self._cut(size)[len(self.plain) :])
             elif first & CONTROL:
                 self.inner.data_received(self._cut(size))
             else:
-                self.fragmented = not first & FIN
-                self.given += not self.fragmented
+                self.fragments = 0 if first & FIN else self.fragments + 1
+                if self.fragments > FRAGMENTS:
+                    self.fail(f"a message in more than {FRAGMENTS} fragments")
+                    continue
+                self.given += not self.fragments
                 self.inner.data_received(self._cut(size))
         if self.stopped:
             self.stopped = False
@@ -308,7 +323,7 @@ class Direct(asyncio.Protocol):
         self.inner.pause_writing()
         if self.take is not None and self.full is None:
             loop = asyncio.get_running_loop()
-            self.full = loop.call_later(self.patience, self.slow)
+            self.full = loop.call_later(self.patience, self.fail, "answers are not read")
 
     def resume_writing(self):
         self.inner.resume_writing()

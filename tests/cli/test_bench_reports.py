@@ -313,6 +313,27 @@ def test_the_best_peer_has_the_smallest_ratio_not_the_smallest_median():
     assert found[2].ratio.median == pytest.approx(10 / 3)
 
 
+def test_our_kernels_inside_onnxruntime_are_no_other_engine():
+    """Neither the best peer nor the one that a target is of; its own row is a ratio to ours."""
+    entries = []
+    for who, wall in (("fastlstm", 1.0), ("onnxruntime+fastlstm", 1.1), ("onnxruntime", 3.0)):
+        entries.append(measure.Entry(who, lambda: None))
+        entries[-1].walls = [wall] * 5
+    ours, inside, _ = entries
+    for kept, best in ((entries, 3.0), ([ours, inside], None)):
+        found = [Row("a", "batch", each.who, p50=each.median) for each in kept]
+        forward.add_ratios(found, kept)
+        values = forward.values_of(found[0], ours, kept)
+        assert values.get("over the best peer") == best
+        assert (values["over onnxruntime+fastlstm"], found[1].ratio.median) == (1.1, 1.1)
+        assert [bar.over for bar in plots.bars(found)] == ["onnxruntime"] * (best is not None)
+    ours.precision = "bfloat16"
+    assert forward.values_of(found[0], ours, entries)["over the best peer at any precision"] == 3.0
+    run = some_run()
+    run.machine["peers"]["onnxruntime+fastlstm"] = "3"
+    assert "<b>1</b><span>other engines" in page.facts(run)
+
+
 def test_rows_of_one_run_alone_are_named():
     before, after = some_run(), some_run()
     after.rows[0].case = "another"

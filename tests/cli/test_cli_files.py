@@ -75,6 +75,14 @@ def test_inspects_exit_codes(capsys, tmp_path):
     assert layer["assumed"] == ["recurrent_activation", "go_backwards"]
 
 
+def test_a_folder_that_is_a_model_is_named(capsys, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"x")
+    out = ["--input", "x.npy", "--output", tmp_path / "y.npy"]
+    for command in (["inspect", tmp_path], ["inspect", "--onnxruntime", tmp_path],
+                    ["run", tmp_path, *out], ["convert", tmp_path, tmp_path / "own"]):  # fmt: skip
+        assert "SavedModel, which is not read; save the Keras" in out_of(capsys, *command, code=1)
+
+
 def test_names_in_a_file_cannot_write_to_the_terminal(capsys, tmp_path):
     torch.save({"\x1b[2Jw\n": torch.ones(2)}, tmp_path / "x.pt")
     text = out_of(capsys, "inspect", tmp_path / "x.pt")

@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from published import path_of
 from small_models import drawn
@@ -83,6 +84,16 @@ def test_one_input_and_output_need_no_names(here, capsys, small, rng):
     assert "--force replaces it" in run(
         capsys, path, "--input", "x.npy", "--output", "y=y.npy", code=1
     )
+
+
+def test_tensors_in_other_files(here, capsys, small, rng):
+    """--external-data is an option of whole models too: it does not make one a layer."""
+    path, inputs = small("lstm")[0], saved("lstm", 5, 2, rng)
+    onnx.save(onnx.load(path), "m.onnx", save_as_external_data=True, size_threshold=0,
+              location="other")  # fmt: skip
+    files = [part for name in ("x", "h", "c") for part in ("--input", f"{name}={name}.npy")]
+    run(capsys, "m.onnx", *files, "--output", "y=y.npy", "--external-data")
+    assert np.load("y.npy").tobytes() == fastlstm.load_model(path)(*inputs).y.tobytes()
 
 
 def test_the_state_may_come_from_a_file(here, capsys, small, rng):
@@ -289,6 +300,32 @@ def test_a_layer_of_a_model_by_its_prefix(here, capsys, rng):
     prefix = next(iter(fastlstm.load_all(path)))
     run(capsys, path, "--prefix", prefix, "--input", "x.npy", "--output", "y.npy")
     assert np.load("y.npy").shape == (4, 128)
+
+
+@pytest.mark.parametrize("option", [["--no-batch-first"], ["--reset-after", "no"]])
+def test_an_option_of_layers_that_says_no_is_one(here, capsys, small, option, rng):
+    path, (x, _) = small("gru")[0], saved("gru", 4, 2, rng)
+    run(capsys, path, *option, "--input", "x.npy", "--output", "y.npy")
+    np.testing.assert_array_equal(np.load("y.npy"), fastlstm.load(path)(x)[0])
+
+
+def test_force_is_due_for_the_file_that_is_written(here, capsys, small, rng):
+    """Whose path may have a "=": a layer's has no name before it, and not all that stands before
+    one is an output's."""
+    saved("wide", 5, 2, rng)
+    fastlstm.LSTM(40, 4).save("layer")
+    for folder in ("run=3", "3"):
+        Path(folder).mkdir()
+        Path(folder, "y.npy").write_text("mine")
+    for file in (small("wide")[0], "layer"):
+        args = [file, "--input", "x.npy", "--output", "run=3/y.npy"]
+        assert "run=3/y.npy is there already; --force" in run(capsys, *args, code=1)
+        assert Path("run=3/y.npy").read_text() == "mine"
+        run(capsys, *args, "--force")
+        Path("run=3/y.npy").unlink()
+        run(capsys, *args)  # 3/y.npy is another file
+        Path("run=3/y.npy").write_text("mine")
+    assert Path("3/y.npy").read_text() == "mine"
 
 
 def test_outputs_that_change_their_shape_are_an_error(here, capsys):

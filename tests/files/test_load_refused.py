@@ -10,9 +10,10 @@ from load_corpus import others, zips
 from test_load_onnx import model_of
 from test_load_onnx_cells import FIT, node_of
 
-from fastlstm import LoadError, load, read_state_dict
+from fastlstm import LoadError, load, load_model, read_state_dict
 from fastlstm.files.read import sniff
 from fastlstm.files.top_fields import top_fields
+from fastlstm.onnxruntime import nodes
 
 pytestmark = pytest.mark.once
 
@@ -103,7 +104,7 @@ def test_torchscript_for_mobile(tmp_path):
     [("saved_model.pb", "SavedModel.*tf2onnx"), ("Data/com.apple.CoreML/x", "CoreML package"),
      ("coremldata.bin", "compiled CoreML model")],
 )  # fmt: skip
-@pytest.mark.parametrize("call", [read_state_dict, sniff, load])
+@pytest.mark.parametrize("call", [read_state_dict, sniff, load, load_model, nodes])
 def test_folders_that_are_models(tmp_path, inside, says, call):
     file = tmp_path / "model" / inside
     file.parent.mkdir(parents=True)

@@ -154,6 +154,31 @@ def test_stopped_while_it_removes_the_parts(layer, tmp_path, monkeypatch, rng):
         out.unlink()
 
 
+def test_the_output_may_be_in_a_folder_of_inputs(layer, memory_path, monkeypatch, rng):
+    """It is none of them, nor are its parts: stopped, resumed, when it is there, and once more.
+    What no run has written is an input, which is not replaced."""
+    path, (first, second) = layer[0], input_of(memory_path, rng, 40)
+    monkeypatch.setattr(parts, "PART", 500)
+    score(path, [second, first], memory_path / "want", "x")  # in the order of names below
+    folder = memory_path / "data"
+    (folder / "deep").mkdir(parents=True)
+    first, second = first.rename(folder / first.name), second.rename(folder / "deep" / second.name)
+    out = folder / "out.parquet"
+
+    def stop(done, total):
+        raise Stop
+
+    with pytest.raises(Stop):
+        score(path, [folder], out, "x", progress=stop)
+    assert list((folder / "out.parquet.parts").glob("*.parquet"))
+    for options in ({"resume": True}, {"resume": True}, {"force": True}):
+        assert score(path, [folder], out, "x", **options) == 40
+        assert out.read_bytes() == (memory_path / "want").read_bytes()
+    for options in ({}, {"force": True}):
+        with pytest.raises(ValueError, match="is an input, and would be replaced"):
+            score(path, [folder], first, "x", **options)
+
+
 def test_a_folder_that_is_of_no_run_is_left_alone(layer, tmp_path, rng):
     inputs, folder = input_of(tmp_path, rng, 40), tmp_path / "out.parts"
     folder.mkdir()

@@ -112,7 +112,9 @@ def test_frames_in_any_pieces_have_the_bits_of_a_stream_alone(layer):
         writer.write(masked(Opcode.BINARY, np.full(3, np.nan, F32).tobytes()))
         first, payload = await message(reader)
         assert first == 0x88 and payload[:2] == (1007).to_bytes(2, "big") and b"finite" in payload
+        begun, more = (masked(opcode, b"", fin=False) for opcode in (Opcode.BINARY, Opcode.CONT))
         for wrong, code in [
+            (begun + more * direct.FRAGMENTS, 1008),
             (b"\x82\x0c" + bytes(12), 1002),  # not masked
             (b"\xc2\x8c" + bytes(16), 1002),  # of an extension that there is not
             (b"\x83\x8c" + bytes(16), 1002),  # an opcode that there is not

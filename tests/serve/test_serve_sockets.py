@@ -41,6 +41,9 @@ class Socket:
     def resume_reading(self):
         self.asked.append("resume_reading")
 
+    def abort(self):
+        self.asked.append("abort")
+
 
 @pytest.fixture
 def on_a_socket(monkeypatch):
@@ -58,7 +61,7 @@ def on_a_socket(monkeypatch):
             ours.setblocking(False)
             made.connection_made(transport)
             made.data_received(b"the handshake")
-            made.attach(12, taken.append, lambda: None, 1000, sockets)
+            made.attach(12, taken.append, transport.asked.append, 1000, sockets)
             made.inner.given.clear()
             await talk(made, transport, other, taken)
             made.connection_lost(None)
@@ -170,21 +173,80 @@ def test_the_transport_is_told_to_read_at_the_end(under_way, on_a_socket):
     on_a_socket(talk)
 
 
-def test_a_flood_of_pings_leaves_others_their_turns(on_a_socket):
+@pytest.mark.parametrize("kind", ["pings", "fragments", "closes"])
+def test_a_flood_leaves_others_their_turns(kind, on_a_socket):
     """Each takes tens of microseconds. A turn of the loop has a few of them, whatever has come."""
-    ping = masked(Opcode.PING, b"")
+    first, more = (masked(opcode, b"", fin=False) for opcode in (Opcode.BINARY, Opcode.CONT))
+    frames = {
+        "pings": [masked(Opcode.PING, b"")] * 5000,
+        "fragments": [first] + [more] * (direct.FRAGMENTS - 1),
+        "closes": [masked(Opcode.CLOSE, b"")] * 5000,
+    }[kind]
 
     async def talk(made, transport, other, taken):
-        other.sendall(ping * 5000)
+        other.sendall(b"".join(frames))
         turns, most, before = 0, 0, 0
-        while len(made.inner.given) < 5000:
+        while len(made.inner.given) < len(frames):
             await asyncio.sleep(0)
             most = max(most, len(made.inner.given) - before)
             before, turns = len(made.inner.given), turns + 1
-        assert most <= direct.PINGS and turns >= 5000 // direct.PINGS
+        assert most <= direct.FRAMES and turns >= len(frames) // direct.FRAMES
+        if kind == "fragments":
+            other.sendall(masked(Opcode.CONT, b""))
+            while made.given == 0:
+                await asyncio.sleep(0)
+            made.message_done()
         other.sendall(masked(Opcode.BINARY, bytes(12)))
         while not taken:
             await asyncio.sleep(0)
+
+    on_a_socket(talk)
+
+
+def test_what_comes_before_the_end_of_the_handshake_waits_for_it(monkeypatch):
+    """And then goes the way of all else, with its bounds."""
+    monkeypatch.setattr(direct, "WebSocketsSansIOProtocol", Inner)
+    transport, frame, taken = Socket(None), masked(Opcode.BINARY, bytes(12)), []
+
+    async def run():
+        made = direct.Direct(types.SimpleNamespace(ws_max_size=1024), None, {})
+        made.connection_made(transport)
+        made.data_received(b"the handshake")
+        made.data_received(frame + masked(Opcode.PING, b"") * direct.FRAMES)
+        assert made.inner.given == [b"the handshake"] and transport.asked == ["pause_reading"]
+        made.attach(12, taken.append, None, 1000)
+        while len(made.inner.given) < direct.FRAMES:
+            assert not made.inner.given[1:]
+            await asyncio.sleep(0)
+        assert taken == [frame[2:]] and len(made.inner.given) == direct.FRAMES
+        while len(made.inner.given) == direct.FRAMES:
+            await asyncio.sleep(0)
+        assert made.held == b"" and transport.asked == ["pause_reading", "resume_reading"]
+
+    asyncio.run(asyncio.wait_for(run(), SECONDS))
+
+
+def test_a_message_without_an_end_is_ended(on_a_socket):
+    """uvicorn would keep its fragments, of which it bounds the bytes alone: here there are none."""
+    first, more = (masked(opcode, b"", fin=False) for opcode in (Opcode.BINARY, Opcode.CONT))
+    last, most = masked(Opcode.CONT, b""), direct.FRAGMENTS
+
+    async def talk(made, transport, other, taken):
+        given = made.inner.given
+        other.sendall(first + more * (most - 1) + last)
+        while made.given == 0:
+            await asyncio.sleep(0)
+        assert len(given) == most + 1, "so many are a message"
+        made.message_done()
+        given.clear()
+        other.sendall(first + more * (2 * most))
+        while len(transport.asked) == 1:
+            await asyncio.sleep(0)
+        assert transport.asked[1:] == [f"a message in more than {most} fragments"]
+        made.detach(1000)
+        while made.held or made.more:
+            await asyncio.sleep(0)
+        assert len(given) == most and len(transport.asked) == 2
 
     on_a_socket(talk)
 

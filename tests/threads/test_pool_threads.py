@@ -254,6 +254,21 @@ def test_a_cancelled_future_is_left_out(rng):
         np.testing.assert_allclose(second.result(SECONDS), want, rtol=1e-5)
 
 
+@pytest.mark.parametrize("call", ["step", "state", "reset", "close"])
+def test_a_call_does_not_wait_for_a_cancelled_future(call):
+    """Of a batch that would hold nothing else: no step ends that could wake the call."""
+    pool, x = fastlstm.LSTM(3, 4).pool(2, max_delay=3600), np.zeros(3, np.float32)
+    id, _ = pool.open(), pool.open()  # the second has no frames: no batch is due before the call
+    futures = [pool.submit(id, x) for _ in range(2)]
+    assert all(future.cancel() for future in futures)
+    given = {id: x} if call == "step" else id
+    thread = threading.Thread(target=getattr(pool, call), args=(given,), daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    assert not thread.is_alive(), "the call hangs"
+    pool.shutdown()
+
+
 def test_an_error_reaches_every_future_of_its_batch_and_changes_no_state(monkeypatch):
     lstm = fastlstm.LSTM(3, 4)
     with lstm.pool(2, max_delay=3600) as pool:

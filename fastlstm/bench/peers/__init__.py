@@ -10,8 +10,9 @@ called in that way. `weights` have PyTorch's names and layout; `carry` means tha
 from call to call, as in a stream; `lengths` is None or the (B,) steps of each row; `precision` is
 one of PRECISIONS, and the engine's best at it. No engine is compared with one of another precision.
 
-fastlstm imports other engines here, each in its module and only inside its functions, and in
-fastlstm/torch/, bench/networks.py and demo/torch_speed.py.
+fastlstm imports other engines inside functions: here, each in its module, in bench/whole.py,
+bench/networks.py and onnxruntime.py; and PyTorch at the top of demo/torch_speed.py and of torch/'s
+modules.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ PEERS = {
     "onnxruntime+fastlstm": ort_ours,
 }
 ASKED = {"onnxruntime+fastlstm"}  # which are taken only when they are named
+OURS = {"fastlstm", "onnxruntime+fastlstm"}  # which run our kernels: no other engines
 
 
 def load_peers(names=None):

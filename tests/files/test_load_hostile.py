@@ -229,7 +229,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         "onnx-dequantized", "onnx-numbers", "hdf5-many", "npz-zeros", "numpy-many", "numpy-large",
         "onnx-one-name", "hdf5-texts", "chunks-plain", "chunks-shuffled", "chunks-of-one",
         "json-layers", "json-under", "json-ragged", "json-weight-norm", "quantised-24-MiB",
-        "keras-names",
+        "frozen-one-list", "script-wide", "keras-names",
     }  # fmt: skip
 
 

@@ -62,6 +62,7 @@ def all_cases():
         ("json", texts.cases()),
         ("json-bomb", texts.bombs()),
         ("packed", texts.packed_cases()),
+        ("frozen-bomb", texts.frozen_bombs()),
     ):
         for name, data, says in cases:
             yield Case(f"{family}-{name}", data, says)

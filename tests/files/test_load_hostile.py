@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import FULL, not_with_asan
-from load_corpus import all_cases, archives, chunks, headers, others, pickles, texts
+from load_corpus import all_cases, archives, chunks, headers, others, pickles, shared, texts
 from load_corpus.build import (
     DATA,
     GOOD,
@@ -212,6 +212,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         *headers.bombs(),
         *others.slow_cases(),
         *chunks.slow_cases(),
+        *shared.slow_cases(),
         *texts.slow_cases(),
     ):
         (tmp_path / name).write_bytes(data)
@@ -228,6 +229,7 @@ def test_time_and_memory_of_the_heaviest_files(tmp_path):
         "onnx-dequantized", "onnx-numbers", "hdf5-many", "npz-zeros", "numpy-many", "numpy-large",
         "onnx-one-name", "hdf5-texts", "chunks-plain", "chunks-shuffled", "chunks-of-one",
         "json-layers", "json-under", "json-ragged", "json-weight-norm", "quantised-24-MiB",
+        "frozen-one-list", "script-wide", "keras-names",
     }  # fmt: skip
 
 

@@ -374,6 +374,20 @@ def test_variants(tmp_path):
         assert says in repr(load(path))
 
 
+def test_an_rnn_uses_the_first_of_more_activations(tmp_path):
+    """ONNX's own default has two, whatever the direction; alpha is that of those used."""
+    stored = {name: np.ones((1, 4, k), "f4") for name, k in (("W", 3), ("R", 4))}
+    path = tmp_path / "r.onnx"
+    for names, says in (
+        (["Tanh", "Tanh"], "RNN(3, 4, bias=False, isa="), (["Relu", "Tanh"], "nonlinearity='relu'"),
+        (["Elu", "Elu", "Elu"], "Activation(name='elu', alpha=0.5,"),
+    ):  # fmt: skip
+        node = helper.make_node("RNN", ["X", "W", "R"], ["y"], activations=names, hidden_size=4,
+                                activation_alpha=[0.5, 0.25, 0.75])  # fmt: skip
+        onnx.save(model_of([node], ["X"], ["y"], stored), path)
+        assert says in repr(load(path))
+
+
 def test_numbers_that_no_layer_has(tmp_path):
     for attributes, says in (
         ({"clip": -3.0}, "clip must be greater than zero, got -3.0"),

@@ -10,10 +10,14 @@ from load_corpus import texts
 from load_corpus.build import DATA, Record, dict_of, records, tensor, zip_bytes
 from torch import nn
 from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+from work import counted
 
 from fastlstm import LoadError, load, load_all, read_state_dict
+from fastlstm.engine.variants import RELU
+from fastlstm.files.contents import Contents, Options
+from fastlstm.files.pickle_tree import DICT, Node
 from fastlstm.files.read import contents, inspect
-from fastlstm.files.torch import frozen
+from fastlstm.files.torch import frozen, packed
 
 pytestmark = [
     pytest.mark.once, pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -168,6 +172,20 @@ def test_code_is_searched_in_linear_time():
         assert frozen.layers(text, ARRAYS) == []
 
 
+class Asked(dict):
+    """Whose items are got by calls, which are counted."""
+
+    def __getitem__(self, key):
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("count", [1000, frozen._MAX_WEIGHTS + 1])
+def test_a_list_that_many_calls_name_is_looked_at_once(count):
+    code = f"w = [{', '.join(['CONSTANTS.c0'] * count)}]\n" + f"{LSTM_OF_TWO}\n" * 500
+    found, calls = counted(lambda: frozen.layers(code, Asked(ARRAYS)))
+    assert found == [] and calls < 100_000
+
+
 def _script(code, data=b"}"):
     constants = b"\x80\2(" + tensor() + b"t."
     made = [r for r in records(b"c__torch__.m\nNet\n)\x81" + data + b"b") if "data/0" not in r.name]
@@ -190,6 +208,29 @@ def test_a_scripted_rnn_says_its_nonlinearity(tmp_path):
         )
         assert inspect(tmp_path / "x.pt")[2]["rnn."].assumed == ("batch_first",)
         assert load(tmp_path / "x.pt").nonlinearity == nonlinearity
+
+
+class Sliced(list):
+    """A list that counts how often some of it is taken."""
+
+    times = 0
+
+    def __getitem__(self, key):
+        self.times += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize(("rows", "due"), [(2, 2), (8, 0)])  # of an RNN and an LSTM
+def test_a_module_is_gone_through_once_for_all_its_layers(rows, due):
+    """And only where what is asked for is not known: an LSTM has no nonlinearity."""
+    items, arrays = Sliced([None, None] * 100), {}
+    for n in range(20):
+        items += [f"r{n}", Node(DICT, ["nonlinearity", "relu", "nonlinearity", "tanh"])]
+        arrays |= {f"r{n}.weight_{part}_l0": np.ones((rows, 2), "f4") for part in ("ih", "hh")}
+    found = packed.with_layers(Contents(arrays, {}), Node(DICT, items), Options())
+    assert len(found.layers) == 20 and items.times == due
+    for layer in found.layers.values():
+        assert layer.activations == (((RELU,),) if due else ())
 
 
 # ---- quantised

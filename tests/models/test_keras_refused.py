@@ -179,6 +179,8 @@ CASES = {
     "two layers of a name": ("compensation", twice, "two layers are called"),
     "models too deep": ("compensation", deep, "more than 32 deep inside one another"),
     "a layer is a number": ("compensation", one_layer_is(3), "has '3' in place of a layer"),
+    "a layer with a very long name": ("compensation", one_layer_is(
+        {"class_name": "Dense", "config": {"name": "n" * 2000}}), "a name longer than 1024"),
     "a layer without a class": ("compensation", one_layer_is({"config": {}}),
                                 "a layer without class_name"),
     "a layer's config is a list": ("compensation", one_layer_is(

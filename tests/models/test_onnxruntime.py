@@ -53,6 +53,24 @@ def test_drawn_graphs_give_onnxruntimes_results(block, on):
             assert np.abs(y - expected).max(initial=0) <= 2e-6 * scale, (seed, case.name)
 
 
+@pytest.mark.skipif(VERSION < (1, 25), reason="the names of activations cannot be read")
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_an_rnn_uses_the_first_of_more_activations(direction):
+    """ONNX's own default has two, whatever the direction: in a session, and as a whole model."""
+    count = 2 if direction == "bidirectional" else 1
+    for names in (["Tanh", "Tanh", "Tanh"], ["Relu", "Tanh", "Softsign"]):
+        one, more = (
+            Case(np.random.default_rng(4), "RNN", direction=direction, activations=some)
+            for some in (names[:count], names[: count + 1])
+        )
+        due = results(one)
+        assert equal(results(more), due)
+        (node,) = fastlstm.onnxruntime.nodes(more.model())
+        assert node.refused is None and not node.left
+        y = fastlstm.load_model(more.model())(more.feeds["X"])[0]
+        assert np.abs(y - due[0]).max() <= 2e-6
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("op", OPS)
 def test_layout_1_has_the_bits_of_layout_0(op, direction):

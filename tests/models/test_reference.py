@@ -144,6 +144,10 @@ MISFITS = [
      {"activations": ["Sigmoid", "?"]}, r"the activation '\?' is unknown"),
     ("RNN", [CUBE, np.ones((1, 4, 5), F), np.ones((1, 4, 4), F)], {"direction": "bidirectional"},
      "with weights of 1 directions"),
+    ("RNN", [CUBE, np.ones((2, 4, 5), F), np.ones((2, 4, 4), F)],
+     {"direction": "bidirectional", "activations": ["Tanh"]}, "1 activations, 2 are due"),
+    ("GRU", [CUBE, np.ones((1, 12, 5), F), np.ones((1, 12, 4), F)],
+     {"activations": ["Sigmoid", "Tanh", "Tanh"]}, "3 activations, 2 are due"),
     ("QuantizeLinear", [ONES, np.ones(2, F), np.zeros(2, np.int8)], {}, "for axis 1"),
     ("DequantizeLinear", [ONES, np.ones(1, F)], {}, "its input is float32"),
     ("MatMulInteger", [np.ones((2, 2), np.int8), ONES.T], {}, "B is float32"),
@@ -219,6 +223,14 @@ def test_recurrent_is_the_package_s_own_layer(kind, rng):
     assert node.attrs["built"][2] is not layer
     with pytest.raises(ModelError, match=r"\(Recurrent\): .*lengths"):
         reference.compute(node, [x, ints(9, 9, 9)])
+
+
+def test_an_rnn_uses_the_first_of_more_activations(rng):
+    """ONNX's own default has two, whatever the direction."""
+    arrays = [rng.standard_normal(shape).astype(F) for shape in ((5, 2, 3), (1, 4, 3), (1, 4, 4))]
+    for one, more in ((["Tanh"], ["Tanh", "Tanh"]), (["Relu"], ["Relu", "Tanh", "Tanh"])):
+        due, found = (compute("RNN", *arrays, activations=names)[0] for names in (one, more))
+        assert np.array_equal(found, due)
 
 
 @pytest.mark.parametrize("op", elementwise.ELEMENTWISE)

@@ -9,10 +9,11 @@ the first bytes of all elements come first, then the second bytes of all, and so
 By the HDF5 File Format Specification 3.0, sections III.A.1, IV.A.2.i and IV.A.2.l. Not read: other
 filters, and the indexes of libver="latest".
 
-Every chunk must be there exactly once. A file can name one chunk many times, so three sums over the
+Every chunk must be there exactly once. A file can name one chunk many times, so four sums over the
 whole file are bounded: the bytes of all arrays (Hdf5.arrays), the bytes inflated (Hdf5.inflated;
-chunks at an array's edge are larger than what is used of them), and the entries of all B-trees
-(Hdf5.chunks), each of which takes at least 32 bytes of the file.
+chunks at an array's edge are larger than what is used of them), the bytes that chunks have in the
+file (Hdf5.once), and the entries of all B-trees (Hdf5.chunks), each of which takes at least 32
+bytes of the file.
 """
 
 import math
@@ -138,7 +139,7 @@ def array_of(owner, start, filters, dtype, shape):
         if not fits or place in places:
             raise owner.error(f"a chunk at {place}, which is outside, askew or there twice")
         places.add(place)
-        stored = owner.file.take(address, size, "chunk")
+        stored = owner.file.take_once(address, size, "chunk")
         flat, shuffled = _chunk(owner, stored, filters, mask, nbytes)
         block = flat.reshape(itemsize, *chunk) if shuffled else flat.reshape(*chunk, itemsize)
         part = tuple(slice(at, min(at + step, n)) for at, step, n in zip(place, chunk, shape))

@@ -17,12 +17,13 @@ and attributes stored densely. What the names mean, to Keras say, is not known h
 """
 
 import struct
+import sys
 
 import numpy as np
 
 from ..source import show
 from .chunks import array_of
-from .types import UNDEFINED, Text, VariableText, dataspace, datatype
+from .types import HEAP_ENTRY, UNDEFINED, Text, VariableText, dataspace, datatype
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # A Keras model has 3 to 10 groups and datasets for each layer: these are models of 10,000 layers.
@@ -37,9 +38,11 @@ MAX_TEXT = 16 << 20
 # and INFLATED bytes. Deflated weights are hardly smaller than the weights; the two constants are
 # for arrays of zeros, which are.
 ARRAYS, INFLATED = 16 << 20, 16 << 20
-# The least bytes that a chunk takes in a B-tree, and an object in a global heap. The file may have
-# as many as fit into it, since a sound file has each entry once.
-CHUNK_ENTRY, HEAP_ENTRY = 32, 16
+# All paths and names may take the file's size and PATHS bytes. Each names an object, a weight or a
+# layer, which takes more of a sound file.
+PATHS = 8 << 20
+# The least bytes that a chunk takes in a B-tree, where a sound file has each entry once.
+CHUNK_ENTRY = 32
 
 # Types of messages in an object header.
 (_SPACE, _LINK_INFO, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUED, _SYMBOLS,
@@ -54,13 +57,14 @@ class Hdf5:
     place    "", or what messages call the part of the source that `data` is
     root     the Object of the root group
 
-    objects, links, text, arrays, inflated, chunks, heap_entries: what is left of the limits.
-    heaps: {address: _heap()} of the global heaps that were used."""
+    objects, links, text, paths, arrays, inflated, once, chunks, heap_entries: what is left of the
+    limits. heaps: {address: {index: (start, bytes)}} of the global heaps that were used."""
 
     def __init__(self, source, data, place=""):
         self.source, self.data, self.place = source, data, place
         self.view = memoryview(data)
         self.objects, self.links, self.text = MAX_OBJECTS, MAX_LINKS, MAX_TEXT
+        self.once, self.paths = len(self.view), len(self.view) + PATHS
         self.arrays = len(self.view) + ARRAYS
         self.inflated = 2 * len(self.view) + INFLATED
         self.chunks = len(self.view) // CHUNK_ENTRY
@@ -75,6 +79,15 @@ class Hdf5:
         if at < 0 or count < 0 or at + count > len(self.view):
             raise self.error(f"byte {at}", f"{what}: {count} bytes due, there are {len(self.view)}")
         return self.view[at : at + count]
+
+    def take_once(self, at, count, what):
+        """As take, of headers, B-trees and chunks, none of which a sound file uses twice: together
+        they are no longer than the file."""
+        taken = self.take(at, count, what)
+        self.once -= count
+        if self.once < 0:
+            raise self.error(f"byte {at}", f"{what}: the file uses a part of it many times")
+        return taken
 
     def unpack(self, form, at, what):
         """The numbers at `at`, as struct's format `form` says, little-endian."""
@@ -99,37 +112,17 @@ class Hdf5:
             raise self.error("superblock", "addresses of 8 bytes from the file's start are due")
         return root
 
-    def heap_object(self, address, index):
-        """The bytes of object `index` of the global heap collection at `address`."""
-        if address not in self.heaps:
-            self.heaps[address] = self._heap(address)
-        if index not in self.heaps[address]:
-            raise self.error(f"byte {address}", f"the global heap has no object {index}")
-        return self.take(*self.heaps[address][index], "global heap")
-
-    def _heap(self, address):
-        """{index: (start, bytes)} of the objects of the global heap collection at `address`."""
-        sign, version, size = self.unpack("4sB3xQ", address, "global heap")
-        if sign != b"GCOL" or version != 1:
-            raise self.error(f"byte {address}", "a global heap is due")
-        at, end, found = address + 16, min(address + size, len(self.view)), {}
-        while at + HEAP_ENTRY <= end:
-            number, length = self.unpack("H6xQ", at, "global heap")
-            if number == 0:  # the free space, which is last
-                break
-            found.setdefault(number, (at + HEAP_ENTRY, length))
-            at += HEAP_ENTRY + (length + 7) // 8 * 8
-            self.heap_entries -= 1
-            if self.heap_entries < 0:
-                raise self.error("global heaps", "more objects than the file has room for")
-        return found
-
     # Each of the charge functions counts against its limit, and raises LoadError beyond it.
 
     def charge_text(self, count):
         self.text -= count
         if self.text < 0:
             raise self.error("attributes", f"more than {MAX_TEXT} bytes")
+
+    def charge_path(self, path, times=1):
+        self.paths -= times * sys.getsizeof(path)
+        if self.paths < 0:
+            raise self.error("paths and names", "they take far more bytes than the file has")
 
     def charge_inflated(self, count):
         self.inflated -= count
@@ -184,7 +177,7 @@ class Object:
         blocks = [(start, size)]
         for at, length in blocks:  # the loop appends the blocks that continuation messages name
             end = at + length
-            self.file.take(at, length, "object header")
+            self.file.take_once(at, length, "object header")
             while at + 8 <= end:
                 message_type, size, flags = self.file.unpack("HHB3x", at, "message")
                 at += 8
@@ -215,7 +208,7 @@ class Object:
         head = 6 if flags & 4 else 4
         for index, (at, length) in enumerate(blocks):
             end = at + length
-            self.file.take(at, length, "object header")
+            self.file.take_once(at, length, "object header")
             if index:  # a continuation has a signature before its messages, a checksum behind
                 if bytes(self.file.take(at, 4, "continuation")) != b"OCHK":
                     raise self.error("a continuation without its signature")
@@ -273,6 +266,7 @@ class Object:
         self.file.links -= 1
         if self.file.links < 0:
             raise self.error(f"more than {MAX_LINKS} names")
+        self.file.charge_path(name)
         found[name] = address
 
     def _heap(self, address):
@@ -295,10 +289,12 @@ class Object:
                 node_type, used = self.file.unpack("4xBxH", at, "B-tree")
                 if node_type != 0:
                     raise self.error("its B-tree is not a group's")
+                self.file.take_once(at, 32 + 16 * used, "B-tree")
                 entries = self.file.unpack(f"{2 * used + 1}Q", at + 24, "B-tree")
                 pending += reversed(entries[1::2])
             elif sign == b"SNOD":
                 (used,) = self.file.unpack("6xH", at, "symbol node")
+                self.file.take_once(at, 8 + 40 * used, "symbol node")
                 for n in range(used):
                     name, header, cache = self.file.unpack("QQI", at + 8 + 40 * n, "symbol node")
                     if cache == 2:  # the entry's cache type for a soft link
@@ -432,19 +428,22 @@ def walk(file):
     """(path, Object) of every object of the Hdf5 `file` but the root, groups before their members.
     LoadError if an object has two names, which also finds a group that contains itself."""
     seen = {file.root.address}
-    pending = [("", file.root, 0)]
+    # The members, not the Object, whose messages may be many.
+    pending = [("", file.root.members(), 0)]
     while pending:
-        path, group, depth = pending.pop()
+        path, members, depth = pending.pop()
         groups = []
-        for name, address in group.members().items():
+        for name, address in members.items():
             if address in seen:
-                raise group.error(f"{show(name)} is a second name of an object")
+                what = f"{show(name)} is a second name of an object"
+                raise file.error(f"object {show(path or '/')}", what)
             seen.add(address)
             full = f"{path}/{name}" if path else name
             if depth >= MAX_DEPTH or len(full) > 4096:
-                raise group.error(f"groups nested deeper than {MAX_DEPTH}")
+                raise file.error(f"object {show(path)}", f"groups nested deeper than {MAX_DEPTH}")
+            file.charge_path(full)
             each = Object(file, address, full)
             yield full, each
             if each.is_group:
-                groups.append((full, each, depth + 1))
+                groups.append((full, each.members(), depth + 1))
         pending += reversed(groups)

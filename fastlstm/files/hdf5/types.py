@@ -12,6 +12,9 @@ import numpy as np
 
 MAX_DIMS = 32  # the specification's limit, and what NumPy 1 allows
 UNDEFINED = (1 << 64) - 1  # in place of an address: nothing is stored
+# The least bytes that an object takes in a global heap. The file may have as many as fit into it,
+# since a sound file has each once.
+HEAP_ENTRY = 16
 _FIXED, _FLOAT, _STRING, _ENUM, _VARIABLE = 0, 1, 3, 8, 9  # classes of datatypes
 # IEEE's formats by bytes: exponent's first bit, its bits, mantissa's first bit, its bits, bias.
 _FLOATS = {
@@ -73,11 +76,38 @@ class VariableText:
             if not length:
                 found.append("")
                 continue
-            piece = owner.file.heap_object(address, index)
+            piece = _heap_object(owner.file, address, index)
             if len(piece) < length:
                 raise owner.error("a text is shorter than told")
             found.append(_decoded(owner, bytes(piece[:length]).rstrip(b"\0")))
         return found if shape else found[0]
+
+
+def _heap_object(file, address, index):
+    """The bytes of object `index` of the global heap collection at `address` of an Hdf5 file."""
+    if address not in file.heaps:
+        file.heaps[address] = _heap(file, address)
+    if index not in file.heaps[address]:
+        raise file.error(f"byte {address}", f"the global heap has no object {index}")
+    return file.take(*file.heaps[address][index], "global heap")
+
+
+def _heap(file, address):
+    """{index: (start, bytes)} of the objects of the global heap collection at `address`."""
+    sign, version, size = file.unpack("4sB3xQ", address, "global heap")
+    if sign != b"GCOL" or version != 1:
+        raise file.error(f"byte {address}", "a global heap is due")
+    at, end, found = address + 16, min(address + size, len(file.view)), {}
+    while at + HEAP_ENTRY <= end:
+        number, length = file.unpack("H6xQ", at, "global heap")
+        if number == 0:  # the free space, which is last
+            break
+        found.setdefault(number, (at + HEAP_ENTRY, length))
+        at += HEAP_ENTRY + (length + 7) // 8 * 8
+        file.heap_entries -= 1
+        if file.heap_entries < 0:
+            raise file.error("global heaps", "more objects than the file has room for")
+    return found
 
 
 def _decoded(owner, raw):

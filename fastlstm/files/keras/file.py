@@ -29,6 +29,7 @@ from ..source import show
 from ..stored_zip import directory, is_zip
 from .cell import Cell
 from .configuration import MAX_CONFIG, configured_layers, parsed
+from .groups import below_top, in_h5_layout
 from .layer import Known, Unknown, layer_of
 
 # Groups that hold layers in .keras files: Keras 3's name, and that of the first .keras files.
@@ -76,8 +77,15 @@ class Weights:
                         self.attributes.setdefault(key, found[key])
                 listed = found.get("weight_names")
                 if isinstance(listed, list):
-                    self.listed[path] = [f"{path}/{name}" for name in listed]
+                    self.listed[path] = [self.joined(path, str(name)) for name in listed]
                     self.order.update((each, n) for n, each in enumerate(self.listed[path]))
+
+    def joined(self, *parts):
+        """The parts with "/" between them. A file can have one long part stand in very many paths
+        and names, so their bytes are counted."""
+        made = "/".join(parts)
+        self.file.charge_path(made)
+        return made
 
     def variables(self, folder):
         """[kernel, recurrent kernel, bias] of the datasets <folder>/vars/0, 1 and perhaps 2, as in
@@ -90,13 +98,14 @@ class Weights:
         found = [(folder, Cell.of(self.variables(folder))) for folder in folders]
         return found if all(cell for _, cell in found) else []
 
-    def called(self, name):
-        """The groups that Keras 3 says are the layer's of this name."""
+    def called(self, name, depth):
+        """The groups, `depth` slashes in their paths, that Keras 3 says are the layer's of this
+        name."""
         if self._called is None:
             self._called = {}
             for folder, each in self.names.items():
-                self._called.setdefault(each, []).append(folder)
-        return self._called.get(name, [])
+                self._called.setdefault((each, folder.count("/")), []).append(folder)
+        return self._called.get((name, depth), [])
 
     def layer_name(self, folder):
         """The name of the layer in `folder` of a .keras or .weights.h5 file: the names of the
@@ -111,7 +120,7 @@ class Weights:
                 continue
             given = n and (parts[n - 1] in _CONTAINERS or part == "layer")
             found.append(self.names.get("/".join(parts[: n + 1]), part) if given else part)
-        return "/".join(found)
+        return self.joined(*found)
 
     def named(self):
         """[(path, Cell)] of the groups with datasets kernel, recurrent_kernel and perhaps bias, as
@@ -146,12 +155,11 @@ def _in_zip_layout(weights, configured):
     direction, or one for each of the stacked cells; [] if they are not there. A group whose name
     attribute is the layer's comes before the group where the layer's class and place say it is."""
     for container in _CONTAINERS:
-        path = "/".join(container if key is None else key for key in configured.keys)
-        named = weights.called(configured.names[-1])
-        named = [each for each in named if each.count("/") == path.count("/")]
+        path = weights.joined(*(container if key is None else key for key in configured.keys))
+        named = weights.called(configured.names[-1], path.count("/"))
         for each in (*(named if len(named) == 1 else ()), path):
             if configured.cells:
-                folders = [[f"{each}/cell/cells/{cell}" for cell in configured.cells]]
+                folders = [[weights.joined(each, "cell/cells", cell) for cell in configured.cells]]
             else:
                 sides = [f"{each}/{side}_layer/cell" for side in ("forward", "backward")]
                 folders = [[f"{each}/cell"], sides]
@@ -160,43 +168,6 @@ def _in_zip_layout(weights, configured):
                 if found:
                     return found
     return []
-
-
-def _has_in_order(parts, names):
-    """Are `names` among `parts` in that order?"""
-    rest = iter(parts)
-    return all(name in rest for name in names)
-
-
-def _in_h5_layout(cells, layers):
-    """{ConfiguredLayer: [(folder, Cell)]} of a file in the layout of .h5 files. cells: those of
-    Weights.named; layers: all ConfiguredLayers.
-
-    A group at the top has the name of the outermost model, wrapper or layer; what is inside a model
-    has further groups with its name. Where none of those inside has its name there (Keras 2 left
-    some out), and the cells in the group are as many as are due, they are theirs in turn: that is
-    how Keras itself reads them."""
-    tops, due = {}, {}
-    for folder, cell in cells:
-        first, *parts = folder.removeprefix("model_weights/").split("/")
-        tops.setdefault(first, []).append((parts, folder, cell))
-    for layer in layers:
-        due.setdefault(layer.names[0] if layer.names else None, []).append(layer)
-    found = {}
-    for top, inside in due.items():
-        here = tops.get(top, [])
-        for layer in inside:
-            chosen = here
-            if len(layer.names) > 1:
-                chosen = [each for each in here if _has_in_order(each[0], layer.names[1:])]
-                chosen = chosen or [each for each in here if layer.names[-1] in each[0]]
-            found[layer] = [each[1:] for each in chosen]
-        counts = [len(layer.cells) or 1 + (layer.class_name == "Bidirectional") for layer in inside]
-        if not any(found[layer] for layer in inside) and sum(counts) == len(here):
-            rest = iter(here)
-            for layer, count in zip(inside, counts, strict=True):
-                found[layer] = [next(rest)[1:] for _ in range(count)]
-    return found
 
 
 # Keras' own recurrent layers and cells, in snake case: a layer of a model stands in a group called
@@ -299,7 +270,7 @@ def _in_groups(weights, cells, claimed):
     groups = {}
     for folder, cell in cells:
         if folder not in claimed:
-            top = folder.removeprefix("model_weights/").split("/")[0]
+            top, _ = below_top(folder)
             groups.setdefault(top, []).append((folder, cell))
     listed = weights.attributes.get("layer_names")
     order = listed if isinstance(listed, list) else []
@@ -376,9 +347,14 @@ def read(source, options):
         version = (3, 0)  # only Keras 3 writes names beside variables
     known = Known(version, options, assume=model is not None)
     layers, whole = ([], True) if model is None else configured_layers(model)
-    in_h5, claimed = _in_h5_layout(cells, layers), set()
+    in_h5, claimed = in_h5_layout(file, cells, layers), set()
+
+    def add(name, layer, arrays):
+        file.charge_path(name, 1 + len(arrays))
+        found.add(name, layer, arrays)
+
     for configured in layers:
-        name, pairs = "/".join(configured.names), []
+        name, pairs = weights.joined(*configured.names), []
         if configured.names:
             pairs = _in_zip_layout(weights, configured) or in_h5[configured]
         try:
@@ -387,12 +363,12 @@ def read(source, options):
             raise file.error(f"configuration of {show(name)}", reason) from None
         claimed |= {folder for folder, _ in pairs}
         whole = whole and bool(pairs)
-        found.add(name or configured.class_name, layer, arrays)
+        add(name or configured.class_name, layer, arrays)
     if not whole:  # what is left may be that of a configured layer
         return found
     left = _without_configuration(weights, cells, claimed, known.assume)
     for name, its_cells, stacked, problem in left:
-        found.add(name, *layer_of(its_cells, None, known, stacked, problem))
+        add(name, *layer_of(its_cells, None, known, stacked, problem))
     if model is None and not found.layers:
         return find(found.arrays, file.source, options)
     return found

@@ -346,7 +346,8 @@ def layer_of(cells, configured, known, stacked=False, problem=None):
     """
     weights = {}
     stacked = stacked or bool(configured and configured.cells)
-    ends = [f"_l{n}" for n in range(len(cells))] if stacked else ["_l0", "_l0_reverse"]
+    due = configured.cells if configured and configured.cells else cells
+    ends = [f"_l{n}" for n in range(len(due))] if stacked else ["_l0", "_l0_reverse"]
     for cell, end in zip(cells, ends, strict=False):
         weights |= cell.weights(end)
     try:

@@ -40,10 +40,12 @@ def activations_of(kind, directions, names, alphas, betas):
     alphas, betas   [float]: the values of those functions that take them, in order
     """
     usual = USUAL[kind]
-    alphas, betas = list(alphas), list(betas)
+    alphas, betas, due = list(alphas), list(betas), len(usual) * directions
     names = list(names) or [activation.name for activation in usual] * directions
-    if len(names) != len(usual) * directions:
-        raise Problem(f"{len(names)} activations, {len(usual) * directions} are due")
+    if kind == "RNN":  # ONNX's own default has two, of which one direction uses the first
+        names = names[:due]
+    if len(names) != due:
+        raise Problem(f"{len(names)} activations, {due} are due")
     found = []
     for name in names:
         if name.lower() not in _ACTIVATIONS:

@@ -23,13 +23,19 @@ _CONSTANT = re.compile(r"CONSTANTS\.c([0-9]{1,6})")
 # Neither runs over a bracket or a line's end, and a name is bounded: both are linear in the text.
 _LIST = re.compile(r"\b(\w{1,200}) = \[([^\[\]()\n]*)\]")
 _CALL = re.compile(r"torch\.(lstm|gru|rnn_tanh|rnn_relu)(_cell)?\(([^()\n]*)\)")
+_LAYERS = re.compile("[1-9][0-9]{0,3}")
+_MAX_WEIGHTS = 9999 * 2 * 5  # of one call: layers, as _LAYERS has them, directions and weights
 _FLAGS = {"True": True, "False": False}
 
 
-def _numbers(items):
-    """The numbers of the constants that `items`, texts of code, are; None if one is none."""
+def _numbers(items, arrays):
+    """The numbers of the constants that `items`, texts of code, are; None if one of them is none,
+    or is not in `arrays`, or if they are more than any call takes."""
+    if len(items) > _MAX_WEIGHTS:
+        return None
     matches = [_CONSTANT.fullmatch(item.strip()) for item in items]
-    return tuple(int(match[1]) for match in matches) if all(matches) else None
+    found = tuple(int(match[1]) for match in matches if match)
+    return found if len(found) == len(items) and all(n in arrays for n in found) else None
 
 
 def _arguments(text):
@@ -55,16 +61,23 @@ def _weights(layer, arrays):
     return dict(zip(names, arrays, strict=True)) if len(names) == len(arrays) else {}
 
 
-def _layer(kind, relu, weights, rest, packed):
-    """(Layer, {torch's name: array}) of a call, or None if it is not understood.
+def _options(rest):
+    """(has_biases, num_layers, bidirectional, batch_first) in the arguments behind a call's list;
+    None if they are not understood."""
+    bias, both, first = (_FLAGS.get(rest[n]) for n in (0, 4, -1))
+    if None in (bias, both, first) or not _LAYERS.fullmatch(rest[1]):
+        return None
+    return bias, int(rest[1]), both, first
 
-    weights   the arrays of its list       rest   the arguments behind that
+
+def _layer(kind, relu, weights, options, packed):
+    """(Layer, {torch's name: array}) of a call, or None if its weights do not fit.
+
+    weights   the arrays of its list       options   as _options gave them
     packed    whether these do not say batch_first
     """
-    bias, both, first = (_FLAGS.get(rest[n]) for n in (0, 4, -1))
-    if None in (bias, both, first) or not re.fullmatch("[1-9][0-9]{0,3}", rest[1]):
-        return None
-    number, directions = int(rest[1]), 2 if both else 1
+    bias, number, both, first = options
+    directions = 2 if both else 1
     per_track, left = divmod(len(weights), number * directions)
     if left or per_track < 2 or any(each.ndim != 2 for each in weights[:2]):
         return None
@@ -79,38 +92,39 @@ def _layer(kind, relu, weights, rest, packed):
     return (layer, named) if named and misfit(layer, named) is None else None
 
 
-def _understood(cell, arguments, lists):
-    """(the numbers of the constants, the arguments behind them, whether these do not say
-    batch_first, the name of their list) of a call; None if it is not understood."""
+def _understood(cell, arguments, lists, arrays):
+    """(the numbers of the constants, the _options, whether these do not say batch_first, the name
+    of their list) of a call; None if it is not understood. lists: {name: numbers or None}."""
     if cell:  # x, state, weight_ih, weight_hh, bias_ih, bias_hh; the biases may be None
         items = [each for each in arguments[2:] if each != "None"]
-        flags = [str(len(items) == 4), "1", "0.", "False", "False", "False"]
-        numbers = _numbers(items)
-        return (numbers, flags, False, "") if numbers and len(numbers) in (2, 4) else None
+        numbers, options = _numbers(items, arrays), (len(items) == 4, 1, False, False)
+        return (numbers, options, False, "") if numbers and len(numbers) in (2, 4) else None
     for at, due in ((2, 6), (3, 5)):
         if len(arguments) == at + 1 + due:
-            used = arguments[at]
-            items = lists.get(used) or (used[1:-1].split(",") if used[:1] == "[" else [])
-            numbers = _numbers(items)
-            if numbers:
-                return numbers, arguments[at + 1 :], due == 5, used
+            used, options = arguments[at], _options(arguments[at + 1 :])
+            inline = used[:1] == "["
+            numbers = _numbers(used[1:-1].split(","), arrays) if inline else lists.get(used)
+            if numbers and options:
+                return numbers, options, due == 5, used
     return None
 
 
 def layers(code, arrays):
     """[(name, Layer, {torch's name: array})] of the calls in `code`, text, of `arrays`, {number of
     the constant: array}. The name is that of the module's attribute, where the code says it."""
-    lists, found, seen = {}, [], set()
-    for match in _LIST.finditer(code):
-        lists[match[1]] = match[2].split(",")
+    lists = {match[1]: _numbers(match[2].split(","), arrays) for match in _LIST.finditer(code)}
+    found, seen, tried = [], set(), set()  # tried: lists, which may be long and in very many calls
     for match in _CALL.finditer(code):
         kind, cell = _KINDS[match[1]], match[2]
-        call = _understood(cell, _arguments(match[3]), lists)
-        # A cell in a loop stands there for each step.
-        if call is None or call[0] in seen or not all(n in arrays for n in call[0]):
+        call = _understood(cell, _arguments(match[3]), lists, arrays)
+        if call is None or call[3] in tried:
             continue
-        numbers, rest, packed, used = call
-        made = _layer(kind, match[1] == "rnn_relu", [arrays[n] for n in numbers], rest, packed)
+        numbers, options, packed, used = call
+        if used:
+            tried.add(used)
+        if numbers in seen:  # a cell in a loop stands there for each step
+            continue
+        made = _layer(kind, match[1] == "rnn_relu", [arrays[n] for n in numbers], options, packed)
         if made is not None:
             seen.add(numbers)
             attribute = re.fullmatch(r"(?:self_)?(.+)__flat_weights\w*", used)

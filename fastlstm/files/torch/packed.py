@@ -65,6 +65,8 @@ def _qtensor(run, args):
     rows = name in _SCHEMES[1:] and len(scheme) == 4 and numbers == [Tensor, Tensor]
     if not one and not (rows and scheme[3].__class__ is int):
         raise run.error("a quantised tensor needs a scheme, its scale and its zero point")
+    if one and not -(1 << 31) <= scheme[2] < 1 << 31:
+        raise run.error("the zero point of a quantised tensor must be an int of 32 bits")
     tensor = ALLOWED["torch._utils._rebuild_tensor"](run, args[:4])
     if tensor.__class__ is Unread:
         return tensor
@@ -152,11 +154,11 @@ def numbers(tensors, run, made_by, contents):
     return {name: array for name, array in arrays.items() if name in tensors}
 
 
-def _float32(run, name, stored, scale, zero, axis=0):
+def _float32(run, name, stored, scale, zero, axis=None):
     """(stored - zero) scale. scale, zero: numbers, or arrays along `axis`, which must be 0."""
     scale, zero = np.float32(scale), np.float64(zero)
-    due = stored.shape[:1] if stored.ndim else ()
-    if scale.ndim and (axis != 0 or scale.shape != due or zero.shape != due):
+    fits = axis == 0 and scale.shape == zero.shape == stored.shape[:1]
+    if axis is not None and not fits:
         raise run.error(f"{show(name)}: its scales do not fit its rows")
     if not stored.ndim:
         return np.asarray((stored - zero) * scale, np.float32)
@@ -171,15 +173,28 @@ def _float32(run, name, stored, scale, zero, axis=0):
     return made
 
 
-def _attribute(root, prefix, name):
-    """The attribute `name` of the TorchScript object at `prefix`, or None."""
-    for key in [*filter(None, prefix.split(".")), name]:
-        if root.__class__ is not Node or root.type_name not in (DICT, ORDERED):
-            return None
-        root = next(
-            (v for k, v in zip(root.items[::2], root.items[1::2], strict=True) if k == key), None
-        )
-    return root
+class _Attributes:
+    """The attributes of TorchScript objects, below the value `root` of the pickle. Each object that
+    is asked is gone through once, however many layers are in it."""
+
+    def __init__(self, root):
+        self.root, self.known = root, {}
+
+    def _inside(self, node):
+        """{key: value} of an object or dict, of its keys that are text; of two the first counts."""
+        if node.__class__ is not Node or node.type_name not in (DICT, ORDERED):
+            return {}
+        if id(node) not in self.known:
+            pairs = zip(node.items[-2::-2], node.items[::-2], strict=True)
+            self.known[id(node)] = {key: value for key, value in pairs if key.__class__ is str}
+        return self.known[id(node)]
+
+    def get(self, prefix, name):
+        """The attribute `name` of the object at `prefix`, or None."""
+        node = self.root
+        for key in [*filter(None, prefix.split(".")), name]:
+            node = self._inside(node).get(key)
+        return node
 
 
 def _layer(parts, both, first):
@@ -244,10 +259,12 @@ def _cell(parts):
     return (layer, weights) if problem is None else (Layer(kind, problem=problem), {})
 
 
-def _with_nonlinearity(layer, root, prefix):
+def _with_nonlinearity(layer, attributes, prefix):
     """The Layer at `prefix`, with an RNN's activation where a scripted module says it."""
-    said = _attribute(root, prefix, "nonlinearity")
-    if "nonlinearity" not in layer.assumed or said not in ("tanh", "relu"):
+    if "nonlinearity" not in layer.assumed:
+        return layer
+    said = attributes.get(prefix, "nonlinearity")
+    if said not in ("tanh", "relu"):
         return layer
     return dataclasses.replace(
         layer, assumed=tuple(name for name in layer.assumed if name != "nonlinearity"),
@@ -284,9 +301,13 @@ def with_layers(contents, root, options):
     plain = {n: a for n, a in contents.arrays.items() if n not in packed}
     others = find(plain, contents.source, options, contents.unread)
     contents.arrays |= others.arrays
-    contents.layers |= {p: _with_nonlinearity(each, root, p) for p, each in others.layers.items()}
+    attributes = _Attributes(root)
+    contents.layers |= {
+        prefix: _with_nonlinearity(each, attributes, prefix)
+        for prefix, each in others.layers.items()
+    }
     for prefix, parts in found.items():
-        both, first = (_attribute(root, prefix, name) for name in ("bidirectional", "batch_first"))
+        both, first = (attributes.get(prefix, name) for name in ("bidirectional", "batch_first"))
         both, first = (each if each.__class__ is bool else None for each in (both, first))
         if sorted(parts) != list(range(len(parts))):
             made = Layer("recurrent layer", problem="its packed tracks are not numbered from 0"), {}

@@ -142,5 +142,5 @@ def read(source, options=None):
     with_layers(contents, module, options)
     if constants:
         for name, layer, weights in frozen.layers(_code(archive, root), constants):
-            contents.add(name, layer, weights, charged=True)
+            contents.add(name, layer, weights)  # a constant may be of many layers
     return contents

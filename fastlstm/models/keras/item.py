@@ -18,6 +18,7 @@ from ...files.source import show
 from ..graph import ModelError
 
 MODELS = ("Sequential", "Functional", "Model")
+MAX_TITLE = 1024  # characters of a layer's name, behind those of the models that it is in
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # of Keras 3, of the first .keras files
 
 
@@ -97,6 +98,8 @@ def item_of(item, above=None, key="", depth=0):
     trainable = config.get("trainable") is not False and (above is None or above.trainable)
     name = _name(item, config)
     title = name if above is None or above.above is None else f"{above.title}/{name}"
+    if len(title) > MAX_TITLE:
+        raise ModelError(f"the layer {show(title)} has a name longer than {MAX_TITLE}")
     made = Item(class_name, name, config, inbound if isinstance(inbound, list) else [], key, above,
                 trainable, title=title)  # fmt: skip
     if made.is_model:

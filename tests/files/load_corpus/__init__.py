@@ -5,8 +5,8 @@ The tests check that each is refused for that rule, and the fuzzers begin with t
 make the sound files that some of them are made from.
 
     build.py     zip archives, pickles and safetensors files, with single bytes to choose
-    zips.py pickles.py headers.py chunks.py others.py archives.py texts.py wrong_types.py
-                 the malformed files
+    zips.py pickles.py headers.py chunks.py shared.py others.py archives.py texts.py
+    wrong_types.py     the malformed files
     objects.py opaque.py     sound checkpoints with objects of every kind beside the tensors
     targets.py mutate.py     what a fuzzer's input is for each format, and how it is changed
     whole.py     files of whole models: those to begin with, changes, and what is done with one
@@ -15,7 +15,7 @@ make the sound files that some of them are made from.
 
 import dataclasses
 
-from . import archives, chunks, headers, others, pickles, texts, wrong_types, zips
+from . import archives, chunks, headers, others, pickles, shared, texts, wrong_types, zips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,7 @@ def all_cases():
         ("hdf5-bomb", others.hdf5_bombs()),
         ("chunk", chunks.cases()),
         ("chunk-bomb", chunks.bombs()),
+        ("shared-bomb", shared.cases()),
         ("keras", others.keras_cases()),
         ("keras-bomb", others.keras_bombs()),
         ("npz", others.npz_cases()),
@@ -61,6 +62,7 @@ def all_cases():
         ("json", texts.cases()),
         ("json-bomb", texts.bombs()),
         ("packed", texts.packed_cases()),
+        ("frozen-bomb", texts.frozen_bombs()),
     ):
         for name, data, says in cases:
             yield Case(f"{family}-{name}", data, says)

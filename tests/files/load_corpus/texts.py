@@ -107,6 +107,10 @@ def slow_cases():
     count = 24 << 20
     made = dict_of(w=scripted(quantised(size=(4, count // 4), count=count)))
     yield "quantised-24-MiB", zip_bytes(records(made, {"q": bytes(count)}))
+    weights = b",".join([b"CONSTANTS.c0"] * 3000)
+    call = b"_0 = torch.rnn_relu(x, h, w, False, 1, 0., False, False, True)\n"
+    yield "frozen-one-list", frozen_file(b"w = [" + weights + b"]\n" + call * 1500)
+    yield "script-wide", wide_script(100_000, 3000)
 
 
 # ---- PyTorch's archives
@@ -166,6 +170,12 @@ def packed_cases():
         rows[1] + b"t", rows[1] + b"K\0t"
     )
     yield "rows", packed_file(dict_of(w=scripted(scales))), "its scales do not fit its rows"
+    one, two = tensor(size=(), stride=()), tensor(size=(2,))
+    scales = quantised(one, two, scheme="per_channel_affine").replace(two + b"t", two + b"K\0t")
+    yield "one-scale", packed_file(dict_of(w=scripted(scales))), "its scales do not fit its rows"
+    for zero in (1 << 31, -(1 << 31) - 1, 1 << 2000):
+        value = packed_file(dict_of(w=scripted(quantised(zero=number(zero)))))
+        yield f"zero-{zero.bit_length()}-{zero < 0}", value, "must be an int of 32 bits"
 
 
 CODE = (
@@ -183,3 +193,29 @@ def frozen_file(data):
     made = {"a/data.pkl": b"\x80\2}.", "a/constants.pkl": pickle,
             "a/constants/0": DATA, "a/code/m.py": code}  # fmt: skip
     return zip_bytes([Record(name, raw) for name, raw in made.items()])
+
+
+def frozen_bombs():
+    """(name, file, a part of the LoadError's text): every two of 12 views of one matrix as a cell
+    of their own."""
+    storage_of = storage(key="0", count=1 << 16)
+    views = [tensor(storage_of, size=(256, 256), stride=(256, 1))] * 12
+    code = b"".join(
+        b"torch.rnn_tanh_cell(x, h, CONSTANTS.c%d, CONSTANTS.c%d, None, None)\n" % (n // 12, n % 12)
+        for n in range(144)
+    )
+    made = {"a/data.pkl": b"\x80\2}.", "a/constants.pkl": PROTO + tuple_of(*views) + STOP,
+            "a/constants/0": bytes(4 << 16), "a/code/m.py": code}  # fmt: skip
+    data = zip_bytes([Record(name, raw) for name, raw in made.items()])
+    yield "cells", data, "their weights need far more memory than the file"
+
+
+def wide_script(pairs, layers):
+    """A TorchScript archive whose module has many attributes None, and RNNs with the same weights;
+    whether each has an attribute nonlinearity is looked up."""
+    one, name = tensor(size=(1, 1), stride=(1, 1)), "weight_%s_l0"
+    body = b"}" + b"(" + b"N" * (2 * pairs) + b"u"
+    body += text("w") + one + b"q\0s"
+    weights = b"".join(text(name % part) + b"h\0s" for part in ("ih", "hh"))
+    body += b"".join(text(f"r{n}") + b"}" + weights + b"s" for n in range(layers))
+    return zip_bytes([*records(body), Record("a/code/m.py", b"")])

@@ -13,6 +13,7 @@ from .engine import NAME, REASON
 from .engine import backend as _backend
 
 __version__ = "0.1.0"
+MOST_THREADS = 1024  # that a call may use
 
 _ISAS = {name: (built, runnable) for name, built, runnable in _backend.isas()}
 
@@ -51,8 +52,8 @@ def check_num_threads(n):
         n = operator.index(n)
     except TypeError:
         raise TypeError(f"num_threads must be an int or None, got {type(n).__name__}") from None
-    if not 1 <= n <= 1024:
-        raise ValueError(f"num_threads must be in 1..1024, got {n}")
+    if not 1 <= n <= MOST_THREADS:
+        raise ValueError(f"num_threads must be in 1..{MOST_THREADS}, got {n}")
     return n
 
 
@@ -108,7 +109,7 @@ def set_num_threads(n):
 
 
 _start_threads = _from_environment("FASTLSTM_NUM_THREADS", check_num_threads, int)
-_start_threads = _start_threads or min(usable_cpus(), 1024)
+_start_threads = _start_threads or min(usable_cpus(), MOST_THREADS)
 set_num_threads(None)
 
 

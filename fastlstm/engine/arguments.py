@@ -29,8 +29,9 @@ def size(name, value, least=1, most=2**40):
 
 def real(name, value):
     """An array of real numbers (or torch tensor) as an ndarray, its dtype and layout as they are;
-    anything else is a TypeError. Nothing of the array's size is allocated, so that its shape can be
-    looked at first."""
+    anything else is a TypeError. Nothing of an array's size is allocated, so that its shape can be
+    looked at first, but for a tensor of another floating dtype than float32, which becomes that, or
+    of another device."""
     if hasattr(value, "detach"):  # a torch tensor, perhaps one that requires grad
         value = value.detach().cpu()
         value = value.float().numpy() if value.is_floating_point() else value.numpy()
@@ -96,14 +97,19 @@ def states(value, shapes, batched, tracks=True):
         return None
     if len(shapes) == 1:
         return (_state("state", "hidden", value, shapes[0], (tracks, batched, True)),)
-    if isinstance(value, np.ndarray) or not isinstance(value, (tuple, list)) or len(value) != 2:
-        got = f"{type(value).__name__}"
-        got += f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
-        raise TypeError(f"state must be a pair (h0, c0), got {got}")
     return tuple(
         _state(f"state[{i}]", f"hidden[{i}]", part, shape, (tracks, batched, True))
-        for i, (part, shape) in enumerate(zip(value, shapes, strict=True))
+        for i, (part, shape) in enumerate(zip(pair("state", value), shapes, strict=True))
     )
+
+
+def pair(name, value):
+    """(h0, c0) as given, a tuple or list of two; a TypeError for anything else."""
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        return value
+    got = type(value).__name__
+    got += f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
+    raise TypeError(f"{name} must be a pair (h0, c0), got {got}")
 
 
 def _state(name, torchs_name, value, shape, axes):
@@ -123,6 +129,8 @@ def lengths(value, steps, batch):
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as e:
         raise TypeError(f"lengths is not an array of integers: {e}") from None
+    if array.size == 0 and array.dtype.kind == "f":  # [], of which NumPy makes floats
+        array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"lengths must hold integers, got dtype {array.dtype}")
     if array.shape != (batch,):

@@ -29,6 +29,7 @@ class Layer:
     peepholes       names of the arrays (3 H,), order i, f, o, without the prefix
     initial_state   names of the arrays (directions, B, H) that the file starts from, h then c
     batch_first     the file's layout: torch's files do not tell, and say False
+    dropout         between layers in training, where fastlstm's own file says so; else 0
     output_order    "time": y[t] belongs to x[t]; "processing": a reverse layer whose y[0] is its
                     first result, for the last step of x (Keras' go_backwards)
     merge           what becomes of two directions' outputs: "concat", or Keras' sum, mul, ave, none
@@ -57,6 +58,7 @@ class Layer:
     peepholes: tuple[str, ...] = ()
     initial_state: tuple[str, ...] = ()
     batch_first: bool = False
+    dropout: float = 0.0
     output_order: str = "time"
     merge: str = "concat"
     cell: bool = False
@@ -87,6 +89,8 @@ class Layer:
             text += f", num_layers={self.num_layers}"
         if not self.bias:
             text += ", bias=False"
+        if self.dropout:
+            text += f", dropout={self.dropout!r}"
         if self.bidirectional:
             text += ", bidirectional=True"
         if self.proj_size:

@@ -5,7 +5,7 @@ here knows a file format (files/), an instruction set, threads or arithmetic (en
     recurrent.py                 what all layers share    variants.py  what torch's lack
     lstm.py gru.py rnn.py        equations and arguments  cells.py     one step at a time
     stream.py                    state kept between calls rows.py      the rows of a pool
-    weights.py                   a layer's arrays, packed for the engine; float32, float16, int8
+    weights.py                   a layer's arrays, packed for the engine, and their dtypes
     build.py load.py save.py     a layer of a description of files/, of a file, and to a file
     verify.py                    which mistake explains a difference from a reference
     error.py                     how far a quantized layer is from its original

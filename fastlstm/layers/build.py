@@ -12,7 +12,7 @@ from .weights import as_dtype, quoted
 
 # What may be said of a layer beside what its class alone has; the shapes of the weights tell the
 # sizes.
-_OPTIONS = ("batch_first", "isa", "num_threads", "precision")
+_OPTIONS = ("batch_first", "dropout", "isa", "num_threads", "precision")
 _INPUT_WEIGHTS = ("weight_ih_l0", "weight_ih")  # the ends of names that say where a layer is
 
 
@@ -23,8 +23,9 @@ def constructor_arguments(description):
     found = {
         "input_size": layer.input_size, "hidden_size": layer.hidden_size,
         "num_layers": layer.num_layers, "bias": layer.bias, "batch_first": layer.batch_first,
-        "bidirectional": layer.bidirectional, "reverse": layer.direction == "reverse",
-        "merge": layer.merge, "precision": layer.precision,
+        "dropout": layer.dropout, "bidirectional": layer.bidirectional,
+        "reverse": layer.direction == "reverse", "merge": layer.merge,
+        "precision": layer.precision,
     }  # fmt: skip
     if layer.activations:
         found["activations"] = checked_activations(kind, layer.num_directions, layer.activations)
@@ -63,8 +64,8 @@ def build(cls, description, arrays, options):
     """The layer of class `cls` that `description` says, with the weights `arrays`, made by
     `ready`, which it keeps.
 
-    options  arguments of the class that go before the description's: batch_first, isa, num_threads,
-             precision and what sizes do not tell
+    options  arguments of the class that go before the description's: batch_first, dropout, isa,
+             num_threads, precision and what sizes do not tell
     ValueError or TypeError if the arrays or the options do not fit.
     """
     for name in options:

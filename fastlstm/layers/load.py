@@ -37,13 +37,13 @@ def load(path, prefix=None, *, dtype=None, precision=None, **options):
     precision "float32", "bfloat16x3" or "bfloat16x6": in which products of float32 weights are
               made, see LSTM; None: as a file that `save` wrote says, else float32. ValueError with
               a dtype other than float32
-    options   for the layer: batch_first (default: as the file says, or False), isa, num_threads;
-              what names and shapes do not tell: nonlinearity ("tanh" unless given) for an RNN,
-              reset_after for a GRU; and, for Keras weights without the model, activation="tanh",
-              recurrent_activation="sigmoid", go_backwards=True (a layer of one direction) and merge
-              (of two); what is not given and not said is assumed: `fastlstm inspect` names it;
-              external_data=True: ONNX tensors in other files of the model's folder are read too,
-              not in <model>.data alone
+    options   for the layer: batch_first and dropout (default: as the file says, or False and 0),
+              isa, num_threads; what names and shapes do not tell: nonlinearity ("tanh" unless
+              given) for an RNN, reset_after for a GRU; and, for Keras weights without the model,
+              activation="tanh", recurrent_activation="sigmoid", go_backwards=True (a layer of one
+              direction) and merge (of two); what is not given and not said is assumed: `fastlstm
+              inspect` names it; external_data=True: ONNX tensors in other files of the model's
+              folder are read too, not in <model>.data alone
 
     Returns a fastlstm.LSTM, GRU or RNN. LoadError if the layer is of a kind that the engine does
     not run, or if a finite weight is too large for float16 or bfloat16.

@@ -255,8 +255,8 @@ class Recurrent(Variants):
         """A layer made for the weights in `state_dict` whose names start with `prefix` ("encoder."
         or "encoder"): sizes, layers, directions, bias and projection are read off their shapes,
         peepholes are found by their names; what is not in them may be given: a GRU's reset_after,
-        an RNN's nonlinearity, activations, clip, input_forget, reverse; precision. Names without
-        the prefix are left alone. ValueError if they make up no layer of this class."""
+        an RNN's nonlinearity, activations, clip, input_forget, reverse; dropout; precision. Names
+        without the prefix are left alone. ValueError if they make up no layer of this class."""
         from .build import from_state_dict
 
         arguments |= {"batch_first": batch_first, "isa": isa, "num_threads": num_threads}

@@ -19,8 +19,8 @@ def describe(layer):
         peepholes=tuple(name for name in shapes if name.startswith("peephole")),
         initial_state=() if layer.initial_state is None else start,
         output_order=layer.output_order, reset_after=getattr(layer, "reset_after", True),
-        batch_first=layer.batch_first, merge=layer.merge, dtype=layer.dtype,
-        precision=layer.precision, inputs=layer.inputs,
+        batch_first=layer.batch_first, dropout=layer.dropout, merge=layer.merge,
+        dtype=layer.dtype, precision=layer.precision, inputs=layer.inputs,
     )  # fmt: skip
 
 

@@ -97,8 +97,8 @@ class Variants:
         if state is None:
             self.__dict__.pop("_start", None)
             return
-        parts = (state,) if not self.has_c else tuple(state)
-        first = np.asarray(parts[0]) if parts else np.empty(0)
+        first = arguments.pair("initial_state", state)[0] if self.has_c else state
+        first = arguments.real("initial_state", first)
         rows = first.shape[1] if first.ndim == 3 else 1
         parts = arguments.states(state, self.state_shapes(rows), first.ndim == 3)
         self._start = tuple(part.copy() for part in parts)

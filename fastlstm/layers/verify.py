@@ -240,10 +240,10 @@ def _error(ours, theirs):
 
 
 def _part(layer, x, y, state):
-    """x, y (T, B, ...) and states in float64, cut to what explanations are tried on."""
+    """x, y (T, B, ...) and states in float64, cut to what explanations are tried on. state: as
+    arguments.states gives it."""
     if x.ndim == 2:
         x, y = x[:, None], y[:, None]
-        state = None if state is None else tuple(each[:, None] for each in state)
     elif layer.batch_first:
         x, y = x.swapaxes(0, 1), y.swapaxes(0, 1)
     rows = min(x.shape[1], MAX_ROWS)
@@ -261,8 +261,10 @@ def _part(layer, x, y, state):
 def verify(layer, x, y, state=None, *, tolerance=1e-5):
     """A Verification of layer(x, state) against y. See LSTM.verify."""
     x, y = arguments.real("x", x), arguments.real("y", y)
-    given = (state,) if isinstance(state, np.ndarray) else state
     ours = layer(x, state)[0]
+    batched = x.ndim == 3
+    rows = x.shape[0 if layer.batch_first else 1] if batched else 1
+    given = arguments.states(state, layer.state_shapes(rows), batched)
     if ours.shape != y.shape:
         swapped = y.shape == (ours.shape[1], ours.shape[0], *ours.shape[2:]) and ours.ndim == 3
         hint = "; is it (batch, time, features)? set batch_first" if swapped else ""

@@ -13,6 +13,7 @@ from torch import _VF
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .. import training
+from ..config import MOST_THREADS
 from .why_not import of_modes, of_tensors, warn
 
 
@@ -21,6 +22,12 @@ def array_of(t):
     if t.requires_grad or t.is_neg():
         t = t.detach().resolve_neg()
     return t.numpy()
+
+
+def num_threads():
+    """torch's number of threads, or the most that the engine takes."""
+    n = torch.get_num_threads()
+    return n if n < MOST_THREADS else MOST_THREADS
 
 
 class _Held:
@@ -39,7 +46,7 @@ class _Run(torch.autograd.Function):
     def forward(ctx, layer, lengths, dropout, seed, parts, *inputs):
         """inputs: x, the parts of the state, which are `parts` many, 0 if it is not given, and the
         weights."""
-        ctx.parts, ctx.layer, ctx.threads = parts, layer, torch.get_num_threads()
+        ctx.parts, ctx.layer, ctx.threads = parts, layer, num_threads()
         ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
         y, state, tape = _forward(ctx, *inputs[: 1 + parts])
         held = _Held(tape)

@@ -72,7 +72,8 @@ def freeze(model: torch.nn.Module, check: bool = False) -> int:
 
     What PyTorch counts is noticed still, and packed again: load_state_dict, an optimizer's step,
     in-place operations, new Parameters. What it does not count is not: writes through `.data`,
-    `.numpy()` or the storage. `check=True`, or FASTLSTM_CHECK_FROZEN=1 in the environment, compares
+    `.numpy()` or the storage. Weights that were made in inference mode have no count, and are
+    compared as before. `check=True`, or FASTLSTM_CHECK_FROZEN=1 in the environment, compares
     at each call after all, and raises RuntimeError with the names of the weights that changed.
 
     Copies and pickles of a frozen module are not frozen. TypeError if `model` is no

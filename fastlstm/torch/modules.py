@@ -16,7 +16,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from .. import layers, training
 from ..config import CHECK_FROZEN
-from .autograd import _Run, array_of
+from ..files.weight_shapes import misfit
+from .autograd import _Run, array_of, num_threads
 from .weights import Packed
 from .why_not import of_tensors, of_the_call, warn
 
@@ -68,7 +69,8 @@ class _Module(metaclass=_Standing):
     """What all share; the rest of each is torch.nn's. A class has
 
     _class     that of its layer in fastlstm
-    _names     of the arguments that both constructors have
+    _names     of the attributes that PyTorch looks at in each call and that make a layer, which
+               are arguments of both constructors
     _weights   () -> the tensors of the weights, as they are now
     _weight_names   () -> their names in torch's layer
     _shapes    (x, batch_sizes or None) -> the shapes of the state for that input; None if PyTorch
@@ -106,12 +108,22 @@ class _Module(metaclass=_Standing):
             return None
         return parts, weights
 
+    def __setattr__(self, name, value):
+        names = self._names  # now: `__class__` may be what is set
+        super().__setattr__(name, value)
+        if name in names:  # the layer was made for another value
+            self.__dict__.pop("_fastlstm", None)
+
+    def _arguments(self):
+        """Those of the layer that PyTorch would compute now."""
+        return {name: getattr(self, name) for name in self._names}
+
     def _layer(self, weights):
         """A layer of fastlstm with these weights."""
         packed, frozen = self._fastlstm, self._frozen
-        if packed is not None:
+        if packed is not None and len(packed.copies) == len(weights):
             trusted = frozen == "trusted" and not CHECK_FROZEN
-            if (trusted and packed.is_marked(weights)) or packed.is_of(weights):
+            if packed.is_still_of(weights) if trusted else packed.is_of(weights):
                 return packed.layer
             if frozen and not trusted:
                 changed = ", ".join(packed.changed(self._weight_names(), weights))
@@ -124,10 +136,19 @@ class _Module(metaclass=_Standing):
         return packed.layer
 
     def _with_weights(self, arrays):
-        arguments = {name: getattr(self, name) for name in self._names}
+        arguments = self._arguments()
         if self._precision is not None:
             arguments["precision"] = self._precision
         layer = self._class.without_weights(**arguments)
+        if self._fastlstm is None:  # the first call, or the first with these attributes
+            due = layer.weight_shapes()
+            problem = next((f"there is {name}" for name in arrays if name not in due), None)
+            problem = problem or misfit(layer, arrays)
+            if problem:
+                raise RuntimeError(
+                    f"fastlstm.torch.{type(self).__name__}: its attributes do not fit its weights: "
+                    f"{problem}"
+                )
         layer.take_weights(arrays)
         return layer if self._dtype is None else layer.quantize(self._dtype)
 
@@ -195,7 +216,7 @@ class _Layer(_Module):
             seed = int(torch.empty((), dtype=torch.int64).random_())
         if _needs_grad(x, state, weights):
             return _Run.apply(layer, lengths, rate, seed, len(state), x, *state, *weights)
-        threads = torch.get_num_threads()
+        threads = num_threads()
         state = layer.state_from_parts([array_of(s) for s in state]) if state else None
         if rate:
             y, state, _ = training.forward(layer, array_of(x), state, lengths, seed, threads, rate)
@@ -232,7 +253,7 @@ class _Layer(_Module):
 class _Cell(_Module):
     """What the cells share: a cell is a layer of one step."""
 
-    _names = ("input_size", "hidden_size", "bias")
+    _names = ("input_size", "hidden_size")
 
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
@@ -251,17 +272,23 @@ class _Cell(_Module):
         layer = self._layer(weights)
         x, *state = (array_of(t)[None] for t in (input, *state))
         state = layer.state_from_parts(state) if state else None
-        _, state = layer(x, state, num_threads=torch.get_num_threads())
+        _, state = layer(x, state, num_threads=num_threads())
         state = [torch.from_numpy(s[0]) for s in layer.state_parts(state)]
         return tuple(state) if self._class.has_c else state[0]
 
     def _weights(self):
         mine = self._parameters
-        names = _OF_CELLS[: 4 if self.bias else 2]
-        return [mine[name] if name in mine else getattr(self, name) for name in names]
+        found = [mine[name] if name in mine else getattr(self, name) for name in _OF_CELLS]
+        if found[2] is None and found[3] is None:
+            del found[2:]
+        return found
 
     def _weight_names(self):
-        return [f"{name}_l0" for name in _OF_CELLS[: 4 if self.bias else 2]]
+        return [f"{name}_l0" for name in _OF_CELLS[: len(self._weights())]]
+
+    def _arguments(self):
+        # PyTorch does not look at the attribute `bias`, but at the biases.
+        return super()._arguments() | {"bias": len(self._weights()) == 4}
 
     def _shapes(self, x, sizes):
         if x.dim() not in (1, 2) or x.shape[-1] != self.input_size or x.numel() == 0:
@@ -300,7 +327,13 @@ class RNN(_Layer, torch.nn.RNN):
     """torch.nn.RNN, computed by fastlstm; what GRU says holds."""
 
     _class, _torchs = layers.RNN, torch.nn.RNN
-    _names = (*_Layer._names, "nonlinearity")
+    _names = (*_Layer._names, "mode")  # PyTorch's calls look at it, not at `nonlinearity`
+
+    def _arguments(self):
+        made = super()._arguments()
+        mode = made.pop("mode")
+        made["nonlinearity"] = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}.get(mode, mode)
+        return made
 
 
 class LSTMCell(_Cell, torch.nn.LSTMCell):

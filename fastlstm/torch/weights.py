@@ -5,8 +5,11 @@ PyTorch counts writes to a tensor, but not those through `.data`, `.numpy()` or 
 call compares all weights with the copies that were packed, bit by bit. Of H = I = 256, 0.53 million
 weights, that takes 90 us with the extension's memcmp, where NumPy took 180 and torch.equal 630; of
 0.03 million 7, 18 and 42; of 2.1 million, beyond the caches, 1.9 ms in each way but 2.5 by
-torch.equal. (Zen 4, one busy core of two.) A frozen module compares addresses and PyTorch's counts.
+torch.equal. (Zen 4, one busy core of two.) A frozen module asks whether they are the same tensors,
+at the same addresses, and PyTorch's counts.
 """
+
+import weakref
 
 import torch
 
@@ -17,9 +20,10 @@ class Packed:
     """A layer of fastlstm, of copies of the weights, and what tells whether they still are these.
 
     layer     its arrays are `copies`, contiguous float32, or these quantized
-    seen      (marks, live) of the module's own weights: their addresses and PyTorch's counts of
-              writes to them; their memory as arrays, None if one is not contiguous. One attribute,
-              so that threads find both of one time
+    seen      (addresses, live, marks) of the module's own weights: where they are; their memory as
+              arrays, None if one is not contiguous; and for each a weak reference to the tensor and
+              PyTorch's count of writes to it, None if one has no count. One attribute, so that
+              threads find all of one time
     """
 
     def __init__(self, make, names, weights):
@@ -30,15 +34,17 @@ class Packed:
         self._look_at(weights)
 
     def _look_at(self, weights):
-        live = None
+        live = marks = None
         if all(w.is_contiguous() and not w.is_neg() for w in weights):
             live = [w.detach().numpy() for w in weights]
-        self.seen = _marks(weights), live
+        if not any(w.is_inference() for w in weights):  # those have no count
+            marks = [(weakref.ref(w), w._version) for w in weights]
+        self.seen = [w.data_ptr() for w in weights], live, marks
 
     def is_of(self, weights):
         """Do `weights` have the copies' bits?"""
-        marks, live = self.seen
-        for w, (address, _), copy in zip(weights, marks, self.copies, strict=True):
+        addresses, live, _ = self.seen
+        for w, address, copy in zip(weights, addresses, self.copies, strict=True):
             if w.data_ptr() != address or w.shape != copy.shape or not w.is_contiguous():
                 live = None
                 break
@@ -49,19 +55,27 @@ class Packed:
         self._look_at(weights)
         return True
 
-    def is_marked(self, weights):
-        """Are they where they were, with no write that PyTorch has counted?"""
-        return self.seen[0] == _marks(weights)
+    def is_still_of(self, weights):
+        """The same, but bits are not compared while these are the tensors that were seen last,
+        where they were, with no write that PyTorch has counted. Another tensor of the same memory
+        has a count of its own."""
+        addresses, _, marks = self.seen
+        if marks is None:
+            return self.is_of(weights)
+        for w, address, (tensor, count) in zip(weights, addresses, marks, strict=True):
+            if tensor() is not w or w.data_ptr() != address or w._version != count:
+                break
+        else:
+            return True
+        if not self.is_of(weights):
+            return False
+        self._look_at(weights)
+        return True
 
     def changed(self, names, weights):
         """The names of those whose bits are not the copies'."""
         both = zip(names, weights, self.copies, strict=True)
         return [name for name, w, copy in both if not _equal(w, copy)]
-
-
-def _marks(weights):
-    # A tensor made under inference_mode has no count.
-    return [(w.data_ptr(), -1 if w.is_inference() else w._version) for w in weights]
 
 
 def _equal(weight, copy):

@@ -86,6 +86,7 @@ WRONG = [
     (TypeError, "not an array of integers", checks.lengths, NO_ARRAY, 4, 2),
     (TypeError, "not today", checks.lengths, Unreadable(), 4, 2),
     (TypeError, "dtype float64", checks.lengths, [1.0, 2.0], 4, 2),
+    (ValueError, r"shape \(2,\), got \(0,\)", checks.lengths, [], 4, 2),
     (ValueError, r"shape \(2,\), got \(3,\)", checks.lengths, [1, 2, 3], 4, 2),
     (ValueError, r"0\.\.4.*got -1 to 3", checks.lengths, [-1, 3], 4, 2),
     (ValueError, r"0\.\.4.*got 1 to 5", checks.lengths, [5, 1], 4, 2),
@@ -158,7 +159,9 @@ def test_states_and_lengths():
         made = checks.lengths(given, 4, 2)
         given[:] = 200
         assert made.tolist() == [0, 4] and made.dtype == np.int64
-    assert checks.lengths(np.zeros(0, int), 4, 0).shape == (0,)
+    for given in ([], np.zeros(0, int), np.zeros(0)):
+        made = checks.lengths(given, 4, 0)
+        assert made.shape == (0,) and made.dtype == np.int64
 
 
 def test_outputs():

@@ -4,6 +4,7 @@
 import copy
 import math
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -216,6 +217,51 @@ def test_weights_made_in_inference_mode(ours_only):
         assert torch.equal(ours(X)[0], want)
         ours.weight_hh_l0 = torch.nn.Parameter(2 * ours.weight_hh_l0, requires_grad=False)
         assert not torch.equal(ours(X)[0], want)
+
+
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRUCell])
+def test_writes_to_weights_without_a_count_are_noticed_while_frozen(kind, comparisons):
+    """In inference mode PyTorch counts nothing."""
+    x, other = X if kind is torch.nn.LSTM else X[0], kind(3, 4)
+    with torch.inference_mode():
+        ours = kind(3, 4)
+        fastlstm.torch.accelerate(ours)
+        freeze(ours)
+        ours(x), ours(x)
+        ours.load_state_dict(other.state_dict())
+        first = lambda found: found[0] if isinstance(found, tuple) else found  # noqa: E731
+        assert torch.allclose(first(ours(x)), first(other(x)), atol=1e-5)
+    assert comparisons != []
+
+
+def test_other_tensors_of_the_same_memory_are_noticed_while_frozen(ours_only, comparisons):
+    """Each has a count of its own, which says nothing of the other's."""
+    ours = fastlstm.torch.LSTM(3, 4)
+    freeze(ours)
+    want = ours(X)[0]
+    for name, p in list(ours.named_parameters()):
+        setattr(ours, name, torch.nn.Parameter(p.data))
+    other = torch.nn.LSTM(3, 4).state_dict()
+    ours.load_state_dict(other)
+    y = ours(X)[0]
+    assert not torch.equal(y, want)
+    unfreeze(ours)
+    assert torch.equal(ours(X)[0], y)
+    freeze(ours)
+    for name, p in list(ours.named_parameters()):  # others again, with the same bits
+        setattr(ours, name, torch.nn.Parameter(p.data))
+    assert torch.equal(ours(X)[0], y)
+    comparisons.clear()
+    assert torch.equal(ours(X)[0], y) and comparisons == []
+
+
+def test_a_frozen_module_keeps_no_tensor_alive(ours_only):
+    ours = fastlstm.torch.LSTM(3, 4)
+    freeze(ours)
+    ours(X)
+    gone = weakref.ref(ours.weight_hh_l0)
+    ours.weight_hh_l0 = torch.nn.Parameter(torch.zeros(16, 4))
+    assert gone() is None
 
 
 def test_only_modules_are_frozen():

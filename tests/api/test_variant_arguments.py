@@ -61,6 +61,34 @@ def test_more_wrong_arguments():
         fastlstm.LSTM(3, 4, peepholes=True).load_state_dict(fastlstm.LSTM(3, 4).state_dict())
 
 
+def test_an_initial_state_is_given_as_a_calls_state():
+    """In every form that a call takes; what a call refuses is refused here, and changes nothing."""
+    torch = pytest.importorskip("torch")
+    h, c = (np.arange(n, n + 4, dtype=np.float32).reshape(1, 1, 4) for n in (0, 4))
+    for each in (
+        np.float64, np.ndarray.tolist, torch.from_numpy,
+        lambda a: torch.nn.Parameter(torch.from_numpy(a)),
+        lambda a: torch.from_numpy(a).bfloat16(),
+    ):  # fmt: skip
+        lstm, gru = fastlstm.LSTM(3, 4), fastlstm.GRU(3, 4)
+        lstm.initial_state, gru.initial_state = [each(h), each(c)], each(h)
+        assert [part.tolist() for part in lstm.initial_state] == [h.tolist(), c.tolist()]
+        assert gru.initial_state.tolist() == h.tolist()
+    for layer, wrong, error, says in (
+        (lstm, 5, TypeError, r"initial_state must be a pair \(h0, c0\), got int"),
+        (lstm, np.stack([h, c]), TypeError, "a pair .*, got ndarray"),
+        (lstm, (), TypeError, "a pair .*, got tuple of 0"),
+        (lstm, (h, "c"), TypeError, "must hold real numbers"),
+        (lstm, ("h", c), TypeError, "initial_state must hold real numbers"),
+        (lstm, (h, c[0]), ValueError, r"size \(1, 1, 4\), got \(1, 4\)"),
+        (gru, 5, ValueError, r"size \(1, 4\), got \(\)"),
+        (gru, [[1], [2, 3]], TypeError, "initial_state is not an array of numbers"),
+    ):
+        with pytest.raises(error, match=says):
+            layer.initial_state = wrong
+    assert gru.initial_state.tolist() == h.tolist()
+
+
 def test_the_usual_is_no_variant():
     """Spelled out, torch's own activations and defaults run on the cells' own kernels."""
     layer = fastlstm.LSTM(3, 4, activations=("sigmoid", "tanh", "tanh"), clip=None, reverse=False)

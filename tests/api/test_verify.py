@@ -151,6 +151,31 @@ def test_exchanged_directions_and_states(rng):
     assert right.verify(x[:, 0], y[:, 0], tuple(each[:, 0] for each in start))
 
 
+FORMS = {
+    "arrays": np.asarray,
+    "float64": np.float64,
+    "lists": np.ndarray.tolist,
+    "tensors": torch.from_numpy,
+    "parameters": lambda array: torch.nn.Parameter(torch.from_numpy(array)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_in_every_form_that_a_call_takes(rng, kind, form):
+    """Explanations are tried from the state that was given, batched or not."""
+    state, x, _ = reference(kind, rng)
+    start = [rng.standard_normal((1, 2, 4)).astype(np.float32) for _ in "hc"]
+    right = layer_of(kind, state)
+    wrong = layer_of(kind, {n: a / 2 if "bias" in n else a for n, a in state.items()})
+    for rows in (slice(None), 0):
+        parts = [FORMS[form](np.ascontiguousarray(each[:, rows])) for each in start]
+        hx = tuple(parts) if kind == "LSTM" else parts[0]
+        y = right(x[:, rows], hx)[0]
+        assert right.verify(x[:, rows], y, hx)
+        assert wrong.verify(x[:, rows], y, hx).would == "the biases are added twice"
+
+
 def test_what_nothing_explains(rng):
     state, x, y = reference("LSTM", rng)
     result = layer_of("LSTM", state).verify(x, rng.standard_normal(y.shape))

@@ -10,6 +10,7 @@ import torch
 from conftest import BACKEND
 
 import fastlstm
+from fastlstm.engine import backend
 
 UNCUT, CUT = 512, 256
 
@@ -64,6 +65,32 @@ def test_the_order_of_a_long_sum(I, H, rows, isa, rng):
     sums = written(w["bias_ih_l0"], x[0], w["weight_ih_l0"], fused(isa))
     sums = written(sums, h[0], w["weight_hh_l0"], fused(isa))
     assert layer(x, h)[0][0].tobytes() == np.maximum(sums, 0).tobytes()
+
+
+@pytest.mark.needs("c")
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
+def test_the_probe_of_kernels_cuts_them_too(cell, isa, monkeypatch):
+    """They time what calls run. Each product is 1; added one by one to 2^24 all are lost."""
+    arrays = []
+
+    class Numbers:
+        """Of the arrays, in the order in which the probe asks for them, the rows, the outputs, the
+        weights, what the sums of `gemm` start from, and where they go to."""
+
+        def standard_normal(self, n, dtype):
+            value = (1, 0, 1, 2.0**24, 0, 0, 0, 0)[len(arrays)]
+            arrays.append(np.full(n, 10 * value, dtype))  # the probe takes a tenth
+            return arrays[-1]
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Numbers())
+    probe = backend.KernelProbe(isa, 2, 1024, 40, cell)
+    monkeypatch.undo()
+    assert arrays[0][0] == arrays[2][0] == 1 and arrays[3][0] == 2.0**24
+    probe.gemm()
+    assert set(arrays[4].tolist()) <= {0.0, 2.0**24 + 1024}
+    assert (arrays[4] > 0).sum() >= 2 * 40
+    probe.step()  # sums of 1,024, of which every gate is 1
+    assert np.isfinite(probe.result()).all() and probe.result().any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -27,6 +27,7 @@ LAYERS = [
     lambda: fastlstm.GRU(1, 1),
     lambda: fastlstm.RNN(3, 4, nonlinearity="relu", bidirectional=True),
     lambda: fastlstm.RNN(130, 33, 3),
+    lambda: fastlstm.LSTM(3, 4, 2, dropout=0.3),
 ]
 
 
@@ -43,6 +44,30 @@ def test_what_is_saved_comes_back(tmp_path, rng, make):
     # other libraries read it, and what they write again is a safetensors file
     assert set(safetensors.numpy.load_file(path)) == set(layer.state_dict())
     assert load(path, batch_first=True).batch_first
+    assert load(path, dropout=0.25).dropout == 0.25
+
+
+def test_dropout_is_trained_with_again(tmp_path, rng):
+    layer, path = fastlstm.GRU(3, 4, 2, dropout=0.3), tmp_path / "layer"
+    layer.save(path)
+    x = rng.standard_normal((5, 2, 3)).astype(np.float32)
+    due = layer.forward_train(x, seed=1)[0]
+    assert due.tobytes() != layer(x)[0].tobytes()
+    assert load(path).forward_train(x, seed=1)[0].tobytes() == due.tobytes()
+    assert load(path, dropout=0.0).forward_train(x, seed=1)[0].tobytes() == layer(x)[0].tobytes()
+    assert "dropout=0.3" in str(inspect(path)[2][""])
+    with pytest.raises(ValueError, match=r"dropout should be a number in range \[0, 1\], got 2"):
+        load(path, dropout=2)
+
+
+def test_older_versions_read_a_layer_without_dropout(tmp_path):
+    """Its description has no more fields than theirs."""
+    path, found = tmp_path / "layer", []
+    fastlstm.LSTM(3, 4, 2).save(path)
+    rewritten(path, lambda config: found.append(config) or json.dumps(config))
+    fields = {"kind": "LSTM", "input_size": 3, "hidden_size": 4, "num_layers": 2}
+    assert found == [{"version": 1, "layers": {"": fields}}]
+    assert load(path).dropout == 0.0
 
 
 def test_weights_are_views_of_the_file(tmp_path, rng):
@@ -107,7 +132,7 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
         "c.": Layer("RNN", 3, 4, direction="bidirectional", activations=((RELU,), (TANH,)),
                     merge="sum"),
         "d.": Layer("LSTM", 3, 4, direction="bidirectional", initial_state=("initial_h",),
-                    precision="bfloat16x6"),
+                    dropout=0.5, precision="bfloat16x6"),
         "e.": Layer("RNN", 3, 4, dtype="int8", inputs="int8"),
     }  # fmt: skip
     assert {f.name for f in dataclasses.fields(Layer)} - {"problem", "assumed", "cell"} <= {
@@ -144,6 +169,7 @@ def test_every_field_of_a_layer_is_kept(tmp_path):
     made = load(tmp_path / "all", "b.")
     assert made.dtype == "float16" and arrays["b.weight_ih_l0"].dtype == np.float16
     assert made.reverse and not made.reset_after and made.output_order == "processing"
+    assert load(tmp_path / "all", "d.").dropout == 0.5
     h, c = load(tmp_path / "all", "d.").initial_state
     assert h.shape == c.shape == (2, 1, 4) and (h == 1).all() and not c.any()
 
@@ -201,6 +227,7 @@ BAD = {
     "direction": (changed(direction="up"), "a layer is malformed"),
     "activations": (changed(activations=[[["tanh", None, None]]]), "a layer is malformed"),
     "activation": (changed(activations=[[1, 2]]), "a layer is malformed"),
+    "dropout": (changed(dropout=2.0), "a layer is malformed"),
     "no layer": (lambda c: json.dumps({"version": 1, "layers": {"x.": {"kind": "LSTM"}}}),
                  "does not fit"),
     "no dict": (lambda c: json.dumps({"version": 1, "layers": {"": 3}}), "not those"),

@@ -4,7 +4,7 @@
 import isas
 import numpy as np
 import pytest
-from cases import CELLS, Case
+from cases import CELLS, MAKERS, Case
 from conftest import BACKEND, PROMISES
 
 ISAS = isas.FLOATS
@@ -68,6 +68,32 @@ def test_nan_in_padding_reaches_nothing(isa, rng):
         dirty[np.arange(9)[:, None] >= lengths] = POISON[n % 4]
         for a, b in zip(flat(layer, x, lengths), flat(layer, dirty, lengths), strict=True):
             assert a.tobytes() == b.tobytes(), (isa, case, lengths)
+
+
+@pytest.mark.parametrize(
+    "cell, variant",
+    [*((c, v) for c in CELLS for v in ({}, {"clip": 3.0})), ("lstm", {"peepholes": True})],
+)
+def test_nan_in_the_state_of_a_row_without_steps_reaches_no_gradient(cell, variant, rng):
+    """It comes back as that row's last state, and nothing else is made of it."""
+    make, options = MAKERS[cell]
+    x, lengths = rng.standard_normal((6, 4, 3)).astype(np.float32), np.array([4, 0, 6, 1])
+    for D in (1, 2):
+        layer = make(3, 5, 2, bidirectional=D == 2, **options, **variant)
+        start = [rng.standard_normal(s).astype(np.float32) for s in layer.state_shapes(4)]
+        found = []
+        for value in (0.25, np.nan):
+            for part in start:
+                part[:, 1] = value
+            y, end, tape = layer.forward_train(x, layer.state_from_parts(start), lengths=lengths)
+            ends = layer.state_parts(end)
+            for part in ends:
+                assert np.array_equal(part[:, 1], np.full((2 * D, 5), value), equal_nan=True)
+            up = layer.state_from_parts([np.ones_like(part) for part in ends])
+            grads = layer.backward(tape, np.ones_like(y), up)
+            found.append([y, grads.x, *grads.params.values(), *layer.state_parts(grads.state)])
+        for clean, dirty in zip(*found, strict=True):
+            assert np.isfinite(clean).all() and clean.tobytes() == dirty.tobytes()
 
 
 def flat(layer, x, lengths=None):

@@ -177,7 +177,7 @@ cdef extern from "base/threads.h" nogil:
 cdef extern from "kernels/contract.h" nogil:
     ctypedef struct fl_gemm:
         size_t rows, vectors, panels, k
-        int descending
+        int descending, cut
         const float **a
         ptrdiff_t a_step
         const void *panel
@@ -198,6 +198,7 @@ cdef extern from "kernels/contract.h" nogil:
         float **h_out
         float *c
         size_t c_row
+        void (*gemm)(const fl_gemm *) noexcept nogil
 
     ctypedef struct fl_cell:
         size_t gates, vectors, units

@@ -198,7 +198,7 @@ cdef class Program:
     cdef list keep  # arrays whose memory the program reads
     cdef list ndims, dtypes  # of the inputs
     cdef list outs  # places of the outputs
-    cdef dict layouts  # {(shapes, threads): Layout}, the latest MOST_LAYOUTS
+    cdef dict layouts  # {(shapes, threads): Layout}, the latest MOST_LAYOUTS; in critical sections
     cdef Layout latest  # of the last run
     cdef list input_places
     cdef list arenas  # [(bytes, address)] that no run uses now
@@ -281,7 +281,8 @@ cdef class Program:
         cdef size_t i, j, step = 0, count = len(self.ndims)
         cdef int status
         key = (shapes, threads)
-        found = self.layouts.get(key)
+        with cython.critical_section(self):
+            found = self.layouts.get(key)
         if found is not None:
             return found
         if <size_t>len(shapes) != count:
@@ -317,9 +318,10 @@ cdef class Program:
             )
         made.like = tuple(like)
         made.shapes = tuple([shape for shape, _ in like])
-        if len(self.layouts) >= MOST_LAYOUTS:
-            self.layouts.pop(next(iter(self.layouts)), None)
-        self.layouts[key] = made
+        with cython.critical_section(self):
+            if len(self.layouts) >= MOST_LAYOUTS:
+                self.layouts.pop(next(iter(self.layouts)), None)
+            self.layouts[key] = made
         return made
 
     cdef void *arena(self, size_t bytes, size_t *capacity) except? NULL:

@@ -119,6 +119,7 @@ cdef class KernelProbe:
         self.g.vectors = self.cell.vectors
         self.g.panels = panels
         self.g.k = k
+        self.g.cut = 1  # as in calls
         self.g.a = self.rows_in
         self.g.a_step = 1
         self.g.panel = self.floats(panels * k * group)
@@ -140,6 +141,7 @@ cdef class KernelProbe:
         self.s.b_hn = self.floats(panels * units)
         self.s.c = self.floats(rows * panels * units)
         self.s.c_row = panels * units
+        self.s.gemm = self.table.gemm[FL_FLOAT32]
 
     def __dealloc__(self):
         fl_free(<void *>self.rows_in)

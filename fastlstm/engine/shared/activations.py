@@ -4,7 +4,7 @@
 VALUES[name](x, a, b) works on arrays, as NumPy runs it, and on one float32, as Numba compiles it;
 a and b are alpha and beta. SLOPES[name](x, y, a, b), on arrays alone, is the derivative at x, where
 the value is y; those of sigmoid, tanh and relu look at y only. At a corner it is the derivative
-from the left.
+from the left, and at both of hard_sigmoid's 0.
 Every constant is a float32: a Python float would turn what Numba compiles into float64.
 """
 

@@ -250,15 +250,17 @@ def _track_backward(tape, i, reverse, a, dy, dh, dc, grads, da):
 
 def _states_before(states, first, running, reverse, t0, t1):
     """The state before each of the steps t0 to t1: `first` (B, n) where a row begins, else that of
-    the step before, from `states` (T, B, n)."""
+    the step before, from `states` (T, B, n). Where a row does not run it is 0: what stands there
+    may be NaN, which even times 0 must not reach a sum."""
     before = np.empty((t1 - t0, *first.shape), np.float32)
     if not reverse:
         before[0] = states[t0 - 1] if t0 else first
         before[1:] = states[t0 : t1 - 1]
-        return before
-    for t in range(t0, t1):
+    for t in range(t0, t1) if reverse else ():
         begun = running[t + 1] if t + 1 < len(running) else 0
         before[t - t0, begun:] = first[begun:]
         if begun:
             before[t - t0, :begun] = states[t + 1, :begun]
+    for t in range(t0, t1) if running[t1 - 1] < len(first) else ():
+        before[t - t0, running[t] :] = 0
     return before

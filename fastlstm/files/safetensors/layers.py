@@ -124,6 +124,7 @@ def described(source, fields):
             or layer.precision not in LAYER_PRECISIONS
             or "float32" not in (layer.dtype, layer.precision)
             or layer.inputs not in INPUTS
+            or not 0 <= layer.dropout <= 1
             or any(len(each) != len(USUAL[layer.kind]) for each in layer.directions)
         ):
             raise ValueError

@@ -226,6 +226,7 @@ def _layers():
     for fields in (
         {}, {"activations": [[["relu", None, None]]]}, {"activations": [[["elu", 1.0, None]]]},
         {"batch_first": True, "clip": 2.0, "direction": "reverse", "output_order": "processing"},
+        {"dropout": 0.5},
         {"initial_state": ["initial_h"], "peepholes": ["peephole_l0"], "input_forget": True},
     ):  # fmt: skip
         layer = {"kind": "RNN", "input_size": 1, "hidden_size": 1} | fields

@@ -200,6 +200,9 @@ def own_cases():
         ("kind-list", {"kind": ["RNN"]}), ("size-float", {"hidden_size": 1.0}),
         ("size-far", {"hidden_size": long, "kind": "LSTM"}),
         ("layers-far", {"num_layers": long}),
+        ("dropout-text", {"dropout": "0.5"}), ("dropout-bool", {"dropout": True}),
+        ("dropout-nan", {"dropout": float("nan")}), ("dropout-far", {"dropout": far}),
+        ("dropout-above", {"dropout": 2.0}), ("dropout-below", {"dropout": -0.5}),
     ):  # fmt: skip
         layer = {"kind": "RNN", "input_size": 1, "hidden_size": 1} | fields
         said = json.dumps({"version": 1, "layers": {"": layer}}).encode()

@@ -179,6 +179,14 @@ class _Module(metaclass=_Standing):
         return state
 
 
+# Where PyTorch's own GRU, RNN and cells are faster than they would be here, they run there
+# (benchmarks/torch_step.py): a layer's calls of at most FEW_STEPS steps whose weights, MANY_WEIGHTS
+# of them or more, would be compared with the packed ones; single steps of a layer whose gradients
+# are wanted, since each is a call forward and one backward; and cells of at least CELL_WEIGHTS
+# weights that are not frozen. PyTorch's LSTM is slower in all of these.
+FEW_STEPS, MANY_WEIGHTS, CELL_WEIGHTS = 4, 1 << 17, 1 << 16
+
+
 class _Layer(_Module):
     """What LSTM, GRU and RNN share."""
 
@@ -191,6 +199,8 @@ class _Layer(_Module):
         if taken is None:
             return self._torchs.forward(self, input, hx)
         parts, weights = taken
+        if not packed and self._is_faster_in_torch(x, parts, weights):
+            return self._torchs.forward(self, input, hx)
         if not packed:
             y, *state = self._run(x, parts, weights, None)
             return y, self._state(state)
@@ -204,6 +214,16 @@ class _Layer(_Module):
         if back is not None:
             state = [s.index_select(1, back) for s in state]
         return PackedSequence(y, sizes, order, back), self._state(state)
+
+    def _is_faster_in_torch(self, x, parts, weights):
+        if self._class.has_c or self._dtype is not None or self._precision is not None:
+            return False
+        steps = x.shape[1 if self.batch_first and x.dim() == 3 else 0]
+        if steps > FEW_STEPS:
+            return False
+        if _needs_grad(x, parts, weights):
+            return steps == 1
+        return self._frozen is None and _count(weights) >= MANY_WEIGHTS
 
     def _run(self, x, state, weights, lengths):
         """y and the final state's parts; lengths: of the rows of a time-first x, or None."""
@@ -266,7 +286,7 @@ class _Cell(_Module):
         taken = self._taken(input, None, hx)
         # With gradients a step is a call of its own, forward and backward, which took 1.3 to 1.9
         # times PyTorch's time at H = 64 to 128: PyTorch computes it.
-        if taken is None or _needs_grad(input, *taken):
+        if taken is None or _needs_grad(input, *taken) or self._is_faster_in_torch(taken[1]):
             return self._torchs.forward(self, input, hx)
         state, weights = taken
         layer = self._layer(weights)
@@ -275,6 +295,11 @@ class _Cell(_Module):
         _, state = layer(x, state, num_threads=num_threads())
         state = [torch.from_numpy(s[0]) for s in layer.state_parts(state)]
         return tuple(state) if self._class.has_c else state[0]
+
+    def _is_faster_in_torch(self, weights):
+        if self._frozen is not None or self._dtype is not None or self._precision is not None:
+            return False
+        return _count(weights) >= CELL_WEIGHTS
 
     def _weights(self):
         mine = self._parameters
@@ -318,7 +343,11 @@ class LSTM(_Layer, torch.nn.LSTM):
 
 class GRU(_Layer, torch.nn.GRU):
     """torch.nn.GRU, computed by fastlstm; all that LSTM says holds but the last paragraph's first
-    sentence: nn.GRU refuses nothing."""
+    sentence: nn.GRU refuses nothing.
+
+    PyTorch computes what is faster there: a single step whose gradients are wanted, and up to four
+    steps of a module that is not frozen and has 2^17 weights or more.
+    """
 
     _class, _torchs = layers.GRU, torch.nn.GRU
 
@@ -338,7 +367,8 @@ class RNN(_Layer, torch.nn.RNN):
 
 class LSTMCell(_Cell, torch.nn.LSTMCell):
     """torch.nn.LSTMCell, for inference computed by fastlstm; what LSTM says of tensors and weights
-    holds. Where gradients are wanted, PyTorch computes each step: nothing is slower for it."""
+    holds. Where gradients are wanted, and of 2^16 weights or more that are not frozen, which it
+    would take longer to compare, PyTorch computes each step: nothing is slower for it."""
 
     _class, _torchs = layers.LSTM, torch.nn.LSTMCell
 
@@ -362,6 +392,10 @@ STANDING = (LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell)
 
 def _needs_grad(x, state, weights):
     return torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights))
+
+
+def _count(tensors):
+    return sum(map(torch.numel, tensors))
 
 
 def _time_first(layer):

@@ -160,3 +160,66 @@ def test_more_threads_than_the_engine_takes(kind, monkeypatch):
     assert found == []
     ours(x)[0].sum().backward()
     assert found == [1024, 1024]
+
+
+# Calls that are faster in PyTorch
+
+
+@pytest.fixture
+def engine_calls(monkeypatch):
+    """[how many calls of layers the engine has run, for inference or training]."""
+    count = [0]
+    for owner, name in ((fastlstm.layers.recurrent.Recurrent, "__call__"), (training, "forward")):
+
+        def counting(*args, _real=getattr(owner, name), **kwargs):
+            count[0] += 1
+            return _real(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counting)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "steps", "frozen", "grad", "here"),
+    [
+        ("GRU", 128, 1, False, False, True),  # fewer than 2^17 weights
+        ("GRU", 256, 4, False, False, False),
+        ("GRU", 256, 5, False, False, True),
+        ("GRU", 256, 1, True, False, True),
+        ("RNN", 256, 1, False, False, False),
+        ("RNN", 32, 1, False, True, False),  # one step and its gradients
+        ("RNN", 32, 2, False, True, True),
+        ("LSTM", 256, 1, False, False, True),
+        ("LSTM", 256, 1, False, True, True),
+    ],
+)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_few_steps_run_where_they_are_faster(
+    engine_calls, kind, size, steps, frozen, grad, here, batch_first
+):
+    theirs = getattr(torch.nn, kind)(size, size, batch_first=batch_first)
+    ours = copy.deepcopy(theirs)
+    fastlstm.torch.accelerate(ours)
+    if frozen:
+        fastlstm.torch.freeze(ours)
+    x = torch.randn(7, steps, size) if batch_first else torch.randn(steps, 7, size)
+    with torch.set_grad_enabled(grad):
+        y, want = ours(x)[0], theirs(x)[0]
+    assert engine_calls == [int(here)]
+    assert (y - want).abs().max() <= 2e-6 and y.requires_grad == grad
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize(("size", "frozen", "here"), [(64, 0, 1), (192, 0, 0), (192, 1, 1)])
+def test_cells_run_where_they_are_faster(engine_calls, kind, size, frozen, here):
+    theirs = kind(size, size)
+    ours = copy.deepcopy(theirs)
+    fastlstm.torch.accelerate(ours)
+    if frozen:
+        fastlstm.torch.freeze(ours)
+    x = torch.randn(3, size)
+    with torch.no_grad():
+        found, want = ours(x), theirs(x)
+    assert engine_calls == [here]
+    first = (lambda s: s[0]) if kind is torch.nn.LSTMCell else (lambda s: s)
+    assert (first(found) - first(want)).abs().max() <= 2e-6

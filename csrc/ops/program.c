@@ -7,7 +7,8 @@
 #include "ops/arena.h"
 #include "ops/program_parts.h"
 
-/* Of one early output: sizes are few numbers, and what a hostile file makes of them stays small. */
+/* Of one early output: sizes are few numbers, and what a hostile file makes of them stays small.
+   What is larger is made by each run, as other steps' outputs are. */
 #define MOST_EARLY_BYTES ((size_t)1 << 20)
 /* Steps between two looks whether to stop, beside those that long operators take themselves. */
 #define POLL_STEPS 16
@@ -15,7 +16,7 @@
 struct fl_layout {
     fl_array *places;
     size_t *offset;  /* [places]: in the arena, of roots that lie there */
-    size_t *scratch; /* [steps]: of the step's own memory */
+    size_t *scratch; /* [steps]: of the step's own memory; FL_NOWHERE: it has run early */
     fl_list early;   /* void *: what early steps made */
     size_t table;    /* bytes at the start of the arena for the pointers of a run */
     size_t arena, threads;
@@ -144,7 +145,7 @@ int fl_program_output(fl_program *program, size_t number)
     if (fl_reserve(&program->outputs, 1, sizeof(size_t)) != FL_OK)
         return FL_NO_MEMORY;
     place *root = place_at(program, place_at(program, number)->root);
-    if (root->kind == MADE && !root->early) {
+    if (root->kind == MADE) {
         root->last = FL_NOWHERE;
         if (root->output == FL_NOWHERE)
             root->output = program->outputs.count;
@@ -173,6 +174,18 @@ static void gather_arrays(const making *m, const step *s)
             numbers[i] == FL_NOWHERE || i >= s->ins ? ABSENT : m->layout->places[numbers[i]];
 }
 
+/* Does a step that may be early run now? Not if what it makes is large, or what it reads was. */
+static int runs_now(const making *m, const step *s)
+{
+    const size_t *out = numbers_of(m->program, s) + s->ins;
+    int now = s->early;
+    for (size_t i = 0; i < s->ins && !s->op->type->of_shapes; i++)
+        now &= m->arrays[i].at || m->arrays[i].type == FL_TYPES;
+    for (size_t i = 0; i < s->outs && !s->op->type->is_view; i++)
+        now &= out[i] == FL_NOWHERE || fl_array_bytes(&m->arrays[s->ins + i]) <= MOST_EARLY_BYTES;
+    return now;
+}
+
 /* Runs an early step; what it makes belongs to the layout. */
 static int run_early(making *m, const step *s)
 {
@@ -187,11 +200,8 @@ static int run_early(making *m, const step *s)
     for (size_t i = 0; i < s->outs; i++) {
         if (out[i] == FL_NOWHERE)
             continue;
-        const size_t bytes = fl_array_bytes(&made[i]);
-        if (bytes > MOST_EARLY_BYTES)
-            return FL_BAD_SHAPE;
         if (fl_reserve(&m->layout->early, 1, sizeof(void *)) != FL_OK ||
-            !(made[i].at = fl_alloc(bytes + 1)))
+            !(made[i].at = fl_alloc(fl_array_bytes(&made[i]) + 1)))
             return FL_NO_MEMORY;
         ((void **)m->layout->early.at)[m->layout->early.count++] = made[i].at;
         m->layout->places[out[i]].at = made[i].at;
@@ -207,9 +217,10 @@ static int run_early(making *m, const step *s)
 }
 
 /* Does a root lie in the arena? */
-static int in_arena(const place *root)
+static int in_arena(const making *m, size_t root)
 {
-    return root->kind == MADE && !root->early && root->output == FL_NOWHERE;
+    const place *p = place_at(m->program, root);
+    return p->kind == MADE && !m->layout->places[root].at && p->output == FL_NOWHERE;
 }
 
 static size_t bytes_of_place(const making *m, size_t number)
@@ -225,14 +236,14 @@ static int arrange(making *m, const step *s, size_t index)
     const size_t *in = numbers_of(program, s), *out = in + s->ins;
     size_t taken_over = FL_NOWHERE;
     for (size_t i = 0; i < s->outs && !type->is_view; i++) {
-        if (out[i] == FL_NOWHERE || !in_arena(place_at(program, out[i])))
+        if (out[i] == FL_NOWHERE || !in_arena(m, out[i]))
             continue;
         const size_t bytes = bytes_of_place(m, out[i]);
         size_t *offset = &m->layout->offset[out[i]];
         if (i == 0 && type->in_place && s->ins && in[0] != FL_NOWHERE) {
             const size_t root = place_at(program, in[0])->root;
-            const place *from = place_at(program, root);
-            if (in_arena(from) && from->last == index && bytes == bytes_of_place(m, root) &&
+            if (in_arena(m, root) && place_at(program, root)->last == index &&
+                bytes == bytes_of_place(m, root) &&
                 m->layout->places[out[0]].type == m->arrays[0].type) {
                 taken_over = root;
                 *offset = m->layout->offset[root];
@@ -256,7 +267,7 @@ static int arrange(making *m, const step *s, size_t index)
         int again = root == taken_over; /* or an input that is given twice */
         for (size_t j = 0; j < i; j++)
             again |= in[j] != FL_NOWHERE && place_at(program, in[j])->root == root;
-        if (!again && in_arena(place_at(program, root)) && place_at(program, root)->last == index)
+        if (!again && in_arena(m, root) && place_at(program, root)->last == index)
             e = fl_arena_give_back(&m->arena, m->layout->offset[root], bytes_of_place(m, root));
     }
     return e;
@@ -279,7 +290,10 @@ static int make_step(making *m, size_t index)
     }
     if (e != FL_OK)
         return e;
-    return s->early ? run_early(m, s) : arrange(m, s, index);
+    if (!runs_now(m, s))
+        return arrange(m, s, index);
+    m->layout->scratch[index] = FL_NOWHERE;
+    return run_early(m, s);
 }
 
 static fl_layout *carve_layout(fl_carver *carver, const fl_program *program)
@@ -379,7 +393,7 @@ static void find_memory(const fl_program *program, const fl_layout *layout, void
             at[i] = at[p->root]; /* a root comes before its views */
         else if (p->kind == GIVEN)
             at[i] = inputs[p->input];
-        else if (p->kind == CONSTANT || p->early)
+        else if (layout->places[i].at) /* a constant, or made early */
             at[i] = layout->places[i].at;
         else
             at[i] = p->output == FL_NOWHERE ? arena + layout->offset[i] : outputs[p->output];
@@ -399,7 +413,7 @@ int fl_program_run(const fl_program *program, const fl_layout *layout, void *con
     for (size_t i = 0; i < program->steps.count; i++) {
         const struct step *s = step_at(program, i);
         const size_t *numbers = numbers_of(program, s);
-        if (s->early || s->op->type->is_view)
+        if (layout->scratch[i] == FL_NOWHERE || s->op->type->is_view)
             continue;
         for (size_t j = 0; j < s->ins + s->outs; j++) {
             arrays[j] = numbers[j] == FL_NOWHERE ? ABSENT : layout->places[numbers[j]];

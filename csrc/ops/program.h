@@ -12,8 +12,8 @@
  * block of memory, the arena, in which places share memory when they are not needed at the same
  * time. A step whose outputs other steps need to know their shapes (the sizes that a reshape is
  * given) is `early`: it runs when the layout is made. Its inputs are constants, outputs of early
- * steps, or any place if the operator reads nothing but shapes; each of its outputs has at most
- * 1 MiB.
+ * steps, or any place if the operator reads nothing but shapes. Where one of its outputs would have
+ * more than 1 MiB, which no sizes have, it and what reads it run with the other steps instead.
  *
  * A program changes only while it is built, a layout never, so any number of threads may run them
  * at the same time, each with an arena of its own.
@@ -58,10 +58,11 @@ size_t fl_layout_arena(const fl_layout *layout); /* bytes; SIZE_MAX: more than a
 const fl_array *fl_layout_place(const fl_layout *layout, size_t place);
 
 /*
- * Runs all steps but early ones, on at most as many threads as the layout was made for. inputs and
- * outputs: the memory of each, with the shapes that the layout was made for and gives; outputs
- * overlap neither each other nor inputs. arena: fl_layout_arena bytes, aligned to 64. The result is
- * that of the first step that is not FL_OK, and *step its number.
+ * Runs all steps but those that ran early, on at most as many threads as the layout was made for.
+ * inputs and outputs: the memory of each, with the shapes that the layout was made for and gives;
+ * outputs overlap neither each other nor inputs. Inputs of int64 must not change during the run:
+ * indices and lengths are read again after they were checked. arena: fl_layout_arena bytes, aligned
+ * to 64. The result is that of the first step that is not FL_OK, and *step its number.
  */
 int fl_program_run(const fl_program *program, const fl_layout *layout, void *const *inputs,
                    void *const *outputs, void *arena, const fl_caller *caller, size_t *step);

@@ -10,7 +10,7 @@ enum { GIVEN, CONSTANT, MADE };
 
 typedef struct place {
     int kind, type;
-    int early;         /* MADE by an early step: its elements lie in the layout */
+    int early;         /* MADE by a step that may be early: then its elements lie in the layout */
     size_t axes;       /* GIVEN: how many axes it has */
     size_t input;      /* GIVEN: the number of the program's input */
     fl_array constant; /* CONSTANT */
@@ -23,7 +23,7 @@ typedef struct place {
 
 typedef struct step {
     fl_operator *op;
-    int early;
+    int early; /* it may be */
     int whole; /* 1: no output is FL_NOWHERE; 0: a run asks the operator for the outputs' shapes
                   once more, since those that are not wanted have no place that knows them */
     size_t ins, outs;

@@ -5,6 +5,7 @@ import collections
 import keyword
 import operator
 import re
+import unicodedata
 
 import numpy as np
 
@@ -102,12 +103,13 @@ def checked_size(name, n):
 
 
 def fields(names):
-    """Names of outputs as Python allows them in a named tuple: what is none is output_0, ..."""
+    """Names of outputs as Python allows them in a named tuple: what is none is output_0, ..., or
+    the next of these that is free."""
     found = []
     for i, name in enumerate(names):
-        field = re.sub(r"\W", "_", name).strip("_")
-        if not field.isidentifier() or keyword.iskeyword(field) or field in found:
-            field = f"output_{i}"
+        field = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name)).strip("_")  # as Python does
+        while not field.isidentifier() or keyword.iskeyword(field) or field in found:
+            field, i = f"output_{i}", i + 1
         found.append(field)
     return tuple(found)
 

@@ -132,7 +132,7 @@ class Plans:
         if not (pins.values or pins.axes or self._any_rank):
             return (pins,)
         key = [a.ndim for a in arrays] if self._any_rank else []
-        key += [arrays[i].tobytes() for i in pins.values]
+        key += [(arrays[i].shape, arrays[i].tobytes()) for i in pins.values]
         key += [arrays[i].shape[axis] for i, axis in pins.axes if axis < arrays[i].ndim]
         return (pins, *key)
 

@@ -4,6 +4,8 @@ transforms make. shapes.py has the rules of other operators, and says what a rul
 
 import math
 
+from .reference.resize import of_one_ratio
+
 
 def axis_of(node, axis, axes):
     if not -axes <= axis < axes:
@@ -93,6 +95,14 @@ def resize(node, facts):
     out = list(x)
     sizes = facts[node.inputs[3]] if len(node.inputs) > 3 and node.inputs[3] else None
     scales = facts[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
+    policy = node.attrs.get("keep_aspect_ratio_policy", "stretch")
+    if sizes is not None and policy != "stretch":
+        old, new = [x[axis] for axis in axes], sizes.elements or [None]
+        known = None not in (*old, *new)
+        made = of_one_ratio(old, new, policy)[0] if known else [None] * len(axes)
+        for axis, size in zip(axes, made):
+            out[axis] = size
+        return tuple(out)
     for i, axis in enumerate(axes):
         if sizes is not None:
             out[axis] = sizes.elements[i] if sizes.elements else None

@@ -8,9 +8,10 @@ _kept = {}
 
 
 def kept(weight, key, others, make):
-    """make(), which packs `weight` and the arrays `others`; for a Parameter what it made is kept
-    with it and given back for the same key and the same others."""
-    if type(weight) is not Parameter:
+    """make(), which packs `weight` and the arrays `others`; if all are Parameters what it made is
+    kept with `weight` and given back for the same key and the same others. Other arrays are new at
+    each call, or may be written to."""
+    if any(type(array) is not Parameter for array in (weight, *others)):
         return make()
     plans = weight.__dict__.setdefault("_plans", {})
     key = (*key, *map(id, others))
@@ -18,8 +19,7 @@ def kept(weight, key, others, make):
     if found is None:
         found = plans[key] = (make(), others)  # keeps `others`, so that no other array has their id
         for array in (weight, *others):
-            if type(array) is Parameter:
-                lock(array)
+            lock(array)
     return found[0]
 
 

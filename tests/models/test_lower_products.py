@@ -108,6 +108,26 @@ def test_against_onnxruntime(case, function):
     np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-5 * max(1, np.abs(want).max()))
 
 
+@pytest.mark.parametrize("limits", [(-0.5, 0.25), (0.5, -0.25)], ids=["least-most", "most-least"])
+@pytest.mark.parametrize(
+    "case",
+    [("Gemm", [A[0], [B], [normal(5)]], {}), ("Conv", [X2, [W2], [B8]], {"group": 2}),
+     ("Conv", [X2, [DEPTH]], {"group": 6}), ("Conv", [X1, [W1]], {})],
+    ids=lambda c: f"{c[0]}-{c[2]}",
+)  # fmt: skip
+def test_a_clip_behind_a_product(case, limits):
+    """Where the least is above the most, all is the most."""
+    op, given, attrs = case
+    inputs, constants = taken(given)
+    constants |= {"least": F(limits[0]), "most": F(limits[1])}
+    nodes = [Node(op, [f"x{i}" for i in range(len(given))], ["z"], attrs),
+             Node("Clip", ["z", "least", "most"], ["y"])]  # fmt: skip
+    want = by_onnxruntime(nodes, inputs, constants)
+    y = by_fastlstm(nodes, inputs, constants)
+    np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-5)
+    assert limits[0] < limits[1] or (y == F(limits[1])).all()
+
+
 @pytest.mark.parametrize(
     ("op", "given", "attrs", "message"),
     [

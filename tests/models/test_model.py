@@ -96,6 +96,19 @@ def test_names_that_python_does_not_allow():
 # ---- what is converted
 
 
+@pytest.mark.parametrize(
+    ("names", "fields"),
+    [(["output_1", "class"], ("output_1", "output_2")),
+     (["187", "output_0"], ("output_0", "output_1")),
+     (["output_2", "output_1", "187"], ("output_2", "output_1", "output_3")),
+     (["a", "a.", "\ufb01", "fi"], ("a", "output_1", "fi", "output_3"))],
+)  # fmt: skip
+def test_names_that_are_taken(names, fields):
+    nodes = [Node("Neg", ["x"], [name]) for name in names]
+    model = model_of(nodes, {"x": ("float32", (1,))}, dict.fromkeys(names, ("float32", (1,))))
+    assert model(np.ones(1, F32))._fields == fields
+
+
 def test_arrays_are_converted_if_no_value_is_lost(adder):
     x = np.arange(6).reshape(2, 3)
     expected = adder(x.astype(F32), np.ones(3, F32))

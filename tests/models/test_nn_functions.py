@@ -26,6 +26,7 @@ W = rng.normal(0, 1, (5, 4)).astype(np.float32)
 V = rng.normal(0, 1, 4).astype(np.float32)
 K = rng.normal(0, 1, (6, 3, 2)).astype(np.float32)
 S = np.float32(rng.normal())
+AWAY = np.array([[True, False, True], [False] * 3, [True] * 3])  # a row that goes nowhere
 NOT_FINITE = np.float32([[np.inf, -np.inf, np.nan, 0.0]])
 
 ONLY_WHERE = ("where", (B,), {})  # as a method it takes more
@@ -171,8 +172,13 @@ FUNCTIONAL = [
     ("adaptive_avg_pool2d", (X, 1), {}), ("normalize", (X,), {}), ("normalize", (X, 1, 2), {}),
     ("cosine_similarity", (X, X * 2 + 1), {}), ("interpolate", (X, 7), {}),
     ("interpolate", (X,), {"scale_factor": 1.5}),
+    *[("interpolate", (X[None],), {"scale_factor": s}) for s in ((2, 0.5), [1.5, 3.0], (2,), 0.1)],
+    ("interpolate", (X,), {"size": 7, "recompute_scale_factor": True}),
+    *[("interpolate", (a,), {"size": 0}) for a in (X, X[None], X[None, None])],
     ("scaled_dot_product_attention", (X, X * 0.5, X), {}),
     ("scaled_dot_product_attention", (X, X, X, None, 0.0, True), {}),
+    *[("scaled_dot_product_attention", (a, a, a, mask), {}) for a in (X, X[None])
+      for mask in (AWAY, np.where(AWAY, 0, -np.inf).astype(np.float32))],
 ]  # fmt: skip
 
 
@@ -196,6 +202,33 @@ def test_functions_with_parameters_pack_once():
         weight[0] = 1
     other = nn.Parameter(K * 2)
     check(F.conv1d(X, other), call(torch.nn.functional.conv1d, X, K * 2))
+
+
+def test_nothing_is_kept_for_weights_that_are_no_parameters():
+    """They are new at each call, or may be written to."""
+    weight, bias, w = nn.Parameter(K), nn.Parameter(K[:, 0, 0]), nn.Parameter(W)
+    offset = nn.tensor.zeros(len(W))
+    for i in range(3):
+        offset[:] = i
+        due = call(torch.nn.functional.conv1d, X, K, i * K[:, 0, 0])
+        check(F.conv1d(X, weight, bias * float(i)), due)
+        check(
+            F.linear(Y, w, offset), call(torch.nn.functional.linear, Y, W, np.full(len(W), i, "f"))
+        )
+    assert not weight.__dict__.get("_plans") and not w.__dict__.get("_plans")
+
+
+def test_nearest_of_all_sizes():
+    """Of 1 to 40 to as many, and by factors: the step is float32, as torch's."""
+    for n in range(1, 41):
+        x = np.arange(n, dtype=np.float32).reshape(1, 1, n)
+        for kwargs in (
+            *({"size": size} for size in range(1, 41)),
+            *({"scale_factor": s, "recompute_scale_factor": again}
+              for s in (0.3, 0.7, 1.25, 1.7, 2, 3.1) for again in (None, True) if n * s >= 1),
+        ):  # fmt: skip
+            due = call(torch.nn.functional.interpolate, x, **kwargs)
+            check(F.interpolate(x, **kwargs), due, 0)
 
 
 METHODS = [

@@ -89,6 +89,8 @@ LAYERS = [
     ("CircularPad2d", (1,), {}, [(2, 3, 4, 5)]),
     ("Upsample", (), {"scale_factor": 2}, [(2, 3, 4), (2, 3, 4, 5)]),
     ("Upsample", ((5, 7),), {}, [(2, 3, 4, 5)]),
+    ("Upsample", (), {"scale_factor": (2, 1.5)}, [(2, 3, 4, 5)]),
+    ("Upsample", (), {"scale_factor": 1.25, "recompute_scale_factor": True}, [(2, 3, 10)]),
     ("PixelShuffle", (2,), {}, [(2, 8, 3, 4)]),
     ("Unfold", ((2, 3),), {"dilation": 2, "padding": 1, "stride": 2}, [(2, 3, 6, 7)]),
     *[(name, (0.3,), {}, [(2, 3)]) for name in (

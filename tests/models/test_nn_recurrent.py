@@ -152,6 +152,19 @@ def test_attention(kwargs, rng):
         check(mine(q[:, 0], k[:, 0], v[:, 0]), call(theirs, q[:, 0], k[:, 0], v[:, 0]))
 
 
+def test_attention_of_other_widths_packs_once(rng):
+    theirs, mine = pair("MultiheadAttention", 6, 2, kdim=3, vdim=5)
+    q, k, v = (rng.normal(0, 1, (4, 2, n)).astype(np.float32) for n in (6, 3, 5))
+    for _ in range(3):
+        check(mine(q, k, v), call(theirs, q, k, v))
+    for weight in (mine.q_proj_weight, mine.k_proj_weight, mine.v_proj_weight):
+        assert len(weight._plans) == 1
+    new = rng.normal(0, 1, 18).astype(np.float32)
+    mine.in_proj_bias = nn.Parameter(new)
+    theirs.in_proj_bias = torch.nn.Parameter(torch.from_numpy(new))
+    check(mine(q, k, v), call(theirs, q, k, v))
+
+
 def test_what_is_not_supported_is_refused_by_name():
     with pytest.raises(NotImplementedError, match="add_bias_kv and add_zero_attn"):
         nn.MultiheadAttention(4, 2, add_zero_attn=True)

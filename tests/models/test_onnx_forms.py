@@ -9,6 +9,7 @@ from onnx import helper
 from onnx_models import by_onnxruntime, graph_of, model_of, node
 
 pytestmark = pytest.mark.once
+F = np.float32
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
 BATCH = {n: RNG.uniform(0.5, 1.5, 3).astype(np.float32) for n in ("s", "b", "m", "v")}
@@ -32,6 +33,9 @@ FORMS = [
     (11, node("Split", "x", "y z", axis=-1, split=[2, 3]), X),
     (13, node("Split", "x s", "y z", axis=1), X, {"s": np.array([1, 2])}),
     (18, node("Split", "x", "y z", axis=3, num_outputs=2), X),
+    *[(11, node("ConvTranspose", "x w", "y", strides=[2, 2], output_shape=[8, 9], **a), X,
+       {"w": X[0, :, :3, :2, None].transpose(0, 3, 1, 2)})
+      for a in ({}, {"auto_pad": "SAME_UPPER"}, {"auto_pad": "SAME_LOWER"}, {"auto_pad": "VALID"})],
     (7, node("Slice", "x", "y", starts=[1, 0], ends=[99, -1], axes=[1, 3]), X),
     (7, node("Slice", "x", "y", starts=[0, 1], ends=[1, 2]), X),
     (10, node("Slice", "x a b c d", "y"), X, {
@@ -128,14 +132,17 @@ BEFORE = [
     (6, node("Dropout", "x", "y", is_test=1), lambda x: x),
     (1, node("Selu", "x", "y"),
      lambda x: 1.0507 * np.where(x > 0, x, 1.6732 * np.expm1(np.minimum(x, 0)))),
+    *[(v, node("PRelu", "x s", "y"),
+       lambda x, s=s: np.where(x < 0, x * s.reshape(-1, 1, 1), x), {"s": s})
+      for v in (1, 6) for s in (F([0.1, -0.2, 3]), F([0.3]), F([[[0.1]], [[-0.2]], [[3]]]))],
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("form", BEFORE, ids=map(identify, BEFORE))
 def test_forms_before_set_7(form, runner):
     """Which ONNX Runtime does not run."""
-    version, made, expected = form
-    model = model_of(graph_of([made], {"x": X}, " ".join(made.output)), version)
+    version, made, expected, *constants = form
+    model = model_of(graph_of([made], {"x": X}, " ".join(made.output), *constants), version)
     y = runner(model)([X])[0]
     assert y.dtype == expected(X).dtype
     np.testing.assert_allclose(y, expected(X), rtol=1e-6, atol=1e-6)
@@ -166,13 +173,32 @@ def test_onnx_runtimes_own_operators(made, constants, runner):
     np.testing.assert_allclose(runner(model)([X])[0], due, rtol=1e-5, atol=2e-6)
 
 
+PARTS = [
+    (11, {}, {}), (13, {}, {}), (18, {"num_outputs": 3}, {}), (11, {"split": [1, 1, 1]}, {}),
+    (13, {}, {"s": np.array([1, 1, 1])}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("version, attrs, sizes", PARTS, ids=[f"{v}-{a}" for v, a, _ in PARTS])
+@pytest.mark.parametrize("named", ["a--", "--a", "ab-"])
+def test_parts_without_names_are_parts(named, version, attrs, sizes, runner):
+    outputs = [name.strip("-") for name in named]
+    made = helper.make_node("Split", ["x", *sizes], outputs, axis=1, **attrs)
+    model = model_of(graph_of([made], {"x": X}, " ".join(outputs), sizes), version)
+    due = [X[:, i : i + 1] for i in range(3) if outputs[i]]
+    for y, part in zip(runner(model)([X]), due, strict=True):
+        np.testing.assert_array_equal(y, part)
+
+
+@pytest.mark.parametrize("epsilon", [{}, {"epsilon": 1e-5}], ids=["default", "given"])
 @pytest.mark.parametrize("simplified", [False, True])
-def test_skip_layer_normalization(simplified, runner):
-    x, skip, gamma = X[0], X[1], X[0, 0, 0]
+def test_skip_layer_normalization(simplified, epsilon, runner):
+    x, skip, gamma = X[0] * F(1e-3), X[1] * F(1e-3), X[0, 0, 0]
     constants = {"skip": skip, "g": gamma, "b": X[0, 0, 1], "c": X[0, 0, 2]}
     name = "SkipSimplifiedLayerNormalization" if simplified else "SkipLayerNormalization"
     names = ["x", "skip", "g", "c"] if simplified else ["x", "skip", "g", "b", "c"]
-    made = helper.make_node(name, names, ["y", "", "", "s"], domain="com.microsoft", epsilon=1e-5)
+    constants |= {n: constants[n] * F(1e-3) for n in "bc"}  # so small that epsilon is seen
+    made = helper.make_node(name, names, ["y", "", "", "s"], domain="com.microsoft", **epsilon)
     model = model_of(graph_of([made], {"x": x}, "y s", constants), com_microsoft=1)
     for y, due in zip(runner(model)([x]), by_onnxruntime(model, {"x": x}), strict=True):
         np.testing.assert_allclose(y, due, rtol=1e-5, atol=2e-6)

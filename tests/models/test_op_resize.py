@@ -169,6 +169,20 @@ def test_what_becomes_products_with_matrices(case):
         np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-5 if y.dtype == F else 1)
 
 
+@pytest.mark.parametrize("policy", ["stretch", "not_larger", "not_smaller"])
+@pytest.mark.parametrize("shape", [(1, 1, 4, 8), (1, 1, "h", 8)])
+def test_the_shape_is_known_before(policy, shape):
+    """What is made of the shape is as the array is."""
+    x, attrs = normal(1, 1, 4, 8), {"axes": [2, 3], "keep_aspect_ratio_policy": policy}
+    node, constants = nodes_of(x, None, [3, 3], attrs)
+    values = [Value("y", np.dtype(F), None), Value("s", np.dtype(np.int64), None)]
+    nodes = [node, Node("Shape", ["y"], ["s"])]
+    y, s = Model(Graph([Value("x", x.dtype, shape)], values, nodes, constants, "g")).run({"x": x})
+    want = by_onnxruntime(x, node, constants)
+    assert y.shape == want.shape == tuple(s)
+    np.testing.assert_allclose(y, want, rtol=1e-6)
+
+
 @pytest.mark.parametrize("attrs", [{"mode": "cubic"}, {"mode": "nearest", "antialias": 1}])
 def test_sizes_of_zero_by_matrices(attrs):
     for shape, scales in (((0, 3, 6, 5), [1, 1, 2, 2]), ((2, 3, 6, 5), [1, 1, 0.1, 2])):

@@ -66,6 +66,42 @@ def test_a_shape_that_is_made_of_data_is_refused():
         m(np.full(100, 10, F))
 
 
+@pytest.mark.parametrize("size", [1 << 17, (1 << 17) + 1])
+def test_numbers_that_are_made_of_sizes_may_be_many(size):
+    """Those above 1 MiB are no sizes, and made by each run."""
+    nodes = [("Shape", "x", "s"), ("Squeeze", "s", "n"), ("Range", "a n b", "r"),
+             ("Cast", "r", "f", {"to": 1}), ("Add", "x f", "y")]  # fmt: skip
+    m = model(nodes, {"x": (F, ("n",))}, "y r", {"a": np.array(0), "b": np.array(1)}, {"r": I})
+    x = np.full(size, 0.5, F)
+    for _ in range(2):
+        y, r = m(x)
+        assert np.array_equal(r, np.arange(size)) and np.array_equal(y, np.arange(size) + F(0.5))
+
+
+def test_a_mask_that_is_made_of_sizes_may_be_large():
+    """What attention may look at, bool, of a few steps and then of 1,025, one after the other."""
+    nodes = [("Shape", "x", "s", {"start": 1}), ("Squeeze", "s", "n"), ("Range", "a n b", "r"),
+             ("Unsqueeze", "r axis", "c"), ("GreaterOrEqual", "c r", "m"),
+             ("Where", "m x z", "y")]  # fmt: skip
+    constants = {"a": np.array(0), "b": np.array(1), "axis": np.array([1]), "z": F(-1)}
+    m = model(nodes, {"x": (F, ("k", "n"))}, "y m", constants, {"m": bool})
+    for n in (3, 1025, 4):
+        x, due = np.arange(n * n, dtype=F).reshape(n, n), np.tri(n, dtype=bool)
+        y, mask = m(x)
+        assert np.array_equal(mask, due) and np.array_equal(y, np.where(due, x, F(-1)))
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (3, 2)), ((1, 6), (6, 1))])
+def test_a_plan_is_of_one_shape_of_a_constant(shapes):
+    """Two streams of one model, with constants of the same numbers in other shapes."""
+    nodes = [("MatMul", "x m", "a"), ("ReduceSum", "a", "b", {"keepdims": 0}), ("Add", "b h", "y")]
+    m = model(nodes, {"x": (F, (1, "i")), "m": (F, ("i", "o")), "h": (F, (1,))})
+    for shape in (*shapes, shapes[0]):
+        s = m.stream(state={"h": "y"}, m=np.ones(shape, F))
+        s.step(np.ones((1, shape[0]), F))
+        assert s.state["h"].tolist() == [6]
+
+
 def test_a_stream_keeps_its_plan_where_steps_give_integers():
     """As long as the plan does not depend on their values."""
     m = model(

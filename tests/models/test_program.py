@@ -131,14 +131,34 @@ def test_a_step_that_is_early_reads_nothing_that_is_late():
 
 
 def test_what_an_early_step_makes_is_small():
+    """What is larger, and what is made of that, is made by each run instead."""
     p, (x,) = program(1)
     (n,) = p.step(core.Operator("shape", [0, 1]), [x], 1, True)
     (filled,) = p.step(core.Operator("fill", [1, 3], [0]), [n], 1, True)
-    p.output(filled)
-    assert p.run([np.zeros(1 << 17, F)])[0].nbytes == 1 << 20
+    (copy,) = p.step(core.Operator("tile"), [filled, p.constant(numbers(1))], 1, True)
+    (most,) = p.step(core.Operator("reduce", [8, 1, 0]), [copy], 1, True)
+    (row,) = p.step(core.Operator("reshape", [0]), [filled, p.constant(numbers(1, -1))], 1, True)
+    for place in (filled, most, row):
+        p.output(place)
+    for size in (1 << 17, (1 << 17) + 1):
+        x = np.zeros(size, F)
+        for _ in range(2):
+            whole, greatest, row = p.run([x])
+            assert (whole.shape, row.shape, greatest.tolist()) == ((size,), (1, size), [3])
+            assert (whole == 3).all() and (row == 3).all()
+        assert (p.layout(((size,),)).nbytes > size * 8) == (size > 1 << 17)
+
+
+def test_no_shape_depends_on_what_is_large():
+    p, (x,) = program(1)
+    (n,) = p.step(core.Operator("shape", [0, 1]), [x], 1, True)
+    (filled,) = p.step(core.Operator("fill", [1, 3], [0]), [n], 1, True)
+    (most,) = p.step(core.Operator("reduce", [8, 1, 0]), [filled], 1, True)
+    p.output(p.step(core.Operator("fill", [0, 0], [1.0]), [most])[0])
+    assert p.run([np.zeros(1 << 17, F)])[0].tolist() == [1, 1, 1]
     with pytest.raises(core.OperatorError, match="do not fit") as caught:
         p.run([np.zeros((1 << 17) + 1, F)])
-    assert caught.value.step == 1
+    assert caught.value.step == 3
 
 
 def test_zero_sizes():

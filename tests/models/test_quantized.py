@@ -313,6 +313,25 @@ MICROSOFT = {
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("attrs", [
+    {"opset": 12}, {"opset": 13}, {"opset": 12, "axis": 1}, {"opset": 11, "axis": 0},
+    {"opset": 13, "axis": 1}, {"opset": 12, "axis": -1},
+], ids=str)  # fmt: skip
+def test_softmax_of_codes_is_that_of_its_set(attrs, runner, rng):
+    """Before set 13 the axes from `axis` on were one."""
+    constants = {"as": F(0.05), "az": np.uint8(120), "ys": F(1 / 256), "yz": np.uint8(0)}
+    x = drawn(rng, "uint8", (2, 3, 4))
+    made = node("QLinearSoftmax", "x as az ys yz", "y", **attrs)
+    made.domain = "com.microsoft"
+    graph = graph_of([made], {"x": x}, "y", constants)
+    graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    model = model_of(graph, com_microsoft=1)
+    (due,) = by_onnxruntime(model, {"x": x})
+    (y,) = runner(model)([x])
+    assert (y.dtype, y.shape) == (due.dtype, due.shape) and abs(y.astype(int) - due).max() <= 1
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("op", MICROSOFT)
 def test_onnx_runtimes_operators_on_codes(op, runner, rng):
     """One step of the result more or less where ONNX Runtime multiplies in another order."""

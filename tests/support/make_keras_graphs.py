@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parents[1] / "models" / "data" / "keras"
 H5 = {
     "dense_activations", "ethnicolr", "textgen", "gru_before", "bi_masked_concat", "nested_shared",
     "time_distributed_model", "batch_norms", "separable", "attention_masked", "seq2seq",
-    "layer_norms", "stacked_cells", "frozen_nested", "stateful_lstm", "multi_head",
+    "layer_norms", "stacked_cells", "frozen_nested", "stateful_lstm", "multi_head", "rms_scaling",
 }  # fmt: skip
 
 
@@ -311,6 +311,12 @@ def models(keras):
     found["operations"] = keras.Model({"x": x, "y": y}, {
         "sum": z, "cut": z[:, 1:, ::2], "last": z[:, -1], "neg": -x, "part": kl.GRU(2)(z[..., :3]),
     })  # fmt: skip
+    for name in ("rms_scaling", "rms_scaling_zipped"):  # Keras takes it for deprecated
+        x = kl.Input((5, 4), name="x")
+        found[name] = keras.Model(x, [
+            kl.LayerNormalization(rms_scaling=True)(x),
+            kl.LayerNormalization(axis=[1, 2], rms_scaling=True, scale=False, epsilon=0.1)(x),
+        ])  # fmt: skip
     return found
 
 

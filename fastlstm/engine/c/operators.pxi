@@ -52,6 +52,14 @@ cdef int describe(fl_array *to, object array, bint data, bint codes=False) excep
     return 0
 
 
+cdef bytes own_copy(void **at, size_t count):
+    """`count` bytes of the caller's, copied; *at is then the copy. Indices and lengths are checked
+    and later read again, and another thread may write to the caller's array meanwhile."""
+    cdef bytes copy = (<const char *>at[0])[:count]
+    at[0] = <void *><char *>copy
+    return copy
+
+
 cdef object new_array(tuple shape, object dtype):
     """An array that is not written yet. NumPy refuses some without an element, as (0, 2**62, 4)."""
     try:
@@ -121,11 +129,14 @@ cdef class Operator:
         cdef int status
         cdef size_t ins = len(inputs), i, bytes = 0
         cdef void *arena = NULL
+        cdef tuple own = ()
         if self.op == NULL or ins + outputs > MOST_ARRAYS or outputs < 1:
             raise OperatorError(f"{self.name}: too many arrays, or a program has this operator")
         caller.threads = threads or <size_t>fastlstm_get_num_threads()
         for i in range(ins):
             describe(&arrays[i], inputs[i], True)
+            if arrays[i].type == FL_I64:
+                own += (own_copy(&arrays[i].at, fl_array_bytes(&arrays[i])),)
         for i in range(outputs):
             describe(&arrays[ins + i], None, False)
         raise_status(self.op.type.shape(self.op, arrays, ins, arrays + ins, outputs), self.name,
@@ -223,12 +234,12 @@ cdef class Program:
     def input(self, dtype, size_t ndim):
         """Adds an input of float32, int64 or bool with `ndim` axes; its place."""
         cdef size_t place = fl_program_places(self.program)
+        cdef int kind = _DTYPES.index(numpy.dtype(dtype))
         if len(self.ndims) >= MOST_PROGRAM_ARRAYS:
             raise OperatorError(f"more than {MOST_PROGRAM_ARRAYS} inputs")
-        raise_status(fl_program_input(self.program, _DTYPES.index(numpy.dtype(dtype)), ndim),
-                     "input", NULL, None)
+        raise_status(fl_program_input(self.program, kind, ndim), "input", NULL, None)
         self.ndims.append(ndim)
-        self.dtypes.append(numpy.dtype(dtype))
+        self.dtypes.append(_DTYPES[kind])
         self.input_places.append(place)
         return place
 
@@ -384,6 +395,7 @@ cdef class Program:
         cdef size_t outs = len(self.outs)
         cdef int status
         cdef list made
+        cdef tuple own = ()
         if ins != <size_t>len(self.ndims):
             raise OperatorError(f"{len(self.ndims)} inputs are due, got {ins}")
         caller.threads = threads or <size_t>fastlstm_get_num_threads()
@@ -398,6 +410,8 @@ cdef class Program:
                 PyObject_GetBuffer(array, &views[held], PyBUF_C_CONTIGUOUS)
                 pointers[i] = views[held].buf
                 held += 1
+                if dtype is _int64:
+                    own += (own_copy(&pointers[i], views[held - 1].len),)
             layout = self.last_layout()
             if not self.fits(layout, views, caller.threads):
                 layout = self.layout(tuple([x.shape for x in inputs]), caller.threads)

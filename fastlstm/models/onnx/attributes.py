@@ -19,7 +19,7 @@ _NAMES = {
         broadcast ceil_mode count_include_pad detect_negative detect_positive dtype end exclusive
         exclude_outside fmod group hidden_size input_forget inverse is_test k keepdims largest
         layout linear_before_reset new_axis noop_with_empty_axes num_groups num_outputs onesided
-        output_datatype output_dtype output_sequence periodic precision reverse saturate
+        opset output_datatype output_dtype output_sequence periodic precision reverse saturate
         select_last_index sorted spatial stash_type start storage_order time_axis training_mode
         transA transB transBatchA transBatchB upper value_int""",
     types.STRING: """

@@ -93,7 +93,7 @@ def skip_layer_normalization(target, node):
         target.add(node, "Add", node.inputs[:2], whole)
     op = "RMSNormalization" if simplified else "LayerNormalization"
     inputs = [whole[0], node.inputs[2], *([] if simplified else [_given(node, 3)])]
-    attrs = {"axis": -1, "epsilon": node.attrs.get("epsilon", 1e-5 if simplified else 1e-12)}
+    attrs = {"axis": -1, "epsilon": node.attrs.get("epsilon", 1e-12)}
     target.add(node, op, inputs, outputs[:1], **attrs)
 
 

@@ -41,9 +41,7 @@ def _moved(target, node, names, where, dtype=np.int64):
     return found
 
 
-@older(
-    "Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Less", "Greater", "PRelu",
-)  # fmt: skip
+@older("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Less", "Greater")
 def broadcasting(target, node, version):
     """Before set 7 the second input was broadcast only if asked, from a given axis on."""
     if version < 7:
@@ -51,6 +49,22 @@ def broadcasting(target, node, version):
             target.refuse(node, version, "its inputs are broadcast by an axis, as before set 7")
             return
         node.attrs.pop("broadcast", None)
+    target.put(node)
+
+
+@older("PRelu")
+def parametric_relu(target, node, version):
+    """Before set 7 a slope of one axis had a number for each channel, axis 1 of x."""
+    old = version < 7 and len(node.inputs) > 1
+    slope = target.known(node.inputs[1]) if old else None
+    if old and (slope is None or (slope.ndim == 1 and slope.size > 1)):
+        # (C, 1 ...), with as many ones as x has axes behind the channels
+        shape = target.add(node, "Shape", node.inputs[:1], start=2)
+        axes = target.add(node, "Shape", [shape])
+        ones = target.add(node, "ConstantOfShape", [axes], value=np.ones(1, np.int64))
+        count = target.constant(node, [-1], "channels")
+        shape = target.add(node, "Concat", [count, ones], axis=0)
+        node.inputs = [node.inputs[0], target.add(node, "Reshape", [node.inputs[1], shape])]
     target.put(node)
 
 

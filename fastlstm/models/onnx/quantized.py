@@ -7,7 +7,9 @@ Triples of inputs are (codes, scale, zero point), the last of which may be missi
 
 import numpy as np
 
+from ..graph import Node
 from .microsoft import _due, _given, microsoft
+from .older import NEWEST, normalised
 
 
 def _float(target, node, at):
@@ -40,10 +42,15 @@ def _due_at(node, *indices):
 
 @microsoft("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax")
 def of_one(target, node):
+    """`opset` says of which set a Softmax is: before 13 all axes from `axis` on are one."""
     _due_at(node, 0, 1, 3)
     op, attrs = node.op.removeprefix("com.microsoft.QLinear"), dict(node.attrs)
-    attrs.pop("opset", None)
-    _put(target, node, target.add(node, op, [_float(target, node, 0)], **attrs), 3)
+    version = attrs.pop("opset", NEWEST)
+    if op == "Softmax":
+        attrs.setdefault("axis", -1)
+    y = target.fresh(node, op.lower())
+    normalised(target, Node(op, [_float(target, node, 0)], [y], attrs, node.name), version)
+    _put(target, node, y, 3)
 
 
 @microsoft("QLinearAveragePool", "QLinearGlobalAveragePool")

@@ -163,7 +163,8 @@ class _Reader:
             if name and name not in scope:
                 raise node.error(f"no node, input or constant gives its input {show(name)}")
             node.inputs.append(scope[name] if name else "")
-        for names in (node.inputs, node.outputs):
+        of_parts = node.op == "Split"  # as many as there are outputs, with names or without
+        for names in (node.inputs,) if of_parts else (node.inputs, node.outputs):
             while names and not names[-1]:
                 names.pop()
         function = self.functions.get((file_node.domain, file_node.op, file_node.overload))
@@ -171,7 +172,7 @@ class _Reader:
         if function is not None:
             self._inline(function, file_node, node, target, call)
             return
-        if not node.outputs:
+        if not any(node.outputs):
             return  # nobody can use it
         unread = [v.why for v in node.attrs.values() if isinstance(v, Unread)]
         if unread:

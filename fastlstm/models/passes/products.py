@@ -131,7 +131,8 @@ def _limits(edit, node):
               for name, n in zip(bounds, (-np.inf, np.inf))]  # fmt: skip
     if any(v is None or v.size != 1 or v.dtype != np.float32 for v in values):
         return None
-    return ("clip", *(float(v.reshape(())) for v in values))
+    least, most = (float(v.reshape(())) for v in values)
+    return ("clip", min(least, most), most)  # ONNX's is `most` everywhere if that is below `least`
 
 
 def _activation(edit, node):

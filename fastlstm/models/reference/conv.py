@@ -123,7 +123,7 @@ def _transposed(call, shape, kernel):
         if given or auto.startswith("SAME"):
             size = given[i] if given else shape[i] * strides[i]
             total = max(0, whole - size)
-            first = total - total // 2 if auto == "SAME_LOWER" else total // 2
+            first = total // 2 if auto == "SAME_UPPER" else total - total // 2
         else:
             first = 0 if auto == "VALID" else pads[i]
             size = whole - (0 if auto == "VALID" else pads[i] + pads[i + n])

@@ -14,6 +14,14 @@ _PLACES = (
 )  # fmt: skip
 
 
+def of_one_ratio(old, new, policy):
+    """(sizes, ratio) where all axes get one ratio: the largest that makes none larger than `new`
+    asks (not_larger), or the smallest that makes none smaller."""
+    ratios = [n / m if m else 1.0 for n, m in zip(new, old)]
+    ratio = (min if policy == "not_larger" else max)(ratios, default=1.0)
+    return [math.floor(ratio * m + 0.5) for m in old], ratio
+
+
 def _sizes(call, shape, axes, scales, sizes):
     """(new sizes, scales) of the `axes`."""
     old = [shape[axis] for axis in axes]
@@ -30,14 +38,12 @@ def _sizes(call, shape, axes, scales, sizes):
     policy = call.attr("keep_aspect_ratio_policy", "stretch")
     if min(new, default=0) < 0 or (0 in old and any(new)):
         raise call.error(f"sizes {new} from the shape {shape}")
-    ratios = [n / m if m else 1.0 for n, m in zip(new, old)]
-    if policy != "stretch":
-        if policy not in ("not_larger", "not_smaller"):
-            raise call.error(f"keep_aspect_ratio_policy is {policy!r}")
-        ratio = min(ratios) if policy == "not_larger" else max(ratios)
-        ratios = [ratio] * len(axes)
-        new = [math.floor(ratio * m + 0.5) for m in old]
-    return new, ratios
+    if policy == "stretch":
+        return new, [n / m if m else 1.0 for n, m in zip(new, old)]
+    if policy not in ("not_larger", "not_smaller"):
+        raise call.error(f"keep_aspect_ratio_policy is {policy!r}")
+    new, ratio = of_one_ratio(old, new, policy)
+    return new, [ratio] * len(axes)
 
 
 def _places(call, mode, old, new, scale, roi):

@@ -257,7 +257,8 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
 
 def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None,
                 recompute_scale_factor=None, antialias=False):  # fmt: skip
-    """Nearest neighbours alone: output o is input floor(o in / out) along each axis."""
+    """Nearest neighbours alone: output o is input floor(o step) along each axis, by a product in
+    float32, as torch has it. The step is in / out, or 1 / scale_factor."""
     x = float_of(input)
     if mode != "nearest":
         raise NotImplementedError(f"interpolate: mode={mode!r} is not supported; 'nearest' is")
@@ -267,33 +268,42 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
             if size is None
             else "only one of size or scale_factor should be defined"
         )
-    for what, given in (("output size", size), ("scale_factor", scale_factor)):
+    for what, of, sizes, given in (
+        ("output", "output size of", "output size in (o1, o2, ...,oK)", size),
+        ("scale_factor", "scale_factor of shape", "scale_factor in (s1, s2, ...,sK)", scale_factor),
+    ):
         if np.ndim(given) and len(given) != max(x.ndim - 2, 0):
-            what = f"{what} of {given}"
             raise ValueError(
-                "Input and output must have the same number of spatial dimensions, but got input "
-                f"with spatial dimensions of {described(x.shape[2:])} and {what}. Please provide "
-                "input tensor in (N, C, d1, d2, ...,dK) format and "
-                + ("output size in (o1, o2, ...,oK) format." if given is size
-                   else "scale_factor in (s1, s2, ...,sK) format.")
-            )  # fmt: skip
+                f"Input and {what} must have the same number of spatial dimensions, but got input "
+                f"with spatial dimensions of {described(x.shape[2:])} and {of} {given}. Please "
+                f"provide input tensor in (N, C, d1, d2, ...,dK) format and {sizes} format."
+            )
+    if recompute_scale_factor and size is not None:
+        raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
     if x.ndim not in (3, 4, 5):
         raise NotImplementedError(
             f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {x.ndim}D) for the "
             "modes: nearest | linear | bilinear | bicubic | trilinear | lanczos | area | "
             f"nearest-exact (got {mode})"
         )
-    array = x.numpy()
-    for axis in range(2, x.ndim):
-        n = x.shape[axis]
-        if size is not None:
-            out = size if isinstance(size, int) else size[axis - 2]
-            step = n / out
+    array, old = x.numpy(), x.shape[2:]
+    given = scale_factor if size is None else size
+    given = given if np.ndim(given) else [given] * len(old)
+    new = [int(np.floor(n * scale)) for n, scale in zip(old, given)] if size is None else given
+    if min(*old, *new) < 1:
+        sizes = [", ".join(map("{}: {}".format, "DHW"[-len(old) :], n)) for n in (old, new)]
+        between = ") and output (" if len(old) == 1 else ") output ("
+        raise RuntimeError(
+            "Input and output sizes should be greater than 0, but got input ("
+            f"{between.join(sizes)})"
+        )
+    for i, (n, out) in enumerate(zip(old, new)):
+        if size is None and not recompute_scale_factor:
+            step = np.float32(1 / given[i])
         else:
-            scale = scale_factor if np.ndim(scale_factor) == 0 else scale_factor[axis - 2]
-            out, step = int(np.floor(n * scale)), 1 / scale
-        places = np.minimum((np.arange(out) * np.float32(step)).astype(np.int64), n - 1)
-        array = array.take(places, axis)
+            step = np.float32(n) / np.float32(out)
+        places = (np.arange(out).astype(float32) * step).astype(np.int64)
+        array = array.take(np.minimum(places, n - 1), i + 2)
     return wrap(array)
 
 

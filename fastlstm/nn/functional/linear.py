@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ...models.graph import Node
-from ..array import Tensor, axis_of, float32, int64, plain, wrap
+from ..array import Parameter, Tensor, axis_of, float32, int64, plain, wrap
 from ..compute import Packed, apply
 from ..elementwise import float_of, tensor_of, where
 from ..packing import kept
@@ -119,7 +119,7 @@ def linear(input, weight, bias=None):
             return pack_linear(w, bias, x.ndim)
 
         others = () if bias is None else (bias,)
-        if type(w).__name__ == "Parameter":
+        if all(type(array) is Parameter for array in (w, *others)):
             return kept(w, ("linear", x.ndim), others, make)(x)
         return apply("Linear", [x, float_of(w), *map(float_of, others)])
     y = np.zeros((*x.shape[:-1], w.shape[0]), float32)
@@ -258,7 +258,8 @@ def one_hot(tensor, num_classes=-1):
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False,
                                  scale=None, enable_gqa=False):  # fmt: skip
-    """softmax(q k^T scale + mask) v; a bool mask is true where attention goes."""
+    """softmax(q k^T scale + mask) v; a bool mask is true where attention goes. A row that goes
+    nowhere is zeros."""
     if enable_gqa:
         raise NotImplementedError("scaled_dot_product_attention: enable_gqa is not supported")
     q, k, v = float_of(query), float_of(key), float_of(value)
@@ -271,7 +272,11 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     if attn_mask is not None:
         mask = tensor_of(attn_mask)
         scores = where(mask, scores, -np.inf) if mask.dtype.kind == "b" else scores + mask
-    return matmul(softmax(scores, -1), v)
+    weights = softmax(scores, -1)
+    if attn_mask is not None:
+        nowhere = np.isneginf(scores.numpy()).all(-1, keepdims=True)
+        weights = where(nowhere, 0.0, weights) if nowhere.any() else weights
+    return matmul(weights, v)
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):

@@ -11,6 +11,7 @@ from ..array import Parameter, float32
 from ..elementwise import float_of, tensor_of, where
 from ..functional.linear import matmul
 from ..module import Module
+from ..packing import kept
 from ..reduce import mean, softmax
 from ..shape import chunk, zeros
 from .linear import Linear
@@ -62,13 +63,15 @@ class MultiheadAttention(Module):
 
     def _projected(self, query, key, value):
         bias = self.in_proj_bias
+        biases = (None,) * 3 if bias is None else chunk(bias, 3)
         if self._qkv_same_embed_dim:
             weights = chunk(self.in_proj_weight, 3)
             if query is key and key is value:
                 return chunk(F.linear(query, self.in_proj_weight, bias), 3, -1)
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        biases = (None,) * 3 if bias is None else chunk(bias, 3)
+            if bias is not None:  # as Parameters, the same at every call: they are packed once
+                biases = kept(bias, ("parts",), (), lambda: [*map(Parameter, chunk(bias, 3))])
         return [
             F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)
         ]

@@ -67,8 +67,16 @@ def _filled(c, sizes, value):
     return c.emit("ConstantOfShape", c.constant(sizes), value=filling)
 
 
-@layer("LayerNormalization", weights=_scaled(), masks="pass")
+def _of_layer_normalization(config):
+    if config.get("rms_scaling", False):
+        return [Variable("", "gamma")]
+    return _scaled()(config)
+
+
+@layer("LayerNormalization", weights=_of_layer_normalization, masks="pass")
 def layer_normalization(c):
+    """With rms_scaling x gamma / sqrt(variance + epsilon), where Keras takes the mean off for the
+    variance alone: it is not the root mean square."""
     x = c.floats(c.x)
     shape = c.rank(x, 2, 8)
     axes = c.config.get("axis", -1)
@@ -86,7 +94,11 @@ def layer_normalization(c):
     scaled = c.flag("scale", True) or rms
     scale = c.weight("gamma", sizes) if scaled else _filled(c, sizes, 1)
     if rms:
-        return c.emit("RMSNormalization", x, scale, axis=axes[0] - len(shape), epsilon=epsilon)
+        axes = c.constant([a - len(shape) for a in axes])
+        centered = c.emit("Sub", x, c.emit("ReduceMean", x, axes, keepdims=1))
+        variance = c.emit("ReduceMean", c.emit("Mul", centered, centered), axes, keepdims=1)
+        deviation = c.emit("Sqrt", c.emit("Add", variance, c.number_of(epsilon)))
+        return c.emit("Mul", c.emit("Div", x, deviation), scale)
     beta = [c.weight("beta", sizes)] if c.flag("center", True) else []
     return c.emit("LayerNormalization", x, scale, *beta, axis=axes[0] - len(shape),
                   epsilon=epsilon)  # fmt: skip

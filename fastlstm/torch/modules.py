@@ -179,11 +179,9 @@ class _Module(metaclass=_Standing):
         return state
 
 
-# Where PyTorch's own GRU, RNN and cells are faster than they would be here, they run there
-# (benchmarks/torch_step.py): a layer's calls of at most FEW_STEPS steps whose weights, MANY_WEIGHTS
-# of them or more, would be compared with the packed ones; single steps of a layer whose gradients
-# are wanted, since each is a call forward and one backward; and cells of at least CELL_WEIGHTS
-# weights that are not frozen. PyTorch's LSTM is slower in all of these.
+# Where comparing weights that are not frozen takes longer than PyTorch's own GRU, RNN or cell, it
+# computes the call, to its bits: of at most FEW_STEPS steps of a layer with MANY_WEIGHTS or more,
+# and of a cell with CELL_WEIGHTS or more (benchmarks/torch_step.py). Its LSTM is slower in any case.
 FEW_STEPS, MANY_WEIGHTS, CELL_WEIGHTS = 4, 1 << 17, 1 << 16
 
 
@@ -219,11 +217,9 @@ class _Layer(_Module):
         if self._class.has_c or self._dtype is not None or self._precision is not None:
             return False
         steps = x.shape[1 if self.batch_first and x.dim() == 3 else 0]
-        if steps > FEW_STEPS:
+        if steps > FEW_STEPS or self._frozen is not None or _needs_grad(x, parts, weights):
             return False
-        if _needs_grad(x, parts, weights):
-            return steps == 1
-        return self._frozen is None and _count(weights) >= MANY_WEIGHTS
+        return _count(weights) >= MANY_WEIGHTS
 
     def _run(self, x, state, weights, lengths):
         """y and the final state's parts; lengths: of the rows of a time-first x, or None."""
@@ -345,8 +341,8 @@ class GRU(_Layer, torch.nn.GRU):
     """torch.nn.GRU, computed by fastlstm; all that LSTM says holds but the last paragraph's first
     sentence: nn.GRU refuses nothing.
 
-    PyTorch computes what is faster there: a single step whose gradients are wanted, and up to four
-    steps of a module that is not frozen and has 2^17 weights or more.
+    Without gradients PyTorch computes up to four steps of a module that is not frozen and has 2^17
+    weights or more, since comparing these would take longer.
     """
 
     _class, _torchs = layers.GRU, torch.nn.GRU

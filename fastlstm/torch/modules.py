@@ -181,7 +181,7 @@ class _Module(metaclass=_Standing):
 
 # Where comparing weights that are not frozen takes longer than PyTorch's own GRU, RNN or cell, it
 # computes the call, to its bits: of at most FEW_STEPS steps of a layer with MANY_WEIGHTS or more,
-# and of a cell with CELL_WEIGHTS or more (benchmarks/torch_step.py). Its LSTM is slower in any case.
+# and of a cell with CELL_WEIGHTS or more (benchmarks/torch_step.py). Its LSTM is always slower.
 FEW_STEPS, MANY_WEIGHTS, CELL_WEIGHTS = 4, 1 << 17, 1 << 16
 
 

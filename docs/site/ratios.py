@@ -24,20 +24,25 @@ LAYERS = [
     ("1000 steps, 64 units", "one row, T=1000 H=64", None),
     ("100 steps, 512 units", "one row, T=100 H=512", None),
     ("ragged batch of 32, 256 units", "ragged, spread, B=32 H=256", None),
+    ("batch of 8, 512 units", "batch, B=8 H=512", None),
     ("batch of 32, 256 units", "batch, B=32 H=256", None),
     ("batch of 128, 256 units", "batch, B=128 H=256", None),
     ("training on arrays, 1 row, 128 units", "train, B=1 H=128", "arrays"),
     ("training on arrays, 64 rows, 512 units", "train, B=64 H=512", "arrays"),
+    ("a PyTorch module's, 32 rows, 256 units", "train, B=32 H=256", "module, new weights"),
 ]
 MODELS = [
     ("silero-vad, a frame of a stream", "silero_vad, frames streamed", None),
+    ("BeatNet, a frame of a stream", "beatnet, frames streamed", None),
     ("medaka, 20 rows of 1000", "medaka, 20 rows of 1000", None),
     ("LanguageIdentifier, 80 letters", "languages, 80 letters", None),
     ("nano-ocr, a line of text", "nano-ocr, a line", None),
+    ("khmer-ocr, a line of text", "khmer-ocr, a line", None),
 ]
-GROUPS = [  # (heading, run, bars): two machines, so no bar of one is compared with the other's
-    ("LSTM layers, one thread (Intel Xeon, AVX-512)", "2026-11-22-targets.json", LAYERS),
-    ("Whole models, one thread (AMD EPYC, AVX2)", "2026-11-30-models.json", MODELS),
+DAY = "2026-12-01"
+GROUPS = [  # (heading, run, bars)
+    ("LSTM layers, one thread (Intel Xeon, AVX-512)", f"{DAY}-suites-emerald-rapids.json", LAYERS),
+    ("Whole models, one thread (the same)", f"{DAY}-models-emerald-rapids.json", MODELS),
 ]
 NAMES = {"ncnn": "ncnn", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
 # text, faint text, bar, interval, line at 1
@@ -100,8 +105,8 @@ def alt():
     (_, layers), (_, models) = groups()
     kinds = {
         "one step of a stream": layers[:2],
-        "sequences and batches": layers[2:-2],
-        "training on arrays": layers[-2:],
+        "sequences and batches": layers[2:-3],
+        "training": layers[-3:],
         "whole models": models,
     }
     words = []

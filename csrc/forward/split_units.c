@@ -38,19 +38,19 @@
 #include "kernels/run.h"
 
 /*
- * A step of at least LONG_FLOP operations is long beside the 50 us or so in which a helper wakes up
- * at the start of a call, or from a nap. Then the leader waits up to a quarter of the step for it,
- * and what it runs alone is short. STEP_RATE is a guess, on the slow side, of how many operations a
- * second such a step does, whose weights lie in no near cache.
+ * A step of at least LONG_FLOP operations a row is long beside the 50 us or so in which a helper
+ * wakes up at the start of a call, or from a nap. Then the leader waits up to a quarter of the step
+ * for it, and what it runs alone is short. STEP_RATE is a guess, on the slow side, of how many
+ * operations a second such a step does, whose weights lie in no near cache.
  */
 static const double LONG_FLOP = 3e6, STEP_RATE = 20e9;
 
 /*
  * How many rows, steps times the block's rows, the leader runs alone before it asks for helpers
  * again. Of long steps it is LONG_ALONE_ROWS at first and twice as many each time: with 24 from the
- * beginning 20 steps at H = 1024 ran on one thread altogether. With 8 rows at H = 256 calls took 25
- * % longer while another process had the second core, since the input product reads all of W each
- * time.
+ * beginning 20 steps at H = 1024 ran on one thread altogether. With 8 rows at H = 256 calls took a
+ * quarter longer while another process had the second core, since the input product reads all of W
+ * each time.
  */
 enum { ALONE_ROWS = 24, LONG_ALONE_ROWS = 2 };
 
@@ -58,9 +58,8 @@ enum { ALONE_ROWS = 24, LONG_ALONE_ROWS = 2 };
 static void set_patience(fl_split *split)
 {
     const fl_net *net = split->job->net;
-    const double flop = 2.0 * (double)split->job->plan.rows_max *
-                        (double)(net->cell->gates * net->config.hidden) *
-                        (double)(net->config.input + net->width);
+    const double flop = 2.0 * (double)(net->cell->gates * net->config.hidden) *
+                        (double)(net->config.input + net->width); /* of one row */
     const int is_long = flop >= LONG_FLOP;
     const double part = is_long ? flop / STEP_RATE / 4 : 0; /* of a step, in seconds */
     split->arrive = ARRIVE_SECONDS + (part < 100e-6 ? part : 100e-6);

@@ -127,6 +127,14 @@ common += ["-Wall", "-Wextra"]
 # of a wheel. Sanitizers and whoever gives flags of their own keep them.
 TABLES = [] if extra or not LINUX else ["-fno-asynchronous-unwind-tables"]
 common += TABLES
+# Plain C runs where there is nothing better: what makes its two sets 11 kB of a wheel larger, and
+# matters little there, is left out. Compilers that do not know one of these flags get none.
+LARGER = ["tree-pre", "gcse", "caller-saves", "align-loops", "align-jumps", "align-functions"]
+LARGER = [f"-fno-{name}" for name in LARGER]
+if not PURE and not WINDOWS and compiles("int known;", "-Werror", *LARGER):
+    KERNELS = [
+        (name, flags + LARGER if name.startswith("generic") else flags) for name, flags in KERNELS
+    ]
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _ in KERNELS if name != "generic"]
 macros += [] if "generic" in WANTED else [("FL_WITHOUT_GENERIC", "1")]
 

@@ -177,7 +177,7 @@ CORE = [name for name in SOURCES if "/isa/" not in name]
 # square roots: nothing here reads floating-point exceptions or errno.
 QUIET = ["-fno-trapping-math", "-fno-math-errno"]
 # The operators of whole models are many, and -O3 makes them twice as large as -O2 does. At -O2 gcc
-# 12 leaves loops over elements without vector instructions, so the files that have them get these.
+# 12 leaves loops over elements without vector instructions, so the files that have them get -O3.
 LOOPS = ["csrc/ops/opcodes.c", "csrc/ops/pool.c", "csrc/ops/sums.c"]
 OPS = [name for name in CORE if "/ops/" in name and name.replace(os.sep, "/") not in LOOPS]
 # What ONNX Runtime calls checks a node and calls the core: -Os, as the boundary to Python. So do

@@ -30,6 +30,7 @@ sys.path[:0] = [str(ROOT), *(str(ROOT / name) for name in FOLDERS)]
 import test_load_g2p as g2p  # noqa: E402
 from published import path_of  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
+from speech.data import trimmed  # noqa: E402
 from speech.train import distance  # noqa: E402
 from speech.voices import PEOPLE, Speaker, resampled  # noqa: E402
 
@@ -88,9 +89,7 @@ def conversation():
     for number in range(SENTENCES):
         voice = f"en-us+{rng.choice(PEOPLE)}"
         said = speaker.say(TEXTS[number % len(TEXTS)], voice, rng.uniform(120, 210), seed=1)
-        said = resampled(said, 8000, RATE) / 32768
-        loud = np.flatnonzero(np.abs(said) > 0.02 * np.abs(said).max())
-        said = said[loud[0] : loud[-1] + 1]
+        said = trimmed(resampled(said, 8000, RATE) / 32768)
         pause = np.zeros(int(rng.uniform(0.5, 2.5) * RATE), np.float32)
         level = np.sqrt(np.mean(said**2)) * 10 ** (-rng.uniform(5, 30) / 20)
         both = np.concatenate([pause, said])

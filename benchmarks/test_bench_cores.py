@@ -38,6 +38,14 @@ def test_no_number_of_cores_loses_work(shape, cores):
     assert seconds >= layers * dirs * T * B * 1e-5 / found.threads
 
 
+def test_few_steps_are_split_where_each_is_long():
+    """Of one to seven rows; a step of 500 units is long, however many rows of a smaller one are
+    not."""
+    calls = [(1, 1, 512), (1, 1, 480), (7, 1, 480), (1, 4, 256), (7, 7, 256), (8, 1, 256)]
+    found = simulate.plans([(2, 1, 1, T, B, H, H) for T, B, H in calls])
+    assert [plan.parts for plan in found] == [2, 1, 1, 1, 1, 2]
+
+
 def test_weights_within_a_cache_are_read_once():
     """A lone layer of 2 MB; one of twice as much than the cache is read by every tile."""
     shape = (1, 1, 100, 64, 256, 256)

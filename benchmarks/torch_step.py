@@ -76,7 +76,7 @@ def measured(calls, rounds):
     """{name: (median in us, PyTorch's time over it)}."""
     base = outputs(calls["PyTorch"])
     for name, call in calls.items():
-        error = float((outputs(call) - base).abs().max()) if name != "PyTorch" else 0.0
+        error = float((outputs(call) - base).detach().abs().max()) if name != "PyTorch" else 0.0
         assert error <= 1e-5, f"{name}: {error}"
     counts, times = {}, {name: [] for name in calls}
     for name, call in calls.items():

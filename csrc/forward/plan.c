@@ -42,9 +42,10 @@ enum { RING = 6 };
 static const double IDLE_SECONDS = 50e-6, IDLE_RATE = 20e9, IDLE_MOST = 2e-3;
 
 /*
- * When units are split among threads (split_units.h): in calls of at least MIN_STEPS steps, or of
- * MIN_FLOP operations, which is one step from H = I = 500 on, into two parts of at least HALF_UNITS
- * units of an LSTM each, or into up to FL_MAX_PARTS of at least PART_UNITS. A second core that
+ * When units are split among threads (split_units.h): in calls of at least MIN_STEPS steps, or
+ * whose steps have MIN_FLOP operations a row, as they do from H = I = 500 on and then take some 0.2
+ * ms, into two parts of at least HALF_UNITS units of an LSTM each, or into up to FL_MAX_PARTS of at
+ * least PART_UNITS. A second core that
  * gains less than 1.5 is better left to others. What two parts gain over one thread (19 panels,
  * say, are divided into 9 and 10, and the exchange of h at a step's end costs some 0.3 us on a Zen
  * 4, more on an Emerald Rapids):
@@ -90,7 +91,7 @@ size_t fl_plan_blocks(size_t batch, size_t threads)
 size_t fl_plan_chunk_steps(size_t rows_max) { return fl_ceil_div(CHUNK_ROWS, rows_max); }
 
 /* Into how many parts to split the units of each layer of a call of one block and one direction. */
-static size_t split_parts(const fl_net *net, const fl_call *call, double flop, size_t threads)
+static size_t split_parts(const fl_net *net, const fl_call *call, double step_flop, size_t threads)
 {
     const fl_config *config = &net->config;
     const size_t units = config->hidden * net->cell->gates / 4;
@@ -98,7 +99,7 @@ static size_t split_parts(const fl_net *net, const fl_call *call, double flop, s
     if (parts < 2 && !call->run && units >= 2 * HALF_UNITS)
         parts = 2;
     const double weights = 8.0 * (double)(net->cell->gates * config->hidden * net->width);
-    const int brief = !call->run && call->steps < MIN_STEPS && flop < MIN_FLOP;
+    const int brief = !call->run && call->steps < MIN_STEPS && step_flop < MIN_FLOP;
     if (config->proj || call->tape || brief || (config->layers > 1 && weights <= WAVE_BYTES))
         return 1;
     parts = parts < FL_MAX_PARTS ? parts : FL_MAX_PARTS;
@@ -132,7 +133,7 @@ fl_plan fl_plan_call(const fl_net *net, const fl_call *call)
         /* As many threads can help as there are tracks that can run side by side. */
         const size_t tracks = plan.blocks * (config->dirs == 1 ? config->layers : config->dirs);
         if (plan.blocks == 1 && config->dirs == 1)
-            plan.parts = split_parts(net, call, step_flop * steps, plan.threads);
+            plan.parts = split_parts(net, call, step_flop, plan.threads);
         if (plan.parts > 1)
             plan.threads = plan.parts;
         else if (plan.threads > tracks)

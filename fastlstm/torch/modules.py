@@ -118,6 +118,11 @@ class _Module(metaclass=_Standing):
         """Those of the layer that PyTorch would compute now."""
         return {name: getattr(self, name) for name in self._names}
 
+    def _compares(self, weights, most):
+        """Would a call compare `most` weights or more with the packed ones?"""
+        asked = (self._frozen, self._dtype, self._precision)
+        return asked == (None, None, None) and sum(map(torch.numel, weights)) >= most
+
     def _layer(self, weights):
         """A layer of fastlstm with these weights."""
         packed, frozen = self._fastlstm, self._frozen
@@ -197,9 +202,9 @@ class _Layer(_Module):
         if taken is None:
             return self._torchs.forward(self, input, hx)
         parts, weights = taken
-        if not packed and self._is_faster_in_torch(x, parts, weights):
-            return self._torchs.forward(self, input, hx)
         if not packed:
+            if self._is_faster_in_torch(x, parts, weights):
+                return self._torchs.forward(self, input, hx)
             y, *state = self._run(x, parts, weights, None)
             return y, self._state(state)
         # Rows of a PackedSequence come longest first; padded, they are the engine's `lengths`.
@@ -214,12 +219,11 @@ class _Layer(_Module):
         return PackedSequence(y, sizes, order, back), self._state(state)
 
     def _is_faster_in_torch(self, x, parts, weights):
-        if self._class.has_c or self._dtype is not None or self._precision is not None:
+        if self._class.has_c:
             return False
         steps = x.shape[1 if self.batch_first and x.dim() == 3 else 0]
-        if steps > FEW_STEPS or self._frozen is not None or _needs_grad(x, parts, weights):
-            return False
-        return _count(weights) >= MANY_WEIGHTS
+        few = steps <= FEW_STEPS and not _needs_grad(x, parts, weights)
+        return few and self._compares(weights, MANY_WEIGHTS)
 
     def _run(self, x, state, weights, lengths):
         """y and the final state's parts; lengths: of the rows of a time-first x, or None."""
@@ -282,7 +286,7 @@ class _Cell(_Module):
         taken = self._taken(input, None, hx)
         # With gradients a step is a call of its own, forward and backward, which took 1.3 to 1.9
         # times PyTorch's time at H = 64 to 128: PyTorch computes it.
-        if taken is None or _needs_grad(input, *taken) or self._is_faster_in_torch(taken[1]):
+        if taken is None or _needs_grad(input, *taken) or self._compares(taken[1], CELL_WEIGHTS):
             return self._torchs.forward(self, input, hx)
         state, weights = taken
         layer = self._layer(weights)
@@ -291,11 +295,6 @@ class _Cell(_Module):
         _, state = layer(x, state, num_threads=num_threads())
         state = [torch.from_numpy(s[0]) for s in layer.state_parts(state)]
         return tuple(state) if self._class.has_c else state[0]
-
-    def _is_faster_in_torch(self, weights):
-        if self._frozen is not None or self._dtype is not None or self._precision is not None:
-            return False
-        return _count(weights) >= CELL_WEIGHTS
 
     def _weights(self):
         mine = self._parameters
@@ -388,10 +387,6 @@ STANDING = (LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell)
 
 def _needs_grad(x, state, weights):
     return torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights))
-
-
-def _count(tensors):
-    return sum(map(torch.numel, tensors))
 
 
 def _time_first(layer):

@@ -6,13 +6,14 @@ import copy
 
 import pytest
 import torch
+from test_torch_common_modules import calls
 from test_torch_module import close, fresh_warnings, kind, pair, parts, warned
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastlstm.torch
 from fastlstm import training
 
-__all__ = ["fresh_warnings", "kind"]  # fixtures
+__all__ = ["calls", "fresh_warnings", "kind"]  # fixtures
 
 pytestmark = [
     pytest.mark.once,
@@ -165,23 +166,6 @@ def test_more_threads_than_the_engine_takes(kind, monkeypatch):
 # Calls that are faster in PyTorch
 
 
-@pytest.fixture
-def engine_calls(monkeypatch):
-    """[how many calls of layers the engine has run, for inference or training]."""
-    count = [0]
-
-    def counted(real):
-        def counting(*args, **kwargs):
-            count[0] += 1
-            return real(*args, **kwargs)
-
-        return counting
-
-    for owner, name in ((fastlstm.layers.recurrent.Recurrent, "__call__"), (training, "forward")):
-        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
-    return count
-
-
 @pytest.mark.parametrize(
     ("kind", "size", "steps", "frozen", "grad", "here"),
     [
@@ -197,31 +181,32 @@ def engine_calls(monkeypatch):
 )
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_few_steps_run_where_they_are_faster(
-    engine_calls, kind, size, steps, frozen, grad, here, batch_first
+    calls, kind, size, steps, frozen, grad, here, batch_first
 ):
     theirs = getattr(torch.nn, kind)(size, size, batch_first=batch_first)
-    ours = copy.deepcopy(theirs)
-    fastlstm.torch.accelerate(ours)
+    ours = accelerated(theirs)
     if frozen:
         fastlstm.torch.freeze(ours)
     x = torch.randn(7, steps, size) if batch_first else torch.randn(steps, 7, size)
     with torch.set_grad_enabled(grad):
-        y, want = ours(x)[0], theirs(x)[0]
-    assert engine_calls == [int(here)]
-    assert (y - want).abs().max() <= 2e-6 and y.requires_grad == grad
+        want = theirs(x)[0]
+        with calls() as found:
+            y = ours(x)[0]
+    assert (found["call"] + found["train"], found["torch"]) == (here, not here)
+    close(y.detach(), want.detach())
+    assert y.requires_grad == grad
 
 
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize(("size", "frozen", "here"), [(64, 0, 1), (192, 0, 0), (192, 1, 1)])
-def test_cells_run_where_they_are_faster(engine_calls, kind, size, frozen, here):
+def test_cells_run_where_they_are_faster(calls, kind, size, frozen, here):
     theirs = kind(size, size)
-    ours = copy.deepcopy(theirs)
-    fastlstm.torch.accelerate(ours)
+    ours = accelerated(theirs)
     if frozen:
         fastlstm.torch.freeze(ours)
     x = torch.randn(3, size)
-    with torch.no_grad():
-        found, want = ours(x), theirs(x)
-    assert engine_calls == [here]
-    first = (lambda s: s[0]) if kind is torch.nn.LSTMCell else (lambda s: s)
-    assert (first(found) - first(want)).abs().max() <= 2e-6
+    with torch.no_grad(), calls() as found:
+        got = outputs(ours(x))
+    assert (found["call"], found["torch"]) == (here, not here)
+    for a, b in zip(got, outputs(theirs(x)), strict=True):
+        close(a, b)

@@ -43,11 +43,6 @@
  * for it, and what it runs alone is short. STEP_RATE is a guess, on the slow side, of how many
  * operations a second such a step does, whose weights lie in no near cache.
  */
-#if defined(FL_SPLIT_HOOK) /* so that the small layers of a test are of both kinds */
-static const double LONG_FLOP = 3e4;
-#else
-static const double LONG_FLOP = 3e6;
-#endif
 static const double STEP_RATE = 20e9;
 
 /*

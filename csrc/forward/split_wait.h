@@ -24,10 +24,12 @@ extern double fl_split_patience;
 #define ARRIVE_SECONDS (5e-3 * fl_split_patience)
 #define ANSWER_SECONDS (1e-3 * fl_split_patience)
 #define LATE_SECONDS (300e-6 * fl_split_patience)
+#define LONG_FLOP 3e4 /* the tests' small layers have steps of both kinds (split_units.c) */
 #else
 #define ARRIVE_SECONDS 5e-6
 #define ANSWER_SECONDS 3e-6
 #define LATE_SECONDS 20e-6
+#define LONG_FLOP 3e6
 #endif
 
 /* How long a helper spins before it naps between looks: the leader may need its CPU. */

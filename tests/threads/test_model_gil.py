@@ -4,7 +4,8 @@ write to its inputs meanwhile."""
 
 import numpy as np
 import pytest
-from test_threads_gil import until_changed_meanwhile, until_noticed
+from meanwhile import until_changed_meanwhile
+from test_threads_gil import TOO_LONG, until_noticed
 
 import fastlstm
 from fastlstm.models.graph import Graph, Node, Value
@@ -83,4 +84,4 @@ def call():
 def test_indices_changed_by_another_thread_during_the_call(kind):
     """What was checked must be what is used: no crash. Both are given as the C core takes them, so
     that nothing before it makes a copy."""
-    until_changed_meanwhile(INDICES, kind)
+    until_changed_meanwhile(INDICES, TOO_LONG, kind)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from cases import Case
 from conftest import FULL, fewer
+from meanwhile import until_changed_meanwhile
 from speed import slowness
 
 INTERRUPTS = 200 if FULL else fewer(5)  # for each of the kinds below
@@ -289,26 +290,6 @@ def test_an_exception_from_a_handler_ends_the_call_and_leaves_the_stream(ticking
         assert [a.tobytes() for a in stream.state] == before
 
 
-# The end of a script that has `call`, which appends to `got` what it made of `numbers`, or None if
-# these were refused; `given` numbers, what is wanted of them, and what of zeros.
-CHANGED_MEANWHILE = """
-# Later or sooner, until some were changed during the call: after they were checked, before its end.
-rng, give_up = np.random.default_rng(2), time.monotonic() + float(sys.argv[1])
-for value in (2**40, -(2**62), 0):
-    during = 0
-    while during < 5:
-        assert time.monotonic() < give_up, (value, during)
-        numbers, got = given.copy(), []
-        thread = threading.Thread(target=call)
-        thread.start()
-        time.sleep(rng.choice((0, 0.001, 0.003, 0.01, 0.03, 0.1)))
-        numbers[:] = value
-        changed_in_time = not got
-        thread.join()
-        assert got[0] in (want, None if value else zeros), value
-        during += changed_in_time and got[0] == want
-print("fine")
-"""
 LENGTHS = """
 import sys, threading, time
 import numpy as np, fastlstm
@@ -327,16 +308,9 @@ def call():
 """
 
 
-def until_changed_meanwhile(script, *arguments):
-    """Runs the script, CHANGED_MEANWHILE behind it: no crash, and no number but those checked."""
-    command = [sys.executable, "-c", script + CHANGED_MEANWHILE, str(TOO_LONG), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
-
-
 def test_lengths_changed_by_another_thread_during_the_call():
     """The GIL is free then, so it can happen. What was checked must be what is used: no crash."""
-    until_changed_meanwhile(LENGTHS)
+    until_changed_meanwhile(LENGTHS, TOO_LONG)
 
 
 def test_loading_weights_while_others_call():

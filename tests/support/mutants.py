@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from isas import FLOATS
@@ -82,9 +83,9 @@ def sound_copy(folder, chosen):
     return copy
 
 
-def survived(folder, sound, file, old, new, test):
+def survived(folder, n, sound, file, old, new, test):
     """What is wrong with a mutation: an empty string when its test failed, as it must."""
-    copy = Path(folder, "broken")
+    copy = Path(folder, f"broken-{n}")
     shutil.copytree(sound, copy)  # with the files' times, by which the build knows what is old
     try:
         target = copy / file
@@ -112,12 +113,19 @@ def main(words):
     with tempfile.TemporaryDirectory(prefix="fastlstm-mutants-") as folder:
         sound = sound_copy(folder, [m for _, m in chosen])
         print(f"built and tested in {time.monotonic() - start:.0f} s", flush=True)
-        for n, (what, *how) in chosen:
+
+        def tried(numbered):
+            n, (_, *how) = numbered
             start = time.monotonic()
-            said = survived(folder, sound, *how)
-            wrong += bool(said)
-            end = f" **survived** {said}" if said else f" {time.monotonic() - start:.0f} s"
-            print(f"| {n} | {what} | `tests/{how[-1]}` |{end}", flush=True)
+            return survived(folder, n, sound, *how), time.monotonic() - start
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for (n, (what, *how)), (said, took) in zip(
+                chosen, pool.map(tried, chosen), strict=True
+            ):
+                wrong += bool(said)
+                end = f" **survived** {said}" if said else f" {took:.0f} s"
+                print(f"| {n} | {what} | `tests/{how[-1]}` |{end}", flush=True)
     print(f"{len(chosen) - wrong} of {len(chosen)} mutants were found")
     return wrong > 0
 

@@ -136,6 +136,11 @@ if not PURE and not WINDOWS and compiles("int known;", "-Werror", *SMALLER, *UNA
     KERNELS = [
         (name, flags + UNALIGNED + ([] if "avx512" in name else SMALLER)) for name, flags in KERNELS
     ]
+# gcc copies structs by `rep movs` and sets them to zero by `rep stos`, above all at -Os. These take
+# dozens of cycles to begin, 2 to 6 % of a step of few units; calls of memcpy and memset do not.
+# Only in files that such a step passes: in all of them it would be 1.5 kB of a wheel.
+STRINGS = ["-mstringop-strategy=libcall"]
+STRINGS = STRINGS if X86 and not PURE and compiles("int known;", "-Werror", *STRINGS) else []
 macros = [(f"FL_BUILD_{name.upper()}", "1") for name, _ in KERNELS if name != "generic"]
 macros += [] if "generic" in WANTED else [("FL_WITHOUT_GENERIC", "1")]
 
@@ -200,8 +205,11 @@ AT_O2 = ("/training/", "/network/pack", "/forward/", "/base/")
 LESS = [name for name in CORE if any(part in name for part in AT_O2)]
 OPS = [name for name in [*OPS, *LESS] if name not in ROWS]
 REST = [name for name in CORE if name not in OPS + ROWS]
-libraries.append(library("fl_ops", OPS, ["-O2", *QUIET, *extra], macros))
-libraries.append(library("fl_rows", ROWS, ["-Os", *QUIET, *extra], macros))
+for name, files, level in [("ops", OPS, "-O2"), ("rows", ROWS, "-Os")]:
+    step = [f for f in files if "/forward/" in f.replace(os.sep, "/") and "split_" not in f]
+    rest = [file for file in files if file not in step]
+    libraries.append(library(f"fl_{name}_step", step, [level, *QUIET, *STRINGS, *extra], macros))
+    libraries.append(library(f"fl_{name}", rest, [level, *QUIET, *extra], macros))
 libraries.append(library("fl_core", REST, QUIET + extra, macros))
 
 extension = Extension(
@@ -213,11 +221,11 @@ extension = Extension(
     + SOURCES
     + [f"{BOUNDARY}/{n}" for n in sorted(os.listdir(BOUNDARY)) if n.endswith((".pxd", ".pxi"))],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
-    libraries=["fl_rows", "fl_ops", "fl_core"]
+    libraries=["fl_rows_step", "fl_ops_step", "fl_rows", "fl_ops", "fl_core"]
     + [f"fl_{name}" for name, _ in KERNELS]
     + ([] if WINDOWS else ["m"]),
     # -Os: the boundary checks arguments and calls C; it is a third smaller than with -O2.
-    extra_compile_args=spelled(["-Os", "-g0", "-fvisibility=hidden", *TABLES, *extra]),
+    extra_compile_args=spelled(["-Os", "-g0", "-fvisibility=hidden", *TABLES, *STRINGS, *extra]),
     # -s leaves out the names of static functions, 18 kB of a wheel; sanitizers show them.
     extra_link_args=["-pthread", "-Wl,-z,noexecstack", *(extra or ["-Wl,-s"])] if LINUX else extra,
 )

@@ -32,20 +32,23 @@ static inline size_t fl_whole_lines(size_t bytes)
 /*
  * A block of memory that is handed out from its beginning, in pieces of whole cache lines. With a
  * NULL base nothing is handed out and the pieces are only counted, so one function that carves a
- * workspace also tells how large it is. The end of the block is not checked: it has to have as many
- * bytes as were counted.
+ * workspace also tells how large it is. A block has to have as many bytes as were counted, or its
+ * end has to be known: the piece that would pass it and all after it are only counted.
  */
 typedef struct fl_carver {
-    char *base;  /* aligned to 64 bytes, or NULL */
+    char *base;  /* aligned to 64 bytes; NULL: there is none, or its end has been passed */
     size_t used; /* bytes; SIZE_MAX once the sum has overflowed */
+    size_t most; /* bytes that the block has; 0: enough */
 } fl_carver;
 
 /* The next `count` items of `size` bytes; NULL if there is no base. */
 static inline void *fl_carve(fl_carver *c, size_t count, size_t size)
 {
-    void *piece = c->base ? c->base + c->used : NULL;
-    c->used = fl_add(c->used, fl_whole_lines(fl_mul(count, size)));
-    return piece;
+    const size_t first = c->used;
+    c->used = fl_add(first, fl_whole_lines(fl_mul(count, size)));
+    if (c->most && c->used > c->most)
+        c->base = NULL;
+    return c->base ? c->base + first : NULL;
 }
 
 #endif

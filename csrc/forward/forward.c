@@ -31,7 +31,8 @@ typedef struct forward {
 } forward;
 
 /* Carves the workspace, which begins with the `forward` itself and takes its net, call and plan
-   from `sizes`. If the carver has no base, the workspace is only counted, and NULL is returned. */
+   from `sizes`. Where the carver has no base, the workspace is only counted; if it has none at the
+   end, what is returned is of no use. */
 static forward *carve_workspace(fl_carver *carver, const fl_job *sizes)
 {
     const fl_net *net = sizes->net;
@@ -60,7 +61,7 @@ static forward *carve_workspace(fl_carver *carver, const fl_job *sizes)
             .proj = fl_carve(carver, config->proj ? fl_mul(plan->rows_max, plan->proj_pad) : 0, fs),
             .flushed = fl_carve(carver, fl_mul(plan->chunk_rows, config->input), fs)};
         fl_encode_carve(carver, sizes, &scratch);
-        if (w)
+        if (job->scratch)
             job->scratch[i] = scratch;
     }
     if (plan->parts > 1) {
@@ -77,17 +78,12 @@ static forward *carve_workspace(fl_carver *carver, const fl_job *sizes)
     return w;
 }
 
-static size_t workspace_bytes(const fl_job *job)
-{
-    fl_carver carver = {0};
-    carve_workspace(&carver, job);
-    return carver.used;
-}
-
 size_t fl_forward_workspace(const fl_net *net, const fl_call *call)
 {
-    const fl_job job = {.net = net, .call = call, .plan = fl_plan_call(net, call)};
-    return workspace_bytes(&job);
+    const fl_job sizes = {.net = net, .call = call, .plan = fl_plan_call(net, call)};
+    fl_carver carver = {0};
+    carve_workspace(&carver, &sizes);
+    return carver.used;
 }
 
 /* Tells that so many threads no longer use the workspace and the network. With the last of them
@@ -106,8 +102,7 @@ static void helper_done(void *split) { let_go((forward *)(void *)((fl_split *)sp
 /* A call that begins, and its workspace once it is there. */
 typedef struct beginning {
     const fl_job *sizes;
-    size_t bytes;
-    char *small; /* memory that is used if it is enough; NULL: there is none */
+    char *small; /* SMALL_BYTES that are used if they are enough; NULL: there are none */
     forward *w;
     atomic_int state; /* BEGINS until `w` has been made, or cannot be */
 } beginning;
@@ -119,13 +114,18 @@ static void begin(beginning *b)
     const fl_net *net = b->sizes->net;
     const fl_call *call = b->sizes->call;
     HOOK("beginning");
-    fl_carver carver = {.base =
-                            b->small && b->bytes <= SMALL_BYTES ? b->small : fl_alloc(b->bytes)};
+    /* In one go if it is small: to count it first would be a twentieth of the shortest calls. */
+    fl_carver carver = {.base = b->small, .most = SMALL_BYTES};
+    forward *w = carve_workspace(&carver, b->sizes);
     if (!carver.base) {
-        atomic_store_explicit(&b->state, NO_WORKSPACE, memory_order_release);
-        return;
+        carver = (fl_carver){.base = fl_alloc(carver.used)};
+        if (!carver.base) {
+            atomic_store_explicit(&b->state, NO_WORKSPACE, memory_order_release);
+            return;
+        }
+        w = carve_workspace(&carver, b->sizes);
     }
-    forward *w = b->w = carve_workspace(&carver, b->sizes);
+    b->w = w;
     fl_run_init(&w->job.context, net->kernels, call->poll, call->poll_arg);
     if (w->job.order)
         fl_sort_rows(w->job.order, call->lengths, call->batch);
@@ -163,8 +163,7 @@ int fl_forward(const fl_net *net, const fl_call *call)
     _Alignas(FL_ALIGN) char small[SMALL_BYTES];
     const fl_job sizes = {.net = net, .call = call, .plan = fl_plan_call(net, call)};
     const int outlives = sizes.plan.parts > 1; /* helpers may use the workspace after the call */
-    beginning b = {
-        .sizes = &sizes, .bytes = workspace_bytes(&sizes), .small = outlives ? NULL : small};
+    beginning b = {.sizes = &sizes, .small = outlives ? NULL : small};
     size_t left = 0; /* helpers that go on after the call */
     atomic_init(&b.state, BEGINS);
     if (call->run && sizes.plan.threads > 1)

@@ -321,7 +321,7 @@ class Recurrent(Variants):
         plain = self.output_order == "time" and self.merge == "concat"
         if lengths is None and self._start is None and plain:
             done = self.packed.net.forward(
-                x, state, out, None, bool(return_sequences), self.batch_first, threads
+                x, state, out, None, return_sequences, self.batch_first, threads
             )
             if done is not None:
                 return done

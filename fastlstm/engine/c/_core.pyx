@@ -28,7 +28,8 @@ from cpython.buffer cimport (
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
-from .buffers cimport Held, Rows, disjoint, lengths_of, release, rows_of, state_of, weight_of
+from .buffers cimport (Held, Rows, disjoint, lengths_of, new_of, release, rows_of, state_of,
+                       weight_of)
 from .csrc cimport *
 from .signals cimport Poll, PyThread_get_thread_ident, fl_main_thread, raise_of, watch
 from .threads cimport fastlstm_get_num_threads, fastlstm_set_num_threads
@@ -242,25 +243,37 @@ cdef class Net:
         call.x, call.x_t, call.x_b = rows.data, rows.t_stride, rows.b_stride
         return rows.steps != 0 and rows.batch != 0
 
-    cdef bint fill_output(self, fl_call *call, Held *held, y, int ndim, bint batch_first,
-                          bint given) except -1:
-        """Adds y, laid out as x is, with D K features. False if it is not canonical or has another
-        shape, or if it was given by the caller and overlaps an input or itself."""
+    cdef object fill_output(self, fl_call *call, Held *held, out, int ndim, bint batch_first):
+        """Adds y, laid out as x is, with D K features, and returns it: `out`, or a new array of
+        `ndim` axes. None if `out` is not canonical, has another shape, or overlaps an input or
+        itself."""
         cdef Rows rows
         cdef size_t n = self.config.dirs * self.width
-        if (not rows_of(&rows, held, y, ndim, n, batch_first, PyBUF_WRITABLE)
-                or rows.batch != call.batch or (ndim == 3 and rows.steps != call.steps)
-                or (given and not disjoint(held))):
-            return False
-        call.y, call.y_t, call.y_b = rows.data, rows.t_stride, rows.b_stride
-        return True
+        cdef object y
+        if out is not None:
+            if (not rows_of(&rows, held, out, ndim, n, batch_first, PyBUF_WRITABLE)
+                    or rows.batch != call.batch or (ndim == 3 and rows.steps != call.steps)
+                    or not disjoint(held)):
+                return None
+            call.y, call.y_t, call.y_b = rows.data, rows.t_stride, rows.b_stride
+            return out
+        if ndim == 2:
+            y = _empty((call.batch, n), _float32)
+            call.y_b = n
+        elif batch_first:
+            y = _empty((call.batch, call.steps, n), _float32)
+            call.y_t, call.y_b = n, call.steps * n
+        else:
+            y = _empty((call.steps, call.batch, n), _float32)
+            call.y_t, call.y_b = call.batch * n, n
+        call.y = new_of(held, y)
+        return y
 
     cdef object fill(self, fl_call *call, Held *held, x, state, out, lengths, bint sequences,
                      bint batch_first):
         """Fills `call` from the arguments of forward(), all but the final state; y, which is `out`
         or new, or None if something is not canonical. What C reads and writes stays in `held`."""
-        cdef object y = out
-        cdef size_t n = self.config.dirs * self.width
+        cdef object y
         if not self.fill_input(call, held, x, 3, batch_first):
             return None
         if lengths is not None:
@@ -280,29 +293,21 @@ cdef class Net:
                 call.c0 = state_of(held, c, self.tracks, call.batch, self.config.hidden, 0)
                 if call.c0 == NULL:
                     return None
-        if y is None:
-            if not sequences:
-                shape = (call.batch, n)
-            elif batch_first:
-                shape = (call.batch, call.steps, n)
-            else:
-                shape = (call.steps, call.batch, n)
-            y = _empty(shape, _float32)
-        if not self.fill_output(call, held, y, 3 if sequences else 2, batch_first,
-                                out is not None):
-            return None
+        y = self.fill_output(call, held, out, 3 if sequences else 2, batch_first)
         if not sequences:
             call.y = NULL  # only the final h is wanted, which goes elsewhere first
         return y
 
     cdef object fill_final_state(self, fl_call *call, Held *held):
         """New arrays for the final state: (h, c), or h."""
-        cdef object h = _empty((self.tracks, call.batch, self.width), _float32), c
-        call.hn = state_of(held, h, self.tracks, call.batch, self.width, PyBUF_WRITABLE)
+        cdef object shape = (self.tracks, call.batch, self.width), h = _empty(shape, _float32), c
+        call.hn = new_of(held, h)
         if not self.has_c:
             return h
-        c = _empty((self.tracks, call.batch, self.config.hidden), _float32)
-        call.cn = state_of(held, c, self.tracks, call.batch, self.config.hidden, PyBUF_WRITABLE)
+        if self.config.proj:
+            shape = (self.tracks, call.batch, self.config.hidden)
+        c = _empty(shape, _float32)
+        call.cn = new_of(held, c)
         return h, c
 
     cdef int run(self, fl_call *call, size_t threads) except -1:
@@ -418,18 +423,14 @@ cdef class State:
         cdef Held held
         cdef Net net = self.net
         cdef int ndim = 2 if single else 3
-        cdef object y = out
+        cdef object y
         held.count = 0
         try:
             if (not net.fill_input(&call, &held, x, ndim, self.batch_first)
                     or call.batch != <size_t>self.batch):
                 return None
+            y = net.fill_output(&call, &held, out, ndim, self.batch_first)
             if y is None:
-                if single:
-                    y = _empty((self.batch, net.width), _float32)
-                else:
-                    y = _empty((held.view[0].shape[0], held.view[0].shape[1], net.width), _float32)
-            if not net.fill_output(&call, &held, y, ndim, self.batch_first, out is not None):
                 return None
             call.h0 = self.h(self.current)
             call.c0 = self.h(self.current) + self.size_h

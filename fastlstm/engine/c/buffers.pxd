@@ -10,6 +10,7 @@ axis. Whatever is not canonical is answered with False or NULL, and is not touch
     hold       one array              rows_of    a sequence
     state_of   states (L D, B, n)     weight_of  a matrix or a vector of weights
     lengths_of numbers of steps (B,)  disjoint   is an output free of overlap?
+    new_of     an array of float32 that NumPy has just made: nothing is left to look at
 """
 
 from cpython.buffer cimport (
@@ -80,6 +81,16 @@ cdef inline void release(Held *held) noexcept:
     while held.count:
         held.count -= 1
         PyBuffer_Release(&held.view[held.count])
+
+
+cdef inline float *new_of(Held *held, object array) except NULL:
+    """The numbers of a new array, contiguous and of float32. Its format is not asked for: NumPy
+    writes one as text for each buffer that is to have it."""
+    cdef Py_buffer *b = &held.view[held.count]
+    if get_buffer(array, b, PyBUF_WRITABLE) != 0:
+        return NULL
+    held.count += 1
+    return <float *>b.buf
 
 
 cdef struct Rows:

@@ -146,6 +146,7 @@ macros += [] if "generic" in WANTED else [("FL_WITHOUT_GENERIC", "1")]
 
 HEADERS = sorted(glob.glob("csrc/**/*.h", recursive=True))
 SOURCES = sorted(glob.glob("csrc/**/*.c", recursive=True))
+FOR_ALL = [*HEADERS, "setup.py"]  # what every object file is made anew for: flags are in here
 
 BOUNDARY = "fastlstm/engine/c"  # Cython
 
@@ -163,7 +164,7 @@ def library(name, sources, flags, macros=()):
             "cflags": spelled(common + flags),
             "include_dirs": ["csrc"],
             "macros": list(macros),
-            "obj_deps": {"": HEADERS, **dict.fromkeys(sources, HEADERS)},
+            "obj_deps": {"": FOR_ALL, **dict.fromkeys(sources, FOR_ALL)},
         },
     )
 
@@ -217,7 +218,7 @@ extension = Extension(
     [f"{BOUNDARY}/_core.pyx"],
     include_dirs=["csrc"],
     # the libraries' sources too: a change in one must link the extension anew
-    depends=HEADERS
+    depends=FOR_ALL
     + SOURCES
     + [f"{BOUNDARY}/{n}" for n in sorted(os.listdir(BOUNDARY)) if n.endswith((".pxd", ".pxi"))],
     # Names given here and to setup() are linked and built first; the core refers to the kernels.
@@ -245,6 +246,12 @@ class Libraries(build_clib):
 
     def build_libraries(self, libraries):
         by_clang(self.compiler)
+        # Archives are added to: the object of a source that is no longer here, or is in another
+        # library now, would stay in an earlier build's, and be linked.
+        for name, _ in libraries:
+            archive = os.path.join(self.build_clib, self.compiler.library_filename(name))
+            if os.path.exists(archive):
+                os.remove(archive)
         alone = super().build_libraries
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(lambda one: alone([one]), libraries))  # raises what one of them raised

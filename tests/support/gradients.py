@@ -62,12 +62,20 @@ def train(layer, case, names=("dy", "dh", "dc"), **options):
     return (y, h, c), up, named(layer.backward(tape, up[0], dstate, **options))
 
 
-def reset_before_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
+def nudged(array, moved):
+    """The array in float64, each number moved by half a last bit of float32, up or down as the
+    generator `moved` has it; without one as it is."""
+    if moved is None:
+        return array
+    return array * (1 + 2.0**-24 * moved.choice((-1, 1), np.shape(array)))
+
+
+def reset_before_gradients(case, x, state, lengths, upstream, dtype=torch.float64, moved=None):
     """What torch_gradients gives, of the GRU that resets before its product. torch has no module
     of it: variant_cases.py writes its equations in torch's operations, and autograd does the rest.
     """
     rows = 1 if case.B is None else case.B
-    leaf = lambda a: torch.from_numpy(np.array(a)).to(dtype).requires_grad_()  # noqa: E731
+    leaf = lambda a: torch.from_numpy(np.array(nudged(a, moved))).to(dtype).requires_grad_()  # noqa: E731
     weights = {name: leaf(array) for name, array in case.params().items()}
     zeros = torch.zeros(3 * case.H, dtype=dtype)
     biases = {n.replace("weight", "bias"): zeros for n in weights} if not case.bias else {}
@@ -91,15 +99,17 @@ def reset_before_gradients(case, x, state, lengths, upstream, dtype=torch.float6
     return {n: np.zeros(p.shape) if p.grad is None else p.grad.numpy() for n, p in named.items()}
 
 
-def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
-    """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
+def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64, moved=None):
+    """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name. `moved`,
+    a generator: at inputs and weights that are nudged by it."""
     if case.cell == "gru_before":
-        return reset_before_gradients(case, x, state, lengths, upstream, dtype)
+        return reset_before_gradients(case, x, state, lengths, upstream, dtype, moved)
     module = cases.torch_module(case, dtype)
-    module.load_state_dict({n: torch.from_numpy(p) for n, p in case.params().items()})
-    x = torch.from_numpy(x.copy()).to(dtype).requires_grad_()
-    state = zeros_for(case, x) if state is None else state
-    h0, c0 = (torch.from_numpy(s.copy()).to(dtype).requires_grad_() for s in state)
+    params = {n: torch.from_numpy(nudged(p, moved)) for n, p in case.params().items()}
+    module.load_state_dict(params)
+    leaf = lambda a: torch.from_numpy(nudged(a, moved).copy()).to(dtype).requires_grad_()  # noqa: E731
+    x = leaf(x)
+    h0, c0 = map(leaf, zeros_for(case, x) if state is None else state)
 
     def call(x):
         if case.cell == "lstm":
@@ -128,14 +138,11 @@ def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
 
 
 def difference_gradients(case, x, state, lengths, upstream, step=1e-5, moved=None):
-    """The same by central differences of the oracle, one element at a time. `moved`, a generator:
-    at inputs and weights each of which is moved by half a last bit of float32, up or down."""
+    """The same by central differences of the oracle, one element at a time."""
     arrays = {"x": x}
     arrays["h0"], arrays["c0"] = zeros_for(case, x) if state is None else state
     arrays |= case.params()
-    arrays = {n: a.astype(np.float64) for n, a in arrays.items()}
-    for a in arrays.values() if moved else ():
-        a *= 1 + 2.0**-24 * moved.choice((-1, 1), a.shape)
+    arrays = {n: nudged(a.astype(np.float64), moved) for n, a in arrays.items()}
 
     def loss():
         params = {n: a for n, a in arrays.items() if n not in ("x", "h0", "c0")}
@@ -174,14 +181,15 @@ def relative_errors(ours, reference):
     }
 
 
-def last_bits_move(case, x, state, lengths, up, reference):
-    """{name: how far moving all inputs and weights by half a last bit takes a gradient}, the most
-    of four times: each alike, in float64, and no backend has a part in it."""
-    moved = [
-        difference_gradients(case, x, state, lengths, up, moved=np.random.default_rng(seed))
-        for seed in range(4)
+def last_bits_move(method, *arguments):
+    """{name: how far nudging all inputs and weights takes a gradient}, the most of four times, of
+    the gradients that torch_gradients or difference_gradients gives in float64. No backend has a
+    part in it: it is what float32 cannot know of this case."""
+    reference = method(*arguments)
+    moves = [
+        relative_errors(method(*arguments, moved=np.random.default_rng(n)), reference)
+        for n in range(4)
     ]
-    moves = [relative_errors(others, reference) for others in moved]
     return {name: max(move[name] for move in moves) for name in reference}
 
 

@@ -5,6 +5,7 @@ needs of a system, and that two builds have the same bytes."""
 import hashlib
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+import setuptools
 from conftest import ASAN, FULL
 
 import fastlstm
@@ -196,3 +198,24 @@ def test_two_wheels_have_the_same_bytes(tmp_path):
     if sys.platform == "linux":
         assert policy(first).startswith("manylinux_2_")
     assert_small(first.stat().st_size)
+
+
+@pytest.mark.skipif(not shutil.which("ar"), reason="lists an archive with ar")
+def test_an_earlier_build_leaves_nothing_in_an_archive(tmp_path, monkeypatch):
+    """The object of a source that is no longer in a library is not linked from an old archive."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("FASTLSTM_PURE", "1")  # defines the commands and builds nothing
+    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
+    command = runpy.run_path("setup.py")["Libraries"](setuptools.Distribution())
+    command.build_clib = command.build_temp = str(tmp_path)
+    command.ensure_finalized()
+    sources = [str(tmp_path / f"{name}.c") for name in ("stays", "goes")]
+    for source in sources:
+        Path(source).write_text(f"int {Path(source).stem};\n")
+    for there in (sources, sources[:1]):
+        command.libraries = [("some", {"sources": there})]
+        command.run()
+        listed = subprocess.run(
+            ["ar", "t", tmp_path / "libsome.a"], capture_output=True, text=True, check=True
+        )
+        assert sorted(listed.stdout.split()) == sorted(f"{Path(s).stem}.o" for s in there)

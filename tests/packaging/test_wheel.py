@@ -213,7 +213,7 @@ def test_an_earlier_build_leaves_nothing_in_an_archive(tmp_path, monkeypatch):
     for source in sources:
         Path(source).write_text(f"int {Path(source).stem};\n")
     for there in (sources, sources[:1]):
-        command.libraries = [("some", {"sources": there})]
+        command.libraries, command.compiler = [("some", {"sources": there})], None
         command.run()
         listed = subprocess.run(
             ["ar", "t", tmp_path / "libsome.a"], capture_output=True, text=True, check=True

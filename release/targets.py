@@ -13,6 +13,7 @@ import concurrent.futures
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -24,6 +25,15 @@ TARGETS = ("aarch64-macos", "x86_64-macos", "x86_64-windows-gnu", "aarch64-linux
 SYSTEM = re.compile(r"_WIN32|__APPLE__|__linux__|<(sys/|pthread|windows|unistd|sched|cpuid)")
 
 
+CACHE = os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(ROOT / "build" / "zig"))
+CACHES = {"ZIG_GLOBAL_CACHE_DIR": CACHE, "ZIG_LOCAL_CACHE_DIR": CACHE}
+
+
+def zig(target):
+    """The command of zig's compiler for a target."""
+    return [sys.executable, "-m", "ziglang", "cc", "-target", target]
+
+
 def sources(target, few):
     """[(file, flags)] of the core, with the flags that setup.py gives each on that platform."""
     made = {}
@@ -31,6 +41,8 @@ def sources(target, few):
     platform = {"windows": "win-amd64", "macos": f"macosx-11.0-{machine}"}.get(system)
     before = dict(os.environ)
     os.environ["_PYTHON_HOST_PLATFORM"] = platform or f"linux-{machine}"
+    os.environ["CC"] = shlex.join(zig(target))  # which setup.py asks for the flags that it knows
+    os.environ |= CACHES
     sys.modules["setuptools"].setup = lambda **given: made.update(given)
     sys.modules["Cython.Build"].cythonize = lambda extensions, **_: extensions
     try:
@@ -44,6 +56,8 @@ def sources(target, few):
         flags += [f"-D{name}={value}" for name, value in library["macros"]]
         if "-mavx512f" in flags:  # zig names every feature, and this one is implied for others
             flags += ["-Xclang", "-target-feature", "-Xclang", "+evex512"]
+        if system == "macos" and "-mcpu=generic+dotprod" in flags:  # its headers ask for aes too
+            flags += ["-mcpu=apple_m1"]
         for file in library["sources"]:
             if (
                 not few
@@ -64,16 +78,13 @@ def compile_for(target, into, few=False):
     there are in all."""
     jobs = sources(target, few)
     into.mkdir(parents=True, exist_ok=True)
-    cache = os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(ROOT / "build" / "zig"))
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
 
     def one(job):
         file, flags = job
         name = file.replace("/", "-") + ".o"
-        zig = [sys.executable, "-m", "ziglang", "cc", "-target", target]
         done = subprocess.run(
-            [*zig, *flags, "-O0", "-Werror", "-c", file, "-o", into / name],
-            cwd=ROOT, env=environment, capture_output=True, text=True,
+            [*zig(target), *flags, "-O0", "-Werror", "-c", file, "-o", into / name],
+            cwd=ROOT, env=os.environ | CACHES, capture_output=True, text=True,
         )  # fmt: skip
         return file, done.stderr if done.returncode or not (into / name).exists() else ""
 

@@ -53,7 +53,7 @@ def pt2_cases():
     yield "order", pt2(index(w=meta()), order=b"middle"), "no byte order"
     for name, text in (
         ("no-json", b"{"), ("latin", b"\xff"), ("list", b"[]"), ("no-config", b"{}"),
-        ("config-list", b'{"config": []}'), ("deep", b'{"config":' * 100_000),
+        ("config-list", b'{"config": []}'), ("deep", b'{"config"   :' * 100_000),
         ("surrogate", b'{"config": {"\\ud800": 1}}'), ("text", b'{"config": "x"}'),
     ):  # fmt: skip
         yield f"index-{name}", pt2(text), "has no index of tensors"
@@ -105,7 +105,8 @@ def pt2_cases():
 
 def pt2_bombs():
     """Indexes that make many objects, and many models whose index names one record."""
-    yield "lists", pt2(b'{"config": {"w": [' + b"[]," * 690_000 + b"[]]}}"), "malformed"
+    yield "lists", pt2(b'{"config": {"w": [' + b"[]," * 690_000 + b"[]]}}"), "far more lists"
+    yield "sizes", pt2(b'{"config": {"w": [' + b'{"as_int":1},' * 160_000 + b"[]]}}"), "malformed"
     large = Record("a/data/weights/weight_1", bytes(1 << 20))
     names = index(**{f"t{n}": meta("weight_1", (1 << 18,)) for n in range(8)})
     models = [Record(f"a/data/weights/m{n}_weights_config.json", names) for n in range(100)]

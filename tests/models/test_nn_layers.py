@@ -215,7 +215,9 @@ def test_convolutions_of_any_numbers(data):
     shape = (draw(count), args[0], *draw(st.tuples(*[st.integers(1, 9)] * axes)))
     x = np.random.default_rng(draw(st.integers(0, 99))).normal(0, 1, shape).astype(np.float32)
     due = error_of(theirs, tensors(x))
-    if due is None:
+    if due is None and not call(theirs, x).size:  # which torch refuses of one row: always here
+        assert "too small" in error_of(mine, x)[1]
+    elif due is None:
         check(mine(x), call(theirs, x))
     else:
         assert error_of(mine, x) is not None

@@ -3,6 +3,8 @@
 the order of csrc/kernels/bfloat16.h written in NumPy; the same bits on every instruction set, any
 threads and images alone; NaN, infinity and padding; what is refused."""
 
+import math
+
 import numpy as np
 import parts
 import pytest
@@ -39,7 +41,7 @@ def windows_of(x, case, g):
         for t, at, inside in seen:
             if inside:
                 y[(slice(None), *o, *t)] = x[(slice(None), *at, slice(g * each, (g + 1) * each))]
-    return y.reshape(*y.shape[: 1 + wd.axes], -1)
+    return y.reshape(*y.shape[: 1 + wd.axes], math.prod(y.shape[1 + wd.axes :]))
 
 
 def by_parts(x, w, b, case, bits):

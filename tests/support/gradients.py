@@ -6,6 +6,7 @@ import warnings
 import cases
 import numpy as np
 import oracle
+import pytest
 import torch
 import variant_cases
 from hypothesis import strategies as st
@@ -171,6 +172,30 @@ def named(grads):
     """{name: gradient} of what LSTM.backward returned."""
     h0, c0 = grads.state
     return {"x": grads.x, "h0": h0, "c0": c0, **grads.params}
+
+
+def nearest_kink(case):
+    """How near a sum of a relu RNN comes to 0, as a part of the sizes of its terms: on the other
+    side of it the slope is another."""
+    nearest = [np.inf]
+
+    def step(x, h, c, weights):
+        terms = [(x, weights["weight_ih"]), (h, weights["weight_hh"])]
+        total = sum(a @ w.T for a, w in terms)
+        size = sum(np.abs(a) @ np.abs(w).T for a, w in terms)
+        for name in ("bias_ih", "bias_hh") if "bias_ih" in weights else ():
+            total, size = total + weights[name], size + np.abs(weights[name])
+        part = np.abs(total[size > 0] / size[size > 0])
+        nearest.append(part.min(initial=np.inf))
+        return np.maximum(total, 0), c
+
+    x, state, lengths = case.as_seen()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(oracle.CELLS, "rnn_relu", step)
+        oracle.network(
+            case.params(), x, state, cell="rnn_relu", batch_first=case.batch_first, lengths=lengths
+        )
+    return min(nearest)
 
 
 def relative_errors(ours, reference):

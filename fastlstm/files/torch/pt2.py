@@ -34,8 +34,7 @@ from .rebuild import BF16, EXPANDED, MAX_DIM, MAX_DIMS, Storage, Tensor, itemsiz
 from .zip import Storages, arrays_of, byte_order
 
 # Bytes of an index: json.loads makes objects of some 20 times the text's size. 300 bytes are a
-# tensor's. Of lists and objects an index has one in at least SPARSE bytes, as {"as_int":1} is; of
-# 2 MiB that are nothing but lists Python's garbage collection would take a quarter of a second.
+# tensor's, and SPARSE a list's or an object's, of which too many take long.
 MAX_INDEX, SPARSE = 2 << 20, 12
 _FORMAT = "archive_format"
 # The numbers of dtypes in the index (ScalarType of torch/_export/serde/schema.py).
@@ -70,7 +69,7 @@ def _index(archive, entry):
     """{name: what the index says of the tensor} of an index's record."""
     place, text = f"record {show(entry.name)}", archive.read(entry, MAX_INDEX)
     if text.count(b"[") + text.count(b"{") > len(text) // SPARSE + 100:
-        raise archive.source.error(place, "it has far more lists than an index of tensors")
+        raise archive.source.error(place, "it has far more lists than tensors have")
     try:
         config = json.loads(text)["config"]
         if not isinstance(config, dict):

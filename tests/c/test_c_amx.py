@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 EVERY_ROW = ["-DFL_TILE_ROWS=1", "-DFL_SPLIT_HOOK", "-DFL_POLL_FLOP=1e6"]
-TIMES = 20 if FULL else 1
+TIMES = 100 if FULL else 1
 HAS_AMX = "avx512-amx" in fastlstm.runnable_isas()
 
 

@@ -22,8 +22,8 @@ WRAP = ["-Wl,--wrap=fl_alloc,--wrap=fl_alloc_lasting"]
 SHARED = ["-DFL_SPLIT_HOOK", "-DFL_THREAD_FLOP=1e3", "-DFL_TILE_ROWS=1"]
 # driver: (folder of its corpus, bytes of an input at most, inputs in CI, inputs of libFuzzer's)
 DRIVERS = {
-    "fuzz_driver": ("corpus", 64, 150, 500),  # 0.07 s of processor time each
-    "program_driver": ("corpus_programs", 256, 2500, 20_000),
+    "fuzz_driver": ("corpus", 64, 150, 5000),  # 0.07 s of processor time each
+    "program_driver": ("corpus_programs", 256, 2500, 200_000),
 }
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the driver is w
 DRAWN = 9  # operators: linear, recurrent, and those of elements and along axes
 LAYERS = {"plain": 50, "thread": 5, "address": 20}
 if FULL:
-    LAYERS = {"plain": 500, "thread": 25, "address": 80}
+    LAYERS = {"plain": 3000, "thread": 100, "address": 300}
 # Ten times as many looks whether to stop, in calls of a tenth of the work: with checks and under
 # qemu calls of the usual size were nearly all that took time. "plain" has those.
 POLLS = ["-DFL_POLL_FLOP=1e7"]

@@ -8,7 +8,7 @@ import pytest
 from c_core import CLEAN, SANITIZERS, build
 from conftest import FULL
 
-STEPS = {"plain": 200_000, "thread": 20_000, "address": 20_000} if FULL else {}
+STEPS = {"plain": 1_000_000, "thread": 200_000, "address": 100_000} if FULL else {}
 WRAPPED = [f"-Wl,--wrap={name}" for name in ("fl_alloc", "fl_alloc_lasting", "fl_free")]
 
 

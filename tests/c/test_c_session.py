@@ -12,7 +12,7 @@ from conftest import FULL
 
 CALLS = {"plain": 2000, "thread": 400, "address": 400}
 if FULL:
-    CALLS = {"plain": 50_000, "thread": 5000, "address": 5000}
+    CALLS = dict.fromkeys(SANITIZERS, 100_000)
 FOUND = re.compile(r"beside (\d+), afterwards (\d+), led by the pool (\d+), joined (\d+)")
 
 

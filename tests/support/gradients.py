@@ -6,7 +6,6 @@ import warnings
 import cases
 import numpy as np
 import oracle
-import pytest
 import torch
 import variant_cases
 from hypothesis import strategies as st
@@ -14,26 +13,6 @@ from hypothesis import strategies as st
 SMALL = 1e-24  # gradients that have vanished below this count as zero; the engine's bound is 2^-96
 
 UPSTREAM = st.sets(st.sampled_from(("dy", "dh", "dc")), min_size=1).map(sorted)
-
-
-@st.composite
-def small_cases(draw, cell):
-    H = draw(st.integers(1, 5))
-    return cases.Case(
-        I=draw(st.integers(1, 4)),
-        H=H,
-        L=draw(st.integers(1, 2)),
-        D=draw(st.integers(1, 2)),
-        P=draw(st.integers(0, H - 1)) if cell == "lstm" else 0,
-        T=draw(st.integers(1, 5)),
-        B=draw(st.sampled_from((None, 1, 2, 3))),
-        bias=cell == "rnn_relu" or draw(st.booleans()),  # no sum at 0, relu's kink
-        batch_first=draw(st.booleans()),
-        state=cell == "rnn_relu" or draw(st.booleans()),
-        lengths="none",
-        seed=draw(st.integers(0, 2**32 - 1)),
-        cell=cell,
-    )
 
 
 def zeros_for(case, x):
@@ -63,20 +42,12 @@ def train(layer, case, names=("dy", "dh", "dc"), **options):
     return (y, h, c), up, named(layer.backward(tape, up[0], dstate, **options))
 
 
-def nudged(array, moved):
-    """The array in float64, each number moved by half a last bit of float32, up or down as the
-    generator `moved` has it; without one as it is."""
-    if moved is None:
-        return array
-    return array * (1 + 2.0**-24 * moved.choice((-1, 1), np.shape(array)))
-
-
-def reset_before_gradients(case, x, state, lengths, upstream, dtype=torch.float64, moved=None):
+def reset_before_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
     """What torch_gradients gives, of the GRU that resets before its product. torch has no module
     of it: variant_cases.py writes its equations in torch's operations, and autograd does the rest.
     """
     rows = 1 if case.B is None else case.B
-    leaf = lambda a: torch.from_numpy(np.array(nudged(a, moved))).to(dtype).requires_grad_()  # noqa: E731
+    leaf = lambda a: torch.from_numpy(np.array(a)).to(dtype).requires_grad_()  # noqa: E731
     weights = {name: leaf(array) for name, array in case.params().items()}
     zeros = torch.zeros(3 * case.H, dtype=dtype)
     biases = {n.replace("weight", "bias"): zeros for n in weights} if not case.bias else {}
@@ -100,17 +71,15 @@ def reset_before_gradients(case, x, state, lengths, upstream, dtype=torch.float6
     return {n: np.zeros(p.shape) if p.grad is None else p.grad.numpy() for n, p in named.items()}
 
 
-def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64, moved=None):
-    """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name. `moved`,
-    a generator: at inputs and weights that are nudged by it."""
+def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64):
+    """{name: gradient} by torch in float64: x, h0, c0 and every weight under torch's name."""
     if case.cell == "gru_before":
-        return reset_before_gradients(case, x, state, lengths, upstream, dtype, moved)
+        return reset_before_gradients(case, x, state, lengths, upstream, dtype)
     module = cases.torch_module(case, dtype)
-    params = {n: torch.from_numpy(nudged(p, moved)) for n, p in case.params().items()}
-    module.load_state_dict(params)
-    leaf = lambda a: torch.from_numpy(nudged(a, moved).copy()).to(dtype).requires_grad_()  # noqa: E731
-    x = leaf(x)
-    h0, c0 = map(leaf, zeros_for(case, x) if state is None else state)
+    module.load_state_dict({n: torch.from_numpy(p) for n, p in case.params().items()})
+    x = torch.from_numpy(x.copy()).to(dtype).requires_grad_()
+    state = zeros_for(case, x) if state is None else state
+    h0, c0 = (torch.from_numpy(s.copy()).to(dtype).requires_grad_() for s in state)
 
     def call(x):
         if case.cell == "lstm":
@@ -138,12 +107,12 @@ def torch_gradients(case, x, state, lengths, upstream, dtype=torch.float64, move
     return {n: np.zeros(p.shape) if p.grad is None else p.grad.numpy() for n, p in named.items()}
 
 
-def difference_gradients(case, x, state, lengths, upstream, step=1e-5, moved=None):
+def difference_gradients(case, x, state, lengths, upstream, step=1e-5):
     """The same by central differences of the oracle, one element at a time."""
     arrays = {"x": x}
     arrays["h0"], arrays["c0"] = zeros_for(case, x) if state is None else state
     arrays |= case.params()
-    arrays = {n: nudged(a.astype(np.float64), moved) for n, a in arrays.items()}
+    arrays = {n: a.astype(np.float64) for n, a in arrays.items()}
 
     def loss():
         params = {n: a for n, a in arrays.items() if n not in ("x", "h0", "c0")}
@@ -174,48 +143,12 @@ def named(grads):
     return {"x": grads.x, "h0": h0, "c0": c0, **grads.params}
 
 
-def nearest_kink(case):
-    """How near a sum of a relu RNN comes to 0, as a part of the sizes of its terms: on the other
-    side of it the slope is another."""
-    nearest = [np.inf]
-
-    def step(x, h, c, weights):
-        terms = [(x, weights["weight_ih"]), (h, weights["weight_hh"])]
-        total = sum(a @ w.T for a, w in terms)
-        size = sum(np.abs(a) @ np.abs(w).T for a, w in terms)
-        for name in ("bias_ih", "bias_hh") if "bias_ih" in weights else ():
-            total, size = total + weights[name], size + np.abs(weights[name])
-        part = np.abs(total[size > 0] / size[size > 0])
-        nearest.append(part.min(initial=np.inf))
-        return np.maximum(total, 0), c
-
-    x, state, lengths = case.as_seen()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(oracle.CELLS, "rnn_relu", step)
-        oracle.network(
-            case.params(), x, state, cell="rnn_relu", batch_first=case.batch_first, lengths=lengths
-        )
-    return min(nearest)
-
-
 def relative_errors(ours, reference):
     """{name: error as a part of the reference's largest element}."""
     return {
         n: np.abs(ours[n] - want).max(initial=0.0) / (np.abs(want).max(initial=0.0) + SMALL)
         for n, want in reference.items()
     }
-
-
-def last_bits_move(method, *arguments):
-    """{name: how far nudging all inputs and weights takes a gradient}, the most of four times, of
-    the gradients that torch_gradients or difference_gradients gives in float64. No backend has a
-    part in it: it is what float32 cannot know of this case."""
-    reference = method(*arguments)
-    moves = [
-        relative_errors(method(*arguments, moved=np.random.default_rng(n)), reference)
-        for n in range(4)
-    ]
-    return {name: max(move[name] for move in moves) for name in reference}
 
 
 def assert_close(ours, reference, tolerance=1e-5):

@@ -18,21 +18,16 @@ def counted(function):
     return result, sum(entry.callcount for entry in profile.getstats())
 
 
-def work_of(function, times=1):
-    """(function(), the calls it made of functions of Python and of C, its CPU seconds: the least of
-    so many times).
+def work_of(function):
+    """(function(), the calls it made of functions of Python and of C, its CPU seconds).
 
     Resumed generators count as calls. No loop of the readers goes round without a call, and their
     number is the same on every machine, however busy: function is called again to count them, or
     they are 0 if it was over in QUIET seconds. What it raises is raised.
     """
-    spent = float("inf")
-    for _ in range(times):
-        start = time.process_time()
-        result = function()
-        spent = min(spent, time.process_time() - start)
-        if spent < QUIET:
-            break
+    start = time.process_time()
+    result = function()
+    spent = time.process_time() - start
     if spent < QUIET:
         return result, 0, spent
     return result, counted(function)[1], spent

@@ -92,26 +92,37 @@ def test_gradients_are_torchs_in_float64(cell):
     assert beyond <= most_beyond(drawn)
 
 
+@st.composite
+def small_cases(draw, cell):
+    H = draw(st.integers(1, 5))
+    return Case(
+        I=draw(st.integers(1, 4)),
+        H=H,
+        L=draw(st.integers(1, 2)),
+        D=draw(st.integers(1, 2)),
+        P=draw(st.integers(0, H - 1)) if cell == "lstm" else 0,
+        T=draw(st.integers(1, 5)),
+        B=draw(st.sampled_from((None, 1, 2, 3))),
+        bias=cell == "rnn_relu" or draw(st.booleans()),  # no sum at 0, relu's kink
+        batch_first=draw(st.booleans()),
+        state=cell == "rnn_relu" or draw(st.booleans()),
+        lengths="none",
+        seed=draw(st.integers(0, 2**32 - 1)),
+        cell=cell,
+    )
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_are_finite_differences(cell):
-    drawn, beyond = 0, 0
-
     @settings(max_examples=DIFFERENCES)
-    @given(case=gradients.small_cases(cell), zeros=st.booleans(), names=gradients.UPSTREAM)
+    @given(case=small_cases(cell), zeros=st.booleans(), names=gradients.UPSTREAM)
     def check(case, zeros, names):
-        nonlocal drawn, beyond
-        drawn += 1
-        counts = finite_differences(case, zeros, names)
-        beyond += not counts
-        assume(counts)
+        finite_differences(case, zeros, names)
 
     check()
-    print(f"{beyond} of {drawn} draws are beyond float32")
-    assert beyond <= most_beyond(drawn)
 
 
 def finite_differences(case, zeros, names):
-    """False of a draw that does not count: a gradient that last bits move by half of its bound."""
     if case.B is not None and zeros:
         case = dataclasses.replace(case, lengths="zeros too")
     x, state, lengths = case.as_seen()
@@ -122,15 +133,7 @@ def finite_differences(case, zeros, names):
         # the differences themselves are good to 1e-10 of the loss's terms
         for name, want in reference.items():
             limit = 1e-5 * np.abs(want).max(initial=0.0) + 1e-8
-            error = np.abs(ours[name] - want).max(initial=0.0)
-            if error > limit:
-                moves = gradients.last_bits_move(
-                    gradients.difference_gradients, case, x, state, lengths, up
-                )
-                if moves[name] > 1e-5 / 2:
-                    return False
-            assert error <= limit, name
-    return True
+            assert np.abs(ours[name] - want).max(initial=0.0) <= limit, name
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "gru_before", "rnn_relu"])

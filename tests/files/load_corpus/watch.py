@@ -34,13 +34,12 @@ def _outcome(path):
 
 def _measure(path):
     """[outcome, calls, CPU seconds, growth of the peak of resident memory in bytes] of a load. The
-    seconds are asked for in full alone, and take a load that nothing is counted in, the quickest of
-    three: a neighbour on the same core makes one half as long again. Else 0."""
+    seconds are asked for in full alone, and take a load that nothing is counted in: else 0."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts again from here
     before = _memory("VmRSS")
     if FULL:
-        outcome, calls, spent = work_of(lambda: _outcome(path), times=3)
+        outcome, calls, spent = work_of(lambda: _outcome(path))
     else:
         outcome, calls, spent = *counted(lambda: _outcome(path)), 0
     return [outcome[:300], calls, spent, _memory("VmHWM") - before]
